@@ -1,0 +1,92 @@
+import { spawn, type StdioOptions } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import process from 'node:process';
+
+import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from '../core/exit-status.ts';
+import type { Child, Spawned, SpawnRequest } from '../ports.ts';
+
+/** From util-linux: makes the kernel signal the child when its parent dies, however it dies. */
+const GUARD = 'setpriv';
+
+export interface Spawner {
+  spawn(request: SpawnRequest): Spawned;
+  /** Whether kuma-dp ends with the agent even if the agent is killed. */
+  readonly guarded: boolean;
+}
+
+export function childSpawner(searchPath: string): Spawner {
+  const guard = findProgram(GUARD, searchPath);
+  const guarded = 'path' in guard;
+  return {
+    guarded,
+    spawn(request) {
+      const [program = ''] = request.argv;
+      const found = findProgram(program, request.env['PATH'] ?? '');
+      if ('problem' in found) return found;
+      const argv =
+        'path' in guard ? [guard.path, '--pdeathsig', 'TERM', '--', ...request.argv] : request.argv;
+      return start(argv, request);
+    },
+  };
+}
+
+function start(argv: readonly string[], request: SpawnRequest): Spawned {
+  const [program = '', ...args] = argv;
+  const stdio: StdioOptions = [request.stdin === undefined ? 'inherit' : 'pipe', 'inherit', 'inherit'];
+  const started = spawn(program, args, { stdio, env: request.env });
+  const exited = new Promise<ChildExit>((resolve) => {
+    started.once('exit', (code, signal) => {
+      resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
+    });
+    // The kernel refused after all: the program was replaced, or there is no memory for another process.
+    started.once('error', (error: NodeJS.ErrnoException) => {
+      resolve({ code: error.code === 'ENOENT' ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, signal: null });
+    });
+  });
+  if (started.pid === undefined) {
+    return {
+      problem: `Cannot start ${request.argv[0]}: the process could not be created`,
+      exitCode: EXIT_CANNOT_EXECUTE,
+    };
+  }
+  const { stdin } = started;
+  if (stdin !== null && request.stdin !== undefined) {
+    // kuma-dp may end before it has read everything.
+    stdin.on('error', () => {});
+    void request.stdin.then((bytes) => stdin.end(bytes));
+  }
+  const child: Child = {
+    pid: started.pid,
+    signal: (signal) => {
+      if (started.exitCode === null && started.signalCode === null) process.kill(started.pid ?? 0, signal);
+    },
+  };
+  return { child, exited };
+}
+
+/** As execvp(3) looks for it. */
+function findProgram(
+  program: string,
+  searchPath: string,
+): { readonly path: string } | { readonly problem: string; readonly exitCode: number } {
+  const candidates = program.includes('/')
+    ? [program]
+    : searchPath.split(delimiter).map((folder) => join(folder === '' ? '.' : folder, program));
+  let denied: string | undefined;
+  for (const path of candidates) {
+    try {
+      if (!statSync(path).isFile()) {
+        denied ??= program.includes('/') ? path : undefined;
+        continue;
+      }
+      accessSync(path, constants.X_OK);
+      return { path };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') denied ??= path;
+    }
+  }
+  return denied === undefined
+    ? { problem: `Cannot start "${program}": no such program`, exitCode: EXIT_NOT_FOUND }
+    : { problem: `Cannot start "${program}": ${denied} may not be executed`, exitCode: EXIT_CANNOT_EXECUTE };
+}

@@ -1,0 +1,116 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { Agent } from 'node:http';
+
+import got from 'got';
+import { parse } from 'yaml';
+import * as z from 'zod/mini';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError } from '../../kernel/errors.ts';
+import type { EnvoyAdmin, EnvoyFinder, EnvoyLookup } from '../ports.ts';
+
+/** Envoy answers from its main thread at once; longer means that it hangs. */
+const ADMIN_BUDGET_MS = 1_000;
+
+type AdminAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+
+/**
+ * Finds the Envoy below kuma-dp by its own command line, and its admin interface in the bootstrap that this names: a
+ * Unix socket in kuma-dp's work directory from 2.14 on, TCP before.
+ *
+ * @see kuma pkg/dataplane/envoy/envoy.go: `--config-path <workdir>/bootstrap.yaml`
+ */
+export function envoyFinder(clock: Clock): EnvoyFinder {
+  return {
+    async find(kumaDpPid): Promise<EnvoyLookup> {
+      let bootstrapPath: string | undefined;
+      try {
+        bootstrapPath = await findBootstrap(kumaDpPid);
+      } catch (error) {
+        return { hidden: `the processes below kuma-dp cannot be listed: ${describeError(error)}` };
+      }
+      if (bootstrapPath === undefined) return 'absent';
+      try {
+        const address = readAdminAddress(await readFile(bootstrapPath, 'utf8'));
+        if (address !== undefined) return { admin: envoyAdmin(address, clock) };
+        return { hidden: `Envoy's bootstrap names no admin address: ${bootstrapPath}` };
+      } catch (error) {
+        return { hidden: `Envoy's bootstrap cannot be read: ${describeError(error)}` };
+      }
+    },
+  };
+}
+
+async function findBootstrap(pid: number): Promise<string | undefined> {
+  for (const child of await childrenOf(pid)) {
+    const path = await configPathOf(child);
+    const found = path ?? (await findBootstrap(child));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Each thread lists the children that it forked itself. */
+async function childrenOf(pid: number): Promise<readonly number[]> {
+  const threads = await readdir(`/proc/${pid}/task`);
+  const lists = await Promise.all(
+    threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/children`, 'utf8').catch(() => '')),
+  );
+  return lists.flatMap((list) => list.split(' ').filter(Boolean).map(Number));
+}
+
+async function configPathOf(pid: number): Promise<string | undefined> {
+  const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+  const flag = argv.findIndex((argument) => argument === '--config-path' || argument === '-c');
+  return flag === -1 ? undefined : argv[flag + 1];
+}
+
+/** Protobuf's JSON names and the proto names are both valid in a bootstrap. */
+const Bootstrap = z.object({
+  admin: z.object({
+    address: z.union([
+      z.object({ pipe: z.object({ path: z.string() }) }),
+      z.object({ socketAddress: z.object({ address: z.string(), portValue: z.number() }) }),
+      z.object({ socket_address: z.object({ address: z.string(), port_value: z.number() }) }),
+    ]),
+  }),
+});
+
+function readAdminAddress(bootstrap: string): AdminAddress | undefined {
+  const parsed = Bootstrap.safeParse(parse(bootstrap));
+  if (!parsed.success) return undefined;
+  const { address } = parsed.data.admin;
+  if ('pipe' in address) return { socketPath: address.pipe.path };
+  if ('socketAddress' in address)
+    return { host: address.socketAddress.address, port: address.socketAddress.portValue };
+  return { host: address.socket_address.address, port: address.socket_address.port_value };
+}
+
+function envoyAdmin(address: AdminAddress, clock: Clock): EnvoyAdmin {
+  const agent = new Agent({ keepAlive: true, maxSockets: 2, ...('socketPath' in address ? address : {}) });
+  const client = got.extend({
+    prefixUrl:
+      'socketPath' in address ? 'http://localhost' : `http://${bracketed(address.host)}:${address.port}`,
+    agent: { http: agent },
+    retry: { limit: 0 },
+    followRedirect: false,
+    decompress: false,
+  });
+  const get = (path: string): Promise<string> =>
+    withDeadline({ clock, action: "ask Envoy's admin", budgetMs: ADMIN_BUDGET_MS }, ({ signal }) =>
+      client.get(path, { signal }).text(),
+    );
+  return {
+    stats: (filter) => get(`stats?filter=${encodeURIComponent(filter)}`),
+    listeners: async () => JSON.parse(await get('listeners?format=json')) as unknown,
+    listenerConfig: async () => JSON.parse(await get('config_dump?resource=dynamic_listeners')) as unknown,
+    close: () => {
+      agent.destroy();
+    },
+  };
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

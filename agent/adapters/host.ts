@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+
+import type { HostEvidence, ProcessRef } from '../core/host-state.ts';
+
+/** This boot of the host, in terms that another process can check later. Linux only, through procfs. */
+export interface Host extends HostEvidence {
+  /** Milliseconds since boot, suspend included, in steps of 10. */
+  uptimeMs(): number;
+  /** `undefined` if there is no such process. */
+  processRef(pid: number): ProcessRef | undefined;
+}
+
+export function linuxHost(): Host {
+  return {
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    uptimeMs: () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1_000,
+    processRef,
+    isAlive: (known) => processRef(known.pid)?.startTicks === known.startTicks,
+  };
+}
+
+function processRef(pid: number): ProcessRef | undefined {
+  const fields = readStat(pid);
+  // proc(5): the list starts at field 3, the state; field 22 is the start time in clock ticks.
+  return fields === undefined || fields[0] === 'Z' ? undefined : { pid, startTicks: Number(fields[19]) };
+}
+
+function readStat(pid: number): readonly string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+import process from 'node:process';
+
+/**
+ * Every signal that may be sent to a kuma-dp and can be caught. The rest keep their default action: STOP and KILL
+ * cannot be caught, TSTP and TTIN/TTOU reach the whole foreground job from the terminal, the fatal ones are bugs.
+ */
+const CAUGHT_SIGNALS = [
+  'SIGTERM',
+  'SIGINT',
+  'SIGHUP',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGQUIT',
+  'SIGALRM',
+  'SIGPWR',
+  'SIGIO',
+  'SIGCONT',
+  'SIGWINCH',
+] as const satisfies readonly NodeJS.Signals[];
+
+export interface SignalSource {
+  /** Hands over what came so far, in order, then everything that comes. */
+  onSignal(receive: (signal: NodeJS.Signals) => void): void;
+  /** Ends the process as `signal` would have, had nobody caught it. */
+  dieOf(signal: NodeJS.Signals): void;
+}
+
+/** Installs the handlers at once: from here on no signal is lost, whoever comes to take it. */
+export function catchSignals(): SignalSource {
+  const early: NodeJS.Signals[] = [];
+  let deliver = (signal: NodeJS.Signals): void => {
+    early.push(signal);
+  };
+  const handle = (signal: NodeJS.Signals): void => {
+    deliver(signal);
+  };
+  for (const signal of CAUGHT_SIGNALS) process.on(signal, handle);
+  return {
+    onSignal(receive) {
+      for (const signal of early.splice(0)) receive(signal);
+      deliver = receive;
+    },
+    dieOf(signal) {
+      for (const caught of CAUGHT_SIGNALS) process.removeListener(caught, handle);
+      process.kill(process.pid, signal);
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import { systemClock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { formatDuration } from '../../kernel/duration.ts';
+import { describeError } from '../../kernel/errors.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { readStandardInput } from '../adapters/standard-streams.ts';
+import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
+import { chooseOwner, isDeletable } from '../core/lifecycle-choice.ts';
+import { settleMs } from '../core/propagation.ts';
+import { planStop } from '../core/stop-plan.ts';
+import type { Endpoint } from '../ports.ts';
+import { endpointUrls, openEndpoints, readTls } from './connection.ts';
+import { deriveDataplane, type DerivedDataplane } from './derive.ts';
+import type { RunRequest } from './run.ts';
+
+const CHECK_BUDGET_MS = 2_000;
+
+type Row = readonly [label: string, value: string];
+
+/** What was derived from the command, and the timeline a stop would have, as text. Starts and changes nothing. */
+export async function plan(request: Omit<RunRequest, 'signals' | 'origins'>): Promise<string> {
+  const { argv, env, options } = request;
+  const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
+  const derived = await deriveDataplane(argv, env, stdin);
+  if ('problem' in derived) {
+    const rows: Row[] = [['dataplane', `unknown: ${derived.problem}`]];
+    return [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
+  }
+  const { owner, because } = chooseOwner(options.lifecycle, derived.identity);
+  const checks = await checkEndpoints(request, derived);
+  const facts = checks.find(({ facts: known }) => known !== undefined)?.facts;
+  const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle;
+  const rows: Row[] = [
+    ['dataplane', derived.label],
+    ['lifecycle', because === undefined ? owner : `${owner} (${because})`],
+    ...checks.map(({ url, said }): Row => ['endpoint', `${url}: ${said}`]),
+    ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
+    ['budget', formatDuration(options.stopBudgetMs)],
+    ...derived.unset.map((name): Row => ['warning', `nobody sets the template variable "${name}"`]),
+  ];
+  const steps = planStop({
+    budgetMs: options.stopBudgetMs,
+    settleMs: waitMs,
+    drainTimeMs: derived.identity.drainTimeMs,
+    deregisters: isDeletable(owner, options.deleteExternal),
+  });
+  const timeline = steps.map(({ step, byMs, what }): Row => [
+    step,
+    `by ${formatDuration(byMs).padEnd(8)} ${what}`,
+  ]);
+  return [...table(rows), '', 'A stop, at the latest:', ...table(timeline), ''].join('\n');
+}
+
+interface Check {
+  readonly url: string;
+  readonly said: string;
+  readonly facts: ControlPlaneFacts | undefined;
+}
+
+async function checkEndpoints(
+  { options }: Pick<RunRequest, 'options'>,
+  derived: DerivedDataplane,
+): Promise<readonly Check[]> {
+  const urls = endpointUrls(options.endpoints, derived.identity);
+  try {
+    const tls = readTls(options, derived.command);
+    const endpoints = openEndpoints(urls, { tls, userTokenFile: options.userTokenFile });
+    return await Promise.all(endpoints.map(checkEndpoint));
+  } catch (error) {
+    return urls.map((url) => ({ url: url.origin, said: describeError(error), facts: undefined }));
+  }
+}
+
+async function checkEndpoint(endpoint: Endpoint): Promise<Check> {
+  const { url } = endpoint;
+  try {
+    const facts = await withDeadline(
+      { clock: systemClock, action: `reach ${url}`, budgetMs: CHECK_BUDGET_MS },
+      ({ signal }) => endpoint.check(signal),
+    );
+    return {
+      url,
+      said: `Kuma ${facts.version ?? 'of unknown version'}, mode ${facts.mode ?? 'unknown'}`,
+      facts,
+    };
+  } catch (error) {
+    return { url, said: describeError(error), facts: undefined };
+  } finally {
+    endpoint.close();
+  }
+}
+
+function table(rows: readonly Row[]): readonly string[] {
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return rows.map(([label, value]) => `${label.padEnd(width)}  ${value}`);
+}

@@ -1,0 +1,42 @@
+import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
+import { childSpawner } from '../adapters/child-process.ts';
+import type { SignalSource } from '../adapters/signals.ts';
+import { readStandardInput, writeError } from '../adapters/standard-streams.ts';
+import { hasStateFiles } from '../adapters/state-directory.ts';
+import type { ChildExit } from '../core/exit-status.ts';
+import type { RunOptions } from '../options.ts';
+import type { Spawned } from '../ports.ts';
+
+export interface RunRequest {
+  readonly options: RunOptions;
+  readonly origins: Readonly<Record<keyof RunOptions, string>>;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signals: SignalSource;
+}
+
+/**
+ * Starts kuma-dp first and loads everything else while it starts: reading its template, asking its control plane and
+ * the packages for that take longer than a process. Only what must happen before it starts goes before it.
+ */
+export async function run(request: RunRequest): Promise<ChildExit> {
+  const { options, argv, env } = request;
+  const spawner = childSpawner(env['PATH'] ?? '');
+  const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
+  const spawned = mustPrepare(options) ? undefined : spawner.spawn({ argv, env, stdin });
+  if (spawned !== undefined && 'problem' in spawned) return cannotStart(spawned);
+  const { supervise } = await import('./supervise.ts');
+  return supervise({ ...request, spawner, stdin, spawned });
+}
+
+/** One line, and the shell's own exit codes for it. */
+function cannotStart(spawned: Extract<Spawned, { readonly problem: string }>): ChildExit {
+  writeError(spawned.problem);
+  return { code: spawned.exitCode, signal: null };
+}
+
+/** Whether kuma-dp may have to wait: to be announced, to be paced, or to be refused. */
+function mustPrepare(options: RunOptions): boolean {
+  if (options.lifecycle === 'agent' || options.requireIdentity) return true;
+  return options.restartPacing === 'auto' && hasStateFiles(options.stateDir);
+}

@@ -1,0 +1,217 @@
+import { randomUUID } from 'node:crypto';
+import process from 'node:process';
+
+import { sleep, systemClock } from '../../kernel/clock.ts';
+import type { Spawner } from '../adapters/child-process.ts';
+import { envoyFinder } from '../adapters/envoy.ts';
+import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
+import { lineOutput } from '../adapters/line-output.ts';
+import { pinoLog } from '../adapters/pino-log.ts';
+import { appendReport } from '../adapters/report-file.ts';
+import { writeError } from '../adapters/standard-streams.ts';
+import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
+import { asPreApplied, DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../core/kuma-dp-command.ts';
+import type { StopReport } from '../core/stop-report.ts';
+import { agentEvents, type AgentEvents } from '../events.ts';
+import type { Spawned } from '../ports.ts';
+import { untilEnvoyRuns, untilServing } from '../serving.ts';
+import { StateNotes } from '../state-notes.ts';
+import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
+import { prepare, type PreparedDataplane } from './prepare.ts';
+import type { RunRequest } from './run.ts';
+
+export interface SuperviseRequest extends RunRequest {
+  readonly spawner: Spawner;
+  readonly stdin: Promise<Uint8Array> | undefined;
+  /** `undefined`: kuma-dp is to be started here, once everything is prepared. */
+  readonly spawned: SpawnedChild | undefined;
+}
+
+type SpawnedChild = Extract<Spawned, { readonly child: unknown }>;
+
+/** How long a stop waits to learn which dataplane it is about, if it comes while the template is read. */
+const DERIVATION_PATIENCE_MS = 500;
+
+/** Looks after kuma-dp until it has ended, and says how. */
+export function supervise(request: SuperviseRequest): Promise<ChildExit> {
+  return new Supervision(request).run();
+}
+
+/** One run of one dataplane: joins the supervisor to the world and starts kuma-dp, if nobody has yet. */
+class Supervision {
+  readonly #request: SuperviseRequest;
+  readonly #clock = systemClock;
+  readonly #incarnation = randomUUID();
+  readonly #events: AgentEvents;
+  readonly #supervisor: Supervisor;
+  readonly #dataplane = Promise.withResolvers<SupervisedDataplane>();
+  readonly #over = new AbortController();
+  #notes: StateNotes | undefined;
+  #prepared: PreparedDataplane | undefined;
+
+  constructor(request: SuperviseRequest) {
+    const { options } = request;
+    this.#request = request;
+    this.#events = agentEvents(pinoLog(lineOutput(process.stderr.fd), options.logLevel));
+    this.#supervisor = new Supervisor({
+      clock: this.#clock,
+      events: this.#events,
+      stopBudgetMs: options.stopBudgetMs,
+      onCrash: options.onCrash,
+      dataplane: this.#dataplane.promise,
+      note: (note) => this.#notes?.note(note),
+      finish: (report) => this.#finish(report),
+    });
+  }
+
+  async run(): Promise<ChildExit> {
+    const { spawned, signals, spawner } = this.#request;
+    // A bug of ours must not take the dataplane down with it.
+    process.on('uncaughtException', this.#events.failedUnexpectedly);
+    this.#supervisor.stopping.addEventListener('abort', () => void this.#goOnWithoutDataplane(), {
+      once: true,
+    });
+    if (spawned !== undefined) this.#onSpawned(spawned);
+    signals.onSignal((signal) => {
+      this.#supervisor.onSignal(signal);
+    });
+    this.#events.agentStarted(this.#settingsGiven());
+    if (!spawner.guarded) this.#events.guardMissing();
+    this.#start().catch(this.#events.failedUnexpectedly);
+    const exit = await this.#supervisor.ended;
+    this.#over.abort(new Error('kuma-dp has ended'));
+    this.#prepared?.registration.close();
+    return exit;
+  }
+
+  async #start(): Promise<void> {
+    const prepared = await prepare(this.#request, {
+      clock: this.#clock,
+      events: this.#events,
+      incarnation: this.#incarnation,
+      agentPid: process.pid,
+      stdin: this.#request.stdin,
+      stopping: this.#supervisor.stopping,
+    });
+    if ('problem' in prepared) {
+      this.#startUnregistered(prepared.problem);
+      return;
+    }
+    this.#prepared = prepared;
+    const { owner, registration, label, identity } = prepared;
+    this.#notes = this.#takeNotes(prepared);
+    this.#dataplane.resolve(this.#supervised(prepared));
+    this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#incarnation });
+    if (owner === 'agent') this.#supervisor.onAnnounced();
+    const { argv, env } = this.#request;
+    this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
+    registration.keepWarm(this.#over.signal);
+  }
+
+  #startUnregistered(problem: string): void {
+    const { argv, env, options } = this.#request;
+    if (options.requireIdentity) {
+      writeError(`--require-identity: ${problem}`);
+      this.#supervisor.onSpawnFailed(EXIT_CONFIG);
+      return;
+    }
+    this.#events.dataplaneUnknown(problem);
+    this.#dataplane.resolve(this.#unregistered(problem));
+    this.#spawn({ argv, env });
+  }
+
+  /** A stop that comes before the template has been read goes on as if there were none. */
+  async #goOnWithoutDataplane(): Promise<void> {
+    const { spawned } = this.#request;
+    if (spawned !== undefined)
+      await sleep(this.#clock, DERIVATION_PATIENCE_MS, this.#over.signal).catch(() => {});
+    this.#dataplane.resolve(this.#unregistered('the stop came before it was known which dataplane this is'));
+  }
+
+  #spawn(how: Pick<RunRequest, 'argv' | 'env'>): void {
+    const { spawned, spawner, stdin } = this.#request;
+    if (spawned !== undefined || this.#supervisor.stopping.aborted) return;
+    const result = spawner.spawn({ ...how, stdin });
+    if ('problem' in result) {
+      writeError(result.problem);
+      this.#supervisor.onSpawnFailed(result.exitCode);
+    } else this.#onSpawned(result);
+  }
+
+  #onSpawned({ child, exited }: SpawnedChild): void {
+    this.#events.childSpawned(child.pid, this.#request.argv);
+    this.#supervisor.onSpawned(child, exited);
+    void exited.then(() => {
+      this.#over.abort(new Error('kuma-dp has ended'));
+    });
+    // Ends with `over`, which is how a watch that found nothing ends.
+    this.#followEnvoy(child.pid).catch((error: unknown) => {
+      if (!this.#over.signal.aborted) this.#events.failedUnexpectedly(error);
+    });
+  }
+
+  async #followEnvoy(kumaDpPid: number): Promise<void> {
+    const clock = this.#clock;
+    const over = this.#over.signal;
+    const found = await untilEnvoyRuns({ clock, finder: envoyFinder(clock), kumaDpPid, over });
+    if (over.aborted) return;
+    const admin = 'admin' in found ? found.admin : undefined;
+    if ('hidden' in found) this.#events.envoyHidden(found.hidden);
+    this.#supervisor.onEnvoySeen(admin);
+    const { owner, registration, identity } = this.#prepared ?? {};
+    if (owner !== 'agent' || identity?.resource === undefined) return;
+    if (admin !== undefined) await untilServing(clock, admin, { resource: identity.resource, over });
+    await registration?.announceReady(identity.resource, this.#supervisor.stopping);
+    if (!this.#supervisor.stopping.aborted) this.#events.dataplaneReady();
+  }
+
+  #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {
+    return new StateNotes(initialState, {
+      events: this.#events,
+      host,
+      facts: () => registration.facts,
+      write: (state) => stateFile.write(state),
+    });
+  }
+
+  async #finish(report: StopReport | undefined): Promise<void> {
+    const { reportFile } = this.#request.options;
+    if (report !== undefined && reportFile !== undefined) {
+      await appendReport(reportFile, report).catch(this.#events.reportUnwritable);
+    }
+    await this.#notes?.written;
+  }
+
+  #supervised({ label, owner, registration, command, identity }: PreparedDataplane): SupervisedDataplane {
+    return {
+      label,
+      incarnation: this.#incarnation,
+      lifecycle: owner,
+      registration,
+      unregisteredBecause: '',
+      readiness: kumaDpReadiness(command.readinessPort),
+      drainTimeMs: identity.drainTimeMs,
+    };
+  }
+
+  #unregistered(problem: string): SupervisedDataplane {
+    const command = readKumaDpCommand(this.#request.argv, this.#request.env);
+    return {
+      label: 'unknown',
+      incarnation: this.#incarnation,
+      lifecycle: 'unknown',
+      registration: undefined,
+      unregisteredBecause: problem,
+      readiness: kumaDpReadiness(command?.readinessPort ?? READINESS_PORT),
+      drainTimeMs: DRAIN_TIME_MS,
+    };
+  }
+
+  #settingsGiven(): Record<string, unknown> {
+    const { options, origins } = this.#request;
+    const given = Object.entries(options).filter(
+      ([key]) => origins[key as keyof typeof origins] !== 'default',
+    );
+    return Object.fromEntries(given);
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Reads the wrapped command as kuma-dp itself will: cobra parses the flags, then the `KUMA_*` environment overrides
+ * them. Nothing is judged here; what kuma-dp would refuse, kuma-dp refuses.
+ *
+ * @see kuma 2.14.3: app/kuma-dp/cmd/run.go (flags, `config.Load("", cfg)` in PreRunE), pkg/config/app/kuma-dp/config.go
+ */
+
+/** kuma-dp's own defaults, the same from 2.7 to 3.0. */
+export const READINESS_PORT = '9902';
+export const DRAIN_TIME_MS = 30_000;
+
+/** The settings of `kuma-dp run` that the agent cares for, after flags and environment. */
+export interface KumaDpCommand {
+  readonly name: string;
+  readonly mesh: string;
+  readonly proxyType: string;
+  readonly drainTime: string;
+  readonly cpAddress: string;
+  readonly caCertFile: string;
+  /** PEM; wins over the file. */
+  readonly caCert: string;
+  readonly skipVerify: boolean;
+  /** `-` is standard input; wins over the inline resource. */
+  readonly resourcePath: string;
+  readonly resource: string;
+  readonly resourceVars: Readonly<Record<string, string>>;
+  readonly tokenPath: string;
+  readonly token: string;
+  readonly workDir: string;
+  readonly readinessPort: string;
+}
+
+/** Flags without a value. All others take the next argument, whatever it looks like. */
+const SWITCHES: ReadonlySet<string> = new Set([
+  'help',
+  'skip-verify',
+  'dns-enabled',
+  'dns-enable-logging',
+  'bind-outbounds',
+  'transparent-proxy',
+]);
+
+const SHORTHANDS: Readonly<Record<string, string>> = { d: 'dataplane-file', v: 'dataplane-var', h: 'help' };
+
+/**
+ * @param argv the wrapped command, its program first
+ * @returns `undefined` if it does not look like `… kuma-dp … run …`
+ */
+export function readKumaDpCommand(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): KumaDpCommand | undefined {
+  const run = argv.indexOf('run', 1);
+  if (run === -1) return undefined;
+  const flags = readFlags(argv.slice(run + 1));
+  const last = (flag: string): string | undefined => flags.get(flag)?.at(-1);
+  // kelseyhightower/envconfig: a variable that is set but empty still overrides.
+  const pick = (flag: string | undefined, variable: string, fallback: string): string =>
+    env[variable] ?? (flag === undefined ? undefined : last(flag)) ?? fallback;
+  return {
+    name: pick('name', 'KUMA_DATAPLANE_NAME', ''),
+    mesh: pick('mesh', 'KUMA_DATAPLANE_MESH', ''),
+    proxyType: pick('proxy-type', 'KUMA_DATAPLANE_PROXY_TYPE', 'dataplane'),
+    drainTime: pick('drain-time', 'KUMA_DATAPLANE_DRAIN_TIME', '30s'),
+    cpAddress: pick('cp-address', 'KUMA_CONTROL_PLANE_URL', 'https://localhost:5678'),
+    caCertFile: pick('ca-cert-file', 'KUMA_CONTROL_PLANE_CA_CERT_FILE', ''),
+    caCert: pick(undefined, 'KUMA_CONTROL_PLANE_CA_CERT', ''),
+    skipVerify: pick('skip-verify', 'KUMA_CONTROL_PLANE_TLS_SKIP_VERIFY', 'false') === 'true',
+    resourcePath: pick('dataplane-file', 'KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH', ''),
+    resource: pick('dataplane', 'KUMA_DATAPLANE_RUNTIME_RESOURCE', ''),
+    resourceVars: readVars(flags.get('dataplane-var') ?? []),
+    tokenPath: pick('dataplane-token-file', 'KUMA_DATAPLANE_RUNTIME_TOKEN_PATH', ''),
+    token: pick('dataplane-token', 'KUMA_DATAPLANE_RUNTIME_TOKEN', ''),
+    workDir: pick('work-dir', 'KUMA_DATAPLANE_RUNTIME_WORK_DIR', last('config-dir') ?? ''),
+    readinessPort: pick(undefined, 'KUMA_READINESS_PORT', READINESS_PORT),
+  };
+}
+
+/** Whether kuma-dp will read its resource from standard input. */
+export function readsStandardInput(command: KumaDpCommand | undefined): boolean {
+  return command?.resourcePath === '-';
+}
+
+/**
+ * The same command for a Dataplane that was put beforehand: `--name` and `--mesh` in place of the resource, since
+ * kuma-dp refuses both together.
+ */
+export function asPreApplied(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  key: { readonly mesh: string; readonly name: string },
+): { readonly argv: readonly string[]; readonly env: Record<string, string | undefined> } {
+  const run = argv.indexOf('run', 1);
+  const dropped = new Set(['dataplane', 'dataplane-file', 'dataplane-var', 'name', 'mesh']);
+  const kept: string[] = [];
+  for (const token of tokens(argv.slice(run + 1))) {
+    if (token.flag === undefined || !dropped.has(token.flag)) kept.push(...token.source);
+  }
+  const {
+    KUMA_DATAPLANE_RUNTIME_RESOURCE: _resource,
+    KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH: _path,
+    KUMA_DATAPLANE_NAME: _name,
+    KUMA_DATAPLANE_MESH: _mesh,
+    ...rest
+  } = env;
+  return {
+    argv: [...argv.slice(0, run + 1), `--name=${key.name}`, `--mesh=${key.mesh}`, ...kept],
+    env: rest,
+  };
+}
+
+interface Token {
+  /** Long name; `undefined` for an operand. */
+  readonly flag: string | undefined;
+  readonly value: string | undefined;
+  readonly source: readonly string[];
+}
+
+function readFlags(args: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const flags = new Map<string, string[]>();
+  for (const { flag, value } of tokens(args)) {
+    if (flag === undefined) continue;
+    flags.set(flag, [...(flags.get(flag) ?? []), value ?? 'true']);
+  }
+  return flags;
+}
+
+/** As spf13/pflag splits them: `--flag=v`, `--flag v`, `-f v`, `-fv`, `-f=v`; `--` ends the flags. */
+function* tokens(args: readonly string[]): Generator<Token> {
+  for (let at = 0; at < args.length; at += 1) {
+    const argument = args[at] ?? '';
+    if (argument === '--') {
+      yield { flag: undefined, value: undefined, source: args.slice(at) };
+      return;
+    }
+    const [flag, inline] = splitFlag(argument);
+    const takesNext = flag !== undefined && inline === undefined && !SWITCHES.has(flag);
+    yield {
+      flag,
+      value: takesNext ? args[at + 1] : inline,
+      source: args.slice(at, at + (takesNext ? 2 : 1)),
+    };
+    if (takesNext) at += 1;
+  }
+}
+
+function splitFlag(argument: string): readonly [flag: string | undefined, inline: string | undefined] {
+  if (argument.startsWith('--')) {
+    const equals = argument.indexOf('=');
+    return equals === -1
+      ? [argument.slice(2), undefined]
+      : [argument.slice(2, equals), argument.slice(equals + 1)];
+  }
+  if (!argument.startsWith('-') || argument === '-') return [undefined, undefined];
+  const letter = argument.slice(1, 2);
+  const rest = argument.slice(2).replace(/^=/, '');
+  return [SHORTHANDS[letter] ?? letter, rest === '' ? undefined : rest];
+}
+
+/** `k=v`, repeatable, several separated by commas; a comma in a value needs CSV quotes, as in pflag. */
+function readVars(given: readonly string[]): Record<string, string> {
+  const vars: Record<string, string> = {};
+  for (const text of given) {
+    const fields = text.match(/(?:"(?:[^"]|"")*"|[^,"])+/g) ?? [];
+    for (const field of fields) {
+      const pair = field.startsWith('"') ? field.slice(1, -1).replaceAll('""', '"') : field;
+      const equals = pair.indexOf('=');
+      if (equals > 0) vars[pair.slice(0, equals).trim()] = pair.slice(equals + 1);
+    }
+  }
+  return vars;
+}

@@ -1,0 +1,61 @@
+import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { isAfter, isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
+
+/** What this run of the agent knows of its own object. */
+export interface OwnDataplane {
+  /** Random, one per run; on the object's label if this run put it. */
+  readonly incarnation: string;
+  /** Where the resource says that Envoy listens; `undefined` if there is no resource to read. */
+  readonly address: string | undefined;
+}
+
+export type Ownership = { readonly ours: true } | { readonly ours: false; readonly reason: string };
+
+/**
+ * Whether the object that stands under our name is ours to delete. Kuma has no conditional delete and its upserts
+ * overwrite, so a replacement host may have taken the name over while we still run.
+ */
+export function judgeOwnership(
+  own: OwnDataplane,
+  found: {
+    readonly labels?: Readonly<Record<string, string>> | undefined;
+    readonly networking?: DataplaneResource['networking'];
+  },
+): Ownership {
+  const incarnation = found.labels?.[INCARNATION_LABEL];
+  if (incarnation !== undefined && incarnation !== own.incarnation) {
+    return { ours: false, reason: `it carries another incarnation: ${incarnation}` };
+  }
+  const address = found.networking?.address;
+  if (own.address !== undefined && address !== undefined && address !== own.address) {
+    return { ours: false, reason: `it is at another address: ${address} instead of ${own.address}` };
+  }
+  return { ours: true };
+}
+
+/**
+ * What to do about an object that stands although it was deleted, once our kuma-dp has ended. `wait`: the control
+ * plane has not written down yet what will tell.
+ */
+export type Recreation = { readonly verdict: 'delete' | 'wait' | 'leave'; readonly reason: string };
+
+/**
+ * A control plane that restarts while we drain creates the object again when Envoy reconnects (KUMA: the stream
+ * carries the resource). A replacement host that connects does the same. All times compared are the control plane's.
+ */
+export function judgeRecreation(own: OwnDataplane, found: DataplaneOverview): Recreation {
+  const ownership = judgeOwnership(own, found);
+  if (!ownership.ours) return { verdict: 'leave', reason: ownership.reason };
+  if (found.subscriptions.some(isOnline)) return { verdict: 'wait', reason: 'a subscription is online' };
+  const last = found.subscriptions.at(-1);
+  // An object that carries our own label cannot be anybody else's, connected or not.
+  if (found.labels[INCARNATION_LABEL] === own.incarnation) {
+    return { verdict: 'delete', reason: 'it carries our incarnation' };
+  }
+  if (last?.disconnectTime === undefined)
+    return { verdict: 'wait', reason: 'nothing has connected to it yet' };
+  if (found.modificationTime !== undefined && isAfter(found.modificationTime, last.disconnectTime)) {
+    return { verdict: 'wait', reason: 'it was written again after its last subscription ended' };
+  }
+  return { verdict: 'delete', reason: 'its last subscription has ended' };
+}

@@ -1,0 +1,51 @@
+/** Durations that a stop would like to have, all in milliseconds. */
+export interface StopWishes {
+  /** All attempts to deregister together. */
+  readonly deregisterMs: number;
+  /** From kuma-dp's second signal to its end: it gives Envoy 5 s before SIGKILL. */
+  readonly exitMs: number;
+  /** The look whether the object was re-created meanwhile. */
+  readonly confirmMs: number;
+}
+
+/** Points in time, on the monotonic clock, that the steps of one stop may not pass. */
+export interface StopDeadlines {
+  readonly startedAtMs: number;
+  readonly deregisterByMs: number;
+  /** Settle and drain share what lies before this. */
+  readonly waitsEndAtMs: number;
+  /** kuma-dp is killed if it still lives. */
+  readonly killAtMs: number;
+  readonly endsAtMs: number;
+}
+
+export const STOP_WISHES: StopWishes = { deregisterMs: 5_000, exitMs: 6_000, confirmMs: 2_000 };
+
+/** When kuma-dp died by itself there is nothing to drain, and somebody waits for the restart. */
+export const CRASH_BUDGET_MS = 3_000;
+
+/**
+ * The largest share of the budget that a step may reserve. When the budget is smaller than the steps need, the drain
+ * shrinks first, then settle; confirm, exit and the deregistration keep these shares, so none is ever dropped.
+ */
+const SHARES = { deregister: 0.5, exit: 0.25, confirm: 0.05 } as const;
+
+/** Divides one total budget: reserves are cut from its end, so that no step can starve a later one. */
+export function divideBudget(
+  startedAtMs: number,
+  budgetMs: number,
+  wishes: StopWishes = STOP_WISHES,
+): StopDeadlines {
+  const confirmMs = Math.min(wishes.confirmMs, budgetMs * SHARES.confirm);
+  const exitMs = Math.min(wishes.exitMs, budgetMs * SHARES.exit);
+  const deregisterMs = Math.min(wishes.deregisterMs, budgetMs * SHARES.deregister);
+  const endsAtMs = startedAtMs + budgetMs;
+  const killAtMs = endsAtMs - confirmMs;
+  return {
+    startedAtMs,
+    deregisterByMs: startedAtMs + deregisterMs,
+    waitsEndAtMs: killAtMs - exitMs,
+    killAtMs,
+    endsAtMs,
+  };
+}

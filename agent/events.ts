@@ -1,0 +1,147 @@
+import type { Log } from '../kernel/log.ts';
+import { formatDuration } from '../kernel/duration.ts';
+import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
+import { describeExit, type ChildExit } from './core/exit-status.ts';
+import { settleMs } from './core/propagation.ts';
+import type { Deregistration, StopReport } from './core/stop-report.ts';
+import type { Confirmed } from './registration.ts';
+
+/** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */
+export type AgentEvents = ReturnType<typeof agentEvents>;
+
+export function agentEvents(log: Log) {
+  return { ...startEvents(log), ...objectEvents(log), ...hostEvents(log), ...stopEvents(log) };
+}
+
+function startEvents(log: Log) {
+  return {
+    agentStarted: (settings: Readonly<Record<string, unknown>>) => {
+      log.info('agent.started', 'The agent is between the host and kuma-dp', { settings });
+    },
+    dataplaneDerived: (dataplane: string, fields: Readonly<Record<string, unknown>>) => {
+      log.info('dataplane.derived', `Dataplane ${dataplane}`, { dataplane, ...fields });
+    },
+    dataplaneUnknown: (problem: string) => {
+      log.warn('dataplane.unknown', `kuma-dp runs, but it will not be deregistered at a stop: ${problem}`);
+    },
+    templateDoubted: (problem: string) => {
+      log.warn('template.doubted', `kuma-dp decides about the Dataplane: ${problem}`);
+    },
+    startPaced: (waitMs: number) => {
+      log.info(
+        'start.paced',
+        `Waiting ${formatDuration(waitMs)}: the control plane refuses this name until its last stream has been forgotten`,
+        { waitMs },
+      );
+    },
+    childSpawned: (pid: number, argv: readonly string[]) => {
+      log.info('child.spawned', 'kuma-dp was started', { pid, program: argv[0] });
+    },
+    spawnFailed: (problem: string) => {
+      log.error('spawn.failed', problem);
+    },
+  };
+}
+
+function hostEvents(log: Log) {
+  return {
+    guardMissing: () => {
+      log.warn(
+        'guard.missing',
+        'setpriv was not found: if this agent is killed, kuma-dp lives on without it',
+      );
+    },
+    envoyHidden: (reason: string) => {
+      log.warn('envoy.hidden', `A stop will last kuma-dp's own drain time: ${reason}`);
+    },
+    stateUnreadable: (err: unknown) => {
+      log.warn('state.unreadable', 'What the last run left is of no use: no restart pacing this time', {
+        err,
+      });
+    },
+    stateUnwritable: (err: unknown) => {
+      log.warn('state.unwritable', 'If this agent is killed, nobody on this host can finish its work', {
+        err,
+      });
+    },
+  };
+}
+
+function objectEvents(log: Log) {
+  return {
+    dataplaneAnnounced: () => {
+      log.info('dataplane.announced', 'The agent owns the object; peers see it once Envoy serves');
+    },
+    announcementFailed: (err: unknown) => {
+      log.warn('announcement.failed', 'The object could not be put', { err });
+    },
+    ownershipGivenUp: (err: unknown) => {
+      log.warn(
+        'ownership.given-up',
+        'The object could not be put in time: its control plane creates it instead',
+        {
+          err,
+        },
+      );
+    },
+    dataplaneReady: () => {
+      log.info('dataplane.ready', 'Envoy serves and the object says so');
+    },
+    endpointReached: (url: string, facts: ControlPlaneFacts) => {
+      log.info('endpoint.reached', `A stop will deregister at ${url}`, {
+        url,
+        version: facts.version,
+        settleMs: settleMs(facts),
+      });
+    },
+    endpointLost: (url: string, err: unknown) => {
+      log.warn('endpoint.lost', `A stop now could not deregister at ${url}`, { url, err });
+    },
+  };
+}
+
+function stopEvents(log: Log) {
+  return {
+    phaseChanged: (from: string, to: string, input: string) => {
+      log.debug('phase.changed', `${from} → ${to}`, { from, to, input });
+    },
+    stopRequested: (signal: NodeJS.Signals, asked: number) => {
+      const how = ['in order', 'without waiting', 'at once'][Math.min(asked, 3) - 1];
+      log.info('stop.requested', `${signal}: stopping ${how}`, { signal, asked });
+    },
+    signalForwarded: (signal: NodeJS.Signals) => {
+      log.info('signal.forwarded', `${signal} was passed on to kuma-dp`, { signal });
+    },
+    deregistered: (result: Deregistration) => {
+      const { outcome, reason, ...fields } = result;
+      if (outcome === 'failed') {
+        log.error('deregistration.failed', `Peers keep this dataplane for now: ${reason}`, fields);
+      } else if (outcome === 'kept') {
+        log.info('dataplane.kept', `The object stays: ${reason}`, fields);
+      } else log.info('dataplane.deregistered', `The object is gone: ${reason}`, fields);
+    },
+    drainBlind: (reason: string) => {
+      log.warn('drain.blind', `kuma-dp's own drain time holds: ${reason}`);
+    },
+    childExited: (exit: ChildExit) => {
+      log.info('child.exited', `kuma-dp ended with ${describeExit(exit)}`, { exit });
+    },
+    confirmed: (confirmed: Confirmed) => {
+      if (confirmed.outcome === 'gone') return;
+      const { outcome, reason } = confirmed;
+      const text = reason === undefined ? outcome : `${outcome}: ${reason}`;
+      if (outcome === 'deleted again')
+        log.info('recreation.undone', 'The object had been created again: deleted');
+      else log.warn('recreation.doubted', `Whether the object is still gone is not certain: ${text}`);
+    },
+    stopReported: (report: StopReport) => {
+      log.info('stop.reported', `Stopped in ${formatDuration(Math.round(report.totalMs))}`, { report });
+    },
+    reportUnwritable: (err: unknown) => {
+      log.warn('report.unwritable', 'The stop report is in this log only', { err });
+    },
+    failedUnexpectedly: (err: unknown) => {
+      log.error('agent.failed', 'A bug in the agent; the stop goes on without this step', { err });
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import { sleep, type Clock } from '../kernel/clock.ts';
+import type { Effect } from './core/lifecycle.ts';
+import type { Child, KumaDpReadiness } from './ports.ts';
+
+type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];
+
+/**
+ * kuma-dp takes two signals that arrive together for one, since the kernel merges what is still pending. The second
+ * is the end of its drain, so it must not get lost.
+ */
+const BETWEEN_SIGNALS_MS = 250;
+
+/**
+ * kuma-dp's signal contract: the first SIGTERM drains, the second ends, SIGUSR2 drains and stays.
+ *
+ * @see kuma app/kuma-dp/cmd/run.go, pkg/core/alias.go: the same from 2.7 to 3.0
+ */
+export class KumaDpProcess {
+  readonly #clock: Clock;
+  readonly #child: Child;
+  readonly #readiness: Promise<KumaDpReadiness>;
+  #told: Promise<unknown> = Promise.resolve();
+  #lastTermAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(child: Child, deps: { readonly clock: Clock; readonly readiness: Promise<KumaDpReadiness> }) {
+    this.#child = child;
+    this.#clock = deps.clock;
+    this.#readiness = deps.readiness;
+  }
+
+  forward(signal: NodeJS.Signals): void {
+    this.#child.signal(signal);
+  }
+
+  /** Stages are told one after the other, however fast they are asked for; only `kill` waits for nothing. */
+  tell(stage: Stage): Promise<unknown> {
+    switch (stage) {
+      case 'kill':
+        this.#child.signal('SIGKILL');
+        return Promise.resolve();
+      case 'standby':
+        this.#child.signal('SIGUSR2');
+        return Promise.resolve();
+      case 'drain':
+        this.#told = this.#told.then(() => this.#tellToDrain());
+        return this.#told;
+      case 'end':
+        this.#told = this.#told.then(() => this.#tellToEnd());
+        return this.#told;
+    }
+  }
+
+  /** A kuma-dp that was signalled by somebody else as well must not take this for the second signal. */
+  async #tellToDrain(): Promise<void> {
+    const readiness = await this.#readiness;
+    if (await readiness.isTerminating()) return;
+    this.#terminate();
+  }
+
+  async #tellToEnd(): Promise<void> {
+    const waitMs = this.#lastTermAtMs + BETWEEN_SIGNALS_MS - this.#clock.monotonicMs();
+    if (waitMs > 0) await sleep(this.#clock, waitMs);
+    this.#terminate();
+  }
+
+  #terminate(): void {
+    this.#lastTermAtMs = this.#clock.monotonicMs();
+    this.#child.signal('SIGTERM');
+  }
+}

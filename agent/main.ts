@@ -1,0 +1,101 @@
+import os from 'node:os';
+import process from 'node:process';
+
+import { VERSION } from '../kernel/version.ts';
+import { readCommandLine, type CommandLine } from './adapters/command-line.ts';
+import { catchSignals } from './adapters/signals.ts';
+import { run } from './commands/run.ts';
+import { EXIT_CONFIG, type ChildExit } from './core/exit-status.ts';
+import { optionsHelp, USAGE } from './help.ts';
+import { DEREGISTER_OPTIONS, resolveDeregisterOptions, resolveRunOptions, RUN_OPTIONS } from './options.ts';
+
+// Before anything else: a stop that is asked for while we start must not get lost.
+const signals = catchSignals();
+const { env } = process;
+
+/** How long a clean end may take after everything is said and done. */
+const END_BUDGET_MS = 1_000;
+/** As PID 1 of a container a process cannot be killed by its own signal. */
+const SIGNAL_PATIENCE_MS = 200;
+
+void main(process.argv.slice(2)).then(end);
+
+async function main([command = '', ...args]: readonly string[]): Promise<ChildExit> {
+  switch (command) {
+    case 'run':
+      return runCommand(args);
+    case 'plan':
+      return planCommand(args);
+    case 'deregister':
+      return deregisterCommand(args);
+    case 'version':
+    case '--version':
+      return print(`kuma-dp-agent ${VERSION}\n`);
+    case 'help':
+    case '--help':
+    case '-h':
+      return print(USAGE);
+    default:
+      return refuse([
+        command === '' ? 'no command given' : `unknown command "${command}"`,
+        USAGE.split('\n\n')[1] ?? '',
+      ]);
+  }
+}
+
+async function runCommand(args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(RUN_OPTIONS, args);
+  if (line.wantsHelp) return print(optionsHelp('run', RUN_OPTIONS));
+  const { values, origins, problems } = resolveRunOptions({ flags: line.flags, env });
+  const argv = line.wrapped ?? [];
+  const all = [...line.problems, ...problems, ...wrappedProblems(line)];
+  return all.length > 0 ? refuse(all) : run({ options: values, origins, argv, env, signals });
+}
+
+async function planCommand(args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(RUN_OPTIONS, args);
+  if (line.wantsHelp) return print(optionsHelp('plan', RUN_OPTIONS));
+  const { values, problems } = resolveRunOptions({ flags: line.flags, env });
+  const all = [...line.problems, ...problems, ...wrappedProblems(line)];
+  if (all.length > 0) return refuse(all);
+  const { plan } = await import('./commands/plan.ts');
+  return print(await plan({ options: values, argv: line.wrapped ?? [], env }));
+}
+
+async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(DEREGISTER_OPTIONS, args);
+  if (line.wantsHelp) return print(optionsHelp('deregister', DEREGISTER_OPTIONS));
+  const { values, problems } = resolveDeregisterOptions({ flags: line.flags, env });
+  const all = [...line.problems, ...problems];
+  if (all.length > 0) return refuse(all);
+  const { deregister } = await import('./commands/deregister.ts');
+  return deregister(values);
+}
+
+function wrappedProblems({ wrapped }: CommandLine): readonly string[] {
+  if (wrapped === undefined) return ['no "--": the command to wrap goes after it, as in "-- kuma-dp run …"'];
+  return wrapped.length === 0 ? ['no command after "--"'] : [];
+}
+
+function print(text: string): ChildExit {
+  process.stdout.write(text);
+  return { code: 0, signal: null };
+}
+
+function refuse(problems: readonly string[]): ChildExit {
+  process.stderr.write(problems.map((problem) => `kuma-dp-agent: ${problem}\n`).join(''));
+  return { code: EXIT_CONFIG, signal: null };
+}
+
+/** Ends as kuma-dp did: with its code, or by its signal. */
+function end(exit: ChildExit): void {
+  if (exit.signal === null) {
+    process.exitCode = exit.code;
+    // Everything is closed by now and the loop runs empty; the last resort is for what we overlooked.
+    setTimeout(() => process.exit(), END_BUDGET_MS).unref();
+    return;
+  }
+  const code = 128 + os.constants.signals[exit.signal];
+  signals.dieOf(exit.signal);
+  setTimeout(() => process.exit(code), SIGNAL_PATIENCE_MS);
+}

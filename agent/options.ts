@@ -1,0 +1,180 @@
+import {
+  choiceOption,
+  durationOption,
+  durationOrWordOption,
+  listOption,
+  pathOption,
+  resolveOptions,
+  switchOption,
+  textOption,
+  type OptionValues,
+  type Reading,
+  type ResolvedOptions,
+} from '../kernel/options.ts';
+
+export const ENV_PREFIX = 'KUMA_DP_AGENT_';
+
+const endpoints = listOption<URL>({
+  flag: 'endpoint',
+  placeholder: 'URL',
+  derived: "https://<host of kuma-dp's --cp-address>:5682",
+  help: "Where to deregister: http(s):// is Kuma's REST API. Repeatable; tried in order, the next one when one is slow",
+  item: readEndpoint,
+});
+
+/** How an endpoint is reached: shared by every command that talks to one. */
+const CONNECTION_OPTIONS = {
+  endpoints,
+  caFile: textOption({
+    flag: 'ca-file',
+    placeholder: 'FILE',
+    derived: "kuma-dp's own CA, else the system's",
+    help: 'PEM certificates by which an https:// endpoint is verified',
+  }),
+  clientCertificateFile: textOption({
+    flag: 'client-cert-file',
+    placeholder: 'FILE',
+    help: 'PEM certificate to present to an endpoint that asks for one',
+  }),
+  clientKeyFile: textOption({
+    flag: 'client-key-file',
+    placeholder: 'FILE',
+    help: 'PEM key of --client-cert-file',
+  }),
+  userTokenFile: textOption({
+    flag: 'user-token-file',
+    placeholder: 'FILE',
+    help: 'A Kuma user token for the REST API; open-source Kuma needs none to delete a dataplane',
+  }),
+  logLevel: choiceOption({
+    flag: 'log-level',
+    choices: ['debug', 'info', 'warn', 'error'],
+    default: 'info',
+    help: 'What the agent writes to standard error, as JSON lines',
+  }),
+} as const;
+
+export const RUN_OPTIONS = {
+  ...CONNECTION_OPTIONS,
+  lifecycle: choiceOption({
+    flag: 'lifecycle',
+    choices: ['auto', 'cp', 'agent', 'external'],
+    default: 'auto',
+    help: 'Who owns the Dataplane object: its control plane, the agent, or somebody else; auto asks the command',
+  }),
+  stopBudgetMs: durationOption({
+    flag: 'stop-budget',
+    default: '60s',
+    min: '1s',
+    help: "All that a stop may take; keep it below the supervisor's own limit (systemd: TimeoutStopSec)",
+  }),
+  settle: durationOrWordOption({
+    flag: 'settle',
+    words: ['auto'],
+    default: 'auto',
+    help: "How long Envoy serves on after the object is gone; auto takes the control plane's own intervals",
+  }),
+  onCrash: choiceOption({
+    flag: 'on-crash',
+    choices: ['deregister', 'keep'],
+    default: 'deregister',
+    help: 'What to do about the object when kuma-dp ends by itself',
+  }),
+  restartPacing: choiceOption({
+    flag: 'restart-pacing',
+    choices: ['auto', 'off'],
+    default: 'auto',
+    help: 'Wait before a start until the control plane accepts the same name again',
+  }),
+  deleteExternal: switchOption({
+    flag: 'delete-external',
+    help: 'Delete a dataplane that was applied beforehand (--name/--mesh) as well',
+  }),
+  requireIdentity: switchOption({
+    flag: 'require-identity',
+    help: 'Refuse to start kuma-dp when it cannot be derived which dataplane it is',
+  }),
+  stateDir: pathOption({
+    flag: 'state-dir',
+    placeholder: 'DIR',
+    default: '/run/kuma-dp-agent',
+    help: 'Where a run leaves what others need to finish its work',
+  }),
+  reportFile: textOption({
+    flag: 'report-file',
+    placeholder: 'FILE',
+    help: 'Append the stop report here as well; rotated to FILE.1 at 1 MiB',
+  }),
+} as const;
+
+export const DEREGISTER_OPTIONS = {
+  ...CONNECTION_OPTIONS,
+  state: textOption({
+    flag: 'state',
+    placeholder: 'FILE',
+    help: 'The state file of a run whose agent was killed; its endpoints and guards hold',
+  }),
+  mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'The mesh of the dataplane' }),
+  name: textOption({ flag: 'name', placeholder: 'NAME', help: 'The name of the dataplane' }),
+  proxyType: choiceOption({
+    flag: 'proxy-type',
+    choices: ['dataplane', 'ingress', 'egress'],
+    default: 'dataplane',
+    help: 'Zone proxies, up to Kuma 2.14, are in no mesh',
+  }),
+  timeoutMs: durationOption({ flag: 'timeout', default: '5s', min: '100ms', help: 'All attempts together' }),
+} as const;
+
+export type RunOptions = OptionValues<typeof RUN_OPTIONS>;
+export type DeregisterOptions = OptionValues<typeof DEREGISTER_OPTIONS>;
+export type ConnectionOptions = OptionValues<typeof CONNECTION_OPTIONS>;
+
+type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
+
+export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_OPTIONS> {
+  const resolved = resolveOptions(RUN_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const problems = [...resolved.problems, ...connectionProblems(resolved.values)];
+  if (resolved.values.lifecycle === 'agent' && resolved.values.deleteExternal) {
+    problems.push(
+      '--lifecycle agent (KUMA_DP_AGENT_LIFECYCLE) and --delete-external (KUMA_DP_AGENT_DELETE_EXTERNAL) contradict each other: the agent either owns the object or somebody else does',
+    );
+  }
+  return { ...resolved, problems };
+}
+
+export function resolveDeregisterOptions(sources: Sources): ResolvedOptions<typeof DEREGISTER_OPTIONS> {
+  const resolved = resolveOptions(DEREGISTER_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const { state, name, mesh, proxyType } = resolved.values;
+  const problems = [...resolved.problems, ...connectionProblems(resolved.values)];
+  if (state !== undefined && (name !== undefined || mesh !== undefined)) {
+    problems.push('--state and --mesh/--name exclude each other: the file says which dataplane it is');
+  } else if (
+    state === undefined &&
+    (name === undefined || (proxyType === 'dataplane' && mesh === undefined))
+  ) {
+    problems.push('say which dataplane: --state FILE, or --mesh MESH and --name NAME');
+  }
+  if (state === undefined && resolved.values.endpoints.length === 0) {
+    problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): nothing to derive it from without --state');
+  }
+  return { ...resolved, problems };
+}
+
+function connectionProblems(values: ConnectionOptions): readonly string[] {
+  if ((values.clientCertificateFile === undefined) === (values.clientKeyFile === undefined)) return [];
+  return [
+    '--client-cert-file (KUMA_DP_AGENT_CLIENT_CERT_FILE) and --client-key-file (KUMA_DP_AGENT_CLIENT_KEY_FILE) go together',
+  ];
+}
+
+function readEndpoint(text: string): Reading<URL> {
+  const url = URL.parse(text);
+  if (url === null) return { problem: 'expected a URL such as "https://cp.example:5682"' };
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    return { problem: 'expected http:// or https://' };
+  }
+  if (url.username !== '' || url.password !== '') {
+    return { problem: 'credentials do not belong into a URL, use --user-token-file' };
+  }
+  return { value: url };
+}

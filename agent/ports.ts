@@ -1,0 +1,92 @@
+import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
+import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
+import type { ChildExit } from './core/exit-status.ts';
+import type { OwnDataplane } from './core/ownership.ts';
+
+/** The process of the wrapped command. */
+export interface Child {
+  readonly pid: number;
+  /** Does nothing if the process has ended. */
+  signal(signal: NodeJS.Signals): void;
+}
+
+export interface SpawnRequest {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** What to feed to its standard input in place of ours; `undefined` to pass ours on. */
+  readonly stdin: Promise<Uint8Array> | undefined;
+}
+
+export type Spawned =
+  | { readonly child: Child; readonly exited: Promise<ChildExit> }
+  | { readonly problem: string; readonly exitCode: number };
+
+/** Which dataplane leaves, and what this run knows of it. */
+export interface Departure {
+  readonly key: DataplaneKey;
+  readonly own: OwnDataplane;
+}
+
+export type Confirmation =
+  | { readonly verdict: 'gone' }
+  | { readonly verdict: 'deleted' }
+  | { readonly verdict: 'wait' | 'leave'; readonly reason: string };
+
+/**
+ * One way to a control plane: Kuma's REST API, or the companion. Each call is a single attempt that ends with `signal`
+ * at the latest and throws `OperationalError`; order, hedging and retries are the caller's.
+ */
+export interface Endpoint {
+  /** Without credentials. */
+  readonly url: string;
+  /** Connects if need be, checks that a control plane answers, and learns what a departure depends on. */
+  check(signal: AbortSignal): Promise<ControlPlaneFacts>;
+  /**
+   * Reads the object and deletes it if it is ours.
+   *
+   * @throws `DATAPLANE_FOREIGN` if it is somebody else's
+   */
+  deregister(departure: Departure, signal: AbortSignal): Promise<'deleted' | 'already gone'>;
+  /** Looks for an object that was created again, and deletes it if that can hurt nobody. */
+  confirm(departure: Departure, signal: AbortSignal): Promise<Confirmation>;
+  /** Puts the object, not ready, so that kuma-dp can connect and no peer sees it. */
+  announce(departure: Departure, template: DataplaneResource, signal: AbortSignal): Promise<void>;
+  /**
+   * Makes the stored object ready, as far as `template` says; puts it again if it is missing.
+   *
+   * @throws `DATAPLANE_FOREIGN` if it is somebody else's by now
+   */
+  announceReady(departure: Departure, template: DataplaneResource, signal: AbortSignal): Promise<void>;
+  close(): void;
+}
+
+/** The Envoy that kuma-dp started, through its admin interface. Each call has a short time limit of its own. */
+export interface EnvoyAdmin {
+  /** Text form of `/stats`, filtered. */
+  stats(filter: string): Promise<string>;
+  /** JSON of `/listeners?format=json`. */
+  listeners(): Promise<unknown>;
+  /** JSON of `/config_dump?resource=dynamic_listeners`. */
+  listenerConfig(): Promise<unknown>;
+  close(): void;
+}
+
+/** `absent`: kuma-dp has not started one. `hidden`: there is one, or may be, but its admin cannot be reached. */
+export type EnvoyLookup = 'absent' | { readonly hidden: string } | { readonly admin: EnvoyAdmin };
+
+export interface EnvoyFinder {
+  find(kumaDpPid: number): Promise<EnvoyLookup>;
+}
+
+/** kuma-dp's own readiness reporter. */
+export interface KumaDpReadiness {
+  /** Whether kuma-dp got its first signal already, from us or from somebody else. `false` if it cannot be told. */
+  isTerminating(): Promise<boolean>;
+}
+
+/** A credential that may be rotated while the agent runs, kept in memory so that a stop reads no file. */
+export interface UserToken {
+  readonly current: string | undefined;
+  /** @throws if the file cannot be read */
+  refresh(): Promise<void>;
+}

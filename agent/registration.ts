@@ -1,0 +1,244 @@
+import { sleep, type Clock } from '../kernel/clock.ts';
+import { withDeadline } from '../kernel/deadline.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../kuma/control-plane.ts';
+import { describeKey, type DataplaneResource } from '../kuma/dataplane.ts';
+import { settleMs } from './core/propagation.ts';
+import type { Deregistration } from './core/stop-report.ts';
+import type { AgentEvents } from './events.ts';
+import { firstAnswer, type HedgedAnswer } from './hedging.ts';
+import type { Departure, Endpoint } from './ports.ts';
+
+export interface RegistrationDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly random: () => number;
+  /** In the order in which they are asked. */
+  readonly endpoints: readonly Endpoint[];
+  readonly departure: Departure;
+  /** `false` for an external dataplane: everything but the deletion happens. */
+  readonly mayDelete: boolean;
+  /** `auto`: as long as the control plane's own intervals say. */
+  readonly settle: number | 'auto';
+}
+
+interface Question<T> {
+  /** Imperative phrase for error messages. */
+  readonly action: string;
+  readonly budgetMs: number;
+  readonly attempt: (endpoint: Endpoint, signal: AbortSignal) => Promise<T>;
+  readonly cancel?: AbortSignal;
+  readonly onFailure?: (error: unknown) => void;
+}
+
+/** How the look after kuma-dp's end came out, for the report. */
+export interface Confirmed {
+  readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
+  readonly reason?: string;
+}
+
+/** The first look at an endpoint may wait for a slow control plane: nothing waits for the look. */
+const CHECK_BUDGET_MS = 5_000;
+/** Shorter than the idle timeouts of common load balancers and NAT tables. */
+const WARM_INTERVAL_MS = 20_000;
+/** How long an attempt to deregister may still take once somebody asked for the second time. */
+const HASTENED_MS = 1_000;
+const CONFIRM_INTERVAL_MS = 300;
+
+/** The dataplane's entry at its control plane: put, made ready, taken away, looked after. */
+export class Registration {
+  readonly #deps: RegistrationDeps;
+  readonly #hasten = new AbortController();
+  readonly #name: string;
+  readonly #reachable = new Map<string, boolean>();
+  #facts: ControlPlaneFacts = DEFAULT_FACTS;
+  #deregistration: Promise<Deregistration> | undefined;
+  #announcing: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: RegistrationDeps) {
+    this.#deps = deps;
+    this.#name = describeKey(deps.departure.key);
+  }
+
+  get facts(): ControlPlaneFacts {
+    return this.#facts;
+  }
+
+  get settleMs(): number {
+    return this.#deps.settle === 'auto' ? settleMs(this.#facts) : this.#deps.settle;
+  }
+
+  get mayDelete(): boolean {
+    return this.#deps.mayDelete;
+  }
+
+  /** Checks every endpoint now and again, so that a stop finds open connections. Ends with `signal`. */
+  keepWarm(signal: AbortSignal): void {
+    for (const endpoint of this.#deps.endpoints) void this.#keepEndpointWarm(endpoint, signal);
+  }
+
+  /** Puts the object, not ready. Must end before kuma-dp starts. */
+  async announce(template: DataplaneResource, budgetMs: number, cancel: AbortSignal): Promise<void> {
+    const { departure } = this.#deps;
+    await this.#ask({
+      action: `put dataplane ${this.#name}`,
+      budgetMs,
+      attempt: (endpoint, signal) => endpoint.announce(departure, template, signal),
+      cancel,
+    });
+  }
+
+  /** Makes the object ready; tries until it is, or until `stopped`. A deregistration waits for an attempt under way. */
+  async announceReady(template: DataplaneResource, stopped: AbortSignal): Promise<void> {
+    const { departure, clock, random } = this.#deps;
+    while (!isAborted(stopped)) {
+      const attempt = this.#ask({
+        action: `make dataplane ${this.#name} ready`,
+        budgetMs: CHECK_BUDGET_MS,
+        attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
+        cancel: stopped,
+      });
+      this.#announcing = attempt.catch(() => {});
+      try {
+        await attempt;
+        return;
+      } catch (error) {
+        if (isAborted(stopped)) return;
+        this.#deps.events.announcementFailed(error);
+        await sleep(clock, 500 + random() * 1_000, stopped).catch(() => {});
+      }
+    }
+  }
+
+  /** Takes the object away by `byMs` (monotonic). Never throws. Called again, it returns the same attempt. */
+  deregister(byMs: number): Promise<Deregistration> {
+    this.#deregistration ??= this.#deregister(byMs);
+    return this.#deregistration;
+  }
+
+  /** Somebody asked for the second time: the attempt under way gets one more second. */
+  hasten(): void {
+    const disarm = this.#deps.clock.after(HASTENED_MS, () => {
+      this.#hasten.abort(
+        new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${this.#name}: asked twice to stop`),
+      );
+    });
+    void this.#deregistration?.then(disarm);
+  }
+
+  /** Whether the object is still gone at the end, by `byMs` (monotonic). Never throws. */
+  async confirm(byMs: number): Promise<Confirmed> {
+    const { clock, departure, mayDelete } = this.#deps;
+    if (!mayDelete) return { outcome: 'left', reason: 'it is not ours to delete' };
+    let last: Confirmed = { outcome: 'unknown', reason: 'there was no time to look' };
+    while (clock.monotonicMs() < byMs) {
+      try {
+        const { value } = await this.#ask({
+          action: `confirm that dataplane ${this.#name} is gone`,
+          budgetMs: byMs - clock.monotonicMs(),
+          attempt: (endpoint, signal) => endpoint.confirm(departure, signal),
+        });
+        if (value.verdict === 'gone') return { outcome: 'gone' };
+        if (value.verdict === 'deleted') return { outcome: 'deleted again' };
+        last = { outcome: 'left', reason: value.reason };
+        if (value.verdict === 'leave') return last;
+      } catch (error) {
+        last = { outcome: 'unknown', reason: describeError(error) };
+      }
+      await sleep(clock, Math.min(CONFIRM_INTERVAL_MS, Math.max(0, byMs - clock.monotonicMs())));
+    }
+    return last;
+  }
+
+  close(): void {
+    for (const endpoint of this.#deps.endpoints) endpoint.close();
+  }
+
+  async #deregister(byMs: number): Promise<Deregistration> {
+    const { clock, departure, mayDelete } = this.#deps;
+    if (!mayDelete) {
+      return {
+        outcome: 'kept',
+        reason: 'external dataplane: not ours to delete',
+        endpoint: undefined,
+        attempts: 0,
+      };
+    }
+    let attempts = 0;
+    let lastFailure: unknown;
+    try {
+      await this.#announcing;
+      const answer = await this.#ask({
+        action: `deregister dataplane ${this.#name}`,
+        budgetMs: byMs - clock.monotonicMs(),
+        attempt: (endpoint, signal) => {
+          attempts += 1;
+          return endpoint.deregister(departure, signal);
+        },
+        cancel: this.#hasten.signal,
+        onFailure: (error) => {
+          lastFailure = error;
+        },
+      });
+      return { outcome: 'gone', reason: answer.value, endpoint: answer.endpoint, attempts: answer.attempts };
+    } catch (error) {
+      const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+      const cause =
+        lastFailure === undefined || lastFailure === error ? '' : `; last: ${describeError(lastFailure)}`;
+      return {
+        outcome: foreign ? 'kept' : 'failed',
+        reason: `${describeError(error)}${cause}`,
+        endpoint: undefined,
+        attempts,
+      };
+    }
+  }
+
+  #ask<T>(question: Question<T>): Promise<HedgedAnswer<T>> {
+    const { clock, random, endpoints } = this.#deps;
+    const { action, budgetMs, attempt, cancel, onFailure } = question;
+    return withDeadline(
+      { clock, action, budgetMs: Math.max(0, budgetMs), ...(cancel === undefined ? {} : { cancel }) },
+      (scope) =>
+        firstAnswer({
+          clock,
+          random,
+          endpoints,
+          action,
+          scope,
+          attempt,
+          ...(onFailure === undefined ? {} : { onFailure }),
+        }),
+    );
+  }
+
+  async #keepEndpointWarm(endpoint: Endpoint, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#deps;
+    while (!signal.aborted) {
+      await this.#check(endpoint, signal);
+      await sleep(clock, WARM_INTERVAL_MS * (0.75 + random() / 2), signal).catch(() => {});
+    }
+  }
+
+  async #check(endpoint: Endpoint, cancel: AbortSignal): Promise<void> {
+    const { clock, events } = this.#deps;
+    try {
+      const facts = await withDeadline(
+        { clock, action: `reach ${endpoint.url}`, budgetMs: CHECK_BUDGET_MS, cancel },
+        (scope) => endpoint.check(scope.signal),
+      );
+      this.#facts = facts;
+      if (this.#reachable.get(endpoint.url) !== true) events.endpointReached(endpoint.url, facts);
+      this.#reachable.set(endpoint.url, true);
+    } catch (error) {
+      if (cancel.aborted) return;
+      if (this.#reachable.get(endpoint.url) !== false) events.endpointLost(endpoint.url, error);
+      this.#reachable.set(endpoint.url, false);
+    }
+  }
+}
+
+/** A call, since the compiler takes a property for unchanged across an await. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

@@ -1,0 +1,57 @@
+import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
+import type { HostState, ProcessRef } from './core/host-state.ts';
+import type { AgentEvents } from './events.ts';
+import type { StateNote } from './supervisor.ts';
+
+export interface StateNotesDeps {
+  readonly events: AgentEvents;
+  readonly host: { uptimeMs(): number; processRef(pid: number): ProcessRef | undefined };
+  /** What the next start on this host wants to know of the control plane. */
+  readonly facts: () => ControlPlaneFacts;
+  readonly write: (state: HostState) => Promise<void>;
+}
+
+/** Keeps the state file in step with the supervisor. A file that cannot be written costs a warning, nothing else. */
+export class StateNotes {
+  readonly #deps: StateNotesDeps;
+  #state: HostState;
+  #warned = false;
+  #written: Promise<void> = Promise.resolve();
+
+  constructor(initial: HostState, deps: StateNotesDeps) {
+    this.#state = initial;
+    this.#deps = deps;
+  }
+
+  /** Settles when everything noted so far is on disk, or was given up. */
+  get written(): Promise<void> {
+    return this.#written;
+  }
+
+  note(note: StateNote): void {
+    const { facts, write, events } = this.#deps;
+    const { deregistrationDelayMs, version } = facts();
+    this.#state = {
+      ...this.#state,
+      ...this.#change(note),
+      deregistrationDelayMs,
+      controlPlaneVersion: version,
+    };
+    this.#written = write(this.#state).catch((error: unknown) => {
+      if (!this.#warned) events.stateUnwritable(error);
+      this.#warned = true;
+    });
+  }
+
+  #change(note: StateNote): Partial<HostState> {
+    const { host } = this.#deps;
+    switch (note.phase) {
+      case 'running':
+        return { phase: 'running', kumaDp: host.processRef(note.pid) };
+      case 'leaving':
+        return { phase: 'leaving', deregistered: note.deregistered };
+      case 'ended':
+        return { phase: 'ended', deregistered: note.deregistered, endedAtUptimeMs: host.uptimeMs() };
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/** The only way to read time or wait. Production passes {@link systemClock}, tests pass `FakeClock`. */
+export interface Clock {
+  /** Monotonic milliseconds since an arbitrary origin. Never compare with wall time. */
+  monotonicMs(): number;
+  /** Milliseconds since the Unix epoch. Only for values that leave the process. */
+  wallMs(): number;
+  /** Arms a timer that keeps the process alive until it fires or the returned function disarms it. */
+  after(delayMs: number, fire: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after(delayMs, fire) {
+    const timer = setTimeout(fire, delayMs);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
+};
+
+/** Resolves after `delayMs`, or rejects with the reason of `signal` as soon as that aborts. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const onAbort = (): void => {
+      disarm();
+      reject(signal?.reason as Error);
+    };
+    const disarm = clock.after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,68 @@
+interface ErrorTraits {
+  /** Whether the same call may succeed later without anyone changing anything. */
+  readonly retryable: boolean;
+  /** First sentence of the entry in docs/errors.md; a test keeps the two in step. */
+  readonly summary: string;
+}
+
+/** The closed set of failures this project reports. Adding one means adding it to docs/errors.md. */
+export const ERROR_CODES = {
+  CONFIG_INVALID: { retryable: false, summary: 'A flag or environment variable is missing or malformed' },
+  CHILD_SPAWN_FAILED: { retryable: false, summary: 'The wrapped command could not be started' },
+  DEADLINE_EXCEEDED: { retryable: true, summary: 'An operation did not finish within its time budget' },
+  ENDPOINT_UNREACHABLE: { retryable: true, summary: 'No connection to an endpoint could be made or kept' },
+  ENDPOINT_UNTRUSTED: { retryable: false, summary: 'The TLS handshake with an endpoint failed' },
+  ENDPOINT_BUSY: { retryable: true, summary: 'An endpoint answered that it cannot serve the request now' },
+  ENDPOINT_REJECTED: { retryable: false, summary: 'An endpoint refused the request' },
+  ANSWER_UNREADABLE: {
+    retryable: true,
+    summary: 'An endpoint answered something that a Kuma control plane does not',
+  },
+  DATAPLANE_FOREIGN: {
+    retryable: false,
+    summary: 'The Dataplane object belongs to somebody else and is left alone',
+  },
+  STATE_UNUSABLE: {
+    retryable: false,
+    summary: 'The state file cannot be read or does not speak of this host now',
+  },
+  CANCELLED: {
+    retryable: false,
+    summary: 'An operation was given up because its result was no longer wanted',
+  },
+} as const satisfies Record<string, ErrorTraits>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export type ErrorDetails = Readonly<Record<string, string | number | boolean>>;
+
+/**
+ * A failure somebody is expected to act on. Bugs stay plain `TypeError`/`RangeError`.
+ *
+ * Messages are sentence case without a final period, name the action that failed, and put current values after a
+ * colon. Numbers carry units.
+ */
+export class OperationalError extends Error {
+  override readonly name = 'OperationalError';
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: ErrorDetails } = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+
+  get retryable(): boolean {
+    return ERROR_CODES[this.code].retryable;
+  }
+}
+
+/** The message of whatever was thrown, with the messages of its causes, for one line of a log or a report. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
+  if (error.cause === undefined) return own;
+  const cause = describeError(error.cause);
+  return own.includes(cause) ? own : `${own}: ${cause}`;
+}

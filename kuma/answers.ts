@@ -1,0 +1,73 @@
+import * as z from 'zod/mini';
+
+import { OperationalError } from '../kernel/errors.ts';
+import type { RestAnswer } from './rest-client.ts';
+
+/**
+ * The body of every error of Kuma's API server.
+ *
+ * @see kuma pkg/core/rest/errors/types/errors.go
+ */
+const StandardError = z.looseObject({
+  status: z.number(),
+  title: z.string(),
+  detail: z.optional(z.string()),
+});
+
+/** What a failed request means for whoever runs the host. Keyed by status. */
+const REMEDIES: Readonly<Record<number, string>> = {
+  401: 'the user token is not valid here; a dataplane token never is',
+  403: 'the user may not do this',
+  405: 'this is a global or a read-only control plane; dataplanes belong to the zone control plane',
+};
+
+/** Statuses after which the same request may succeed later. Kuma answers 409 to a write that lost a race. */
+const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429]);
+
+/**
+ * Sorts an answer of the API server.
+ *
+ * @returns whether the thing asked for is there
+ * @throws {@link OperationalError} `ENDPOINT_BUSY` (try again, `details.retryAfterMs` says when, if the server did),
+ * `ENDPOINT_REJECTED` (do not), `ANSWER_UNREADABLE` (a success that Kuma would not write)
+ */
+export function requireAnswer(action: string, answer: RestAnswer): 'found' | 'missing' {
+  const { status, body } = answer;
+  if (status >= 200 && status < 300) {
+    if (body === undefined || (typeof body === 'object' && body !== null)) return 'found';
+    throw new OperationalError('ANSWER_UNREADABLE', `Cannot read the answer to ${action}: not an object`);
+  }
+  const standard = z.safeParse(StandardError, body);
+  if (status === 404 && standard.success) return 'missing';
+  throw rejection(action, answer, standard.success ? standard.data : undefined);
+}
+
+function rejection(
+  action: string,
+  answer: RestAnswer,
+  standard: { readonly title: string; readonly detail?: string | undefined } | undefined,
+): OperationalError {
+  const { status } = answer;
+  const said =
+    standard === undefined
+      ? 'no error of Kuma’s'
+      : [standard.title, standard.detail].filter(Boolean).join(': ');
+  if (status >= 500 || PASSING_STATUSES.has(status)) {
+    const retryAfterMs = readRetryAfter(answer.retryAfter);
+    return new OperationalError('ENDPOINT_BUSY', `Cannot ${action}: status ${status}, ${said}`, {
+      details: { status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+    });
+  }
+  const remedy =
+    status >= 300 && status < 400 ? 'redirects are not followed with credentials' : REMEDIES[status];
+  return new OperationalError(
+    'ENDPOINT_REJECTED',
+    `Cannot ${action}: status ${status}, ${said}${remedy === undefined ? '' : ` (${remedy})`}`,
+    { details: { status } },
+  );
+}
+
+/** Only the form in seconds: a date would need a clock that agrees with the server's. */
+function readRetryAfter(header: string | undefined): number | undefined {
+  return header !== undefined && /^\d+$/.test(header) ? Number(header) * 1_000 : undefined;
+}

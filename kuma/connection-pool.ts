@@ -1,0 +1,74 @@
+import dns from 'node:dns';
+import http from 'node:http';
+import https from 'node:https';
+import type { LookupFunction } from 'node:net';
+
+/** PEM texts, read once at start so that a stop touches no disk. */
+export interface EndpointTls {
+  /** Without it the system's roots hold. */
+  readonly ca: string | undefined;
+  readonly clientCertificate: string | undefined;
+  readonly clientKey: string | undefined;
+  readonly skipVerify: boolean;
+}
+
+export interface ConnectionPool {
+  readonly agents: { readonly http: http.Agent; readonly https: https.Agent };
+  readonly https: {
+    readonly rejectUnauthorized: boolean;
+    readonly certificateAuthority?: string;
+    readonly certificate?: string;
+    readonly key?: string;
+  };
+  close(): void;
+}
+
+/**
+ * Connections to one endpoint that outlive a request, and a name lookup that outlives the resolver: what was resolved
+ * once is used again when the name server no longer answers, as it may while a host shuts down.
+ */
+export function connectionPool(tls: EndpointTls): ConnectionPool {
+  const shared = { keepAlive: true, maxFreeSockets: 2, lookup: rememberingLookup() };
+  const agents = { http: new http.Agent(shared), https: new https.Agent(shared) };
+  return {
+    agents,
+    https: {
+      rejectUnauthorized: !tls.skipVerify,
+      ...(tls.ca === undefined ? {} : { certificateAuthority: tls.ca }),
+      ...(tls.clientCertificate === undefined ? {} : { certificate: tls.clientCertificate }),
+      ...(tls.clientKey === undefined ? {} : { key: tls.clientKey }),
+    },
+    close() {
+      agents.http.destroy();
+      agents.https.destroy();
+    },
+  };
+}
+
+/** How long a stop may wait for the name server before it takes the addresses that it knows. */
+const LOOKUP_PATIENCE_MS = 250;
+
+function rememberingLookup(): LookupFunction {
+  const known = new Map<string, dns.LookupAddress[]>();
+  return (hostname, options, callback) => {
+    const remembered = known.get(hostname);
+    let answered = false;
+    const answer = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]): void => {
+      if (answered) return;
+      answered = true;
+      clearTimeout(patience);
+      const [first] = addresses;
+      if (options.all === true) callback(error, addresses);
+      else callback(error, first?.address ?? '', first?.family ?? 0);
+    };
+    // oxlint-disable-next-line no-restricted-globals -- a bound on getaddrinfo, which cannot be cancelled
+    const patience = setTimeout(() => {
+      if (remembered !== undefined) answer(null, remembered);
+    }, LOOKUP_PATIENCE_MS);
+    dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error === null) known.set(hostname, addresses);
+      if (error !== null && remembered !== undefined) answer(null, remembered);
+      else answer(error, error === null ? addresses : []);
+    });
+  };
+}

@@ -1,0 +1,114 @@
+import * as z from 'zod/mini';
+
+import { parseDuration } from '../kernel/duration.ts';
+
+/** What `GET /` and `GET /config` tell of a control plane, as far as a departure depends on it. */
+export interface ControlPlaneFacts {
+  readonly version: string | undefined;
+  readonly instanceId: string | undefined;
+  /** `zone` and `standalone` may write dataplanes, `global` may not. */
+  readonly mode: string | undefined;
+  /** Longest time from a deleted object to its peers' endpoint lists: store cache + refresh interval. */
+  readonly propagationMs: number;
+  /** How long the control plane waits after a closed stream before it deletes the object. 0 disables the wait. */
+  readonly deregistrationDelayMs: number;
+  /** Longest time from a failed health check of Envoy to the inbound being NotReady; `undefined` if HDS is off. */
+  readonly hdsDelayMs: number | undefined;
+}
+
+/** Kuma's defaults, the same in 2.7, 2.10, 2.14 and 3.0. */
+export const DEFAULT_FACTS: ControlPlaneFacts = {
+  version: undefined,
+  instanceId: undefined,
+  mode: undefined,
+  propagationMs: 2_000,
+  deregistrationDelayMs: 10_000,
+  hdsDelayMs: undefined,
+};
+
+const Index = z.looseObject({
+  version: z.string(),
+  instanceId: z.optional(z.string()),
+});
+
+const Duration = z.pipe(
+  z.string(),
+  z.transform((text, context) => {
+    const durationMs = parseDuration(text);
+    if (durationMs !== undefined) return durationMs;
+    context.issues.push({ code: 'custom', message: 'not a duration', input: text });
+    return z.NEVER;
+  }),
+);
+
+const Config = z.looseObject({
+  mode: z.optional(z.string()),
+  store: z.looseObject({ cache: z.looseObject({ enabled: z.boolean(), expirationTime: Duration }) }),
+  xdsServer: z.looseObject({
+    dataplaneConfigurationRefreshInterval: Duration,
+    dataplaneDeregistrationDelay: z.optional(Duration),
+  }),
+  dpServer: z.optional(
+    z.looseObject({
+      hds: z.optional(
+        z.looseObject({
+          enabled: z.boolean(),
+          interval: Duration,
+          checkDefaults: z.optional(z.looseObject({ interval: Duration })),
+        }),
+      ),
+    }),
+  ),
+});
+
+/**
+ * @param index body of `GET /`
+ * @param config body of `GET /config`; where it cannot be read, Kuma's defaults stand in
+ * @returns `undefined` if `index` is not a Kuma control plane's
+ * @see recorded answers of 2.10.1, 2.14.3 and 3.0: `index.json`, `config.json`
+ */
+export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | undefined {
+  const parsedIndex = z.safeParse(Index, index);
+  if (!parsedIndex.success) return undefined;
+  const { version, instanceId } = parsedIndex.data;
+  const parsed = z.safeParse(Config, config);
+  if (!parsed.success) return { ...DEFAULT_FACTS, version, instanceId };
+  const { mode, store, xdsServer, dpServer } = parsed.data;
+  const cacheMs = store.cache.enabled ? store.cache.expirationTime : 0;
+  const hds = dpServer?.hds;
+  return {
+    version,
+    instanceId,
+    mode,
+    propagationMs: cacheMs + xdsServer.dataplaneConfigurationRefreshInterval,
+    deregistrationDelayMs: xdsServer.dataplaneDeregistrationDelay ?? DEFAULT_FACTS.deregistrationDelayMs,
+    hdsDelayMs: hds?.enabled === true ? hds.interval + (hds.checkDefaults?.interval ?? 1_000) : undefined,
+  };
+}
+
+/**
+ * Whether this control plane refuses a name while the old stream of that name waits to be deregistered: only one
+ * active stream per dataplane, in 2.7.12+, 2.8.7+, 2.9.4+ and everything from 2.10.0 on. Unknown versions do.
+ *
+ * @see https://github.com/kumahq/kuma/pull/12886
+ */
+export function refusesSameName(version: string | undefined): boolean {
+  const parsed = parseVersion(version);
+  if (parsed === undefined) return true;
+  const [major, minor, patch] = parsed;
+  if (major > 2 || (major === 2 && minor >= 10)) return true;
+  const firstRefusing: Readonly<Record<number, number>> = { 7: 12, 8: 7, 9: 4 };
+  return major === 2 && patch >= (firstRefusing[minor] ?? Number.POSITIVE_INFINITY);
+}
+
+/** Whether labels of an object survive a PUT: from 2.10.0 on. */
+export function keepsLabels(version: string | undefined): boolean {
+  const parsed = parseVersion(version);
+  return parsed === undefined || parsed[0] > 2 || (parsed[0] === 2 && parsed[1] >= 10);
+}
+
+/** Major, minor and patch of `2.14.3`, `v2.10.11` or `3.0.0-preview.v1`. */
+export function parseVersion(version: string | undefined): readonly [number, number, number] | undefined {
+  const match = /^v?(\d+)\.(\d+)\.(\d+)/.exec(version ?? '');
+  return match === null ? undefined : [Number(match[1]), Number(match[2]), Number(match[3])];
+}

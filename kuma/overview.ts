@@ -1,0 +1,74 @@
+import * as z from 'zod/mini';
+
+import { DataplaneResource } from './dataplane.ts';
+
+/** One xDS stream of a dataplane, as its control plane recorded it. Times are RFC 3339 with nanoseconds. */
+export const Subscription = z.looseObject({
+  id: z.string(),
+  controlPlaneInstanceId: z.optional(z.string()),
+  connectTime: z.optional(z.string()),
+  disconnectTime: z.optional(z.string()),
+});
+export type Subscription = z.infer<typeof Subscription>;
+
+const Overview = z.looseObject({
+  mesh: z.optional(z.string()),
+  name: z.string(),
+  creationTime: z.optional(z.string()),
+  modificationTime: z.optional(z.string()),
+  labels: z.optional(z.record(z.string(), z.string())),
+  dataplane: z.optional(z.looseObject({ networking: DataplaneResource.shape.networking })),
+  dataplaneInsight: z.optional(
+    z.looseObject({
+      subscriptions: z.optional(z.array(Subscription)),
+      metadata: z.optional(z.record(z.string(), z.unknown())),
+    }),
+  ),
+});
+
+/** A dataplane as `GET …/_overview` shows it, in the shape this project reasons about. */
+export interface DataplaneOverview {
+  readonly name: string;
+  readonly creationTime: string | undefined;
+  /** Moves on each write: re-registration, a flip of an inbound's health, a PUT. */
+  readonly modificationTime: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly networking: DataplaneResource['networking'];
+  /** Oldest first; Kuma keeps the last two. Empty if it never connected or was only just created. */
+  readonly subscriptions: readonly Subscription[];
+  /** Envoy's node metadata; on 2.10 and older always empty. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * @returns `undefined` if `body` is not an overview.
+ * @see recorded answers of 2.10.1, 2.14.3 and 3.0: `overview-*.json`
+ */
+export function readOverview(body: unknown): DataplaneOverview | undefined {
+  const parsed = z.safeParse(Overview, body);
+  if (!parsed.success) return undefined;
+  const { name, creationTime, modificationTime, labels, dataplane, dataplaneInsight } = parsed.data;
+  return {
+    name,
+    creationTime,
+    modificationTime,
+    labels: labels ?? {},
+    networking: dataplane?.networking,
+    subscriptions: dataplaneInsight?.subscriptions ?? [],
+    metadata: dataplaneInsight?.metadata ?? {},
+  };
+}
+
+/**
+ * Whether a control plane holds this stream, as far as it knows: after a crash of the control plane it may be a ghost.
+ *
+ * @see kuma pkg/core/resources/apis/mesh/dataplane_insight_helpers.go
+ */
+export function isOnline(subscription: Subscription): boolean {
+  return subscription.connectTime !== undefined && subscription.disconnectTime === undefined;
+}
+
+/** Compares two RFC 3339 times of one control plane. Milliseconds are enough for what is decided with them. */
+export function isAfter(a: string, b: string): boolean {
+  return Date.parse(a) > Date.parse(b);
+}

