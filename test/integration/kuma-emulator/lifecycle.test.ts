@@ -1,0 +1,244 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { type KumaVersion } from '../../support/kuma/version-traits.ts';
+import { KUMA_DP } from '../../support/world/dataplane-command.ts';
+import { freePort } from '../../support/world/free-port.ts';
+import { ManagedProcess } from '../../support/world/managed-process.ts';
+import { answersHttp, runCommand, waitUntilServing } from '../../support/world/running-dataplane.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+import { QUICK, QuickWorld } from './quick-world.ts';
+
+let world: QuickWorld;
+
+beforeEach(async () => {
+  world = await QuickWorld.start({ healthFeedback: false });
+});
+
+afterEach(async () => {
+  await world[Symbol.asyncDispose]();
+});
+
+async function use(version: KumaVersion): Promise<void> {
+  await world[Symbol.asyncDispose]();
+  world = await QuickWorld.start({ version, healthFeedback: false });
+}
+
+describe('a dataplane that was passed to kuma-dp', () => {
+  test.for([
+    ['2.7.11', 'leaked'],
+    ['2.10.1', 'leaked'],
+    ['2.14.3', 'deregistered'],
+    ['3.0.0-preview', 'deregistered'],
+  ] as const)(
+    '%s: is registered and online; after kill -9 it is offline at once, later %s',
+    async ([version, end]) => {
+      await use(version);
+      const dataplane = await world.servingDataplane('b1');
+      expect(world.find('b1')).toBeDefined();
+      expect(world.subscriptions('b1')).toMatchObject([
+        {
+          controlPlaneInstanceId: world.controlPlane.instanceId,
+          status: { total: { responsesAcknowledged: '2' } },
+        },
+      ]);
+      expect(world.subscriptions('b1')[0]).not.toHaveProperty('disconnectTime');
+
+      dataplane.process.signal('SIGKILL');
+      await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-closed');
+      expect(world.subscriptions('b1')[0]).toHaveProperty('disconnectTime');
+      const { kind } = await world.controlPlane.journal.waitForEvent((event) =>
+        /leaked|deregistered/.test(event.kind),
+      );
+      expect(kind).toBe(end);
+      expect(world.find('b1') === undefined).toBe(end === 'deregistered');
+    },
+  );
+
+  test('deleted while connected: it stays deleted, its Envoy goes on serving', async () => {
+    const dataplane = await world.servingDataplane('b1');
+    expect(world.find('b1')).toBeDefined();
+    expect(await world.delete('b1')).toBe(200);
+    await delay(QUICK.deregistrationDelayMs);
+    expect(world.find('b1')).toBeUndefined();
+    expect(world.subscriptions('b1')).toEqual([]);
+    expect(await answersHttp(dataplane.inboundPort)).toBe(true);
+  });
+
+  test('a successor with its name is refused as long as the deregistration delay runs, then it is accepted', async () => {
+    const first = await world.servingDataplane('b1');
+    first.process.signal('SIGKILL');
+    await first.process.exited;
+    await using second = runCommand(first);
+    const refused = await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-refused');
+    expect(refused.detail).toBe('there is already an active stream from this node, try again later');
+    const from = world.controlPlane.journal.events.length;
+    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-accepted', { from });
+    await waitUntilServing(second.inboundPort);
+    expect(world.find('b1')).toBeDefined();
+  });
+
+  test('2.7.11 refuses no successor', async () => {
+    await use('2.7.11');
+    const first = await world.servingDataplane('b1');
+    first.process.signal('SIGKILL');
+    await first.process.exited;
+    await using second = runCommand(first);
+    await waitUntilServing(second.inboundPort);
+    expect(world.controlPlane.journal.events.map(({ kind }) => kind)).not.toContain('stream-refused');
+  });
+
+  test('deleted and connected when the control plane restarts: it is created again', async () => {
+    await world.servingDataplane('b1');
+    expect(await world.delete('b1')).toBe(200);
+    expect(world.find('b1')).toBeUndefined();
+    const before = world.controlPlane.instanceId;
+    await world.controlPlane.stop();
+    await world.controlPlane.start();
+    expect(world.controlPlane.instanceId).not.toBe(before);
+    await waitUntil(() => world.find('b1'), { what: 'the dataplane to be created again' });
+  });
+
+  test('nobody is deregistered by a control plane that stops, streams are recorded as ended', async () => {
+    const dataplane = await world.servingDataplane('b1');
+    await world.controlPlane.stop();
+    expect(world.subscriptions('b1')[0]).toHaveProperty('disconnectTime');
+    dataplane.process.signal('SIGKILL');
+    await dataplane.process.exited;
+    await world.controlPlane.start();
+    await delay(2 * QUICK.deregistrationDelayMs);
+    expect(world.find('b1')).toBeDefined();
+  });
+
+  test('killed together with its control plane it stays as a ghost: online without a stream', async () => {
+    const dataplane = await world.servingDataplane('b1');
+    await world.controlPlane.crash();
+    dataplane.process.signal('SIGKILL');
+    await dataplane.process.exited;
+    await world.controlPlane.start();
+    await delay(2 * QUICK.deregistrationDelayMs);
+    expect(world.find('b1')).toBeDefined();
+    expect(world.subscriptions('b1')).toHaveLength(1);
+    expect(world.subscriptions('b1')[0]).not.toHaveProperty('disconnectTime');
+  });
+
+  test('that outlives a crash of its control plane comes back and ends the ghost of its old stream', async () => {
+    await world.servingDataplane('b1');
+    const before = world.find('b1')?.creationTime;
+    await world.controlPlane.crash();
+    expect(world.subscriptions('b1').map((one) => 'disconnectTime' in one)).toEqual([false]);
+    const from = world.controlPlane.journal.events.length;
+    await world.controlPlane.start();
+    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-accepted', { from });
+    expect(world.subscriptions('b1').map((one) => 'disconnectTime' in one)).toEqual([true, false]);
+    expect(world.find('b1')?.creationTime).toBe(before);
+  });
+
+  test('whose stream is cut is deregistered first, then comes back by itself as a new object', async () => {
+    const dataplane = await world.servingDataplane('b1');
+    const before = world.find('b1')?.creationTime;
+    expect(before).toBeDefined();
+    const from = world.controlPlane.journal.events.length;
+    world.controlPlane.dropStreams('b1');
+    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-accepted', { from });
+    expect(world.find('b1')?.creationTime).not.toBe(before);
+    expect(world.subscriptions('b1')).toHaveLength(1);
+    expect(await answersHttp(dataplane.inboundPort)).toBe(true);
+  });
+
+  test('2.10.1: whose stream is cut comes back by itself and keeps two subscriptions', async () => {
+    await use('2.10.1');
+    const dataplane = await world.servingDataplane('b1');
+    for (const round of [1, 2]) {
+      const from = world.controlPlane.journal.events.length;
+      world.controlPlane.dropStreams('b1');
+      // oxlint-disable-next-line no-await-in-loop -- rounds are sequential
+      await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-accepted', { from });
+      expect(world.subscriptions('b1'), `round ${round}`).toHaveLength(2);
+    }
+    expect(world.subscriptions('b1').map((one) => 'disconnectTime' in one)).toEqual([true, false]);
+    expect(await answersHttp(dataplane.inboundPort)).toBe(true);
+  });
+});
+
+describe('a zone proxy', () => {
+  test('is registered and deregistered like a dataplane', async () => {
+    const port = await freePort();
+    const resource = { type: 'ZoneIngress', name: 'zi', networking: { address: '127.0.0.1', port } };
+    const key = { type: 'ZoneIngress', mesh: '', name: 'zi' } as const;
+    await using ingress = new ManagedProcess({
+      command: KUMA_DP,
+      argv: [
+        'run',
+        '--proxy-type=ingress',
+        `--cp-address=${world.controlPlane.dataplaneUrl}`,
+        '--skip-verify',
+        `--dataplane=${JSON.stringify(resource)}`,
+        `--work-dir=${world.dir.join('zi')}`,
+      ],
+      env: { KUMA_READINESS_PORT: String(await freePort()) },
+    });
+    await waitUntilServing(port, 'tcp');
+    expect(world.controlPlane.store.find(key)).toBeDefined();
+    ingress.signal('SIGKILL');
+    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'deregistered');
+    expect(world.controlPlane.store.find(key)).toBeUndefined();
+  });
+});
+
+describe('a dataplane applied before', () => {
+  const preApplied = { lifecycle: 'pre-applied' } as const;
+
+  test('is waited for by kuma-dp, registered by nobody and deleted by nobody', async () => {
+    const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '100ms' });
+    await dataplane.process.waitForOutput('Dataplane entity is not yet found');
+    expect(await world.put(dataplane.resource)).toBe(201);
+    await waitUntilServing(dataplane.inboundPort);
+    const created = world.find('b1')?.creationTime;
+
+    dataplane.process.signal('SIGKILL');
+    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-closed');
+    await delay(2 * QUICK.deregistrationDelayMs);
+    expect(world.find('b1')?.creationTime).toBe(created);
+    expect(world.controlPlane.journal.events.map(({ kind }) => kind)).not.toContain('registered');
+  });
+
+  test('is not refused when it starts again at once', async () => {
+    const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '50ms' });
+    await world.put(dataplane.resource);
+    await waitUntilServing(dataplane.inboundPort);
+    dataplane.process.signal('SIGKILL');
+    await dataplane.process.exited;
+    await using second = runCommand(dataplane);
+    await waitUntilServing(second.inboundPort);
+    expect(world.controlPlane.journal.events.map(({ kind }) => kind)).not.toContain('stream-refused');
+  });
+
+  test('deleted while connected: a new stream is refused with the reason, Envoy serves on', async () => {
+    const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '50ms' });
+    await world.put(dataplane.resource);
+    await waitUntilServing(dataplane.inboundPort);
+    expect(await world.delete('b1')).toBe(200);
+    world.controlPlane.dropStreams('b1');
+    const { detail } = await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-refused');
+    expect(detail).toBe(
+      'resource "default.b1" not found; create a Dataplane in Kuma CP first or pass it as an argument to kuma-dp',
+    );
+    expect(await answersHttp(dataplane.inboundPort)).toBe(true);
+    expect(world.find('b1')).toBeUndefined();
+  });
+});
+
+describe('ghosts', () => {
+  test('go offline after two looks of the finalizer', async () => {
+    await world[Symbol.asyncDispose]();
+    world = await QuickWorld.start({ healthFeedback: false, idleTimeoutMs: 200 });
+    const dataplane = await world.servingDataplane('b1');
+    await world.controlPlane.crash();
+    dataplane.process.signal('SIGKILL');
+    await dataplane.process.exited;
+    expect(world.subscriptions('b1')[0]).not.toHaveProperty('disconnectTime');
+    await world.controlPlane.start();
+    await waitUntil(() => world.subscriptions('b1')[0]?.disconnectTime, { what: 'the ghost to go offline' });
+  });
+});

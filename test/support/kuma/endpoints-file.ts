@@ -1,0 +1,42 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The file in which a service's endpoints are published. */
+export function endpointsFile(dir: string, service: string): string {
+  return join(dir, `${service}.json`);
+}
+
+/**
+ * Publishes endpoints as an Envoy with `path_config_source` reads them. The file is renamed into place: that is the
+ * only change that Envoy notices.
+ *
+ * @see https://www.envoyproxy.io/docs/envoy/v1.36.4/api-v3/config/core/v3/config_source.proto
+ */
+export function writeEndpoints(dir: string, service: string, endpoints: readonly Endpoint[]): void {
+  mkdirSync(dir, { recursive: true });
+  const response = {
+    version_info: String(performance.now()),
+    resources: [
+      {
+        '@type': 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
+        cluster_name: service,
+        endpoints: [
+          {
+            lb_endpoints: endpoints.map(({ address, port }) => ({
+              endpoint: { address: { socket_address: { address, port_value: port } } },
+            })),
+          },
+        ],
+      },
+    ],
+  };
+  const file = endpointsFile(dir, service);
+  const fresh = `${file}.${process.pid}.tmp`;
+  writeFileSync(fresh, JSON.stringify(response));
+  renameSync(fresh, file);
+}

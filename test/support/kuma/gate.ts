@@ -1,0 +1,23 @@
+/** A door that everything of a control plane passes: closed, it stands still as a stopped process does. */
+export class Gate {
+  #opened: PromiseWithResolvers<void> | undefined;
+
+  get closed(): boolean {
+    return this.#opened !== undefined;
+  }
+
+  close(): void {
+    this.#opened ??= Promise.withResolvers<void>();
+  }
+
+  open(): void {
+    this.#opened?.resolve();
+    this.#opened = undefined;
+  }
+
+  /** Resolves at once while open. */
+  async passed(): Promise<void> {
+    // oxlint-disable-next-line no-await-in-loop -- it may close again in between
+    while (this.#opened !== undefined) await this.#opened.promise;
+  }
+}

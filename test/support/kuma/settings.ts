@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { formatDuration } from '../../../kernel/duration.ts';
+import { type KumaVersion, traitsOf } from './version-traits.ts';
+
+/** How a control plane is set up. Durations are milliseconds; every default is Kuma's own. */
+export interface ControlPlaneSettings {
+  readonly version: KumaVersion;
+  readonly zone: string;
+  readonly meshes: readonly string[];
+  /** Address that all servers listen on. */
+  readonly host: string;
+  /** Ports; 0 means "any free one, and the same again after a restart". */
+  readonly ports: { readonly http: number; readonly https: number; readonly dataplane: number };
+  /** Which certificate of `test/fixtures/tls` the HTTPS and dataplane servers show. */
+  readonly certificate: 'server' | 'expired' | 'wrong-name';
+  /** Where objects survive a crash of the process. `undefined`: only in memory, which survives an in-process crash. */
+  readonly storeFile: string | undefined;
+  /** Where endpoints are published, one file per service. `undefined`: nowhere. */
+  readonly endpointsDir: string | undefined;
+  /** `KUMA_STORE_CACHE_EXPIRATION_TIME` */
+  readonly storeCacheMs: number;
+  /** `KUMA_XDS_SERVER_DATAPLANE_CONFIGURATION_REFRESH_INTERVAL` */
+  readonly refreshMs: number;
+  /** `KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY` */
+  readonly deregistrationDelayMs: number;
+  /** `KUMA_DP_SERVER_HDS_ENABLED` */
+  readonly healthFeedback: boolean;
+  /** `KUMA_DP_SERVER_HDS_CHECK_INTERVAL` */
+  readonly healthCheckIntervalMs: number;
+  /** `KUMA_DP_SERVER_HDS_INTERVAL` */
+  readonly healthReportIntervalMs: number;
+  /** `KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT`: ghosts go offline after one to two of these. */
+  readonly idleTimeoutMs: number;
+  /** `KUMA_METRICS_DATAPLANE_SUBSCRIPTION_LIMIT` */
+  readonly subscriptionLimit: number;
+  /** `KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN`; off here, although Kuma's default is on: tests run on loopback. */
+  readonly localhostIsAdmin: boolean;
+  /** Bearer tokens that make an administrator. */
+  readonly userTokens: readonly string[];
+  /** `KUMA_BOOTSTRAP_SERVER_PARAMS_ADMIN_PORT`: Envoy's admin port where it has no socket. */
+  readonly adminPort: number;
+  /** Delays the answer to `POST /bootstrap`. */
+  readonly bootstrapDelayMs: number;
+}
+
+export type ControlPlaneOptions = Partial<ControlPlaneSettings>;
+
+const DEFAULTS: ControlPlaneSettings = {
+  version: '2.14.3',
+  zone: 'z1',
+  meshes: ['default'],
+  host: '127.0.0.1',
+  ports: { http: 0, https: 0, dataplane: 0 },
+  certificate: 'server',
+  storeFile: undefined,
+  endpointsDir: undefined,
+  storeCacheMs: 1_000,
+  refreshMs: 1_000,
+  deregistrationDelayMs: 10_000,
+  healthFeedback: true,
+  healthCheckIntervalMs: 1_000,
+  healthReportIntervalMs: 5_000,
+  idleTimeoutMs: 300_000,
+  subscriptionLimit: 2,
+  localhostIsAdmin: false,
+  userTokens: [],
+  adminPort: 9901,
+  bootstrapDelayMs: 0,
+};
+
+export function completeSettings(options: ControlPlaneOptions): ControlPlaneSettings {
+  return { ...DEFAULTS, ...options };
+}
+
+/** One recorded exchange with a real control plane. */
+export interface RecordedAnswer {
+  readonly request: {
+    readonly method: string;
+    readonly path: string;
+    readonly body?: unknown;
+    readonly authorization?: string;
+  };
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: unknown;
+}
+
+const RECORDED = join(import.meta.dirname, 'recorded');
+
+/** @param name file name without extension, for example `overview-online` */
+export function recorded(version: KumaVersion, name: string): RecordedAnswer {
+  const file = join(RECORDED, traitsOf(version).recordedAs, `${name}.json`);
+  return JSON.parse(readFileSync(file, 'utf8')) as RecordedAnswer;
+}
+
+/** The body of `GET /config`: as recorded, with the settings at hand in place. */
+export function effectiveConfig(settings: ControlPlaneSettings): unknown {
+  const config = structuredClone(recorded(settings.version, 'config').body);
+  const put = (path: string, value: unknown): void => {
+    replace(config, path.split('.'), value);
+  };
+  put('store.cache.expirationTime', formatDuration(settings.storeCacheMs));
+  put('xdsServer.dataplaneConfigurationRefreshInterval', formatDuration(settings.refreshMs));
+  put('xdsServer.dataplaneDeregistrationDelay', formatDuration(settings.deregistrationDelayMs));
+  put('dpServer.hds.enabled', settings.healthFeedback);
+  put('dpServer.hds.interval', formatDuration(settings.healthReportIntervalMs));
+  put('dpServer.hds.checkDefaults.interval', formatDuration(settings.healthCheckIntervalMs));
+  put('metrics.dataplane.subscriptionLimit', settings.subscriptionLimit);
+  if (settings.idleTimeoutMs !== DEFAULTS.idleTimeoutMs) {
+    put('metrics.dataplane.idleTimeout', formatDuration(settings.idleTimeoutMs));
+  }
+  put('apiServer.authn.localhostIsAdmin', settings.localhostIsAdmin);
+  return config;
+}
+
+/** @throws TypeError if the recorded configuration has no such field: then the emulator's idea of it is wrong */
+function replace(target: unknown, path: readonly string[], value: unknown): void {
+  const [field, ...rest] = path;
+  if (field === undefined || typeof target !== 'object' || target === null || !(field in target)) {
+    throw new TypeError(`The recorded configuration has no field: ${path.join('.')}`);
+  }
+  const fields = target as Record<string, unknown>;
+  if (rest.length === 0) fields[field] = value;
+  else replace(fields[field], rest, value);
+}

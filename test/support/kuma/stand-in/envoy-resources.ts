@@ -1,0 +1,86 @@
+/** Pieces of Envoy configuration, as the JSON that Envoy reads. */
+export type Json = { readonly [field: string]: unknown };
+
+const TYPE = 'type.googleapis.com/envoy';
+
+/** Protocols of an inbound that Kuma serves with an HTTP connection manager. */
+const HTTP_PROTOCOLS = new Set(['http', 'http2', 'grpc']);
+const HTTP2_PROTOCOLS = new Set(['http2', 'grpc']);
+
+export interface Target {
+  readonly address: string;
+  readonly port: number;
+}
+
+export function socketAddress({ address, port }: Target): Json {
+  return { socket_address: { address, port_value: port } };
+}
+
+export function staticCluster(name: string, address: Json, protocol = 'tcp'): Json {
+  return {
+    name,
+    type: 'STATIC',
+    connect_timeout: '10s',
+    load_assignment: assignment(name, [address]),
+    ...(HTTP2_PROTOCOLS.has(protocol) ? http2Options() : {}),
+  };
+}
+
+export function assignment(cluster: string, addresses: readonly Json[]): Json {
+  const endpoints = addresses.map((address) => ({ endpoint: { address } }));
+  return { cluster_name: cluster, endpoints: [{ lb_endpoints: endpoints }] };
+}
+
+export function http2Options(options: Json = {}): Json {
+  return {
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': `${TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions`,
+        explicit_http_config: { http2_protocol_options: options },
+      },
+    },
+  };
+}
+
+/** One network filter that passes everything on to `cluster`: an HTTP connection manager or a TCP proxy. No retries. */
+export function proxyFilter(cluster: string, protocol: string): Json {
+  return HTTP_PROTOCOLS.has(protocol) ? httpFilter(cluster) : tcpFilter(cluster);
+}
+
+export function tcpFilter(cluster: string): Json {
+  const config = {
+    '@type': `${TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy`,
+    stat_prefix: cluster,
+    cluster,
+  };
+  return { name: 'envoy.filters.network.tcp_proxy', typed_config: config };
+}
+
+export function httpFilter(cluster: string): Json {
+  const route = { match: { prefix: '/' }, route: { cluster, timeout: '0s' } };
+  const config = {
+    '@type': `${TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+    stat_prefix: cluster,
+    stream_idle_timeout: '0s',
+    route_config: { name: cluster, virtual_hosts: [{ name: cluster, domains: ['*'], routes: [route] }] },
+    http_filters: [
+      {
+        name: 'envoy.filters.http.router',
+        typed_config: { '@type': `${TYPE}.extensions.filters.http.router.v3.Router` },
+      },
+    ],
+  };
+  return { name: 'envoy.filters.network.http_connection_manager', typed_config: config };
+}
+
+export function listener(name: string, target: Target, filter: Json): Json {
+  return { name, address: socketAddress(target), filter_chains: [{ filters: [filter] }] };
+}
+
+/** A `DiscoveryResponse` of listeners, for a file that Envoy watches. */
+export function listenersResponse(listeners: readonly Json[]): Json {
+  return {
+    version_info: '1',
+    resources: listeners.map((one) => ({ '@type': `${TYPE}.config.listener.v3.Listener`, ...one })),
+  };
+}

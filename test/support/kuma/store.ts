@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+
+/** The object types that come and go with a dataplane. */
+export type ResourceType = 'Dataplane' | 'ZoneIngress' | 'ZoneEgress';
+
+export interface ResourceKey {
+  readonly type: ResourceType;
+  /** Empty for the zone proxies. */
+  readonly mesh: string;
+  readonly name: string;
+}
+
+/** Any JSON object whose fields nobody looked at yet. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+export interface StoredObject extends ResourceKey {
+  readonly creationTime: string;
+  readonly modificationTime: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Everything but the meta data; for a dataplane `networking` and its siblings. */
+  readonly spec: Fields;
+}
+
+export interface Subscription extends Fields {
+  readonly id: string;
+  readonly controlPlaneInstanceId: string;
+  readonly connectTime: string;
+  readonly disconnectTime?: string;
+}
+
+export interface Insight {
+  readonly subscriptions: readonly Subscription[];
+  readonly metadata?: Fields;
+}
+
+interface Persisted {
+  readonly clusterId: string;
+  readonly objects: readonly StoredObject[];
+  readonly insights: readonly (readonly [string, Insight])[];
+}
+
+/**
+ * What PostgreSQL is to Kuma: objects and their insights, which go with their object. With a file, every write is on
+ * disk before it is answered, so that `kill -9` loses nothing.
+ */
+export class Store {
+  readonly #file: string | undefined;
+  readonly #objects = new Map<string, StoredObject>();
+  readonly #insights = new Map<string, Insight>();
+  #clusterId: string = randomUUID();
+
+  constructor(file?: string) {
+    this.#file = file;
+    if (file === undefined || !existsSync(file)) return;
+    const persisted = JSON.parse(readFileSync(file, 'utf8')) as Persisted;
+    this.#clusterId = persisted.clusterId;
+    for (const object of persisted.objects) this.#objects.set(keyText(object), object);
+    for (const [key, insight] of persisted.insights) this.#insights.set(key, insight);
+  }
+
+  get clusterId(): string {
+    return this.#clusterId;
+  }
+
+  find(key: ResourceKey): StoredObject | undefined {
+    return this.#objects.get(keyText(key));
+  }
+
+  /** Objects of a type, by name; of all meshes if `mesh` is left out. */
+  list(type: ResourceType, mesh?: string): readonly StoredObject[] {
+    return [...this.#objects.values()]
+      .filter((object) => object.type === type && (mesh === undefined || object.mesh === mesh))
+      .toSorted((a, b) => compare(a.name, b.name) || compare(a.mesh, b.mesh));
+  }
+
+  save(object: StoredObject): void {
+    this.#objects.set(keyText(object), object);
+    this.#persist();
+  }
+
+  /** @returns whether it was there */
+  delete(key: ResourceKey): boolean {
+    const text = keyText(key);
+    const existed = this.#objects.delete(text);
+    this.#insights.delete(text);
+    if (existed) this.#persist();
+    return existed;
+  }
+
+  findInsight(key: ResourceKey): Insight | undefined {
+    return this.#insights.get(keyText(key));
+  }
+
+  /** @returns `false`, having written nothing, if the object that would own the insight is gone */
+  saveInsight(key: ResourceKey, insight: Insight): boolean {
+    const text = keyText(key);
+    if (!this.#objects.has(text)) return false;
+    this.#insights.set(text, insight);
+    this.#persist();
+    return true;
+  }
+
+  #persist(): void {
+    if (this.#file === undefined) return;
+    const persisted: Persisted = {
+      clusterId: this.#clusterId,
+      objects: [...this.#objects.values()],
+      insights: [...this.#insights],
+    };
+    const fresh = `${this.#file}.${process.pid}.tmp`;
+    writeFileSync(fresh, JSON.stringify(persisted));
+    renameSync(fresh, this.#file);
+  }
+}
+
+export function keyText(key: ResourceKey): string {
+  return `${key.type}/${key.mesh}/${key.name}`;
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

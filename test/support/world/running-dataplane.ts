@@ -1,0 +1,70 @@
+import { request } from 'node:http';
+import { connect } from 'node:net';
+
+import { dataplaneCommand, type DataplaneCommand, type DataplaneOptions } from './dataplane-command.ts';
+import { ManagedProcess } from './managed-process.ts';
+import { waitUntil } from './wait-until.ts';
+
+/** A dataplane that runs: the command line and the process. */
+export interface RunningDataplane extends DataplaneCommand, AsyncDisposable {
+  readonly process: ManagedProcess;
+}
+
+/** Starts `kuma-dp run …` without an agent. Disposing kills it, and its Envoy with it. */
+export async function startDataplane(
+  options: DataplaneOptions,
+  env: Readonly<Record<string, string>> = {},
+): Promise<RunningDataplane> {
+  const command = await dataplaneCommand(options);
+  return runCommand(command, env);
+}
+
+/** Starts a command that {@link dataplaneCommand} made, for example once more under the same name. */
+export function runCommand(
+  command: DataplaneCommand,
+  env: Readonly<Record<string, string>> = {},
+): RunningDataplane {
+  const { argv } = command;
+  const process = new ManagedProcess({ command: command.command, argv, env: { ...command.env, ...env } });
+  return { ...command, process, [Symbol.asyncDispose]: () => process[Symbol.asyncDispose]() };
+}
+
+/** Waits until an inbound answers: HTTP 200, or for TCP a connection that stays. */
+export async function waitUntilServing(
+  inboundPort: number,
+  protocol: 'http' | 'tcp' = 'http',
+): Promise<void> {
+  const ask = protocol === 'http' ? answersHttp : acceptsTcp;
+  await waitUntil(() => ask(inboundPort), { what: `the inbound on port ${inboundPort} to serve` });
+}
+
+/** Whether an inbound answers now with 200. */
+export function answersHttp(inboundPort: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const call = request(
+      { host: '127.0.0.1', port: inboundPort, agent: false, timeout: 2_000 },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode === 200);
+      },
+    );
+    call.on('timeout', () => call.destroy());
+    call.on('error', () => {
+      resolve(false);
+    });
+    call.end();
+  });
+}
+
+function acceptsTcp(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => {
+      resolve(false);
+    });
+  });
+}
