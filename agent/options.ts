@@ -111,8 +111,8 @@ export const DEREGISTER_OPTIONS = {
   ...CONNECTION_OPTIONS,
   state: textOption({
     flag: 'state',
-    placeholder: 'FILE',
-    help: 'The state file of a run whose agent was killed; its endpoints and guards hold',
+    placeholder: 'FILE|DIR',
+    help: 'The state file of a run whose agent was killed, or the folder of such files; their endpoints and guards hold',
   }),
   mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'The mesh of the dataplane' }),
   name: textOption({ flag: 'name', placeholder: 'NAME', help: 'The name of the dataplane' }),

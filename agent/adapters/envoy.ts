@@ -51,9 +51,12 @@ async function findBootstrap(pid: number): Promise<string | undefined> {
   return undefined;
 }
 
-/** Each thread lists the children that it forked itself. */
+/** Each thread lists the children that it forked itself. A process that has just ended has none. */
 async function childrenOf(pid: number): Promise<readonly number[]> {
-  const threads = await readdir(`/proc/${pid}/task`);
+  const threads = await readdir(`/proc/${pid}/task`).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ESRCH') return [];
+    throw error;
+  });
   const lists = await Promise.all(
     threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/children`, 'utf8').catch(() => '')),
   );

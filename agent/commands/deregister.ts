@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
@@ -9,9 +8,11 @@ import { linuxHost } from '../adapters/host.ts';
 import { lineOutput } from '../adapters/line-output.ts';
 import { pinoLog } from '../adapters/pino-log.ts';
 import { writeError } from '../adapters/standard-streams.ts';
+import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { judgeTakeover, type HostState } from '../core/host-state.ts';
+import type { Deregistration } from '../core/stop-report.ts';
 import { agentEvents } from '../events.ts';
 import type { DeregisterOptions } from '../options.ts';
 import type { Departure, Endpoint } from '../ports.ts';
@@ -22,29 +23,39 @@ const OK: ChildExit = { code: 0, signal: null };
 const FAILED: ChildExit = { code: 1, signal: null };
 const INVALID: ChildExit = { code: EXIT_CONFIG, signal: null };
 
-/** One attempt to take a dataplane away, by its name or by what a killed agent left. Idempotent. */
+/** One attempt to take a dataplane away, by its name or by what killed agents left. Idempotent. */
 export async function deregister(options: DeregisterOptions): Promise<ChildExit> {
   try {
-    return options.state === undefined ? await byName(options) : await byState(options.state, options);
+    return await (options.state === undefined ? byName(options) : byStates(options.state, options));
   } catch (error) {
     writeError(describeError(error));
     return INVALID;
   }
 }
 
+/** A folder stands for every state file in it; what others still look after is then no failure. */
+async function byStates(path: string, options: DeregisterOptions): Promise<ChildExit> {
+  const files = listStateFiles(path);
+  if (files === undefined) return byState(path, options);
+  const exits: ChildExit[] = [];
+  for (const file of files) exits.push(await byState(file, options, OK));
+  return exits.find((exit) => exit !== OK) ?? OK;
+}
+
 function byName(options: DeregisterOptions): Promise<ChildExit> {
   const { name = '', mesh = '', proxyType, endpoints, userTokenFile } = options;
   const key = { proxyType, mesh, name };
-  // Somebody who names the object means that one: only another agent's label speaks against it.
-  const departure = { key, own: { incarnation: randomUUID(), address: undefined } };
-  return attempt(
-    options,
-    openEndpoints(endpoints, { tls: readTls(options, undefined), userTokenFile }),
+  // Whoever names the object means it, whoever put it and wherever it listens.
+  const departure = { key, own: { incarnation: undefined, address: undefined } };
+  return attempt(options, {
+    endpoints: openEndpoints(endpoints, { tls: readTls(options, undefined), userTokenFile }),
     departure,
-  );
+    take: (registration, byMs) => registration.deregister(byMs),
+  });
 }
 
-async function byState(path: string, options: DeregisterOptions): Promise<ChildExit> {
+/** @param refused how to end where the file speaks of somebody who lives, or of another boot */
+async function byState(path: string, options: DeregisterOptions, refused = FAILED): Promise<ChildExit> {
   const state = readStateFile(path);
   if (state === undefined) {
     writeError(`nothing to finish: there is no state file "${path}"`);
@@ -55,13 +66,13 @@ async function byState(path: string, options: DeregisterOptions): Promise<ChildE
     writeError(
       `${takeover.verdict === 'done' ? 'nothing to finish' : 'not deregistered'}: ${takeover.reason}`,
     );
-    return takeover.verdict === 'done' ? OK : FAILED;
+    return takeover.verdict === 'done' ? OK : refused;
   }
   const departure = {
     key: state.dataplane,
     own: { incarnation: state.incarnation, address: state.address },
   };
-  const exit = await attempt(options, endpointsOf(state, options), departure);
+  const exit = await attempt(options, { endpoints: endpointsOf(state, options), departure, take: takeOver });
   if (exit === OK) await new StateFile(path).write({ ...state, phase: 'ended', deregistered: true });
   return exit;
 }
@@ -79,10 +90,15 @@ function endpointsOf(state: HostState, options: DeregisterOptions): readonly End
   return openEndpoints(urls, { tls, userTokenFile: options.userTokenFile ?? state.userTokenFile });
 }
 
+interface Attempt {
+  readonly endpoints: readonly Endpoint[];
+  readonly departure: Departure;
+  readonly take: (registration: Registration, byMs: number) => Promise<Deregistration>;
+}
+
 async function attempt(
   options: DeregisterOptions,
-  endpoints: readonly Endpoint[],
-  departure: Departure,
+  { endpoints, departure, take }: Attempt,
 ): Promise<ChildExit> {
   const events = agentEvents(pinoLog(lineOutput(process.stderr.fd), options.logLevel));
   const registration = new Registration({
@@ -95,13 +111,29 @@ async function attempt(
     settle: 'auto',
   });
   try {
-    const result = await registration.deregister(systemClock.monotonicMs() + options.timeoutMs);
+    const result = await take(registration, systemClock.monotonicMs() + options.timeoutMs);
     events.deregistered(result);
     if (result.outcome === 'gone') return OK;
     writeError(`${describeKey(departure.key)} was not deregistered: ${result.reason}`);
     return FAILED;
   } finally {
     registration.close();
+  }
+}
+
+/** Nobody of that run is there to ask, so only what its control plane says proves that it has ended. */
+async function takeOver(registration: Registration, byMs: number): Promise<Deregistration> {
+  const { outcome, reason = outcome } = await registration.confirm(byMs);
+  const details = { endpoint: undefined, attempts: 1 };
+  switch (outcome) {
+    case 'gone':
+      return { outcome: 'gone', reason: 'already gone', ...details };
+    case 'deleted again':
+      return { outcome: 'gone', reason: 'deleted', ...details };
+    case 'left':
+      return { outcome: 'kept', reason, ...details };
+    case 'unknown':
+      return { outcome: 'failed', reason, ...details };
   }
 }
 

@@ -2,7 +2,7 @@ import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.t
 import { childSpawner } from '../adapters/child-process.ts';
 import type { SignalSource } from '../adapters/signals.ts';
 import { readStandardInput, writeError } from '../adapters/standard-streams.ts';
-import { hasStateFiles } from '../adapters/state-directory.ts';
+import { listStateFiles } from '../adapters/state-directory.ts';
 import type { ChildExit } from '../core/exit-status.ts';
 import type { RunOptions } from '../options.ts';
 import type { Spawned } from '../ports.ts';
@@ -38,5 +38,5 @@ function cannotStart(spawned: Extract<Spawned, { readonly problem: string }>): C
 /** Whether kuma-dp may have to wait: to be announced, to be paced, or to be refused. */
 function mustPrepare(options: RunOptions): boolean {
   if (options.lifecycle === 'agent' || options.requireIdentity) return true;
-  return options.restartPacing === 'auto' && hasStateFiles(options.stateDir);
+  return options.restartPacing === 'auto' && (listStateFiles(options.stateDir) ?? []).length > 0;
 }

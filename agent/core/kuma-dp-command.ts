@@ -40,6 +40,9 @@ const SWITCHES: ReadonlySet<string> = new Set([
   'transparent-proxy',
 ]);
 
+/** What Go's strconv.ParseBool takes for true, in a flag and in the environment. */
+const GO_TRUE: ReadonlySet<string> = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
+
 const SHORTHANDS: Readonly<Record<string, string>> = { d: 'dataplane-file', v: 'dataplane-var', h: 'help' };
 
 /**
@@ -65,7 +68,7 @@ export function readKumaDpCommand(
     cpAddress: pick('cp-address', 'KUMA_CONTROL_PLANE_URL', 'https://localhost:5678'),
     caCertFile: pick('ca-cert-file', 'KUMA_CONTROL_PLANE_CA_CERT_FILE', ''),
     caCert: pick(undefined, 'KUMA_CONTROL_PLANE_CA_CERT', ''),
-    skipVerify: pick('skip-verify', 'KUMA_CONTROL_PLANE_TLS_SKIP_VERIFY', 'false') === 'true',
+    skipVerify: GO_TRUE.has(pick('skip-verify', 'KUMA_CONTROL_PLANE_TLS_SKIP_VERIFY', 'false')),
     resourcePath: pick('dataplane-file', 'KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH', ''),
     resource: pick('dataplane', 'KUMA_DATAPLANE_RUNTIME_RESOURCE', ''),
     resourceVars: readVars(flags.get('dataplane-var') ?? []),
@@ -157,16 +160,21 @@ function splitFlag(argument: string): readonly [flag: string | undefined, inline
   return [SHORTHANDS[letter] ?? letter, rest === '' ? undefined : rest];
 }
 
-/** `k=v`, repeatable, several separated by commas; a comma in a value needs CSV quotes, as in pflag. */
+/** `k=v`, repeatable. Only a text with several `=` is split at its commas, as CSV: that is what pflag does. */
 function readVars(given: readonly string[]): Record<string, string> {
   const vars: Record<string, string> = {};
   for (const text of given) {
-    const fields = text.match(/(?:"(?:[^"]|"")*"|[^,"])+/g) ?? [];
-    for (const field of fields) {
-      const pair = field.startsWith('"') ? field.slice(1, -1).replaceAll('""', '"') : field;
+    for (const pair of splitVars(text)) {
       const equals = pair.indexOf('=');
-      if (equals > 0) vars[pair.slice(0, equals).trim()] = pair.slice(equals + 1);
+      if (equals > 0) vars[pair.slice(0, equals)] = pair.slice(equals + 1);
     }
   }
   return vars;
+}
+
+/** @see https://github.com/spf13/pflag/blob/1bbbeded9d41d4adb8a4f25f3f8296db815a8a84/string_to_string.go#L27 */
+function splitVars(text: string): readonly string[] {
+  if (text.indexOf('=') === text.lastIndexOf('=')) return [text.replace(/^"+|"+$/g, '')];
+  const fields = text.match(/(?:"(?:[^"]|"")*"|[^,"])+/g) ?? [];
+  return fields.map((field) => (field.startsWith('"') ? field.slice(1, -1).replaceAll('""', '"') : field));
 }

@@ -3,8 +3,8 @@ import { isAfter, isOnline, type DataplaneOverview } from '../../kuma/overview.t
 
 /** What this run of the agent knows of its own object. */
 export interface OwnDataplane {
-  /** Random, one per run; on the object's label if this run put it. */
-  readonly incarnation: string;
+  /** Random, one per run; on the object's label if this run put it. `undefined`: any run's object is meant. */
+  readonly incarnation: string | undefined;
   /** Where the resource says that Envoy listens; `undefined` if there is no resource to read. */
   readonly address: string | undefined;
 }
@@ -23,7 +23,7 @@ export function judgeOwnership(
   },
 ): Ownership {
   const incarnation = found.labels?.[INCARNATION_LABEL];
-  if (incarnation !== undefined && incarnation !== own.incarnation) {
+  if (incarnation !== undefined && own.incarnation !== undefined && incarnation !== own.incarnation) {
     return { ours: false, reason: `it carries another incarnation: ${incarnation}` };
   }
   const address = found.networking?.address;
@@ -49,7 +49,7 @@ export function judgeRecreation(own: OwnDataplane, found: DataplaneOverview): Re
   if (found.subscriptions.some(isOnline)) return { verdict: 'wait', reason: 'a subscription is online' };
   const last = found.subscriptions.at(-1);
   // An object that carries our own label cannot be anybody else's, connected or not.
-  if (found.labels[INCARNATION_LABEL] === own.incarnation) {
+  if (own.incarnation !== undefined && found.labels[INCARNATION_LABEL] === own.incarnation) {
     return { verdict: 'delete', reason: 'it carries our incarnation' };
   }
   if (last?.disconnectTime === undefined)
