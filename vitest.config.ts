@@ -1,43 +1,33 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+
+/** Where to leave the results for a program to count; nowhere if not set. */
+const resultsFile = process.env['TEST_RESULTS'];
+
+const project = (
+  name: string,
+  limits: { readonly timeoutMs: number; readonly serial?: true },
+): TestProjectConfiguration => ({
+  extends: true,
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: limits.timeoutMs,
+    hookTimeout: limits.timeoutMs,
+    fileParallelism: limits.serial !== true,
+  },
+});
 
 export default defineConfig({
   test: {
     globalSetup: ['test/support/require-node-24.ts'],
+    reporters: resultsFile === undefined ? ['default'] : ['default', 'json'],
+    ...(resultsFile === undefined ? {} : { outputFile: { json: resultsFile } }),
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 10_000 } },
-      {
-        extends: true,
-        test: { name: 'contract', include: ['test/contract/**/*.test.ts'], testTimeout: 20_000 },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'integration',
-          include: ['test/integration/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'kuma',
-          include: ['test/kuma/**/*.test.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
-        },
-      },
+      project('unit', { timeoutMs: 20_000 }),
+      project('contract', { timeoutMs: 30_000 }),
+      project('integration', { timeoutMs: 90_000 }),
+      project('e2e', { timeoutMs: 180_000, serial: true }),
+      project('kuma', { timeoutMs: 240_000, serial: true }),
     ],
   },
 });

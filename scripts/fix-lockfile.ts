@@ -50,7 +50,7 @@ for (const [parent, entry] of Object.entries({ ...packages })) {
     added += 1;
   }
 }
-lockfile.packages = Object.fromEntries(Object.entries(packages).sort(([a], [b]) => (a < b ? -1 : 1)));
+lockfile.packages = Object.fromEntries(Object.entries(packages).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 writeFileSync(LOCKFILE, `${JSON.stringify(lockfile, null, 2)}\n`);
 console.log(`${LOCKFILE}: ${added} stub(s) added`);
 

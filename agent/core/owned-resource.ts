@@ -4,10 +4,7 @@ import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.
  * The resource as the agent puts it before kuma-dp starts: peers do not see an inbound that is `NotReady`, while its
  * own Envoy gets the full configuration. The listeners of Kuma 3 have the same state.
  */
-export function asNotReady(
-  resource: DataplaneResource,
-  incarnation: string | undefined,
-): DataplaneResource {
+export function asNotReady(resource: DataplaneResource, incarnation: string | undefined): DataplaneResource {
   const label = incarnation === undefined ? {} : { [INCARNATION_LABEL]: incarnation };
   return {
     ...resource,

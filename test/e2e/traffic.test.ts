@@ -34,7 +34,7 @@ async function underLoad(fleet: Fleet, traffic: Traffic, change: () => Promise<v
   expect(Object.keys(before.byInstance).toSorted(), 'every instance must get its share').toEqual(NAMES);
   await change();
   await load.waitForSuccesses(RATE_PER_SECOND);
-  return load.stop();
+  return await load.stop();
 }
 
 async function startAll(fleet: Fleet, wrapping: Wrapping): Promise<void> {

@@ -1,0 +1,62 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { describe, expect, test } from 'vitest';
+
+import { RUN_OPTIONS } from '../../agent/options.ts';
+import { EXIT_CONFIG } from '../../agent/core/exit-status.ts';
+import { parseDuration } from '../../kernel/duration.ts';
+import { TemporaryDir } from '../support/world/temporary-dir.ts';
+
+const UNIT = join(import.meta.dirname, '..', '..', 'systemd', 'kuma-dp.service');
+const text = readFileSync(UNIT, 'utf8');
+
+/** All values of a setting, in order. */
+function settings(key: string): readonly string[] {
+  return text.split('\n').flatMap((line) => (line.startsWith(`${key}=`) ? [line.slice(key.length + 1)] : []));
+}
+
+describe('systemd/kuma-dp.service', () => {
+  test('leaves more time than the stop budget', () => {
+    const [limit = ''] = settings('TimeoutStopSec');
+    const margin = 10_000;
+    expect(parseDuration(limit)).toBeGreaterThanOrEqual(RUN_OPTIONS.stopBudgetMs.fallback + margin);
+  });
+
+  test('tells only the agent to stop', () => {
+    expect(settings('KillMode')).toEqual(['mixed']);
+    expect(settings('KillSignal'), 'SIGTERM, which is what begins a stop').toEqual([]);
+  });
+
+  test('does not restart an agent with wrong options for ever', () => {
+    expect(settings('RestartPreventExitStatus')).toEqual([String(EXIT_CONFIG)]);
+  });
+
+  test('keeps the state folder, which is the default one, for ExecStopPost and the next start', () => {
+    expect(RUN_OPTIONS.stateDir.fallback).toBe(`/run/${settings('RuntimeDirectory')[0]}`);
+    expect(settings('RuntimeDirectoryPreserve')).toEqual(['yes']);
+    expect(settings('ExecStopPost')[0]).toMatch(/kuma-dp-agent deregister --state %t\/kuma-dp-agent$/);
+  });
+
+  test('stops before the network, name resolution and the clock do', () => {
+    expect(settings('After').join(' ').split(' ')).toEqual(
+      expect.arrayContaining(['network-online.target', 'nss-lookup.target', 'time-sync.target']),
+    );
+    expect(settings('Wants')).toEqual(['network-online.target']);
+  });
+
+  const systemd = spawnSync('systemd-analyze', ['--version']);
+  test.skipIf(systemd.error !== undefined)('is accepted by systemd-analyze verify', () => {
+    using dir = new TemporaryDir();
+    const copy = dir.join('kuma-dp.service');
+    // The programs are not installed here; everything else is as shipped.
+    writeFileSync(copy, text.replaceAll(/\/usr\/bin\/kuma-dp(-agent)?/g, '/bin/true'));
+    const verify = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
+    expect(verify.stderr.split('\n').filter((line) => line.includes('kuma-dp.service'))).toEqual([]);
+
+    writeFileSync(copy, text.replace('KillMode=mixed', 'KilMode=mixed'));
+    const broken = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
+    expect(broken.stderr, 'the check must be able to fail').toContain('KilMode');
+  });
+});
