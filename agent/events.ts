@@ -3,8 +3,7 @@ import { formatDuration } from '../kernel/duration.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeExit, type ChildExit } from './core/exit-status.ts';
 import { settleMs } from './core/propagation.ts';
-import type { Deregistration, StopReport } from './core/stop-report.ts';
-import type { Confirmed } from './registration.ts';
+import type { Confirmed, Deregistration, StopReport } from './core/stop-report.ts';
 
 /** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */
 export type AgentEvents = ReturnType<typeof agentEvents>;

@@ -4,7 +4,7 @@ import { describeError, OperationalError } from '../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeKey, type DataplaneResource } from '../kuma/dataplane.ts';
 import { settleMs } from './core/propagation.ts';
-import type { Deregistration } from './core/stop-report.ts';
+import type { Confirmed, Deregistration } from './core/stop-report.ts';
 import type { AgentEvents } from './events.ts';
 import { firstAnswer, type HedgedAnswer } from './hedging.ts';
 import type { Departure, Endpoint } from './ports.ts';
@@ -29,12 +29,6 @@ interface Question<T> {
   readonly attempt: (endpoint: Endpoint, signal: AbortSignal) => Promise<T>;
   readonly cancel?: AbortSignal;
   readonly onFailure?: (error: unknown) => void;
-}
-
-/** How the look after kuma-dp's end came out, for the report. */
-export interface Confirmed {
-  readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
-  readonly reason?: string;
 }
 
 /** The first look at an endpoint may wait for a slow control plane: nothing waits for the look. */

@@ -8,6 +8,7 @@ import {
   beginRecord,
   finishReport,
   recordPhase,
+  type Confirmed,
   type Deregistration,
   type StopRecord,
 } from './core/stop-report.ts';
@@ -67,6 +68,7 @@ export class Supervisor {
   #record: StopRecord | undefined;
   #asked = 0;
   #deregistration: Deregistration | undefined;
+  #confirmed: Confirmed | undefined;
   #stepOutcome: { readonly outcome: string; readonly detail?: Readonly<Record<string, unknown>> } | undefined;
 
   constructor(deps: SupervisorDeps) {
@@ -89,7 +91,8 @@ export class Supervisor {
     const deadlines = divideBudget(clock.monotonicMs(), stopBudgetMs);
     if (STOP_SIGNALS.has(signal)) {
       this.#asked += 1;
-      events.stopRequested(signal, this.#asked);
+      // The third changes all that can be changed; a storm of them is not worth a line each.
+      if (this.#asked <= 3) events.stopRequested(signal, this.#asked);
       this.#record ??= beginRecord(`signal ${signal}`, deadlines);
       this.#accept({ type: 'stop-requested', signal, deadlines });
     } else if (signal === 'SIGUSR2') {
@@ -236,10 +239,8 @@ export class Supervisor {
     const { clock, events, dataplane } = this.#deps;
     const { registration, drainTimeMs } = await dataplane;
     const admin = this.#envoyAdmin;
-    if (admin === undefined) {
-      events.drainBlind('Envoy was not found, or its admin cannot be reached');
-      return;
-    }
+    // No Envoy yet, or one whose admin cannot be reached, which was said when it was found.
+    if (admin === undefined) return;
     const floorMs =
       registration === undefined
         ? drainTimeMs
@@ -257,6 +258,7 @@ export class Supervisor {
     if (registration?.mayDelete === true) {
       const confirmed = await registration.confirm(byMs);
       if (this.#phase.name !== 'confirming') return;
+      this.#confirmed = confirmed;
       this.#deps.events.confirmed(confirmed);
       const { outcome, reason } = confirmed;
       this.#stepOutcome = { outcome, ...(reason === undefined ? {} : { detail: { reason } }) };
@@ -268,13 +270,20 @@ export class Supervisor {
     const { clock, finish, note } = this.#deps;
     this.#over.abort(new Error('The stop is over'));
     for (const disarm of this.#timers.values()) disarm();
-    const deregistered = this.#deregistration !== undefined && this.#deregistration.outcome !== 'failed';
-    note({ phase: 'ended', deregistered });
+    note({ phase: 'ended', deregistered: this.#nothingLeftToDo() });
     const report = await this.#report(exit);
     const finished = new AbortController();
     await Promise.race([finish(report), sleep(clock, FINISH_BUDGET_MS, finished.signal).catch(() => {})]);
     finished.abort(new Error('Everything is written'));
     this.#ended.resolve(exit);
+  }
+
+  /** What was seen last counts: a control plane that restarted may have created the object again. */
+  #nothingLeftToDo(): boolean {
+    if (this.#confirmed !== undefined) {
+      return this.#confirmed.outcome === 'gone' || this.#confirmed.outcome === 'deleted again';
+    }
+    return this.#deregistration !== undefined && this.#deregistration.outcome !== 'failed';
   }
 
   async #report(exit: ChildExit): Promise<StopReport | undefined> {

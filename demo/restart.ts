@@ -50,17 +50,23 @@ const SIDES: readonly Side[] = [
   },
 ];
 
-const ended = new AbortController();
+const interrupted = new AbortController();
 process.once('SIGINT', () => {
-  ended.abort(new Error('interrupted'));
+  interrupted.abort(new Error('interrupted'));
 });
 
-await using disposables = new AsyncDisposableStack();
+const disposables = new AsyncDisposableStack();
 try {
-  await Promise.race([demonstrate(disposables), aborted(ended.signal)]);
+  await Promise.race([demonstrate(disposables), aborted(interrupted.signal)]);
 } catch (error) {
-  if (!ended.signal.aborted) throw error;
+  if (!interrupted.signal.aborted) throw error;
+} finally {
+  await disposables.disposeAsync();
+}
+if (interrupted.signal.aborted) {
   console.log('\nInterrupted; nothing is left running.');
+  // What waits for milestones that will never come must not hold the terminal.
+  process.exit(130);
 }
 
 async function demonstrate(stack: AsyncDisposableStack): Promise<void> {

@@ -1,4 +1,4 @@
-export const MILESTONES = [
+const MILESTONES = [
   'object gone',
   'out of endpoints',
   'stopped',

@@ -28,7 +28,8 @@ export function parseDuration(text: string): number | undefined {
     if (term === null) return undefined;
     totalMs += Number(term[1]) * (UNIT_MS[term[2] ?? ''] ?? Number.NaN);
   }
-  return totalMs;
+  // Whole nanoseconds, as Go counts them: 1.001 s are 1,001 ms and not a bit less.
+  return Math.round(totalMs * 1e6) / 1e6;
 }
 
 /** Writes milliseconds the way {@link parseDuration} reads them: `0s`, `500ms`, `2.25s`, `1m30s`, `1h`. */

@@ -34,12 +34,16 @@ const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429]);
 export function requireAnswer(action: string, answer: RestAnswer): 'found' | 'missing' {
   const { status, body } = answer;
   if (status >= 200 && status < 300) {
-    if (body === undefined || (typeof body === 'object' && body !== null)) return 'found';
+    if (body === undefined || isObject(body)) return 'found';
     throw new OperationalError('ANSWER_UNREADABLE', `Cannot read the answer to ${action}: not an object`);
   }
   const standard = z.safeParse(StandardError, body);
   if (status === 404 && standard.success) return 'missing';
   throw rejection(action, answer, standard.success ? standard.data : undefined);
+}
+
+function isObject(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && !Array.isArray(body);
 }
 
 function rejection(

@@ -11,7 +11,7 @@ import { planStop } from '../core/stop-plan.ts';
 import type { Endpoint } from '../ports.ts';
 import { endpointUrls, openEndpoints, readTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from './derive.ts';
-import type { RunRequest } from './run.ts';
+import type { RunRequest } from './run-request.ts';
 
 const CHECK_BUDGET_MS = 2_000;
 

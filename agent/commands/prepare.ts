@@ -12,7 +12,7 @@ import type { AgentEvents } from '../events.ts';
 import { Registration } from '../registration.ts';
 import { endpointUrls, openEndpoints, readTls, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from './derive.ts';
-import type { RunRequest } from './run.ts';
+import type { RunRequest } from './run-request.ts';
 
 /** What a run knows of its dataplane once everything that comes before kuma-dp is done. */
 export interface PreparedDataplane extends DerivedDataplane {

@@ -1,19 +1,11 @@
 import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
 import { childSpawner } from '../adapters/child-process.ts';
-import type { SignalSource } from '../adapters/signals.ts';
 import { readStandardInput, writeError } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import type { ChildExit } from '../core/exit-status.ts';
 import type { RunOptions } from '../options.ts';
 import type { Spawned } from '../ports.ts';
-
-export interface RunRequest {
-  readonly options: RunOptions;
-  readonly origins: Readonly<Record<keyof RunOptions, string>>;
-  readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly signals: SignalSource;
-}
+import type { RunRequest } from './run-request.ts';
 
 /**
  * Starts kuma-dp first and loads everything else while it starts: reading its template, asking its control plane and

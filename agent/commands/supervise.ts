@@ -18,7 +18,7 @@ import { untilEnvoyRuns, untilServing } from '../serving.ts';
 import { StateNotes } from '../state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
 import { prepare, type PreparedDataplane } from './prepare.ts';
-import type { RunRequest } from './run.ts';
+import type { RunRequest } from './run-request.ts';
 
 export interface SuperviseRequest extends RunRequest {
   readonly spawner: Spawner;

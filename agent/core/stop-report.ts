@@ -39,6 +39,12 @@ export interface Deregistration {
   readonly attempts: number;
 }
 
+/** How the look after kuma-dp's end came out, for the report. */
+export interface Confirmed {
+  readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
+  readonly reason?: string;
+}
+
 const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefined>> = {
   starting: undefined,
   running: undefined,

@@ -17,7 +17,7 @@ export const AGENT =
   process.env['KUMA_DP_AGENT_BIN'] ??
   join(import.meta.dirname, '..', '..', '..', 'dist', 'bin', 'kuma-dp-agent');
 
-export const SERVICE = 'backend';
+const SERVICE = 'backend';
 
 export interface FleetOptions {
   readonly names: readonly string[];
@@ -33,6 +33,7 @@ export class Instance implements AsyncDisposable {
   readonly name: string;
   readonly command: DataplaneCommand;
   #process: ManagedProcess | undefined;
+  #disposed = false;
 
   constructor(name: string, command: DataplaneCommand) {
     this.name = name;
@@ -45,6 +46,7 @@ export class Instance implements AsyncDisposable {
   }
 
   start(wrapping: Wrapping, extraEnv: Readonly<Record<string, string>> = {}): ManagedProcess {
+    if (this.#disposed) throw new Error(`${this.name} is not to be started any more`);
     const { command, argv, env } = this.command;
     const [program, args] =
       wrapping === 'bare' ? [command, argv] : [AGENT, ['run', ...wrapping.agent, '--', command, ...argv]];
@@ -68,6 +70,7 @@ export class Instance implements AsyncDisposable {
 
   /** Kills what still runs: the kernel ends kuma-dp with the agent, and Envoy with kuma-dp. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     await this.#process?.[Symbol.asyncDispose]();
   }
 
