@@ -34,7 +34,7 @@ function startEvents(log: Log) {
       );
     },
     childSpawned: (pid: number, argv: readonly string[]) => {
-      log.info('child.spawned', 'kuma-dp was started', { pid, program: argv[0] });
+      log.info('child.spawned', 'kuma-dp was started', { pid, command: argv[0] });
     },
     spawnFailed: (problem: string) => {
       log.error('spawn.failed', problem);

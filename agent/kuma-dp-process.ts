@@ -10,6 +10,13 @@ type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];
  */
 const BETWEEN_SIGNALS_MS = 250;
 
+export interface KumaDpProcessDeps {
+  readonly clock: Clock;
+  readonly readiness: Promise<KumaDpReadiness>;
+  /** Settles when the process has ended: nothing waits to signal it then. */
+  readonly ended: Promise<unknown>;
+}
+
 /**
  * kuma-dp's signal contract: the first SIGTERM drains, the second ends, SIGUSR2 drains and stays.
  *
@@ -19,13 +26,17 @@ export class KumaDpProcess {
   readonly #clock: Clock;
   readonly #child: Child;
   readonly #readiness: Promise<KumaDpReadiness>;
+  readonly #ended = new AbortController();
   #told: Promise<unknown> = Promise.resolve();
   #lastTermAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(child: Child, deps: { readonly clock: Clock; readonly readiness: Promise<KumaDpReadiness> }) {
+  constructor(child: Child, deps: KumaDpProcessDeps) {
     this.#child = child;
     this.#clock = deps.clock;
     this.#readiness = deps.readiness;
+    void deps.ended.then(() => {
+      this.#ended.abort(new Error('kuma-dp has ended'));
+    });
   }
 
   forward(signal: NodeJS.Signals): void {
@@ -59,7 +70,7 @@ export class KumaDpProcess {
 
   async #tellToEnd(): Promise<void> {
     const waitMs = this.#lastTermAtMs + BETWEEN_SIGNALS_MS - this.#clock.monotonicMs();
-    if (waitMs > 0) await sleep(this.#clock, waitMs);
+    if (waitMs > 0) await sleep(this.#clock, waitMs, this.#ended.signal).catch(() => {});
     this.#terminate();
   }
 

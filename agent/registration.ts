@@ -38,6 +38,8 @@ const WARM_INTERVAL_MS = 20_000;
 /** How long an attempt to deregister may still take once somebody asked for the second time. */
 const HASTENED_MS = 1_000;
 const CONFIRM_INTERVAL_MS = 300;
+/** How long a stop waits for a PUT that is under way. */
+const ANNOUNCE_GRACE_MS = 500;
 
 /** The dataplane's entry at its control plane: put, made ready, taken away, looked after. */
 export class Registration {
@@ -82,31 +84,37 @@ export class Registration {
     });
   }
 
-  /** Makes the object ready; tries until it is, or until `stopped`. A deregistration waits for an attempt under way. */
-  async announceReady(template: DataplaneResource, stopped: AbortSignal): Promise<void> {
-    const { departure, clock, random } = this.#deps;
-    while (!isAborted(stopped)) {
-      const attempt = this.#ask({
-        action: `make dataplane ${this.#name} ready`,
-        budgetMs: CHECK_BUDGET_MS,
-        attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
-        cancel: stopped,
-      });
+  /**
+   * Makes the object ready; tries until it is, or until `stopped`, or until it is somebody else's.
+   *
+   * A PUT that the control plane has received cannot be called back, and after the DELETE it would create the object
+   * again. So a stop waits for the attempt under way, though not long.
+   *
+   * @returns whether the object is ready
+   */
+  async announceReady(template: DataplaneResource, stopped: AbortSignal): Promise<boolean> {
+    const { clock, random, events } = this.#deps;
+    for (let warned = false; !isAborted(stopped); warned = true) {
+      const attempt = this.#announceReadyOnce(template, stopped);
       this.#announcing = attempt.catch(() => {});
       try {
         await attempt;
-        return;
+        return true;
       } catch (error) {
-        if (isAborted(stopped)) return;
-        this.#deps.events.announcementFailed(error);
+        if (isAborted(stopped)) return false;
+        if (!warned) events.announcementFailed(error);
+        if (error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN') return false;
         await sleep(clock, 500 + random() * 1_000, stopped).catch(() => {});
       }
     }
+    return false;
   }
 
-  /** Takes the object away by `byMs` (monotonic). Never throws. Called again, it returns the same attempt. */
+  /** Takes the object away by `byMs` (monotonic). Never throws. Called again meanwhile, it joins the same attempt. */
   deregister(byMs: number): Promise<Deregistration> {
-    this.#deregistration ??= this.#deregister(byMs);
+    this.#deregistration ??= this.#deregister(byMs).finally(() => {
+      this.#deregistration = undefined;
+    });
     return this.#deregistration;
   }
 
@@ -146,6 +154,29 @@ export class Registration {
 
   close(): void {
     for (const endpoint of this.#deps.endpoints) endpoint.close();
+  }
+
+  async #announceReadyOnce(template: DataplaneResource, stopped: AbortSignal): Promise<void> {
+    const { departure, clock } = this.#deps;
+    const givenUp = new AbortController();
+    let disarm = (): void => {};
+    const onStop = (): void => {
+      disarm = clock.after(ANNOUNCE_GRACE_MS, () => {
+        givenUp.abort(stopped.reason);
+      });
+    };
+    stopped.addEventListener('abort', onStop, { once: true });
+    try {
+      await this.#ask({
+        action: `make dataplane ${this.#name} ready`,
+        budgetMs: CHECK_BUDGET_MS,
+        attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
+        cancel: givenUp.signal,
+      });
+    } finally {
+      disarm();
+      stopped.removeEventListener('abort', onStop);
+    }
   }
 
   async #deregister(byMs: number): Promise<Deregistration> {

@@ -112,6 +112,7 @@ export class Supervisor {
     this.#kumaDp = new KumaDpProcess(child, {
       clock,
       readiness: dataplane.then(({ readiness }) => readiness),
+      ended: exited,
     });
     this.#kumaDpLives = true;
     this.#deps.note({ phase: 'running', pid: child.pid });
@@ -204,7 +205,7 @@ export class Supervisor {
     this.#timers.get(timer)?.();
     const disarm = clock.after(Math.max(0, atMs - clock.monotonicMs()), () => {
       this.#timers.delete(timer);
-      if (timer === 'kill') this.#stepOutcome = { outcome: 'killed' };
+      if (timer === 'kill' && this.#kumaDpLives) this.#stepOutcome = { outcome: 'killed' };
       this.#accept({ type: 'timer-fired', timer });
     });
     this.#timers.set(timer, disarm);
@@ -249,7 +250,7 @@ export class Supervisor {
       await untilDrained({ clock, admin, floorMs, stopped: this.#over.signal });
       this.#accept({ type: 'drained' });
     } catch (error) {
-      if (this.#kumaDpLives) events.drainBlind(describeError(error));
+      if (this.#phase.name === 'draining') events.drainBlind(describeError(error));
     }
   }
 
@@ -268,6 +269,7 @@ export class Supervisor {
 
   async #exit(exit: ChildExit): Promise<void> {
     const { clock, finish, note } = this.#deps;
+    this.#startCancelled.abort(new Error('The stop is over'));
     this.#over.abort(new Error('The stop is over'));
     for (const disarm of this.#timers.values()) disarm();
     note({ phase: 'ended', deregistered: this.#nothingLeftToDo() });

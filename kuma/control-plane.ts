@@ -96,15 +96,10 @@ export function refusesSameName(version: string | undefined): boolean {
   const parsed = parseVersion(version);
   if (parsed === undefined) return true;
   const [major, minor, patch] = parsed;
-  if (major > 2 || (major === 2 && minor >= 10)) return true;
+  // 0.0.0-preview is what builds from Kuma's main branch call themselves.
+  if (major === 0 || major > 2 || (major === 2 && minor >= 10)) return true;
   const firstRefusing: Readonly<Record<number, number>> = { 7: 12, 8: 7, 9: 4 };
   return major === 2 && patch >= (firstRefusing[minor] ?? Number.POSITIVE_INFINITY);
-}
-
-/** Whether labels of an object survive a PUT: from 2.10.0 on. */
-export function keepsLabels(version: string | undefined): boolean {
-  const parsed = parseVersion(version);
-  return parsed === undefined || parsed[0] > 2 || (parsed[0] === 2 && parsed[1] >= 10);
 }
 
 /** Major, minor and patch of `2.14.3`, `v2.10.11` or `3.0.0-preview.v1`. */

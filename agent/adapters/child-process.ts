@@ -1,6 +1,6 @@
 import { spawn, type StdioOptions } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter } from 'node:path';
 import process from 'node:process';
 
 import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from '../core/exit-status.ts';
@@ -72,7 +72,7 @@ function findProgram(
 ): { readonly path: string } | { readonly problem: string; readonly exitCode: number } {
   const candidates = program.includes('/')
     ? [program]
-    : searchPath.split(delimiter).map((folder) => join(folder === '' ? '.' : folder, program));
+    : searchPath.split(delimiter).map((folder) => `${folder === '' ? '.' : folder}/${program}`);
   let denied: string | undefined;
   for (const path of candidates) {
     try {

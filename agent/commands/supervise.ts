@@ -100,6 +100,8 @@ class Supervision {
     this.#prepared = prepared;
     const { owner, registration, label, identity } = prepared;
     this.#notes = this.#takeNotes(prepared);
+    const { spawned } = this.#request;
+    if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
     this.#dataplane.resolve(this.#supervised(prepared));
     this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#incarnation });
     if (owner === 'agent') this.#supervisor.onAnnounced();
@@ -161,8 +163,9 @@ class Supervision {
     const { owner, registration, identity } = this.#prepared ?? {};
     if (owner !== 'agent' || identity?.resource === undefined) return;
     if (admin !== undefined) await untilServing(clock, admin, { resource: identity.resource, over });
-    await registration?.announceReady(identity.resource, this.#supervisor.stopping);
-    if (!this.#supervisor.stopping.aborted) this.#events.dataplaneReady();
+    if ((await registration?.announceReady(identity.resource, this.#supervisor.stopping)) === true) {
+      this.#events.dataplaneReady();
+    }
   }
 
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {

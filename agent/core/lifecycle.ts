@@ -188,9 +188,7 @@ function fromRunning(phase: Running, input: Input): Step {
     case 'stop-requested':
       return beginStop(phase, input.deadlines);
     case 'standby-requested':
-      return phase.standby === 'no'
-        ? to({ ...phase, standby: 'deregistering' }, { type: 'deregister', byMs: input.deregisterByMs })
-        : to(phase, STANDBY);
+      return standBy(phase, input.deregisterByMs);
     case 'deregistered':
       return phase.standby === 'deregistering' ? to({ ...phase, standby: 'yes' }, STANDBY) : stay(phase);
     case 'child-exited':
@@ -202,6 +200,17 @@ function fromRunning(phase: Running, input: Input): Step {
     case 'drained':
     case 'confirmed':
       return stay(phase);
+  }
+}
+
+function standBy(phase: Running, deregisterByMs: number): Step {
+  switch (phase.standby) {
+    case 'no':
+      return to({ ...phase, standby: 'deregistering' }, { type: 'deregister', byMs: deregisterByMs });
+    case 'deregistering':
+      return stay(phase);
+    case 'yes':
+      return to(phase, STANDBY);
   }
 }
 

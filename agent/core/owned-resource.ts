@@ -9,7 +9,7 @@ export function asNotReady(resource: DataplaneResource, incarnation: string | un
   return {
     ...resource,
     labels: { ...resource.labels, ...label },
-    ...withNetworking(resource, (port) => ({ ...port, state: 'NotReady' })),
+    ...withNetworking(resource, (port) => (isReady(port) ? { ...port, state: 'NotReady' } : port)),
   };
 }
 
@@ -24,7 +24,7 @@ export function asNotReady(resource: DataplaneResource, incarnation: string | un
 export function asReady(stored: DataplaneResource, template: DataplaneResource): DataplaneResource {
   const heldBack = new Set(
     [...(template.networking?.inbound ?? []), ...(template.networking?.listeners ?? [])]
-      .filter((port) => port['serviceProbe'] !== undefined || (port.state ?? 'Ready') !== 'Ready')
+      .filter((port) => port['serviceProbe'] !== undefined || !isReady(port))
       .map((port) => port.port),
   );
   return {
@@ -45,6 +45,11 @@ export function listeningPorts(
       ? []
       : [{ address: inbound.address ?? networking?.address ?? '', port: inbound.port }],
   );
+}
+
+/** Ready is the default. `Ignored` and what else a template may say stays as it is. */
+function isReady(port: Port): boolean {
+  return (port.state ?? 'Ready') === 'Ready';
 }
 
 /** HDS of Kuma 2 writes both fields, and a peer believes the worse of them. */

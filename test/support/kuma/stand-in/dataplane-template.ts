@@ -4,6 +4,7 @@ import { RESOURCE_TYPES } from '../bootstrap-protocol.ts';
 import { type Fields } from '../store.ts';
 import { type Configuration } from './configuration.ts';
 import { CommandError } from './flags.ts';
+import { log } from './log.ts';
 
 export interface GivenResource {
   readonly mesh: string;
@@ -25,6 +26,7 @@ export async function readResource(configuration: Configuration): Promise<GivenR
   const text = readText(configuration);
   if (text === '') return undefined;
   const rendered = await renderTemplate(text, configuration.resourceVars);
+  log('INFO', 'rendered resource', { resource: rendered });
   const resource = await parseResource(rendered);
   const { type, mesh, name } = checkMeta(resource, configuration);
   const { labels, ...spec } = Object.fromEntries(
@@ -79,9 +81,16 @@ function readText({ resourcePath, resource }: Configuration): string {
   }
 }
 
+/**
+ * What github.com/hoisie/mustache looks up by a name that no variable can have, and so renders as nothing: it does not
+ * trim the name of a raw tag, and knows no `&`.
+ */
+const NAMELESS = /\{\{\{(?:\s[^}]*|[^}]*\s)\}\}\}|\{\{\s*&[^}]*\}\}/g;
+
 /** Mustache with dots in variable names as levels, and Go's five HTML escapes. */
-async function renderTemplate(text: string, variables: string): Promise<string> {
-  if (!text.includes('{{')) return text;
+async function renderTemplate(template: string, variables: string): Promise<string> {
+  if (!template.includes('{{')) return template;
+  const text = template.replaceAll(NAMELESS, '');
   const { default: mustache } = await import('mustache');
   const view: Record<string, unknown> = {};
   for (const pair of variables.split(',').filter((one) => one !== '')) {

@@ -1,0 +1,11 @@
+import type { SignalSource } from '../adapters/signals.ts';
+import type { RunOptions } from '../options.ts';
+
+/** What `run` was asked for, as the command line and the environment say it. */
+export interface RunRequest {
+  readonly options: RunOptions;
+  readonly origins: Readonly<Record<keyof RunOptions, string>>;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signals: SignalSource;
+}

@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+import { describe, expect, test } from 'vitest';
+
+const AGENT = new URL('../../agent/', import.meta.url);
+const DOCUMENT = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8');
+const SOURCE = readFileSync(new URL('events.ts', AGENT), 'utf8');
+
+const CALL = /\blog\.(error|warn|info|debug)\(/g;
+const NAMED_CALL = /\blog\.(error|warn|info|debug)\(\s*'([^']+)'/g;
+
+interface Event {
+  readonly name: string;
+  readonly level: string;
+}
+
+function byName(a: Event, b: Event): number {
+  return a.name.localeCompare(b.name);
+}
+
+const CODE: readonly Event[] = [...SOURCE.matchAll(NAMED_CALL)].map(([, level = '', name = '']) => ({
+  name,
+  level,
+}));
+
+const ROWS = DOCUMENT.split('\n')
+  .filter((line) => line.startsWith('| `'))
+  .map((line) => line.split('|').map((cell) => cell.trim()))
+  .map(([, name = '', level = '', meaning = '', remedy = '']) => ({
+    name: name.replaceAll('`', ''),
+    level,
+    meaning,
+    remedy,
+  }));
+
+describe('docs/events.md', () => {
+  test('lists each event of the code with its level, and no other', () => {
+    const listed = ROWS.map(({ name, level }) => ({ name, level }));
+    expect(listed.toSorted(byName)).toEqual([...CODE].toSorted(byName));
+  });
+
+  test('says of each what it means', () => {
+    expect(ROWS.filter(({ meaning }) => meaning.length < 20)).toEqual([]);
+  });
+
+  test('says what to do about every error but those that the report explains', () => {
+    expect(ROWS.filter(({ level, remedy }) => level === 'error' && remedy === '')).toEqual([]);
+  });
+});
+
+describe('agent/events.ts', () => {
+  test('names every event in the call itself, where it can be found', () => {
+    expect(CODE).toHaveLength([...SOURCE.matchAll(CALL)].length);
+  });
+
+  test('names no event twice, and each as noun.past-participle', () => {
+    const names = CODE.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const name of names) expect(name).toMatch(/^[a-z]+\.[a-z]+(-[a-z]+)*$/);
+  });
+
+  test('is the only place that logs', () => {
+    const others = readdirSync(AGENT, { recursive: true, encoding: 'utf8' }).filter(
+      (path) => path.endsWith('.ts') && path !== 'events.ts' && !path.endsWith('pino-log.ts'),
+    );
+    expect(others.length).toBeGreaterThan(20);
+    const logging = others.filter((path) => NAMED_CALL.test(readFileSync(new URL(path, AGENT), 'utf8')));
+    expect(logging).toEqual([]);
+  });
+});

@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs';
+
+import { describe, expect, test } from 'vitest';
+
+import { FakeRun } from '../support/fake-run.ts';
+
+const DOCUMENT = readFileSync(new URL('../../docs/signals.md', import.meta.url), 'utf8');
+const ADAPTER = readFileSync(new URL('../../agent/adapters/signals.ts', import.meta.url), 'utf8');
+
+const ROWS = [...DOCUMENT.matchAll(/^\| (SIG[A-Z0-9]+) \| (stop|standby|forward) \|/gm)].map(
+  ([, signal = '', action = '']) => ({ signal: signal as NodeJS.Signals, action }),
+);
+
+/** What the supervisor does with a signal while kuma-dp serves, told by its effects alone. */
+async function actionOf(signal: NodeJS.Signals): Promise<string> {
+  const run = new FakeRun();
+  run.serve();
+  run.signal(signal);
+  await run.clock.settle();
+  if (run.endpoint.times('deregister').length === 0)
+    return run.sent.includes(`${signal} 0`) ? 'forward' : 'nothing';
+  await run.clock.pass(10_000);
+  return run.ended === undefined ? 'standby' : 'stop';
+}
+
+describe('docs/signals.md', () => {
+  test('lists every signal that the agent catches, and no other', () => {
+    const caught = /CAUGHT_SIGNALS = \[([^\]]+)\]/.exec(ADAPTER)?.[1] ?? '';
+    const signals = [...caught.matchAll(/'(SIG[A-Z0-9]+)'/g)].map(([, signal]) => signal);
+    expect(signals.length).toBeGreaterThan(5);
+    expect(new Set(ROWS.map(({ signal }) => signal))).toEqual(new Set(signals));
+    expect(ROWS).toHaveLength(signals.length);
+  });
+
+  test.for(ROWS)('$signal: $action', async ({ signal, action }) => {
+    expect(await actionOf(signal)).toBe(action);
+  });
+});

@@ -1,0 +1,73 @@
+import { setImmediate } from 'node:timers/promises';
+
+import type { Clock } from '../../kernel/clock.ts';
+
+/** A clock that moves only when told. Fires timers in due order; ties keep arming order. */
+export class FakeClock implements Clock {
+  /** Added to the wall clock alone, as when somebody sets the time. */
+  wallJumpMs = 0;
+  #nowMs = 0;
+  #timers: { readonly dueAtMs: number; readonly fire: () => void }[] = [];
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  wallMs(): number {
+    return Date.UTC(2026, 0, 1) + this.#nowMs + this.wallJumpMs;
+  }
+
+  after(delayMs: number, fire: () => void): () => void {
+    const timer = { dueAtMs: this.#nowMs + Math.max(0, delayMs), fire };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  /** Timers still armed. Tests assert that this is 0 when they end: a leaked timer is a process that does not end. */
+  get armed(): number {
+    return this.#timers.length;
+  }
+
+  /** Moves on without letting promises settle in between. */
+  advance(ms: number): void {
+    const untilMs = this.#nowMs + ms;
+    while (this.#fireNext(untilMs));
+    this.#nowMs = untilMs;
+  }
+
+  /** Moves on, and lets everything that follows from a timer happen before the next one fires. */
+  async pass(ms: number): Promise<void> {
+    const untilMs = this.#nowMs + ms;
+    do await setImmediate();
+    while (this.#fireNext(untilMs));
+    this.#nowMs = untilMs;
+  }
+
+  /** Lets what is due already happen, and nothing else. */
+  settle(): Promise<void> {
+    return this.pass(0);
+  }
+
+  /** Passes time until `done`, timer by timer, and fails where nothing is left that could bring it about. */
+  async passUntil(done: () => boolean, limitMs = 3_600_000): Promise<void> {
+    const untilMs = this.#nowMs + limitMs;
+    for (;;) {
+      await setImmediate();
+      if (done()) return;
+      if (!this.#fireNext(untilMs)) throw new Error('Nothing is left that could bring it about');
+    }
+  }
+
+  #fireNext(untilMs: number): boolean {
+    const next = this.#timers
+      .filter((timer) => timer.dueAtMs <= untilMs)
+      .toSorted((a, b) => a.dueAtMs - b.dueAtMs)[0];
+    if (next === undefined) return false;
+    this.#nowMs = next.dueAtMs;
+    this.#timers = this.#timers.filter((other) => other !== next);
+    next.fire();
+    return true;
+  }
+}

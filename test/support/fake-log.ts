@@ -1,0 +1,33 @@
+import type { Log, LogFields } from '../../kernel/log.ts';
+
+export interface FakeLogLine {
+  readonly level: keyof Log;
+  readonly event: string;
+  readonly message: string;
+  readonly fields: LogFields | undefined;
+}
+
+/** A log that only remembers. */
+export class FakeLog implements Log {
+  readonly lines: FakeLogLine[] = [];
+
+  get events(): readonly string[] {
+    return this.lines.map(({ event }) => event);
+  }
+
+  error(event: string, message: string, fields?: LogFields): void {
+    this.lines.push({ level: 'error', event, message, fields });
+  }
+
+  warn(event: string, message: string, fields?: LogFields): void {
+    this.lines.push({ level: 'warn', event, message, fields });
+  }
+
+  info(event: string, message: string, fields?: LogFields): void {
+    this.lines.push({ level: 'info', event, message, fields });
+  }
+
+  debug(event: string, message: string, fields?: LogFields): void {
+    this.lines.push({ level: 'debug', event, message, fields });
+  }
+}

@@ -1,0 +1,98 @@
+import { agentEvents } from '../../agent/events.ts';
+import type { ChildExit } from '../../agent/core/exit-status.ts';
+import type { StopReport } from '../../agent/core/stop-report.ts';
+import { Registration, type RegistrationDeps } from '../../agent/registration.ts';
+import {
+  Supervisor,
+  type StateNote,
+  type SupervisedDataplane,
+  type SupervisorDeps,
+} from '../../agent/supervisor.ts';
+import { FakeChild } from './fake-child.ts';
+import { FakeClock } from './fake-clock.ts';
+import { FakeEndpoint } from './fake-endpoint.ts';
+import { FakeEnvoyAdmin } from './fake-envoy-admin.ts';
+import { FakeLog } from './fake-log.ts';
+
+export interface FakeRunOptions {
+  readonly replies?: ConstructorParameters<typeof FakeEndpoint>[2];
+  readonly registration?: Partial<RegistrationDeps>;
+  readonly dataplane?: Partial<SupervisedDataplane>;
+  readonly supervisor?: Partial<SupervisorDeps>;
+}
+
+/** One run of the agent on fakes: the real supervisor and registration, everything outside them made up. */
+export class FakeRun {
+  readonly clock = new FakeClock();
+  readonly log = new FakeLog();
+  readonly child: FakeChild = FakeChild.kumaDp(this.clock);
+  readonly admin = new FakeEnvoyAdmin();
+  readonly endpoint: FakeEndpoint;
+  readonly supervisor: Supervisor;
+  readonly notes: StateNote[] = [];
+  readonly reports: StopReport[] = [];
+  ended: { readonly exit: ChildExit; readonly atMs: number } | undefined;
+
+  constructor(options: FakeRunOptions = {}) {
+    const events = agentEvents(this.log);
+    this.endpoint = new FakeEndpoint(this.clock, 'https://cp:5682', options.replies);
+    const registration = new Registration({
+      clock: this.clock,
+      events,
+      random: () => 0.5,
+      endpoints: [this.endpoint],
+      departure: {
+        key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
+        own: { incarnation: 'run-1', address: '10.0.0.1' },
+      },
+      mayDelete: true,
+      settle: 'auto',
+      ...options.registration,
+    });
+    this.supervisor = new Supervisor({
+      clock: this.clock,
+      events,
+      stopBudgetMs: 60_000,
+      onCrash: 'deregister',
+      dataplane: Promise.resolve({
+        label: 'default/web-1',
+        incarnation: 'run-1',
+        lifecycle: 'cp',
+        registration,
+        unregisteredBecause: '',
+        readiness: { isTerminating: () => Promise.resolve(false) },
+        drainTimeMs: 30_000,
+        ...options.dataplane,
+      }),
+      note: (note) => this.notes.push(note),
+      finish: (report) => {
+        if (report !== undefined) this.reports.push(report);
+        return Promise.resolve();
+      },
+      ...options.supervisor,
+    });
+    void this.supervisor.ended.then((exit) => {
+      this.ended = { exit, atMs: this.clock.monotonicMs() };
+    });
+  }
+
+  /** kuma-dp was started, and with it its Envoy. */
+  serve(): void {
+    this.supervisor.onSpawned(this.child, this.child.exited);
+    this.supervisor.onEnvoySeen(this.admin);
+  }
+
+  signal(...signals: readonly NodeJS.Signals[]): void {
+    for (const signal of signals) this.supervisor.onSignal(signal);
+  }
+
+  async untilEnded(): Promise<{ readonly exit: ChildExit; readonly atMs: number }> {
+    await this.clock.passUntil(() => this.ended !== undefined);
+    return this.ended ?? { exit: { code: 0, signal: null }, atMs: Number.NaN };
+  }
+
+  /** What kuma-dp was sent, as `SIGTERM 2250`. */
+  get sent(): readonly string[] {
+    return this.child.signals.map(({ signal, atMs }) => `${signal} ${atMs}`);
+  }
+}

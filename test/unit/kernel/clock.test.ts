@@ -1,0 +1,63 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { sleep, systemClock } from '../../../kernel/clock.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+
+describe('sleep()', () => {
+  let clock: FakeClock;
+
+  beforeEach(() => {
+    clock = new FakeClock();
+  });
+
+  afterEach(() => {
+    expect(clock.armed, 'timers left armed').toBe(0);
+  });
+
+  test('ends when its time has come, not before', async () => {
+    const woke = vi.fn();
+    const slept = sleep(clock, 100).then(woke);
+    await clock.pass(99);
+    expect(woke).not.toHaveBeenCalled();
+    await clock.pass(1);
+    await slept;
+    expect(woke).toHaveBeenCalledOnce();
+  });
+
+  test('rejects with the reason of its signal as soon as that aborts', async () => {
+    const controller = new AbortController();
+    const slept = expect(sleep(clock, 100, controller.signal)).rejects.toThrow('enough');
+    controller.abort(new Error('enough'));
+    await slept;
+  });
+
+  test('does not begin when its signal is aborted already', async () => {
+    await expect(sleep(clock, 100, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late');
+  });
+
+  test('leaves no listener on a long-lived signal', async () => {
+    const { signal } = new AbortController();
+    const removed = vi.spyOn(signal, 'removeEventListener');
+    const slept = sleep(clock, 100, signal);
+    clock.advance(100);
+    await slept;
+    expect(removed).toHaveBeenCalledOnce();
+  });
+});
+
+describe('systemClock', () => {
+  test('fires a timer once, and not at all when it was disarmed', async () => {
+    const disarmed = vi.fn();
+    systemClock.after(0, disarmed)();
+    const before = systemClock.monotonicMs();
+    await new Promise<void>((resolve) => {
+      systemClock.after(2, resolve);
+    });
+    expect(disarmed).not.toHaveBeenCalled();
+    expect(systemClock.monotonicMs()).toBeGreaterThan(before);
+  });
+
+  test('tells wall time in milliseconds since 1970', () => {
+    expect(new Date(systemClock.wallMs()).getUTCFullYear()).toBeGreaterThan(2025);
+  });
+});

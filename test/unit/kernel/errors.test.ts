@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest';
+
+import { describeError, ERROR_CODES, OperationalError, type ErrorCode } from '../../../kernel/errors.ts';
+
+describe('OperationalError', () => {
+  test.for(Object.entries(ERROR_CODES))('%s is as retryable as its table says', ([code, { retryable }]) => {
+    expect(new OperationalError(code as ErrorCode, 'Cannot').retryable).toBe(retryable);
+  });
+
+  test('carries its cause and its details', () => {
+    const cause = new Error('no route to host');
+    const error = new OperationalError('ENDPOINT_UNREACHABLE', 'Cannot GET', {
+      cause,
+      details: { attempts: 3 },
+    });
+    expect(error).toMatchObject({ name: 'OperationalError', cause, details: { attempts: 3 } });
+    expect(error).toBeInstanceOf(Error);
+  });
+
+  test('has no cause where none was given, and empty details', () => {
+    const error = new OperationalError('CANCELLED', 'Gave up');
+    expect('cause' in error).toBe(false);
+    expect(error.details).toEqual({});
+  });
+});
+
+describe('describeError()', () => {
+  const refused = Object.assign(new Error(''), { code: 'ECONNREFUSED' });
+
+  test.for<{ readonly name: string; readonly error: unknown; readonly text: string }>([
+    { name: 'an error', error: new Error('no route'), text: 'no route' },
+    {
+      name: 'a cause below it',
+      error: new Error('Cannot GET', { cause: new Error('no route') }),
+      text: 'Cannot GET: no route',
+    },
+    {
+      name: 'a chain of causes',
+      error: new Error('Cannot deregister', {
+        cause: new Error('Cannot GET', { cause: new Error('no route') }),
+      }),
+      text: 'Cannot deregister: Cannot GET: no route',
+    },
+    {
+      name: 'a cause that is said already',
+      error: new Error('Cannot GET: no route', { cause: new Error('no route') }),
+      text: 'Cannot GET: no route',
+    },
+    { name: 'an error without words, by its code', error: refused, text: 'ECONNREFUSED' },
+    { name: 'an error without words or code, by its name', error: new TypeError(''), text: 'TypeError' },
+    {
+      name: 'a cause without words',
+      error: new Error('Cannot GET', { cause: refused }),
+      text: 'Cannot GET: ECONNREFUSED',
+    },
+    { name: 'a text that was thrown', error: 'boom', text: 'boom' },
+    { name: 'nothing that was thrown', error: undefined, text: 'undefined' },
+    {
+      name: 'a cause that is a text',
+      error: new Error('Cannot GET', { cause: 'boom' }),
+      text: 'Cannot GET: boom',
+    },
+  ])('$name: "$text"', ({ error, text }) => {
+    expect(describeError(error)).toBe(text);
+  });
+});
