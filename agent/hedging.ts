@@ -107,8 +107,10 @@ class Race<T> {
           this.#end(() => this.#reject(error));
         if (!(error instanceof OperationalError) || !error.retryable) return error;
         this.openLane(at + 1);
-        const given = await this.#pause(tried, error).catch((reason: unknown) => reason);
-        if (given !== undefined) return error;
+        const pauseMs = this.#pauseMs(tried, error);
+        if (pauseMs >= this.#call.scope.remainingMs()) return error;
+        await sleep(this.#call.clock, pauseMs, this.#over.signal).catch(() => {});
+        if (this.#over.signal.aborted) return error;
       }
     }
   }
@@ -127,11 +129,10 @@ class Race<T> {
     );
   }
 
-  #pause(tried: number, error: OperationalError): Promise<void> {
+  #pauseMs(tried: number, error: OperationalError): number {
     const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** tried);
     const askedMs = error.details['retryAfterMs'];
-    const pauseMs = typeof askedMs === 'number' ? askedMs : this.#call.random() * ceilingMs;
-    return sleep(this.#call.clock, pauseMs, this.#over.signal);
+    return typeof askedMs === 'number' ? askedMs : this.#call.random() * ceilingMs;
   }
 
   #end(settle: () => void): void {

@@ -39,6 +39,11 @@ export class KumaDpProcess {
     });
   }
 
+  /** Settles when every stage asked for so far has been told. */
+  get told(): Promise<unknown> {
+    return this.#told;
+  }
+
   forward(signal: NodeJS.Signals): void {
     this.#child.signal(signal);
   }

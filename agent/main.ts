@@ -3,7 +3,9 @@ import process from 'node:process';
 
 import { VERSION } from '../kernel/version.ts';
 import { readCommandLine, type CommandLine } from './adapters/command-line.ts';
+import { inheritedDescriptors } from './adapters/inherited-descriptors.ts';
 import { catchSignals } from './adapters/signals.ts';
+import { leaveStandardErrorAsItIs, writeError } from './adapters/standard-streams.ts';
 import { run } from './commands/run.ts';
 import { EXIT_CONFIG, type ChildExit } from './core/exit-status.ts';
 import { optionsHelp, USAGE } from './help.ts';
@@ -11,6 +13,9 @@ import { DEREGISTER_OPTIONS, resolveDeregisterOptions, resolveRunOptions, RUN_OP
 
 // Before anything else: a stop that is asked for while we start must not get lost.
 const signals = catchSignals();
+leaveStandardErrorAsItIs();
+// Before anything of ours is open.
+const descriptors = inheritedDescriptors();
 const { env } = process;
 
 /** How long a clean end may take after everything is said and done. */
@@ -49,7 +54,7 @@ async function runCommand(args: readonly string[]): Promise<ChildExit> {
   const { values, origins, problems } = resolveRunOptions({ flags: line.flags, env });
   const argv = line.wrapped ?? [];
   const all = [...line.problems, ...problems, ...wrappedProblems(line)];
-  return all.length > 0 ? refuse(all) : run({ options: values, origins, argv, env, signals });
+  return all.length > 0 ? refuse(all) : run({ options: values, origins, argv, env, signals, descriptors });
 }
 
 async function planCommand(args: readonly string[]): Promise<ChildExit> {
@@ -83,7 +88,7 @@ function print(text: string): ChildExit {
 }
 
 function refuse(problems: readonly string[]): ChildExit {
-  process.stderr.write(problems.map((problem) => `kuma-dp-agent: ${problem}\n`).join(''));
+  for (const problem of problems) writeError(problem);
   return { code: EXIT_CONFIG, signal: null };
 }
 
@@ -91,7 +96,10 @@ function refuse(problems: readonly string[]): ChildExit {
 function end(exit: ChildExit): void {
   if (exit.signal === null) {
     process.exitCode = exit.code;
-    // Everything is closed by now and the loop runs empty; the last resort is for what we overlooked.
+    // Everything is closed by now and the loop runs empty. Left to itself, Node then takes down the signal handlers
+    // one by one, and a signal in that moment would change how we end.
+    process.once('beforeExit', () => process.exit());
+    // The last resort, for what we overlooked.
     setTimeout(() => process.exit(), END_BUDGET_MS).unref();
     return;
   }

@@ -15,6 +15,8 @@ export interface SpawnRequest {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What to feed to its standard input in place of ours; `undefined` to pass ours on. */
   readonly stdin: Promise<Uint8Array> | undefined;
+  /** Beside the standard ones, to be passed on under the same numbers. */
+  readonly descriptors: readonly number[];
 }
 
 export type Spawned =

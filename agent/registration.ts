@@ -145,7 +145,8 @@ export class Registration {
         last = { outcome: 'left', reason: value.reason };
         if (value.verdict === 'leave') return last;
       } catch (error) {
-        last = { outcome: 'unknown', reason: describeError(error) };
+        // What was seen once says more than that there was no time to see it again.
+        if (last.outcome !== 'left') last = { outcome: 'unknown', reason: describeError(error) };
       }
       await sleep(clock, Math.min(CONFIRM_INTERVAL_MS, Math.max(0, byMs - clock.monotonicMs())));
     }

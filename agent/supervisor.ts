@@ -3,7 +3,7 @@ import { describeError } from '../kernel/errors.ts';
 import { describeExit, type ChildExit } from './core/exit-status.ts';
 import { INITIAL_PHASE, step, type Effect, type Input, type Phase, type Timer } from './core/lifecycle.ts';
 import { drainFloorMs } from './core/propagation.ts';
-import { CRASH_BUDGET_MS, divideBudget } from './core/stop-budget.ts';
+import { CRASH_BUDGET_MS, divideBudget, STOP_WISHES } from './core/stop-budget.ts';
 import {
   beginRecord,
   finishReport,
@@ -246,6 +246,8 @@ export class Supervisor {
       registration === undefined
         ? drainTimeMs
         : drainFloorMs(this.#deregistration?.outcome ?? 'failed', registration.facts, drainTimeMs);
+    // The drain begins with the signal, and before the signal there is a look.
+    await this.#kumaDp?.told;
     try {
       await untilDrained({ clock, admin, floorMs, stopped: this.#over.signal });
       this.#accept({ type: 'drained' });
@@ -257,7 +259,9 @@ export class Supervisor {
   async #confirm(byMs: number): Promise<void> {
     const { registration } = await this.#deps.dataplane;
     if (registration?.mayDelete === true) {
-      const confirmed = await registration.confirm(byMs);
+      // What the other steps left over is no reason to look longer.
+      const lookMs = this.#deps.clock.monotonicMs() + STOP_WISHES.confirmMs;
+      const confirmed = await registration.confirm(Math.min(byMs, lookMs));
       if (this.#phase.name !== 'confirming') return;
       this.#confirmed = confirmed;
       this.#deps.events.confirmed(confirmed);

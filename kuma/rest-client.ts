@@ -95,6 +95,8 @@ function readBody(action: string, status: number, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    // A failure is a failure in any words. Only "not found" must be Kuma's own: it counts as a success here.
+    if (status >= 400 && status !== 404) return undefined;
     throw new OperationalError(
       'ANSWER_UNREADABLE',
       `Cannot read the answer to ${action}: status ${status}, ${text.length} characters that are not JSON: ${JSON.stringify(text.slice(0, 60))}`,

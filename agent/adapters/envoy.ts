@@ -65,7 +65,7 @@ async function childrenOf(pid: number): Promise<readonly number[]> {
 
 async function configPathOf(pid: number): Promise<string | undefined> {
   const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-  const flag = argv.findIndex((argument) => argument === '--config-path' || argument === '-c');
+  const flag = argv.indexOf('--config-path');
   return flag === -1 ? undefined : argv[flag + 1];
 }
 

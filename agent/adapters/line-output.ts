@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
 
 /** Where finished lines go. Never throws, never waits. */
@@ -11,8 +12,9 @@ export interface LineOutput {
  * Writes lines to a descriptor that kuma-dp shares, at once, so that a SIGKILL right after loses none.
  *
  * A reader that stopped reading must not stop us: a pipe or a terminal is opened anew without blocking, which leaves
- * the descriptor itself, and so kuma-dp's, as it was. A socket (journald's) cannot be opened anew and is written to
- * as it is; a regular file never blocks. When the reader is gone for good, lines are dropped.
+ * the descriptor itself, and so kuma-dp's, as it was. A socket, such as journald's, cannot be opened anew: it becomes
+ * non-blocking itself, as with every program on Node (docs/adr/0004). A regular file never blocks. Lines that nobody
+ * takes are dropped.
  */
 export function lineOutput(fd: number): LineOutput {
   const target = openWithoutBlocking(fd) ?? fd;
@@ -36,6 +38,7 @@ export function lineOutput(fd: number): LineOutput {
 function openWithoutBlocking(fd: number): number | undefined {
   try {
     const kind = fstatSync(fd);
+    if (kind.isSocket()) makeNonBlocking(fd);
     if (!kind.isFIFO() && !kind.isCharacterDevice()) return undefined;
     const opened = openSync(
       `/proc/self/fd/${fd}`,
@@ -47,4 +50,9 @@ function openWithoutBlocking(fd: number): number | undefined {
     // Another user opened it for us, or it is closed: the descriptor itself has to do.
   }
   return undefined;
+}
+
+/** Node has no call for it, but does it to every socket that it takes in; nothing is read from or written to this one. */
+function makeNonBlocking(fd: number): void {
+  new Socket({ fd, readable: false, writable: true }).unref();
 }

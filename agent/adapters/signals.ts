@@ -41,7 +41,12 @@ export function catchSignals(): SignalSource {
       deliver = receive;
     },
     dieOf(signal) {
-      for (const caught of CAUGHT_SIGNALS) process.removeListener(caught, handle);
+      // Only this one goes back to its default action, which Node gives to a signal whose last listener has gone, even
+      // to those that it ignores from its start. The others stay caught: none of them may end us differently.
+      if (signal !== 'SIGKILL' && signal !== 'SIGSTOP') {
+        process.on(signal, handle);
+        process.removeAllListeners(signal);
+      }
       process.kill(process.pid, signal);
     },
   };

@@ -1,4 +1,30 @@
+import { writeSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import process from 'node:process';
+
+export const STANDARD_ERROR_FD = 2;
+
+/**
+ * Whoever touches `process.stderr`, and Node itself does, makes a pipe behind it non-blocking for every process that
+ * shares it: kuma-dp and Envoy would lose lines when its reader is slow. This stands in for it and changes nothing.
+ *
+ * @see https://nodejs.org/docs/latest-v24.x/api/process.html#a-note-on-process-io
+ */
+export function leaveStandardErrorAsItIs(): void {
+  const stderr = new Writable({
+    decodeStrings: false,
+    write(text: string, _encoding, done) {
+      writeToStandardError(text);
+      done();
+    },
+  });
+  Object.defineProperty(process, 'stderr', { configurable: true, value: stderr });
+}
+
+/** One line for a person, in the way that every program of the host says it. */
+export function writeError(message: string): void {
+  writeToStandardError(`kuma-dp-agent: ${message}\n`);
+}
 
 /** All of standard input; to be called once. */
 export async function readStandardInput(): Promise<Uint8Array> {
@@ -7,7 +33,10 @@ export async function readStandardInput(): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
-/** One line for a person, in the way that every program of the host says it. */
-export function writeError(message: string): void {
-  process.stderr.write(`kuma-dp-agent: ${message}\n`);
+function writeToStandardError(text: string): void {
+  try {
+    writeSync(STANDARD_ERROR_FD, text);
+  } catch {
+    // Nobody reads it any more: that is no reason to end otherwise.
+  }
 }

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import process from 'node:process';
 
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
@@ -7,7 +6,7 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import { linuxHost } from '../adapters/host.ts';
 import { lineOutput } from '../adapters/line-output.ts';
 import { pinoLog } from '../adapters/pino-log.ts';
-import { writeError } from '../adapters/standard-streams.ts';
+import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
@@ -100,7 +99,7 @@ async function attempt(
   options: DeregisterOptions,
   { endpoints, departure, take }: Attempt,
 ): Promise<ChildExit> {
-  const events = agentEvents(pinoLog(lineOutput(process.stderr.fd), options.logLevel));
+  const events = agentEvents(pinoLog(lineOutput(STANDARD_ERROR_FD), options.logLevel));
   const registration = new Registration({
     clock: systemClock,
     events,

@@ -21,9 +21,11 @@ export async function deriveDataplane(
   const command = readKumaDpCommand(argv, env);
   if (command === undefined) return { problem: 'the command after "--" is not "kuma-dp run …"' };
   try {
-    const { resource, unset } = await readDataplaneTemplate(command, stdin);
+    const { source, resource, unset } = await readDataplaneTemplate(command, stdin);
     const derived = deriveIdentity(command, resource);
-    if ('problem' in derived) return derived;
+    if ('problem' in derived) {
+      return resource === undefined ? derived : { problem: `Cannot use ${source}: ${derived.problem}` };
+    }
     return { command, identity: derived.identity, label: describeKey(derived.identity.key), unset };
   } catch (error) {
     return { problem: describeError(error) };

@@ -18,7 +18,7 @@ const CHECK_BUDGET_MS = 2_000;
 type Row = readonly [label: string, value: string];
 
 /** What was derived from the command, and the timeline a stop would have, as text. Starts and changes nothing. */
-export async function plan(request: Omit<RunRequest, 'signals' | 'origins'>): Promise<string> {
+export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>): Promise<string> {
   const { argv, env, options } = request;
   const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
   const derived = await deriveDataplane(argv, env, stdin);

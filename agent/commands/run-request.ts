@@ -8,4 +8,6 @@ export interface RunRequest {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signals: SignalSource;
+  /** What the agent was started with, beside the standard streams. */
+  readonly descriptors: readonly number[];
 }

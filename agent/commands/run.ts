@@ -12,10 +12,10 @@ import type { RunRequest } from './run-request.ts';
  * the packages for that take longer than a process. Only what must happen before it starts goes before it.
  */
 export async function run(request: RunRequest): Promise<ChildExit> {
-  const { options, argv, env } = request;
+  const { options, argv, env, descriptors } = request;
   const spawner = childSpawner(env['PATH'] ?? '');
   const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
-  const spawned = mustPrepare(options) ? undefined : spawner.spawn({ argv, env, stdin });
+  const spawned = mustPrepare(options) ? undefined : spawner.spawn({ argv, env, stdin, descriptors });
   if (spawned !== undefined && 'problem' in spawned) return cannotStart(spawned);
   const { supervise } = await import('./supervise.ts');
   return supervise({ ...request, spawner, stdin, spawned });

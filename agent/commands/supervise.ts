@@ -8,7 +8,7 @@ import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
 import { lineOutput } from '../adapters/line-output.ts';
 import { pinoLog } from '../adapters/pino-log.ts';
 import { appendReport } from '../adapters/report-file.ts';
-import { writeError } from '../adapters/standard-streams.ts';
+import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied, DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
@@ -52,7 +52,7 @@ class Supervision {
   constructor(request: SuperviseRequest) {
     const { options } = request;
     this.#request = request;
-    this.#events = agentEvents(pinoLog(lineOutput(process.stderr.fd), options.logLevel));
+    this.#events = agentEvents(pinoLog(lineOutput(STANDARD_ERROR_FD), options.logLevel));
     this.#supervisor = new Supervisor({
       clock: this.#clock,
       events: this.#events,
@@ -131,9 +131,9 @@ class Supervision {
   }
 
   #spawn(how: Pick<RunRequest, 'argv' | 'env'>): void {
-    const { spawned, spawner, stdin } = this.#request;
+    const { spawned, spawner, stdin, descriptors } = this.#request;
     if (spawned !== undefined || this.#supervisor.stopping.aborted) return;
-    const result = spawner.spawn({ ...how, stdin });
+    const result = spawner.spawn({ ...how, stdin, descriptors });
     if ('problem' in result) {
       writeError(result.problem);
       this.#supervisor.onSpawnFailed(result.exitCode);

@@ -187,8 +187,13 @@ describe('firstAnswer()', () => {
     expect(await outcomeOf(ask(5_000))).toEqual({ code: 'DEADLINE_EXCEEDED', atMs: 5_000 });
   });
 
-  test('the deadline ends a pause as well', async () => {
+  test('does not wait for an endpoint that wants more time than there is', async () => {
     endpointsOf([fails('ENDPOINT_BUSY', { retryAfterMs: 60_000 })]);
+    expect(await outcomeOf(ask(2_000))).toEqual({ code: 'ENDPOINT_BUSY', atMs: 0 });
+  });
+
+  test('the deadline ends a pause as well: another endpoint may hold the call open', async () => {
+    endpointsOf([hangs], [fails('ENDPOINT_BUSY', { retryAfterMs: 1_400 })]);
     expect(await outcomeOf(ask(2_000))).toEqual({ code: 'DEADLINE_EXCEEDED', atMs: 2_000 });
   });
 

@@ -310,7 +310,7 @@ describe('Supervisor: SIGUSR2', () => {
 describe('Supervisor: no help from the control plane', () => {
   test.for([
     { name: 'it hangs', reply: hangs, deregisterMs: 5_000 },
-    { name: 'it is busy', reply: fails('ENDPOINT_BUSY', { retryAfterMs: 60_000 }), deregisterMs: 5_000 },
+    { name: 'it is busy', reply: fails('ENDPOINT_BUSY', { retryAfterMs: 60_000 }), deregisterMs: 0 },
     { name: 'it refuses', reply: fails('ENDPOINT_REJECTED'), deregisterMs: 0 },
     { name: 'it is not trusted', reply: fails('ENDPOINT_UNTRUSTED'), deregisterMs: 0 },
   ])(

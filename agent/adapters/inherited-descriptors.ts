@@ -1,0 +1,28 @@
+import { readdirSync, readlinkSync } from 'node:fs';
+
+/**
+ * The descriptors beside the standard ones that this process was started with, such as a shell's `3<file` or systemd's
+ * sockets. Node closes them in its children unless it is told each one.
+ *
+ * Node's own have to be told apart: its event loop's are anonymous inodes, and of its pipes it holds both ends.
+ */
+export function inheritedDescriptors(): readonly number[] {
+  const open = readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => fd > 2)
+    .map((fd) => ({ fd, target: linkOf(fd) }));
+  const ends = Map.groupBy(open, ({ target }) => target);
+  return open
+    .filter(({ target }) => target !== undefined && !target.startsWith('anon_inode:'))
+    .filter(({ target }) => !target?.startsWith('pipe:') || ends.get(target)?.length === 1)
+    .map(({ fd }) => fd);
+}
+
+/** @returns `undefined` for the one that listed the folder, which is closed by now */
+function linkOf(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}

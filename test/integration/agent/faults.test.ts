@@ -1,0 +1,435 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { type AgentProcess } from '../../support/agent-process.ts';
+import { FaultProxy } from '../../support/fault-proxy.ts';
+import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
+import { type FaultAction } from '../../support/kuma/faults.ts';
+import { Scene } from '../../support/signal-scene.ts';
+import { freePort } from '../../support/world/free-port.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+let bad: ControlPlane;
+let good: ControlPlane;
+
+beforeAll(async () => {
+  bad = await ControlPlane.start();
+  // Another instance of the same zone: one database behind both.
+  good = await ControlPlane.start({}, bad.store);
+});
+
+afterAll(async () => {
+  await Promise.all([bad[Symbol.asyncDispose](), good[Symbol.asyncDispose]()]);
+});
+
+const REPORT_MARGIN_MS = 250;
+const BUDGETS = { ample: 4_000, tight: 1_000 } as const;
+/** kuma-dp's own, and so the floor of a drain whose object is still announced: more than a moment of quiet. */
+const DRAIN_MS = 700;
+/** Where a deregistration fails at once, there is time for one that nobody could take for a moment of quiet. */
+const LONG_DRAIN_MS = 1_500;
+const EXIT = { code: 5 };
+/** Timers of two processes are compared, and the agent looks at kuma-dp's readiness before it tells it to drain. */
+const SLACK_MS = 230;
+
+const html = '<html><body>Not here</body></html>';
+
+interface Fault {
+  readonly name: string;
+  /** What the agent's requests about its object meet. */
+  readonly action: FaultAction;
+  /** Whether the same request may succeed later, so that it is worth another attempt. */
+  readonly retried: boolean;
+  readonly drainMs?: number;
+}
+
+function answer(status: number, headers: Record<string, string> = {}, body = ''): FaultAction {
+  return { kind: 'answer', status, headers, body };
+}
+
+const FAULTS: readonly Fault[] = [
+  { name: '500', action: answer(500), retried: true },
+  { name: '503 with Retry-After', action: answer(503, { 'retry-after': '1' }), retried: true },
+  {
+    name: '503 with a date to retry at',
+    action: answer(503, { 'retry-after': 'Fri, 31 Dec 2100 23:59:59 GMT' }),
+    retried: true,
+  },
+  { name: '429 with an hour to wait', action: answer(429, { 'retry-after': '3600' }), retried: false },
+  { name: '401', action: answer(401), retried: false, drainMs: LONG_DRAIN_MS },
+  { name: '403', action: answer(403), retried: false, drainMs: LONG_DRAIN_MS },
+  {
+    name: '405',
+    action: answer(405, { 'content-type': 'text/plain' }, '405: Method Not Allowed'),
+    retried: false,
+    drainMs: LONG_DRAIN_MS,
+  },
+  { name: '404 as HTML', action: answer(404, { 'content-type': 'text/html' }, html), retried: true },
+  {
+    name: '404 as text',
+    action: answer(404, { 'content-type': 'text/plain' }, '404: Page Not Found'),
+    retried: true,
+  },
+  { name: '200 as HTML', action: answer(200, { 'content-type': 'text/html' }, html), retried: true },
+  { name: '200 with another object', action: answer(200, {}, '{"items":[],"total":0}'), retried: true },
+  { name: '204', action: answer(204), retried: true },
+  { name: 'half a body', action: { kind: 'half-body' }, retried: true },
+  { name: 'a reset', action: { kind: 'reset' }, retried: true },
+  { name: 'no answer', action: { kind: 'hang' }, retried: true },
+  { name: 'an answer that takes too long', action: { kind: 'slow', delayMs: 20_000 }, retried: true },
+];
+
+interface Started {
+  readonly scene: Scene;
+  readonly agent: AgentProcess;
+}
+
+interface Weather {
+  readonly budgetMs: number;
+  readonly options?: readonly string[];
+  readonly drainMs?: number;
+}
+
+function open(endpoints: readonly string[], weather: Weather): Scene {
+  const { budgetMs, options = [], drainMs = DRAIN_MS } = weather;
+  return new Scene({
+    controlPlane: bad,
+    child: { contract: 'kuma', envoy: 'admin', drainMs, exit: EXIT },
+    endpoints,
+    options: [`--stop-budget=${budgetMs}ms`, '--settle=150ms', ...options],
+    kumaDpOptions: [`--drain-time=${drainMs}ms`],
+  });
+}
+
+/** What holds however bad the weather is. */
+async function stop({ scene, agent }: Started, budgetMs: number): Promise<void> {
+  expect(scene.isThere).toBe(true);
+  agent.signal('SIGTERM');
+  expect(await agent.exited, agent.stderr).toEqual({ code: EXIT.code, signal: null });
+  expect(agent.report.totalMs).toBeLessThanOrEqual(budgetMs + REPORT_MARGIN_MS);
+  expect(agent.report.exit).toEqual({ code: EXIT.code, signal: null });
+  expect(agent.seen('agent.failed')).toEqual([]);
+  expect(scene.child.signals('SIGTERM').length).toBeGreaterThan(0);
+}
+
+function deregistration({ report }: AgentProcess): Readonly<Record<string, unknown>> {
+  const [first] = report.steps;
+  if (first?.step !== 'deregister')
+    throw new Error(`No deregistration first: ${JSON.stringify(report.steps)}`);
+  return { outcome: first.outcome, ...first.detail };
+}
+
+/** kuma-dp drained as long as it wanted: nobody told it to end early. A second signal at the end can do no harm. */
+function expectFullDrain(scene: Scene, drainMs = DRAIN_MS): void {
+  const [drain, end] = scene.child.signals('SIGTERM');
+  const [exiting] = scene.child.seen('exiting');
+  const startedAtMs = drain?.atMs ?? Infinity;
+  const endedAtMs = Math.min(exiting?.atMs ?? 0, end?.atMs ?? Infinity);
+  expect(endedAtMs - startedAtMs).toBeGreaterThanOrEqual(drainMs - SLACK_MS);
+}
+
+function expectFailed({ scene, agent }: Started): void {
+  expect(deregistration(agent)).toMatchObject({ outcome: 'failed' });
+  expect(agent.seen('deregistration.failed')).toHaveLength(1);
+  expect(agent.report.steps.map(({ step }) => step)).not.toContain('settle');
+  expect(scene.isThere).toBe(true);
+}
+
+function expectGone({ scene, agent }: Started): void {
+  expect(deregistration(agent)).toMatchObject({ outcome: 'gone' });
+  expect(scene.isThere).toBe(false);
+  expect(agent.report.steps.map(({ step }) => step)).toContain('settle');
+}
+
+/** One of each kind: what else there is differs only in what the report says. */
+const KINDS = FAULTS.filter(({ name }) =>
+  ['503 with Retry-After', '401', '200 as HTML', 'half a body', 'a reset', 'no answer'].includes(name),
+);
+
+describe.concurrent('one endpoint that answers wrongly', () => {
+  test.for(FAULTS)(
+    '$name: kuma-dp drains as without an agent',
+    async ({ action, retried, drainMs = DRAIN_MS }) => {
+      await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample, drainMs });
+      bad.faults.add({ path: scene.path, action });
+      const agent = await scene.start();
+      await scene.untilRunning(agent);
+      await stop({ scene, agent }, BUDGETS.ample);
+      expectFailed({ scene, agent });
+      expectFullDrain(scene, drainMs);
+      expect(Number(deregistration(agent)['attempts']) > 1).toBe(retried);
+      expect(scene.requests('DELETE')).toEqual([]);
+    },
+  );
+
+  test.for(KINDS)('$name, and hardly any time: the attempt is made, kuma-dp is told', async ({ action }) => {
+    await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.tight });
+    bad.faults.add({ path: scene.path, action });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.tight);
+    expectFailed({ scene, agent });
+    expect(scene.requests('GET').length).toBeGreaterThan(0);
+  });
+});
+
+describe.concurrent('a bad endpoint and a good one', () => {
+  test.for(KINDS)('$name: the good one is asked', async ({ action }) => {
+    await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGETS.ample });
+    bad.faults.add({ path: scene.path, action });
+    const agent = await scene.start();
+    await scene.untilRunning(agent, 2);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(deregistration(agent)).toMatchObject({ endpoint: good.httpUrl, reason: 'deleted' });
+  });
+
+  test.for(['500', '401', 'no answer'])('%s at both: failed', async (name) => {
+    await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGETS.ample });
+    const action = FAULTS.find((fault) => fault.name === name)?.action ?? answer(500);
+    for (const { faults } of [bad, good]) faults.add({ path: scene.path, action });
+    const agent = await scene.start();
+    await scene.untilRunning(agent, 2);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectFailed({ scene, agent });
+    expectFullDrain(scene);
+    expect(Number(deregistration(agent)['attempts'])).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe.concurrent('an endpoint that gets better', () => {
+  test.for(KINDS.filter(({ retried }) => retried))(
+    '$name twice: gone with the next attempt',
+    async ({ action, name }) => {
+      await using scene = open([bad.httpUrl], { budgetMs: 8_000 });
+      // An attempt that hangs takes a share of its own; there is time for one of these.
+      const times = action.kind === 'hang' || name.includes('Retry-After') ? 1 : 2;
+      bad.faults.add({ path: scene.path, times, action });
+      const agent = await scene.start();
+      await scene.untilRunning(agent);
+      await stop({ scene, agent }, 8_000);
+      expectGone({ scene, agent });
+      expect(Number(deregistration(agent)['attempts'])).toBeGreaterThan(times);
+      expect(scene.deletions).toHaveLength(1);
+    },
+  );
+
+  test.for(['GET', 'DELETE'])('%s fails now and then', async (method) => {
+    await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample });
+    for (const action of [answer(500), { kind: 'reset' }] as const) {
+      bad.faults.add({ method, path: scene.path, times: 1, action });
+    }
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(scene.deletions.length + scene.requests('GET').length).toBeGreaterThan(1);
+  });
+});
+
+describe.concurrent('the deletion is done and its answer is lost', () => {
+  test.for([
+    { name: 'reset', action: { kind: 'reset-after' } },
+    { name: 'cut in half', action: { kind: 'half-body' } },
+  ] as const)('$name: read back, and that is success', async ({ action }) => {
+    await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample });
+    bad.faults.add({ method: 'DELETE', path: scene.path, times: 1, action });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(scene.deletions).toHaveLength(1);
+    expect(deregistration(agent)).toMatchObject({ reason: 'already gone' });
+  });
+});
+
+describe.concurrent('redirects', () => {
+  test('nobody follows them, and a credential least of all', async () => {
+    const asked: string[] = [];
+    const elsewhere = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url} ${request.headers.authorization ?? ''}`);
+      response.end('{}');
+    });
+    const port = await freePort();
+    await new Promise<void>((resolve) => {
+      elsewhere.listen(port, '127.0.0.1', resolve);
+    });
+    try {
+      await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample });
+      for (const status of [301, 302, 307, 308]) {
+        const location = `http://127.0.0.1:${port}/meshes/default/dataplanes/${scene.name}`;
+        bad.faults.add({ path: scene.path, times: 1, action: answer(status, { location }) });
+      }
+      const agent = await scene.start();
+      await scene.untilRunning(agent);
+      await stop({ scene, agent }, BUDGETS.ample);
+      expectFailed({ scene, agent });
+      expectFullDrain(scene);
+      expect(deregistration(agent)['attempts']).toBe(1);
+      expect(asked).toEqual([]);
+    } finally {
+      elsewhere.close();
+    }
+  });
+});
+
+describe.concurrent('the network', () => {
+  test('nobody listens: the start is not held up, the stop drains', async () => {
+    await using scene = open([`http://127.0.0.1:${await freePort()}`], { budgetMs: BUDGETS.ample });
+    const agent = await scene.start();
+    await scene.untilRunning(agent, 0);
+    await agent.waitForEvent('endpoint.lost');
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectFailed({ scene, agent });
+    expectFullDrain(scene);
+    expect(scene.requests('GET')).toEqual([]);
+  });
+
+  test('a black hole from the beginning', async () => {
+    await using proxy = await FaultProxy.start(bad.httpUrl, { kind: 'silence' });
+    await using scene = open([proxy.url()], { budgetMs: BUDGETS.ample });
+    const agent = await scene.start();
+    await scene.untilRunning(agent, 0);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectFailed({ scene, agent });
+    expectFullDrain(scene);
+    expect(scene.requests('GET')).toEqual([]);
+  });
+
+  test.for([
+    { mode: { kind: 'silence' }, outcome: 'failed' },
+    { mode: { kind: 'refuse' }, outcome: 'failed' },
+    { mode: { kind: 'reset' }, outcome: 'failed' },
+    { mode: { kind: 'delay', delayMs: 150 }, outcome: 'gone' },
+  ] as const)('becomes $mode.kind once the connection is warm', async ({ mode, outcome }) => {
+    await using proxy = await FaultProxy.start(bad.httpUrl);
+    await using scene = open([proxy.url()], { budgetMs: BUDGETS.ample });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await proxy.become(mode);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expect(deregistration(agent)['outcome']).toBe(outcome);
+    expect(scene.isThere).toBe(outcome === 'failed');
+  });
+
+  test('a warm connection that died silently is replaced', async () => {
+    await using proxy = await FaultProxy.start(bad.httpUrl);
+    await using scene = open([proxy.url()], { budgetMs: 8_000 });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    const warm = proxy.accepted;
+    await proxy.become({ kind: 'silence' });
+    agent.signal('SIGTERM');
+    await waitUntil(() => proxy.accepted > warm, { what: 'another request' });
+    await proxy.become({ kind: 'pass' });
+    expect(await agent.exited).toEqual({ code: EXIT.code, signal: null });
+    expectGone({ scene, agent });
+    expect(scene.deletions).toHaveLength(1);
+  });
+
+  test('a warm connection that was cut costs nothing but another', async () => {
+    await using proxy = await FaultProxy.start(bad.httpUrl);
+    await using scene = open([proxy.url()], { budgetMs: BUDGETS.ample });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await proxy.become({ kind: 'reset' });
+    await proxy.become({ kind: 'pass' });
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(scene.deletions).toHaveLength(1);
+  });
+
+  test('first silent, second good: hedged', async () => {
+    await using proxy = await FaultProxy.start(bad.httpUrl, { kind: 'silence' });
+    await using scene = open([proxy.url(), good.httpUrl], { budgetMs: BUDGETS.ample });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(deregistration(agent)).toMatchObject({ endpoint: good.httpUrl });
+  });
+
+  test('answers are lost on the way, then the network heals: deleted once', async () => {
+    await using proxy = await FaultProxy.start(bad.httpUrl);
+    await using scene = open([proxy.url()], { budgetMs: 8_000 });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await proxy.become({ kind: 'drop-answers' });
+    agent.signal('SIGTERM');
+    await waitUntil(() => scene.requests('GET').length > 1, { what: 'another request' });
+    await proxy.become({ kind: 'pass' });
+    expect(await agent.exited).toEqual({ code: EXIT.code, signal: null });
+    expectGone({ scene, agent });
+    expect(scene.deletions).toHaveLength(1);
+  });
+});
+
+function caFile(name: string): string {
+  return `--ca-file=${join(TLS_FIXTURES, name)}`;
+}
+
+describe.concurrent('TLS', () => {
+  test('the right certificate', async () => {
+    await using scene = open([good.httpsUrl], { budgetMs: BUDGETS.ample, options: [caFile('ca.crt')] });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(deregistration(agent)).toMatchObject({ endpoint: good.httpsUrl });
+  });
+
+  test.for([
+    { what: 'a certificate for another name', certificate: 'wrong-name', ca: 'ca.crt' },
+    { what: 'an expired certificate', certificate: 'expired', ca: 'ca.crt' },
+    { what: 'an unknown CA', certificate: 'server', ca: 'other-ca.crt' },
+  ] as const)('$what: nothing is sent, and asked once is enough', async ({ certificate, ca }) => {
+    await using controlPlane = await ControlPlane.start({ certificate }, bad.store);
+    await using scene = open([controlPlane.httpsUrl], {
+      budgetMs: BUDGETS.ample,
+      options: [caFile(ca)],
+      drainMs: LONG_DRAIN_MS,
+    });
+    const agent = await scene.start();
+    await scene.untilRunning(agent, 0);
+    await agent.waitForEvent('endpoint.lost');
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectFailed({ scene, agent });
+    expectFullDrain(scene, LONG_DRAIN_MS);
+    expect(deregistration(agent)['attempts']).toBe(1);
+    expect(controlPlane.journal.requests).toEqual([]);
+  });
+
+  test('the wrong one first, the right one second', async () => {
+    await using wrong = await ControlPlane.start({ certificate: 'expired' }, bad.store);
+    await using scene = open([wrong.httpsUrl, good.httpsUrl], {
+      budgetMs: BUDGETS.ample,
+      options: [caFile('ca.crt')],
+    });
+    const agent = await scene.start();
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(deregistration(agent)).toMatchObject({ endpoint: good.httpsUrl });
+  });
+
+  test('a user token goes to the control plane and nowhere else', async () => {
+    const token = 'a-user-token';
+    await using controlPlane = await ControlPlane.start({ userTokens: [token] }, bad.store);
+    await using scene = open([controlPlane.httpUrl], {
+      budgetMs: BUDGETS.ample,
+      options: [`--user-token-file=token`],
+    });
+    writeFileSync(scene.dir.join('token'), `${token}\n`);
+    const agent = await scene.start({ cwd: scene.dir.path });
+    await scene.untilRunning(agent);
+    await stop({ scene, agent }, BUDGETS.ample);
+    expectGone({ scene, agent });
+    expect(
+      controlPlane.journal.matching('DELETE', /./).map(({ headers }) => headers['authorization']),
+    ).toEqual([`Bearer ${token}`]);
+    expect(agent.stderr).not.toContain(token);
+  });
+});

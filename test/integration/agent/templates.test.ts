@@ -1,0 +1,167 @@
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { AGENT_BIN, CHILD } from '../../support/agent-process.ts';
+import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { Scene } from '../../support/signal-scene.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  controlPlane = await ControlPlane.start();
+});
+
+afterAll(async () => {
+  await controlPlane[Symbol.asyncDispose]();
+});
+
+const OBEDIENT = { contract: 'obedient', exit: { code: 3 } } as const;
+
+interface Doubtful {
+  readonly what: string;
+  readonly content: string | undefined;
+  /** What the warning names beside the file. */
+  readonly names: string;
+}
+
+const DOUBTFUL: readonly Doubtful[] = [
+  { what: 'missing', content: undefined, names: 'no such file' },
+  { what: 'empty', content: '', names: '' },
+  { what: 'not YAML', content: 'type: Dataplane\nname: [unclosed\n', names: 'line' },
+  { what: 'a list', content: '- type: Dataplane\n', names: 'the whole' },
+  { what: 'of the wrong type', content: 'type: Mesh\nname: web-1\nmesh: default\n', names: 'Mesh' },
+  { what: 'without a name', content: 'type: Dataplane\nmesh: default\n', names: 'name' },
+  { what: 'with a number for a name', content: 'type: Dataplane\nmesh: default\nname: 8\n', names: 'name' },
+  { what: 'an unclosed variable', content: 'type: Dataplane\nname: {{ name\n', names: 'tag' },
+  { what: '10 MB', content: `type: Dataplane\n#${'x'.repeat(10_000_000)}\n`, names: 'larger' },
+];
+
+describe.concurrent('a Dataplane file that is', () => {
+  test.for(DOUBTFUL)('$what: a warning names it, kuma-dp decides', async ({ content, names }) => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    if (content === undefined) rmSync(scene.resourceFile);
+    else writeFileSync(scene.resourceFile, content);
+    const agent = await scene.start();
+    const warning = await agent.waitForEvent('dataplane.unknown');
+    const message = String(warning['msg']);
+    // kuma-dp takes an empty file for none.
+    expect(message).toContain(content === '' ? '--name' : scene.resourceFile);
+    expect(message).toContain(names);
+    await scene.child.waitFor('ready');
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 3, signal: null });
+    expect(scene.isThere).toBe(true);
+    expect(agent.report.steps[0]).toMatchObject({ step: 'deregister', outcome: 'kept' });
+  });
+
+  test.for(DOUBTFUL)('$what: with --require-identity nothing starts', async ({ content }) => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT, options: ['--require-identity'] });
+    if (content === undefined) rmSync(scene.resourceFile);
+    else writeFileSync(scene.resourceFile, content);
+    const agent = await scene.start();
+    expect(await agent.exited).toEqual({ code: 78, signal: null });
+    expect(agent.spoken).toEqual([expect.stringContaining('--require-identity')]);
+    expect(agent.seen('child.spawned')).toEqual([]);
+    expect(scene.child.events).toEqual([]);
+  });
+
+  test('missing a variable: a warning names it, the rest is understood', async () => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT, kumaDpOptions: ['-v', 'name=web-{}'] });
+    writeFileSync(
+      scene.resourceFile,
+      'type: Dataplane\nmesh: default\nname: "{{ name }}"\nnetworking:\n  address: "{{ address }}"\n',
+    );
+    const agent = await scene.start();
+    const warning = await agent.waitForEvent('template.doubted');
+    expect(String(warning['msg'])).toContain('address');
+    expect((await agent.waitForEvent('dataplane.derived'))['dataplane']).toBe('default/web-{}');
+    await scene.child.waitFor('ready');
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 3, signal: null });
+  });
+});
+
+describe.concurrent('plan', () => {
+  test('starts nothing, and says what it knows and what a stop would be', async () => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)], { env: scene.childEnvironment });
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    const said = agent.stdout.toString();
+    for (const expected of [`default/${scene.name}`, controlPlane.httpUrl, 'Kuma 2.14.3', '1m', 'confirm']) {
+      expect(said).toContain(expected);
+    }
+    const steps = said.split('\n').flatMap((line) => /^(\w+) +by /.exec(line)?.[1] ?? []);
+    expect(steps).toEqual(['deregister', 'settle', 'drain', 'exit', 'confirm']);
+    expect(scene.child.events).toEqual([]);
+    expect(scene.isThere).toBe(true);
+    expect(scene.requests('DELETE')).toEqual([]);
+    expect(existsSync(scene.stateDir)).toBe(false);
+  });
+
+  test('says so where the control plane cannot be reached', async () => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT, endpoints: ['http://127.0.0.1:1'] });
+    const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)]);
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(agent.stdout.toString()).toContain('ECONNREFUSED');
+  });
+
+  test('says so where it cannot tell which dataplane it is', async () => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    const agent = await scene.agent(['plan', '--', CHILD, 'help']);
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(agent.stdout.toString()).toContain('unknown');
+  });
+});
+
+describe('an upgrade while the agent runs', () => {
+  test.for(['deleted', 'replaced by something else'])(
+    'its files are %s: the stop needs none',
+    async (how) => {
+      await using scene = new Scene({
+        controlPlane,
+        child: { contract: 'kuma', envoy: 'admin', busyMs: 500, exit: { code: 6 } },
+        options: ['--settle=100ms', '--report-file=report.jsonl'],
+      });
+      const installed = scene.dir.join('app', 'dist');
+      mkdirSync(dirname(installed));
+      const built = join(dirname(AGENT_BIN), '..');
+      cpSync(built, installed, { recursive: true });
+      // The Node that the launcher looks for beside the build.
+      symlinkSync(join(built, '..', 'node_modules'), scene.dir.join('app', 'node_modules'));
+      const agent = await scene.start({ bin: join(installed, 'bin', 'kuma-dp-agent'), cwd: scene.dir.path });
+      await scene.untilRunning(agent);
+
+      if (how === 'deleted') rmSync(installed, { recursive: true });
+      else {
+        renameSync(installed, `${installed}.old`);
+        cpSync(`${installed}.old`, installed, { recursive: true });
+        for (const name of ['main', 'supervise', 'registration', 'connection', 'derive']) {
+          writeFileSync(
+            join(installed, 'kuma-dp-agent', `${name}.js`),
+            'throw new Error("of another version")',
+          );
+        }
+        rmSync(`${installed}.old`, { recursive: true });
+      }
+      agent.signal('SIGTERM');
+      expect(await agent.exited).toEqual({ code: 6, signal: null });
+
+      expect(scene.isThere).toBe(false);
+      expect(agent.seen('agent.failed')).toEqual([]);
+      expect(agent.report.steps.map(({ outcome }) => outcome)).toEqual([
+        'gone',
+        'time is up',
+        'quiet',
+        'exit code 6',
+        'gone',
+      ]);
+      await waitUntil(() => existsSync(scene.dir.join('report.jsonl')), {
+        what: 'the report',
+        budgetMs: 2_000,
+      });
+    },
+  );
+});

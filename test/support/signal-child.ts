@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { waitUntil } from './world/wait-until.ts';
+
+/** What `test/fixtures/children/child.cjs` does. It reads this from `CHILD_PLAN`. */
+export interface ChildPlan {
+  /**
+   * `obedient`: ends at the first TERM, INT or HUP. `kuma`: kuma-dp's own contract; the first TERM drains, the second
+   * ends, the third is abrupt, USR2 drains and stays, QUIT ends with 2. `ignores`: takes notice only.
+   */
+  readonly contract?: 'obedient' | 'kuma' | 'ignores';
+  /** How it ends; code 0 if left out. */
+  readonly exit?: { readonly code: number } | { readonly signal: NodeJS.Signals };
+  /** From the announcement that it ends to its end. */
+  readonly exitDelayMs?: number;
+  /** Of the contract `kuma`: how long it drains if nobody shortens it. */
+  readonly drainMs?: number;
+  /** Ends by itself so long after it was ready. */
+  readonly exitAfterMs?: number;
+  /** Starts a stand-in for Envoy, with an admin interface or with a bootstrap that names none. */
+  readonly envoy?: 'admin' | 'hidden';
+  /** Envoy says that a request is in progress, until so long after the first stop signal. */
+  readonly busyMs?: number;
+  /** Where it says whether it is terminating, as kuma-dp does. */
+  readonly readinessPort?: number;
+  /** A process that nobody waits for, in its own session or not. */
+  readonly forks?: 'grandchild' | 'daemon';
+  readonly grandchildMs?: number;
+  /** Prints `ready` to standard output as well. */
+  readonly announce?: boolean;
+}
+
+export interface ChildEvent {
+  readonly event: 'ready' | 'signal' | 'exiting' | 'envoy-seen' | 'forked' | 'asked';
+  /** Milliseconds since the Unix epoch. */
+  readonly atMs: number;
+  readonly signal?: NodeJS.Signals;
+  /** How many of this signal so far. */
+  readonly count?: number;
+  readonly code?: number;
+  readonly pid?: number;
+}
+
+/** What one child wrote down, in order. */
+export class ChildLog {
+  readonly #file: string;
+
+  constructor(workDir: string) {
+    this.#file = join(workDir, 'child.log');
+    // Made here: in the child, a signal to its group would hit mkfifo in its place.
+    execFileSync('mkfifo', [join(workDir, 'bootstrap.yaml')]);
+  }
+
+  /** The variable that tells the child its plan. */
+  environment(plan: ChildPlan, workDir: string): Record<string, string> {
+    return { CHILD_PLAN: JSON.stringify({ ...plan, logFile: this.#file, workDir }) };
+  }
+
+  get events(): readonly ChildEvent[] {
+    try {
+      return readFileSync(this.#file, 'utf8')
+        .split('\n')
+        .filter((line) => line.endsWith('}'))
+        .map((line) => JSON.parse(line) as ChildEvent);
+    } catch {
+      return [];
+    }
+  }
+
+  seen(event: ChildEvent['event']): readonly ChildEvent[] {
+    return this.events.filter((entry) => entry.event === event);
+  }
+
+  signals(signal: NodeJS.Signals): readonly ChildEvent[] {
+    return this.seen('signal').filter((entry) => entry.signal === signal);
+  }
+
+  async waitFor(event: ChildEvent['event'], budgetMs = 20_000): Promise<ChildEvent> {
+    return waitUntil(() => this.seen(event)[0], { what: `the child's ${event}`, budgetMs });
+  }
+
+  async waitForSignal(signal: NodeJS.Signals, count = 1, budgetMs = 20_000): Promise<ChildEvent> {
+    return waitUntil(() => this.signals(signal)[count - 1], {
+      what: `${signal} (${count}) at the child`,
+      budgetMs,
+    });
+  }
+}

@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+
+import { AgentProcess, type AgentOptions, CHILD } from './agent-process.ts';
+import { type ControlPlane } from './kuma/control-plane.ts';
+import { type LifecycleEvent, type SeenRequest } from './kuma/journal.ts';
+import { type ResourceKey } from './kuma/store.ts';
+import { timestampNow } from './kuma/timestamp.ts';
+import { ChildLog, type ChildPlan } from './signal-child.ts';
+import { TemporaryDir } from './world/temporary-dir.ts';
+
+export interface SceneOptions {
+  readonly controlPlane: ControlPlane;
+  readonly child?: ChildPlan;
+  /** A simple child instead: `CHILD_MODE` of `test/fixtures/children/child`. */
+  readonly mode?: string;
+  /** Options of `kuma-dp-agent run` beside those that every scene needs. */
+  readonly options?: readonly string[];
+  /** In place of the control plane's own URL. */
+  readonly endpoints?: readonly string[];
+  /** Options of `kuma-dp run`. */
+  readonly kumaDpOptions?: readonly string[];
+  readonly name?: string;
+  /** Whether the object is there, as if kuma-dp's control plane had made it. On if left out. */
+  readonly put?: boolean;
+}
+
+/** One agent, one child, one Dataplane object of their own; the control plane may be shared. */
+export class Scene implements AsyncDisposable {
+  readonly name: string;
+  readonly dir = new TemporaryDir();
+  readonly child: ChildLog;
+  readonly controlPlane: ControlPlane;
+  readonly #options: SceneOptions;
+  readonly #agents: AgentProcess[] = [];
+
+  constructor(options: SceneOptions) {
+    this.#options = options;
+    this.controlPlane = options.controlPlane;
+    this.name = options.name ?? `web-${randomBytes(4).toString('hex')}`;
+    this.child = new ChildLog(this.dir.path);
+    writeFileSync(this.resourceFile, JSON.stringify(this.resource));
+    if (options.put !== false) this.put();
+  }
+
+  get key(): ResourceKey {
+    return { type: 'Dataplane', mesh: 'default', name: this.name };
+  }
+
+  get resource(): Readonly<Record<string, unknown>> {
+    return { type: 'Dataplane', mesh: 'default', name: this.name, networking: NETWORKING };
+  }
+
+  get resourceFile(): string {
+    return this.dir.join('dataplane.yaml');
+  }
+
+  get stateDir(): string {
+    return this.dir.join('state');
+  }
+
+  get stateFile(): string {
+    return this.dir.join('state', `dataplane~default~${this.name}.json`);
+  }
+
+  /** Matches every path of the object in the control plane's journal and faults. */
+  get path(): string {
+    return `/dataplanes/${this.name}(/|\\?|$)`;
+  }
+
+  get isThere(): boolean {
+    return this.controlPlane.store.find(this.key) !== undefined;
+  }
+
+  get deletions(): readonly LifecycleEvent[] {
+    return this.controlPlane.journal.events.filter(
+      ({ kind, subject }) => kind === 'deleted' && subject === `default/${this.name}`,
+    );
+  }
+
+  requests(method: string): readonly SeenRequest[] {
+    return this.controlPlane.journal.matching(method, new RegExp(this.path));
+  }
+
+  /** Writes the object as the control plane does when kuma-dp connects. */
+  put(): void {
+    const now = timestampNow(6);
+    const spec = { networking: NETWORKING };
+    this.controlPlane.store.save({
+      ...this.key,
+      creationTime: now,
+      modificationTime: now,
+      labels: {},
+      spec,
+    });
+  }
+
+  /** Creates the object again as a control plane does that has restarted: its only subscription ends, or is online. */
+  recreate(subscription: 'ended' | 'online'): void {
+    this.put();
+    this.controlPlane.store.saveInsight(this.key, {
+      subscriptions: [
+        {
+          id: `subscription-${this.name}`,
+          controlPlaneInstanceId: 'another-instance',
+          connectTime: timestampNow(9),
+          ...(subscription === 'ended' ? { disconnectTime: timestampNow(9) } : {}),
+        },
+      ],
+    });
+  }
+
+  get runArgv(): readonly string[] {
+    const { endpoints = [this.controlPlane.httpUrl], options = [], kumaDpOptions = [] } = this.#options;
+    return [
+      'run',
+      ...endpoints.map((url) => `--endpoint=${url}`),
+      `--state-dir=${this.stateDir}`,
+      ...options,
+      '--',
+      CHILD,
+      'run',
+      '--cp-address=https://127.0.0.1:5678',
+      `--dataplane-file=${this.resourceFile}`,
+      ...kumaDpOptions,
+    ];
+  }
+
+  get childEnvironment(): Record<string, string> {
+    const { child = {}, mode } = this.#options;
+    mkdirSync(this.dir.path, { recursive: true });
+    const environment = this.child.environment(child, this.dir.path);
+    const { readinessPort } = child;
+    return {
+      ...environment,
+      // Nobody listens on port 1; the default port may be somebody else's.
+      KUMA_READINESS_PORT: String(readinessPort ?? 1),
+      ...(mode === undefined ? {} : { CHILD_MODE: mode }),
+    };
+  }
+
+  async start(overrides: Partial<AgentOptions> = {}): Promise<AgentProcess> {
+    const { env, ...rest } = overrides;
+    const agent = await AgentProcess.start({
+      argv: this.runArgv,
+      ...rest,
+      env: { ...this.childEnvironment, ...env },
+    });
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** Any command of the agent, not wrapped around a child. */
+  async agent(argv: readonly string[], overrides: Partial<AgentOptions> = {}): Promise<AgentProcess> {
+    const agent = await AgentProcess.start({ argv, ...overrides });
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** Until everything is as long before a stop: endpoints were reached, the child is ready and its Envoy was seen. */
+  async untilRunning(agent: AgentProcess, reached = 1): Promise<void> {
+    await this.child.waitFor('ready');
+    if (this.#options.child?.envoy !== undefined) await this.child.waitFor('envoy-seen');
+    if (reached > 0) await agent.waitForEvent('endpoint.reached', { count: reached });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const failures: unknown[] = [];
+    for (const agent of this.#agents) {
+      // oxlint-disable-next-line no-await-in-loop -- few, and one after the other reads better in a failure
+      await agent[Symbol.asyncDispose]().catch((error: unknown) => failures.push(error));
+    }
+    this.dir[Symbol.dispose]();
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('; '));
+  }
+}
+
+const NETWORKING = {
+  address: '127.0.0.1',
+  inbound: [{ port: 20_001, tags: { 'kuma.io/service': 'backend' } }],
+};
