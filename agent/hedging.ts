@@ -109,8 +109,7 @@ class Race<T> {
         this.openLane(at + 1);
         const pauseMs = this.#pauseMs(tried, error);
         if (pauseMs >= this.#call.scope.remainingMs()) return error;
-        await sleep(this.#call.clock, pauseMs, this.#over.signal).catch(() => {});
-        if (this.#over.signal.aborted) return error;
+        if (!(await this.#pause(pauseMs))) return error;
       }
     }
   }
@@ -133,6 +132,14 @@ class Race<T> {
     const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** tried);
     const askedMs = error.details['retryAfterMs'];
     return typeof askedMs === 'number' ? askedMs : this.#call.random() * ceilingMs;
+  }
+
+  /** @returns whether the race still goes on */
+  #pause(pauseMs: number): Promise<boolean> {
+    return sleep(this.#call.clock, pauseMs, this.#over.signal).then(
+      () => true,
+      () => false,
+    );
   }
 
   #end(settle: () => void): void {

@@ -1,5 +1,5 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
-import type { Effect } from './core/lifecycle.ts';
+import type { Effect } from './core/phases.ts';
 import type { Child, KumaDpReadiness } from './ports.ts';
 
 type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];

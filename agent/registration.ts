@@ -160,7 +160,7 @@ export class Registration {
   async #announceReadyOnce(template: DataplaneResource, stopped: AbortSignal): Promise<void> {
     const { departure, clock } = this.#deps;
     const givenUp = new AbortController();
-    let disarm = (): void => {};
+    let disarm: (() => void) | undefined;
     const onStop = (): void => {
       disarm = clock.after(ANNOUNCE_GRACE_MS, () => {
         givenUp.abort(stopped.reason);
@@ -175,7 +175,7 @@ export class Registration {
         cancel: givenUp.signal,
       });
     } finally {
-      disarm();
+      disarm?.();
       stopped.removeEventListener('abort', onStop);
     }
   }

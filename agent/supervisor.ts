@@ -1,7 +1,8 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { describeError } from '../kernel/errors.ts';
 import { describeExit, type ChildExit } from './core/exit-status.ts';
-import { INITIAL_PHASE, step, type Effect, type Input, type Phase, type Timer } from './core/lifecycle.ts';
+import { INITIAL_PHASE, step } from './core/lifecycle.ts';
+import type { Effect, Input, Phase, Timer } from './core/phases.ts';
 import { drainFloorMs } from './core/propagation.ts';
 import { CRASH_BUDGET_MS, divideBudget, STOP_WISHES } from './core/stop-budget.ts';
 import {

@@ -1,5 +1,5 @@
 import type { ChildExit } from './exit-status.ts';
-import type { DeregistrationOutcome, Phase } from './lifecycle.ts';
+import type { DeregistrationOutcome, Phase } from './phases.ts';
 import type { StopDeadlines } from './stop-budget.ts';
 
 /** One way out of the mesh, as one JSON line. Times are milliseconds; the steps count from the stop's beginning. */

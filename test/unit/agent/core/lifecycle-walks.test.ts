@@ -1,12 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
-import {
-  INITIAL_PHASE,
-  step,
-  type Effect,
-  type Input,
-  type Phase,
-} from '../../../../agent/core/lifecycle.ts';
+import { INITIAL_PHASE, step } from '../../../../agent/core/lifecycle.ts';
+import type { Effect, Input, Phase } from '../../../../agent/core/phases.ts';
 import {
   announced,
   CLEAN,

@@ -1,13 +1,6 @@
 import type { ChildExit } from '../../../../agent/core/exit-status.ts';
-import {
-  INITIAL_PHASE,
-  step,
-  type DeregistrationOutcome,
-  type Effect,
-  type Input,
-  type Phase,
-  type Timer,
-} from '../../../../agent/core/lifecycle.ts';
+import { INITIAL_PHASE, step } from '../../../../agent/core/lifecycle.ts';
+import type { DeregistrationOutcome, Effect, Input, Phase, Timer } from '../../../../agent/core/phases.ts';
 import { CRASH_BUDGET_MS, divideBudget } from '../../../../agent/core/stop-budget.ts';
 
 export const CLEAN: ChildExit = { code: 0, signal: null };
