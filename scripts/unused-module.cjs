@@ -8,4 +8,9 @@ class Unused {
   }
 }
 
-module.exports = Object.assign(Unused, { constants: {}, Http2ServerResponse: Unused, default: Unused });
+module.exports = Object.assign(Unused, {
+  constants: {},
+  CacheError: Unused,
+  Http2ServerResponse: Unused,
+  default: Unused,
+});

@@ -82,8 +82,15 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
+/**
+ * Raw tags that kuma-dp's mustache takes for names that nobody sets: by an ampersand, or with blanks inside.
+ *
+ * @see https://github.com/hoisie/mustache: `parse`, which trims every tag but this one
+ */
+const UNKNOWN_RAW_TAGS = /\{\{\s*&[^}]*\}\}|\{\{\{(?:\s[^}]*|[^}]*\s)\}\}\}/g;
+
 function render(text: string, vars: Readonly<Record<string, string>>): string {
-  return mustache.render(text, nested(vars), undefined, {
+  return mustache.render(text.replaceAll(UNKNOWN_RAW_TAGS, ''), nested(vars), undefined, {
     escape: (value: unknown) =>
       String(value).replace(/[&<>"']/g, (character) => ESCAPES[character] ?? character),
   });
@@ -118,8 +125,9 @@ function unsetVariables(
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot render ${source}`, { cause });
   }
+  const unknown = text.match(UNKNOWN_RAW_TAGS) ?? [];
   const used = tokens.filter(([kind]) => kind === 'name' || kind === '&').map(([, name]) => name);
-  return [...new Set(used)].filter((name) => !(name in vars));
+  return [...new Set([...used.filter((name) => !(name in vars)), ...unknown])];
 }
 
 function parseResource(source: string, rendered: string): DataplaneResource {

@@ -1,3 +1,4 @@
+import { systemClock } from '../../kernel/clock.ts';
 import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
 import { childSpawner } from '../adapters/child-process.ts';
 import { readStandardInput, writeError } from '../adapters/standard-streams.ts';
@@ -6,6 +7,9 @@ import type { ChildExit } from '../core/exit-status.ts';
 import type { RunOptions } from '../options.ts';
 import type { Spawned } from '../ports.ts';
 import type { RunRequest } from './run-request.ts';
+
+/** By then the control plane has been asked and Envoy has been found, if they are there. */
+const STARTED_AFTER_MS = 1_500;
 
 /**
  * Starts kuma-dp first and loads everything else while it starts: reading its template, asking its control plane and
@@ -17,8 +21,12 @@ export async function run(request: RunRequest): Promise<ChildExit> {
   const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
   const spawned = mustPrepare(options) ? undefined : spawner.spawn({ argv, env, stdin, descriptors });
   if (spawned !== undefined && 'problem' in spawned) return cannotStart(spawned);
-  const { supervise } = await import('./supervise.ts');
-  return supervise({ ...request, spawner, stdin, spawned });
+  const [{ supervise }, { returnUnusedMemory }] = await Promise.all([
+    import('./supervise.ts'),
+    import('../adapters/memory.ts'),
+  ]);
+  const disarm = systemClock.after(STARTED_AFTER_MS, returnUnusedMemory);
+  return supervise({ ...request, spawner, stdin, spawned }).finally(disarm);
 }
 
 /** One line, and the shell's own exit codes for it. */

@@ -1,0 +1,99 @@
+/**
+ * From SIGTERM to the DELETE at the control plane: the agent, and the shell wrapper that people write by hand. The
+ * agent reads the object first, the shell wrapper does not.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { MeasuredProcess, startControlPlane, type ControlPlane } from './measured-process.ts';
+import { machine, median, percentile, shuffled, table } from './statistics.ts';
+import { agent, AGENT, CHILD_STARTED, ENDPOINT_REACHED, kumaDp, shellWrapper } from './wrappers.ts';
+
+const SAMPLES = 20;
+/** How long they have run when they are stopped: a stop comes sooner or later, and Node gets faster with use. */
+const AGES_S = [2, 180] as const;
+/** Between two stops: the process that was stopped before is gone. */
+const PAUSE_MS = 200;
+
+interface Contender {
+  readonly name: string;
+  readonly argv: (stateDir: string) => readonly string[];
+  /** What it writes when it is ready for a stop. */
+  readonly ready: string;
+  readonly samplesMs: number[];
+}
+
+const workDir = mkdtempSync(join(tmpdir(), 'stop-latency-'));
+let stateDirs = 0;
+try {
+  using controlPlane = await startControlPlane();
+  console.log(machine());
+  for (const ageS of AGES_S) {
+    const pairs = contenders(controlPlane);
+    await measure(pairs.flat(), controlPlane, ageS);
+    print(pairs, ageS);
+  }
+  console.log(machine());
+} finally {
+  rmSync(workDir, { recursive: true });
+}
+
+function contenders({ urls }: ControlPlane): readonly (readonly [Contender, Contender])[] {
+  const child = kumaDp(workDir);
+  return (['http', 'https'] as const).map((scheme) => {
+    const url = urls[scheme];
+    return [
+      {
+        name: `agent, ${scheme}`,
+        argv: (stateDir) => [...agent(AGENT, { url, stateDir }), ...child],
+        ready: ENDPOINT_REACHED,
+        samplesMs: [],
+      },
+      {
+        name: `sh and curl, ${scheme}`,
+        argv: () => [...shellWrapper(url), ...child],
+        ready: CHILD_STARTED,
+        samplesMs: [],
+      },
+    ];
+  });
+}
+
+/** Starts all processes of all contenders, waits, and stops one after the other. */
+async function measure(all: readonly Contender[], controlPlane: ControlPlane, ageS: number): Promise<void> {
+  await using running = new AsyncDisposableStack();
+  const started: { readonly process: MeasuredProcess; readonly samplesMs: number[] }[] = [];
+  for (const { argv, ready, samplesMs } of all.flatMap((each) =>
+    Array.from({ length: SAMPLES }, () => each),
+  )) {
+    stateDirs += 1;
+    const stateDir = join(workDir, String(stateDirs));
+    mkdirSync(stateDir);
+    const process = running.use(new MeasuredProcess(argv(stateDir)));
+    await process.wrote(ready);
+    started.push({ process, samplesMs });
+  }
+  await delay(ageS * 1_000);
+  for (const { process, samplesMs } of shuffled(started)) {
+    const deletion = controlPlane.nextDeletion();
+    const signalledAtNs = process.signal('SIGTERM');
+    samplesMs.push(Number((await deletion) - signalledAtNs) / 1e6);
+    await process[Symbol.asyncDispose]();
+    await delay(PAUSE_MS);
+  }
+}
+
+function print(pairs: readonly (readonly [Contender, Contender])[], ageS: number): void {
+  const rows = pairs.flatMap(([ours, theirs]) =>
+    [ours, theirs].map(({ name, samplesMs }) => [
+      name,
+      median(samplesMs).toFixed(1),
+      percentile(samplesMs, 95).toFixed(1),
+      (median(samplesMs) / median(theirs.samplesMs)).toFixed(2),
+    ]),
+  );
+  console.log(`SIGTERM to DELETE at the control plane, ${ageS} s after the start, ${SAMPLES} samples each`);
+  console.log(table([['', 'median ms', 'p95 ms', '× sh and curl'], ...rows]));
+}

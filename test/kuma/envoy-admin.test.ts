@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { envoyFinder } from '../../agent/adapters/envoy.ts';
+import {
+  ACTIVITY_STATS_FILTER,
+  listensOn,
+  NO_OUTBOUNDS,
+  readActivity,
+  readOutboundNames,
+  type Activity,
+} from '../../agent/core/envoy-activity.ts';
+import type { EnvoyAdmin } from '../../agent/ports.ts';
+import { systemClock } from '../../kernel/clock.ts';
+import { type KumaWorld } from '../support/kuma-worlds/kuma-world.ts';
+import { RealPeer } from '../support/kuma-worlds/real-peer.ts';
+import { SoloDataplane } from '../support/kuma-worlds/solo-dataplane.ts';
+import { kumasUnderTest } from '../support/kuma-worlds/worlds.ts';
+import { waitUntil } from '../support/world/wait-until.ts';
+
+describe.concurrent.for(kumasUnderTest)(
+  "$label: Envoy's admin, as the agent finds and reads it",
+  ({ create, real }) => {
+    let world: KumaWorld;
+
+    beforeAll(async () => {
+      world = await create();
+    });
+
+    afterAll(async () => {
+      await world[Symbol.asyncDispose]();
+    });
+
+    test(
+      'it is found below kuma-dp and says on which ports Envoy listens',
+      { concurrent: false },
+      async () => {
+        await using dataplane = await SoloDataplane.serving(world, { name: 'found' });
+        const admin = await adminBelow(dataplane.process.pid);
+        const { inboundPort } = dataplane.command;
+        const listeners = await admin.listeners();
+        expect(listensOn(listeners, [{ address: '127.0.0.1', port: inboundPort }])).toBe(true);
+        expect(listensOn(listeners, [{ address: '127.0.0.1', port: inboundPort + 1 }])).toBe(false);
+        admin.close();
+      },
+    );
+
+    test(
+      'a request in progress is activity, the admin and the control plane are not',
+      { concurrent: false },
+      async () => {
+        await using dataplane = await SoloDataplane.serving(world, { name: 'active' });
+        const admin = await adminBelow(dataplane.process.pid);
+        await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' });
+        const before = await activity(admin);
+        const held = fetch(`http://${dataplane.command.endpoint}/hold`);
+        await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
+        const during = await activity(admin);
+        expect(during).toEqual({ active: 1, begun: before.begun + 1 });
+        dataplane.application.release();
+        expect((await held).status).toBe(200);
+        expect(await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' })).toBe(
+          true,
+        );
+        expect(await activity(admin)).toEqual({ active: 0, begun: before.begun + 1 });
+        admin.close();
+      },
+    );
+
+    test('while it drains it goes on counting', { concurrent: false }, async () => {
+      await using dataplane = await SoloDataplane.serving(world, { name: 'drains' });
+      const admin = await adminBelow(dataplane.process.pid);
+      const held = fetch(`http://${dataplane.command.endpoint}/hold`);
+      await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
+      dataplane.process.signal('SIGTERM');
+      await waitUntil(async () => (await dataplane.readiness()).status === 503, { what: 'unreadiness' });
+      expect((await activity(admin)).active).toBe(1);
+      dataplane.application.release();
+      await held;
+      await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' });
+      admin.close();
+    });
+
+    test.runIf(real)(
+      'a request that it sends out is no work of its own inbounds',
+      { concurrent: false },
+      async () => {
+        await using dataplane = await SoloDataplane.serving(world, { name: 'called' });
+        await using peer = await RealPeer.start(world, 'called');
+        await waitUntil(async () => (await peer.endpoints()).length === 1, { what: 'the peer to know it' });
+        const admin = await adminBelow(peer.pid);
+        const before = await activity(admin);
+        const held = fetch(`http://127.0.0.1:${peer.port}/hold`);
+        await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
+        expect(await activity(admin)).toEqual({ active: 0, begun: before.begun });
+        expect(readActivity(await admin.stats(ACTIVITY_STATS_FILTER), NO_OUTBOUNDS).active).toBe(1);
+        dataplane.application.release();
+        expect((await held).status).toBe(200);
+        admin.close();
+      },
+    );
+  },
+);
+
+async function adminBelow(pid: number): Promise<EnvoyAdmin> {
+  const lookup = await envoyFinder(systemClock).find(pid);
+  if (typeof lookup === 'string') throw new Error('No Envoy was found');
+  if ('hidden' in lookup) throw new Error(lookup.hidden);
+  return lookup.admin;
+}
+
+async function activity(admin: EnvoyAdmin): Promise<Activity> {
+  const outbound = readOutboundNames(await admin.listenerConfig());
+  return readActivity(await admin.stats(ACTIVITY_STATS_FILTER), outbound);
+}

@@ -1,0 +1,213 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { envoyBinary } from '../../../scripts/install-envoy.ts';
+import { formatDuration } from '../../../kernel/duration.ts';
+import { type DataplaneCommand } from '../world/dataplane-command.ts';
+import { freePort } from '../world/free-port.ts';
+import { TemporaryDir } from '../world/temporary-dir.ts';
+import { waitUntil } from '../world/wait-until.ts';
+import { behaviourOf, type KumaBehaviour } from './behaviour.ts';
+import {
+  type KumaWorld,
+  type Peer,
+  type WorldDataplane,
+  type WorldOptions,
+  type WorldTiming,
+} from './kuma-world.ts';
+import { emptyDatabase } from './postgres-server.ts';
+import { RealControlPlane } from './real-control-plane.ts';
+import { RealPeer } from './real-peer.ts';
+import { worldResource } from './world-resource.ts';
+
+export interface KumaBinaries {
+  readonly controlPlane: string;
+  readonly dataplane: string;
+}
+
+/** Kuma's own defaults. */
+const TIMING: WorldTiming = {
+  storeCacheMs: 1_000,
+  refreshMs: 1_000,
+  deregistrationDelayMs: 10_000,
+  healthCheckIntervalMs: 1_000,
+  healthReportIntervalMs: 5_000,
+};
+
+/** Real binaries of one version, its control plane on a database of its own where there is one. */
+export class RealWorld implements KumaWorld {
+  readonly version: string;
+  readonly behaviour: KumaBehaviour;
+  readonly timing = TIMING;
+  readonly durable: boolean;
+  readonly #controlPlane: RealControlPlane;
+  readonly #dir: TemporaryDir;
+  readonly #binaries: KumaBinaries;
+  readonly #disposables: AsyncDisposableStack;
+  #adminToken: string | undefined;
+
+  private constructor(parts: {
+    readonly version: string;
+    readonly durable: boolean;
+    readonly controlPlane: RealControlPlane;
+    readonly dir: TemporaryDir;
+    readonly binaries: KumaBinaries;
+    readonly disposables: AsyncDisposableStack;
+  }) {
+    this.version = parts.version;
+    this.behaviour = behaviourOf(parts.version);
+    this.durable = parts.durable;
+    this.#controlPlane = parts.controlPlane;
+    this.#dir = parts.dir;
+    this.#binaries = parts.binaries;
+    this.#disposables = parts.disposables;
+  }
+
+  static async create(binaries: KumaBinaries, options: WorldOptions): Promise<RealWorld> {
+    await using disposables = new AsyncDisposableStack();
+    const version = await versionOf(binaries.controlPlane);
+    const dir = disposables.use(new TemporaryDir());
+    const database = await emptyDatabase();
+    const durable = !('missing' in database);
+    if (durable) disposables.use(database);
+    const controlPlane = disposables.use(
+      await RealControlPlane.create({
+        command: binaries.controlPlane,
+        dir: dir.join('cp'),
+        database: durable ? database : undefined,
+        env: {
+          KUMA_DP_SERVER_HDS_ENABLED: String(options.healthFeedback ?? true),
+          KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY: formatDuration(TIMING.deregistrationDelayMs),
+        },
+      }),
+    );
+    await controlPlane.start();
+    const parts = { version, durable, controlPlane, dir, binaries };
+    const world = new RealWorld({ ...parts, disposables: disposables.move() });
+    await world.#prepare(options);
+    return world;
+  }
+
+  get restUrl(): string {
+    return this.#controlPlane.restUrl;
+  }
+
+  get secureRestUrl(): string {
+    return `https://127.0.0.1:${this.#controlPlane.ports.https}`;
+  }
+
+  get caFile(): string {
+    return this.#controlPlane.caFile;
+  }
+
+  join(...names: readonly string[]): string {
+    return this.#dir.join(...names);
+  }
+
+  start(): Promise<void> {
+    return this.#controlPlane.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#controlPlane.end('SIGTERM');
+  }
+
+  kill(): Promise<void> {
+    return this.#controlPlane.end('SIGKILL');
+  }
+
+  async dataplane(dataplane: WorldDataplane): Promise<DataplaneCommand> {
+    const { name, drainTime = '30s', lifecycle = 'direct' } = dataplane;
+    const inboundPort = await freePort();
+    const adminPort = await freePort();
+    const readinessPort = await freePort();
+    const workDir = this.join(name);
+    mkdirSync(workDir, { recursive: true });
+    const tokenFile = this.join(`${name}.token`);
+    writeFileSync(tokenFile, await this.#dataplaneToken(name), { mode: 0o600 });
+    const resource = worldResource({ ...dataplane, inboundPort, adminPort }, this.behaviour);
+    const identity =
+      lifecycle === 'direct'
+        ? ['--dataplane', JSON.stringify(resource)]
+        : ['--name', name, '--mesh', 'default'];
+    return {
+      command: this.#binaries.dataplane,
+      argv: [
+        'run',
+        `--cp-address=https://127.0.0.1:${this.#controlPlane.ports.dataplane}`,
+        `--ca-cert-file=${this.caFile}`,
+        `--dataplane-token-file=${tokenFile}`,
+        ...identity,
+        '--dns-enabled=false',
+        `--binary-path=${await envoyBinary()}`,
+        '--drain-time',
+        drainTime,
+        this.behaviour.workDirFlag,
+        workDir,
+      ],
+      env: { KUMA_READINESS_PORT: String(readinessPort), TMPDIR: this.#dir.path },
+      resource,
+      inboundPort,
+      endpoint: `127.0.0.1:${inboundPort}`,
+      readinessPort,
+      adminSocket: join(workDir, 'kuma-envoy-admin.sock'),
+      adminPort,
+    };
+  }
+
+  async peer(service: string): Promise<Peer> {
+    return this.#disposables.use(await RealPeer.start(this, service));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#disposables.disposeAsync();
+  }
+
+  /** As an administrator, since callers on loopback are ones until told otherwise. */
+  async #prepare({ localhostIsAdmin = true }: WorldOptions): Promise<void> {
+    const mesh = { type: 'Mesh', name: 'default', skipCreatingInitialPolicies: ['*'] };
+    await this.#accepted('PUT', '/meshes/default', mesh);
+    // The mesh's signing key is made a moment later.
+    await waitUntil(() => this.#dataplaneToken('probe'), { what: 'dataplane tokens to be issued' });
+    if (localhostIsAdmin) return;
+    const path = '/global-secrets/admin-user-token';
+    const secret = await waitUntil(() => this.#accepted('GET', path), { what: 'the administrator’s token' });
+    this.#adminToken = Buffer.from((JSON.parse(secret) as { data: string }).data, 'base64').toString();
+    await this.stop();
+    this.#controlPlane.set({ KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN: 'false' });
+    await this.start();
+  }
+
+  #dataplaneToken(name: string): Promise<string> {
+    return this.#accepted('POST', '/tokens/dataplane', {
+      name,
+      mesh: 'default',
+      type: 'dataplane',
+      validFor: '24h',
+    });
+  }
+
+  async #accepted(method: string, path: string, body?: unknown): Promise<string> {
+    const response = await fetch(`${this.restUrl}${path}`, {
+      method,
+      headers: {
+        'content-type': 'application/json',
+        ...(this.#adminToken === undefined ? {} : { authorization: `Bearer ${this.#adminToken}` }),
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return text;
+  }
+}
+
+/** `kuma-cp version` says `Kuma: 2.14.3`. */
+export async function versionOf(command: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(command, ['version']);
+  const version = /(\d+\.\d+\.\d+\S*)/.exec(stdout)?.[1];
+  if (version === undefined) throw new Error(`${command} says no version: ${stdout}`);
+  return version;
+}

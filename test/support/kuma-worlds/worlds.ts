@@ -1,0 +1,52 @@
+import { type KumaVersion } from '../kuma/version-traits.ts';
+import { EmulatedWorld } from './emulated-world.ts';
+import { type KumaWorld, type WorldOptions } from './kuma-world.ts';
+import { RealWorld, versionOf } from './real-world.ts';
+
+/** A Kuma to hold the contract against. */
+export interface KumaUnderTest {
+  /** For titles: `emulated 2.14.3`, `Kuma 2.14.3`. */
+  readonly label: string;
+  readonly real: boolean;
+  readonly create: (options?: WorldOptions) => Promise<KumaWorld>;
+}
+
+const EMULATED: readonly KumaVersion[] = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-preview'];
+
+/** Why there is no real Kuma among {@link kumasUnderTest}. */
+export const realKumaMissing = missing();
+
+/** What the suite runs on: the emulator always, real Kuma where its binaries are given. */
+export const kumasUnderTest: readonly KumaUnderTest[] =
+  realKumaMissing === undefined && process.env['KUMA_TEST_REAL_ONLY'] === '1'
+    ? [await realKuma()]
+    : [
+        ...EMULATED.map((version) => emulated(version)),
+        ...(realKumaMissing === undefined ? [await realKuma()] : []),
+      ];
+
+function missing(): string | undefined {
+  const unset = ['KUMA_CP_BIN', 'KUMA_DP_BIN'].filter((name) => (process.env[name] ?? '') === '');
+  return unset.length === 0 ? undefined : `${unset.join(' and ')} not set`;
+}
+
+function emulated(version: KumaVersion): KumaUnderTest {
+  return {
+    label: `emulated ${version}`,
+    real: false,
+    create: (options = {}) => EmulatedWorld.create(version, options),
+  };
+}
+
+async function realKuma(): Promise<KumaUnderTest> {
+  const binaries = {
+    controlPlane: process.env['KUMA_CP_BIN'] ?? '',
+    dataplane: process.env['KUMA_DP_BIN'] ?? '',
+  };
+  const version = await versionOf(binaries.controlPlane);
+  return {
+    label: `Kuma ${version}`,
+    real: true,
+    create: (options = {}) => RealWorld.create(binaries, options),
+  };
+}
