@@ -23,6 +23,8 @@ import {
 const SPAWN_SAMPLES = 30;
 const MEMORY_SAMPLES = 7;
 const IDLE_MS = 2_000;
+/** The least that a wrapper in Node can be. */
+const SPAWN = `require('node:child_process').spawn(process.argv[1], process.argv.slice(2), { stdio: 'inherit' })`;
 
 interface Contender {
   readonly name: string;
@@ -54,6 +56,7 @@ try {
     contender('no wrapper', () => child, CHILD_STARTED),
     ...(init === undefined ? [] : [contender('tini', () => [...init, ...child], CHILD_STARTED)]),
     contender('sh and curl', () => [...shellWrapper(urls.https), ...child], CHILD_STARTED),
+    contender('Node that only spawns', () => [NODE, '-e', SPAWN, ...child], CHILD_STARTED),
     ...agents,
   ];
   console.log(machine());

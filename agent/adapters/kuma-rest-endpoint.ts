@@ -1,3 +1,5 @@
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+
 import { OperationalError } from '../../kernel/errors.ts';
 import { requireAnswer } from '../../kuma/answers.ts';
 import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -14,7 +16,8 @@ export interface KumaRestEndpointOptions extends Omit<RestClientOptions, 'userTo
 
 /** Kuma's own REST API as an {@link Endpoint}. Anonymous in open-source Kuma: a user token is optional. */
 export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
-  const { userToken } = options;
+  const { url, tls, userToken } = options;
+  if (url.protocol === 'https:' && tls.ca === undefined && !tls.skipVerify) trustKnownRoots();
   const client = new RestClient({ ...options, userToken: () => userToken.current });
   return {
     url: options.url.origin,
@@ -31,6 +34,20 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
       client.close();
     },
   };
+}
+
+let knownRootsTrusted = false;
+
+/**
+ * Trusts Node's own roots and the host's, for everything in this process that names no CA. Here instead of by Node's
+ * option `--use-system-ca`, which loads them for those as well who do name one: 4 MB.
+ */
+function trustKnownRoots(): void {
+  if (knownRootsTrusted) return;
+  knownRootsTrusted = true;
+  setDefaultCACertificates(
+    (['bundled', 'system', 'extra'] as const).flatMap((source) => getCACertificates(source)),
+  );
 }
 
 async function check(client: RestClient, signal: AbortSignal): Promise<ControlPlaneFacts> {

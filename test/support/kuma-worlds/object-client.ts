@@ -19,7 +19,7 @@ export interface RestCall {
 }
 
 /** Asks a control plane's REST API over plain HTTP, on a new connection: control planes come and go. */
-export function callRest(restUrl: string, path: string, call: RestCall = {}): Promise<RestReply> {
+function callRest(restUrl: string, path: string, call: RestCall = {}): Promise<RestReply> {
   const { method = 'GET', body, authorization } = call;
   const headers = {
     'content-type': 'application/json',
