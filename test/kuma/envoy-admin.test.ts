@@ -30,43 +30,33 @@ describe.concurrent.for(kumasUnderTest)(
       await world[Symbol.asyncDispose]();
     });
 
-    test(
-      'it is found below kuma-dp and says on which ports Envoy listens',
-      { concurrent: false },
-      async () => {
-        await using dataplane = await SoloDataplane.serving(world, { name: 'found' });
-        const admin = await adminBelow(dataplane.process.pid);
-        const { inboundPort } = dataplane.command;
-        const listeners = await admin.listeners();
-        expect(listensOn(listeners, [{ address: '127.0.0.1', port: inboundPort }])).toBe(true);
-        expect(listensOn(listeners, [{ address: '127.0.0.1', port: inboundPort + 1 }])).toBe(false);
-        admin.close();
-      },
-    );
+    test('it is found below kuma-dp and says on which ports Envoy listens', async () => {
+      await using dataplane = await SoloDataplane.serving(world, { name: 'found' });
+      const admin = await adminBelow(dataplane.process.pid);
+      const { inboundPort } = dataplane.command;
+      const listeners = await admin.listeners();
+      expect(listensOn(listeners, [{ address: '127.0.0.1', port: inboundPort }])).toBe(true);
+      expect(listensOn(listeners, [{ address: '127.0.0.1', port: inboundPort + 1 }])).toBe(false);
+      admin.close();
+    });
 
-    test(
-      'a request in progress is activity, the admin and the control plane are not',
-      { concurrent: false },
-      async () => {
-        await using dataplane = await SoloDataplane.serving(world, { name: 'active' });
-        const admin = await adminBelow(dataplane.process.pid);
-        await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' });
-        const before = await activity(admin);
-        const held = fetch(`http://${dataplane.command.endpoint}/hold`);
-        await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
-        const during = await activity(admin);
-        expect(during).toEqual({ active: 1, begun: before.begun + 1 });
-        dataplane.application.release();
-        expect((await held).status).toBe(200);
-        expect(await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' })).toBe(
-          true,
-        );
-        expect(await activity(admin)).toEqual({ active: 0, begun: before.begun + 1 });
-        admin.close();
-      },
-    );
+    test('a request in progress is activity, the admin and the control plane are not', async () => {
+      await using dataplane = await SoloDataplane.serving(world, { name: 'active' });
+      const admin = await adminBelow(dataplane.process.pid);
+      await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' });
+      const before = await activity(admin);
+      const held = fetch(`http://${dataplane.command.endpoint}/hold`);
+      await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
+      const during = await activity(admin);
+      expect(during).toEqual({ active: 1, begun: before.begun + 1 });
+      dataplane.application.release();
+      expect((await held).status).toBe(200);
+      expect(await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' })).toBe(true);
+      expect(await activity(admin)).toEqual({ active: 0, begun: before.begun + 1 });
+      admin.close();
+    });
 
-    test('while it drains it goes on counting', { concurrent: false }, async () => {
+    test('while it drains it goes on counting', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'drains' });
       const admin = await adminBelow(dataplane.process.pid);
       const held = fetch(`http://${dataplane.command.endpoint}/hold`);
@@ -80,24 +70,20 @@ describe.concurrent.for(kumasUnderTest)(
       admin.close();
     });
 
-    test.runIf(real)(
-      'a request that it sends out is no work of its own inbounds',
-      { concurrent: false },
-      async () => {
-        await using dataplane = await SoloDataplane.serving(world, { name: 'called' });
-        await using peer = await RealPeer.start(world, 'called');
-        await waitUntil(async () => (await peer.endpoints()).length === 1, { what: 'the peer to know it' });
-        const admin = await adminBelow(peer.pid);
-        const before = await activity(admin);
-        const held = fetch(`http://127.0.0.1:${peer.port}/hold`);
-        await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
-        expect(await activity(admin)).toEqual({ active: 0, begun: before.begun });
-        expect(readActivity(await admin.stats(ACTIVITY_STATS_FILTER), NO_OUTBOUNDS).active).toBe(1);
-        dataplane.application.release();
-        expect((await held).status).toBe(200);
-        admin.close();
-      },
-    );
+    test.runIf(real)('a request that it sends out is no work of its own inbounds', async () => {
+      await using dataplane = await SoloDataplane.serving(world, { name: 'called' });
+      await using peer = await RealPeer.start(world, 'called');
+      await waitUntil(async () => (await peer.endpoints()).length === 1, { what: 'the peer to know it' });
+      const admin = await adminBelow(peer.pid);
+      const before = await activity(admin);
+      const held = fetch(`http://127.0.0.1:${peer.port}/hold`);
+      await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
+      expect(await activity(admin)).toEqual({ active: 0, begun: before.begun });
+      expect(readActivity(await admin.stats(ACTIVITY_STATS_FILTER), NO_OUTBOUNDS).active).toBe(1);
+      dataplane.application.release();
+      expect((await held).status).toBe(200);
+      admin.close();
+    });
   },
 );
 

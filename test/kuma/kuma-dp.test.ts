@@ -57,7 +57,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     });
   }
 
-  describe('is signalled', { concurrent: false }, () => {
+  describe('is signalled', () => {
     test('the first SIGTERM: unready at once, serving for the drain time, then exit 0', async () => {
       await using dataplane = await serving({ drainTime: '2s' });
       expect(await dataplane.readiness()).toMatchObject({ status: 200 });
@@ -140,7 +140,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     });
   });
 
-  describe('is given arguments', { concurrent: false }, () => {
+  describe('is given arguments', () => {
     test.for<[string, readonly string[], Readonly<Record<string, string>>, string]>([
       ['an unknown flag', ['--nope'], {}, 'unknown flag: --nope'],
       ['a flag without its value', ['--name'], {}, 'flag needs an argument: --name'],
@@ -201,7 +201,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     });
   });
 
-  describe('is given a template', { concurrent: false }, () => {
+  describe('is given a template', () => {
     const VARS = {
       name: 'web-1',
       'net.address': '127.0.0.1',
@@ -271,7 +271,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     );
   });
 
-  describe('runs Envoy', { concurrent: false }, () => {
+  describe('runs Envoy', () => {
     test('in a process group of its own, with its bootstrap in the work directory', async () => {
       await using dataplane = await serving({ drainTime: '7s' });
       const envoy = dataplane.envoyPid();

@@ -13,6 +13,12 @@ export interface KumaUnderTest {
 
 const EMULATED: readonly KumaVersion[] = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-preview'];
 
+/**
+ * Of those, what the whole agent runs on: the emulator costs processes, not insight, where end-to-end tests of their own
+ * go deeper. One line that leaks and has a TCP admin, one that does neither.
+ */
+const EMULATED_FOR_AGENT: ReadonlySet<string> = new Set(['emulated 2.10.1', 'emulated 3.0.0-preview']);
+
 /** Why there is no real Kuma among {@link kumasUnderTest}. */
 export const realKumaMissing = missing();
 
@@ -24,6 +30,10 @@ export const kumasUnderTest: readonly KumaUnderTest[] =
         ...EMULATED.map((version) => emulated(version)),
         ...(realKumaMissing === undefined ? [await realKuma()] : []),
       ];
+
+export const kumasUnderAgent = kumasUnderTest.filter(
+  ({ label, real }) => real || EMULATED_FOR_AGENT.has(label),
+);
 
 function missing(): string | undefined {
   const unset = ['KUMA_CP_BIN', 'KUMA_DP_BIN'].filter((name) => (process.env[name] ?? '') === '');
