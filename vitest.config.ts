@@ -14,6 +14,8 @@ const project = (
     testTimeout: limits.timeoutMs,
     hookTimeout: limits.timeoutMs,
     fileParallelism: limits.serial !== true,
+    // Real processes on a machine that may be busy with others: once more before it counts.
+    retry: limits.shared === true ? 0 : 1,
     // Pure functions and fakes share nothing: one worker for all files, a fifth of the time.
     isolate: limits.shared !== true,
   },

@@ -66,7 +66,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
     return { failed, byFailure, answering: Object.keys(byInstance).length };
   }
 
-  describe('one instance', { concurrent: !real }, () => {
+  describe('one instance', { concurrent: false }, () => {
     test.for(['cp', 'agent'] as const)(
       'a stop with --lifecycle %s: gone, out of the list, drained, no request fails',
       async (lifecycle) => {
@@ -205,7 +205,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
       const { port } = application;
       await application[Symbol.asyncDispose]();
       instance.start(fleet.agent('--lifecycle', 'agent'));
-      await instance.process.waitForOutput('"dataplane.ready"');
+      await instance.process.waitForOutput('"dataplane.ready"', 60_000);
       await delay(propagationMs());
       expect(await fleet.peer.endpoints()).toEqual([]);
       await using late = await HttpApplication.start({ name: instance.name, port });
