@@ -32,6 +32,7 @@ const STATUS_LINE = 7;
  */
 export async function emptyDatabase(): Promise<Database | { readonly missing: string }> {
   const url = process.env['KUMA_TEST_POSTGRES_URL'];
+  if (url === 'none') return { missing: 'KUMA_TEST_POSTGRES_URL is "none"' };
   if (url !== undefined && url !== '') return databaseOn(new URL(url));
   const bin = binaryFolder('initdb');
   if (bin === undefined)

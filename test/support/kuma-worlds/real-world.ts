@@ -86,8 +86,13 @@ export class RealWorld implements KumaWorld {
     await controlPlane.start();
     const parts = { version, durable, controlPlane, dir, binaries };
     const world = new RealWorld({ ...parts, disposables: disposables.move() });
-    await world.#prepare(options);
-    return world;
+    try {
+      await world.#prepare(options);
+      return world;
+    } catch (error) {
+      await world[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   get restUrl(): string {
