@@ -1,7 +1,7 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { ChildExit } from './core/exit-status.ts';
-import type { OwnDataplane } from './core/ownership.ts';
+import type { OwnDataplane } from '../kuma/ownership.ts';
 
 /** The process of the wrapped command. */
 export interface Child {

@@ -26,6 +26,18 @@ export const ERROR_CODES = {
     retryable: false,
     summary: 'The state file cannot be read or does not speak of this host now',
   },
+  STORE_UNAVAILABLE: { retryable: true, summary: 'The store of the companion is out of reach' },
+  STORE_BUSY: { retryable: true, summary: 'Somebody else has held the same dataplane for too long' },
+  STORE_UNUSABLE: {
+    retryable: false,
+    summary: 'The store cannot be used: another process has it, it is damaged, or it is of a newer version',
+  },
+  FENCE_LOST: {
+    retryable: true,
+    summary: 'A deletion was given up because its hold on the name may have ended',
+  },
+  UNAUTHENTICATED: { retryable: false, summary: 'There is no valid dataplane token' },
+  PERMISSION_DENIED: { retryable: false, summary: 'The dataplane token is not for this dataplane' },
   CANCELLED: {
     retryable: false,
     summary: 'An operation was given up because its result was no longer wanted',

@@ -28,12 +28,15 @@ const Overview = z.looseObject({
 
 /** A dataplane as `GET …/_overview` shows it, in the shape this project reasons about. */
 export interface DataplaneOverview {
+  readonly mesh: string;
   readonly name: string;
   readonly creationTime: string | undefined;
   /** Moves on each write: re-registration, a flip of an inbound's health, a PUT. */
   readonly modificationTime: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly networking: DataplaneResource['networking'];
+  /** The object as a PUT takes it. */
+  readonly resource: DataplaneResource;
   /** Oldest first; Kuma keeps the last two. Empty if it never connected or was only just created. */
   readonly subscriptions: readonly Subscription[];
   /** Envoy's node metadata; on 2.10 and older always empty. */
@@ -47,13 +50,21 @@ export interface DataplaneOverview {
 export function readOverview(body: unknown): DataplaneOverview | undefined {
   const parsed = z.safeParse(Overview, body);
   if (!parsed.success) return undefined;
-  const { name, creationTime, modificationTime, labels, dataplane, dataplaneInsight } = parsed.data;
+  const { mesh, name, creationTime, modificationTime, labels, dataplane, dataplaneInsight } = parsed.data;
   return {
+    mesh: mesh ?? '',
     name,
     creationTime,
     modificationTime,
     labels: labels ?? {},
     networking: dataplane?.networking,
+    resource: {
+      ...dataplane,
+      type: 'Dataplane',
+      name,
+      ...(mesh === undefined ? {} : { mesh }),
+      ...(labels === undefined ? {} : { labels }),
+    },
     subscriptions: dataplaneInsight?.subscriptions ?? [],
     metadata: dataplaneInsight?.metadata ?? {},
   };

@@ -6,8 +6,8 @@ import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.ts';
-import { judgeOwnership, judgeRecreation } from '../core/ownership.ts';
-import { asNotReady, asReady } from '../core/owned-resource.ts';
+import { judgeOwnership, judgeRecreation } from '../../kuma/ownership.ts';
+import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
 import type { Confirmation, Departure, Endpoint, UserToken } from '../ports.ts';
 
 export interface KumaRestEndpointOptions extends Omit<RestClientOptions, 'userToken'> {

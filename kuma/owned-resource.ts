@@ -1,4 +1,4 @@
-import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { INCARNATION_LABEL, type DataplaneResource } from './dataplane.ts';
 
 /**
  * The resource as the agent puts it before kuma-dp starts: peers do not see an inbound that is `NotReady`, while its

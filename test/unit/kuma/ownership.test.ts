@@ -5,10 +5,10 @@ import {
   judgeRecreation,
   type OwnDataplane,
   type Recreation,
-} from '../../../../agent/core/ownership.ts';
-import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
-import { readOverview, type DataplaneOverview, type Subscription } from '../../../../kuma/overview.ts';
-import { RECORDED_VERSIONS, recordedAnswer, type RecordedVersion } from '../../recorded.ts';
+} from '../../../kuma/ownership.ts';
+import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
+import { readOverview, type DataplaneOverview, type Subscription } from '../../../kuma/overview.ts';
+import { RECORDED_VERSIONS, recordedAnswer, type RecordedVersion } from '../recorded.ts';
 
 const OWN: OwnDataplane = { incarnation: 'mine', address: '10.0.0.1' };
 const MINE = { [INCARNATION_LABEL]: 'mine' };
@@ -69,7 +69,9 @@ const AFTER_END = '2026-01-01T00:01:01Z';
 
 function standing(fields: Partial<DataplaneOverview>): DataplaneOverview {
   return {
+    mesh: 'default',
     name: 'web-1',
+    resource: { type: 'Dataplane', mesh: 'default', name: 'web-1' },
     creationTime: '2026-01-01T00:00:00Z',
     modificationTime: BEFORE_END,
     labels: {},

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
-import { asNotReady, asReady, listeningPorts } from '../../../../agent/core/owned-resource.ts';
-import { DataplaneResource, INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../../recorded.ts';
+import { asNotReady, asReady, listeningPorts } from '../../../kuma/owned-resource.ts';
+import { DataplaneResource, INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
 
 type Inbound = NonNullable<NonNullable<DataplaneResource['networking']>['inbound']>[number];
 

@@ -1,5 +1,5 @@
-import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
-import { isAfter, isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
+import { INCARNATION_LABEL, type DataplaneResource } from './dataplane.ts';
+import { isAfter, isOnline, type DataplaneOverview } from './overview.ts';
 
 /** What this run of the agent knows of its own object. */
 export interface OwnDataplane {

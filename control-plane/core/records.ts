@@ -1,0 +1,79 @@
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+
+/** Who creates the object, as the agent said when it attached. */
+export type Owner = 'cp' | 'agent' | 'external';
+
+/** Why a dataplane is to be deleted: its agent said so, its agent's stream was lost, or Kuma itself shows it offline. */
+export type Cause = 'announced' | 'fallback' | 'sweep';
+
+/**
+ * What the companion knows of one name.
+ *
+ * - `attached`: an agent's stream is open at `replica`.
+ * - `lost`: it was lost without a word; the fallback deletion is due after the grace.
+ * - `leaving`: the agent announced its stop; the deletion is due.
+ * - `swept`: no agent, and Kuma shows it offline; the deletion is due.
+ */
+export type RecordState = 'attached' | 'lost' | 'leaving' | 'swept';
+
+/** One row: a name, the incarnation that has it, and what is to be done about it. Times are the store's, in ms. */
+export interface DataplaneRecord {
+  readonly key: DataplaneKey;
+  /** Fencing number: whoever acts on this name acts for one epoch, and only while that is the current one. Never reused. */
+  readonly epoch: number;
+  /** Empty for `swept`: no agent was ever heard of. */
+  readonly incarnation: string;
+  readonly owner: Owner;
+  /** Whether the agent itself would delete the object. If not, nobody does on its behalf. */
+  readonly deletable: boolean;
+  /** Where its resource says that Envoy listens. */
+  readonly address: string | undefined;
+  /** The rendered Dataplane as JSON, as the agent brought it. */
+  readonly resource: string | undefined;
+  readonly state: RecordState;
+  /** When it came into this state. */
+  readonly sinceMs: number;
+  /** When its stream was lost; `undefined` while it is open. An announced one may still have it open. */
+  readonly lostAtMs: number | undefined;
+  /** Which process holds its stream; `undefined` if none does. */
+  readonly replica: string | undefined;
+  /** The agent's own phase, as it last said. */
+  readonly phase: string;
+  /** When the next attempt to delete it is due; `undefined` while `attached`. */
+  readonly dueAtMs: number | undefined;
+  /** Attempts so far. */
+  readonly attempts: number;
+  /** What held the last attempt back. */
+  readonly guard: string | undefined;
+  readonly reason: string | undefined;
+}
+
+export const CAUSES: Readonly<Record<Exclude<RecordState, 'attached'>, Cause>> = {
+  lost: 'fallback',
+  leaving: 'announced',
+  swept: 'sweep',
+};
+
+export type DepartureOutcome = 'deleted' | 'already gone' | 'refused' | 'superseded';
+
+/** How a departure ended. Kept for a day: for `undo`, for people, and so that its incarnation is never taken for a new one. */
+export interface DepartureRecord {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+  readonly incarnation: string;
+  readonly cause: Cause;
+  readonly outcome: DepartureOutcome;
+  readonly guard: string | undefined;
+  readonly reason: string;
+  readonly attempts: number;
+  readonly atMs: number;
+}
+
+/** An object as it was just before it was deleted. */
+export interface DeletedBody {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+  /** JSON, as a PUT takes it. */
+  readonly resource: string;
+  readonly atMs: number;
+}

@@ -1,0 +1,194 @@
+import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
+import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
+import type { DataplaneOverview } from '../kuma/overview.ts';
+import type {
+  Cause,
+  DataplaneRecord,
+  DeletedBody,
+  DepartureOutcome,
+  DepartureRecord,
+  Owner,
+} from './core/records.ts';
+
+/** An agent's stream opens: who it says it is. Its token was checked. */
+export interface Arrival {
+  readonly key: DataplaneKey;
+  readonly incarnation: string;
+  readonly owner: Owner;
+  readonly deletable: boolean;
+  readonly address: string | undefined;
+  readonly resource: string | undefined;
+  readonly phase: string;
+}
+
+/**
+ * - `attached`: it has its epoch: a new one for a new incarnation, its own for one that came back.
+ * - `superseded`: a newer incarnation has the name; this one is not to act on it any more.
+ */
+export type Attachment =
+  | { readonly kind: 'attached'; readonly epoch: number; readonly leaving: boolean }
+  | { readonly kind: 'superseded' };
+
+/**
+ * - `leaving`: recorded, durably.
+ * - `departed`: it left already, and this is how that ended.
+ */
+export type Leave =
+  | { readonly kind: 'leaving'; readonly epoch: number }
+  | { readonly kind: 'departed'; readonly departure: DepartureRecord }
+  | { readonly kind: 'superseded' };
+
+/** How one attempt to delete ended. */
+export type AttemptResult =
+  | {
+      readonly kind: 'ended';
+      readonly outcome: DepartureOutcome;
+      readonly guard?: string;
+      readonly reason: string;
+    }
+  | { readonly kind: 'later'; readonly afterMs: number; readonly guard?: string; readonly reason: string };
+
+/** What an attempt may know about its hold on the name. */
+export interface Fence {
+  /**
+   * To be called with nothing between it and the bytes of a DELETE.
+   *
+   * @throws `FENCE_LOST` once the hold may have ended, on whichever clock: after a pause of the process, say
+   */
+  assertHeld(): void;
+  /** Stores the object durably before it is deleted, whatever becomes of the attempt. */
+  keepBody(resource: string): Promise<void>;
+}
+
+export interface Attempt {
+  readonly record: DataplaneRecord;
+  readonly result: AttemptResult;
+}
+
+/**
+ * What outlives this process. Every method is one transaction. All throw `STORE_UNAVAILABLE` while the store is out of
+ * reach, and `STORE_BUSY` when somebody else has held the name for too long; then nothing has changed.
+ */
+export interface Store {
+  readonly kind: 'sqlite' | 'postgres';
+  /** The store's clock in ms since the epoch, the same for all replicas, never backwards within a process. */
+  nowMs(): Promise<number>;
+
+  /** Says that this replica lives. @returns the replicas that said so within `withinMs`, this one included */
+  heartbeat(replica: string, withinMs: number): Promise<readonly string[]>;
+  /**
+   * Attached records whose replica has not been heard of for `silentMs` become `lost`, as of its last heartbeat; due
+   * after `graceMs` from then.
+   *
+   * @returns how many
+   */
+  loseStreamsOfSilentReplicas(silentMs: number, graceMs: number): Promise<number>;
+
+  attach(arrival: Arrival, replica: string): Promise<Attachment>;
+  /** The stream of this epoch ended at this replica. Without effect if the record has moved on since. */
+  detach(
+    at: { readonly key: DataplaneKey; readonly epoch: number },
+    replica: string,
+    graceMs: number,
+  ): Promise<void>;
+  notePhase(at: { readonly key: DataplaneKey; readonly epoch: number }, phase: string): Promise<void>;
+  /**
+   * Records that this incarnation leaves; one that was never seen gets a record on the spot. The first attempt of
+   * anybody else is due after `headStartMs`: whoever recorded it tries first.
+   */
+  leave(arrival: Arrival, replica: string, headStartMs: number): Promise<Leave>;
+  /** @returns `false` if there is a record of this name already: then somebody knows better */
+  beginSweep(key: DataplaneKey): Promise<boolean>;
+
+  /**
+   * Takes the lock of one record that is due (or of the given epoch of a name, due or not, unless `attached`), lets
+   * `act` act on it, and writes down its result; all or nothing. Whoever attaches or leaves under this name meanwhile
+   * waits. A record that somebody else has locked is passed over.
+   *
+   * If `act` throws, nothing is written and the error goes on.
+   *
+   * @returns `undefined` if there is none
+   */
+  attempt(
+    which: 'next due' | { readonly key: DataplaneKey; readonly epoch: number },
+    act: (record: DataplaneRecord, fence: Fence) => Promise<AttemptResult>,
+  ): Promise<Attempt | undefined>;
+  /** Runs `act` while nobody else attaches, leaves or deletes under this name, if `epoch` is still its current one. @returns `undefined` if not */
+  whileCurrent<T>(
+    at: { readonly key: DataplaneKey; readonly epoch: number },
+    act: (record: DataplaneRecord, fence: Fence) => Promise<T>,
+  ): Promise<T | undefined>;
+  /** When the next record is due, in the store's time. */
+  nextDueAtMs(): Promise<number | undefined>;
+
+  find(key: DataplaneKey): Promise<DataplaneRecord | undefined>;
+  records(): Promise<readonly DataplaneRecord[]>;
+  /** Newest first. */
+  departures(filter: {
+    readonly key?: DataplaneKey;
+    readonly incarnation?: string;
+    readonly causes?: readonly Cause[];
+    readonly sinceMs?: number;
+    readonly limit: number;
+  }): Promise<readonly DepartureRecord[]>;
+  lastDeletedBody(key: DataplaneKey): Promise<DeletedBody | undefined>;
+
+  /** Empty mesh: every mesh. */
+  releaseBrake(mesh: string, untilMs: number): Promise<void>;
+  brakeReleases(): Promise<readonly { readonly mesh: string; readonly untilMs: number }[]>;
+
+  /** Forgets departures, bodies and releases from before `beforeMs`, and replicas that have long been silent. */
+  prune(beforeMs: number): Promise<void>;
+  /** Makes everything that waits due now, because the world has changed: a control plane came back. */
+  hasten(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One configured control plane, looked at. */
+export interface InstanceLook {
+  /** Without credentials. */
+  readonly url: string;
+  readonly seen: { readonly facts: ControlPlaneFacts } | { readonly problem: string };
+}
+
+export interface OverviewPage {
+  readonly overviews: readonly DataplaneOverview[];
+  /** The control plane's own clock when it answered, ms since the epoch; `undefined` if it did not say. */
+  readonly clockMs: number | undefined;
+}
+
+/**
+ * The zone's control planes, through their REST API; the objects through the first that answers. Each call is one
+ * attempt per control plane that ends with `signal` at the latest and throws `OperationalError`.
+ */
+export interface ControlPlanes {
+  /** Asks every one of them who it is. Never throws. */
+  look(signal: AbortSignal): Promise<readonly InstanceLook[]>;
+  overview(key: DataplaneKey, signal: AbortSignal): Promise<DataplaneOverview | undefined>;
+  /** Every dataplane of every mesh. */
+  overviews(signal: AbortSignal): Promise<OverviewPage>;
+  read(key: DataplaneKey, signal: AbortSignal): Promise<DataplaneResource | undefined>;
+  put(key: DataplaneKey, resource: DataplaneResource, signal: AbortSignal): Promise<void>;
+  /** @param beforeSend called right before the request is written; if it throws, nothing is sent */
+  delete(key: DataplaneKey, beforeSend: () => void, signal: AbortSignal): Promise<'deleted' | 'already gone'>;
+  close(): void;
+}
+
+/** Who is calling, from a token whose signature, time and revocation were checked. */
+export interface Credential {
+  /** What the token is bound to; empty: not bound. */
+  readonly name: string;
+  readonly mesh: string;
+  readonly tags: Readonly<Record<string, readonly string[]>>;
+  readonly workload: string;
+  /** Names the token in logs and limits, without being it. */
+  readonly id: string;
+}
+
+export interface Authenticator {
+  /**
+   * @param token as it came in the metadata; @param mesh the one whose keys sign
+   * @throws `UNAUTHENTICATED`, worded for a stranger; the log learns more
+   */
+  authenticate(token: string, mesh: string): Promise<Credential>;
+}
