@@ -9,7 +9,13 @@ import type { Confirmed, Deregistration, StopReport } from './core/stop-report.t
 export type AgentEvents = ReturnType<typeof agentEvents>;
 
 export function agentEvents(log: Log) {
-  return { ...startEvents(log), ...objectEvents(log), ...hostEvents(log), ...stopEvents(log) };
+  return {
+    ...startEvents(log),
+    ...objectEvents(log),
+    ...companionEvents(log),
+    ...hostEvents(log),
+    ...stopEvents(log),
+  };
 }
 
 function startEvents(log: Log) {
@@ -99,6 +105,45 @@ function objectEvents(log: Log) {
   };
 }
 
+function companionEvents(log: Log) {
+  return {
+    companionAttached: (url: string, epoch: number) => {
+      log.info('companion.attached', `A companion watches over this dataplane: ${url}`, { url, epoch });
+    },
+    companionDegraded: (url: string) => {
+      log.warn(
+        'companion.degraded',
+        `The companion remembers nothing while its store is out of reach: ${url}`,
+        {
+          url,
+        },
+      );
+    },
+    companionRedirected: (url: string, reason: string) => {
+      log.info('companion.redirected', `Attaching elsewhere than ${url}: ${reason}`, { url });
+    },
+    companionLost: (url: string, err: unknown) => {
+      log.warn('companion.lost', `No companion watches over this dataplane now: ${url}`, { url, err });
+    },
+    companionMissed: (budgetMs: number) => {
+      log.warn(
+        'companion.missed',
+        `kuma-dp starts without an epoch: no companion gave one within ${formatDuration(Math.round(budgetMs))}`,
+        { budgetMs },
+      );
+    },
+    companionsBypassed: (dataplane: string) => {
+      log.info('companion.bypassed', `Companions do not look after zone proxies: ${dataplane} goes without`);
+    },
+    nameSuperseded: (url: string, err: unknown) => {
+      log.warn('name.superseded', 'A newer incarnation has the name of this dataplane; kuma-dp goes on', {
+        url,
+        err,
+      });
+    },
+  };
+}
+
 function stopEvents(log: Log) {
   return {
     phaseChanged: (from: string, to: string, input: string) => {
@@ -115,6 +160,8 @@ function stopEvents(log: Log) {
       const { outcome, reason, ...fields } = result;
       if (outcome === 'failed') {
         log.error('deregistration.failed', `Peers keep this dataplane for now: ${reason}`, fields);
+      } else if (outcome === 'handed over') {
+        log.warn('dataplane.handed-over', `A companion goes on to take the object away: ${reason}`, fields);
       } else if (outcome === 'kept') {
         log.info('dataplane.kept', `The object stays: ${reason}`, fields);
       } else log.info('dataplane.deregistered', `The object is gone: ${reason}`, fields);

@@ -11,7 +11,7 @@ export interface HedgedCall<T> {
   /** Imperative phrase for error messages. */
   readonly action: string;
   readonly scope: DeadlineScope;
-  readonly attempt: (endpoint: Endpoint, signal: AbortSignal) => Promise<T>;
+  readonly attempt: (endpoint: Endpoint, signal: AbortSignal, budgetMs: number) => Promise<T>;
   /** Told of every attempt that failed, in order. */
   readonly onFailure?: (error: unknown) => void;
 }
@@ -117,14 +117,10 @@ class Race<T> {
   #attempt(endpoint: Endpoint): Promise<T> {
     this.#attempts += 1;
     const { clock, scope, action, attempt } = this.#call;
+    const budgetMs = Math.min(ATTEMPT_BUDGET_MS, scope.remainingMs());
     return withDeadline(
-      {
-        clock,
-        action: `${action} at ${endpoint.url}`,
-        budgetMs: Math.min(ATTEMPT_BUDGET_MS, scope.remainingMs()),
-        cancel: this.#over.signal,
-      },
-      ({ signal }) => attempt(endpoint, signal),
+      { clock, action: `${action} at ${endpoint.url}`, budgetMs, cancel: this.#over.signal },
+      ({ signal }) => attempt(endpoint, signal, budgetMs),
     );
   }
 

@@ -1,15 +1,23 @@
 import os from 'node:os';
 import process from 'node:process';
 
+import type { OptionTable } from '../kernel/options.ts';
 import { VERSION } from '../kernel/version.ts';
-import { readCommandLine, type CommandLine } from './adapters/command-line.ts';
+import { readCommandLine, type CommandLine } from '../program/command-line.ts';
 import { inheritedDescriptors } from './adapters/inherited-descriptors.ts';
 import { catchSignals } from './adapters/signals.ts';
 import { leaveStandardErrorAsItIs, writeError } from './adapters/standard-streams.ts';
 import { run } from './commands/run.ts';
 import { EXIT_CONFIG, type ChildExit } from './core/exit-status.ts';
-import { optionsHelp, USAGE } from './help.ts';
-import { DEREGISTER_OPTIONS, resolveDeregisterOptions, resolveRunOptions, RUN_OPTIONS } from './options.ts';
+import { optionsHelp } from '../program/options-help.ts';
+import { USAGE } from './help.ts';
+import {
+  DEREGISTER_OPTIONS,
+  ENV_PREFIX,
+  resolveDeregisterOptions,
+  resolveRunOptions,
+  RUN_OPTIONS,
+} from './options.ts';
 
 // Before anything else: a stop that is asked for while we start must not get lost.
 const signals = catchSignals();
@@ -50,18 +58,18 @@ async function main([command = '', ...args]: readonly string[]): Promise<ChildEx
 
 async function runCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(RUN_OPTIONS, args);
-  if (line.wantsHelp) return print(optionsHelp('run', RUN_OPTIONS));
+  if (line.wantsHelp) return print(help('run', RUN_OPTIONS));
   const { values, origins, problems } = resolveRunOptions({ flags: line.flags, env });
   const argv = line.wrapped ?? [];
-  const all = [...line.problems, ...problems, ...wrappedProblems(line)];
+  const all = [...line.problems, ...strayProblems(line), ...problems, ...wrappedProblems(line)];
   return all.length > 0 ? refuse(all) : run({ options: values, origins, argv, env, signals, descriptors });
 }
 
 async function planCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(RUN_OPTIONS, args);
-  if (line.wantsHelp) return print(optionsHelp('plan', RUN_OPTIONS));
+  if (line.wantsHelp) return print(help('plan', RUN_OPTIONS));
   const { values, problems } = resolveRunOptions({ flags: line.flags, env });
-  const all = [...line.problems, ...problems, ...wrappedProblems(line)];
+  const all = [...line.problems, ...strayProblems(line), ...problems, ...wrappedProblems(line)];
   if (all.length > 0) return refuse(all);
   const { plan } = await import('./commands/plan.ts');
   return print(await plan({ options: values, argv: line.wrapped ?? [], env }));
@@ -69,9 +77,9 @@ async function planCommand(args: readonly string[]): Promise<ChildExit> {
 
 async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(DEREGISTER_OPTIONS, args);
-  if (line.wantsHelp) return print(optionsHelp('deregister', DEREGISTER_OPTIONS));
+  if (line.wantsHelp) return print(help('deregister', DEREGISTER_OPTIONS));
   const { values, problems } = resolveDeregisterOptions({ flags: line.flags, env });
-  const all = [...line.problems, ...problems];
+  const all = [...line.problems, ...strayProblems(line), ...problems];
   if (all.length > 0) return refuse(all);
   const { deregister } = await import('./commands/deregister.ts');
   return deregister(values);
@@ -80,6 +88,17 @@ async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
 function wrappedProblems({ wrapped }: CommandLine): readonly string[] {
   if (wrapped === undefined) return ['no "--": the command to wrap goes after it, as in "-- kuma-dp run …"'];
   return wrapped.length === 0 ? ['no command after "--"'] : [];
+}
+
+function help(command: string, table: OptionTable): string {
+  return optionsHelp({ program: 'kuma-dp-agent', command, envPrefix: ENV_PREFIX }, table);
+}
+
+/** The agent takes no arguments but options; what is left is kuma-dp's command without its `--`. */
+function strayProblems({ positionals }: CommandLine): readonly string[] {
+  return positionals.map(
+    (argument) => `unexpected argument "${argument}": kuma-dp's command goes after "--"`,
+  );
 }
 
 function print(text: string): ChildExit {

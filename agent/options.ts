@@ -8,9 +8,9 @@ import {
   switchOption,
   textOption,
   type OptionValues,
-  type Reading,
   type ResolvedOptions,
 } from '../kernel/options.ts';
+import { isCompanion, readEndpointUrl } from './core/endpoint-url.ts';
 
 export const ENV_PREFIX = 'KUMA_DP_AGENT_';
 
@@ -18,8 +18,8 @@ const endpoints = listOption<URL>({
   flag: 'endpoint',
   placeholder: 'URL',
   derived: "https://<host of kuma-dp's --cp-address>:5682",
-  help: "Where to deregister: http(s):// is Kuma's REST API. Repeatable; tried in order, the next one when one is slow",
-  item: readEndpoint,
+  help: "Where to deregister: http(s):// is Kuma's REST API, grpcs:// a companion (grpc:// on loopback only). Repeatable; companions first, then in order, the next one when one is slow",
+  item: readEndpointUrl,
 });
 
 /** How an endpoint is reached: shared by every command that talks to one. */
@@ -29,7 +29,7 @@ const CONNECTION_OPTIONS = {
     flag: 'ca-file',
     placeholder: 'FILE',
     derived: "kuma-dp's own CA, else the system's",
-    help: 'PEM certificates by which an https:// endpoint is verified',
+    help: 'PEM certificates by which an https:// or grpcs:// endpoint is verified',
   }),
   clientCertificateFile: textOption({
     flag: 'client-cert-file',
@@ -60,7 +60,7 @@ export const RUN_OPTIONS = {
     flag: 'lifecycle',
     choices: ['auto', 'cp', 'agent', 'external'],
     default: 'auto',
-    help: 'Who owns the Dataplane object: its control plane, the agent, or somebody else; auto asks the command',
+    help: 'Who owns the Dataplane object: its control plane, the agent, or somebody else; auto asks the command, and prefers the agent where there is a companion',
   }),
   stopBudgetMs: durationOption({
     flag: 'stop-budget',
@@ -114,6 +114,12 @@ export const DEREGISTER_OPTIONS = {
     placeholder: 'FILE|DIR',
     help: 'The state file of a run whose agent was killed, or the folder of such files; their endpoints and guards hold',
   }),
+  dataplaneTokenFile: textOption({
+    flag: 'dataplane-token-file',
+    placeholder: 'FILE',
+    derived: 'what the state file names',
+    help: "The dataplane's token, as kuma-dp has it: a companion wants to see it",
+  }),
   mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'The mesh of the dataplane' }),
   name: textOption({ flag: 'name', placeholder: 'NAME', help: 'The name of the dataplane' }),
   proxyType: choiceOption({
@@ -157,7 +163,14 @@ export function resolveDeregisterOptions(sources: Sources): ResolvedOptions<type
   if (state === undefined && resolved.values.endpoints.length === 0) {
     problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): nothing to derive it from without --state');
   }
+  if (isOutOfReach(resolved.values)) {
+    problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): companions do not look after zone proxies');
+  }
   return { ...resolved, problems };
+}
+
+function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boolean {
+  return proxyType !== 'dataplane' && given.length > 0 && given.every(isCompanion);
 }
 
 function connectionProblems(values: ConnectionOptions): readonly string[] {
@@ -165,16 +178,4 @@ function connectionProblems(values: ConnectionOptions): readonly string[] {
   return [
     '--client-cert-file (KUMA_DP_AGENT_CLIENT_CERT_FILE) and --client-key-file (KUMA_DP_AGENT_CLIENT_KEY_FILE) go together',
   ];
-}
-
-function readEndpoint(text: string): Reading<URL> {
-  const url = URL.parse(text);
-  if (url === null) return { problem: 'expected a URL such as "https://cp.example:5682"' };
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    return { problem: 'expected http:// or https://' };
-  }
-  if (url.username !== '' || url.password !== '') {
-    return { problem: 'credentials do not belong into a URL, use --user-token-file' };
-  }
-  return { value: url };
 }

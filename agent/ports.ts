@@ -1,6 +1,8 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { ChildExit } from './core/exit-status.ts';
+import type { Owner } from './core/lifecycle-choice.ts';
+import type { Phase } from './core/phases.ts';
 import type { OwnDataplane } from '../kuma/ownership.ts';
 
 /** The process of the wrapped command. */
@@ -46,9 +48,15 @@ export interface Endpoint {
   /**
    * Reads the object and deletes it if it is ours.
    *
-   * @throws `DATAPLANE_FOREIGN` if it is somebody else's
+   * @param budgetMs what this attempt may take, for an endpoint that wants to say how far it has come by then
+   * @throws `DATAPLANE_FOREIGN` if it is somebody else's; `ENDPOINT_BUSY` with the detail `handedOver` if it is not gone
+   * yet, but the endpoint will not forget it
    */
-  deregister(departure: Departure, signal: AbortSignal): Promise<'deleted' | 'already gone'>;
+  deregister(
+    departure: Departure,
+    signal: AbortSignal,
+    budgetMs: number,
+  ): Promise<'deleted' | 'already gone'>;
   /** Looks for an object that was created again, and deletes it if that can hurt nobody. */
   confirm(departure: Departure, signal: AbortSignal): Promise<Confirmation>;
   /** Puts the object, not ready, so that kuma-dp can connect and no peer sees it. */
@@ -60,6 +68,56 @@ export interface Endpoint {
    */
   announceReady(departure: Departure, template: DataplaneResource, signal: AbortSignal): Promise<void>;
   close(): void;
+}
+
+/** What the agent tells a companion of itself while it is attached. */
+export interface AgentStatus {
+  readonly phase: Phase['name'];
+  /** Whether Envoy serves and is meant to go on. */
+  readonly serving: boolean;
+}
+
+/** Who attaches. */
+export interface Hello {
+  readonly departure: Departure;
+  readonly owner: Owner;
+  /** Whether a stop takes the object away: if not, nobody is to do so on the agent's behalf. */
+  readonly deletable: boolean;
+  readonly resource: DataplaneResource | undefined;
+  readonly status: AgentStatus;
+}
+
+export interface Attached {
+  /** The fencing number of this incarnation; `undefined` while the companion's store is out of reach. */
+  readonly epoch: number | undefined;
+  readonly facts: ControlPlaneFacts;
+}
+
+/** Why a stream ended: asked to go elsewhere, or cut. */
+export type StreamEnd =
+  | { readonly kind: 'redirected'; readonly reason: string }
+  | { readonly kind: 'lost'; readonly error: unknown };
+
+/** The open stream to a companion. As long as it is open, nobody takes the dataplane for gone. */
+export interface AttachStream {
+  /** Never rejects. */
+  readonly ended: Promise<StreamEnd>;
+  tell(status: AgentStatus): void;
+  /** Last words, as JSON; settles when the companion has got them. Never rejects. */
+  finish(report: string): Promise<void>;
+  close(): void;
+}
+
+/** The companion of a control plane: an endpoint that also watches over those who attach. */
+export interface Companion extends Endpoint {
+  /**
+   * Opens the stream and waits until it is attached. `signal` bounds the wait, not the stream.
+   *
+   * @param onAttached told each time the companion says what it knows of this incarnation, the first time before this
+   * settles
+   * @throws `DATAPLANE_FOREIGN` if a newer incarnation has the name
+   */
+  attach(hello: Hello, onAttached: (attached: Attached) => void, signal: AbortSignal): Promise<AttachStream>;
 }
 
 /** The Envoy that kuma-dp started, through its admin interface. Each call has a short time limit of its own. */
@@ -87,7 +145,7 @@ export interface KumaDpReadiness {
 }
 
 /** A credential that may be rotated while the agent runs, kept in memory so that a stop reads no file. */
-export interface UserToken {
+export interface Token {
   readonly current: string | undefined;
   /** @throws if the file cannot be read */
   refresh(): Promise<void>;

@@ -6,7 +6,7 @@ import { describeKey, type DataplaneResource } from '../kuma/dataplane.ts';
 import { settleMs } from './core/propagation.ts';
 import type { Confirmed, Deregistration } from './core/stop-report.ts';
 import type { AgentEvents } from './events.ts';
-import { firstAnswer, type HedgedAnswer } from './hedging.ts';
+import { firstAnswer, type HedgedAnswer, type HedgedCall } from './hedging.ts';
 import type { Departure, Endpoint } from './ports.ts';
 
 export interface RegistrationDeps {
@@ -26,7 +26,7 @@ interface Question<T> {
   /** Imperative phrase for error messages. */
   readonly action: string;
   readonly budgetMs: number;
-  readonly attempt: (endpoint: Endpoint, signal: AbortSignal) => Promise<T>;
+  readonly attempt: HedgedCall<T>['attempt'];
   readonly cancel?: AbortSignal;
   readonly onFailure?: (error: unknown) => void;
 }
@@ -66,6 +66,11 @@ export class Registration {
 
   get mayDelete(): boolean {
     return this.#deps.mayDelete;
+  }
+
+  /** Somebody else than a check has told what a departure depends on. */
+  learn(facts: ControlPlaneFacts): void {
+    this.#facts = facts;
   }
 
   /** Checks every endpoint now and again, so that a stop finds open connections. Ends with `signal`. */
@@ -192,23 +197,26 @@ export class Registration {
     }
     let attempts = 0;
     let lastFailure: unknown;
+    let handedOver: OperationalError | undefined;
     try {
       await this.#announcing;
       const answer = await this.#ask({
         action: `deregister dataplane ${this.#name}`,
         budgetMs: byMs - clock.monotonicMs(),
-        attempt: (endpoint, signal) => {
+        attempt: (endpoint, signal, budgetMs) => {
           attempts += 1;
-          return endpoint.deregister(departure, signal);
+          return endpoint.deregister(departure, signal, budgetMs);
         },
         cancel: this.#hasten.signal,
         onFailure: (error) => {
           lastFailure = error;
+          handedOver = isHandedOver(error) ? error : handedOver;
         },
       });
       return { outcome: 'gone', reason: answer.value, endpoint: answer.endpoint, attempts: answer.attempts };
     } catch (error) {
       const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+      if (!foreign && handedOver !== undefined) return handOver(handedOver, attempts);
       const cause =
         lastFailure === undefined || lastFailure === error ? '' : `; last: ${describeError(lastFailure)}`;
       return {
@@ -267,4 +275,19 @@ export class Registration {
 /** A call, since the compiler takes a property for unchanged across an await. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
+}
+
+/** Not gone yet, but an endpoint has written down that it is to go. */
+function isHandedOver(error: unknown): error is OperationalError {
+  return error instanceof OperationalError && error.details['handedOver'] === true;
+}
+
+function handOver(error: OperationalError, attempts: number): Deregistration {
+  const { endpoint } = error.details;
+  return {
+    outcome: 'handed over',
+    reason: error.message,
+    endpoint: typeof endpoint === 'string' ? endpoint : undefined,
+    attempts,
+  };
 }

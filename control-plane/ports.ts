@@ -50,6 +50,8 @@ export type AttemptResult =
 
 /** What an attempt may know about its hold on the name. */
 export interface Fence {
+  /** The store's time when the hold began. */
+  readonly nowMs: number;
   /**
    * To be called with nothing between it and the bytes of a DELETE.
    *
@@ -58,6 +60,12 @@ export interface Fence {
   assertHeld(): void;
   /** Stores the object durably before it is deleted, whatever becomes of the attempt. */
   keepBody(resource: string): Promise<void>;
+  /**
+   * Waits until no other attempt, at any replica, holds `what`, and holds it until this attempt is written down.
+   *
+   * @throws `STORE_BUSY` if that takes too long
+   */
+  alone(what: string): Promise<void>;
 }
 
 export interface Attempt {
@@ -85,6 +93,11 @@ export interface Store {
   loseStreamsOfSilentReplicas(silentMs: number, graceMs: number): Promise<number>;
 
   attach(arrival: Arrival, replica: string): Promise<Attachment>;
+  /**
+   * For a stream that has been open all the while, after this process or the store was away: takes the record back
+   * unless another replica has it by now.
+   */
+  reattach(arrival: Arrival, replica: string): Promise<Attachment | { readonly kind: 'elsewhere' }>;
   /** The stream of this epoch ended at this replica. Without effect if the record has moved on since. */
   detach(
     at: { readonly key: DataplaneKey; readonly epoch: number },
@@ -94,9 +107,13 @@ export interface Store {
   notePhase(at: { readonly key: DataplaneKey; readonly epoch: number }, phase: string): Promise<void>;
   /**
    * Records that this incarnation leaves; one that was never seen gets a record on the spot. The first attempt of
-   * anybody else is due after `headStartMs`: whoever recorded it tries first.
+   * anybody else is due after `headStartMs`: whoever recorded it tries first. With `again`, one that has departed
+   * leaves once more: its object was created again.
    */
-  leave(arrival: Arrival, replica: string, headStartMs: number): Promise<Leave>;
+  leave(
+    arrival: Arrival,
+    options: { readonly replica: string; readonly headStartMs: number; readonly again?: boolean },
+  ): Promise<Leave>;
   /** @returns `false` if there is a record of this name already: then somebody knows better */
   beginSweep(key: DataplaneKey): Promise<boolean>;
 
@@ -132,6 +149,8 @@ export interface Store {
     readonly limit: number;
   }): Promise<readonly DepartureRecord[]>;
   lastDeletedBody(key: DataplaneKey): Promise<DeletedBody | undefined>;
+  /** Of all names, deleted at `sinceMs` or later. */
+  deletedBodies(sinceMs: number): Promise<readonly DeletedBody[]>;
 
   /** Empty mesh: every mesh. */
   releaseBrake(mesh: string, untilMs: number): Promise<void>;
@@ -151,6 +170,13 @@ export interface InstanceLook {
   readonly seen: { readonly facts: ControlPlaneFacts } | { readonly problem: string };
 }
 
+/** One object, looked at; `overview` is `undefined` if it is not there. */
+export interface OverviewLook {
+  readonly overview: DataplaneOverview | undefined;
+  /** The control plane's own clock when it answered, ms since the epoch; `undefined` if it did not say. */
+  readonly clockMs: number | undefined;
+}
+
 export interface OverviewPage {
   readonly overviews: readonly DataplaneOverview[];
   /** The control plane's own clock when it answered, ms since the epoch; `undefined` if it did not say. */
@@ -164,7 +190,7 @@ export interface OverviewPage {
 export interface ControlPlanes {
   /** Asks every one of them who it is. Never throws. */
   look(signal: AbortSignal): Promise<readonly InstanceLook[]>;
-  overview(key: DataplaneKey, signal: AbortSignal): Promise<DataplaneOverview | undefined>;
+  overview(key: DataplaneKey, signal: AbortSignal): Promise<OverviewLook>;
   /** Every dataplane of every mesh. */
   overviews(signal: AbortSignal): Promise<OverviewPage>;
   read(key: DataplaneKey, signal: AbortSignal): Promise<DataplaneResource | undefined>;
@@ -188,7 +214,8 @@ export interface Credential {
 export interface Authenticator {
   /**
    * @param token as it came in the metadata; @param mesh the one whose keys sign
-   * @throws `UNAUTHENTICATED`, worded for a stranger; the log learns more
+   * @throws `UNAUTHENTICATED`, or with a retryable code while the keys cannot be read; worded for a stranger, the log's
+   * reason is in `details.reason`
    */
   authenticate(token: string, mesh: string): Promise<Credential>;
 }

@@ -36,8 +36,11 @@ export const ERROR_CODES = {
     retryable: true,
     summary: 'A deletion was given up because its hold on the name may have ended',
   },
+  REQUEST_INVALID: { retryable: false, summary: 'A request to the companion is malformed' },
+  LIMIT_EXCEEDED: { retryable: true, summary: 'The companion has no room for more of this kind' },
   UNAUTHENTICATED: { retryable: false, summary: 'There is no valid dataplane token' },
   PERMISSION_DENIED: { retryable: false, summary: 'The dataplane token is not for this dataplane' },
+  LISTENER_FAILED: { retryable: false, summary: 'An address cannot be listened on' },
   CANCELLED: {
     retryable: false,
     summary: 'An operation was given up because its result was no longer wanted',

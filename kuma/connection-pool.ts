@@ -26,9 +26,11 @@ export interface ConnectionPool {
 /**
  * Connections to one endpoint that outlive a request, and a name lookup that outlives the resolver: what was resolved
  * once is used again when the name server no longer answers, as it may while a host shuts down.
+ *
+ * @param idleConnections how many are kept while nobody asks anything
  */
-export function connectionPool(tls: EndpointTls): ConnectionPool {
-  const shared = { keepAlive: true, maxFreeSockets: 2, lookup: rememberingLookup() };
+export function connectionPool(tls: EndpointTls, idleConnections = 2): ConnectionPool {
+  const shared = { keepAlive: true, maxFreeSockets: idleConnections, lookup: rememberingLookup() };
   const agents = { http: new http.Agent(shared), https: new https.Agent(shared) };
   return {
     agents,

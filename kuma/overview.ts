@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 
-import { DataplaneResource } from './dataplane.ts';
+import { DataplaneResource, type DataplaneKey } from './dataplane.ts';
 
 /** One xDS stream of a dataplane, as its control plane recorded it. Times are RFC 3339 with nanoseconds. */
 export const Subscription = z.looseObject({
@@ -82,4 +82,9 @@ export function isOnline(subscription: Subscription): boolean {
 /** Compares two RFC 3339 times of one control plane. Milliseconds are enough for what is decided with them. */
 export function isAfter(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);
+}
+
+/** Which dataplane an overview is of. */
+export function keyOf({ mesh, name }: DataplaneOverview): DataplaneKey {
+  return { proxyType: 'dataplane', mesh, name };
 }

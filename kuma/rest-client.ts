@@ -2,6 +2,7 @@ import got, { HTTPError, RequestError, type Got } from 'got';
 
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { connectionPool, type ConnectionPool, type EndpointTls } from './connection-pool.ts';
+import { sendFenced, type PlainAnswer } from './fenced-request.ts';
 
 /** An answer of the API server. `body` is the parsed JSON, or `undefined` for an empty one. */
 export interface RestAnswer {
@@ -9,6 +10,8 @@ export interface RestAnswer {
   readonly body: unknown;
   /** Seconds or a date, as the server wrote it. */
   readonly retryAfter: string | undefined;
+  /** The server's clock when it answered, ms since the epoch, cut to the second; `undefined` if it did not say. */
+  readonly clockMs?: number | undefined;
 }
 
 export interface RestClientOptions {
@@ -17,6 +20,10 @@ export interface RestClientOptions {
   readonly tls: EndpointTls;
   /** A *user* token. A dataplane token never goes here: Kuma answers 401 to it and it may be logged on the way. */
   readonly userToken: () => string | undefined;
+  /** Who asks, in the server's access log: `kuma-dp-agent` if left out. */
+  readonly userAgent?: string;
+  /** How many connections are kept while nobody asks anything; enough for one process at a time if left out. */
+  readonly idleConnections?: number;
 }
 
 /**
@@ -29,10 +36,17 @@ export class RestClient {
   readonly #got: Got;
   readonly #pool: ConnectionPool;
   readonly #userToken: () => string | undefined;
+  readonly #base: string;
+  readonly #headers: Readonly<Record<string, string>>;
 
   constructor(options: RestClientOptions) {
-    this.#pool = connectionPool(options.tls);
+    this.#base = options.url.href.replace(/\/*$/, '/');
+    this.#pool = connectionPool(options.tls, options.idleConnections);
     this.#userToken = options.userToken;
+    this.#headers = {
+      accept: 'application/json',
+      'user-agent': options.userAgent ?? 'kuma-dp-agent',
+    };
     this.#got = got.extend({
       prefixUrl: options.url,
       agent: this.#pool.agents,
@@ -42,7 +56,7 @@ export class RestClient {
       throwHttpErrors: false,
       decompress: false,
       responseType: 'text',
-      headers: { accept: 'application/json', 'user-agent': 'kuma-dp-agent' },
+      headers: this.#headers,
     });
   }
 
@@ -52,6 +66,20 @@ export class RestClient {
 
   delete(path: string, signal: AbortSignal): Promise<RestAnswer> {
     return this.#send(path, { method: 'DELETE', signal });
+  }
+
+  /** @param beforeSend called with nothing between it and the bytes of the request; if it throws, none is written */
+  async deleteFenced(path: string, beforeSend: () => void, signal: AbortSignal): Promise<RestAnswer> {
+    const { method, action } = { method: 'DELETE', action: `DELETE ${path}` } as const;
+    const url = new URL(`${this.#base}${path}`);
+    const headers = { ...this.#headers, ...this.#authorization() };
+    try {
+      const answer = await sendFenced({ method, url, headers, pool: this.#pool, beforeSend, signal });
+      return toRestAnswer(action, answer);
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw toOperationalError(action, error);
+    }
   }
 
   put(path: string, body: unknown, signal: AbortSignal): Promise<RestAnswer> {
@@ -67,20 +95,20 @@ export class RestClient {
    * of `signal`
    */
   async #send(path: string, init: Attempt): Promise<RestAnswer> {
-    const token = this.#userToken();
     const action = `${init.method} ${path}`;
     try {
-      const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-      const response = await this.#got(path, { ...init, headers });
-      return {
-        status: response.statusCode,
-        body: readBody(action, response.statusCode, response.body),
-        retryAfter: response.headers['retry-after'],
-      };
+      const response = await this.#got(path, { ...init, headers: this.#authorization() });
+      const { statusCode: status, headers, body: text } = response;
+      return toRestAnswer(action, { status, headers, text });
     } catch (error) {
       if (init.signal.aborted) throw init.signal.reason;
       throw toOperationalError(action, error);
     }
+  }
+
+  #authorization(): { readonly authorization?: string } {
+    const token = this.#userToken();
+    return token === undefined ? {} : { authorization: `Bearer ${token}` };
   }
 }
 
@@ -88,6 +116,16 @@ interface Attempt {
   readonly method: 'GET' | 'DELETE' | 'PUT';
   readonly json?: unknown;
   readonly signal: AbortSignal;
+}
+
+function toRestAnswer(action: string, { status, headers, text }: PlainAnswer): RestAnswer {
+  const clockMs = Date.parse(headers.date ?? '');
+  return {
+    status,
+    body: readBody(action, status, text),
+    retryAfter: headers['retry-after'],
+    clockMs: Number.isNaN(clockMs) ? undefined : clockMs,
+  };
 }
 
 function readBody(action: string, status: number, text: string): unknown {
@@ -109,10 +147,19 @@ const TLS_CODES = /^(ERR_TLS|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|ERR_SSL|EPR
 
 function toOperationalError(action: string, error: unknown): unknown {
   if (error instanceof OperationalError) return error;
-  if (!(error instanceof RequestError) || error instanceof HTTPError) return error;
-  const code = TLS_CODES.test(error.code) ? 'ENDPOINT_UNTRUSTED' : 'ENDPOINT_UNREACHABLE';
+  const cause = codeOf(error);
+  if (cause === undefined) return error;
+  const code = TLS_CODES.test(cause) ? 'ENDPOINT_UNTRUSTED' : 'ENDPOINT_UNREACHABLE';
   return new OperationalError(code, `Cannot ${action}: ${describeError(error)}`, {
     cause: error,
-    details: { cause: error.code },
+    details: { cause },
   });
+}
+
+/** got's errors of a request, and those of Node's own sockets. */
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof HTTPError || !(error instanceof Error)) return undefined;
+  if (error instanceof RequestError) return error.code;
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' && !code.startsWith('ERR_INVALID') ? code : undefined;
 }

@@ -2,12 +2,11 @@
  * Bundles each program into `dist/`: CommonJS, split so that what starts kuma-dp is loaded first and the rest after.
  * `dist/bin/NAME` runs it on the Node that the repository pins, from any directory.
  */
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { rolldown, type Plugin } from 'rolldown';
-
-const PROGRAMS = [{ name: 'kuma-dp-agent', entry: 'agent/main.ts' }] as const;
 
 /**
  * What the packages would load for features that are off: got's HTTP/2, decompression and caches, pino's worker threads
@@ -42,18 +41,43 @@ const withoutLanguageData: Plugin = {
   },
 };
 
+/** What packages read or load from beside their own code at run time. Paths below `node_modules`. */
+const ASSETS = [
+  'better-sqlite3/prebuilds/linux-x64.node',
+  'better-sqlite3/prebuilds/linux-arm64.node',
+  'grpc-health-check/proto',
+  '@grpc/reflection/build/proto',
+] as const;
+
+/** Their code finds it in `assets/` beside the bundle, laid out as in their own folder. */
+const withAssets: Plugin = {
+  name: 'with-assets',
+  transform: {
+    filter: { id: /node_modules\/(better-sqlite3|grpc-health-check|@grpc\/reflection)\// },
+    handler: (code, id) => {
+      const folder = dirname(id.split('/node_modules/').at(-1) ?? '');
+      return code.replaceAll(/\b__dirname\b/g, `(__dirname + ${JSON.stringify(`/assets/${folder}`)})`);
+    },
+  },
+};
+
+const PROGRAMS = [
+  { name: 'kuma-dp-agent', entry: 'agent/main.ts', assets: [] },
+  { name: 'kuma-deregistrar', entry: 'control-plane/main.ts', assets: ASSETS },
+] as const;
+
 const NODE_FLAGS = ['--use-openssl-ca', '--max-semi-space-size=1'];
 
 rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist/bin', { recursive: true });
 // The folder above says "type": "module".
 writeFileSync('dist/package.json', `${JSON.stringify({ type: 'commonjs' })}\n`);
-for (const { name, entry } of PROGRAMS) {
+for (const { name, entry, assets } of PROGRAMS) {
   const bundle = await rolldown({
     input: { main: entry },
     platform: 'node',
     logLevel: 'warn',
-    plugins: [withoutUnused, withoutLanguageData],
+    plugins: [withoutUnused, withoutLanguageData, withAssets],
   });
   await bundle.write({
     dir: `dist/${name}`,
@@ -63,6 +87,8 @@ for (const { name, entry } of PROGRAMS) {
     chunkFileNames: '[name].js',
   });
   await bundle.close();
+  for (const asset of assets)
+    cpSync(`node_modules/${asset}`, `dist/${name}/assets/${asset}`, { recursive: true });
   writeFileSync(`dist/bin/${name}`, launcher(name));
   chmodSync(`dist/bin/${name}`, 0o755);
 }

@@ -1,5 +1,3 @@
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
-
 import { OperationalError } from '../../kernel/errors.ts';
 import { requireAnswer } from '../../kuma/answers.ts';
 import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -8,10 +6,11 @@ import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.ts';
 import { judgeOwnership, judgeRecreation } from '../../kuma/ownership.ts';
 import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
-import type { Confirmation, Departure, Endpoint, UserToken } from '../ports.ts';
+import type { Confirmation, Departure, Endpoint, Token } from '../ports.ts';
+import { trustKnownRoots } from './known-roots.ts';
 
 export interface KumaRestEndpointOptions extends Omit<RestClientOptions, 'userToken'> {
-  readonly userToken: UserToken;
+  readonly userToken: Token;
 }
 
 /** Kuma's own REST API as an {@link Endpoint}. Anonymous in open-source Kuma: a user token is optional. */
@@ -34,20 +33,6 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
       client.close();
     },
   };
-}
-
-let knownRootsTrusted = false;
-
-/**
- * Trusts Node's own roots and the host's, for everything in this process that names no CA. Here instead of by Node's
- * option `--use-system-ca`, which loads them for those as well who do name one: 4 MB.
- */
-function trustKnownRoots(): void {
-  if (knownRootsTrusted) return;
-  knownRootsTrusted = true;
-  setDefaultCACertificates(
-    (['bundled', 'system', 'extra'] as const).flatMap((source) => getCACertificates(source)),
-  );
 }
 
 async function check(client: RestClient, signal: AbortSignal): Promise<ControlPlaneFacts> {

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 
 import { OperationalError } from '../../kernel/errors.ts';
-import type { UserToken } from '../ports.ts';
+import type { Token } from '../ports.ts';
 
 /** @param path `undefined`: requests are anonymous */
-export function userToken(path: string | undefined): UserToken {
+export function userToken(path: string | undefined): Token {
   let current: string | undefined;
   return {
     get current() {

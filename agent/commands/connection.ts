@@ -1,28 +1,63 @@
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.ts';
+import { dataplaneToken, type DataplaneTokenSource } from '../adapters/dataplane-token.ts';
 import { kumaRestEndpoint } from '../adapters/kuma-rest-endpoint.ts';
 import { userToken } from '../adapters/user-token.ts';
-import type { DataplaneIdentity } from '../core/dataplane-identity.ts';
+import { isCompanion } from '../core/endpoint-url.ts';
 import type { KumaDpCommand } from '../core/kuma-dp-command.ts';
 import type { ConnectionOptions } from '../options.ts';
-import type { Endpoint } from '../ports.ts';
+import type { Companion, Endpoint } from '../ports.ts';
 
 export type { EndpointTls };
 
-/** Those that the agent was given, else the one beside kuma-dp's control plane. */
-export function endpointUrls(given: readonly URL[], identity: DataplaneIdentity): readonly URL[] {
-  return given.length > 0 ? given : [identity.defaultEndpoint];
+export interface OpenEndpoints {
+  /** In the order in which they are asked, companions included. */
+  readonly endpoints: readonly Endpoint[];
+  readonly companions: readonly Companion[];
 }
 
-/** @param urls in the order in which they are asked */
-export function openEndpoints(
+export interface Credentials {
+  readonly tls: EndpointTls;
+  /** For Kuma's REST API. */
+  readonly userTokenFile: string | undefined;
+  /** For companions. Neither ever sees the other's. */
+  readonly dataplaneToken: DataplaneTokenSource;
+}
+
+/**
+ * gRPC is loaded only where somebody speaks it: it is a tenth of what an idle agent needs.
+ *
+ * @param urls in the order in which they are asked
+ */
+export async function openEndpoints(
   urls: readonly URL[],
-  options: { readonly tls: EndpointTls; readonly userTokenFile: string | undefined },
-): readonly Endpoint[] {
-  const token = userToken(options.userTokenFile);
-  return urls.map((url) => kumaRestEndpoint({ url, tls: options.tls, userToken: token }));
+  { tls, userTokenFile, dataplaneToken: source }: Credentials,
+): Promise<OpenEndpoints> {
+  const forRest = userToken(userTokenFile);
+  const forCompanions = dataplaneToken(source);
+  const grpc = urls.some(isCompanion) ? await import('../adapters/companion-endpoint.ts') : undefined;
+  // Where it cannot be read, whoever attaches or checks says so.
+  if (grpc !== undefined) await forCompanions.refresh().catch(() => {});
+  const companions: Companion[] = [];
+  const endpoints = urls.map((url): Endpoint => {
+    if (grpc === undefined || !isCompanion(url)) return kumaRestEndpoint({ url, tls, userToken: forRest });
+    const companion = grpc.companionEndpoint({ url, tls, token: forCompanions });
+    companions.push(companion);
+    return companion;
+  });
+  return { endpoints, companions };
+}
+
+/** The token as kuma-dp will have it: given inline it wins. */
+export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
+  const { token, tokenPath } = command;
+  return {
+    inline: token === '' ? undefined : token,
+    file: tokenPath === '' || token !== '' ? undefined : resolve(tokenPath),
+  };
 }
 
 /**

@@ -4,19 +4,20 @@ import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { linuxHost } from '../adapters/host.ts';
-import { lineOutput } from '../adapters/line-output.ts';
-import { pinoLog } from '../adapters/pino-log.ts';
+import { lineOutput } from '../../program/line-output.ts';
+import { pinoLog } from '../../program/pino-log.ts';
 import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
+import { isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
 import { judgeTakeover, type HostState } from '../core/host-state.ts';
 import type { Deregistration } from '../core/stop-report.ts';
-import { agentEvents } from '../events.ts';
+import { agentEvents, type AgentEvents } from '../events.ts';
 import type { DeregisterOptions } from '../options.ts';
 import type { Departure, Endpoint } from '../ports.ts';
 import { Registration } from '../registration.ts';
-import { openEndpoints, readTls } from './connection.ts';
+import { openEndpoints, readTls, type OpenEndpoints } from './connection.ts';
 
 const OK: ChildExit = { code: 0, signal: null };
 const FAILED: ChildExit = { code: 1, signal: null };
@@ -41,16 +42,19 @@ async function byStates(path: string, options: DeregisterOptions): Promise<Child
   return exits.find((exit) => exit !== OK) ?? OK;
 }
 
-function byName(options: DeregisterOptions): Promise<ChildExit> {
-  const { name = '', mesh = '', proxyType, endpoints, userTokenFile } = options;
+async function byName(options: DeregisterOptions): Promise<ChildExit> {
+  const { name = '', mesh = '', proxyType, userTokenFile, dataplaneTokenFile: file } = options;
   const key = { proxyType, mesh, name };
+  const { urls } = orderEndpoints(options.endpoints, { proxyType, fallback: undefined });
+  if (file === undefined) warnWithoutToken(urls);
+  const { endpoints } = await openEndpoints(urls, {
+    tls: readTls(options, undefined),
+    userTokenFile,
+    dataplaneToken: { file, inline: undefined },
+  });
   // Whoever names the object means it, whoever put it and wherever it listens.
   const departure = { key, own: { incarnation: undefined, address: undefined } };
-  return attempt(options, {
-    endpoints: openEndpoints(endpoints, { tls: readTls(options, undefined), userTokenFile }),
-    departure,
-    take: (registration, byMs) => registration.deregister(byMs),
-  });
+  return attemptAll(options, departure, [{ endpoints, take: deregisterOutright }]);
 }
 
 /** @param refused how to end where the file speaks of somebody who lives, or of another boot */
@@ -71,13 +75,23 @@ async function byState(path: string, options: DeregisterOptions, refused = FAILE
     key: state.dataplane,
     own: { incarnation: state.incarnation, address: state.address },
   };
-  const exit = await attempt(options, { endpoints: endpointsOf(state, options), departure, take: takeOver });
+  const { endpoints, companions } = await endpointsOf(state, options);
+  const rest = endpoints.filter((endpoint) => !companions.some((companion) => companion === endpoint));
+  const exit = await attemptAll(
+    options,
+    departure,
+    [
+      // A companion knows whether a newer incarnation has the name; Kuma's REST API can only be looked at.
+      { endpoints: companions, take: deregisterOutright },
+      { endpoints: rest, take: takeOver },
+    ].filter((way) => way.endpoints.length > 0),
+  );
   if (exit === OK) await new StateFile(path).write({ ...state, phase: 'ended', deregistered: true });
   return exit;
 }
 
 /** What the run was told, unless this call is told otherwise. */
-function endpointsOf(state: HostState, options: DeregisterOptions): readonly Endpoint[] {
+function endpointsOf(state: HostState, options: DeregisterOptions): Promise<OpenEndpoints> {
   const given = readTls(options, undefined);
   const tls = {
     ca: given.ca ?? state.ca,
@@ -86,20 +100,58 @@ function endpointsOf(state: HostState, options: DeregisterOptions): readonly End
     clientKey: given.clientKey ?? readIfNamed(state.clientKeyFile),
   };
   const urls = options.endpoints.length > 0 ? options.endpoints : state.endpoints.map((url) => new URL(url));
-  return openEndpoints(urls, { tls, userTokenFile: options.userTokenFile ?? state.userTokenFile });
+  const ordered = orderEndpoints(urls, { proxyType: state.dataplane.proxyType, fallback: undefined });
+  const file = options.dataplaneTokenFile ?? state.dataplaneTokenFile;
+  if (file === undefined) warnWithoutToken(ordered.urls);
+  return openEndpoints(ordered.urls, {
+    tls,
+    userTokenFile: options.userTokenFile ?? state.userTokenFile,
+    dataplaneToken: { file, inline: undefined },
+  });
 }
 
-interface Attempt {
+/** A token that kuma-dp was given inline was never written down, by us. */
+function warnWithoutToken(urls: readonly URL[]): void {
+  if (!urls.some(isCompanion)) return;
+  writeError('no dataplane token: a companion will hardly do it without (--dataplane-token-file)');
+}
+
+interface Way {
   readonly endpoints: readonly Endpoint[];
-  readonly departure: Departure;
   readonly take: (registration: Registration, byMs: number) => Promise<Deregistration>;
 }
 
-async function attempt(
+/** One way after the other, as long as nobody has decided; the time is divided among those that are left. */
+async function attemptAll(
   options: DeregisterOptions,
-  { endpoints, departure, take }: Attempt,
+  departure: Departure,
+  ways: readonly Way[],
 ): Promise<ChildExit> {
-  const events = agentEvents(pinoLog(lineOutput(STANDARD_ERROR_FD), options.logLevel));
+  const events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
+  const endsAtMs = systemClock.monotonicMs() + options.timeoutMs;
+  let result: Deregistration | undefined;
+  for (const [at, way] of ways.entries()) {
+    const nowMs = systemClock.monotonicMs();
+    const byMs = nowMs + Math.max(0, endsAtMs - nowMs) / (ways.length - at);
+    // oxlint-disable-next-line no-await-in-loop -- the next one only if this one could not
+    result = await attempt(way, { departure, events, byMs });
+    if (result.outcome !== 'failed') break;
+  }
+  if (result === undefined) return FAILED;
+  events.deregistered(result);
+  if (result.outcome === 'gone' || result.outcome === 'handed over') return OK;
+  writeError(`${describeKey(departure.key)} was not deregistered: ${result.reason}`);
+  return FAILED;
+}
+
+async function attempt(
+  { endpoints, take }: Way,
+  {
+    departure,
+    events,
+    byMs,
+  }: { readonly departure: Departure; readonly events: AgentEvents; readonly byMs: number },
+): Promise<Deregistration> {
   const registration = new Registration({
     clock: systemClock,
     events,
@@ -110,14 +162,14 @@ async function attempt(
     settle: 'auto',
   });
   try {
-    const result = await take(registration, systemClock.monotonicMs() + options.timeoutMs);
-    events.deregistered(result);
-    if (result.outcome === 'gone') return OK;
-    writeError(`${describeKey(departure.key)} was not deregistered: ${result.reason}`);
-    return FAILED;
+    return await take(registration, byMs);
   } finally {
     registration.close();
   }
+}
+
+function deregisterOutright(registration: Registration, byMs: number): Promise<Deregistration> {
+  return registration.deregister(byMs);
 }
 
 /** Nobody of that run is there to ask, so only what its control plane says proves that it has ended. */

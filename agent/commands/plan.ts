@@ -5,11 +5,12 @@ import { describeError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { readStandardInput } from '../adapters/standard-streams.ts';
 import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
+import { endpointName, isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
 import { chooseOwner, isDeletable } from '../core/lifecycle-choice.ts';
 import { settleMs } from '../core/propagation.ts';
 import { planStop } from '../core/stop-plan.ts';
 import type { Endpoint } from '../ports.ts';
-import { endpointUrls, openEndpoints, readTls } from './connection.ts';
+import { openEndpoints, readTls, tokenOf } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from './derive.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -26,8 +27,10 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
     const rows: Row[] = [['dataplane', `unknown: ${derived.problem}`]];
     return [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
   }
-  const { owner, because } = chooseOwner(options.lifecycle, derived.identity);
-  const checks = await checkEndpoints(request, derived);
+  const { key, defaultEndpoint: fallback } = derived.identity;
+  const { urls, bypassed } = orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback });
+  const { owner, because } = chooseOwner(options.lifecycle, derived.identity, urls.some(isCompanion));
+  const checks = await checkEndpoints(urls, request, derived);
   const facts = checks.find(({ facts: known }) => known !== undefined)?.facts;
   const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle;
   const rows: Row[] = [
@@ -36,6 +39,7 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
     ...checks.map(({ url, said }): Row => ['endpoint', `${url}: ${said}`]),
     ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
     ['budget', formatDuration(options.stopBudgetMs)],
+    ...(bypassed ? [['warning', 'companions do not look after zone proxies'] satisfies Row] : []),
     ...derived.unset.map((name): Row => ['warning', `nobody sets the template variable "${name}"`]),
   ];
   const steps = planStop({
@@ -58,16 +62,20 @@ interface Check {
 }
 
 async function checkEndpoints(
+  urls: readonly URL[],
   { options }: Pick<RunRequest, 'options'>,
   derived: DerivedDataplane,
 ): Promise<readonly Check[]> {
-  const urls = endpointUrls(options.endpoints, derived.identity);
   try {
     const tls = readTls(options, derived.command);
-    const endpoints = openEndpoints(urls, { tls, userTokenFile: options.userTokenFile });
+    const { endpoints } = await openEndpoints(urls, {
+      tls,
+      userTokenFile: options.userTokenFile,
+      dataplaneToken: tokenOf(derived.command),
+    });
     return await Promise.all(endpoints.map(checkEndpoint));
   } catch (error) {
-    return urls.map((url) => ({ url: url.origin, said: describeError(error), facts: undefined }));
+    return urls.map((url) => ({ url: endpointName(url), said: describeError(error), facts: undefined }));
   }
 }
 

@@ -6,11 +6,14 @@ import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { linuxHost, type Host } from '../adapters/host.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
 import { stateFileName, type HostState } from '../core/host-state.ts';
-import { chooseOwner, isDeletable, type Owner } from '../core/lifecycle-choice.ts';
+import { orderEndpoints } from '../core/endpoint-url.ts';
+import { chooseOwner, isDeletable, type Owner, type OwnerChoice } from '../core/lifecycle-choice.ts';
 import { restartPacingMs } from '../core/restart-pacing.ts';
 import type { AgentEvents } from '../events.ts';
+import { Attachment } from '../attachment.ts';
+import { claimName } from '../claim-name.ts';
 import { Registration } from '../registration.ts';
-import { endpointUrls, openEndpoints, readTls, type EndpointTls } from './connection.ts';
+import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from './derive.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -18,6 +21,8 @@ import type { RunRequest } from './run-request.ts';
 export interface PreparedDataplane extends DerivedDataplane {
   readonly owner: Owner;
   readonly registration: Registration;
+  /** `undefined` where there is no companion. */
+  readonly attachment: Attachment | undefined;
   readonly stateFile: StateFile;
   readonly host: Host;
   readonly initialState: HostState;
@@ -33,11 +38,17 @@ export interface PrepareContext {
   readonly stopping: AbortSignal;
 }
 
-/** A start that waits for its control plane waits no longer than this, so that it costs less than a second in all. */
-const ANNOUNCE_BUDGET_MS = 900;
+interface Connected {
+  readonly urls: readonly URL[];
+  readonly choice: OwnerChoice;
+  readonly registration: Registration;
+  readonly attachment: Attachment | undefined;
+  readonly spentMs: number;
+}
 
 /**
- * Derives which dataplane it is, waits until its name is accepted again, and puts the object if the agent owns it.
+ * Derives which dataplane it is, waits until its name is accepted again, takes an epoch where there is a companion, and
+ * puts the object if the agent owns it.
  *
  * @returns the problem in words where the dataplane cannot be deregistered later
  */
@@ -58,11 +69,15 @@ export async function prepare(
   const tls = tryReadTls(request, derived);
   if ('problem' in tls) return tls;
   if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
-  const registration = register(request, context, { derived, tls });
+  const connected = await connect(request, context, { derived, tls });
   if (options.restartPacing === 'auto') await pace(previous, host, context);
-  const owner = await announce(request, context, { derived, registration });
-  const initialState = stateAtStart(request, context, { derived, tls, owner, host });
-  return { ...derived, owner, registration, stateFile, host, initialState };
+  const { registration, attachment, urls, choice, spentMs } = connected;
+  const owner = await claimName(
+    { clock: context.clock, events: context.events, registration, attachment, stopping: context.stopping },
+    { choice, insistent: options.lifecycle === 'agent', resource: derived.identity.resource, spentMs },
+  );
+  const initialState = stateAtStart(request, context, { derived, tls, owner, host, urls });
+  return { ...derived, owner, registration, attachment, stateFile, host, initialState };
 }
 
 function tryReadTls(
@@ -87,24 +102,49 @@ function readPrevious(path: string, host: Host, events: AgentEvents): HostState 
   }
 }
 
-function register(
-  { options }: RunRequest,
-  { clock, events, incarnation }: PrepareContext,
+/** Loading what a companion needs is part of what a start may wait. */
+async function connect(
+  request: RunRequest,
+  context: PrepareContext,
   { derived, tls }: { readonly derived: DerivedDataplane; readonly tls: EndpointTls },
-): Registration {
-  const { key, resource } = derived.identity;
-  return new Registration({
-    clock,
-    events,
-    random: Math.random,
-    endpoints: openEndpoints(endpointUrls(options.endpoints, derived.identity), {
-      tls,
-      userTokenFile: options.userTokenFile,
-    }),
-    departure: { key, own: { incarnation, address: resource?.networking?.address } },
-    mayDelete: isDeletable(chooseOwner(options.lifecycle, derived.identity).owner, options.deleteExternal),
+): Promise<Connected> {
+  const { clock, events, incarnation } = context;
+  const { options } = request;
+  const { key, resource, defaultEndpoint } = derived.identity;
+  const beganAtMs = clock.monotonicMs();
+  const { urls, bypassed } = orderEndpoints(options.endpoints, {
+    proxyType: key.proxyType,
+    fallback: defaultEndpoint,
+  });
+  if (bypassed) events.companionsBypassed(derived.label);
+  const { endpoints, companions } = await openEndpoints(urls, {
+    tls,
+    userTokenFile: options.userTokenFile,
+    dataplaneToken: tokenOf(derived.command),
+  });
+  const choice = chooseOwner(options.lifecycle, derived.identity, companions.length > 0);
+  const departure = { key, own: { incarnation, address: resource?.networking?.address } };
+  const mayDelete = isDeletable(choice.owner, options.deleteExternal);
+  const shared = { clock, events, random: Math.random };
+  const registration = new Registration({
+    ...shared,
+    endpoints,
+    departure,
+    mayDelete,
     settle: options.settle,
   });
+  const attachment =
+    companions.length === 0
+      ? undefined
+      : new Attachment({
+          ...shared,
+          companions,
+          hello: { departure, deletable: mayDelete, resource },
+          learn: (facts) => {
+            registration.learn(facts);
+          },
+        });
+  return { urls, choice, registration, attachment, spentMs: clock.monotonicMs() - beganAtMs };
 }
 
 async function pace(previous: HostState | undefined, host: Host, context: PrepareContext): Promise<void> {
@@ -116,26 +156,6 @@ async function pace(previous: HostState | undefined, host: Host, context: Prepar
   await sleep(context.clock, waitMs, context.stopping).catch(() => {});
 }
 
-/** Puts the object if the agent is to own it. Where that fails in time, its control plane creates it as without us. */
-async function announce(
-  { options }: RunRequest,
-  { events, stopping }: PrepareContext,
-  { derived, registration }: { readonly derived: DerivedDataplane; readonly registration: Registration },
-): Promise<Owner> {
-  const { identity } = derived;
-  const { owner, because } = chooseOwner(options.lifecycle, identity);
-  if (because !== undefined) events.ownershipGivenUp(because);
-  if (owner !== 'agent' || identity.resource === undefined || stopping.aborted) return owner;
-  try {
-    await registration.announce(identity.resource, ANNOUNCE_BUDGET_MS, stopping);
-    events.dataplaneAnnounced();
-    return 'agent';
-  } catch (error) {
-    events.ownershipGivenUp(describeError(error));
-    return 'cp';
-  }
-}
-
 function stateAtStart(
   { options }: RunRequest,
   { incarnation, agentPid }: PrepareContext,
@@ -144,9 +164,10 @@ function stateAtStart(
     readonly tls: EndpointTls;
     readonly owner: Owner;
     readonly host: Host;
+    readonly urls: readonly URL[];
   },
 ): HostState {
-  const { derived, tls, owner, host } = known;
+  const { derived, tls, owner, host, urls } = known;
   const { key, resource } = derived.identity;
   const { clientCertificateFile, clientKeyFile, userTokenFile } = options;
   return {
@@ -156,12 +177,13 @@ function stateAtStart(
     owner,
     mayDelete: isDeletable(owner, options.deleteExternal),
     address: resource?.networking?.address,
-    endpoints: endpointUrls(options.endpoints, derived.identity).map((url) => url.href),
+    endpoints: urls.map((url) => url.href),
     ca: tls.ca,
     skipVerify: tls.skipVerify,
     clientCertificateFile,
     clientKeyFile,
     userTokenFile,
+    dataplaneTokenFile: tokenOf(derived.command).file,
     bootId: host.bootId,
     agent: host.processRef(agentPid) ?? { pid: agentPid, startTicks: 0 },
     phase: 'running',

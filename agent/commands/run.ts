@@ -1,5 +1,6 @@
 import { systemClock } from '../../kernel/clock.ts';
-import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
+import { isCompanion } from '../core/endpoint-url.ts';
+import { readKumaDpCommand, readsStandardInput, type KumaDpCommand } from '../core/kuma-dp-command.ts';
 import { childSpawner } from '../adapters/child-process.ts';
 import { readStandardInput, writeError } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
@@ -18,8 +19,11 @@ const STARTED_AFTER_MS = 1_500;
 export async function run(request: RunRequest): Promise<ChildExit> {
   const { options, argv, env, descriptors } = request;
   const spawner = childSpawner(env['PATH'] ?? '');
-  const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
-  const spawned = mustPrepare(options) ? undefined : spawner.spawn({ argv, env, stdin, descriptors });
+  const command = readKumaDpCommand(argv, env);
+  const stdin = readsStandardInput(command) ? readStandardInput() : undefined;
+  const spawned = mustPrepare(options, command)
+    ? undefined
+    : spawner.spawn({ argv, env, stdin, descriptors });
   if (spawned !== undefined && 'problem' in spawned) return cannotStart(spawned);
   const [{ supervise }, { returnUnusedMemory }] = await Promise.all([
     import('./supervise.ts'),
@@ -35,8 +39,9 @@ function cannotStart(spawned: Extract<Spawned, { readonly problem: string }>): C
   return { code: spawned.exitCode, signal: null };
 }
 
-/** Whether kuma-dp may have to wait: to be announced, to be paced, or to be refused. */
-function mustPrepare(options: RunOptions): boolean {
+/** Whether kuma-dp may have to wait: to be announced, to get its epoch, to be paced, or to be refused. */
+function mustPrepare(options: RunOptions, command: KumaDpCommand | undefined): boolean {
+  if (command?.proxyType === 'dataplane' && options.endpoints.some(isCompanion)) return true;
   if (options.lifecycle === 'agent' || options.requireIdentity) return true;
   return options.restartPacing === 'auto' && (listStateFiles(options.stateDir) ?? []).length > 0;
 }

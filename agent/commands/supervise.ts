@@ -5,15 +5,15 @@ import { sleep, systemClock } from '../../kernel/clock.ts';
 import type { Spawner } from '../adapters/child-process.ts';
 import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
-import { lineOutput } from '../adapters/line-output.ts';
-import { pinoLog } from '../adapters/pino-log.ts';
+import { lineOutput } from '../../program/line-output.ts';
+import { pinoLog } from '../../program/pino-log.ts';
 import { appendReport } from '../adapters/report-file.ts';
 import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied, DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
-import type { Spawned } from '../ports.ts';
+import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import { untilEnvoyRuns, untilServing } from '../serving.ts';
 import { StateNotes } from '../state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
@@ -52,13 +52,14 @@ class Supervision {
   constructor(request: SuperviseRequest) {
     const { options } = request;
     this.#request = request;
-    this.#events = agentEvents(pinoLog(lineOutput(STANDARD_ERROR_FD), options.logLevel));
+    this.#events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
     this.#supervisor = new Supervisor({
       clock: this.#clock,
       events: this.#events,
       stopBudgetMs: options.stopBudgetMs,
       onCrash: options.onCrash,
       dataplane: this.#dataplane.promise,
+      onPhase: (phase) => this.#prepared?.attachment?.onPhase(phase),
       note: (note) => this.#notes?.note(note),
       finish: (report) => this.#finish(report),
     });
@@ -80,7 +81,7 @@ class Supervision {
     this.#start().catch(this.#events.failedUnexpectedly);
     const exit = await this.#supervisor.ended;
     this.#over.abort(new Error('kuma-dp has ended'));
-    this.#prepared?.registration.close();
+    this.#close();
     return exit;
   }
 
@@ -108,6 +109,13 @@ class Supervision {
     const { argv, env } = this.#request;
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
     registration.keepWarm(this.#over.signal);
+    // It ended while everything was prepared.
+    if (this.#over.signal.aborted) this.#close();
+  }
+
+  #close(): void {
+    this.#prepared?.attachment?.close();
+    this.#prepared?.registration.close();
   }
 
   #startUnregistered(problem: string): void {
@@ -160,12 +168,19 @@ class Supervision {
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
     this.#supervisor.onEnvoySeen(admin);
-    const { owner, registration, identity } = this.#prepared ?? {};
-    if (owner !== 'agent' || identity?.resource === undefined) return;
-    if (admin !== undefined) await untilServing(clock, admin, { resource: identity.resource, over });
-    if ((await registration?.announceReady(identity.resource, this.#supervisor.stopping)) === true) {
-      this.#events.dataplaneReady();
+    if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
+  }
+
+  async #announceServing(prepared: PreparedDataplane, admin: EnvoyAdmin | undefined): Promise<void> {
+    const { owner, registration, attachment, identity } = prepared;
+    const { resource } = identity;
+    if (resource === undefined || (owner !== 'agent' && attachment === undefined)) return;
+    if (admin !== undefined) {
+      await untilServing(this.#clock, admin, { resource, over: this.#over.signal });
     }
+    attachment?.onServing();
+    if (owner !== 'agent') return;
+    if (await registration.announceReady(resource, this.#supervisor.stopping)) this.#events.dataplaneReady();
   }
 
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {
@@ -179,10 +194,13 @@ class Supervision {
 
   async #finish(report: StopReport | undefined): Promise<void> {
     const { reportFile } = this.#request.options;
+    const heard =
+      report === undefined ? undefined : this.#prepared?.attachment?.finish(JSON.stringify(report));
     if (report !== undefined && reportFile !== undefined) {
       await appendReport(reportFile, report).catch(this.#events.reportUnwritable);
     }
     await this.#notes?.written;
+    await heard;
   }
 
   #supervised({ label, owner, registration, command, identity }: PreparedDataplane): SupervisedDataplane {

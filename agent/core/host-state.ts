@@ -24,6 +24,8 @@ export const HostState = z.object({
   clientCertificateFile: z.optional(z.string()),
   clientKeyFile: z.optional(z.string()),
   userTokenFile: z.optional(z.string()),
+  /** For a companion. Only where it is, never what it says. */
+  dataplaneTokenFile: z.optional(z.string()),
   bootId: z.string(),
   agent: ProcessRef,
   kumaDp: z.optional(ProcessRef),

@@ -9,8 +9,15 @@ export interface OwnerChoice {
   readonly because?: string;
 }
 
-/** Who owns the object, from `--lifecycle` and from what the wrapped command brings. */
-export function chooseOwner(lifecycle: 'auto' | Owner, identity: DataplaneIdentity): OwnerChoice {
+/**
+ * Who owns the object, from `--lifecycle`, from what the wrapped command brings, and from whether a companion stands
+ * behind the agent: without one, nobody would clean up after an agent that was killed.
+ */
+export function chooseOwner(
+  lifecycle: 'auto' | Owner,
+  identity: DataplaneIdentity,
+  hasCompanion: boolean,
+): OwnerChoice {
   if (identity.binding === 'indirect') {
     if (lifecycle === 'auto' || lifecycle === 'external') return { owner: 'external' };
     return {
@@ -21,7 +28,8 @@ export function chooseOwner(lifecycle: 'auto' | Owner, identity: DataplaneIdenti
   if (lifecycle === 'agent' && identity.key.proxyType !== 'dataplane') {
     return { owner: 'cp', because: 'a zone proxy cannot be put before it starts without being seen' };
   }
-  return { owner: lifecycle === 'auto' ? 'cp' : lifecycle };
+  if (lifecycle !== 'auto') return { owner: lifecycle };
+  return { owner: hasCompanion && identity.key.proxyType === 'dataplane' ? 'agent' : 'cp' };
 }
 
 /** Whether a stop takes the object away: one that somebody else applied stays, unless told. */

@@ -65,9 +65,10 @@ export interface Stopped {
 
 /**
  * `gone`: the object is not there any more. `kept`: nobody was meant to delete it, or it belongs to somebody else.
+ * `handed over`: it was not gone in time, but a companion has written down that it is to go, and does not give up.
  * `failed`: it should be gone, but no endpoint said so in time.
  */
-export type DeregistrationOutcome = 'gone' | 'kept' | 'failed';
+export type DeregistrationOutcome = 'gone' | 'kept' | 'handed over' | 'failed';
 
 export type Input =
   | { readonly type: 'announced' }

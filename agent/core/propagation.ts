@@ -6,8 +6,9 @@ import type { DeregistrationOutcome } from './phases.ts';
  * send new requests.
  *
  * Deregistered and settled: they have let go, no floor. Not deregistered on purpose (an external dataplane): the CP's
- * health checks take it out of their lists, if HDS is on. Deregistration failed: the control plane may be down and
- * the peers keep what they know, so kuma-dp's own drain time holds.
+ * health checks take it out of their lists, if HDS is on. Deregistration failed, or was handed over to
+ * a companion that has not done it yet: the control plane may be down and the peers keep what they know, so kuma-dp's
+ * own drain time holds.
  */
 export function drainFloorMs(
   outcome: DeregistrationOutcome,
@@ -15,7 +16,7 @@ export function drainFloorMs(
   drainTimeMs: number,
 ): number {
   if (outcome === 'gone') return 0;
-  if (outcome === 'failed' || facts.hdsDelayMs === undefined) return drainTimeMs;
+  if (outcome !== 'kept' || facts.hdsDelayMs === undefined) return drainTimeMs;
   return Math.min(drainTimeMs, facts.hdsDelayMs + settleMs(facts));
 }
 

@@ -29,19 +29,26 @@ export interface Surroundings {
   readonly mode: string | undefined;
   /** For how long this process and every control plane that answers have been up, as this process saw it. */
   readonly steadyMs: number;
+  /** For how long this process alone has been up; `steadyMs` if not given. */
+  readonly upMs?: number;
 }
 
 /** Everything a deletion is judged by. */
 export interface DeletionCase {
   readonly cause: Cause;
   readonly record: Pick<DataplaneRecord, 'incarnation' | 'deletable' | 'address'>;
+  /** Incarnations of this name that are known to be over. An object that one of them left behind is nobody else's. */
+  readonly predecessors?: ReadonlySet<string>;
   /** How long its agent's stream has been missing; `undefined` while one is open. */
   readonly missingMs: number | undefined;
-  /** How long ago it was announced or first suspected. */
+  /**
+   * How long ago it was announced or first suspected. Believed only while this process has been up for longer: a clock
+   * that was set back while nobody ran would make it too short.
+   */
   readonly pendingMs: number;
   /** The object now. */
   readonly stored: DataplaneOverview;
-  /** For how long this process has seen the object with the same subscriptions and the same creation time. */
+  /** For how long this process has seen the object the same, as {@link sameLook} says. */
   readonly unchangedMs: number;
   /** The control plane's own clock when it answered; `undefined` if it did not say. */
   readonly clockMs: number | undefined;
@@ -84,7 +91,7 @@ export function judgeDeletion(given: DeletionCase): Judgement {
 
 /** The fingerprint by which two looks at an object are the same. */
 export function sameLook(a: DataplaneOverview, b: DataplaneOverview): boolean {
-  return trace(a) === trace(b);
+  return lookTrace(a) === lookTrace(b);
 }
 
 /** How long Kuma has shown it offline, by the control plane's clock; `undefined` if it does not. */
@@ -94,9 +101,17 @@ export function offlineMs(stored: DataplaneOverview, clockMs: number | undefined
   return Math.max(0, clockMs - Math.max(...ended));
 }
 
-function trace({ creationTime, labels, subscriptions }: DataplaneOverview): string {
+/** What two looks have in common while nothing has happened to the object. */
+export function lookTrace({
+  creationTime,
+  modificationTime,
+  labels,
+  subscriptions,
+}: DataplaneOverview): string {
   return JSON.stringify([
     creationTime,
+    // A control plane writes the object when a stream opens, up to seconds before it records the stream.
+    modificationTime,
     labels[INCARNATION_LABEL],
     subscriptions.map(({ id, connectTime, disconnectTime }) => [id, connectTime, disconnectTime]),
   ]);
@@ -107,10 +122,11 @@ function judgePlace({ mode }: Surroundings): Judgement | undefined {
   return wait('not-zone-cp', `this is a ${mode} control plane`, RELOOK_MS);
 }
 
-function judgeOwner({ cause, record, stored }: DeletionCase): Judgement | undefined {
+function judgeOwner({ cause, record, predecessors, stored }: DeletionCase): Judgement | undefined {
   const { incarnation, address, deletable } = record;
+  const isLeftBehind = predecessors?.has(stored.labels[INCARNATION_LABEL] ?? '') === true;
   const ownership = judgeOwnership(
-    { incarnation: incarnation === '' ? undefined : incarnation, address },
+    { incarnation: incarnation === '' || isLeftBehind ? undefined : incarnation, address },
     stored,
   );
   if (!ownership.ours) return refuse('foreign-incarnation', ownership.reason);
@@ -127,64 +143,95 @@ function judgeOwner({ cause, record, stored }: DeletionCase): Judgement | undefi
  *
  * @see kuma pkg/core/xds/metadata.go, FieldDataplaneDataplaneResource
  */
-function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
+export function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
   return metadata['dataplane.resource'] !== undefined || labels[INCARNATION_LABEL] !== undefined;
 }
 
 /**
  * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may somebody else
- * have come under this name without telling us: a stream that began after the announcement may be theirs.
+ * have come under this name without telling us: whatever happened after the announcement may be theirs.
  */
 function judgeAnnounced(given: DeletionCase): Judgement | undefined {
-  if (given.missingMs === undefined) return undefined;
-  const since = given.stored.subscriptions.filter((each) => !beganBefore(each, given));
-  return judgeStreams(since, given) ?? judgeGhosts(since, given, given.graceMs);
+  const { missingMs, stored, around, graceMs } = given;
+  if (missingMs === undefined) return undefined;
+  const since = stored.subscriptions.filter((each) => !wasBefore(each.connectTime, given));
+  const isDoubtful = isLabelled(given)
+    ? since.some(isOnline)
+    : since.length > 0 || !wasBefore(stored.modificationTime ?? stored.creationTime, given);
+  if (!isDoubtful) return undefined;
+  const neededMs = graceMs + RECONNECT_BACKOFF_MS;
+  const quietMs = quietSinceMs(given);
+  const streams = judgeStreams(since, given);
+  if (streams !== undefined) return streams;
+  if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
+  if (quietMs >= neededMs) return undefined;
+  return wait(
+    'evidence-too-young',
+    `something came after its agent had left: quiet for ${seconds(quietMs)} of ${seconds(neededMs)}`,
+    neededMs - quietMs,
+  );
 }
 
-function beganBefore({ connectTime }: Subscription, { clockMs, pendingMs }: DeletionCase): boolean {
-  const began = Date.parse(connectTime ?? '');
-  return clockMs !== undefined && clockMs - began > pendingMs + CLOCK_SLACK_MS;
+/** Whether something was there before the announcement: by the control plane's clock, and the time between by ours. */
+function wasBefore(time: string | undefined, { clockMs, pendingMs, around }: DeletionCase): boolean {
+  if (clockMs === undefined || (around.upMs ?? around.steadyMs) <= pendingMs) return false;
+  return clockMs - Date.parse(time ?? '') > pendingMs + CLOCK_SLACK_MS;
+}
+
+/**
+ * Whether its own agent put it. Where it did not, a kuma-dp that brings the resource writes the object first, and its
+ * stream is recorded later: that the object was written counts like a stream.
+ *
+ * @see kuma pkg/xds/server/callbacks/dataplane_lifecycle.go, register()
+ */
+function isLabelled({ stored, record }: DeletionCase): boolean {
+  return record.incarnation !== '' && stored.labels[INCARNATION_LABEL] === record.incarnation;
+}
+
+/** For how long nothing happened to it, by the control plane's clock; 0 if that cannot be told. */
+function quietSinceMs({ stored, clockMs }: DeletionCase): number {
+  const { creationTime, modificationTime, subscriptions } = stored;
+  const times = [
+    creationTime,
+    modificationTime,
+    ...subscriptions.flatMap((each) => [each.connectTime, each.disconnectTime]),
+  ].flatMap((time) => (time === undefined ? [] : [Date.parse(time)]));
+  if (clockMs === undefined || times.length === 0 || times.some(Number.isNaN)) return 0;
+  return Math.max(0, clockMs - Math.max(...times));
 }
 
 /** Nobody said anything: the agent is silent, or there never was one. */
 function judgeSuspected(given: DeletionCase): Judgement | undefined {
-  const { cause, missingMs, unchangedMs, graceMs, stored, around } = given;
+  const { cause, missingMs, graceMs, stored } = given;
   const neededMs = cause === 'fallback' ? graceMs : graceMs + RECONNECT_BACKOFF_MS;
   if (cause === 'fallback' && missingMs === undefined) {
     return wait('subscription-online', 'its agent is attached', RELOOK_MS);
   }
   const streams = judgeStreams(stored.subscriptions, given);
   if (streams !== undefined) return streams;
-  if (around.steadyMs < neededMs) {
-    return wait(
-      'probation',
-      'the control plane or the companion is only just up',
-      neededMs - around.steadyMs,
-    );
-  }
-  const silentMs = Math.min(unchangedMs, missingMs ?? unchangedMs);
-  if (silentMs < neededMs) {
-    return wait(
-      'evidence-too-young',
-      `silent for ${seconds(silentMs)} of ${seconds(neededMs)}`,
-      neededMs - silentMs,
-    );
-  }
-  return judgeInsight(given);
+  return judgeSilence(given, neededMs) ?? judgeInsight(given);
+}
+
+/** Whether everybody who could have said something had the time to. */
+function judgeSilence(given: DeletionCase, neededMs: number): Judgement | undefined {
+  const { missingMs, unchangedMs, around } = given;
+  if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
+  const silentMs = Math.max(0, Math.min(unchangedMs, missingMs ?? unchangedMs));
+  if (silentMs >= neededMs) return undefined;
+  return wait(
+    'evidence-too-young',
+    `silent for ${seconds(silentMs)} of ${seconds(neededMs)}`,
+    neededMs - silentMs,
+  );
 }
 
 function judgeInsight(given: DeletionCase): Judgement | undefined {
   const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs } = given;
-  if (stored.subscriptions.length === 0) {
-    return cause === 'fallback' && isUnseen(stored)
-      ? undefined
-      : wait('unknown-insight', 'no stream of it was ever recorded', RELOOK_MS);
-  }
+  if (stored.subscriptions.length === 0) return judgeUnrecorded(given);
   if (stored.subscriptions.some(isOnline)) return undefined;
   const neededMs = cause === 'fallback' ? graceMs : sweepOfflineAfterMs;
   const offline = offlineMs(stored, clockMs);
-  if (offline === undefined)
-    return wait('unknown-insight', 'it is not said since when it is offline', RELOOK_MS);
+  if (offline === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
   if (offline >= neededMs) return undefined;
   return wait(
     'evidence-too-young',
@@ -193,39 +240,58 @@ function judgeInsight(given: DeletionCase): Judgement | undefined {
   );
 }
 
+/**
+ * No stream of it was ever recorded: it never connected, or its object was put back while it was connected. A stream
+ * that lives is recorded again within half of the control plane's idle timeout (2.5 min). Where streams are never
+ * recorded, there is metadata without them. A sweep takes only what no peer is told of.
+ *
+ * @see kuma pkg/xds/server/callbacks/dataplane_status_sink.go; KUMA_METRICS_DATAPLANE_SUBSCRIPTION_LIMIT
+ */
+function judgeUnrecorded(given: DeletionCase): Judgement | undefined {
+  const { cause, stored, graceMs, sweepOfflineAfterMs } = given;
+  const isNew = isUnseen(stored);
+  if (cause === 'fallback' && isNew) return undefined;
+  const mayAge = cause === 'fallback' ? Object.keys(stored.metadata).length === 0 : isNew;
+  return mayAge
+    ? judgeSilence(given, Math.max(graceMs + RECONNECT_BACKOFF_MS, sweepOfflineAfterMs))
+    : unknownInsight(cause, 'no stream of it was ever recorded');
+}
+
+/** A sweep has nobody's word to keep: it looks again another time, and leaves no row behind meanwhile. */
+function unknownInsight(cause: Cause, reason: string): Judgement {
+  return cause === 'sweep' ? refuse('unknown-insight', reason) : wait('unknown-insight', reason, RELOOK_MS);
+}
+
 /** Life: a stream at an instance that answers, or one of which it cannot be told. */
 function judgeStreams(
   subscriptions: readonly Subscription[],
-  { around }: DeletionCase,
+  { around, cause }: DeletionCase,
 ): Judgement | undefined {
+  const life = findLife(subscriptions, around);
+  if (life === undefined) return undefined;
+  if (life.certain && cause === 'sweep') return refuse('subscription-online', life.reason);
+  return wait('subscription-online', life.reason, RELOOK_MS);
+}
+
+/** A stream that says that the dataplane lives, or may: not every control plane can be asked. */
+export function findLife(
+  subscriptions: readonly Subscription[],
+  around: Surroundings,
+): { readonly certain: boolean; readonly reason: string } | undefined {
   const online = subscriptions.filter(isOnline);
   const living = online.find(
     ({ controlPlaneInstanceId: id }) => id === undefined || around.liveInstances.has(id),
   );
   if (living !== undefined) {
-    return wait(
-      'subscription-online',
-      `connected to ${living.controlPlaneInstanceId ?? 'some instance'}`,
-      RELOOK_MS,
-    );
+    return { certain: true, reason: `connected to ${living.controlPlaneInstanceId ?? 'some instance'}` };
   }
-  if (online.length === 0 || (around.silentControlPlanes === 0 && around.liveInstances.size > 0))
+  if (online.length === 0 || (around.silentControlPlanes === 0 && around.liveInstances.size > 0)) {
     return undefined;
-  return wait(
-    'subscription-online',
-    'connected to an instance that may live: not every control plane answers',
-    RELOOK_MS,
-  );
-}
-
-/** A stream at an instance that is gone counts as ended only after whoever held it had the time to connect again. */
-function judgeGhosts(
-  subscriptions: readonly Subscription[],
-  { around }: DeletionCase,
-  neededMs: number,
-): Judgement | undefined {
-  if (!subscriptions.some(isOnline) || around.steadyMs >= neededMs) return undefined;
-  return wait('probation', 'the control plane or the companion is only just up', neededMs - around.steadyMs);
+  }
+  return {
+    certain: false,
+    reason: 'connected to an instance that may live: not every control plane answers',
+  };
 }
 
 /** Whether no peer is told of it: an agent put it and never made it ready. */
@@ -240,6 +306,10 @@ function isUnseen({ labels, networking }: DataplaneOverview): boolean {
 
 function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
   return { verdict: 'wait', guard, reason, retryAfterMs };
+}
+
+function onProbation(retryAfterMs: number): Judgement {
+  return wait('probation', 'the control plane or the companion is only just up', retryAfterMs);
 }
 
 function refuse(guard: Guard, reason: string): Judgement {

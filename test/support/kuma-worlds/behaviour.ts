@@ -19,6 +19,8 @@ export interface KumaBehaviour {
   readonly refusesEmptyPages: boolean;
   /** Whether inbounds belong to a service by their tags; by the object's labels otherwise. */
   readonly inboundTags: boolean;
+  /** Whether a dataplane token says which workload it is for. */
+  readonly workloadTokens: boolean;
   /** The flag for the folder in which kuma-dp writes. */
   readonly workDirFlag: '--work-dir' | '--config-dir';
 }
@@ -36,6 +38,7 @@ export function behaviourOf(version: string): KumaBehaviour {
     zoneProxies: !atLeast(parsed, [3, 0, 0]),
     refusesEmptyPages: atLeast(parsed, [2, 11, 0]),
     inboundTags: !atLeast(parsed, [3, 0, 0]),
+    workloadTokens: atLeast(parsed, [2, 13, 0]),
     workDirFlag: atLeast(parsed, [2, 12, 0]) ? '--work-dir' : '--config-dir',
   };
 }

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { ControlPlane, TLS_FIXTURES } from '../kuma/control-plane.ts';
+import { DataplaneTokens } from '../kuma/dataplane-tokens.ts';
 import { type KumaVersion } from '../kuma/version-traits.ts';
 import { ClientEnvoy } from '../world/client-envoy.ts';
 import { dataplaneCommand, type DataplaneCommand } from '../world/dataplane-command.ts';
@@ -45,8 +46,15 @@ export class EmulatedWorld implements KumaWorld {
 
   static async create(version: KumaVersion, options: WorldOptions): Promise<EmulatedWorld> {
     const dir = new TemporaryDir();
-    const { healthFeedback = true, localhostIsAdmin = true } = options;
-    const settings = { ...TIMING, version, healthFeedback, localhostIsAdmin };
+    const { healthFeedback = true, localhostIsAdmin = true, mode = 'zone', idleTimeoutMs } = options;
+    const settings = {
+      ...TIMING,
+      version,
+      healthFeedback,
+      localhostIsAdmin,
+      mode,
+      ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    };
     return new EmulatedWorld(
       version,
       dir,
@@ -87,7 +95,7 @@ export class EmulatedWorld implements KumaWorld {
     });
     const resource = worldResource({ ...dataplane, ...command }, this.behaviour);
     const tokenFile = this.join(`${name}.token`);
-    writeFileSync(tokenFile, `token-of-${name}`, { mode: 0o600 });
+    writeFileSync(tokenFile, this.#token(name), { mode: 0o600 });
     const argv = command.argv
       .map((argument) =>
         argument === JSON.stringify(command.resource) ? JSON.stringify(resource) : argument,
@@ -95,6 +103,14 @@ export class EmulatedWorld implements KumaWorld {
       .map((argument) => (argument === '--work-dir' ? this.behaviour.workDirFlag : argument));
     const env = { ...command.env, KUMA_STAND_IN_VERSION: this.version, TMPDIR: this.#dir.path };
     return { ...command, resource, env, argv: [...argv, `--dataplane-token-file=${tokenFile}`] };
+  }
+
+  #token(name: string): string {
+    const { store, settings } = this.#controlPlane;
+    const request = { name, mesh: 'default', type: 'dataplane', validFor: '24h' };
+    const token = new DataplaneTokens(store, settings).issue(request);
+    if (token === undefined) throw new Error('There is no mesh default');
+    return token;
   }
 
   async peer(service: string): Promise<Peer> {

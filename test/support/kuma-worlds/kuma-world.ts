@@ -15,6 +15,10 @@ export interface WorldOptions {
   readonly healthFeedback?: boolean;
   /** Whether callers on loopback are administrators; they are if left out. */
   readonly localhostIsAdmin?: boolean;
+  /** After which a subscription without a living stream is noticed; Kuma's 5 minutes if left out. */
+  readonly idleTimeoutMs?: number;
+  /** `global`: a control plane to which dataplanes do not belong. */
+  readonly mode?: 'zone' | 'global';
   /** Kuma's own intervals, also where the emulator would take shorter ones. */
   readonly defaultTiming?: boolean;
 }

@@ -80,6 +80,10 @@ export class RealWorld implements KumaWorld {
         env: {
           KUMA_DP_SERVER_HDS_ENABLED: String(options.healthFeedback ?? true),
           KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY: formatDuration(TIMING.deregistrationDelayMs),
+          KUMA_MODE: options.mode ?? 'zone',
+          ...(options.idleTimeoutMs === undefined
+            ? {}
+            : { KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT: formatDuration(options.idleTimeoutMs) }),
         },
       }),
     );

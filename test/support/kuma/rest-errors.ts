@@ -52,3 +52,12 @@ export const METHOD_NOT_ALLOWED: Answer = {
   contentType: 'text/plain; charset=utf-8',
   body: '405: Method Not Allowed',
 };
+
+/** To whoever would write a dataplane at a global control plane. */
+export const READ_ONLY: Answer = errorAnswer({
+  status: 405,
+  title: 'Method not allowed',
+  detail:
+    "On global control plane you can not modify dataplane resources with 'kumactl apply' or via the HTTP API." +
+    " You can still use 'kumactl' or the HTTP API to modify them on the zone control plane.\n",
+});

@@ -1,6 +1,7 @@
+import { DataplaneTokens } from './dataplane-tokens.ts';
 import { validateMeta, validateSpec } from './dataplane-validation.ts';
 import { type ResourceManager } from './resource-manager.ts';
-import { denied, identify, UNAUTHENTICATED, type User, whoAmI } from './rest-access.ts';
+import { identify, UNAUTHENTICATED, type User, whoAmI } from './rest-access.ts';
 import {
   type Answer,
   errorAnswer,
@@ -8,8 +9,10 @@ import {
   METHOD_NOT_ALLOWED,
   notFound,
   PAGE_NOT_FOUND,
+  READ_ONLY,
 } from './rest-errors.ts';
 import { listAnswer } from './rest-paging.ts';
+import { RestSecrets } from './rest-secrets.ts';
 import { overviewView, resourceView, specOf } from './rest-views.ts';
 import { type ControlPlaneSettings, effectiveConfig, recorded } from './settings.ts';
 import { type Fields, type ResourceKey, type ResourceType, type Store, type StoredObject } from './store.ts';
@@ -48,10 +51,13 @@ interface Target {
 export class RestRoutes {
   readonly #dependencies: RestDependencies;
   readonly #traits: VersionTraits;
+  readonly #secrets: RestSecrets;
 
   constructor(dependencies: RestDependencies) {
     this.#dependencies = dependencies;
-    this.#traits = traitsOf(dependencies.settings.version);
+    const { store, settings } = dependencies;
+    this.#traits = traitsOf(settings.version);
+    this.#secrets = new RestSecrets(store, settings, new DataplaneTokens(store, settings));
   }
 
   answer(request: RestRequest): Answer {
@@ -64,7 +70,9 @@ export class RestRoutes {
     if (user === 'unauthenticated') return UNAUTHENTICATED;
     const target = parseTarget(segments, this.#traits);
     if (target !== undefined) return this.#answerResource(target, request);
-    return this.#answerOther(segments, request.method, user);
+    const { method, body } = request;
+    const secret = this.#secrets.answer({ path: segments.join('/'), method, body, user });
+    return secret ?? this.#answerOther(segments, method, user);
   }
 
   #index(): Answer {
@@ -83,14 +91,7 @@ export class RestRoutes {
       return { status: 200, body: effectiveConfig(this.#dependencies.settings) };
     }
     if (path === 'who-am-i' && method === 'GET') return whoAmI(user);
-    if (path === 'tokens/dataplane' && method === 'POST') {
-      return user === 'admin' ? PAGE_NOT_FOUND : denied('generate dataplane token');
-    }
-    const secret = /^(?:global-secrets|meshes\/[^/]+\/secrets)\/[^/]+$/.test(path);
-    if (!secret) return PAGE_NOT_FOUND;
-    if (user === 'admin') return notFound('Could not retrieve a resource');
-    const type = segments[0] === 'global-secrets' ? 'GlobalSecret' : 'Secret';
-    return denied(`the resource of type "${type}"`);
+    return PAGE_NOT_FOUND;
   }
 
   #answerResource(target: Target, request: RestRequest): Answer {
@@ -103,10 +104,13 @@ export class RestRoutes {
       return request.method === 'GET' ? this.#list(target, request.url) : METHOD_NOT_ALLOWED;
     const key: ResourceKey = { type, mesh: mesh ?? '', name };
     if (request.method === 'GET') return this.#get(key, target.overview);
-    if (target.overview) return METHOD_NOT_ALLOWED;
-    if (request.method === 'PUT') return this.#put(key, request.body);
-    if (request.method === 'DELETE') return this.#delete(key);
-    return METHOD_NOT_ALLOWED;
+    return target.overview ? METHOD_NOT_ALLOWED : this.#write(key, request);
+  }
+
+  #write(key: ResourceKey, { method, body }: RestRequest): Answer {
+    if (method !== 'PUT' && method !== 'DELETE') return METHOD_NOT_ALLOWED;
+    if (this.#dependencies.settings.mode === 'global') return READ_ONLY;
+    return method === 'PUT' ? this.#put(key, body) : this.#delete(key);
   }
 
   #list(target: Target, url: URL): Answer {

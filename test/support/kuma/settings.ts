@@ -7,6 +7,8 @@ import { type KumaVersion, traitsOf } from './version-traits.ts';
 /** How a control plane is set up. Durations are milliseconds; every default is Kuma's own. */
 export interface ControlPlaneSettings {
   readonly version: KumaVersion;
+  /** A global control plane shows dataplanes and lets nobody write them. */
+  readonly mode: 'zone' | 'global';
   readonly zone: string;
   readonly meshes: readonly string[];
   /** Address that all servers listen on. */
@@ -49,6 +51,7 @@ export type ControlPlaneOptions = Partial<ControlPlaneSettings>;
 
 const DEFAULTS: ControlPlaneSettings = {
   version: '2.14.3',
+  mode: 'zone',
   zone: 'z1',
   meshes: ['default'],
   host: '127.0.0.1',
@@ -101,6 +104,7 @@ export function effectiveConfig(settings: ControlPlaneSettings): unknown {
   const put = (path: string, value: unknown): void => {
     replace(config, path.split('.'), value);
   };
+  put('mode', settings.mode);
   put('store.cache.expirationTime', formatDuration(settings.storeCacheMs));
   put('xdsServer.dataplaneConfigurationRefreshInterval', formatDuration(settings.refreshMs));
   put('xdsServer.dataplaneDeregistrationDelay', formatDuration(settings.deregistrationDelayMs));

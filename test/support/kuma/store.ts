@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 
+import { timestampNow } from './timestamp.ts';
+
 /** The object types that come and go with a dataplane. */
 export type ResourceType = 'Dataplane' | 'ZoneIngress' | 'ZoneEgress';
 
@@ -34,10 +36,24 @@ export interface Insight {
   readonly metadata?: Fields;
 }
 
+export interface SecretKey {
+  /** Empty for a global secret. */
+  readonly mesh: string;
+  readonly name: string;
+}
+
+export interface StoredSecret extends SecretKey {
+  /** As in the REST API: base64. */
+  readonly data: string;
+  readonly creationTime: string;
+  readonly modificationTime: string;
+}
+
 interface Persisted {
   readonly clusterId: string;
   readonly objects: readonly StoredObject[];
   readonly insights: readonly (readonly [string, Insight])[];
+  readonly secrets?: readonly StoredSecret[];
 }
 
 /**
@@ -48,6 +64,7 @@ export class Store {
   readonly #file: string | undefined;
   readonly #objects = new Map<string, StoredObject>();
   readonly #insights = new Map<string, Insight>();
+  readonly #secrets = new Map<string, StoredSecret>();
   #clusterId: string = randomUUID();
 
   constructor(file?: string) {
@@ -57,6 +74,7 @@ export class Store {
     this.#clusterId = persisted.clusterId;
     for (const object of persisted.objects) this.#objects.set(keyText(object), object);
     for (const [key, insight] of persisted.insights) this.#insights.set(key, insight);
+    for (const secret of persisted.secrets ?? []) this.#secrets.set(secretText(secret), secret);
   }
 
   get clusterId(): string {
@@ -101,17 +119,47 @@ export class Store {
     return true;
   }
 
+  findSecret(key: SecretKey): StoredSecret | undefined {
+    return this.#secrets.get(secretText(key));
+  }
+
+  /** Of one mesh, or global ones if `mesh` is empty. */
+  secrets(mesh: string): readonly StoredSecret[] {
+    return [...this.#secrets.values()].filter((secret) => secret.mesh === mesh);
+  }
+
+  /** @param data base64 */
+  saveSecret({ mesh, name }: SecretKey, data: string): void {
+    const modificationTime = timestampNow(6);
+    const creationTime = this.findSecret({ mesh, name })?.creationTime ?? modificationTime;
+    const secret = { mesh, name, data, creationTime, modificationTime };
+    this.#secrets.set(secretText(secret), secret);
+    this.#persist();
+  }
+
+  /** @returns whether it was there */
+  deleteSecret(key: SecretKey): boolean {
+    const existed = this.#secrets.delete(secretText(key));
+    if (existed) this.#persist();
+    return existed;
+  }
+
   #persist(): void {
     if (this.#file === undefined) return;
     const persisted: Persisted = {
       clusterId: this.#clusterId,
       objects: [...this.#objects.values()],
       insights: [...this.#insights],
+      secrets: [...this.#secrets.values()],
     };
     const fresh = `${this.#file}.${process.pid}.tmp`;
     writeFileSync(fresh, JSON.stringify(persisted));
     renameSync(fresh, this.#file);
   }
+}
+
+function secretText({ mesh, name }: SecretKey): string {
+  return `${mesh}/${name}`;
 }
 
 export function keyText(key: ResourceKey): string {

@@ -32,6 +32,10 @@ export interface VersionTraits {
   readonly adminSocket: boolean;
   /** Whether several Envoys may listen on one inbound port: a successor need not wait for its predecessor. */
   readonly reusePort: boolean;
+  /** Whether a dataplane token says which workload it is for. */
+  readonly tokenWorkload: boolean;
+  /** By how much a token's times are before the moment it is issued. */
+  readonly tokenBackdating: { readonly issuedAtMs: number; readonly notBeforeMs: number };
   /** Names of Envoy's clusters and listeners: Kuma 3 names them after the resource they come from. */
   readonly unifiedNames: boolean;
 }
@@ -54,6 +58,8 @@ const V2_10: VersionTraits = {
   zoneEgressPaths: ['zoneegresses'],
   adminSocket: false,
   reusePort: false,
+  tokenWorkload: false,
+  tokenBackdating: { issuedAtMs: 0, notBeforeMs: 300_000 },
   unifiedNames: false,
 };
 
@@ -68,6 +74,8 @@ const V2_14: VersionTraits = {
   zoneIngressPaths: ['zoneingresses', 'zone-ingresses'],
   adminSocket: true,
   reusePort: true,
+  tokenWorkload: true,
+  tokenBackdating: { issuedAtMs: 5_000, notBeforeMs: 5_000 },
 };
 
 const TRAITS: Readonly<Record<KumaVersion, VersionTraits>> = {

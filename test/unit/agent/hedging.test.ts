@@ -44,13 +44,14 @@ describe('firstAnswer()', () => {
         endpoints,
         action: 'deregister',
         scope,
-        attempt: (endpoint, signal) =>
+        attempt: (endpoint, signal, attemptMs) =>
           endpoint.deregister(
             {
               key: { proxyType: 'dataplane', mesh: 'm', name: 'n' },
               own: { incarnation: 'i', address: undefined },
             },
             signal,
+            attemptMs,
           ),
         onFailure: (error) => failures.push(describeError(error)),
       }),

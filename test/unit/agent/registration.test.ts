@@ -108,6 +108,52 @@ describe('Registration', () => {
       });
     });
 
+    const handedOver = fails('ENDPOINT_BUSY', { handedOver: true, endpoint: 'grpcs://a:1' });
+
+    test('a companion that is still at it is asked again until the object is gone', async () => {
+      const only = endpoint({ deregister: [handedOver, handedOver, answers('deleted' as const)] });
+      const { result } = await timed(registration([only]).deregister(5_000));
+      expect(result).toEqual({ outcome: 'gone', reason: 'deleted', endpoint: 'a', attempts: 3 });
+    });
+
+    test('what a companion has taken over and not done in time is handed over, not failed', async () => {
+      const late = endpoint({ deregister: handedOver });
+      const down = endpoint({ deregister: fails('ENDPOINT_REJECTED') }, 'b');
+      const { result, atMs } = await timed(registration([late, down]).deregister(2_000));
+      expect(atMs).toBeLessThanOrEqual(2_000);
+      expect(result).toMatchObject({
+        outcome: 'handed over',
+        reason: 'Cannot: ENDPOINT_BUSY',
+        endpoint: 'grpcs://a:1',
+      });
+    });
+
+    test('what would not survive a crash of the companion is not handed over', async () => {
+      const late = endpoint({ deregister: fails('ENDPOINT_BUSY', { handedOver: false }) });
+      const { result } = await timed(registration([late]).deregister(2_000));
+      expect(result).toMatchObject({ outcome: 'failed' });
+    });
+
+    test("the object being somebody else's says more than that a companion has taken it over", async () => {
+      const late = endpoint({ deregister: [handedOver, fails('DATAPLANE_FOREIGN')] });
+      const { result } = await timed(registration([late]).deregister(2_000));
+      expect(result).toMatchObject({ outcome: 'kept' });
+    });
+
+    test('says to each attempt what it may take', async () => {
+      const budgets: number[] = [];
+      const only = endpoint({ deregister: [fails('ENDPOINT_BUSY'), answers('deleted' as const)] });
+      const asked = Object.assign(only, {
+        deregister: (_departure: unknown, _signal: AbortSignal, budgetMs: number) => {
+          budgets.push(budgetMs);
+          return Promise.reject(new OperationalError('ENDPOINT_BUSY', 'Cannot'));
+        },
+      });
+      await timed(registration([asked]).deregister(1_600));
+      expect(budgets.slice(0, 2)).toEqual([1_500, 1_500]);
+      expect(budgets.at(-1)).toBeLessThan(1_500);
+    });
+
     test('gives up when there is no time for another attempt, and says what failed last', async () => {
       const only = endpoint({ deregister: fails('ENDPOINT_BUSY', { retryAfterMs: 2_000 }) });
       const { result, atMs } = await timed(registration([only]).deregister(5_000));

@@ -22,9 +22,11 @@ describe('chooseOwner()', () => {
     readonly lifecycle: 'auto' | Owner;
     readonly binding: Binding;
     readonly owner: Owner;
+    /** With a companion. */
+    readonly behind?: Owner;
     readonly because?: string;
   }>([
-    { lifecycle: 'auto', binding: 'direct', owner: 'cp' },
+    { lifecycle: 'auto', binding: 'direct', owner: 'cp', behind: 'agent' },
     { lifecycle: 'cp', binding: 'direct', owner: 'cp' },
     { lifecycle: 'agent', binding: 'direct', owner: 'agent' },
     { lifecycle: 'external', binding: 'direct', owner: 'external' },
@@ -32,13 +34,17 @@ describe('chooseOwner()', () => {
     { lifecycle: 'external', binding: 'indirect', owner: 'external' },
     { lifecycle: 'cp', binding: 'indirect', owner: 'external', because: APPLIED },
     { lifecycle: 'agent', binding: 'indirect', owner: 'external', because: APPLIED },
-  ])('--lifecycle $lifecycle, $binding: $owner', ({ lifecycle, binding, ...choice }) => {
-    expect(chooseOwner(lifecycle, identity(binding))).toEqual(choice);
+  ])('--lifecycle $lifecycle, $binding: $owner', ({ lifecycle, binding, owner, behind = owner, ...why }) => {
+    expect(chooseOwner(lifecycle, identity(binding), false)).toEqual({ owner, ...why });
+    expect(chooseOwner(lifecycle, identity(binding), true)).toEqual({ owner: behind, ...why });
   });
 
   test.for<ProxyType>(['ingress', 'egress'])('a zone %s is never owned by the agent', (proxyType) => {
-    expect(chooseOwner('agent', identity('direct', proxyType))).toEqual({ owner: 'cp', because: SEEN });
-    expect(chooseOwner('auto', identity('direct', proxyType))).toEqual({ owner: 'cp' });
+    expect(chooseOwner('agent', identity('direct', proxyType), true)).toEqual({
+      owner: 'cp',
+      because: SEEN,
+    });
+    expect(chooseOwner('auto', identity('direct', proxyType), true)).toEqual({ owner: 'cp' });
   });
 });
 

@@ -1,14 +1,11 @@
 import { pino } from 'pino';
 
-import type { Log, LogFields } from '../../kernel/log.ts';
+import type { Log, LogFields } from '../kernel/log.ts';
 import type { LineOutput } from './line-output.ts';
 
 /** JSON lines, each written before the call returns. */
-export function pinoLog(output: LineOutput, level: string): Log {
-  const logger = pino(
-    { level, base: { program: 'kuma-dp-agent' }, timestamp: pino.stdTimeFunctions.isoTime },
-    output,
-  );
+export function pinoLog(program: string, output: LineOutput, level: string): Log {
+  const logger = pino({ level, base: { program }, timestamp: pino.stdTimeFunctions.isoTime }, output);
   const write =
     (at: 'error' | 'warn' | 'info' | 'debug') =>
     (event: string, message: string, fields: LogFields = {}): void => {

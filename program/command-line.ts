@@ -1,10 +1,12 @@
 import { parseArgs } from 'node:util';
 
-import type { OptionTable } from '../../kernel/options.ts';
+import type { OptionTable } from '../kernel/options.ts';
 
 export interface CommandLine {
   /** Values by flag, in order; a switch has the value `true` unless it was given one. */
   readonly flags: ReadonlyMap<string, readonly string[]>;
+  /** Arguments that belong to no option. */
+  readonly positionals: readonly string[];
   /** What follows `--`; `undefined` if there is no `--`. */
   readonly wrapped: readonly string[] | undefined;
   readonly wantsHelp: boolean;
@@ -26,12 +28,11 @@ export function readCommandLine(table: OptionTable, args: readonly string[]): Co
     tokens: true,
   });
   const flags = new Map<string, string[]>();
+  const positionals: string[] = [];
   const problems: string[] = [];
   let wantsHelp = false;
   for (const token of tokens) {
-    if (token.kind === 'positional') {
-      problems.push(`unexpected argument "${token.value}": kuma-dp's command goes after "--"`);
-    }
+    if (token.kind === 'positional') positionals.push(token.value);
     if (token.kind !== 'option') continue;
     const spec = specs.get(token.name);
     if (HELP_FLAGS.has(token.name)) wantsHelp = true;
@@ -40,7 +41,8 @@ export function readCommandLine(table: OptionTable, args: readonly string[]): Co
       problems.push(`--${spec.flag}: needs a value: ${spec.placeholder}`);
     } else flags.set(spec.flag, [...(flags.get(spec.flag) ?? []), token.value ?? 'true']);
   }
-  return { flags, wrapped: separator === -1 ? undefined : args.slice(separator + 1), wantsHelp, problems };
+  const wrapped = separator === -1 ? undefined : args.slice(separator + 1);
+  return { flags, positionals, wrapped, wantsHelp, problems };
 }
 
 function parserOptions(table: OptionTable): Record<string, { type: 'boolean' | 'string'; multiple: true }> {

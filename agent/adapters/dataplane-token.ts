@@ -1,0 +1,41 @@
+import { readFile } from 'node:fs/promises';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import type { Token } from '../ports.ts';
+
+/** Where kuma-dp's dataplane token comes from. `inline` wins, as in kuma-dp. Neither: there is no token to show. */
+export interface DataplaneTokenSource {
+  readonly file: string | undefined;
+  readonly inline: string | undefined;
+}
+
+/** What a metadata value may have in gRPC. A JSON web token has less than that. */
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
+/** @see kuma 2.14.3: app/kuma-dp/cmd/run.go: a token given inline is used in place of the file */
+export function dataplaneToken({ file, inline }: DataplaneTokenSource): Token {
+  let current = inline;
+  return {
+    get current() {
+      return current;
+    },
+    async refresh() {
+      if (inline !== undefined || file === undefined) return;
+      current = await readToken(file);
+    },
+  };
+}
+
+async function readToken(path: string): Promise<string> {
+  let text: string;
+  try {
+    text = (await readFile(path, 'utf8')).trim();
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot read dataplane token file "${path}"`, { cause });
+  }
+  if (PRINTABLE.test(text) && text !== '') return text;
+  throw new OperationalError(
+    'CONFIG_INVALID',
+    `Cannot use dataplane token file "${path}": this is not a token`,
+  );
+}

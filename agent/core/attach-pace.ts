@@ -1,0 +1,29 @@
+/**
+ * Why a stream to a companion is not there any more. `redirected`: the companion asked to go elsewhere. `superseded`: a
+ * newer incarnation has the name. `lost`: anything else, the stream that never came about included.
+ */
+export type AttachEnd = 'redirected' | 'superseded' | 'lost';
+
+const RETRY_BASE_MS = 200;
+const RETRY_CAP_MS = 10_000;
+/** Nobody expects the name back; but where the newer one was a mistake, its end should be noticed. */
+const SUPERSEDED_RETRY_MS = 60_000;
+/** A stream that held so long says that the companion is well. */
+const STEADY_MS = 10_000;
+
+/**
+ * How long to wait before the next attempt to attach, with full jitter, so that the agents of a companion that has
+ * restarted do not all come back at once.
+ *
+ * @param failures attempts since a stream held, this one not counted
+ * @param random in [0, 1)
+ */
+export function attachPauseMs(end: AttachEnd, failures: number, random: number): number {
+  if (end === 'superseded') return SUPERSEDED_RETRY_MS * (0.75 + random / 2);
+  return random * Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** failures);
+}
+
+/** How many attempts have failed in a row, after one that lasted `lastedMs`. */
+export function countFailures(failures: number, lastedMs: number): number {
+  return lastedMs >= STEADY_MS ? 0 : failures + 1;
+}

@@ -1,0 +1,71 @@
+import type { Reading } from '../../kernel/options.ts';
+import type { ProxyType } from '../../kuma/dataplane.ts';
+
+const COMPANION_SCHEMES: ReadonlySet<string> = new Set(['grpc:', 'grpcs:']);
+const REST_SCHEMES: ReadonlySet<string> = new Set(['http:', 'https:']);
+
+/** Reads what `--endpoint` was given: Kuma's REST API, or a companion. */
+export function readEndpointUrl(text: string): Reading<URL> {
+  const url = URL.parse(text);
+  if (url === null || url.hostname === '') {
+    return {
+      problem: 'expected a URL such as "https://cp.example:5682" or "grpcs://companion.example:5690"',
+    };
+  }
+  if (url.username !== '' || url.password !== '') {
+    return { problem: 'credentials do not belong into a URL, use --user-token-file' };
+  }
+  if (REST_SCHEMES.has(url.protocol)) return { value: url };
+  if (!isCompanion(url)) return { problem: 'expected http://, https://, grpc:// or grpcs://' };
+  const problem = companionProblem(url);
+  return problem === undefined ? { value: url } : { problem };
+}
+
+/** Whether this is a companion, and not Kuma's REST API. */
+export function isCompanion(url: URL): boolean {
+  return COMPANION_SCHEMES.has(url.protocol);
+}
+
+/** How people name an endpoint. `URL.origin` knows nothing of gRPC. */
+export function endpointName(url: URL): string {
+  return `${url.protocol}//${url.host}`;
+}
+
+export interface EndpointOrder {
+  /** In the order in which they are asked. */
+  readonly urls: readonly URL[];
+  /** Whether there are companions among those given that cannot be used. */
+  readonly bypassed: boolean;
+}
+
+/**
+ * Companions first, Kuma's REST API behind them. Only where nobody named an endpoint that can be used, the one beside
+ * kuma-dp's control plane: a host with companions alone may have no reach to the REST port at all.
+ *
+ * The zone proxies of Kuma 2 have zone tokens, which are not a companion's to check.
+ */
+export function orderEndpoints(
+  given: readonly URL[],
+  { proxyType, fallback }: { readonly proxyType: ProxyType; readonly fallback: URL | undefined },
+): EndpointOrder {
+  const companions = given.filter(isCompanion);
+  const rest = given.filter((url) => !isCompanion(url));
+  const bypassed = proxyType !== 'dataplane' && companions.length > 0;
+  const urls = bypassed ? rest : [...companions, ...rest];
+  return { urls: urls.length > 0 || fallback === undefined ? urls : [fallback], bypassed };
+}
+
+function companionProblem(url: URL): string | undefined {
+  if (url.port === '') return `say its port, as in "${url.protocol}//${url.hostname}:5690"`;
+  if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
+    return 'a companion has no path: expected scheme, host and port';
+  }
+  if (url.protocol === 'grpc:' && !isLoopback(url.hostname)) {
+    return 'grpc:// would send the dataplane token in clear: use grpcs://, or grpc:// with a loopback address';
+  }
+  return undefined;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}

@@ -1,0 +1,161 @@
+import { isIPv6 } from 'node:net';
+
+import type { Clock } from '../../kernel/clock.ts';
+
+/** Which limit refused or ended a connection, by its name in logs and metrics. */
+export type ConnectionLimit =
+  | 'connections'
+  | 'unauthenticated'
+  | 'unauthenticated-per-address'
+  | 'first-call';
+
+export interface ConnectionLimitSettings {
+  /** Open at once, of all kinds. */
+  readonly connections: number;
+  /** Open at once that have carried no authenticated call; a TLS handshake that is not over is one of them. */
+  readonly unauthenticated: number;
+  /** The same, from one IPv4 address or one IPv6 /64. */
+  readonly unauthenticatedPerAddress: number;
+  /** How long a connection may take to its first authenticated call. */
+  readonly firstCallMs: number;
+}
+
+export interface AdmittedConnection {
+  /** It has carried an authenticated call: only the total counts it from now on. */
+  authenticated(): void;
+  /** To be called when it has ended, whoever ended it. */
+  closed(): void;
+}
+
+export interface ConnectionCounts {
+  readonly authenticated: number;
+  readonly unauthenticated: number;
+}
+
+interface Stranger {
+  readonly block: string;
+  readonly sinceMs: number;
+  readonly disarm: () => void;
+  readonly cut: (limit: ConnectionLimit) => void;
+}
+
+/** After this share of its time, a connection without a call gives way to a new one. */
+const PATIENCE = 1 / 3;
+
+/**
+ * Counts connections. Those that say nothing must neither use up the process nor keep others out:
+ *
+ * - While a limit is reached, a new connection takes the place of the oldest stranger, if that had a third of its time.
+ * - Otherwise the new one is refused. A fleet that returns at once is let in as fast as it is served; if each newcomer
+ *   drove out the one before it, nobody would get through.
+ */
+export class ConnectionLimits {
+  readonly #settings: ConnectionLimitSettings;
+  readonly #clock: Clock;
+  /** Oldest first. */
+  readonly #strangers = new Set<Stranger>();
+  readonly #strangersByBlock = new Map<string, Set<Stranger>>();
+  #authenticated = 0;
+  /** Those that were cut are among them until they have ended. */
+  #open = 0;
+
+  constructor(settings: ConnectionLimitSettings, clock: Clock) {
+    this.#settings = settings;
+    this.#clock = clock;
+  }
+
+  get counts(): ConnectionCounts {
+    return { authenticated: this.#authenticated, unauthenticated: this.#strangers.size };
+  }
+
+  /**
+   * @param address the peer's IP address
+   * @param cut ends the connection; called at most once, and `closed` is still expected
+   * @returns which limit refused it, if one did
+   */
+  admit(
+    address: string,
+    cut: (limit: ConnectionLimit) => void,
+  ): AdmittedConnection | { readonly refused: ConnectionLimit } {
+    const block = addressBlock(address);
+    const refused = this.#makeRoom(block);
+    if (refused !== undefined) return { refused };
+    const { firstCallMs } = this.#settings;
+    const stranger: Stranger = {
+      block,
+      cut,
+      sinceMs: this.#clock.monotonicMs(),
+      disarm: this.#clock.after(firstCallMs, () => {
+        this.#end(stranger, 'first-call');
+      }),
+    };
+    this.#open += 1;
+    this.#add(stranger);
+    let known = false;
+    return {
+      authenticated: () => {
+        if (!this.#remove(stranger)) return;
+        known = true;
+        this.#authenticated += 1;
+      },
+      closed: () => {
+        this.#remove(stranger);
+        if (known) this.#authenticated -= 1;
+        this.#open -= 1;
+      },
+    };
+  }
+
+  #makeRoom(block: string): ConnectionLimit | undefined {
+    const { connections, unauthenticated, unauthenticatedPerAddress } = this.#settings;
+    const neighbours = this.#strangersByBlock.get(block);
+    if (neighbours !== undefined && neighbours.size >= unauthenticatedPerAddress)
+      if (!this.#endOldest(neighbours, 'unauthenticated-per-address')) return 'unauthenticated-per-address';
+    if (this.#strangers.size >= unauthenticated)
+      if (!this.#endOldest(this.#strangers, 'unauthenticated')) return 'unauthenticated';
+    return this.#open >= connections ? 'connections' : undefined;
+  }
+
+  #endOldest(strangers: ReadonlySet<Stranger>, limit: ConnectionLimit): boolean {
+    const oldest = [...strangers].at(-1);
+    const patienceMs = this.#settings.firstCallMs * PATIENCE;
+    if (oldest === undefined || this.#clock.monotonicMs() - oldest.sinceMs < patienceMs) return false;
+    this.#end(oldest, limit);
+    return true;
+  }
+
+  #end(stranger: Stranger, limit: ConnectionLimit): void {
+    this.#remove(stranger);
+    stranger.cut(limit);
+  }
+
+  #add(stranger: Stranger): void {
+    this.#strangers.add(stranger);
+    const neighbours = this.#strangersByBlock.get(stranger.block);
+    if (neighbours === undefined) this.#strangersByBlock.set(stranger.block, new Set([stranger]));
+    else neighbours.add(stranger);
+  }
+
+  /** @returns whether it was one */
+  #remove(stranger: Stranger): boolean {
+    if (!this.#strangers.delete(stranger)) return false;
+    stranger.disarm();
+    const neighbours = this.#strangersByBlock.get(stranger.block);
+    neighbours?.delete(stranger);
+    if (neighbours?.size === 0) this.#strangersByBlock.delete(stranger.block);
+    return true;
+  }
+}
+
+/** What one party easily has all of: an IPv4 address, or the /64 of an IPv6 one. */
+export function addressBlock(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined) return mapped;
+  if (!isIPv6(address)) return address;
+  const [head = '', tail] = address.split('%', 1).join('').split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0');
+  const groups = [...left, ...(tail === undefined ? [] : zeros), ...right];
+  return `${groups.slice(0, 4).join(':')}::/64`;
+}

@@ -1,0 +1,81 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { OperationalError, type ErrorCode } from '../../kernel/errors.ts';
+
+export interface FailoverOptions<T> {
+  readonly clock: Clock;
+  /** At least one. The first is asked first. */
+  readonly targets: readonly [T, ...T[]];
+}
+
+export interface Question {
+  /** Imperative phrase for error messages: `delete dataplane default/web-1`. */
+  readonly action: string;
+  /** How long one that is not the last may take: without it, one that hangs would use up the others' time. */
+  readonly patienceMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** What another target may answer better. A refusal holds everywhere: they share their objects and settings. */
+const PASSED_ON: ReadonlySet<ErrorCode> = new Set([
+  'ENDPOINT_UNREACHABLE',
+  'ENDPOINT_UNTRUSTED',
+  'ENDPOINT_BUSY',
+  'ANSWER_UNREADABLE',
+  'DEADLINE_EXCEEDED',
+]);
+
+/** Asks several that could all answer, one after the other, beginning with the one that last did. */
+export class Failover<T> {
+  readonly #clock: Clock;
+  readonly #targets: readonly [T, ...T[]];
+  #preferred: T;
+
+  constructor({ clock, targets }: FailoverOptions<T>) {
+    this.#clock = clock;
+    this.#targets = targets;
+    [this.#preferred] = targets;
+  }
+
+  /** @throws the reason of `signal`, the first refusal, or one error for all failures */
+  async first<R>(question: Question, ask: (target: T, signal: AbortSignal) => Promise<R>): Promise<R> {
+    const failures: OperationalError[] = [];
+    // Others may change the preference meanwhile; each target is asked once for all that.
+    const order = this.#order();
+    for (const [asked, target] of order.entries()) {
+      try {
+        const last = asked === order.length - 1;
+        // oxlint-disable-next-line no-await-in-loop -- the next one is asked only if this one fails
+        const answer = await (last ? ask(target, question.signal) : this.#patiently(question, target, ask));
+        this.#preferred = target;
+        return answer;
+      } catch (error) {
+        if (question.signal.aborted) throw question.signal.reason;
+        if (!(error instanceof OperationalError) || !PASSED_ON.has(error.code)) throw error;
+        failures.push(error);
+      }
+    }
+    throw inOne(failures);
+  }
+
+  #order(): readonly T[] {
+    const start = this.#targets.indexOf(this.#preferred);
+    return [...this.#targets.slice(start), ...this.#targets.slice(0, start)];
+  }
+
+  #patiently<R>(
+    { action, patienceMs, signal }: Question,
+    target: T,
+    ask: (target: T, signal: AbortSignal) => Promise<R>,
+  ): Promise<R> {
+    const options = { clock: this.#clock, action, budgetMs: patienceMs, cancel: signal };
+    return withDeadline(options, (scope) => ask(target, scope.signal));
+  }
+}
+
+function inOne(failures: readonly OperationalError[]): unknown {
+  const [first, ...others] = failures;
+  if (first === undefined || others.length === 0) return first;
+  const message = failures.map((failure) => failure.message).join('; ');
+  return new OperationalError(first.code, message, { cause: first, details: first.details });
+}

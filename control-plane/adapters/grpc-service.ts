@@ -1,0 +1,13 @@
+import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+
+/** What a listener serves: a generated definition and its handlers. */
+export interface GrpcService {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+}
+
+/** Its full name: `deregistrar.v1.Admin`. */
+export function nameOfService(definition: ServiceDefinition): string {
+  const [method] = Object.values(definition);
+  return method?.path.split('/')[1] ?? '';
+}

@@ -1,0 +1,136 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+
+import type { Registry } from 'prom-client';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+
+/** Answers GET and HEAD for one path; Node leaves the body of an answer to HEAD out. */
+export interface HttpRoute {
+  readonly path: string;
+  serve(request: IncomingMessage, response: ServerResponse): void | Promise<void>;
+}
+
+export interface HttpFacesSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly routes: readonly HttpRoute[];
+  /** A route threw. The client is told nothing of it. */
+  onError(path: string, err: unknown): void;
+}
+
+export interface HttpFaces {
+  /** `HOST:PORT`, with the port that the kernel chose. */
+  readonly address: string;
+  /** Ends it, open answers included. */
+  close(): Promise<void>;
+}
+
+const MOST_CONNECTIONS = 100;
+const REQUEST_MS = 5_000;
+/** A connection on which nothing moves for this long is cut. Who keeps one open on purpose says something more often. */
+const SILENCE_MS = 30_000;
+const READINESS_MS = 3_000;
+
+/** @throws OperationalError `LISTENER_FAILED` */
+export async function startHttpFaces(settings: HttpFacesSettings): Promise<HttpFaces> {
+  const routes = new Map(settings.routes.map((route) => [route.path, route]));
+  const server = createServer(
+    {
+      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: REQUEST_MS,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: 8 * 1024,
+    },
+    (request, response) => {
+      void answer(routes, request, response).catch((error: unknown) => {
+        settings.onError(request.url ?? '', error);
+        if (response.headersSent) response.destroy();
+        else sendJson(response, 500, { error: 'Internal error' });
+      });
+    },
+  );
+  server.maxConnections = MOST_CONNECTIONS;
+  server.setTimeout(SILENCE_MS);
+  await listen(server, settings);
+  const bound = server.address();
+  const port = bound !== null && typeof bound === 'object' ? bound.port : settings.port;
+  return {
+    address: `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** Says only that the process can answer. */
+export function liveRoute(): HttpRoute {
+  return {
+    path: '/livez',
+    serve: (_request, response) => {
+      sendJson(response, 200, { live: true });
+    },
+  };
+}
+
+/** @param reasons why it is not ready; none if it is. One that throws, or takes longer than 3 s, is a reason too */
+export function readyRoute(clock: Clock, reasons: () => Promise<readonly string[]>): HttpRoute {
+  return {
+    path: '/readyz',
+    serve: async (_request, response) => {
+      const found = await withDeadline(
+        { clock, action: 'find out whether it is ready', budgetMs: READINESS_MS },
+        reasons,
+      ).catch((error: unknown) => [describeError(error)]);
+      sendJson(response, found.length === 0 ? 200 : 503, { ready: found.length === 0, reasons: found });
+    },
+  };
+}
+
+export function metricsRoute(registry: Registry): HttpRoute {
+  return {
+    path: '/metrics',
+    serve: async (_request, response) => {
+      const text = await registry.metrics();
+      response.writeHead(200, { 'content-type': registry.contentType }).end(text);
+    },
+  };
+}
+
+async function answer(
+  routes: ReadonlyMap<string, HttpRoute>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const [path = ''] = (request.url ?? '').split('?', 1);
+  response.setHeader('cache-control', 'no-store').setHeader('x-content-type-options', 'nosniff');
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    // What follows is a body that nobody reads.
+    response.setHeader('allow', 'GET, HEAD').setHeader('connection', 'close');
+    sendJson(response, 405, { error: 'Only GET and HEAD' });
+    return;
+  }
+  const route = routes.get(path);
+  if (route === undefined) sendJson(response, 404, { error: 'Not found', paths: [...routes.keys()] });
+  else await route.serve(request, response);
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
+}
+
+function listen(server: Server, { host, port }: HttpFacesSettings): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      const message = `Cannot listen on ${host}:${port}: ${describeError(cause)}`;
+      reject(new OperationalError('LISTENER_FAILED', message, { cause }));
+    });
+    server.listen(port, host, resolve);
+  });
+}

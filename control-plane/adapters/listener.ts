@@ -1,0 +1,98 @@
+import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import process from 'node:process';
+
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { formatListenerAddress, isLoopback, type ListenerAddress } from './listener-address.ts';
+
+/** Connections that the kernel holds while this process is busy: a fleet that comes back at once. */
+const BACKLOG = 4_096;
+
+/**
+ * Listens, and gives `onConnection` every socket. A Unix socket that a dead process left is replaced.
+ *
+ * @throws OperationalError `LISTENER_FAILED`
+ */
+export async function openListener(
+  address: ListenerAddress,
+  onConnection: (socket: Socket) => void,
+): Promise<Server> {
+  const server = createServer({ noDelay: true }, onConnection);
+  try {
+    if (address.kind === 'unix') await listenOnPath(server, address);
+    else await listening(server, () => server.listen({ ...address, backlog: BACKLOG }));
+  } catch (cause) {
+    if (cause instanceof OperationalError) throw cause;
+    throw failed(address, describeError(cause), cause);
+  }
+  return server;
+}
+
+/** What it is bound to: the port that the kernel chose, if none was given. */
+export function boundAddress(server: Server, asked: ListenerAddress): ListenerAddress {
+  const bound = server.address();
+  if (asked.kind === 'unix' || bound === null || typeof bound === 'string') return asked;
+  return { kind: 'tcp', host: bound.address, port: bound.port };
+}
+
+/** Whether what it is bound to can be reached from other hosts, whatever its name promised. */
+export function isExposed(server: Server): boolean {
+  const bound = server.address();
+  return bound !== null && typeof bound === 'object' && !isLoopback(bound.address);
+}
+
+async function listenOnPath(
+  server: Server,
+  address: ListenerAddress & { readonly kind: 'unix' },
+): Promise<void> {
+  const { path, mode } = address;
+  // The kernel's ENOENT would reach us as "permission denied".
+  if (!existsSync(dirname(path))) throw failed(address, `there is no folder ${dirname(path)}`);
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found !== undefined) {
+    if (!found.isSocket()) throw failed(address, 'there is a file of that name that is no socket');
+    if (await isAlive(path)) throw failed(address, 'another process listens on it');
+    rmSync(path, { force: true });
+  }
+  await listening(server, () => {
+    // Node binds within the call: at no moment may anybody else open the socket.
+    const umask = process.umask(0o777);
+    try {
+      server.listen({ path, backlog: BACKLOG });
+    } finally {
+      process.umask(umask);
+    }
+  });
+  chmodSync(path, mode);
+}
+
+/** Only a refused connection says that nobody listens: a full backlog is a busy process, not a dead one. */
+function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', ({ code }: NodeJS.ErrnoException) => {
+      resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT');
+    });
+  });
+}
+
+function listening(server: Server, listen: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.once('listening', () => {
+      server.off('error', reject);
+      resolve();
+    });
+    listen();
+  });
+}
+
+function failed(address: ListenerAddress, problem: string, cause?: unknown): OperationalError {
+  const message = `Cannot listen on ${formatListenerAddress(address)}: ${problem}`;
+  return new OperationalError('LISTENER_FAILED', message, cause === undefined ? {} : { cause });
+}

@@ -1,0 +1,145 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+import type { Guard } from '../core/guards.ts';
+import type { Cause, DepartureOutcome, RecordState } from '../core/records.ts';
+import type { ConnectionCounts, ConnectionLimit } from './connection-limits.ts';
+
+/** Typed ways to record what the companion does. */
+export type Metrics = ReturnType<typeof createMetrics>;
+
+export type TokenRejection = 'unauthenticated' | 'permission-denied';
+
+type Instruments = ReturnType<typeof instruments>;
+
+const PREFIX = 'kuma_deregistrar_';
+const STATES: readonly RecordState[] = ['attached', 'lost', 'leaving', 'swept'];
+/** From a fast commit to the deadline of whoever waits for it. */
+const STORE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** From one quick DELETE to a control plane that was away for minutes. */
+const DEREGISTER_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/** Adds the companion's metrics to `registry`. Once for each registry. */
+export function createMetrics(registry: Registry) {
+  const make = instruments(registry);
+  return {
+    ...dataplaneMetrics(make),
+    ...departureMetrics(make),
+    ...surroundingMetrics(make),
+    ...serverMetrics(make),
+  };
+}
+
+function dataplaneMetrics({ counter, gauge }: Instruments) {
+  const dataplanes = gauge('dataplanes', 'Dataplanes that the companion knows of', ['state']);
+  const healed = counter('healed_total', 'Objects of living dataplanes that were put back', []);
+  return {
+    dataplanes: (counts: Readonly<Record<RecordState, number>>): void => {
+      for (const state of STATES) dataplanes.set({ state }, counts[state]);
+    },
+    healed: (): void => {
+      healed.inc();
+    },
+  };
+}
+
+function departureMetrics({ counter, gauge, histogram }: Instruments) {
+  const deletions = counter('deletions_total', 'Departures that ended', ['cause', 'result']);
+  const refusals = counter('guard_refusals_total', 'Deletions that a guard held back', ['guard', 'cause']);
+  const retries = counter('retries_total', 'Attempts to delete that are made again', []);
+  const held = gauge('brake_held', 'Deletions that the brake holds back now', ['mesh']);
+  const deregister = histogram('deregister_seconds', 'From an announced departure to its end', {
+    labelNames: [],
+    buckets: DEREGISTER_SECONDS,
+  });
+  return {
+    departed: (cause: Cause, result: DepartureOutcome): void => {
+      deletions.inc({ cause, result: result.replaceAll(' ', '_') });
+    },
+    guardRefused: (guard: Guard, cause: Cause): void => {
+      refusals.inc({ guard, cause });
+    },
+    retried: (): void => {
+      retries.inc();
+    },
+    /** Of every mesh that has any; the others are forgotten. */
+    brakeHeld: (heldByMesh: ReadonlyMap<string, number>): void => {
+      held.reset();
+      for (const [mesh, count] of heldByMesh) held.set({ mesh }, count);
+    },
+    deregistered: (tookMs: number): void => {
+      deregister.observe(tookMs / 1_000);
+    },
+  };
+}
+
+function surroundingMetrics({ gauge, histogram }: Instruments) {
+  const storeUp = gauge('store_up', 'Whether the store answers', []);
+  const controlPlaneUp = gauge('control_plane_up', 'Whether a control plane answers', ['url']);
+  const store = histogram('store_seconds', 'How long the store takes', {
+    labelNames: ['operation'],
+    buckets: STORE_SECONDS,
+  });
+  return {
+    storeUp: (up: boolean): void => {
+      storeUp.set(up ? 1 : 0);
+    },
+    storeAnswered: (operation: string, tookMs: number): void => {
+      store.observe({ operation }, tookMs / 1_000);
+    },
+    /** @param url without credentials */
+    controlPlaneUp: (url: string, up: boolean): void => {
+      controlPlaneUp.set({ url }, up ? 1 : 0);
+    },
+  };
+}
+
+function serverMetrics({ counter, gauge }: Instruments) {
+  const connections = gauge('connections', 'Open connections of agents', ['state']);
+  const refused = counter('connections_refused_total', 'Connections that a limit refused or ended', [
+    'limit',
+  ]);
+  const handshakes = counter('handshakes_failed_total', 'TLS handshakes that failed', []);
+  const tokens = counter('tokens_rejected_total', 'Calls without a token for what they ask', ['reason']);
+  const expiry = gauge('certificate_expiry_timestamp_seconds', 'When the certificate of the server ends', []);
+  return {
+    connections: ({ authenticated, unauthenticated }: ConnectionCounts): void => {
+      connections.set({ state: 'authenticated' }, authenticated);
+      connections.set({ state: 'unauthenticated' }, unauthenticated);
+    },
+    connectionRefused: (limit: ConnectionLimit): void => {
+      refused.inc({ limit });
+    },
+    handshakeFailed: (): void => {
+      handshakes.inc();
+    },
+    tokenRejected: (reason: TokenRejection): void => {
+      tokens.inc({ reason });
+    },
+    certificateExpires: (atMs: number): void => {
+      expiry.set(atMs / 1_000);
+    },
+  };
+}
+
+/** What a metric of this program is made of: its name gets the prefix, and its registry is given. */
+function instruments(registry: Registry) {
+  const registers = [registry];
+  return {
+    counter: <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+      new Counter({ name: `${PREFIX}${name}`, help, labelNames, registers }),
+    gauge: <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+      new Gauge({ name: `${PREFIX}${name}`, help, labelNames, registers }),
+    histogram: <Label extends string>(
+      name: string,
+      help: string,
+      options: { readonly labelNames: readonly Label[]; readonly buckets: readonly number[] },
+    ) =>
+      new Histogram({
+        name: `${PREFIX}${name}`,
+        help,
+        labelNames: options.labelNames,
+        buckets: [...options.buckets],
+        registers,
+      }),
+  };
+}

@@ -1,0 +1,271 @@
+import { sleep, type Clock } from '../kernel/clock.ts';
+import { OperationalError } from '../kernel/errors.ts';
+import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
+import type { DeregistrarEvents } from './events.ts';
+import type { Arrival, Attachment, Store } from './ports.ts';
+
+/** The stream of one agent, as far as it can be told something. */
+export interface AgentChannel {
+  attached(epoch: number | undefined, leaving: boolean): void;
+  redirect(reason: string): void;
+  /** A newer incarnation has the name. */
+  supersede(): void;
+}
+
+/** One open stream. */
+export interface AttachedAgent {
+  readonly arrival: Arrival;
+  readonly channel: AgentChannel;
+  /** `undefined` while the store could not be asked. */
+  epoch: number | undefined;
+  leaving: boolean;
+  /** Whether its Envoy serves, as the agent last said. */
+  serving: boolean;
+  phase: string;
+  /** JSON of the object as the control plane last had it. */
+  lastBody: string | undefined;
+}
+
+export interface AttachedAgentsDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  /** Names this process among those that share the store. */
+  readonly replica: string;
+  readonly graceMs: number;
+  /** A stream was lost, or the store is back: there may be something to do. */
+  readonly nudge: () => void;
+  /** A running agent came (back): whether its object is still there is worth a look. */
+  readonly onAttached: (agent: AttachedAgent) => void;
+}
+
+/** What became of a stream that wants to attach. */
+export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };
+
+const HEARTBEAT_MS = 2_000;
+/** A replica that said nothing for so long is taken for dead: three heartbeats. */
+const SILENT_MS = 6_000;
+/** After so long without a heartbeat of our own, others may have taken us for dead. */
+const DOUBT_MS = 4_000;
+/** After a pause of this process, what happened to its connections meanwhile is learned first. */
+const SETTLE_MS = 1_500;
+
+/** The agents whose streams end here. The store learns of each that comes and goes, as soon as it can be reached. */
+export class AttachedAgents {
+  readonly #deps: AttachedAgentsDeps;
+  readonly #agents = new Map<string, AttachedAgent>();
+  /** Streams that ended while the store was away. */
+  readonly #unrecordedEnds = new Map<string, { readonly key: DataplaneKey; readonly epoch: number }>();
+  #draining = false;
+  #storeLostAtMs: number | undefined;
+  #replicas: readonly string[] = [];
+
+  constructor(deps: AttachedAgentsDeps) {
+    this.#deps = deps;
+  }
+
+  get size(): number {
+    return this.#agents.size;
+  }
+
+  get storeIsUp(): boolean {
+    return this.#storeLostAtMs === undefined;
+  }
+
+  /** Those that share the store, as of the last heartbeat. */
+  get replicas(): readonly string[] {
+    return this.#replicas;
+  }
+
+  [Symbol.iterator](): IterableIterator<AttachedAgent> {
+    return this.#agents.values();
+  }
+
+  find(key: DataplaneKey): AttachedAgent | undefined {
+    return this.#agents.get(describeKey(key));
+  }
+
+  /** @throws `STORE_BUSY`, and `ENDPOINT_BUSY` while draining */
+  async open(arrival: Arrival, channel: AgentChannel): Promise<Admission> {
+    if (this.#draining)
+      throw new OperationalError('ENDPOINT_BUSY', 'This replica is stopping: attach elsewhere');
+    const { store, replica, events } = this.#deps;
+    let attachment: Attachment | undefined;
+    try {
+      attachment = await store.attach(arrival, replica);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+    }
+    if (attachment?.kind === 'superseded') {
+      events.superseded(arrival);
+      return { superseded: true };
+    }
+    const agent: AttachedAgent = {
+      arrival,
+      channel,
+      epoch: attachment?.epoch,
+      leaving: attachment?.leaving ?? false,
+      serving: false,
+      phase: arrival.phase,
+      lastBody: undefined,
+    };
+    this.#take(agent);
+    events.attached(
+      { ...arrival, epoch: agent.epoch },
+      { fenced: agent.epoch !== undefined, leaving: agent.leaving },
+    );
+    channel.attached(agent.epoch, agent.leaving);
+    return { agent };
+  }
+
+  /** The stream of `agent` ended, for whichever reason. */
+  async close(agent: AttachedAgent, reason: string): Promise<void> {
+    const { arrival, epoch, leaving } = agent;
+    const name = describeKey(arrival.key);
+    // Another stream of the same name has taken its place here.
+    if (this.#agents.get(name) !== agent) return;
+    this.#agents.delete(name);
+    if (this.#draining) return;
+    const { events, graceMs } = this.#deps;
+    if (leaving) events.gone({ ...arrival, epoch });
+    else events.lost({ ...arrival, epoch }, reason, graceMs);
+    if (epoch === undefined) return;
+    this.#unrecordedEnds.set(name, { key: arrival.key, epoch });
+    await this.#recordEnds();
+  }
+
+  phaseChanged(agent: AttachedAgent, phase: string, serving: boolean): void {
+    agent.phase = phase;
+    const began = serving && !agent.serving;
+    agent.serving = serving;
+    if (began) this.#deps.onAttached(agent);
+    if (agent.epoch === undefined) return;
+    const at = { key: agent.arrival.key, epoch: agent.epoch };
+    // Only shown to people: the next change says it again.
+    this.#deps.store.notePhase(at, phase).catch(() => {});
+  }
+
+  /** Sends everybody elsewhere. From here on, the end of a stream is no departure. */
+  drain(reason: string): void {
+    this.#draining = true;
+    for (const { channel } of this.#agents.values()) channel.redirect(reason);
+  }
+
+  /** Keeps the store and the streams in step, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    let lastMs = clock.monotonicMs();
+    let steadyBeats = 0;
+    while (!signal.aborted) {
+      const beat = await this.#beat();
+      const gapMs = clock.monotonicMs() - lastMs;
+      if (beat) {
+        lastMs = clock.monotonicMs();
+        steadyBeats = gapMs > DOUBT_MS ? 0 : steadyBeats + 1;
+        await this.#catchUp(gapMs > DOUBT_MS, signal);
+        // A store that was away made every replica look silent: give each the time to say that it lives.
+        if (steadyBeats * HEARTBEAT_MS > SILENT_MS || this.#deps.store.kind === 'sqlite')
+          await this.#loseSilent();
+      }
+      await sleep(clock, HEARTBEAT_MS, signal).catch(() => {});
+    }
+  }
+
+  #take(agent: AttachedAgent): void {
+    const name = describeKey(agent.arrival.key);
+    const before = this.#agents.get(name);
+    this.#unrecordedEnds.delete(name);
+    this.#agents.set(name, agent);
+    if (before === undefined) return;
+    if (before.arrival.incarnation === agent.arrival.incarnation) {
+      // It comes back before its old stream has been noticed to be dead.
+      agent.serving = before.serving;
+      agent.lastBody = before.lastBody;
+      before.channel.redirect('another stream of this agent is open');
+    } else before.channel.supersede();
+  }
+
+  /** @returns whether the store answers */
+  async #beat(): Promise<boolean> {
+    const { store, replica, clock, events } = this.#deps;
+    try {
+      this.#replicas = await store.heartbeat(replica, SILENT_MS);
+      if (this.#storeLostAtMs !== undefined) {
+        events.storeFound(clock.monotonicMs() - this.#storeLostAtMs);
+        this.#storeLostAtMs = undefined;
+        this.#deps.nudge();
+      }
+      return true;
+    } catch (error) {
+      if (this.#storeLostAtMs === undefined) events.storeLost(error);
+      this.#storeLostAtMs ??= clock.monotonicMs();
+      return false;
+    }
+  }
+
+  /** What the store has not been told yet; after a gap, whether our streams are still ours. */
+  async #catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
+    if (doubted) await sleep(this.#deps.clock, SETTLE_MS, signal).catch(() => {});
+    await this.#recordEnds();
+    for (const agent of this.#agents.values()) {
+      if (!doubted && agent.epoch !== undefined) continue;
+      try {
+        await this.#reattach(agent);
+      } catch (error) {
+        if (isUnavailable(error)) return;
+        if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
+      }
+    }
+  }
+
+  async #reattach(agent: AttachedAgent): Promise<void> {
+    const { store, replica, events } = this.#deps;
+    const { arrival, channel } = agent;
+    const attachment = await store.reattach(arrival, replica);
+    if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
+    if (attachment.kind === 'attached') {
+      const known = agent.epoch === attachment.epoch;
+      agent.epoch = attachment.epoch;
+      agent.leaving ||= attachment.leaving;
+      if (known) return;
+      events.attached({ ...arrival, epoch: agent.epoch }, { fenced: true, leaving: agent.leaving });
+      channel.attached(agent.epoch, agent.leaving);
+      return;
+    }
+    this.#agents.delete(describeKey(arrival.key));
+    if (attachment.kind === 'superseded') {
+      events.superseded(arrival);
+      channel.supersede();
+    } else channel.redirect('another replica has this agent');
+  }
+
+  async #recordEnds(): Promise<void> {
+    const { store, replica, graceMs, nudge } = this.#deps;
+    for (const [name, at] of this.#unrecordedEnds) {
+      try {
+        await store.detach(at, replica, graceMs);
+        this.#unrecordedEnds.delete(name);
+        nudge();
+      } catch (error) {
+        if (!(error instanceof OperationalError)) throw error;
+        return;
+      }
+    }
+  }
+
+  async #loseSilent(): Promise<void> {
+    const { store, events, graceMs, nudge } = this.#deps;
+    try {
+      const lost = await store.loseStreamsOfSilentReplicas(SILENT_MS, graceMs);
+      if (lost === 0) return;
+      events.streamsLost(lost);
+      nudge();
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+    }
+  }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof OperationalError && error.code === 'STORE_UNAVAILABLE';
+}

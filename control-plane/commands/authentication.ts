@@ -1,0 +1,59 @@
+import { systemClock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { RestClient } from '../../kuma/rest-client.ts';
+import type { Metrics } from '../adapters/metrics.ts';
+import { publicKeyFiles } from '../adapters/public-key-files.ts';
+import { secretReader } from '../adapters/secret-reader.ts';
+import { signingKeySecrets } from '../adapters/signing-key-secrets.ts';
+import { openAuthenticator, tokenAuthenticator } from '../adapters/token-authenticator.ts';
+import { tokenRevocations } from '../adapters/token-revocations.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { ServeOptions } from '../options.ts';
+import type { Authenticator } from '../ports.ts';
+import type { TokenProblem } from '../token-ports.ts';
+import type { KumaAccess } from './kuma-access.ts';
+
+/**
+ * Dataplane tokens by mounted keys first, then by the control plane's own secrets, as the control plane does it.
+ *
+ * @throws {@link OperationalError} `CONFIG_INVALID` if a mounted file cannot be used
+ */
+export async function openAuthentication(
+  options: ServeOptions,
+  { urls, tls, userToken }: KumaAccess,
+  { events, metrics }: { readonly events: DeregistrarEvents; readonly metrics: Metrics },
+): Promise<Authenticator> {
+  if (options.authn === 'none') return openAuthenticator;
+  const report = (problem: TokenProblem): void => {
+    events.tokensDoubted(problem);
+  };
+  const [first, ...others] = urls;
+  const client = (url: URL): RestClient => new RestClient({ url, tls, userToken });
+  const read = secretReader([client(first), ...others.map(client)], systemClock);
+  const authenticator = tokenAuthenticator({
+    sources: [
+      await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report }),
+      signingKeySecrets(read, systemClock),
+    ],
+    revocations: await tokenRevocations({
+      read,
+      files: options.revocationsFile === undefined ? [] : [options.revocationsFile],
+      clock: systemClock,
+      report,
+    }),
+    clock: systemClock,
+  });
+  return {
+    authenticate: async (token, mesh) => {
+      try {
+        return await authenticator.authenticate(token, mesh);
+      } catch (error) {
+        if (error instanceof OperationalError && error.code === 'UNAUTHENTICATED') {
+          metrics.tokenRejected('unauthenticated');
+          events.tokenRefused(mesh, String(error.details['reason'] ?? error.message));
+        }
+        throw error;
+      }
+    },
+  };
+}

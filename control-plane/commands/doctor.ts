@@ -1,0 +1,159 @@
+import { systemClock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { RestClient } from '../../kuma/rest-client.ts';
+import { withAdminClient } from '../adapters/admin-client.ts';
+import { controlPlaneCertificate } from '../adapters/control-plane-certificate.ts';
+import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
+import { publicKeyFiles } from '../adapters/public-key-files.ts';
+import { ServerCertificate } from '../adapters/server-certificate.ts';
+import { judgeCertificate, judgeClocks, judgeControlPlane, type Finding } from '../core/findings.ts';
+import type { ServeOptions } from '../options.ts';
+import { openStore } from '../store/open-store.ts';
+import { kumaAccess, type KumaAccess } from './kuma-access.ts';
+
+const BUDGET_MS = 3_000;
+const EXIT = { ok: 0, warning: 1, failure: 2 } as const;
+
+/** What would keep the companion from doing its work, each with its remedy. Changes nothing. */
+export async function doctor(
+  options: ServeOptions,
+): Promise<{ readonly text: string; readonly code: number }> {
+  const access = kumaAccess(options);
+  const findings = [
+    ...(await examineControlPlanes(access)),
+    await examineCertificate(options, access),
+    await examineKeys(options, access),
+    await examineStore(options),
+  ];
+  const lines = findings.map(
+    ({ level, about, says, remedy }) =>
+      `${MARKS[level]} ${about}: ${says}${remedy === undefined ? '' : `\n     ${remedy}`}`,
+  );
+  const worst = findings.some(({ level }) => level === 'failure')
+    ? 'failure'
+    : findings.some(({ level }) => level === 'warning')
+      ? 'warning'
+      : 'ok';
+  return { text: `${lines.join('\n')}\n`, code: EXIT[worst] };
+}
+
+const MARKS = { ok: 'ok  ', warning: 'WARN', failure: 'FAIL' } as const;
+
+async function examineControlPlanes(access: KumaAccess): Promise<readonly Finding[]> {
+  const controlPlanes = kumaControlPlanes({ clock: systemClock, ...access });
+  try {
+    const looks = await bounded('look at the control planes', (signal) => controlPlanes.look(signal));
+    const wallMs = systemClock.wallMs();
+    const listed = await bounded('list the dataplanes', (signal) => controlPlanes.overviews(signal)).catch(
+      describeError,
+    );
+    const list: readonly Finding[] =
+      typeof listed === 'string'
+        ? [{ level: 'failure', about: 'dataplanes', says: listed, remedy: 'see the control planes above' }]
+        : judgeClocks({ ...listed, wallMs, looks });
+    return [...looks.map(judgeControlPlane), ...list];
+  } finally {
+    controlPlanes.close();
+  }
+}
+
+async function examineCertificate(options: ServeOptions, access: KumaAccess): Promise<Finding> {
+  const { tlsCertificateFile, tlsKeyFile, plaintext } = options;
+  const about = 'certificate';
+  if (plaintext) return { level: 'ok', about, says: 'none: --plaintext' };
+  try {
+    const files =
+      tlsCertificateFile === undefined || tlsKeyFile === undefined
+        ? await ownFiles(access)
+        : { certificateFile: tlsCertificateFile, keyFile: tlsKeyFile };
+    const silent = { certificateReloaded: () => {}, certificateBroken: () => {} };
+    const { expiresAtMs } = new ServerCertificate({ ...files, clientCaFile: options.clientCaFile }, silent);
+    return judgeCertificate(files.certificateFile, expiresAtMs - systemClock.wallMs());
+  } catch (error) {
+    const remedy = 'name one by --tls-cert-file and --tls-key-file, and let the user of this program read it';
+    return { level: 'failure', about, says: describeError(error), remedy };
+  }
+}
+
+async function ownFiles({ urls: [url], tls, userToken }: KumaAccess) {
+  const client = new RestClient({ url, tls, userToken });
+  try {
+    const found = await bounded('ask for the certificate', (signal) =>
+      controlPlaneCertificate(client, signal),
+    );
+    if ('certificateFile' in found) return found;
+    throw new OperationalError('CONFIG_INVALID', found.problem);
+  } finally {
+    client.close();
+  }
+}
+
+/** Mounted keys can be read; without any, the control plane must let us read its own. */
+async function examineKeys(
+  options: ServeOptions,
+  { urls: [url], tls, userToken }: KumaAccess,
+): Promise<Finding> {
+  const about = 'token keys';
+  if (options.authn === 'none')
+    return {
+      level: 'warning',
+      about,
+      says: 'none: --authn none',
+      remedy: 'anybody on this host may deregister',
+    };
+  const client = new RestClient({ url, tls, userToken });
+  try {
+    await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report: () => {} });
+    const { status } = await bounded('read secrets', (signal) => client.get('global-secrets', signal));
+    if (status === 200) return { level: 'ok', about, says: "the control plane's own, and its revocations" };
+    const says = `the control plane does not let us read its secrets: status ${status}`;
+    return options.publicKeys.length > 0
+      ? {
+          level: 'warning',
+          about,
+          says: `${says}; mounted keys are used, revocations are not known`,
+          remedy: '--user-token-file of an admin, or --revocations-file',
+        }
+      : { level: 'failure', about, says, remedy: '--public-key KID=FILE, or --user-token-file of an admin' };
+  } catch (error) {
+    return {
+      level: 'failure',
+      about,
+      says: describeError(error),
+      remedy: 'check --public-key and the control plane',
+    };
+  } finally {
+    client.close();
+  }
+}
+
+/** A file that is in use is fine if it is used by the program that runs here. */
+async function examineStore({ store, adminSocket }: ServeOptions): Promise<Finding> {
+  const about = 'store';
+  try {
+    const running = await withAdminClient(adminSocket, (client) => client.getStatus({ mesh: '' }));
+    const problem = running.store?.problem ?? '';
+    return problem === ''
+      ? { level: 'ok', about, says: `${running.store?.kind ?? ''}, in use by the program that runs here` }
+      : {
+          level: 'failure',
+          about,
+          says: problem,
+          remedy: 'announced departures go on in memory until it is back',
+        };
+  } catch {
+    // It does not run here: then the store can be opened.
+  }
+  try {
+    const opened = await openStore(store, { clock: systemClock });
+    await opened.close();
+    return { level: 'ok', about, says: opened.kind };
+  } catch (error) {
+    return { level: 'failure', about, says: describeError(error), remedy: 'see --store' };
+  }
+}
+
+function bounded<T>(action: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  return withDeadline({ clock: systemClock, action, budgetMs: BUDGET_MS }, ({ signal }) => ask(signal));
+}

@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+
+import { Registry } from 'prom-client';
+
+import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { lineOutput } from '../../program/line-output.ts';
+import { pinoLog } from '../../program/pino-log.ts';
+import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../adapters/grpc-server.ts';
+import { liveRoute, metricsRoute, readyRoute, startHttpFaces } from '../adapters/http-faces.ts';
+import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
+import { parseListenerAddress } from '../adapters/listener-address.ts';
+import { createMetrics, type Metrics } from '../adapters/metrics.ts';
+import { StreamLimit } from '../adapters/stream-limit.ts';
+import { Engine } from '../engine.ts';
+import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
+import { DEFAULT_LISTEN, type ServeOptions } from '../options.ts';
+import type { Credential, Store } from '../ports.ts';
+import { adminService, deregistrarService } from '../rpc/services.ts';
+import { openStore } from '../store/open-store.ts';
+import { openAuthentication } from './authentication.ts';
+import { openCertificate } from './certificate.ts';
+import { kumaAccess, type KumaAccess } from './kuma-access.ts';
+import { meter, noteAttempt, refreshGauges } from './metering.ts';
+
+export interface ServeRequest {
+  readonly options: ServeOptions;
+  /** Aborts when the program is asked to stop. */
+  readonly stop: AbortSignal;
+}
+
+/** How long calls under way may go on once we are asked to stop; agents attach elsewhere meanwhile. */
+const DRAIN_MS = 5_000;
+/** What cannot be opened now is tried again: the control plane or the database may come up later than we. */
+const REOPEN_MS = 2_000;
+const GAUGES_MS = 5_000;
+const STREAMS_PER_DATAPLANE = 4;
+const SAY_AGAIN_MS = 60_000;
+const STANDARD_ERROR = 2;
+
+/** Runs the companion until `stop`. @throws {@link OperationalError} for what a retry cannot mend */
+export async function serve({ options, stop }: ServeRequest): Promise<void> {
+  const events = deregistrarEvents(pinoLog('kuma-deregistrar', lineOutput(STANDARD_ERROR), options.logLevel));
+  const registry = new Registry();
+  const metrics = createMetrics(registry);
+  await using resources = new AsyncDisposableStack();
+  const store = await openPatiently(options.store, events, stop);
+  if (store === undefined) return;
+  resources.defer(() => store.close());
+  const kuma = kumaAccess(options);
+  const controlPlanes = kumaControlPlanes({ clock: systemClock, ...kuma });
+  resources.defer(() => {
+    controlPlanes.close();
+  });
+  const engine = new Engine({
+    clock: systemClock,
+    random: Math.random,
+    events,
+    store: meter(store, metrics, systemClock),
+    controlPlanes,
+    replica: `${hostname()}-${randomUUID().slice(0, 8)}`,
+    settings: settingsOf(options),
+    ...metricsOf(metrics),
+  });
+  await engine.watch.look();
+  const server = await startServer({ engine, options, events, metrics, kuma, stop, resources });
+  if (server === undefined) return;
+  await startFaces({ engine, options, events, metrics, registry, server, resources });
+  await runUntil(stop, { engine, server, events, metrics });
+}
+
+async function runUntil(stop: AbortSignal, { engine, server, events, metrics }: Running): Promise<void> {
+  const over = new AbortController();
+  const running = engine.run(over.signal);
+  const gauges = keepGauges({ engine, server, metrics }, over.signal);
+  await new Promise<void>((resolve) => {
+    if (stop.aborted) resolve();
+    stop.addEventListener('abort', () => {
+      resolve();
+    });
+  });
+  events.stopping(engine.agents.size);
+  engine.agents.drain('this replica is stopping');
+  await server.drain(DRAIN_MS);
+  over.abort(new OperationalError('CANCELLED', 'The companion stops'));
+  await Promise.all([running, gauges]);
+  events.stopped();
+}
+
+interface Running {
+  readonly engine: Engine;
+  readonly server: GrpcServer;
+  readonly events: DeregistrarEvents;
+  readonly metrics: Metrics;
+}
+
+async function keepGauges(parts: Omit<Running, 'events'>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await refreshGauges(parts);
+    await sleep(systemClock, GAUGES_MS, signal).catch(() => {});
+  }
+}
+
+/** @returns `undefined` if asked to stop first */
+async function openPatiently(
+  location: string,
+  events: DeregistrarEvents,
+  stop: AbortSignal,
+): Promise<Store | undefined> {
+  for (let said = false; !stop.aborted; said = true) {
+    try {
+      return await openStore(location, { clock: systemClock });
+    } catch (error) {
+      if (!(error instanceof OperationalError) || !error.retryable) throw error;
+      if (!said) events.storeLost(error);
+      await sleep(systemClock, REOPEN_MS, stop).catch(() => {});
+    }
+  }
+  return undefined;
+}
+
+interface ServerParts extends Omit<Running, 'server'> {
+  readonly options: ServeOptions;
+  readonly kuma: KumaAccess;
+  readonly stop: AbortSignal;
+  readonly resources: AsyncDisposableStack;
+}
+
+async function startServer(parts: ServerParts): Promise<GrpcServer | undefined> {
+  const { engine, options, events, metrics, kuma, stop, resources } = parts;
+  const startedAtMs = systemClock.monotonicMs();
+  const addresses = (options.listen.length === 0 ? [DEFAULT_LISTEN] : options.listen).map((text) =>
+    parseListenerAddress(text),
+  );
+  const certificate = await openCertificate(options, { addresses, kuma, events, stop });
+  if (certificate === 'stopped') return undefined;
+  if (certificate !== undefined) resources.defer(certificate.watch(systemClock));
+  const authenticator = await openAuthentication(options, kuma, { events, metrics });
+  let server: GrpcServer | undefined;
+  const sayNowAndThen = nowAndThen(systemClock);
+  const agentService = deregistrarService({
+    engine,
+    authenticator,
+    onDenied: () => {
+      metrics.tokenRejected('permission-denied');
+    },
+    markAuthenticated: (call) => server?.authenticated(call),
+    takePlace: streamPlaces(),
+  });
+  server = await startGrpcServer({
+    listeners: [
+      ...addresses.map((address) => ({ address, certificate, services: [agentService] })),
+      {
+        address: parseListenerAddress(`unix:${options.adminSocket}`),
+        certificate: undefined,
+        services: [adminService(engine, startedAtMs)],
+      },
+    ],
+    limits: DEFAULT_LIMITS,
+    clock: systemClock,
+    events: {
+      connectionRefused: (limit, address) => {
+        metrics.connectionRefused(limit);
+        sayNowAndThen(limit, () => {
+          events.connectionRefused(limit, address);
+        });
+      },
+      handshakeFailed: (address, err) => {
+        metrics.handshakeFailed();
+        events.handshakeFailed(address, err);
+      },
+    },
+  });
+  const started = server;
+  resources.defer(() => started.drain(0));
+  server.setServing(true);
+  events.started({ listen: server.addresses, store: engine.deps.store.kind, replica: engine.deps.replica });
+  return server;
+}
+
+/** Says something at most once in a while: it may come by the thousand, and its metric counts each. */
+function nowAndThen(clock: Clock): (what: string, say: () => void) => void {
+  const saidAtMs = new Map<string, number>();
+  return (what, say) => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - (saidAtMs.get(what) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN_MS) return;
+    saidAtMs.set(what, nowMs);
+    say();
+  };
+}
+
+/** A few streams of one name are one that comes back before its old stream is known to be dead. More are a mistake. */
+function streamPlaces(): (credential: Credential, dataplane: string) => (() => void) | undefined {
+  const byDataplane = new StreamLimit();
+  return (_credential, dataplane) => byDataplane.acquire(dataplane, STREAMS_PER_DATAPLANE);
+}
+
+interface FaceParts extends Running {
+  readonly options: ServeOptions;
+  readonly registry: Registry;
+  readonly resources: AsyncDisposableStack;
+}
+
+async function startFaces({ engine, options, events, registry, resources }: FaceParts): Promise<void> {
+  if (options.http === undefined || options.http === 'off') return;
+  const address = parseListenerAddress(options.http);
+  if (address.kind !== 'tcp') return;
+  const faces = await startHttpFaces({
+    host: address.host,
+    port: address.port,
+    routes: [
+      liveRoute(),
+      readyRoute(systemClock, () => Promise.resolve(unreadiness(engine))),
+      metricsRoute(registry),
+    ],
+    onError: (_path, err) => {
+      events.failedUnexpectedly(err);
+    },
+  });
+  resources.defer(() => faces.close());
+}
+
+/** Why agents should not be sent here now. A store that is away is none: they attach all the same. */
+function unreadiness(engine: Engine): readonly string[] {
+  const { silentControlPlanes, liveInstances } = engine.watch.surroundings;
+  return liveInstances.size === 0 ? [`none of ${silentControlPlanes} control planes answers`] : [];
+}
+
+function settingsOf(options: ServeOptions): Engine['deps']['settings'] {
+  const { sweepOfflineAfter } = options;
+  return {
+    graceMs: options.graceMs,
+    sweep: sweepOfflineAfter === 'off' || sweepOfflineAfter === 'report' ? sweepOfflineAfter : 'delete',
+    sweepOfflineAfterMs: typeof sweepOfflineAfter === 'number' ? sweepOfflineAfter : SWEEP_MS,
+    heal: options.heal === 'on',
+    brake: {
+      share: Number.parseInt(options.brakeShare, 10) / 100,
+      minimum: Number(options.brakeMinimum),
+      windowMs: options.brakeWindowMs,
+    },
+  };
+}
+
+const SWEEP_MS = 600_000;
+
+function metricsOf(metrics: Metrics): Pick<Engine['deps'], 'onAttempt' | 'onHealed'> {
+  return {
+    onAttempt: (attempt) => {
+      noteAttempt(metrics, attempt);
+    },
+    onHealed: metrics.healed,
+  };
+}

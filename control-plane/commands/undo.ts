@@ -1,0 +1,20 @@
+import { OperationalError } from '../../kernel/errors.ts';
+import { withAdminClient } from '../adapters/admin-client.ts';
+import type { AdminOptions } from '../options.ts';
+
+/** Puts the last deleted object of a name back. @throws `CONFIG_INVALID` unless there is one operand, MESH/NAME */
+export async function undo(
+  { adminSocket, json }: AdminOptions,
+  operands: readonly string[],
+): Promise<string> {
+  const [operand = '', ...others] = operands;
+  const [mesh = '', name = '', ...rest] = operand.split('/');
+  if (mesh === '' || name === '' || rest.length > 0 || others.length > 0) {
+    throw new OperationalError('CONFIG_INVALID', 'Say which dataplane: kuma-deregistrar undo MESH/NAME');
+  }
+  const { deletedAt } = await withAdminClient(adminSocket, (client) =>
+    client.undo({ dataplane: { mesh, name } }),
+  );
+  if (json) return `${JSON.stringify({ mesh, name, deletedAt })}\n`;
+  return `${mesh}/${name} is back, as it was when it was deleted at ${deletedAt?.toISOString() ?? 'an unknown time'}.\n`;
+}

@@ -1,0 +1,13 @@
+/** Where a test build of the companion can be killed. */
+export type CrashPoint =
+  | 'attach.recorded'
+  | 'leave.recorded'
+  | 'attempt.read'
+  | 'attempt.body-kept'
+  | 'attempt.sending'
+  | 'attempt.deleted'
+  | 'attempt.recorded'
+  | 'register.put';
+
+/** Does nothing. Test builds put `scripts/test-build/crash-points.ts` in this file's place, which ends the process here if asked to. */
+export function crashPoint(_at: CrashPoint): void {}

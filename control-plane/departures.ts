@@ -1,0 +1,142 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+
+import { sleep, type Clock } from '../kernel/clock.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
+import type { DataplaneKey } from '../kuma/dataplane.ts';
+import type { DeletionAttempt } from './attempt.ts';
+import type { DepartureOutcome, DepartureRecord } from './core/records.ts';
+import { crashPoint } from './crash-points.ts';
+import type { DeregistrarEvents } from './events.ts';
+import type { Attempt, Store } from './ports.ts';
+
+export interface DeparturesDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly attempt: DeletionAttempt;
+  /** Deletions under way at once. */
+  readonly concurrency: number;
+  readonly onAttempt?: (attempt: Attempt) => void;
+}
+
+/** How a departure stands: `pending` goes on by itself. */
+export type Standing =
+  | {
+      readonly kind: 'ended';
+      readonly outcome: DepartureOutcome;
+      readonly guard?: string | undefined;
+      readonly reason: string;
+    }
+  | { readonly kind: 'pending'; readonly guard?: string | undefined; readonly reason: string };
+
+interface At {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+  readonly incarnation: string;
+}
+
+/** Others may have made a record due, and a clock is not told. */
+const POLL_MS = 1_000;
+/** How soon somebody who waits looks again. */
+const WATCH_MS = 200;
+
+/** Works off everything that is due, on a context of its own: nobody who asked for it needs to stay. */
+export class Departures {
+  readonly #deps: DeparturesDeps;
+  readonly #limit: LimitFunction;
+  #nudged = Promise.withResolvers<void>();
+
+  constructor(deps: DeparturesDeps) {
+    this.#deps = deps;
+    this.#limit = pLimit(deps.concurrency);
+  }
+
+  /** Ends with `signal`, once what is under way has ended. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    const working = new Set<Promise<void>>();
+    const work = (): void => {
+      if (signal.aborted || working.size >= this.#deps.concurrency) return;
+      const one = this.#next(work).finally(() => working.delete(one));
+      working.add(one);
+    };
+    while (!signal.aborted) {
+      this.#nudged = Promise.withResolvers();
+      work();
+      await Promise.race([this.#nudged.promise, sleep(clock, POLL_MS, signal).catch(() => {})]);
+    }
+    await Promise.allSettled(working);
+  }
+
+  /** Something may be due. */
+  nudge(): void {
+    this.#nudged.resolve();
+  }
+
+  /** Tries at once and waits until `byMs` (monotonic). Whatever it answers, the departure goes on. */
+  async settle(at: At, byMs: number): Promise<Standing> {
+    const { clock } = this.#deps;
+    let last: Standing = { kind: 'pending', reason: 'it is being deleted' };
+    while (clock.monotonicMs() < byMs) {
+      const seen = await this.#look(at);
+      if (seen.kind === 'ended') return seen;
+      last = seen;
+      await sleep(clock, Math.min(WATCH_MS, Math.max(0, byMs - clock.monotonicMs())));
+    }
+    return last;
+  }
+
+  /** Tries, or if somebody else does just now, looks whether they have ended. Never throws what may pass. */
+  async #look(at: At): Promise<Standing> {
+    try {
+      const attempt = await this.#limit(() => this.#attempt(at));
+      if (attempt?.result.kind === 'ended') return attempt.result;
+      if (attempt !== undefined) {
+        return { kind: 'pending', guard: attempt.result.guard, reason: attempt.result.reason };
+      }
+      const { key, incarnation } = at;
+      const [departure] = await this.#deps.store.departures({ key, incarnation, limit: 1 });
+      return departure === undefined
+        ? { kind: 'pending', reason: 'another attempt is under way' }
+        : standingOf(departure);
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+      return { kind: 'pending', reason: describeError(error) };
+    }
+  }
+
+  /** One that is due, whichever; goes on as long as there are more. `more` starts another worker beside this one. */
+  async #next(more: () => void): Promise<void> {
+    for (;;) {
+      const attempt = await this.#limit(() => this.#attempt('next due', more)).catch((error: unknown) => {
+        this.#failed(error);
+        return undefined;
+      });
+      if (attempt === undefined) return;
+    }
+  }
+
+  async #attempt(which: 'next due' | At, begun?: () => void): Promise<Attempt | undefined> {
+    const { store, attempt, events, onAttempt } = this.#deps;
+    const made = await store.attempt(which, async (record, fence) => {
+      begun?.();
+      return attempt.run(record, fence, fence.nowMs);
+    });
+    if (made === undefined) return undefined;
+    crashPoint('attempt.recorded');
+    events.attempted(made.record, made.result);
+    onAttempt?.(made);
+    return made;
+  }
+
+  #failed(error: unknown): void {
+    const { events } = this.#deps;
+    if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+    // That the store is away is said once, by whoever watches it.
+    else if (error.code !== 'STORE_UNAVAILABLE') events.attemptFailed(undefined, error);
+  }
+}
+
+export function standingOf({ outcome, guard, reason }: DepartureRecord): Standing {
+  return { kind: 'ended', outcome, guard, reason };
+}

@@ -1,0 +1,134 @@
+import { sleep, type Clock } from '../kernel/clock.ts';
+import { OperationalError } from '../kernel/errors.ts';
+import { AnnouncedDepartures } from './announced-departures.ts';
+import { AttachedAgents } from './attached-agents.ts';
+import { DeletionAttempt } from './attempt.ts';
+import { BrakeGate } from './brake-gate.ts';
+import type { BrakeSettings } from './core/brake.ts';
+import { Departures } from './departures.ts';
+import type { DeregistrarEvents } from './events.ts';
+import { Healer } from './healer.ts';
+import { LookLog } from './look-log.ts';
+import type { Attempt, ControlPlanes, Store } from './ports.ts';
+import { Sweeper } from './sweeper.ts';
+import { ZoneWatch } from './zone-watch.ts';
+
+export interface EngineSettings {
+  readonly graceMs: number;
+  readonly sweepOfflineAfterMs: number;
+  readonly sweep: 'delete' | 'report' | 'off';
+  readonly heal: boolean;
+  readonly brake: BrakeSettings;
+}
+
+export interface EngineDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly controlPlanes: ControlPlanes;
+  /** Names this process among those that share the store. */
+  readonly replica: string;
+  readonly settings: EngineSettings;
+  readonly onAttempt: (attempt: Attempt) => void;
+  readonly onHealed: () => void;
+}
+
+/** What is kept for `undo` and against late comers. */
+const KEEP_MS = 24 * 3_600_000;
+const HOUSEKEEPING_MS = 60_000;
+/** A SQLite file has one writer; each of PostgreSQL's attempts holds a connection. */
+const CONCURRENCY = { sqlite: 64, postgres: 16 } as const;
+
+/** Everything of the companion that acts by itself, joined together. What acts for a caller is in `rpc/`. */
+export class Engine {
+  readonly deps: EngineDeps;
+  readonly watch: ZoneWatch;
+  readonly agents: AttachedAgents;
+  readonly departures: Departures;
+  readonly announced: AnnouncedDepartures;
+  readonly brakes: BrakeGate;
+  readonly sweeper: Sweeper;
+  readonly #healer: Healer;
+  readonly #looks: LookLog;
+
+  constructor(deps: EngineDeps) {
+    const { clock, events, store, controlPlanes, replica, settings } = deps;
+    const { graceMs, sweepOfflineAfterMs: offlineAfterMs } = settings;
+    const nudge = (): void => {
+      this.departures.nudge();
+    };
+    const onAttached = (): void => {
+      this.#healer.lookSoon();
+    };
+    const onReturned = (): void => void this.#onReturned();
+    const common = { clock, events, store, controlPlanes, replica, graceMs, nudge };
+    this.deps = deps;
+    this.watch = new ZoneWatch({ ...common, onReturned });
+    const { watch } = this;
+    const looks = new LookLog(clock);
+    this.#looks = looks;
+    this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
+    const attempt = this.#attempts();
+    const { onAttempt, onHealed } = deps;
+    this.departures = new Departures({ ...common, attempt, concurrency: CONCURRENCY[store.kind], onAttempt });
+    this.agents = new AttachedAgents({ ...common, onAttached });
+    const { agents, departures } = this;
+    this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
+    this.#healer = new Healer({ ...common, watch, agents, onHealed });
+    this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
+  }
+
+  /** Ends with `signal`, once what is under way has ended. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { heal } = this.deps.settings;
+    await Promise.all([
+      this.watch.run(signal),
+      this.agents.run(signal),
+      this.announced.run(signal),
+      this.departures.run(signal),
+      this.sweeper.run(signal),
+      ...(heal ? [this.#healer.run(signal)] : []),
+      this.#keepHouse(signal),
+    ]);
+  }
+
+  #attempts(): DeletionAttempt {
+    const { clock, random, controlPlanes, settings } = this.deps;
+    const { graceMs, sweepOfflineAfterMs } = settings;
+    return new DeletionAttempt({
+      clock,
+      random,
+      controlPlanes,
+      watch: this.watch,
+      looks: this.#looks,
+      brake: (stored) => this.brakes.judge(stored),
+      graceMs,
+      sweepOfflineAfterMs,
+    });
+  }
+
+  /** What a control plane that was away holds may be judged now. */
+  async #onReturned(): Promise<void> {
+    const { store, events } = this.deps;
+    try {
+      await store.hasten();
+      this.departures.nudge();
+    } catch (error) {
+      if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+    }
+  }
+
+  async #keepHouse(signal: AbortSignal): Promise<void> {
+    const { clock, store, events } = this.deps;
+    while (!signal.aborted) {
+      this.#looks.prune();
+      try {
+        await store.prune((await store.nowMs()) - KEEP_MS);
+      } catch (error) {
+        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      }
+      await sleep(clock, HOUSEKEEPING_MS, signal).catch(() => {});
+    }
+  }
+}

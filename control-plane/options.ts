@@ -1,0 +1,239 @@
+import {
+  choiceOption,
+  durationOption,
+  durationOrWordOption,
+  listOption,
+  pathOption,
+  resolveOptions,
+  switchOption,
+  textOption,
+  type OptionValues,
+  type Reading,
+  type ResolvedOptions,
+} from '../kernel/options.ts';
+
+import { readPublicKeyOption, type PublicKeyFile } from './core/public-key-option.ts';
+
+export const ENV_PREFIX = 'KUMA_DEREGISTRAR_';
+
+const logLevel = choiceOption({
+  flag: 'log-level',
+  choices: ['debug', 'info', 'warn', 'error'],
+  default: 'info',
+  help: 'What is written to standard error, as JSON lines',
+});
+
+const adminSocket = pathOption({
+  flag: 'admin-socket',
+  placeholder: 'PATH',
+  default: '/run/kuma-deregistrar/admin.sock',
+  help: 'Unix socket for status, sweep, undo and brake; who may open it may do all that',
+});
+
+/** How the zone's control planes are reached. */
+const KUMA_OPTIONS = {
+  kumaApi: listOption<URL>({
+    flag: 'kuma-api',
+    placeholder: 'URL',
+    derived: 'http://127.0.0.1:5681',
+    help: 'REST API of a control plane of this zone. Name every one of them: a stream at one that is not named counts as ended',
+    item: readHttpUrl,
+  }),
+  kumaCaFile: textOption({
+    flag: 'kuma-ca-file',
+    placeholder: 'FILE',
+    derived: "the system's",
+    help: 'PEM certificates by which an https:// control plane is verified',
+  }),
+  userTokenFile: textOption({
+    flag: 'user-token-file',
+    placeholder: 'FILE',
+    help: 'A Kuma user token for the REST API; on loopback open-source Kuma takes everybody for its admin',
+  }),
+} as const;
+
+const CREDENTIAL_OPTIONS = {
+  authn: choiceOption({
+    flag: 'authn',
+    choices: ['token', 'none'],
+    default: 'token',
+    help: 'Who may attach and deregister: holders of a dataplane token, or everybody (on loopback and Unix sockets only)',
+  }),
+  publicKeys: listOption<PublicKeyFile>({
+    flag: 'public-key',
+    placeholder: '[MESH/]KID=FILE',
+    derived: "the control plane's own secrets",
+    help: 'PEM public key by which dataplane tokens are verified; from `kumactl generate public-key`',
+    item: readPublicKeyOption,
+  }),
+  revocationsFile: textOption({
+    flag: 'revocations-file',
+    placeholder: 'FILE',
+    derived: "the control plane's own secrets",
+    help: 'Ids of revoked dataplane tokens, separated by commas',
+  }),
+} as const;
+
+const LISTENER_OPTIONS = {
+  listen: listOption<string>({
+    flag: 'listen',
+    placeholder: 'HOST:PORT|unix:PATH',
+    derived: '0.0.0.0:5690',
+    help: 'Where agents attach',
+    item: (text) =>
+      /^unix:.|:\d+$/.test(text) ? { value: text } : { problem: 'expected HOST:PORT or unix:PATH' },
+  }),
+  tlsCertificateFile: textOption({
+    flag: 'tls-cert-file',
+    placeholder: 'FILE',
+    derived: "the control plane's own",
+    help: 'PEM certificate to show to agents; read again when it changes',
+  }),
+  tlsKeyFile: textOption({
+    flag: 'tls-key-file',
+    placeholder: 'FILE',
+    derived: "the control plane's own",
+    help: 'PEM key of --tls-cert-file',
+  }),
+  clientCaFile: textOption({
+    flag: 'client-ca-file',
+    placeholder: 'FILE',
+    help: 'PEM certificates; agents must show a client certificate of these',
+  }),
+  plaintext: switchOption({
+    flag: 'plaintext',
+    help: 'No TLS on a loopback address; Unix sockets never have it',
+  }),
+  http: textOption({
+    flag: 'http',
+    placeholder: 'HOST:PORT|off',
+    default: '127.0.0.1:5691',
+    help: 'Where /livez, /readyz and /metrics are served; loopback only',
+  }),
+} as const;
+
+const DECISION_OPTIONS = {
+  graceMs: durationOption({
+    flag: 'grace',
+    default: '15s',
+    min: '1s',
+    help: 'How long an agent may be silent, and how long this program and a control plane must be up, before a silence is believed',
+  }),
+  sweepOfflineAfter: durationOrWordOption({
+    flag: 'sweep-offline-after',
+    words: ['off', 'report'],
+    default: '10m',
+    help: 'Delete what Kuma itself shows offline for longer and no agent looks after; report: only say so, after 10m',
+  }),
+  heal: choiceOption({
+    flag: 'heal',
+    choices: ['on', 'off'],
+    default: 'on',
+    help: 'Put the object of an attached, running dataplane back when it is missing',
+  }),
+  brakeShare: choiceOption({
+    flag: 'brake-share',
+    choices: ['5%', '10%', '25%', '50%', '100%'],
+    default: '25%',
+    help: "How much of a mesh's or a service's dataplanes may be deleted unannounced within --brake-window",
+  }),
+  brakeMinimum: choiceOption({
+    flag: 'brake-min',
+    choices: ['1', '2', '3', '5', '10'],
+    default: '3',
+    help: 'So many may be, whatever the share',
+  }),
+  brakeWindowMs: durationOption({
+    flag: 'brake-window',
+    default: '10m',
+    min: '1m',
+    help: 'For how long a deletion counts for the brake',
+  }),
+} as const;
+
+export const SERVE_OPTIONS = {
+  ...KUMA_OPTIONS,
+  store: pathOption({
+    flag: 'store',
+    placeholder: 'FILE|postgres://…',
+    default: '/var/lib/kuma-deregistrar/state.db',
+    help: 'What must survive: a SQLite file for one replica, a PostgreSQL for several',
+  }),
+  ...LISTENER_OPTIONS,
+  ...CREDENTIAL_OPTIONS,
+  ...DECISION_OPTIONS,
+  adminSocket,
+  logLevel,
+} as const;
+
+/** Of every command that talks to the running program. */
+export const ADMIN_OPTIONS = {
+  adminSocket,
+  json: switchOption({ flag: 'json', help: 'For programs' }),
+} as const;
+
+export const SWEEP_OPTIONS = {
+  ...ADMIN_OPTIONS,
+  dryRun: switchOption({
+    flag: 'dry-run',
+    help: 'Only say what would be deleted, and what is held back by what',
+  }),
+} as const;
+
+export const BRAKE_OPTIONS = {
+  ...ADMIN_OPTIONS,
+  mesh: textOption({
+    flag: 'mesh',
+    placeholder: 'MESH',
+    derived: 'every mesh',
+    help: 'Release it for this mesh only',
+  }),
+  forMs: durationOption({ flag: 'for', default: '10m', min: '1s', help: 'How long a release lasts' }),
+} as const;
+
+export type ServeOptions = OptionValues<typeof SERVE_OPTIONS>;
+export type AdminOptions = OptionValues<typeof ADMIN_OPTIONS>;
+
+type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
+
+export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SERVE_OPTIONS> {
+  const resolved = resolveOptions(SERVE_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const { tlsCertificateFile, tlsKeyFile, authn, plaintext, listen } = resolved.values;
+  const problems = [...resolved.problems];
+  if ((tlsCertificateFile === undefined) !== (tlsKeyFile === undefined)) {
+    problems.push(
+      '--tls-cert-file (KUMA_DEREGISTRAR_TLS_CERT_FILE) and --tls-key-file (KUMA_DEREGISTRAR_TLS_KEY_FILE) go together',
+    );
+  }
+  const exposed = (listen.length === 0 ? [DEFAULT_LISTEN] : listen).find((address) => !isLocal(address));
+  if (exposed !== undefined && authn === 'none') {
+    problems.push(
+      `--authn none (KUMA_DEREGISTRAR_AUTHN): anybody could deregister anything at ${exposed}: only for loopback and Unix sockets`,
+    );
+  }
+  if (exposed !== undefined && plaintext) {
+    problems.push(
+      `--plaintext (KUMA_DEREGISTRAR_PLAINTEXT): tokens would cross the network in clear at ${exposed}: only for loopback`,
+    );
+  }
+  return { ...resolved, problems };
+}
+
+export const DEFAULT_LISTEN = '0.0.0.0:5690';
+export const DEFAULT_KUMA_API = new URL('http://127.0.0.1:5681');
+
+/** Whether only this host can connect to it. */
+function isLocal(address: string): boolean {
+  return /^(unix:|127\.|localhost:|\[::1\]:)/.test(address);
+}
+
+function readHttpUrl(text: string): Reading<URL> {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    return { problem: 'expected a URL such as "http://127.0.0.1:5681"' };
+  }
+  if (url.username !== '' || url.password !== '') {
+    return { problem: 'credentials do not belong into a URL, use --user-token-file' };
+  }
+  return { value: url };
+}

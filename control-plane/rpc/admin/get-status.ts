@@ -1,0 +1,136 @@
+import type { Clock } from '../../../kernel/clock.ts';
+import { OperationalError, describeError } from '../../../kernel/errors.ts';
+import { VERSION } from '../../../kernel/version.ts';
+import type {
+  BrakeStatus,
+  ControlPlaneStatus,
+  DataplaneStatus,
+  Departure,
+  GetStatusRequest,
+  GetStatusResponse,
+} from '../../../proto/gen/deregistrar/v1/admin.ts';
+import type { AttachedAgents } from '../../attached-agents.ts';
+import type { BrakeGate } from '../../brake-gate.ts';
+import type { BrakeStanding } from '../../core/brake.ts';
+import type { DataplaneRecord, DepartureRecord } from '../../core/records.ts';
+import type { Store } from '../../ports.ts';
+import type { WatchedControlPlane, ZoneWatch } from '../../zone-watch.ts';
+import { asControlPlane, asDuration } from '../answers.ts';
+
+export interface GetStatusDeps {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly watch: ZoneWatch;
+  readonly agents: AttachedAgents;
+  readonly brakes: BrakeGate;
+  readonly replica: string;
+  readonly startedAtMs: number;
+}
+
+const DEPARTURES = 50;
+
+/** Everything an operator asks first. What cannot be read now is left out and said so. */
+export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest): Promise<GetStatusResponse> {
+  const { clock, agents, watch, replica, startedAtMs } = deps;
+  const stored = await readStore(deps);
+  const isWanted = ({ key }: { readonly key: { readonly mesh: string } }): boolean =>
+    mesh === '' || key.mesh === mesh;
+  return {
+    version: VERSION,
+    replica,
+    up: asDuration(clock.monotonicMs() - startedAtMs),
+    store: {
+      kind: deps.store.kind,
+      problem: 'problem' in stored ? stored.problem : '',
+      replicas: [...agents.replicas],
+    },
+    controlPlanes: watch.controlPlanes.map(asControlPlaneStatus),
+    dataplanes:
+      'problem' in stored
+        ? [...agents].map(({ arrival, ...agent }) => asUnrecorded(arrival, agent))
+        : stored.records.filter(isWanted).map((record) => asDataplaneStatus(record, stored.nowMs)),
+    brakes: ('problem' in stored ? [] : stored.brakes).map(asBrakeStatus),
+    departures: 'problem' in stored ? [] : stored.departures.filter(isWanted).map(asDeparture),
+  };
+}
+
+type Stored =
+  | {
+      readonly nowMs: number;
+      readonly records: readonly DataplaneRecord[];
+      readonly brakes: readonly BrakeStanding[];
+      readonly departures: readonly (DepartureRecord & { readonly undoable: boolean })[];
+    }
+  | { readonly problem: string };
+
+async function readStore({ store, brakes }: GetStatusDeps): Promise<Stored> {
+  try {
+    const nowMs = await store.nowMs();
+    const departures = await store.departures({ limit: DEPARTURES });
+    const bodies = new Set((await store.deletedBodies(0)).map(({ epoch }) => epoch));
+    return {
+      nowMs,
+      records: await store.records(),
+      // The brake needs a control plane that answers.
+      brakes: await brakes.standings().catch(() => []),
+      departures: departures.map((each) => ({ ...each, undoable: bodies.has(each.epoch) })),
+    };
+  } catch (error) {
+    if (!(error instanceof OperationalError)) throw error;
+    return { problem: describeError(error) };
+  }
+}
+
+function asControlPlaneStatus({ url, seen, upMs }: WatchedControlPlane): ControlPlaneStatus {
+  return 'facts' in seen
+    ? { url, controlPlane: asControlPlane(seen.facts), problem: '', up: asDuration(upMs) }
+    : { url, controlPlane: undefined, problem: seen.problem, up: undefined };
+}
+
+function asDataplaneStatus(record: DataplaneRecord, nowMs: number): DataplaneStatus {
+  const { key, incarnation, epoch, state, phase, replica, attempts, dueAtMs } = record;
+  return {
+    dataplane: key,
+    incarnation,
+    epoch,
+    state,
+    phase,
+    replica: replica ?? '',
+    since: asDuration(Math.max(0, nowMs - record.sinceMs)),
+    attempts,
+    guard: record.guard ?? '',
+    reason: record.reason ?? '',
+    nextAttempt: dueAtMs === undefined ? undefined : asDuration(Math.max(0, dueAtMs - nowMs)),
+  };
+}
+
+function asUnrecorded(
+  { key, incarnation }: Pick<DataplaneRecord, 'key' | 'incarnation'>,
+  agent: { readonly epoch: number | undefined; readonly phase: string; readonly leaving: boolean },
+): DataplaneStatus {
+  return {
+    dataplane: key,
+    incarnation,
+    epoch: agent.epoch ?? 0,
+    state: agent.leaving ? 'leaving' : 'attached',
+    phase: agent.phase,
+    replica: '',
+    since: undefined,
+    attempts: 0,
+    guard: '',
+    reason: '',
+    nextAttempt: undefined,
+  };
+}
+
+function asBrakeStatus({ releasedForMs, ...standing }: BrakeStanding): BrakeStatus {
+  return {
+    ...standing,
+    releasedFor: releasedForMs === undefined ? undefined : asDuration(releasedForMs),
+  };
+}
+
+function asDeparture(record: DepartureRecord & { readonly undoable: boolean }): Departure {
+  const { key, atMs, guard, ...rest } = record;
+  return { ...rest, dataplane: key, guard: guard ?? '', at: new Date(atMs) };
+}

@@ -1,0 +1,29 @@
+import { OperationalError } from '../../../kernel/errors.ts';
+import type { ReleaseBrakeRequest, ReleaseBrakeResponse } from '../../../proto/gen/deregistrar/v1/admin.ts';
+import type { DeregistrarEvents } from '../../events.ts';
+import type { Store } from '../../ports.ts';
+import { durationMs } from '../answers.ts';
+
+export interface ReleaseBrakeDeps {
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+}
+
+const LONGEST_MS = 24 * 3_600_000;
+
+export async function releaseBrake(
+  { events, store }: ReleaseBrakeDeps,
+  { mesh, duration }: ReleaseBrakeRequest,
+): Promise<ReleaseBrakeResponse> {
+  const forMs = durationMs(duration) ?? 0;
+  if (forMs <= 0 || forMs > LONGEST_MS) {
+    throw new OperationalError(
+      'REQUEST_INVALID',
+      'Cannot release the brake: for more than nothing and at most a day',
+    );
+  }
+  await store.releaseBrake(mesh, (await store.nowMs()) + forMs);
+  await store.hasten();
+  events.brakeReleased(mesh, forMs);
+  return {};
+}

@@ -1,0 +1,44 @@
+import type { Clock } from '../../../kernel/clock.ts';
+import { withDeadline } from '../../../kernel/deadline.ts';
+import { OperationalError } from '../../../kernel/errors.ts';
+import { DataplaneResource, describeKey } from '../../../kuma/dataplane.ts';
+import type { UndoRequest, UndoResponse } from '../../../proto/gen/deregistrar/v1/admin.ts';
+import type { DeregistrarEvents } from '../../events.ts';
+import type { ControlPlanes, Store } from '../../ports.ts';
+import { readKey } from '../requests.ts';
+
+export interface UndoDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly controlPlanes: ControlPlanes;
+}
+
+const BUDGET_MS = 5_000;
+
+/** An object that stands is newer than the deleted one: it is never overwritten. */
+export async function undo(
+  { clock, events, store, controlPlanes }: UndoDeps,
+  request: UndoRequest,
+): Promise<UndoResponse> {
+  const key = readKey(request.dataplane);
+  const name = describeKey(key);
+  const body = await store.lastDeletedBody(key);
+  if (body === undefined) {
+    throw new OperationalError(
+      'REQUEST_INVALID',
+      `Cannot undo: no object of ${name} was deleted within a day`,
+    );
+  }
+  await withDeadline(
+    { clock, action: `put dataplane ${name} back`, budgetMs: BUDGET_MS },
+    async ({ signal }) => {
+      if ((await controlPlanes.read(key, signal)) !== undefined) {
+        throw new OperationalError('DATAPLANE_FOREIGN', `Cannot undo: dataplane ${name} stands`);
+      }
+      await controlPlanes.put(key, DataplaneResource.parse(JSON.parse(body.resource)), signal);
+    },
+  );
+  events.undone(key);
+  return { deletedAt: new Date(body.atMs) };
+}

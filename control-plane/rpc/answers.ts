@@ -1,0 +1,44 @@
+import { status, type ServiceError } from '@grpc/grpc-js';
+
+import { ERROR_CODES, OperationalError, type ErrorCode } from '../../kernel/errors.ts';
+import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import type { ControlPlane } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+
+const STATUSES: Partial<Record<ErrorCode, status>> = {
+  UNAUTHENTICATED: status.UNAUTHENTICATED,
+  PERMISSION_DENIED: status.PERMISSION_DENIED,
+  REQUEST_INVALID: status.INVALID_ARGUMENT,
+  DATAPLANE_FOREIGN: status.FAILED_PRECONDITION,
+  STORE_BUSY: status.ABORTED,
+  LIMIT_EXCEEDED: status.RESOURCE_EXHAUSTED,
+};
+
+/** A failure as a caller sees it. What is none of theirs stays in the log. */
+export function asServiceError(error: unknown): Partial<ServiceError> {
+  if (!(error instanceof OperationalError)) return { code: status.INTERNAL, details: 'Internal error' };
+  const known = STATUSES[error.code];
+  if (known !== undefined) return { code: known, details: error.message };
+  const code = ERROR_CODES[error.code].retryable ? status.UNAVAILABLE : status.INTERNAL;
+  return { code, details: error.message };
+}
+
+export function asControlPlane(facts: ControlPlaneFacts): ControlPlane {
+  return {
+    version: facts.version ?? '',
+    instanceId: facts.instanceId ?? '',
+    mode: facts.mode ?? '',
+    propagation: asDuration(facts.propagationMs),
+    deregistrationDelay: asDuration(facts.deregistrationDelayMs),
+    hdsDelay: facts.hdsDelayMs === undefined ? undefined : asDuration(facts.hdsDelayMs),
+  };
+}
+
+export function asDuration(ms: number): Duration {
+  const seconds = Math.trunc(ms / 1_000);
+  return { seconds, nanos: Math.round((ms - seconds * 1_000) * 1e6) };
+}
+
+export function durationMs(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : duration.seconds * 1_000 + duration.nanos / 1e6;
+}

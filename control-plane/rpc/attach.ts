@@ -1,0 +1,195 @@
+import { status, type handleBidiStreamingCall, type ServerDuplexStream } from '@grpc/grpc-js';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
+import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { AgentChannel, AttachedAgent, AttachedAgents } from '../attached-agents.ts';
+import { crashPoint } from '../crash-points.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { Arrival, Credential } from '../ports.ts';
+import type { ZoneWatch } from '../zone-watch.ts';
+import { asControlPlane, asDuration, asServiceError } from './answers.ts';
+import type { Authorise } from './authorisation.ts';
+import { readHello, readPhase } from './requests.ts';
+
+export interface AttachDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly authorise: Authorise;
+  readonly agents: AttachedAgents;
+  readonly watch: ZoneWatch;
+  readonly graceMs: number;
+  readonly markAuthenticated: (call: Pick<Stream, 'getPeer'>) => void;
+  /** @returns what gives the place back; `undefined` if there is none left */
+  readonly takePlace: (credential: Credential, dataplane: string) => (() => void) | undefined;
+}
+
+type Stream = ServerDuplexStream<AttachRequest, AttachResponse>;
+
+/** How long an agent may take to say who it is. */
+const HELLO_BUDGET_MS = 10_000;
+/** How long an agent that was sent elsewhere may keep its stream. */
+const REDIRECT_BUDGET_MS = 5_000;
+const MAX_REPORT = 16_384;
+
+export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest, AttachResponse> {
+  return (stream) => {
+    new AttachedStream(deps, stream).run();
+  };
+}
+
+/** One agent's stream: a Hello, then phases, until it ends. */
+class AttachedStream {
+  readonly #deps: AttachDeps;
+  readonly #stream: Stream;
+  readonly #disarmHello: () => void;
+  #admission: Promise<AttachedAgent | undefined> | undefined;
+  #releasePlace: (() => void) | undefined;
+  #ended = false;
+
+  constructor(deps: AttachDeps, stream: Stream) {
+    this.#deps = deps;
+    this.#stream = stream;
+    this.#disarmHello = deps.clock.after(HELLO_BUDGET_MS, () => {
+      this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: no Hello came'));
+    });
+  }
+
+  run(): void {
+    const stream = this.#stream;
+    stream.on('data', (request: AttachRequest) => {
+      this.#receive(request);
+    });
+    stream.on('end', () => {
+      this.#onEnd('it was closed');
+      stream.end();
+    });
+    stream.on('cancelled', () => {
+      this.#onEnd('the connection was lost');
+    });
+    stream.on('error', () => {
+      this.#onEnd('the connection failed');
+    });
+  }
+
+  #receive({ message }: AttachRequest): void {
+    if (message?.$case === 'hello' && this.#admission === undefined) {
+      this.#disarmHello();
+      this.#admission = this.#admit(message.value).catch((error: unknown) => {
+        this.#fail(error);
+        return undefined;
+      });
+      return;
+    }
+    if (this.#admission === undefined || message === undefined || message.$case === 'hello') {
+      this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: one Hello comes first'));
+      return;
+    }
+    void this.#admission.then((agent) => {
+      if (agent !== undefined) this.#note(agent, message);
+    });
+  }
+
+  async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
+    const { authorise, agents, markAuthenticated, takePlace } = this.#deps;
+    const arrival = readHello(hello);
+    const credential = await authorise(this.#stream.metadata, arrival.key, broughtBy(arrival));
+    markAuthenticated(this.#stream);
+    const release = takePlace(credential, describeKey(arrival.key));
+    if (release === undefined) {
+      throw new OperationalError('LIMIT_EXCEEDED', 'Cannot attach: too many streams with this token');
+    }
+    this.#releasePlace = release;
+    const admission = await agents.open(arrival, this.#channel());
+    crashPoint('attach.recorded');
+    if (!('superseded' in admission)) {
+      if (this.#ended) await this.#leave(admission.agent, 'it was closed');
+      return admission.agent;
+    }
+    this.#supersede();
+    return undefined;
+  }
+
+  #channel(): AgentChannel {
+    const { watch, graceMs, clock } = this.#deps;
+    return {
+      attached: (epoch, leaving) => {
+        this.#send({
+          $case: 'attached',
+          value: {
+            epoch: epoch ?? 0,
+            fenced: epoch !== undefined,
+            leaving,
+            grace: asDuration(graceMs),
+            controlPlane: asControlPlane(watch.facts),
+          },
+        });
+      },
+      redirect: (reason) => {
+        this.#send({ $case: 'redirected', value: { reason } });
+        clock.after(REDIRECT_BUDGET_MS, () => {
+          if (!this.#ended) this.#stream.end();
+        });
+      },
+      supersede: () => {
+        this.#supersede();
+      },
+    };
+  }
+
+  #note(agent: AttachedAgent, message: NonNullable<AttachRequest['message']>): void {
+    const { agents, events } = this.#deps;
+    if (message.$case === 'phaseChanged') {
+      try {
+        agents.phaseChanged(agent, readPhase(message.value.phase), message.value.serving);
+      } catch (error) {
+        this.#fail(error);
+      }
+    } else if (message.$case === 'stopped') {
+      events.reported({ ...agent.arrival, epoch: agent.epoch }, readReport(message.value.report));
+    }
+  }
+
+  #supersede(): void {
+    this.#fail(new OperationalError('DATAPLANE_FOREIGN', 'Cannot attach: a newer incarnation has this name'));
+  }
+
+  #send(message: NonNullable<AttachResponse['message']>): void {
+    if (!this.#ended) this.#stream.write({ message });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
+    this.#onEnd(error instanceof OperationalError ? error.message : 'an error of the companion');
+    this.#stream.emit('error', { code: status.INTERNAL, ...asServiceError(error) });
+  }
+
+  #onEnd(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#disarmHello();
+    this.#releasePlace?.();
+    void this.#admission?.then((agent) => (agent === undefined ? undefined : this.#leave(agent, reason)));
+  }
+
+  async #leave(agent: AttachedAgent, reason: string): Promise<void> {
+    this.#releasePlace?.();
+    await this.#deps.agents.close(agent, reason).catch(this.#deps.events.failedUnexpectedly);
+  }
+}
+
+function broughtBy({ resource }: Arrival): DataplaneResource | undefined {
+  return resource === undefined ? undefined : DataplaneResource.parse(JSON.parse(resource));
+}
+
+/** What an agent says of its stop is for people: never trusted to be what it should. */
+function readReport(report: string): unknown {
+  if (report.length > MAX_REPORT) return 'left out: too long';
+  try {
+    return JSON.parse(report);
+  } catch {
+    return 'left out: not JSON';
+  }
+}

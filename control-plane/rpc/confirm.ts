@@ -1,0 +1,51 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import { judgeRecreation } from '../../kuma/ownership.ts';
+import { ConfirmResponse_Verdict as Verdict } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { ConfirmRequest, ConfirmResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { AnnouncedDepartures } from '../announced-departures.ts';
+import type { ControlPlanes, Store } from '../ports.ts';
+import type { Authorise } from './authorisation.ts';
+import type { CallContext } from './handlers.ts';
+import { asArrival } from './requests.ts';
+
+export interface ConfirmDeps {
+  readonly clock: Clock;
+  readonly authorise: Authorise;
+  readonly store: Store;
+  readonly controlPlanes: ControlPlanes;
+  readonly announced: AnnouncedDepartures;
+}
+
+const LOOK_BUDGET_MS = 1_000;
+const DELETE_BUDGET_MS = 1_000;
+
+/** The judgement is the same that an agent without a companion makes; the deletion is one more announced departure. */
+export async function confirm(
+  { clock, authorise, store, controlPlanes, announced }: ConfirmDeps,
+  request: ConfirmRequest,
+  context: CallContext,
+): Promise<ConfirmResponse> {
+  const arrival = asArrival(request.incarnation);
+  const { key, incarnation, address } = arrival;
+  await authorise(context.metadata, key);
+  context.authenticated();
+  const record = await store.find(key).catch(() => undefined);
+  if (record !== undefined && record.incarnation !== incarnation) {
+    return { verdict: Verdict.LEAVE, reason: 'a newer incarnation has the name' };
+  }
+  const action = `look at dataplane ${describeKey(key)}`;
+  const { overview } = await withDeadline({ clock, action, budgetMs: LOOK_BUDGET_MS }, ({ signal }) =>
+    controlPlanes.overview(key, signal),
+  );
+  if (overview === undefined) return { verdict: Verdict.GONE, reason: '' };
+  const { verdict, reason } = judgeRecreation({ incarnation, address }, overview);
+  if (verdict !== 'delete') return { verdict: verdict === 'wait' ? Verdict.WAIT : Verdict.LEAVE, reason };
+  const standing = await announced.announce(arrival, clock.monotonicMs() + DELETE_BUDGET_MS, true);
+  if (standing.kind === 'superseded')
+    return { verdict: Verdict.LEAVE, reason: 'a newer incarnation has the name' };
+  if (standing.kind === 'pending') return { verdict: Verdict.WAIT, reason: standing.reason };
+  const gone = standing.outcome === 'deleted' || standing.outcome === 'already gone';
+  return { verdict: gone ? Verdict.DELETED : Verdict.LEAVE, reason: standing.reason };
+}

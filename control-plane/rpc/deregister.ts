@@ -1,0 +1,57 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { DeregisterResponse_Outcome as Outcome } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { DeregisterRequest, DeregisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Announced, AnnouncedDepartures } from '../announced-departures.ts';
+import type { AttachedAgents } from '../attached-agents.ts';
+import type { DepartureOutcome } from '../core/records.ts';
+import type { Authorise } from './authorisation.ts';
+import type { CallContext } from './handlers.ts';
+import { asArrival } from './requests.ts';
+
+export interface DeregisterDeps {
+  readonly clock: Clock;
+  readonly authorise: Authorise;
+  readonly agents: AttachedAgents;
+  readonly announced: AnnouncedDepartures;
+}
+
+/** An answer must still reach its caller. */
+const ANSWER_MARGIN_MS = 150;
+/** For a caller that set no deadline. */
+const PATIENCE_MS = 5_000;
+
+const OUTCOMES: Readonly<Record<DepartureOutcome, Outcome>> = {
+  deleted: Outcome.DELETED,
+  'already gone': Outcome.ALREADY_GONE,
+  refused: Outcome.REFUSED,
+  superseded: Outcome.REFUSED,
+};
+
+export async function deregister(
+  { clock, authorise, agents, announced }: DeregisterDeps,
+  request: DeregisterRequest,
+  context: CallContext,
+): Promise<DeregisterResponse> {
+  const begunMs = clock.monotonicMs();
+  const unattached = asArrival(request.incarnation);
+  await authorise(context.metadata, unattached.key);
+  context.authenticated();
+  const attached = agents.find(unattached.key)?.arrival;
+  const arrival = attached?.incarnation === unattached.incarnation ? attached : unattached;
+  const patienceMs = Math.max(0, (context.remainingMs ?? PATIENCE_MS) - ANSWER_MARGIN_MS);
+  return asResponse(await announced.announce(arrival, begunMs + patienceMs));
+}
+
+function asResponse(announced: Announced): DeregisterResponse {
+  if (announced.kind === 'superseded') {
+    return {
+      outcome: Outcome.REFUSED,
+      guard: 'newer-epoch',
+      reason: 'a newer incarnation has the name',
+      durable: true,
+    };
+  }
+  const { guard = '', reason, durable } = announced;
+  const outcome = announced.kind === 'ended' ? OUTCOMES[announced.outcome] : Outcome.ACCEPTED;
+  return { outcome, guard, reason, durable };
+}

@@ -1,0 +1,98 @@
+import * as z from 'zod/mini';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import { DataplaneResource, type DataplaneKey } from '../../kuma/dataplane.ts';
+import {
+  Owner as WireOwner,
+  type DataplaneKey as WireKey,
+  type Hello,
+  type Incarnation,
+} from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Owner } from '../core/records.ts';
+import type { Arrival } from '../ports.ts';
+
+/** RFC 1123 as Kuma asks for since 2.10, and the underscore that 2.7 still took. */
+const NAME = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
+const MAX_NAME = 253;
+const MAX_MESH = 63;
+/** It becomes a label's value. */
+const INCARNATION = /^[A-Za-z0-9][A-Za-z0-9-]{7,62}$/;
+const MAX_TEXT = 253;
+const MAX_RESOURCE_BYTES = 128 * 1_024;
+
+const OWNERS: ReadonlyMap<WireOwner, Owner> = new Map<WireOwner, Owner>([
+  [WireOwner.CONTROL_PLANE, 'cp'],
+  [WireOwner.AGENT, 'agent'],
+  [WireOwner.EXTERNAL, 'external'],
+]);
+
+/** @throws `REQUEST_INVALID` */
+export function readKey(wire: WireKey | undefined): DataplaneKey {
+  const { mesh = '', name = '' } = wire ?? {};
+  requireValid(mesh.length <= MAX_MESH && NAME.test(mesh), 'mesh is not the name of a mesh');
+  requireValid(name.length <= MAX_NAME && NAME.test(name), 'name is not the name of a dataplane');
+  return { proxyType: 'dataplane', mesh, name };
+}
+
+/** @throws `REQUEST_INVALID` */
+export function readIncarnation(
+  wire: Incarnation | undefined,
+): Pick<Arrival, 'key' | 'incarnation' | 'address'> {
+  const key = readKey(wire?.dataplane);
+  const { id = '', address = '' } = wire ?? {};
+  requireValid(INCARNATION.test(id), 'the incarnation is not a UUID');
+  requireValid(address.length <= MAX_TEXT, 'the address is too long');
+  return { key, incarnation: id, address: address === '' ? undefined : address };
+}
+
+/** @throws `REQUEST_INVALID` */
+export function readHello(hello: Hello): Arrival {
+  const incarnation = readIncarnation(hello.incarnation);
+  const owner = OWNERS.get(hello.owner);
+  requireValid(owner !== undefined, 'the owner is none that is known');
+  const { resource } = hello;
+  const parsed = resource.length === 0 ? undefined : readResource(incarnation.key, resource);
+  return {
+    ...incarnation,
+    owner,
+    deletable: hello.deletable,
+    resource: parsed === undefined ? undefined : JSON.stringify(parsed),
+    phase: readPhase(hello.phase),
+  };
+}
+
+/** Of an agent that leaves without ever having attached here. */
+export function asArrival(wire: Incarnation | undefined): Arrival {
+  return { ...readIncarnation(wire), owner: 'cp', deletable: true, resource: undefined, phase: 'leaving' };
+}
+
+/** @throws `REQUEST_INVALID` */
+export function readPhase(phase: string): string {
+  requireValid(/^[a-z -]{0,32}$/.test(phase), 'the phase is not a word');
+  return phase;
+}
+
+/** @throws `REQUEST_INVALID` if it is not JSON of a Dataplane of this name */
+export function readResource(key: DataplaneKey, bytes: Uint8Array): DataplaneResource {
+  requireValid(bytes.length <= MAX_RESOURCE_BYTES, `the resource is larger than ${MAX_RESOURCE_BYTES} bytes`);
+  const parsed = z.safeParse(DataplaneResource, parseJson(bytes));
+  requireValid(parsed.success, 'the resource is not a Dataplane');
+  const { type, mesh, name } = parsed.data;
+  requireValid(
+    type === 'Dataplane' && mesh === key.mesh && name === key.name,
+    'the resource is of another dataplane',
+  );
+  return parsed.data;
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+function requireValid(valid: boolean, problem: string): asserts valid {
+  if (!valid) throw new OperationalError('REQUEST_INVALID', `Cannot read the request: ${problem}`);
+}

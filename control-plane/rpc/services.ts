@@ -1,0 +1,84 @@
+import type { ServerUnaryCall } from '@grpc/grpc-js';
+
+import { AdminService, type AdminServer } from '../../proto/gen/deregistrar/v1/admin.ts';
+import { DeregistrarService, type DeregistrarServer } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Engine } from '../engine.ts';
+import type { Authenticator, Credential } from '../ports.ts';
+import { getStatus } from './admin/get-status.ts';
+import { releaseBrake } from './admin/release-brake.ts';
+import { sweep } from './admin/sweep.ts';
+import { undo } from './admin/undo.ts';
+import { asControlPlane } from './answers.ts';
+import { attach } from './attach.ts';
+import { authorisation } from './authorisation.ts';
+import { confirm } from './confirm.ts';
+import { deregister } from './deregister.ts';
+import { unary } from './handlers.ts';
+import { register } from './register.ts';
+
+export interface AgentServiceDeps {
+  readonly engine: Engine;
+  readonly authenticator: Authenticator;
+  /** A token was not for the dataplane that it came with. */
+  readonly onDenied: () => void;
+  /** The connection of this call no longer counts as a stranger's. */
+  readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
+  /** @returns what gives the place of one stream back; `undefined` if there is none left */
+  readonly takePlace: (credential: Credential, dataplane: string) => (() => void) | undefined;
+}
+
+/** What agents call. */
+export function deregistrarService(given: AgentServiceDeps) {
+  const { engine, authenticator, onDenied, markAuthenticated, takePlace } = given;
+  const { watch, agents, announced, deps } = engine;
+  const { clock, events, store, controlPlanes, settings } = deps;
+  const authorise = authorisation({
+    clock,
+    events,
+    authenticator,
+    controlPlanes,
+    store,
+    watch,
+    onDenied,
+  });
+  const calls = { events, markAuthenticated };
+  const implementation: DeregistrarServer = {
+    attach: attach({
+      clock,
+      events,
+      authorise,
+      agents,
+      watch,
+      graceMs: settings.graceMs,
+      markAuthenticated,
+      takePlace,
+    }),
+    register: unary(calls, (request, context) =>
+      register({ clock, events, authorise, agents, store, controlPlanes }, request, context),
+    ),
+    deregister: unary(calls, (request, context) =>
+      deregister({ clock, authorise, agents, announced }, request, context),
+    ),
+    confirm: unary(calls, (request, context) =>
+      confirm({ clock, authorise, store, controlPlanes, announced }, request, context),
+    ),
+    getControlPlane: unary(calls, () => Promise.resolve({ controlPlane: asControlPlane(watch.facts) })),
+  };
+  return { definition: DeregistrarService, implementation };
+}
+
+/** What operators call. Whoever can open its socket may. */
+export function adminService(engine: Engine, startedAtMs: number) {
+  const { watch, agents, brakes, sweeper, deps } = engine;
+  const { clock, events, store, controlPlanes, replica, settings } = deps;
+  const calls = { events, markAuthenticated: () => {} };
+  const implementation: AdminServer = {
+    getStatus: unary(calls, (request) =>
+      getStatus({ clock, store, watch, agents, brakes, replica, startedAtMs }, request),
+    ),
+    sweep: unary(calls, (request) => sweep(settings.sweep === 'off' ? undefined : sweeper, request)),
+    undo: unary(calls, (request) => undo({ clock, events, store, controlPlanes }, request)),
+    releaseBrake: unary(calls, (request) => releaseBrake({ events, store }, request)),
+  };
+  return { definition: AdminService, implementation };
+}

@@ -1,0 +1,35 @@
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { Fence } from '../ports.ts';
+import type { Wanted } from './deletions.ts';
+import type { DataplaneRow } from './schema.ts';
+import type { Session } from './session.ts';
+
+/** What is done with a row that is held. */
+export interface Holding<T> {
+  act(row: DataplaneRow, fence: Fence): Promise<T>;
+  /** In the transaction that ends the hold. */
+  settle(session: Session, row: DataplaneRow, value: T): Promise<void>;
+}
+
+/** What a database has to be able to do; all else is the same for each. */
+export interface Backend {
+  readonly kind: 'sqlite' | 'postgres';
+  /** Names that are held by this process and not by a lock of the database. */
+  readonly held: ReadonlySet<string>;
+  /** One transaction. */
+  run<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  /** One transaction, while nobody else attaches, leaves or deletes under this name. */
+  runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
+  /**
+   * Takes the row that is wanted, if nobody else has its name, and keeps it while `act` runs, which is no part of any
+   * transaction of SQLite's.
+   *
+   * @param patient waits for whoever has the name, for a moment, instead of passing it over
+   */
+  hold<T>(
+    wanted: Wanted,
+    holding: Holding<T>,
+    patient: boolean,
+  ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined>;
+  close(): Promise<void>;
+}

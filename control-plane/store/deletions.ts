@@ -1,0 +1,126 @@
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneRecord } from '../core/records.ts';
+import type { AttemptResult } from '../ports.ts';
+import { departureBase } from './attaching.ts';
+import { keyColumns, keyOf } from './rows.ts';
+import type { DataplaneRow } from './schema.ts';
+import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
+
+/** The caller has the name to itself. */
+export async function beginSweep(session: Session, key: DataplaneKey): Promise<boolean> {
+  const { db, nowMs } = session;
+  if ((await currentRow(session, key)) !== undefined) return false;
+  const row: DataplaneRow = {
+    ...keyColumns(key),
+    epoch: await nextEpoch(session),
+    incarnation: '',
+    owner: 'external',
+    deletable: 1,
+    address: null,
+    resource: null,
+    state: 'swept',
+    since_at: nowMs,
+    lost_at: nowMs,
+    replica: null,
+    phase: '',
+    due_at: nowMs,
+    attempts: 0,
+    guard: null,
+    reason: null,
+  };
+  await db.insertInto('dataplanes').values(row).execute();
+  return true;
+}
+
+/** Which record an attempt wants: any that is due, one that waits, or one in whatever state. */
+export type Wanted =
+  | { readonly kind: 'due' }
+  | { readonly kind: 'waiting' | 'current'; readonly key: DataplaneKey; readonly epoch: number };
+
+/** @param limit how many at most, the one that has been due for longest first */
+export function wantedRows({ db, nowMs }: Session, wanted: Wanted, limit: number) {
+  const rows = db.selectFrom('dataplanes').selectAll();
+  switch (wanted.kind) {
+    case 'due':
+      return rows.where('due_at', '<=', nowMs).orderBy('due_at').orderBy('epoch').limit(limit);
+    case 'waiting':
+      return rows
+        .where(isNamed(wanted.key))
+        .where('epoch', '=', wanted.epoch)
+        .where('state', '<>', 'attached');
+    case 'current':
+      return rows.where(isNamed(wanted.key)).where('epoch', '=', wanted.epoch);
+  }
+}
+
+/** Writes down how an attempt ended. The caller has had the name to itself since it read the row. */
+export async function settle(
+  { db, nowMs }: Session,
+  row: DataplaneRow,
+  result: AttemptResult,
+): Promise<void> {
+  const { guard = null, reason } = result;
+  const attempts = row.attempts + 1;
+  if (result.kind === 'later') {
+    const due_at = nowMs + Math.ceil(result.afterMs);
+    await db
+      .updateTable('dataplanes')
+      .set({ attempts, due_at, guard, reason })
+      .where('epoch', '=', row.epoch)
+      .execute();
+    return;
+  }
+  const departure = { ...departureBase(row), outcome: result.outcome, guard, reason, attempts, at: nowMs };
+  await db.insertInto('departures').values(departure).execute();
+  await db.deleteFrom('dataplanes').where('epoch', '=', row.epoch).execute();
+}
+
+export async function keepBody(
+  { db, nowMs }: Session,
+  record: DataplaneRecord,
+  resource: string,
+): Promise<void> {
+  const body = { ...keyColumns(record.key), epoch: record.epoch, resource, at: nowMs };
+  await db
+    .insertInto('bodies')
+    .values(body)
+    .onConflict((conflict) => conflict.column('epoch').doUpdateSet({ resource, at: nowMs }))
+    .execute();
+}
+
+/** @param held names that this process holds; what other replicas hold, PostgreSQL knows */
+export async function nextDueAtMs(
+  { db, kind }: Session,
+  held: ReadonlySet<string>,
+): Promise<number | undefined> {
+  const waiting = db
+    .selectFrom('dataplanes')
+    .select(['proxy_type', 'mesh', 'name', 'due_at'])
+    .where('due_at', 'is not', null)
+    .orderBy('due_at')
+    .limit(held.size + 1);
+  const rows = await (kind === 'postgres' ? waiting.forKeyShare().skipLocked() : waiting).execute();
+  return rows.find((row) => !held.has(describeKey(keyOf(row))))?.due_at ?? undefined;
+}
+
+export async function hasten(session: Session): Promise<void> {
+  const { db, nowMs } = session;
+  await db
+    .updateTable('dataplanes')
+    .set({ due_at: nowMs })
+    .where(unlocked(session, (row) => row('due_at', '>', nowMs)))
+    .execute();
+}
+
+/** Releases are kept until they have ended; a replica, as long as a stream is said to be open there. */
+export async function prune({ db }: Session, beforeMs: number): Promise<void> {
+  await db.deleteFrom('departures').where('at', '<', beforeMs).execute();
+  await db.deleteFrom('bodies').where('at', '<', beforeMs).execute();
+  await db.deleteFrom('brake_releases').where('until_at', '<', beforeMs).execute();
+  const holders = db.selectFrom('dataplanes').select('replica').where('replica', 'is not', null);
+  await db
+    .deleteFrom('replicas')
+    .where('seen_at', '<', beforeMs)
+    .where((row) => row('replica', 'not in', holders))
+    .execute();
+}

@@ -1,0 +1,56 @@
+import type { Attempt, Store } from '../ports.ts';
+import { attach, leave, reattach } from './attaching.ts';
+import type { Backend } from './backend.ts';
+import { beginSweep, hasten, nextDueAtMs, prune, settle } from './deletions.ts';
+import * as queries from './queries.ts';
+import { recordOf } from './rows.ts';
+import * as streams from './streams.ts';
+
+/** The store over whichever database: what is the same for all of them. */
+export function kyselyStore(backend: Backend): Store {
+  return {
+    kind: backend.kind,
+    nowMs: () => backend.run(({ nowMs }) => Promise.resolve(nowMs)),
+    heartbeat: (replica, withinMs) => backend.run((session) => streams.heartbeat(session, replica, withinMs)),
+    loseStreamsOfSilentReplicas: (silentMs) =>
+      backend.run((session) => streams.loseStreamsOfSilentReplicas(session, silentMs)),
+    attach: (arrival, replica) =>
+      backend.runAlone(arrival.key, (session) => attach(session, arrival, replica)),
+    reattach: (arrival, replica) =>
+      backend.runAlone(arrival.key, (session) => reattach(session, arrival, replica)),
+    detach: (at, replica) => backend.run((session) => streams.detach(session, at, replica)),
+    notePhase: (at, phase) => backend.run((session) => streams.notePhase(session, at, phase)),
+    leave: (arrival, options) => backend.runAlone(arrival.key, (session) => leave(session, arrival, options)),
+    beginSweep: (key) => backend.runAlone(key, (session) => beginSweep(session, key)),
+    attempt: (which, act) => attempt(backend, which, act),
+    async whileCurrent(at, act) {
+      const held = await backend.hold(
+        { ...at, kind: 'current' },
+        { act: (row, fence) => act(recordOf(row), fence), settle: () => Promise.resolve() },
+        true,
+      );
+      return held?.value;
+    },
+    nextDueAtMs: () => backend.run((session) => nextDueAtMs(session, backend.held)),
+    find: (key) => backend.run((session) => queries.find(session, key)),
+    records: () => backend.run(queries.records),
+    departures: (filter) => backend.run((session) => queries.departures(session, filter)),
+    lastDeletedBody: (key) => backend.run((session) => queries.lastDeletedBody(session, key)),
+    deletedBodies: (sinceMs) => backend.run((session) => queries.deletedBodies(session, sinceMs)),
+    releaseBrake: (mesh, untilMs) => backend.run((session) => queries.releaseBrake(session, mesh, untilMs)),
+    brakeReleases: () => backend.run(queries.brakeReleases),
+    prune: (beforeMs) => backend.run((session) => prune(session, beforeMs)),
+    hasten: () => backend.run(hasten),
+    close: () => backend.close(),
+  };
+}
+
+async function attempt(
+  backend: Backend,
+  which: Parameters<Store['attempt']>[0],
+  act: Parameters<Store['attempt']>[1],
+): Promise<Attempt | undefined> {
+  const wanted = which === 'next due' ? ({ kind: 'due' } as const) : ({ ...which, kind: 'waiting' } as const);
+  const held = await backend.hold(wanted, { act: (row, fence) => act(recordOf(row), fence), settle }, false);
+  return held === undefined ? undefined : { record: recordOf(held.row), result: held.value };
+}

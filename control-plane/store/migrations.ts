@@ -1,0 +1,132 @@
+import { sql, type Kysely } from 'kysely';
+import { Migrator, type Migration } from 'kysely/migration';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import type { Schema } from './schema.ts';
+
+type Kind = 'sqlite' | 'postgres';
+
+/** Released ones never change: a store that has run one does not run it again. */
+const MIGRATIONS: Readonly<Record<string, (db: Kysely<Schema>, kind: Kind) => Promise<void>>> = {
+  '0001-records': createTables,
+};
+
+/**
+ * Brings the schema up to this program's. Several replicas may do so at once: the first does it, the others wait.
+ *
+ * @throws `STORE_UNUSABLE` if the store is of a newer program than this one
+ */
+export async function migrate(
+  db: Kysely<Schema>,
+  { kind, place }: { readonly kind: Kind; readonly place: string },
+): Promise<void> {
+  const migrations = Object.entries(MIGRATIONS).map(([name, change]): [string, Migration] => [
+    name,
+    { up: (changed: Kysely<Schema>) => change(changed, kind) },
+  ]);
+  const provider = { getMigrations: () => Promise.resolve(Object.fromEntries(migrations)) };
+  const { error } = await new Migrator({ db, provider }).migrateToLatest();
+  if (error === undefined) return;
+  const unknown = await unknownMigrations(db).catch(() => []);
+  if (unknown.length === 0) throw error as Error;
+  throw new OperationalError(
+    'STORE_UNUSABLE',
+    `Cannot use ${place}: a newer kuma-deregistrar has changed it (${unknown.join(', ')}); start that version again, or give this one a store of its own`,
+    { cause: error },
+  );
+}
+
+async function unknownMigrations(db: Kysely<Schema>): Promise<readonly string[]> {
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db);
+  return rows.map(({ name }) => name).filter((name) => !Object.hasOwn(MIGRATIONS, name));
+}
+
+async function createTables(db: Kysely<Schema>, kind: Kind): Promise<void> {
+  const { schema } = db;
+  await schema
+    .createTable('dataplanes')
+    .addColumn('proxy_type', 'text', (column) => column.notNull())
+    .addColumn('mesh', 'text', (column) => column.notNull())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('epoch', 'bigint', (column) => column.notNull().unique())
+    .addColumn('incarnation', 'text', (column) => column.notNull())
+    .addColumn('owner', 'text', (column) => column.notNull())
+    .addColumn('deletable', 'integer', (column) => column.notNull())
+    .addColumn('address', 'text')
+    .addColumn('resource', 'text')
+    .addColumn('state', 'text', (column) => column.notNull())
+    .addColumn('since_at', 'bigint', (column) => column.notNull())
+    .addColumn('lost_at', 'bigint')
+    .addColumn('replica', 'text')
+    .addColumn('phase', 'text', (column) => column.notNull())
+    .addColumn('due_at', 'bigint')
+    .addColumn('attempts', 'integer', (column) => column.notNull())
+    .addColumn('guard', 'text')
+    .addColumn('reason', 'text')
+    .addPrimaryKeyConstraint('dataplanes_name', ['proxy_type', 'mesh', 'name'])
+    .execute();
+  await schema
+    .createTable('departures')
+    .addColumn('epoch', 'bigint', (column) => column.primaryKey())
+    .addColumn('proxy_type', 'text', (column) => column.notNull())
+    .addColumn('mesh', 'text', (column) => column.notNull())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('incarnation', 'text', (column) => column.notNull())
+    .addColumn('cause', 'text', (column) => column.notNull())
+    .addColumn('outcome', 'text', (column) => column.notNull())
+    .addColumn('guard', 'text')
+    .addColumn('reason', 'text', (column) => column.notNull())
+    .addColumn('attempts', 'integer', (column) => column.notNull())
+    .addColumn('at', 'bigint', (column) => column.notNull())
+    .execute();
+  await schema
+    .createTable('bodies')
+    .addColumn('epoch', 'bigint', (column) => column.primaryKey())
+    .addColumn('proxy_type', 'text', (column) => column.notNull())
+    .addColumn('mesh', 'text', (column) => column.notNull())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('resource', 'text', (column) => column.notNull())
+    .addColumn('at', 'bigint', (column) => column.notNull())
+    .execute();
+  await createSmallTables(db);
+  await (kind === 'postgres' ? sql`create sequence epochs`.execute(db) : createCounters(db));
+}
+
+async function createSmallTables({ schema }: Kysely<Schema>): Promise<void> {
+  await schema
+    .createTable('replicas')
+    .addColumn('replica', 'text', (column) => column.primaryKey())
+    .addColumn('seen_at', 'bigint', (column) => column.notNull())
+    .execute();
+  await schema
+    .createTable('brake_releases')
+    .addColumn('mesh', 'text', (column) => column.primaryKey())
+    .addColumn('until_at', 'bigint', (column) => column.notNull())
+    .execute();
+  for (const [table, columns] of INDEXES) {
+    await schema
+      .createIndex(`${table}_${columns.join('_')}`)
+      .on(table)
+      .columns(columns)
+      .execute();
+  }
+}
+
+async function createCounters(db: Kysely<Schema>): Promise<void> {
+  await db.schema
+    .createTable('counters')
+    .addColumn('name', 'text', (column) => column.primaryKey())
+    .addColumn('value', 'bigint', (column) => column.notNull())
+    .execute();
+  const counters = ['epoch', 'clock'].map((name) => ({ name, value: 0 }));
+  await db.insertInto('counters').values(counters).execute();
+}
+
+const INDEXES: readonly (readonly [table: keyof Schema, columns: string[]])[] = [
+  ['dataplanes', ['due_at']],
+  ['dataplanes', ['replica']],
+  ['departures', ['mesh', 'name', 'incarnation']],
+  ['departures', ['at']],
+  ['bodies', ['mesh', 'name']],
+  ['bodies', ['at']],
+];

@@ -1,0 +1,61 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+
+type Release = () => void;
+
+/** One holder per name, in this process; the others wait in line, each for so long at most. */
+export class NameLocks {
+  readonly #clock: Clock;
+  readonly #patienceMs: number;
+  /** Held names, with those that wait. */
+  readonly #lines = new Map<string, (() => void)[]>();
+
+  constructor(clock: Clock, patienceMs: number) {
+    this.#clock = clock;
+    this.#patienceMs = patienceMs;
+  }
+
+  get held(): ReadonlySet<string> {
+    return new Set(this.#lines.keys());
+  }
+
+  get size(): number {
+    return this.#lines.size;
+  }
+
+  /** @returns `undefined` if somebody has it */
+  tryTake(name: string): Release | undefined {
+    if (this.#lines.has(name)) return undefined;
+    this.#lines.set(name, []);
+    return this.#releaseOnce(name);
+  }
+
+  /** @throws `STORE_BUSY` when the line has not moved for long enough */
+  take(name: string): Promise<Release> {
+    const line = this.#lines.get(name);
+    const release = this.tryTake(name);
+    if (release !== undefined) return Promise.resolve(release);
+    return new Promise((resolve, reject) => {
+      const mine = (): void => {
+        disarm();
+        resolve(this.#releaseOnce(name));
+      };
+      const disarm = this.#clock.after(this.#patienceMs, () => {
+        line?.splice(line.indexOf(mine), 1);
+        reject(new OperationalError('STORE_BUSY', `Cannot take ${name}: held for ${this.#patienceMs} ms`));
+      });
+      line?.push(mine);
+    });
+  }
+
+  #releaseOnce(name: string): Release {
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      const next = this.#lines.get(name)?.shift();
+      if (next === undefined) this.#lines.delete(name);
+      else next();
+    };
+  }
+}

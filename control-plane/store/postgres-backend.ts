@@ -1,0 +1,139 @@
+import { sql, type Kysely } from 'kysely';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { Fence } from '../ports.ts';
+import type { Backend, Holding } from './backend.ts';
+import { keepBody, wantedRows, type Wanted } from './deletions.ts';
+import { lease } from './lease.ts';
+import type { StoreLimits } from './limits.ts';
+import { migrate } from './migrations.ts';
+import { PostgresConnections, type Connection } from './postgres-connections.ts';
+import { recordOf } from './rows.ts';
+import type { DataplaneRow, Schema } from './schema.ts';
+import type { Session } from './session.ts';
+
+/** Attempts that may be under way at once: each keeps a connection for as long as it acts. */
+const HOLDS = 16;
+const CONNECTIONS = 8;
+/** Another replica may be at it. */
+const MIGRATION_MS = 60_000;
+
+/** @throws `STORE_UNAVAILABLE` if it is out of reach, `STORE_UNUSABLE` */
+export async function openPostgres(
+  url: string,
+  { clock, limits }: { readonly clock: Clock; readonly limits: StoreLimits },
+): Promise<Backend> {
+  const place = describePlace(url);
+  const common = { ...limits, clock, url, place, connectMs: limits.statementMs };
+  const slow = { max: 1, statementMs: MIGRATION_MS, lockWaitMs: MIGRATION_MS, sessionMs: MIGRATION_MS };
+  const migrations = new PostgresConnections({ ...common, ...slow });
+  try {
+    await migrations.use(({ db }) => migrate(db, { kind: 'postgres', place }));
+  } finally {
+    await migrations.close();
+  }
+  return new PostgresBackend({
+    clock,
+    limits,
+    holds: new PostgresConnections({ ...common, max: HOLDS }),
+    connections: new PostgresConnections({ ...common, max: CONNECTIONS }),
+  });
+}
+
+/** A name is locked by its row, and where there is none yet, by an advisory lock. */
+class PostgresBackend implements Backend {
+  readonly kind = 'postgres';
+  readonly held: ReadonlySet<string> = new Set();
+  readonly #clock: Clock;
+  readonly #limits: StoreLimits;
+  readonly #holds: PostgresConnections;
+  readonly #connections: PostgresConnections;
+  #latestMs = 0;
+
+  constructor(deps: {
+    readonly clock: Clock;
+    readonly limits: StoreLimits;
+    readonly holds: PostgresConnections;
+    readonly connections: PostgresConnections;
+  }) {
+    this.#clock = deps.clock;
+    this.#limits = deps.limits;
+    this.#holds = deps.holds;
+    this.#connections = deps.connections;
+  }
+
+  run<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#transact(this.#connections, async (db) => work(await this.#session(db)));
+  }
+
+  runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#transact(this.#connections, async (db) => {
+      await lockName(db, describeKey(key));
+      return work(await this.#session(db));
+    });
+  }
+
+  hold<T>(
+    wanted: Wanted,
+    holding: Holding<T>,
+    patient: boolean,
+  ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
+    return this.#transact(this.#holds, async (db, connection) => {
+      // From before the lock is asked for: PostgreSQL counts from later.
+      const assertLeased = lease(this.#clock, this.#limits.leaseMs);
+      const session = await this.#session(db);
+      const rows = wantedRows(session, wanted, 1).forUpdate();
+      const row = await (patient ? rows : rows.skipLocked()).executeTakeFirst();
+      if (row === undefined) return undefined;
+      const fence: Fence = {
+        nowMs: session.nowMs,
+        assertHeld: () => {
+          assertLeased();
+          if (connection.isLost) throw lostError();
+        },
+        // On a connection of its own: it is to stay, even if this transaction does not.
+        keepBody: (resource) => this.run((own) => keepBody(own, recordOf(row), resource)),
+        alone: (what) => lockName(db, `alone ${what}`),
+      };
+      const value = await holding.act(row, fence);
+      await holding.settle(await this.#session(db), row, value);
+      return { row, value };
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#holds.close(), this.#connections.close()]);
+  }
+
+  #transact<T>(
+    connections: PostgresConnections,
+    work: (db: Kysely<Schema>, connection: Connection) => Promise<T>,
+  ): Promise<T> {
+    return connections.use((connection) => connection.db.transaction().execute((db) => work(db, connection)));
+  }
+
+  /** The database's clock, which is the same for all replicas; after a failover it may be another's, and behind. */
+  async #session(db: Kysely<Schema>): Promise<Session> {
+    const { rows } = await sql<{
+      now: number;
+    }>`select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now`.execute(db);
+    this.#latestMs = Math.max(this.#latestMs, ...rows.map(({ now }) => now));
+    return { kind: 'postgres', db, nowMs: this.#latestMs };
+  }
+}
+
+/** Until the transaction ends. Two names that hash alike wait for each other, and nothing else comes of it. */
+async function lockName(db: Kysely<Schema>, name: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`kuma-deregistrar ${name}`}, 0))`.execute(db);
+}
+
+function lostError(): OperationalError {
+  return new OperationalError('FENCE_LOST', 'Cannot delete: the connection that holds the name was lost');
+}
+
+function describePlace(url: string): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `the database ${hostname}${port === '' ? '' : `:${port}`}${pathname}`;
+}

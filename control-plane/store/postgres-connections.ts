@@ -1,0 +1,158 @@
+import { Socket } from 'node:net';
+
+import { Kysely, PostgresDialect } from 'kysely';
+import pLimit, { type LimitFunction } from 'p-limit';
+import { Pool, types, type PoolClient } from 'pg';
+
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { breaksConnection, ofPostgres } from './postgres-errors.ts';
+import type { Schema } from './schema.ts';
+
+export interface ConnectionsOptions {
+  readonly clock: Clock;
+  readonly url: string;
+  /** Without credentials. */
+  readonly place: string;
+  readonly max: number;
+  readonly connectMs: number;
+  readonly statementMs: number;
+  readonly lockWaitMs: number;
+  readonly sessionMs: number;
+}
+
+/** One connection, for as long as it is used. */
+export interface Connection {
+  readonly db: Kysely<Schema>;
+  /** Whether it broke: then the transaction and its locks are gone, or will be soon. */
+  readonly isLost: boolean;
+}
+
+interface Pinned {
+  readonly db: Kysely<Schema>;
+  isLost: boolean;
+}
+
+/** The server's own limit comes first: it says more. */
+const ANSWER_SLACK_MS = 500;
+const IDLE_MS = 60_000;
+const GOODBYE_MS = 1_000;
+
+/** So many connections to one database. While it is out of reach, whoever waits for one is told at once. */
+export class PostgresConnections {
+  readonly #options: ConnectionsOptions;
+  readonly #pool: Pool;
+  readonly #turns: LimitFunction;
+  readonly #pinned = new WeakMap<PoolClient, Pinned>();
+  readonly #sockets = new Set<Socket>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+    this.#turns = pLimit({ concurrency: options.max, rejectOnClear: true });
+    this.#pool = new Pool({
+      connectionString: options.url,
+      application_name: 'kuma-deregistrar',
+      max: options.max,
+      connectionTimeoutMillis: options.connectMs,
+      idleTimeoutMillis: IDLE_MS,
+      statement_timeout: options.statementMs,
+      query_timeout: options.statementMs + ANSWER_SLACK_MS,
+      lock_timeout: options.lockWaitMs,
+      idle_in_transaction_session_timeout: options.sessionMs,
+      keepAlive: true,
+      types: { getTypeParser: parserOf },
+      stream: () => this.#socket(),
+    });
+    // A connection that breaks while nobody uses it: the pool drops it, and its next user gets another.
+    this.#pool.on('error', () => {});
+  }
+
+  /** @throws `STORE_UNAVAILABLE`, `STORE_BUSY`, and what `work` throws */
+  async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    try {
+      return await this.#turns(() => this.#useOne(work));
+    } catch (error) {
+      if (!(error instanceof DOMException) || error.name !== 'AbortError') throw error;
+      throw new OperationalError('STORE_UNAVAILABLE', `Cannot use ${this.#options.place}`, { cause: error });
+    }
+  }
+
+  async close(): Promise<void> {
+    const patience = new AbortController();
+    const { clock } = this.#options;
+    const ended = this.#pool.end().finally(() => {
+      patience.abort(new Error('closed'));
+    });
+    await Promise.race([ended, sleep(clock, GOODBYE_MS, patience.signal).catch(() => {})]);
+    // A database that is out of reach does not confirm the end of a connection for minutes.
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async #useOne<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    const client = await this.#connect();
+    const connection = this.#pin(client);
+    try {
+      return await work(connection);
+    } finally {
+      client.release(connection.isLost);
+    }
+  }
+
+  async #connect(): Promise<PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      this.#turns.clearQueue();
+      throw ofPostgres(error, this.#options.place);
+    }
+  }
+
+  /** Kysely takes its connections from a pool; this one has a single one, and knows when it breaks. */
+  #pin(client: PoolClient): Pinned {
+    const known = this.#pinned.get(client);
+    if (known !== undefined) return known;
+    const connection = {
+      query: (text: string, values: readonly unknown[]) => this.#query(client, text, values),
+      release: () => {},
+    };
+    const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve(), options: {} };
+    const dialect = new PostgresDialect({ pool: pool as unknown as Pool });
+    const pinned: Pinned = { db: new Kysely<Schema>({ dialect }), isLost: false };
+    const lose = (): void => {
+      pinned.isLost = true;
+    };
+    // Without a listener, a connection that breaks between two statements would end the process.
+    client.on('error', lose);
+    client.on('end', lose);
+    this.#pinned.set(client, pinned);
+    return pinned;
+  }
+
+  async #query(client: PoolClient, text: string, values: readonly unknown[]): Promise<unknown> {
+    const { place } = this.#options;
+    const pinned = this.#pin(client);
+    try {
+      if (pinned.isLost) throw new Error('the connection was lost');
+      return await client.query(text, [...values]);
+    } catch (error) {
+      if (breaksConnection(error)) {
+        pinned.isLost = true;
+        this.#turns.clearQueue();
+      }
+      // It is the reason for the rollback that counts, and nothing is committed any more.
+      if (text === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
+      throw ofPostgres(error, place);
+    }
+  }
+
+  #socket(): Socket {
+    const socket = new Socket();
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    return socket;
+  }
+}
+
+/** `int8` as a number: epochs and ms since 1970 are safe integers. */
+const parserOf: typeof types.getTypeParser = (...asked: Parameters<typeof types.getTypeParser>) =>
+  asked[0] === types.builtins.INT8 ? Number : (types.getTypeParser(...asked) as unknown);

@@ -1,0 +1,73 @@
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneRecord, DeletedBody, DepartureRecord } from '../core/records.ts';
+import type { Store } from '../ports.ts';
+import { bodyOf, departureOf, recordOf } from './rows.ts';
+import { isNamed, type Session } from './session.ts';
+
+export async function find({ db }: Session, key: DataplaneKey): Promise<DataplaneRecord | undefined> {
+  const row = await db.selectFrom('dataplanes').selectAll().where(isNamed(key)).executeTakeFirst();
+  return row === undefined ? undefined : recordOf(row);
+}
+
+export async function records({ db }: Session): Promise<readonly DataplaneRecord[]> {
+  const rows = await db.selectFrom('dataplanes').selectAll().orderBy('epoch').execute();
+  return rows.map(recordOf);
+}
+
+export async function departures(
+  { db }: Session,
+  { key, incarnation, causes, sinceMs, limit }: Parameters<Store['departures']>[0],
+): Promise<readonly DepartureRecord[]> {
+  if (causes?.length === 0) return [];
+  let query = db.selectFrom('departures').selectAll();
+  if (key !== undefined) query = query.where(isNamed(key));
+  if (incarnation !== undefined) query = query.where('incarnation', '=', incarnation);
+  if (causes !== undefined) query = query.where('cause', 'in', causes);
+  if (sinceMs !== undefined) query = query.where('at', '>=', sinceMs);
+  const rows = await query.orderBy('at', 'desc').orderBy('epoch', 'desc').limit(limit).execute();
+  return rows.map(departureOf);
+}
+
+export async function lastDeletedBody({ db }: Session, key: DataplaneKey): Promise<DeletedBody | undefined> {
+  const row = await db
+    .selectFrom('bodies')
+    .selectAll()
+    .where(isNamed(key))
+    .orderBy('at', 'desc')
+    .orderBy('epoch', 'desc')
+    .executeTakeFirst();
+  return row === undefined ? undefined : bodyOf(row);
+}
+
+export async function deletedBodies({ db }: Session, sinceMs: number): Promise<readonly DeletedBody[]> {
+  const rows = await db
+    .selectFrom('bodies')
+    .selectAll()
+    .where('at', '>=', sinceMs)
+    .orderBy('epoch')
+    .execute();
+  return rows.map(bodyOf);
+}
+
+export async function releaseBrake({ db }: Session, mesh: string, untilMs: number): Promise<void> {
+  const until_at = Math.ceil(untilMs);
+  await db
+    .insertInto('brake_releases')
+    .values({ mesh, until_at })
+    .onConflict((conflict) => conflict.column('mesh').doUpdateSet({ until_at }))
+    .execute();
+}
+
+/** Those that have not ended. */
+export async function brakeReleases({
+  db,
+  nowMs,
+}: Session): Promise<readonly { readonly mesh: string; readonly untilMs: number }[]> {
+  const rows = await db
+    .selectFrom('brake_releases')
+    .select(['mesh', 'until_at'])
+    .where('until_at', '>', nowMs)
+    .orderBy('mesh')
+    .execute();
+  return rows.map((row) => ({ mesh: row.mesh, untilMs: row.until_at }));
+}

@@ -1,0 +1,59 @@
+import type { DataplaneKey, ProxyType } from '../../kuma/dataplane.ts';
+import type { DataplaneRecord, DeletedBody, DepartureRecord } from '../core/records.ts';
+import type { BodyRow, DataplaneRow, DepartureRow } from './schema.ts';
+
+/** The columns of a name, for a condition on all three. */
+export function keyColumns({ proxyType, mesh, name }: DataplaneKey): {
+  readonly proxy_type: string;
+  readonly mesh: string;
+  readonly name: string;
+} {
+  return { proxy_type: proxyType, mesh, name };
+}
+
+export function recordOf(row: DataplaneRow): DataplaneRecord {
+  return {
+    key: keyOf(row),
+    epoch: row.epoch,
+    incarnation: row.incarnation,
+    owner: row.owner,
+    deletable: row.deletable === 1,
+    address: row.address ?? undefined,
+    resource: row.resource ?? undefined,
+    state: row.state,
+    sinceMs: row.since_at,
+    lostAtMs: row.lost_at ?? undefined,
+    replica: row.replica ?? undefined,
+    phase: row.phase,
+    dueAtMs: row.due_at ?? undefined,
+    attempts: row.attempts,
+    guard: row.guard ?? undefined,
+    reason: row.reason ?? undefined,
+  };
+}
+
+export function departureOf(row: DepartureRow): DepartureRecord {
+  return {
+    key: keyOf(row),
+    epoch: row.epoch,
+    incarnation: row.incarnation,
+    cause: row.cause,
+    outcome: row.outcome,
+    guard: row.guard ?? undefined,
+    reason: row.reason,
+    attempts: row.attempts,
+    atMs: row.at,
+  };
+}
+
+export function bodyOf(row: BodyRow): DeletedBody {
+  return { key: keyOf(row), epoch: row.epoch, resource: row.resource, atMs: row.at };
+}
+
+export function keyOf(row: {
+  readonly proxy_type: string;
+  readonly mesh: string;
+  readonly name: string;
+}): DataplaneKey {
+  return { proxyType: row.proxy_type as ProxyType, mesh: row.mesh, name: row.name };
+}

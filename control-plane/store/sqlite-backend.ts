@@ -1,0 +1,149 @@
+import type Database from 'better-sqlite3';
+import { Kysely, SqliteDialect } from 'kysely';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { advancingTime } from './advancing-time.ts';
+import type { Backend, Holding } from './backend.ts';
+import { keepBody, wantedRows, type Wanted } from './deletions.ts';
+import { lease } from './lease.ts';
+import type { StoreLimits } from './limits.ts';
+import { migrate } from './migrations.ts';
+import { NameLocks } from './name-locks.ts';
+import { keyOf, recordOf } from './rows.ts';
+import type { DataplaneRow, Schema } from './schema.ts';
+import type { Session } from './session.ts';
+import { SqliteBatches } from './sqlite-batches.ts';
+import { ofSqlite } from './sqlite-errors.ts';
+import { openSqliteFile } from './sqlite-file.ts';
+
+type Release = () => void;
+
+/** @throws `STORE_UNUSABLE` */
+export async function openSqlite(
+  path: string,
+  { clock, limits }: { readonly clock: Clock; readonly limits: StoreLimits },
+): Promise<Backend> {
+  const sqlite = openSqliteFile(path);
+  try {
+    const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: remembering(sqlite) }) });
+    await prepareTables(sqlite, db, path);
+    const { value } = await db
+      .selectFrom('counters')
+      .select('value')
+      .where('name', '=', 'clock')
+      .executeTakeFirstOrThrow();
+    const batches = new SqliteBatches({ sqlite, db, path, nowMs: advancingTime(clock, value) });
+    return new SqliteBackend({ sqlite, batches, clock, limits });
+  } catch (error) {
+    sqlite.close();
+    throw ofSqlite(error, path);
+  }
+}
+
+async function prepareTables(sqlite: Database.Database, db: Kysely<Schema>, path: string): Promise<void> {
+  // Kysely gives each step of a migration its own transaction here, and one may be the last before a power failure.
+  sqlite.exec('begin');
+  await migrate(db, { kind: 'sqlite', place: `the store ${path}` });
+  // The processes that were here before are gone, or the file would not be ours.
+  await db.deleteFrom('replicas').execute();
+  sqlite.exec('commit');
+}
+
+/** Prepares each statement once. There are as many as there are queries in this folder. */
+function remembering(sqlite: Database.Database): {
+  prepare(text: string): Database.Statement;
+  close(): void;
+} {
+  const statements = new Map<string, Database.Statement>();
+  return {
+    prepare(text) {
+      const known = statements.get(text) ?? sqlite.prepare(text);
+      statements.set(text, known);
+      return known;
+    },
+    close: () => sqlite.close(),
+  };
+}
+
+/** One process has the file, so a name is locked in its memory; nothing is open in the database meanwhile. */
+class SqliteBackend implements Backend {
+  readonly kind = 'sqlite';
+  readonly #sqlite: Database.Database;
+  readonly #batches: SqliteBatches;
+  readonly #clock: Clock;
+  readonly #limits: StoreLimits;
+  readonly #locks: NameLocks;
+
+  constructor(deps: {
+    readonly sqlite: Database.Database;
+    readonly batches: SqliteBatches;
+    readonly clock: Clock;
+    readonly limits: StoreLimits;
+  }) {
+    this.#sqlite = deps.sqlite;
+    this.#batches = deps.batches;
+    this.#clock = deps.clock;
+    this.#limits = deps.limits;
+    this.#locks = new NameLocks(deps.clock, deps.limits.lockWaitMs);
+  }
+
+  get held(): ReadonlySet<string> {
+    return this.#locks.held;
+  }
+
+  run<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#batches.run(work);
+  }
+
+  async runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
+    const release = await this.#locks.take(describeKey(key));
+    try {
+      return await this.#batches.run(work);
+    } finally {
+      release();
+    }
+  }
+
+  async hold<T>(
+    wanted: Wanted,
+    holding: Holding<T>,
+    patient: boolean,
+  ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
+    // From before the name is asked for.
+    const assertHeld = lease(this.#clock, this.#limits.leaseMs);
+    const held: Release[] = [];
+    const hold = (release: Release | undefined): boolean => release !== undefined && held.push(release) > 0;
+    try {
+      if (patient && wanted.kind !== 'due') hold(await this.#locks.take(describeKey(wanted.key)));
+      const claimed = await this.#batches.run(async (session) => {
+        const rows = await wantedRows(session, wanted, this.#locks.size + 1).execute();
+        const row = patient ? rows[0] : rows.find((one) => hold(this.#tryTake(one)));
+        return row === undefined ? undefined : { row, nowMs: session.nowMs };
+      });
+      if (claimed === undefined) return undefined;
+      const { row, nowMs } = claimed;
+      const value = await holding.act(row, {
+        nowMs,
+        assertHeld,
+        keepBody: (body) => this.#batches.run((session) => keepBody(session, recordOf(row), body)),
+        alone: async (what) => {
+          hold(await this.#locks.take(`alone ${what}`));
+        },
+      });
+      await this.#batches.run((session) => holding.settle(session, row, value));
+      return { row, value };
+    } finally {
+      for (const release of held) release();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#batches.close();
+    this.#sqlite.close();
+  }
+
+  #tryTake(row: DataplaneRow): Release | undefined {
+    return this.#locks.tryTake(describeKey(keyOf(row)));
+  }
+}

@@ -1,0 +1,37 @@
+import Database from 'better-sqlite3';
+
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+
+const { SqliteError } = Database;
+
+/** What can be lost with a file, and what to do: no error of this kind goes away by itself. */
+export function damaged(path: string, what: string, cause?: unknown): OperationalError {
+  return new OperationalError(
+    'STORE_UNUSABLE',
+    `Cannot use the store ${path}: ${what}. Move the file away, with its -wal, and start again: forgotten are the departures that were pending, and the sweep finds those of lifecycle-managed dataplanes`,
+    { cause },
+  );
+}
+
+/** Bugs stay what they are. */
+export function ofSqlite(error: unknown, path: string): unknown {
+  if (!(error instanceof SqliteError)) return error;
+  const kind = error.code.split('_').slice(0, 2).join('_');
+  if (DAMAGE.has(kind)) return damaged(path, `it is damaged (${describeError(error)})`, error);
+  if (!WEATHER.has(kind)) return error;
+  return new OperationalError('STORE_UNAVAILABLE', `Cannot use the store ${path}`, { cause: error });
+}
+
+const DAMAGE: ReadonlySet<string> = new Set(['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_FORMAT']);
+
+/** A full disk is an I/O error where it is a quota or a limit. */
+const WEATHER: ReadonlySet<string> = new Set([
+  'SQLITE_FULL',
+  'SQLITE_IOERR',
+  'SQLITE_CANTOPEN',
+  'SQLITE_READONLY',
+  'SQLITE_BUSY',
+  'SQLITE_NOMEM',
+  'SQLITE_PERM',
+  'SQLITE_AUTH',
+]);

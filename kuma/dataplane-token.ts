@@ -1,0 +1,64 @@
+import * as z from 'zod/mini';
+
+import type { Reading } from '../kernel/options.ts';
+
+/** What a dataplane token says it is good for. Empty: not bound in this respect. */
+export interface TokenBinding {
+  readonly name: string;
+  readonly mesh: string;
+  /** The values that are allowed, by tag; of Kuma 3, by label. */
+  readonly tags: Readonly<Record<string, readonly string[]>>;
+  readonly workload: string;
+}
+
+export interface DataplaneClaims extends TokenBinding {
+  /** `jti`; empty if it has none and can therefore not be revoked. */
+  readonly id: string;
+}
+
+/** Go writes an absent string, list or map as `null` or not at all. */
+const Text = z.nullish(z.string());
+
+const Claims = z.looseObject({
+  Name: Text,
+  Mesh: Text,
+  Tags: z.nullish(z.record(z.string(), z.nullish(z.array(z.string())))),
+  Workload: Text,
+  jti: Text,
+});
+
+/** Every claim that counts, by its name in lower case. */
+const CLAIM_NAMES: ReadonlyMap<string, string> = new Map(
+  ['Name', 'Mesh', 'Tags', 'Workload', 'jti', 'exp', 'nbf'].map((name) => [name.toLowerCase(), name]),
+);
+
+/**
+ * Reads the claims of a token whose signature was checked. `Type` is not among them: Kuma does not look at it either.
+ *
+ * Kuma, written in Go, matches the names of claims without regard to case. A claim `name` binds a token there, so a
+ * reader that knows only `Name` would take that token for an unbound one: such a token is refused.
+ *
+ * @see kuma pkg/tokens/builtin/issuer/token.go
+ */
+export function readClaims(payload: unknown): Reading<DataplaneClaims> {
+  const parsed = z.safeParse(Claims, payload);
+  if (!parsed.success) return { problem: 'its claims are not those of a dataplane token' };
+  const misspelt = Object.keys(parsed.data).find((name) => isMisspelt(name));
+  if (misspelt !== undefined) return { problem: `it spells a claim "${misspelt.slice(0, 20)}"` };
+  const { Name, Mesh, Tags, Workload, jti } = parsed.data;
+  const tags = Object.entries(Tags ?? {}).map(([tag, values]) => [tag, values ?? []] as const);
+  return {
+    value: {
+      name: Name ?? '',
+      mesh: Mesh ?? '',
+      tags: Object.fromEntries(tags),
+      workload: Workload ?? '',
+      id: jti ?? '',
+    },
+  };
+}
+
+function isMisspelt(name: string): boolean {
+  const known = CLAIM_NAMES.get(name.toLowerCase());
+  return known !== undefined && known !== name;
+}

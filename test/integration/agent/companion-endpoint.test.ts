@@ -1,0 +1,473 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { status } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { companionEndpoint } from '../../../agent/adapters/companion-endpoint.ts';
+import { dataplaneToken } from '../../../agent/adapters/dataplane-token.ts';
+import type { Attached, Companion, Departure, Hello } from '../../../agent/ports.ts';
+import { systemClock } from '../../../kernel/clock.ts';
+import { withDeadline } from '../../../kernel/deadline.ts';
+import { OperationalError, type ErrorCode } from '../../../kernel/errors.ts';
+import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
+import type { EndpointTls } from '../../../kuma/connection-pool.ts';
+import {
+  ConfirmResponse_Verdict,
+  DeregisterResponse_Outcome,
+} from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { FakeCompanion, Refusal, silent, type FakeCompanionOptions } from '../../support/fake-companion.ts';
+import { FaultProxy } from '../../support/fault-proxy.ts';
+import { TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
+import { freePort } from '../../support/world/free-port.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+const TOKEN = 'a-token.of-three.parts';
+const DEPARTURE: Departure = {
+  key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
+  own: { incarnation: 'run-1', address: '10.0.0.1' },
+};
+const INCARNATION = {
+  dataplane: { mesh: 'default', name: 'web-1' },
+  id: 'run-1',
+  address: '10.0.0.1',
+};
+const RESOURCE = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
+const HELLO: Hello = {
+  departure: DEPARTURE,
+  owner: 'agent',
+  deletable: true,
+  resource: RESOURCE,
+  status: { phase: 'starting', serving: false },
+};
+const CA = readFileSync(join(TLS_FIXTURES, 'ca.crt'), 'utf8');
+const OTHER_CA = readFileSync(join(TLS_FIXTURES, 'other-ca.crt'), 'utf8');
+const CLEAR: EndpointTls = {
+  ca: undefined,
+  clientCertificate: undefined,
+  clientKey: undefined,
+  skipVerify: false,
+};
+
+let open: AsyncDisposableStack;
+
+beforeEach(() => {
+  open = new AsyncDisposableStack();
+});
+
+afterEach(() => open.disposeAsync());
+
+async function companion(options: FakeCompanionOptions = {}): Promise<FakeCompanion> {
+  return open.use(await FakeCompanion.start(options));
+}
+
+function endpointAt(
+  url: string,
+  how: {
+    readonly tls?: Partial<EndpointTls>;
+    readonly tokenFile?: string;
+    readonly keepalive?: { readonly timeMs: number; readonly timeoutMs: number };
+  } = {},
+): Companion {
+  const { tls = {}, tokenFile, keepalive } = how;
+  return open.adopt(
+    companionEndpoint({
+      url: new URL(url),
+      tls: { ...CLEAR, ...tls },
+      token: dataplaneToken(
+        tokenFile === undefined ? { inline: TOKEN, file: undefined } : { inline: undefined, file: tokenFile },
+      ),
+      ...(keepalive === undefined ? {} : { keepalive }),
+    }),
+    (endpoint) => {
+      endpoint.close();
+    },
+  );
+}
+
+/** As the registration asks: with a deadline of its own. */
+function within<T>(budgetMs: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  return withDeadline({ clock: systemClock, action: 'ask', budgetMs }, ({ signal }) => ask(signal));
+}
+
+async function failure(
+  work: Promise<unknown>,
+): Promise<{ readonly code: ErrorCode; readonly message: string }> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof OperationalError) return error;
+    throw error;
+  }
+  throw new TypeError('It did not fail');
+}
+
+async function attach(
+  endpoint: Companion,
+  hello = HELLO,
+): Promise<{
+  readonly stream: Awaited<ReturnType<Companion['attach']>>;
+  readonly attached: readonly Attached[];
+}> {
+  const attached: Attached[] = [];
+  const stream = await within(5_000, (signal) => endpoint.attach(hello, (one) => attached.push(one), signal));
+  return { stream, attached };
+}
+
+describe('the calls of a companion', () => {
+  test('a check tells what a departure depends on, and nothing of it needs a name', async () => {
+    const fake = await companion();
+    const facts = await within(5_000, (signal) => endpointAt(fake.url).check(signal));
+    expect(facts).toEqual({
+      version: '2.14.3',
+      instanceId: 'cp-1',
+      mode: 'zone',
+      propagationMs: 50,
+      deregistrationDelayMs: 10_000,
+      hdsDelayMs: undefined,
+    });
+    expect(fake.seen('getControlPlane')).toMatchObject([{ request: {}, token: TOKEN }]);
+  });
+
+  test('where the companion does not know the intervals, the ones of Kuma stand in', async () => {
+    const fake = await companion({
+      replies: {
+        getControlPlane: () => ({
+          version: '',
+          instanceId: '',
+          mode: '',
+          propagation: undefined,
+          deregistrationDelay: undefined,
+          hdsDelay: { seconds: 1, nanos: 500_000_000 },
+        }),
+      },
+    });
+    const facts = await within(5_000, (signal) => endpointAt(fake.url).check(signal));
+    expect(facts).toEqual({ ...DEFAULT_FACTS, hdsDelayMs: 1_500 });
+  });
+
+  test('the object is put with the incarnation, first not ready and then ready', async () => {
+    const fake = await companion();
+    const endpoint = endpointAt(fake.url);
+    await within(5_000, (signal) => endpoint.announce(DEPARTURE, RESOURCE, signal));
+    await within(5_000, (signal) => endpoint.announceReady(DEPARTURE, RESOURCE, signal));
+    const resource = Buffer.from(JSON.stringify(RESOURCE));
+    expect(fake.seen('register').map(({ request, token }) => ({ request, token }))).toEqual([
+      { request: { incarnation: INCARNATION, resource, ready: false }, token: TOKEN },
+      { request: { incarnation: INCARNATION, resource, ready: true }, token: TOKEN },
+    ]);
+  });
+
+  test('a deregistration says who leaves and how long it may take', async () => {
+    const fake = await companion();
+    const outcome = await within(5_000, (signal) =>
+      endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500),
+    );
+    expect(outcome).toBe('deleted');
+    const [call] = fake.seen('deregister');
+    expect(call?.request).toEqual({ incarnation: INCARNATION });
+    expect(call?.budgetMs).toBeGreaterThan(500);
+    expect(call?.budgetMs).toBeLessThanOrEqual(1_500);
+  });
+
+  test('whoever only names a dataplane has an incarnation made up for it', async () => {
+    const fake = await companion();
+    const departure = { ...DEPARTURE, own: { incarnation: undefined, address: undefined } };
+    await within(5_000, (signal) => endpointAt(fake.url).deregister(departure, signal, 1_500));
+    expect(fake.seen('deregister')).toMatchObject([
+      { request: { incarnation: { id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string, address: '' } } },
+    ]);
+  });
+
+  test.for([
+    ['ALREADY_GONE', 'already gone'],
+    ['DELETED', 'deleted'],
+  ] as const)('%s is success', async ([word, outcome]) => {
+    const answer = { outcome: DeregisterResponse_Outcome[word], guard: '', reason: '', durable: true };
+    const fake = await companion({ replies: { deregister: () => answer } });
+    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    expect(await asked).toBe(outcome);
+  });
+
+  test.for([
+    [
+      'ACCEPTED',
+      {
+        code: 'ENDPOINT_BUSY',
+        message: 'Dataplane default/web-1 is not gone yet: the control plane is away',
+        details: { handedOver: true },
+      },
+    ],
+    [
+      'REFUSED',
+      {
+        code: 'DATAPLANE_FOREIGN',
+        message: 'Dataplane default/web-1 is left alone: the control plane is away',
+      },
+    ],
+    ['UNSPECIFIED', { code: 'ANSWER_UNREADABLE' }],
+  ] as const)('%s is none', async ([word, expected]) => {
+    const reason = 'the control plane is away';
+    const answer = { outcome: DeregisterResponse_Outcome[word], guard: '', reason, durable: true };
+    const fake = await companion({ replies: { deregister: () => answer } });
+    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    expect(await failure(asked)).toMatchObject(expected);
+  });
+
+  test('names the guard that holds a dataplane', async () => {
+    const answer = {
+      outcome: DeregisterResponse_Outcome.REFUSED,
+      guard: 'newer-epoch',
+      reason: 'epoch 4 has the name',
+      durable: true,
+    };
+    const fake = await companion({ replies: { deregister: () => answer } });
+    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    expect((await failure(asked)).message).toBe(
+      'Dataplane default/web-1 is left alone: newer-epoch: epoch 4 has the name',
+    );
+  });
+
+  test.for([
+    ['GONE', { verdict: 'gone' }],
+    ['DELETED', { verdict: 'deleted' }],
+    ['WAIT', { verdict: 'wait', reason: 'why' }],
+    ['LEAVE', { verdict: 'leave', reason: 'why' }],
+  ] as const)('the verdict %s', async ([word, expected]) => {
+    const answer = { verdict: ConfirmResponse_Verdict[word], reason: 'why' };
+    const fake = await companion({ replies: { confirm: () => answer } });
+    expect(await within(5_000, (signal) => endpointAt(fake.url).confirm(DEPARTURE, signal))).toEqual(
+      expected,
+    );
+  });
+
+  test.for<readonly [keyof typeof status, ErrorCode]>([
+    ['UNAVAILABLE', 'ENDPOINT_UNREACHABLE'],
+    ['UNAUTHENTICATED', 'ENDPOINT_REJECTED'],
+    ['PERMISSION_DENIED', 'ENDPOINT_REJECTED'],
+    ['INVALID_ARGUMENT', 'ENDPOINT_REJECTED'],
+    ['UNIMPLEMENTED', 'ENDPOINT_REJECTED'],
+    ['FAILED_PRECONDITION', 'DATAPLANE_FOREIGN'],
+    ['ABORTED', 'ENDPOINT_BUSY'],
+    ['RESOURCE_EXHAUSTED', 'ENDPOINT_BUSY'],
+    ['INTERNAL', 'ENDPOINT_BUSY'],
+    ['UNKNOWN', 'ENDPOINT_BUSY'],
+    ['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED'],
+  ])('%s is %s', async ([word, code]) => {
+    const fake = await companion({
+      replies: {
+        deregister: () => {
+          throw new Refusal(status[word], 'what it says');
+        },
+      },
+    });
+    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    const { code: found, message } = await failure(asked);
+    expect(found).toBe(code);
+    expect(message).toMatch(/what it says/);
+    expect(message).not.toContain(TOKEN);
+  });
+
+  test('says what to do about a token that is not taken', async () => {
+    const fake = await companion({
+      replies: {
+        getControlPlane: () => {
+          throw new Refusal(status.UNAUTHENTICATED);
+        },
+      },
+    });
+    const { message } = await failure(within(5_000, (signal) => endpointAt(fake.url).check(signal)));
+    expect(message).toMatch(/--dataplane-token-file/);
+  });
+
+  test('the token is read again at each check, and only then', async () => {
+    const fake = await companion();
+    using dir = new TemporaryDir();
+    const tokenFile = dir.join('token');
+    writeFileSync(tokenFile, 'first\n');
+    const endpoint = endpointAt(fake.url, { tokenFile });
+    await within(5_000, (signal) => endpoint.check(signal));
+    writeFileSync(tokenFile, 'second\n');
+    await within(5_000, (signal) => endpoint.deregister(DEPARTURE, signal, 1_500));
+    await within(5_000, (signal) => endpoint.check(signal));
+    expect(fake.calls.map(({ method, token }) => [method, token])).toEqual([
+      ['getControlPlane', 'first'],
+      ['deregister', 'first'],
+      ['getControlPlane', 'second'],
+    ]);
+  });
+
+  test('a token file that is none fails the check and sends nothing', async () => {
+    const fake = await companion();
+    using dir = new TemporaryDir();
+    const tokenFile = dir.join('token');
+    writeFileSync(tokenFile, 'of two\nlines');
+    const asked = within(5_000, (signal) => endpointAt(fake.url, { tokenFile }).check(signal));
+    expect((await failure(asked)).code).toBe('CONFIG_INVALID');
+    expect(fake.calls).toEqual([]);
+  });
+});
+
+describe('the way to a companion', () => {
+  test('over TLS by the CA that it was given', async () => {
+    const fake = await companion({ certificate: 'server' });
+    const endpoint = endpointAt(fake.url, { tls: { ca: CA } });
+    expect(await within(5_000, (signal) => endpoint.check(signal))).toMatchObject({ version: '2.14.3' });
+  });
+
+  test('over TLS by its name', async () => {
+    const fake = await companion({ certificate: 'server' });
+    const endpoint = endpointAt(`grpcs://localhost:${fake.port}`, { tls: { ca: CA } });
+    expect(await within(5_000, (signal) => endpoint.check(signal))).toMatchObject({ version: '2.14.3' });
+  });
+
+  test.for<{
+    readonly certificate: 'server' | 'expired' | 'wrong-name';
+    readonly ca: string;
+    readonly why: string;
+  }>([
+    { certificate: 'server', ca: OTHER_CA, why: 'another CA' },
+    { certificate: 'expired', ca: CA, why: 'an expired certificate' },
+    { certificate: 'wrong-name', ca: CA, why: 'another name' },
+  ])('not with $why, and then no token is sent', async ({ certificate, ca }) => {
+    const fake = await companion({ certificate });
+    const asked = within(5_000, (signal) => endpointAt(fake.url, { tls: { ca } }).check(signal));
+    expect(await failure(asked)).toMatchObject({ code: 'ENDPOINT_UNTRUSTED' });
+    expect(fake.calls).toEqual([]);
+  });
+
+  test('with a certificate of another name where kuma-dp verifies none', async () => {
+    const fake = await companion({ certificate: 'wrong-name' });
+    const endpoint = endpointAt(fake.url, { tls: { skipVerify: true } });
+    expect(await within(5_000, (signal) => endpoint.check(signal))).toMatchObject({ version: '2.14.3' });
+  });
+
+  test('not in clear to one that speaks TLS, nor over TLS to one that does not', async () => {
+    const [secure, clear] = [await companion({ certificate: 'server' }), await companion()];
+    const toSecure = endpointAt(`grpc://127.0.0.1:${secure.port}`);
+    const toClear = endpointAt(`grpcs://127.0.0.1:${clear.port}`, { tls: { ca: CA } });
+    expect(await failure(within(5_000, (signal) => toSecure.check(signal)))).toMatchObject({
+      code: 'ENDPOINT_UNREACHABLE',
+    });
+    expect(await failure(within(5_000, (signal) => toClear.check(signal)))).toMatchObject({
+      code: 'ENDPOINT_UNTRUSTED',
+    });
+    expect([...secure.calls, ...clear.calls]).toEqual([]);
+  });
+
+  test('nobody listens', async () => {
+    const endpoint = endpointAt(`grpc://127.0.0.1:${await freePort()}`);
+    expect(await failure(within(5_000, (signal) => endpoint.check(signal)))).toMatchObject({
+      code: 'ENDPOINT_UNREACHABLE',
+    });
+  });
+
+  test('ends with its signal where nobody answers', async () => {
+    const fake = await companion({ replies: { deregister: silent } });
+    const asked = within(200, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 5_000));
+    expect(await failure(asked)).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+  });
+
+  test('a connection that died silently costs one attempt: the next has one of its own', async () => {
+    const fake = await companion();
+    const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
+    const endpoint = endpointAt(fake.urlAt(proxy.port));
+    await within(5_000, (signal) => endpoint.check(signal));
+    // What is open stays silent; what is opened from now on goes through.
+    await proxy.become({ kind: 'silence' });
+    const asked = within(300, (signal) => endpoint.deregister(DEPARTURE, signal, 300));
+    await failure(asked);
+    await proxy.become({ kind: 'pass' });
+    await within(5_000, (signal) => endpoint.deregister(DEPARTURE, signal, 1_500));
+    expect(proxy.accepted).toBeGreaterThan(1);
+  });
+});
+
+describe('the stream to a companion', () => {
+  test('says hello with everything, and learns its epoch', async () => {
+    const fake = await companion();
+    const { attached } = await attach(endpointAt(fake.url));
+    expect(attached).toMatchObject([{ epoch: 1, facts: { version: '2.14.3', propagationMs: 50 } }]);
+    expect(fake.streams).toMatchObject([
+      {
+        token: TOKEN,
+        hello: {
+          incarnation: INCARNATION,
+          owner: 2,
+          deletable: true,
+          resource: Buffer.from(JSON.stringify(RESOURCE)),
+          phase: 'starting',
+        },
+      },
+    ]);
+  });
+
+  test('tells phases in the words of the contract', async () => {
+    const fake = await companion();
+    const { stream } = await attach(endpointAt(fake.url));
+    for (const phase of ['running', 'draining', 'confirming', 'stopped'] as const) {
+      stream.tell({ phase, serving: phase === 'running' });
+    }
+    await waitUntil(() => fake.streams[0]?.phases.length === 4, { what: 'four phases' });
+    expect(fake.streams[0]?.phases).toEqual([
+      { phase: 'running', serving: true },
+      { phase: 'draining', serving: false },
+      { phase: 'exiting', serving: false },
+      { phase: 'exiting', serving: false },
+    ]);
+  });
+
+  test('ends with the last words once they were heard', async () => {
+    const fake = await companion();
+    const { stream } = await attach(endpointAt(fake.url));
+    await stream.finish('{"schema":1}');
+    expect(fake.streams[0]).toMatchObject({ reports: ['{"schema":1}'], open: false });
+  });
+
+  test('is told when the companion asks it to go elsewhere', async () => {
+    const fake = await companion();
+    const { stream } = await attach(endpointAt(fake.url));
+    fake.send({ $case: 'redirected', value: { reason: 'this replica stops' } });
+    expect(await stream.ended).toEqual({ kind: 'redirected', reason: 'this replica stops' });
+    await waitUntil(() => fake.streams[0]?.open === false, { what: 'the end of the stream' });
+  });
+
+  test('ends where a newer incarnation has the name', async () => {
+    const fake = await companion({
+      replies: {
+        attach: () => {
+          throw new Refusal(status.FAILED_PRECONDITION, 'epoch 7 has the name');
+        },
+      },
+    });
+    expect(await failure(attach(endpointAt(fake.url)))).toMatchObject({ code: 'DATAPLANE_FOREIGN' });
+  });
+
+  test('does not outlive a wait that was given up', async () => {
+    const fake = await companion({ replies: { attach: silent } });
+    const endpoint = endpointAt(fake.url);
+    await failure(within(200, (signal) => endpoint.attach(HELLO, () => {}, signal)));
+    await waitUntil(() => fake.streams[0]?.open === false, { what: 'the end of the stream' });
+    expect(fake.streams).toHaveLength(1);
+  });
+
+  test('notices a path that has gone dead', async () => {
+    const fake = await companion();
+    const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
+    const endpoint = endpointAt(fake.urlAt(proxy.port), { keepalive: { timeMs: 100, timeoutMs: 100 } });
+    const { stream } = await attach(endpoint);
+    await proxy.become({ kind: 'silence' });
+    expect(await stream.ended).toMatchObject({ kind: 'lost', error: { code: 'ENDPOINT_UNREACHABLE' } });
+  });
+
+  test('stays while a call on the same connection got no answer', async () => {
+    const fake = await companion({ replies: { deregister: silent } });
+    const endpoint = endpointAt(fake.url);
+    const { stream } = await attach(endpoint);
+    await failure(within(100, (signal) => endpoint.deregister(DEPARTURE, signal, 5_000)));
+    stream.tell({ phase: 'running', serving: true });
+    await waitUntil(() => fake.streams[0]?.phases.length === 1, { what: 'the phase' });
+    expect(fake.streams).toMatchObject([{ open: true }]);
+  });
+});

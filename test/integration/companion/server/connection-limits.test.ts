@@ -1,0 +1,208 @@
+import { describe, expect, test } from 'vitest';
+
+import {
+  addressBlock,
+  ConnectionLimits,
+  type AdmittedConnection,
+} from '../../../../control-plane/adapters/connection-limits.ts';
+import { StreamLimit } from '../../../../control-plane/adapters/stream-limit.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+import { waitUntil } from '../../../support/world/wait-until.ts';
+import { ask, HELLO, startTestServer, token } from './server-world.ts';
+
+const SETTINGS = { connections: 6, unauthenticated: 4, unauthenticatedPerAddress: 2, firstCallMs: 9_000 };
+
+function world() {
+  const clock = new FakeClock();
+  const limits = new ConnectionLimits(SETTINGS, clock);
+  const cuts: string[] = [];
+  const open = new Map<string, AdmittedConnection>();
+  return {
+    clock,
+    limits,
+    cuts,
+    open,
+    /** @returns `in`, or which limit kept it out */
+    connect: (name: string, address: string): string => {
+      const result = limits.admit(address, (limit) => {
+        cuts.push(`${name}: ${limit}`);
+        open.get(name)?.closed();
+      });
+      if ('refused' in result) return result.refused;
+      open.set(name, result);
+      return 'in';
+    },
+  };
+}
+
+describe('ConnectionLimits', () => {
+  test('one address may have only so many strangers, and other addresses are let in', () => {
+    const { connect, limits, cuts } = world();
+    expect(['a', 'b', 'c'].map((name) => connect(name, '192.0.2.1'))).toEqual([
+      'in',
+      'in',
+      'unauthenticated-per-address',
+    ]);
+    expect(connect('d', '192.0.2.2')).toBe('in');
+    expect(limits.counts).toEqual({ authenticated: 0, unauthenticated: 3 });
+    expect(cuts).toEqual([]);
+  });
+
+  test('an authenticated connection makes room for a stranger', () => {
+    const { connect, open, limits } = world();
+    connect('a', '192.0.2.1');
+    connect('b', '192.0.2.1');
+    open.get('a')?.authenticated();
+    expect(connect('c', '192.0.2.1')).toBe('in');
+    expect(limits.counts).toEqual({ authenticated: 1, unauthenticated: 2 });
+  });
+
+  test('a newcomer takes the place of the oldest stranger, if that had a third of its time', () => {
+    const { connect, clock, cuts } = world();
+    connect('a', '192.0.2.1');
+    clock.advance(1);
+    connect('b', '192.0.2.1');
+    clock.advance(2_998);
+    expect(connect('c', '192.0.2.1')).toBe('unauthenticated-per-address');
+    clock.advance(1);
+    expect(connect('d', '192.0.2.1')).toBe('in');
+    expect(cuts).toEqual(['a: unauthenticated-per-address']);
+    // `b` is a millisecond younger.
+    expect(connect('e', '192.0.2.1')).toBe('unauthenticated-per-address');
+  });
+
+  test('all strangers together may be only so many', () => {
+    const { connect, clock, cuts } = world();
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    expect(names.map((name, index) => connect(name, `192.0.2.${index}`))).toEqual([
+      'in',
+      'in',
+      'in',
+      'in',
+      'unauthenticated',
+    ]);
+    clock.advance(3_000);
+    expect(connect('f', '192.0.2.9')).toBe('in');
+    expect(cuts).toEqual(['a: unauthenticated']);
+  });
+
+  test('no connection beyond the total is let in, however well known the others are', () => {
+    const { connect, open } = world();
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      expect(connect(name, '192.0.2.1')).toBe('in');
+      open.get(name)?.authenticated();
+    }
+    expect(connect('g', '192.0.2.2')).toBe('connections');
+    open.get('a')?.closed();
+    expect(connect('h', '192.0.2.2')).toBe('in');
+  });
+
+  test('a stranger has its time and no more; what is authenticated stays', () => {
+    const { connect, clock, open, cuts, limits } = world();
+    connect('a', '192.0.2.1');
+    connect('b', '192.0.2.1');
+    open.get('b')?.authenticated();
+    clock.advance(8_999);
+    expect(cuts).toEqual([]);
+    clock.advance(1);
+    expect(cuts).toEqual(['a: first-call']);
+    clock.advance(3_600_000);
+    expect(limits.counts).toEqual({ authenticated: 1, unauthenticated: 0 });
+    expect(clock.armed).toBe(0);
+  });
+
+  test('nothing is left of connections that have ended', () => {
+    const { connect, clock, open, limits } = world();
+    connect('a', '192.0.2.1');
+    connect('b', '192.0.2.1');
+    open.get('b')?.authenticated();
+    for (const connection of open.values()) connection.closed();
+    expect(limits.counts).toEqual({ authenticated: 0, unauthenticated: 0 });
+    expect(clock.armed).toBe(0);
+  });
+
+  test.for([
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::6', '2001:db8:1:2::/64'],
+    ['2001:db8::6', '2001:db8:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+  ] as const)('%s counts as %s', ([address, block]) => {
+    expect(addressBlock(address)).toBe(block);
+  });
+});
+
+describe('StreamLimit', () => {
+  test('a key holds as many as it may, gives back once, and is then forgotten', () => {
+    const streams = new StreamLimit();
+    const first = streams.acquire('default/web-1', 2);
+    const second = streams.acquire('default/web-1', 2);
+    expect(streams.acquire('default/web-1', 2)).toBeUndefined();
+    expect(streams.acquire('default/web-2', 2)).toBeTypeOf('function');
+    first?.();
+    first?.();
+    const third = streams.acquire('default/web-1', 2);
+    expect(third).toBeTypeOf('function');
+    expect(streams.acquire('default/web-1', 2)).toBeUndefined();
+    second?.();
+    third?.();
+    expect(streams.size).toBe(1);
+  });
+});
+
+describe('connections that say nothing', () => {
+  test('3,000 of them are held to the limits while an agent is served, and are gone after their time', async () => {
+    await using server = await startTestServer({
+      limits: { unauthenticated: 500, unauthenticatedPerAddress: 400, firstCallMs: 3_000 },
+    });
+    const agent = server.client();
+    await expect(ask(agent)).resolves.toBe('ok');
+    for (let round = 0; round < 10; round += 1) {
+      // oxlint-disable-next-line no-await-in-loop -- the flood and the agent take turns
+      await Promise.all(Array.from({ length: 300 }, () => server.dial()));
+      // oxlint-disable-next-line no-await-in-loop
+      await expect(ask(agent)).resolves.toBe('ok');
+      expect(server.server.connections.unauthenticated).toBeLessThanOrEqual(400);
+    }
+    await waitUntil(() => server.server.connections.unauthenticated === 0, { what: 'the last to be cut' });
+    expect(server.server.connections).toEqual({ authenticated: 1, unauthenticated: 0 });
+    expect(server.events).toHaveLength(3_000);
+    expect(new Set(server.events.map(({ what }) => what))).toEqual(
+      new Set(['unauthenticated-per-address', 'first-call']),
+    );
+    await expect(ask(agent)).resolves.toBe('ok');
+    await expect(ask(server.client())).resolves.toBe('ok');
+  });
+
+  test('a call that is not authenticated buys no time, one that is does', async () => {
+    const clock = new FakeClock();
+    await using server = await startTestServer({ clock });
+    const good = server.client();
+    const stream = good.attach(token());
+    stream.on('error', () => undefined);
+    stream.write(HELLO);
+    await waitUntil(() => server.server.connections.authenticated === 1, { what: 'it to be authenticated' });
+    await expect(ask(server.client(), token('bad'))).resolves.toBe('ok');
+    expect(server.server.connections).toEqual({ authenticated: 1, unauthenticated: 1 });
+    clock.advance(10_000);
+    await waitUntil(() => server.server.connections.unauthenticated === 0, { what: 'the other to be cut' });
+    expect(server.events).toEqual([{ event: 'refused', what: 'first-call' }]);
+    await expect(ask(good)).resolves.toBe('ok');
+  });
+
+  test('a stream that is opened and never says a word is cut with its connection', async () => {
+    const clock = new FakeClock();
+    await using server = await startTestServer({ clock });
+    const stream = server.client().attach(token());
+    const ended = new Promise((resolve) => {
+      stream.on('error', (error: { readonly code?: number }) => {
+        resolve(error.code);
+      });
+    });
+    await waitUntil(() => server.streams.length === 1, { what: 'the stream to open' });
+    clock.advance(10_000);
+    await expect(ended).resolves.toBe(14);
+  });
+});

@@ -1,0 +1,94 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+
+import { credentials } from '@grpc/grpc-js';
+import { describe, expect, test } from 'vitest';
+
+import { parseListenerAddress } from '../../../../control-plane/adapters/listener-address.ts';
+import { ServerCertificate } from '../../../../control-plane/adapters/server-certificate.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
+import { ask, HELLO, makeCertificate, startTestServer, token, type TestServer } from './server-world.ts';
+
+async function openStream(world: TestServer) {
+  const stream = world.client().attach(token());
+  const ended = new Promise<number | undefined>((resolve) => {
+    stream.on('error', (error: { readonly code?: number }) => {
+      resolve(error.code);
+    });
+    stream.on('end', () => {
+      resolve(0);
+    });
+  });
+  stream.write(HELLO);
+  await once(stream, 'data');
+  return { stream, ended };
+}
+
+describe('drain()', () => {
+  test('lets a call end that is under way, and takes no new ones', async () => {
+    const clock = new FakeClock();
+    await using world = await startTestServer({ clock });
+    const { stream, ended } = await openStream(world);
+    const drained = world.server.drain(5_000);
+    await expect(ask(world.client())).resolves.toMatch(/^14 /);
+    stream.write(HELLO);
+    await once(stream, 'data');
+    stream.end();
+    await expect(ended).resolves.toBe(0);
+    await drained;
+    expect(clock.armed).toBe(0);
+  });
+
+  test('cuts a call that does not end, and ends', async () => {
+    const clock = new FakeClock();
+    await using world = await startTestServer({ clock });
+    const { stream, ended } = await openStream(world);
+    const drained = world.server.drain(5_000);
+    clock.advance(4_999);
+    stream.write(HELLO);
+    await once(stream, 'data');
+    clock.advance(1);
+    await expect(ended).resolves.toBe(14);
+    await drained;
+    expect(world.server.connections).toEqual({ authenticated: 0, unauthenticated: 0 });
+    expect(clock.armed).toBe(0);
+  });
+
+  test('does not wait for clients that have no call under way, nor for whoever says nothing', async () => {
+    const clock = new FakeClock();
+    await using world = await startTestServer({ clock });
+    await expect(ask(world.client())).resolves.toBe('ok');
+    await world.dial();
+    await world.server.drain(5_000);
+    expect(clock.armed).toBe(0);
+  });
+
+  test('does not wait for a TLS handshake', async () => {
+    using folder = new TemporaryDir();
+    const clock = new FakeClock();
+    const certificate = new ServerCertificate(
+      { ...makeCertificate(folder, 'server'), clientCaFile: undefined },
+      { certificateReloaded: () => undefined, certificateBroken: () => undefined },
+    );
+    await using world = await startTestServer({
+      clock,
+      listeners: (service) => [
+        { address: parseListenerAddress('127.0.0.1:0'), certificate, services: [service] },
+      ],
+    });
+    const trusting = credentials.createSsl(readFileSync(folder.join('ca.crt')));
+    await expect(ask(world.client(0, {}, trusting))).resolves.toBe('ok');
+    const slow = await world.dial();
+    slow.write(Buffer.of(22, 3, 1, 2, 0, 1));
+    await world.server.drain(5_000);
+    expect(clock.armed).toBe(0);
+  });
+
+  test('may be asked for twice', async () => {
+    await using world = await startTestServer();
+    const first = world.server.drain(60_000);
+    expect(world.server.drain(0)).toBe(first);
+    await first;
+  });
+});

@@ -1,0 +1,241 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+import { Registry } from 'prom-client';
+import { describe, expect, test } from 'vitest';
+
+import {
+  liveRoute,
+  metricsRoute,
+  readyRoute,
+  startHttpFaces,
+  type HttpRoute,
+} from '../../../../control-plane/adapters/http-faces.ts';
+import { createMetrics } from '../../../../control-plane/adapters/metrics.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+
+interface World extends AsyncDisposable {
+  readonly errors: readonly string[];
+  /** Waits for the whole answer. */
+  get(
+    path: string,
+    method?: string,
+  ): Promise<{ readonly status: number; readonly body: string; readonly headers: Headers }>;
+  dial(): Promise<Socket>;
+}
+
+async function start(routes: readonly HttpRoute[]): Promise<World> {
+  const errors: string[] = [];
+  const sockets: Socket[] = [];
+  const faces = await startHttpFaces({
+    host: '127.0.0.1',
+    port: 0,
+    routes,
+    onError: (path, err) => {
+      errors.push(`${path}: ${String(err)}`);
+    },
+  });
+  const { hostname, port } = new URL(`tcp://${faces.address}`);
+  return {
+    errors,
+    get: async (path, method = 'GET') => {
+      const response = await fetch(`http://${faces.address}${path}`, { method });
+      return { status: response.status, body: await response.text(), headers: response.headers };
+    },
+    dial: async () => {
+      const socket = connect(Number(port), hostname);
+      socket.on('error', () => undefined);
+      sockets.push(socket);
+      await once(socket, 'connect');
+      return socket;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await faces.close();
+    },
+  };
+}
+
+/** What a Prometheus server accepts as one line, and no more than that. */
+const LINE =
+  /^(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(?:\{[a-z_]+="[^"\n]*"(?:,[a-z_]+="[^"\n]*")*\})? (?:-?\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf))$/;
+
+describe('the HTTP faces', () => {
+  test('say that the process lives', async () => {
+    await using world = await start([liveRoute()]);
+    const { status, body, headers } = await world.get('/livez?verbose');
+    expect({ status, body, type: headers.get('content-type') }).toEqual({
+      status: 200,
+      body: '{"live":true}\n',
+      type: 'application/json',
+    });
+  });
+
+  test.for([
+    { when: 'nothing is in the way', reasons: () => [], status: 200, told: [] },
+    {
+      when: 'the store is away',
+      reasons: () => ['The store does not answer'],
+      status: 503,
+      told: ['The store does not answer'],
+    },
+    {
+      when: 'it cannot be found out',
+      reasons: () => {
+        throw new Error('No such table');
+      },
+      status: 503,
+      told: ['No such table'],
+    },
+  ])('say whether it is ready when $when', async ({ reasons, status, told }) => {
+    // oxlint-disable-next-line typescript/require-await -- one of them throws
+    await using world = await start([readyRoute(new FakeClock(), async () => reasons())]);
+    const answer = await world.get('/readyz');
+    expect(answer.status).toBe(status);
+    expect(JSON.parse(answer.body)).toEqual({ ready: status === 200, reasons: told });
+  });
+
+  test('do not wait for ever to say whether it is ready', async () => {
+    const clock = new FakeClock();
+    const asked = Promise.withResolvers<void>();
+    await using world = await start([
+      readyRoute(clock, () => {
+        asked.resolve();
+        return new Promise(() => undefined);
+      }),
+    ]);
+    const answer = world.get('/readyz');
+    await asked.promise;
+    await clock.pass(3_000);
+    expect(JSON.parse((await answer).body)).toEqual({
+      ready: false,
+      reasons: ['Cannot find out whether it is ready within 3000 ms'],
+    });
+    expect(clock.armed).toBe(0);
+  });
+
+  test('give the metrics as Prometheus reads them', async () => {
+    const registry = new Registry();
+    const metrics = createMetrics(registry);
+    metrics.dataplanes({ attached: 3, lost: 1, leaving: 0, swept: 0 });
+    metrics.departed('announced', 'already gone');
+    metrics.guardRefused('subscription-online', 'fallback');
+    metrics.brakeHeld(new Map([['default', 2]]));
+    metrics.brakeHeld(new Map([['a "quoted" mesh', 4]]));
+    metrics.retried();
+    metrics.healed();
+    metrics.tokenRejected('unauthenticated');
+    metrics.storeAnswered('attach', 3);
+    metrics.storeUp(true);
+    metrics.controlPlaneUp('http://127.0.0.1:5681', false);
+    metrics.connections({ authenticated: 7, unauthenticated: 1 });
+    metrics.connectionRefused('first-call');
+    metrics.handshakeFailed();
+    metrics.deregistered(250);
+    metrics.certificateExpires(1_800_000_000_000);
+    await using world = await start([metricsRoute(registry)]);
+    const { status, body, headers } = await world.get('/metrics');
+    expect([status, headers.get('content-type')]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8']);
+    const lines = body.split('\n').filter((line) => line !== '');
+    expect(lines.filter((line) => !LINE.test(line.replaceAll('\\"', "'")))).toEqual([]);
+    expect(lines.filter((line) => !line.startsWith('#') && !line.includes('_bucket'))).toEqual([
+      'kuma_deregistrar_dataplanes{state="attached"} 3',
+      'kuma_deregistrar_dataplanes{state="lost"} 1',
+      'kuma_deregistrar_dataplanes{state="leaving"} 0',
+      'kuma_deregistrar_dataplanes{state="swept"} 0',
+      'kuma_deregistrar_healed_total 1',
+      'kuma_deregistrar_deletions_total{cause="announced",result="already_gone"} 1',
+      'kuma_deregistrar_guard_refusals_total{guard="subscription-online",cause="fallback"} 1',
+      'kuma_deregistrar_retries_total 1',
+      'kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4',
+      'kuma_deregistrar_deregister_seconds_sum 0.25',
+      'kuma_deregistrar_deregister_seconds_count 1',
+      'kuma_deregistrar_store_up 1',
+      'kuma_deregistrar_control_plane_up{url="http://127.0.0.1:5681"} 0',
+      'kuma_deregistrar_store_seconds_sum{operation="attach"} 0.003',
+      'kuma_deregistrar_store_seconds_count{operation="attach"} 1',
+      'kuma_deregistrar_connections{state="authenticated"} 7',
+      'kuma_deregistrar_connections{state="unauthenticated"} 1',
+      'kuma_deregistrar_connections_refused_total{limit="first-call"} 1',
+      'kuma_deregistrar_handshakes_failed_total 1',
+      'kuma_deregistrar_tokens_rejected_total{reason="unauthenticated"} 1',
+      'kuma_deregistrar_certificate_expiry_timestamp_seconds 1800000000',
+    ]);
+    expect(lines).toContain('kuma_deregistrar_deregister_seconds_bucket{le="0.25"} 1');
+  });
+
+  test('answer HEAD without a body, and nothing but GET and HEAD', async () => {
+    await using world = await start([liveRoute()]);
+    expect(await world.get('/livez', 'HEAD')).toMatchObject({ status: 200, body: '' });
+    const { status, headers } = await world.get('/livez', 'DELETE');
+    expect([status, headers.get('allow')]).toEqual([405, 'GET, HEAD']);
+  });
+
+  test.for(['/', '/livez/', '/metricsx', '//livez', '/%6Civez'])('know no page %s', async (path) => {
+    await using world = await start([liveRoute()]);
+    expect(await world.get(path)).toMatchObject({
+      status: 404,
+      body: '{"error":"Not found","paths":["/livez"]}\n',
+    });
+  });
+
+  test('tell a client nothing of a page that throws', async () => {
+    const broken: HttpRoute = {
+      path: '/broken',
+      serve: () => {
+        throw new Error('secret');
+      },
+    };
+    await using world = await start([broken]);
+    expect(await world.get('/broken')).toMatchObject({ status: 500, body: '{"error":"Internal error"}\n' });
+    expect(world.errors).toEqual(['/broken: Error: secret']);
+  });
+
+  test('a page may go on for as long as it has something to say', async () => {
+    const events: HttpRoute = {
+      path: '/events',
+      serve: (_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.write('data: 1\n\n');
+      },
+    };
+    const world = await start([events]);
+    const socket = await world.dial();
+    socket.write('GET /events HTTP/1.1\r\nhost: x\r\n\r\n');
+    const [bytes] = (await once(socket, 'data')) as [Buffer];
+    expect(bytes.toString()).toContain('data: 1');
+    const closed = once(socket, 'close');
+    await world[Symbol.asyncDispose]();
+    await closed;
+  });
+
+  test('a client that does not finish its request is cut, and others are served meanwhile', async () => {
+    await using world = await start([liveRoute()]);
+    const socket = await world.dial();
+    socket.write('GET /livez HTTP/1.1\r\nhost: ');
+    socket.resume();
+    const closed = once(socket, 'close');
+    expect(await world.get('/livez')).toMatchObject({ status: 200 });
+    await closed;
+  });
+
+  test('headers of 16 KB are refused', async () => {
+    await using world = await start([liveRoute()]);
+    const socket = await world.dial();
+    socket.write(`GET /livez HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(16_384)}\r\n\r\n`);
+    const [bytes] = (await once(socket, 'data')) as [Buffer];
+    expect(bytes.toString()).toMatch(/^HTTP\/1\.1 431 /);
+  });
+
+  test('a port that is taken is said to be', async () => {
+    await using world = await start([liveRoute()]);
+    const { remotePort = 0 } = await world.dial();
+    const again = startHttpFaces({
+      host: '127.0.0.1',
+      port: remotePort,
+      routes: [],
+      onError: () => undefined,
+    });
+    await expect(again).rejects.toThrow(expect.objectContaining({ code: 'LISTENER_FAILED' }));
+  });
+});

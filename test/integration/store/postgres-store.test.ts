@@ -1,0 +1,283 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
+import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
+import { systemClock } from '../../../kernel/clock.ts';
+import { FaultProxy } from '../../support/fault-proxy.ts';
+import { PostgresServer } from '../../support/postgres/postgres-server.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+import { arrivalOf, tick } from './store-worlds.ts';
+
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const PATIENT = { lockWaitMs: 20_000, statementMs: 20_000 };
+const UNAVAILABLE = { code: 'STORE_UNAVAILABLE', retryable: true };
+
+function leave(store: Store, name: string): Promise<unknown> {
+  return store.leave(arrivalOf(name), { replica: 'replica-1', headStartMs: 0 });
+}
+
+describe('stores on one PostgreSQL', () => {
+  let server: PostgresServer;
+  let database: string;
+  let parts: AsyncDisposableStack;
+
+  beforeAll(async () => {
+    const started = await PostgresServer.start();
+    if ('missing' in started) throw new Error(started.missing);
+    server = started;
+  });
+
+  afterAll(() => server[Symbol.asyncDispose]());
+
+  beforeEach(async () => {
+    await server.resume();
+    parts = new AsyncDisposableStack();
+    database = await server.createDatabase();
+  });
+
+  afterEach(() => parts.disposeAsync());
+
+  const web = arrivalOf('web-1');
+  const open = async (limits: StoreOptions['limits'] = {}, port?: number) => {
+    const store = await openStore(server.url(database, port), { clock: systemClock, limits });
+    parts.defer(() => store.close());
+    return store;
+  };
+  const answers = (store: Store) =>
+    waitUntil(() => store.nowMs(), { what: 'the store to be back', pollMs: 20 });
+
+  test('replicas that start at once migrate once', async () => {
+    const stores = await Promise.all(Array.from({ length: 4 }, () => open()));
+    await Promise.all(stores.map((store, index) => leave(store, `web-${index}`)));
+    const epochs = (await stores.at(0)?.records())?.map(({ epoch }) => epoch);
+    expect(epochs).toEqual([1, 2, 3, 4]);
+  });
+
+  test('one of an older version than the schema is refused', async () => {
+    await open();
+    await server.query(
+      `insert into kysely_migration values ('9999-of-the-future', '2999-01-01T00:00:00.000Z')`,
+      database,
+    );
+    await expect(open()).rejects.toMatchObject({
+      code: 'STORE_UNUSABLE',
+      message: `Cannot use the database 127.0.0.1:${server.port}/${database}: a newer kuma-deregistrar has changed it (9999-of-the-future); start that version again, or give this one a store of its own`,
+    });
+  });
+
+  test('no two of them ever have the same record', async () => {
+    const stores = await Promise.all([open(), open(), open()]);
+    const names = Array.from({ length: 60 }, (_, index) => `web-${index}`);
+    await Promise.all(names.map((name, index) => leave(stores[index % 3] as Store, name)));
+    const held = new Set<string>();
+    const seen: string[] = [];
+    const work = async (store: Store): Promise<void> => {
+      const attempt = await store.attempt('next due', async ({ key }) => {
+        expect(held).not.toContain(key.name);
+        held.add(key.name);
+        seen.push(key.name);
+        await tick(store);
+        held.delete(key.name);
+        return DELETED;
+      });
+      if (attempt !== undefined) await work(store);
+    };
+    await Promise.all(stores.flatMap((store) => [work(store), work(store), work(store), work(store)]));
+    expect(seen.toSorted()).toEqual(names.toSorted());
+  });
+
+  test('more attempts than there are connections take their turns, and their bodies are kept', async () => {
+    const store = await open();
+    const names = Array.from({ length: 40 }, (_, index) => `web-${index}`);
+    await Promise.all(names.map((name) => leave(store, name)));
+    const attempts = names.map(() =>
+      store.attempt('next due', async (record, fence) => {
+        await fence.keepBody(JSON.stringify(record.key));
+        return DELETED;
+      }),
+    );
+    expect((await Promise.all(attempts)).filter((attempt) => attempt === undefined)).toEqual([]);
+    expect((await store.deletedBodies(0)).length).toBe(40);
+  });
+
+  test('who attaches at one waits for who deletes at the other, and is not hit by it', async () => {
+    const [one, other] = await Promise.all([open(PATIENT), open(PATIENT)]);
+    await leave(one, 'web-1');
+    const steps: string[] = [];
+    let attached: Promise<unknown> | undefined;
+    await one.attempt('next due', async () => {
+      attached = other.attach({ ...web, incarnation: 'second' }, 'replica-2').then((attachment) => {
+        steps.push('attached');
+        return attachment;
+      });
+      await waitUntil(() => waiting(), { what: 'the attach to wait', pollMs: 10 });
+      steps.push('deleted');
+      return DELETED;
+    });
+    expect(await attached).toEqual({ kind: 'attached', epoch: 2, leaving: false });
+    expect(steps).toEqual(['deleted', 'attached']);
+    expect(await one.attempt('next due', () => Promise.resolve(DELETED))).toBeUndefined();
+    expect(await other.departures({ limit: 5 })).toMatchObject([{ epoch: 1, outcome: 'deleted' }]);
+  });
+
+  test('two that attach a name at once get two epochs, and the last one has it', async () => {
+    const [one, other] = await Promise.all([open(), open()]);
+    const attachments = await Promise.all(
+      Array.from({ length: 10 }, (_, index) =>
+        (index % 2 === 0 ? one : other).attach({ ...web, incarnation: `run-${index}` }, 'replica-1'),
+      ),
+    );
+    const epochs = attachments.map((attachment) => attachment.kind === 'attached' && attachment.epoch);
+    expect(epochs.toSorted((a, b) => Number(a) - Number(b))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(await one.records()).toMatchObject([{ epoch: 10 }]);
+    expect((await one.departures({ limit: 20 })).map(({ outcome }) => outcome)).toEqual(
+      Array.from({ length: 9 }, () => 'superseded'),
+    );
+  });
+
+  test('a sweep and an attach of one name at once: the agent has it in the end', async () => {
+    const [one, other] = await Promise.all([open(), open()]);
+    for (let round = 0; round < 10; round += 1) {
+      const arrival = arrivalOf(`web-${round}`);
+      await Promise.all([one.beginSweep(arrival.key), other.attach(arrival, 'replica-2')]);
+      expect(await one.find(arrival.key)).toMatchObject({ state: 'attached', incarnation: 'first' });
+    }
+  });
+
+  test('one that was paused with a name deletes nothing: its lease is over before the name is free', async () => {
+    const [paused, other] = await Promise.all([open({ leaseMs: 150, sessionMs: 600 }), open(PATIENT)]);
+    await leave(paused, 'web-1');
+    let fenceError: unknown;
+    const freed = Promise.withResolvers<unknown>();
+    const attempt = paused.attempt('next due', async (_record, fence) => {
+      const attached = other.attach({ ...web, incarnation: 'second' }, 'replica-2');
+      await waitUntil(
+        () => {
+          try {
+            fence.assertHeld();
+            return false;
+          } catch (error) {
+            fenceError = error;
+            return true;
+          }
+        },
+        { what: 'the lease to end', pollMs: 5 },
+      );
+      expect(await Promise.race([attached, Promise.resolve('still waiting')])).toBe('still waiting');
+      freed.resolve(await attached);
+      expect(() => {
+        fence.assertHeld();
+      }).toThrow(expect.objectContaining({ code: 'FENCE_LOST' }));
+      return DELETED;
+    });
+    expect(await freed.promise).toEqual({ kind: 'attached', epoch: 2, leaving: false });
+    await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
+    expect(fenceError).toMatchObject({ code: 'FENCE_LOST' });
+    expect(await other.find(web.key)).toMatchObject({ epoch: 2, state: 'attached' });
+    expect(await other.departures({ limit: 5 })).toMatchObject([{ epoch: 1, outcome: 'superseded' }]);
+    expect(await paused.attach(web, 'replica-1')).toEqual({ kind: 'superseded' });
+  });
+
+  test('a database that crashes in the middle of an attempt: it is due again, and nothing is lost', async () => {
+    const store = await open();
+    await leave(store, 'web-1');
+    const before = await store.records();
+    const attempt = store.attempt('next due', async (_record, fence) => {
+      await fence.keepBody('{"kept":true}');
+      await server.stop('immediate');
+      await waitUntil(() => isLost(fence.assertHeld), { what: 'the connection to be lost' });
+      return DELETED;
+    });
+    await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
+    await server.resume();
+    await answers(store);
+    expect([await store.records(), await store.departures({ limit: 1 })]).toEqual([before, []]);
+    expect(await store.lastDeletedBody(web.key)).toMatchObject({ resource: '{"kept":true}' });
+    expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toMatchObject({
+      record: { attempts: 0 },
+    });
+  });
+
+  test('while the database is down, everything says so; then everything goes on', async () => {
+    const store = await open();
+    await leave(store, 'web-1');
+    await server.stop();
+    for (const call of [
+      () => store.nowMs(),
+      () => store.attach(web, 'replica-1'),
+      () => leave(store, 'web-2'),
+      () => store.attempt('next due', () => Promise.resolve(DELETED)),
+      () => store.heartbeat('replica-1', 1_000),
+    ]) {
+      await expect(call()).rejects.toMatchObject(UNAVAILABLE);
+    }
+    await expect(open()).rejects.toMatchObject(UNAVAILABLE);
+    await server.resume();
+    await answers(store);
+    expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
+  });
+
+  test('a database that takes everything and answers nothing: nobody waits for long, also in line', async () => {
+    await using proxy = await FaultProxy.start(`http://127.0.0.1:${server.port}`);
+    const limits = { statementMs: 300 };
+    const store = await open(limits, proxy.port);
+    await leave(store, 'web-1');
+    await proxy.become({ kind: 'silence' });
+    const startedMs = performance.now();
+    const calls = Array.from({ length: 60 }, (_, index) => leave(store, `web-${index}`));
+    const settled = await Promise.allSettled([
+      ...calls,
+      store.attempt('next due', () => Promise.resolve(DELETED)),
+    ]);
+    const tookMs = performance.now() - startedMs;
+    expect(settled.map((one) => one.status === 'rejected' && (one.reason as { code: string }).code)).toEqual(
+      settled.map(() => 'STORE_UNAVAILABLE'),
+    );
+    // Eight at a time would take eight times as long.
+    expect(tookMs).toBeLessThan(8 * 800);
+    await proxy.become({ kind: 'pass' });
+    await answers(store);
+    await proxy.become({ kind: 'silence' });
+    await store.close();
+  });
+
+  test('connections that the administrator ends are replaced, and no name stays taken', async () => {
+    const store = await open();
+    await leave(store, 'web-1');
+    const attempt = store.attempt('next due', async () => {
+      await server.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kuma-deregistrar'`,
+      );
+      return DELETED;
+    });
+    await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
+    await answers(store);
+    expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
+  });
+
+  test('one that cannot be reached at all is said to be, without the password', async () => {
+    await server.stop();
+    const url = server.url(database).replace('kuma@', 'kuma:secret@');
+    const error: unknown = await openStore(url, { clock: systemClock }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      ...UNAVAILABLE,
+      message: `Cannot use the database 127.0.0.1:${server.port}/${database}`,
+    });
+  });
+
+  async function waiting(): Promise<boolean> {
+    const rows = await server.query(
+      `select 1 from pg_stat_activity where application_name = 'kuma-deregistrar' and wait_event_type = 'Lock'`,
+    );
+    return rows.length > 0;
+  }
+});
+
+function isLost(assertHeld: () => void): boolean {
+  try {
+    assertHeld();
+    return false;
+  } catch {
+    return true;
+  }
+}

@@ -1,0 +1,411 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { DataplaneRecord } from '../../../control-plane/core/records.ts';
+import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports.ts';
+import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
+
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const GRACE_MS = 15_000;
+const HERE = 'replica-1';
+const SECOND: Partial<Arrival> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
+
+describe.for(STORE_KINDS)('the %s store', (kind) => {
+  let world: StoreWorld;
+  let store: Store;
+
+  beforeAll(async () => {
+    world = await StoreWorld.start(kind);
+  });
+
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  beforeEach(async () => {
+    store = await world.openNew();
+  });
+
+  afterEach(() => world.closeAll());
+
+  const web = arrivalOf('web-1');
+  const at = (epoch: number) => ({ key: web.key, epoch });
+  const attach = (given: Partial<Arrival> = {}, replica = HERE) =>
+    store.attach({ ...web, ...given }, replica);
+  const leave = (given: Partial<Arrival> = {}, more: { headStartMs?: number; again?: boolean } = {}) =>
+    store.leave({ ...web, ...given }, { replica: HERE, headStartMs: 0, ...more });
+  const reattach = (replica = HERE, given: Partial<Arrival> = {}) =>
+    store.reattach({ ...web, ...given }, replica);
+  const detach = (epoch = 1, replica = HERE) => store.detach(at(epoch), replica, GRACE_MS);
+  const end = (epoch: number, result: AttemptResult = DELETED) =>
+    store.attempt(at(epoch), () => Promise.resolve(result));
+  /** What is to be known of the name, without times. */
+  const outline = async () => {
+    const record = await store.find(web.key);
+    if (record === undefined) return undefined;
+    const { epoch, incarnation, state, replica, lostAtMs, dueAtMs } = record;
+    return { epoch, incarnation, state, replica, open: lostAtMs === undefined, due: dueAtMs !== undefined };
+  };
+  const outcomes = async () => {
+    const found = await store.departures({ key: web.key, limit: 10 });
+    return found.map(({ epoch, incarnation, cause, outcome, guard, attempts }) => ({
+      epoch,
+      incarnation,
+      cause,
+      outcome,
+      guard,
+      attempts,
+    }));
+  };
+  const SUPERSEDED = { outcome: 'superseded', guard: 'newer-epoch', attempts: 0 };
+
+  describe('attach()', () => {
+    test('gives a new incarnation an epoch, and keeps everything that it brings', async () => {
+      expect(await attach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+      const record = await store.find(web.key);
+      expect(record).toEqual({
+        ...web,
+        epoch: 1,
+        state: 'attached',
+        sinceMs: expect.any(Number),
+        lostAtMs: undefined,
+        replica: HERE,
+        dueAtMs: undefined,
+        attempts: 0,
+        guard: undefined,
+        reason: undefined,
+      } satisfies DataplaneRecord);
+      expect(await store.records()).toEqual([record]);
+    });
+
+    test('keeps apart what differs in its type or mesh only', async () => {
+      const { name } = web.key;
+      const others = [
+        { proxyType: 'ingress', mesh: '', name },
+        { proxyType: 'egress', mesh: '', name },
+        { proxyType: 'dataplane', mesh: 'other', name },
+      ] as const;
+      await attach();
+      for (const key of others) await attach({ key });
+      expect((await store.records()).map(({ key, epoch }) => ({ key, epoch }))).toEqual(
+        [web.key, ...others].map((key, before) => ({ key, epoch: before + 1 })),
+      );
+    });
+
+    test('keeps the epoch of an incarnation that attaches again, elsewhere, and takes over what it brings', async () => {
+      await attach();
+      const before = await store.find(web.key);
+      await tick(store);
+      const changes = { address: '10.0.0.9', resource: undefined, phase: 'serving', deletable: false };
+      expect(await attach(changes, 'replica-2')).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+      expect(await store.find(web.key)).toEqual({
+        ...before,
+        ...changes,
+        resource: web.resource,
+        replica: 'replica-2',
+      });
+    });
+
+    test('a lost incarnation that comes back is attached as if nothing had been', async () => {
+      await attach();
+      const before = await store.find(web.key);
+      await detach();
+      await end(1, { kind: 'later', afterMs: 0, guard: 'evidence-too-young', reason: 'not yet' });
+      await tick(store);
+      expect(await attach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+      const after = await store.find(web.key);
+      expect(after).toEqual({ ...before, sinceMs: after?.sinceMs });
+      expect(after?.sinceMs).toBeGreaterThan(before?.sinceMs ?? 0);
+      expect(await outcomes()).toEqual([]);
+    });
+
+    test('an incarnation that leaves goes on leaving when its stream comes back', async () => {
+      await attach();
+      await leave({}, { headStartMs: 5 });
+      const before = await store.find(web.key);
+      await detach();
+      expect(await attach({}, 'replica-2')).toEqual({ kind: 'attached', epoch: 1, leaving: true });
+      expect(await store.find(web.key)).toEqual({ ...before, replica: 'replica-2' });
+    });
+
+    test.for<{ readonly was: string; readonly prepare: () => Promise<unknown>; readonly cause: string }>([
+      { was: 'attached', prepare: () => attach(), cause: 'fallback' },
+      { was: 'lost', prepare: () => attach().then(() => detach()), cause: 'fallback' },
+      { was: 'leaving', prepare: () => leave(), cause: 'announced' },
+    ])('a new incarnation supersedes one that is $was, for good', async ({ prepare, cause }) => {
+      await prepare();
+      expect(await attach(SECOND)).toEqual({ kind: 'attached', epoch: 2, leaving: false });
+      expect(await outline()).toEqual({
+        epoch: 2,
+        incarnation: 'second',
+        state: 'attached',
+        replica: HERE,
+        open: true,
+        due: false,
+      });
+      const departed = [{ epoch: 1, incarnation: 'first', cause, ...SUPERSEDED }];
+      expect(await outcomes()).toEqual(departed);
+      expect([await attach(), await leave(), await leave({}, { again: true })]).toEqual([
+        { kind: 'superseded' },
+        { kind: 'superseded' },
+        { kind: 'superseded' },
+      ]);
+      expect([await outline(), await outcomes()]).toEqual([
+        expect.objectContaining({ epoch: 2, state: 'attached' }),
+        departed,
+      ]);
+    });
+
+    test('an agent supersedes a sweep', async () => {
+      await store.beginSweep(web.key);
+      expect(await attach()).toEqual({ kind: 'attached', epoch: 2, leaving: false });
+      expect(await outcomes()).toEqual([{ epoch: 1, incarnation: '', cause: 'sweep', ...SUPERSEDED }]);
+    });
+
+    test.for(['deleted', 'already gone', 'refused'] as const)(
+      'one whose departure ended as %s, and that still drains, has nothing left to be done for it',
+      async (outcome) => {
+        await attach();
+        await leave();
+        await end(1, { kind: 'ended', outcome, reason: 'so it was' });
+        expect(await attach()).toEqual({ kind: 'attached', epoch: 1, leaving: true });
+        expect(await store.records()).toEqual([]);
+        await attach(SECOND);
+        expect(await attach()).toEqual({ kind: 'superseded' });
+      },
+    );
+
+    test('never gives an epoch twice, whatever became of its row', async () => {
+      const epochs: number[] = [];
+      for (const incarnation of ['a', 'b', 'c']) {
+        const left = await leave({ incarnation });
+        if (left.kind !== 'leaving') throw new Error(left.kind);
+        epochs.push(left.epoch);
+        await end(left.epoch);
+        await store.prune((await store.nowMs()) + 1_000);
+      }
+      expect({ epochs, departures: await outcomes() }).toEqual({ epochs: [1, 2, 3], departures: [] });
+    });
+  });
+
+  describe('reattach()', () => {
+    test('takes a record back that nobody has by now', async () => {
+      await attach();
+      await detach();
+      expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+      expect(await outline()).toMatchObject({ state: 'attached', replica: HERE, open: true, due: false });
+      expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+    });
+
+    test('leaves it to the replica that its agent has found since', async () => {
+      await attach({}, 'replica-2');
+      expect(await reattach()).toEqual({ kind: 'elsewhere' });
+      expect(await outline()).toMatchObject({ replica: 'replica-2' });
+    });
+
+    test('an incarnation that the store has not heard of yet attaches, and one that was superseded does not', async () => {
+      expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+      await attach(SECOND, 'replica-2');
+      expect(await reattach()).toEqual({ kind: 'superseded' });
+      expect(await reattach(HERE, { incarnation: 'third' })).toEqual({
+        kind: 'attached',
+        epoch: 3,
+        leaving: false,
+      });
+    });
+  });
+
+  describe('detach()', () => {
+    test('a record is lost from then on, and due at once', async () => {
+      await attach();
+      const before = await store.find(web.key);
+      await tick(store);
+      await detach();
+      const after = await store.find(web.key);
+      const lostAtMs = after?.lostAtMs ?? 0;
+      expect(after).toEqual({
+        ...before,
+        state: 'lost',
+        sinceMs: lostAtMs,
+        lostAtMs,
+        dueAtMs: lostAtMs,
+        replica: undefined,
+      });
+      expect(lostAtMs).toBeGreaterThan(before?.sinceMs ?? 0);
+    });
+
+    test('one that leaves goes on leaving, without a stream', async () => {
+      await attach();
+      await leave({}, { headStartMs: 60_000 });
+      const before = await store.find(web.key);
+      await detach();
+      const after = await store.find(web.key);
+      expect(after).toEqual({ ...before, lostAtMs: expect.any(Number), replica: undefined });
+    });
+
+    test('what nobody would delete is forgotten', async () => {
+      await attach({ deletable: false });
+      await detach();
+      expect([await store.records(), await outcomes()]).toEqual([[], []]);
+    });
+
+    test('does nothing to a record that has moved on', async () => {
+      await attach();
+      await detach(1, 'replica-2');
+      await attach(SECOND);
+      await detach(1);
+      expect(await outline()).toMatchObject({ epoch: 2, state: 'attached', open: true });
+    });
+  });
+
+  test('notePhase() notes it for the current epoch only', async () => {
+    await attach();
+    await store.notePhase(at(1), 'serving');
+    await store.notePhase(at(2), 'draining');
+    expect(await store.find(web.key)).toMatchObject({ phase: 'serving', state: 'attached' });
+  });
+
+  describe('leave()', () => {
+    test('one that was attached leaves, is due after the head start, and keeps its stream', async () => {
+      await attach();
+      const before = await store.find(web.key);
+      await tick(store);
+      expect(await leave({ phase: 'deregistering' }, { headStartMs: 700 })).toEqual({
+        kind: 'leaving',
+        epoch: 1,
+      });
+      const after = await store.find(web.key);
+      const sinceMs = after?.sinceMs ?? 0;
+      expect(after).toEqual({
+        ...before,
+        state: 'leaving',
+        phase: 'deregistering',
+        sinceMs,
+        dueAtMs: sinceMs + 700,
+      });
+      expect(sinceMs).toBeGreaterThan(before?.sinceMs ?? 0);
+    });
+
+    test('to say it twice changes nothing', async () => {
+      await attach();
+      await leave({}, { headStartMs: 60_000 });
+      const before = await store.find(web.key);
+      await tick(store);
+      expect(await leave()).toEqual({ kind: 'leaving', epoch: 1 });
+      expect(await store.find(web.key)).toEqual(before);
+    });
+
+    test('a lost one leaves, and its stream has been lost since it was', async () => {
+      await attach();
+      await detach();
+      const lost = await store.find(web.key);
+      await tick(store);
+      expect(await leave()).toEqual({ kind: 'leaving', epoch: 1 });
+      const left = await store.find(web.key);
+      expect(left).toMatchObject({ state: 'leaving', lostAtMs: lost?.lostAtMs, replica: undefined });
+      expect(left?.sinceMs).toBeGreaterThan(lost?.sinceMs ?? 0);
+    });
+
+    test('one that was never seen gets a record on the spot, and has no stream', async () => {
+      expect(await leave({}, { headStartMs: 250 })).toEqual({ kind: 'leaving', epoch: 1 });
+      const record = await store.find(web.key);
+      const sinceMs = record?.sinceMs ?? 0;
+      expect(record).toEqual({
+        ...web,
+        epoch: 1,
+        state: 'leaving',
+        sinceMs,
+        lostAtMs: sinceMs,
+        replica: undefined,
+        dueAtMs: sinceMs + 250,
+        attempts: 0,
+        guard: undefined,
+        reason: undefined,
+      });
+    });
+
+    test('one that has departed is told how that ended; if it was created again, it leaves again', async () => {
+      await leave();
+      await end(1, { kind: 'ended', outcome: 'refused', guard: 'not-lifecycle-managed', reason: 'by hand' });
+      const [departure] = await store.departures({ key: web.key, limit: 1 });
+      expect(await leave()).toEqual({ kind: 'departed', departure });
+      expect(await store.records()).toEqual([]);
+      expect(await leave({}, { again: true })).toEqual({ kind: 'leaving', epoch: 2 });
+      expect(await leave({}, { again: true })).toEqual({ kind: 'leaving', epoch: 2 });
+      await end(2);
+      expect((await outcomes()).map(({ epoch, outcome }) => ({ epoch, outcome }))).toEqual([
+        { epoch: 2, outcome: 'deleted' },
+        { epoch: 1, outcome: 'refused' },
+      ]);
+    });
+
+    test('one that has departed does not leave again under a successor', async () => {
+      await leave();
+      await end(1);
+      await attach(SECOND);
+      await detach(2);
+      expect(await leave({}, { again: true })).toEqual({ kind: 'superseded' });
+      expect(await outline()).toMatchObject({ epoch: 2, state: 'lost' });
+    });
+
+    test('never takes the name from one that is there', async () => {
+      await attach(SECOND);
+      expect(await leave()).toEqual({ kind: 'superseded' });
+      await leave(SECOND);
+      expect(await leave()).toEqual({ kind: 'superseded' });
+      expect(await outline()).toMatchObject({
+        epoch: 1,
+        incarnation: 'second',
+        state: 'leaving',
+        open: true,
+      });
+    });
+
+    test('takes the name from one that is not there', async () => {
+      await attach(SECOND);
+      await detach(1);
+      expect(await leave()).toEqual({ kind: 'leaving', epoch: 2 });
+      expect(await outcomes()).toEqual([
+        { epoch: 1, incarnation: 'second', cause: 'fallback', ...SUPERSEDED },
+      ]);
+    });
+
+    test.for<{ readonly name: string; readonly prepare: () => Promise<unknown>; readonly ends: object }>([
+      { name: 'nothing is known', prepare: () => Promise.resolve(), ends: { kind: 'leaving', epoch: 1 } },
+      { name: 'an agent is attached', prepare: () => attach(), ends: { kind: 'superseded' } },
+      {
+        name: 'it was lost',
+        prepare: () => attach().then(() => detach()),
+        ends: { kind: 'leaving', epoch: 1 },
+      },
+      { name: 'it leaves', prepare: () => leave(), ends: { kind: 'leaving', epoch: 1 } },
+      {
+        name: 'it is swept',
+        prepare: () => store.beginSweep(web.key),
+        ends: { kind: 'leaving', epoch: 1 },
+      },
+      {
+        name: 'it has departed',
+        prepare: () => leave().then(() => end(1)),
+        ends: { kind: 'leaving', epoch: 2 },
+      },
+    ])('an operator, who has no incarnation, when $name', async ({ prepare, ends }) => {
+      await prepare();
+      expect(await leave({ incarnation: '' })).toEqual(ends);
+    });
+  });
+
+  describe('beginSweep()', () => {
+    test('makes a record that is due, unless there is one', async () => {
+      expect(await store.beginSweep(web.key)).toBe(true);
+      expect(await outline()).toEqual({
+        epoch: 1,
+        incarnation: '',
+        state: 'swept',
+        replica: undefined,
+        open: false,
+        due: true,
+      });
+      expect(await store.beginSweep(web.key)).toBe(false);
+      await attach();
+      expect(await store.beginSweep(web.key)).toBe(false);
+    });
+  });
+});

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { createServer as createSecureServer } from 'node:tls';
+
+import { TLS_FIXTURES } from './kuma/control-plane.ts';
+
+const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}';
+const END_OF_REQUEST = '\r\n\r\n';
+
+/** Keeps every byte that its clients write, and answers `{}` to whatever looks like a request without a body. */
+export class WireServer implements AsyncDisposable {
+  /** What was received, in clear, one text per connection. */
+  readonly received: string[] = [];
+  /** Called with each request, before it is answered. */
+  onRequest: (request: string) => 'answer' | 'hang up' = () => 'answer';
+  readonly #sockets = new Set<Socket>();
+  readonly #server: Server;
+  readonly #scheme: 'http' | 'https';
+
+  private constructor(scheme: 'http' | 'https') {
+    this.#scheme = scheme;
+    const accept = (socket: Socket): void => {
+      this.#accept(socket);
+    };
+    this.#server =
+      scheme === 'http'
+        ? createServer(accept)
+        : createSecureServer({ cert: fixture('server.crt'), key: fixture('server.key') }, accept);
+  }
+
+  static async start(scheme: 'http' | 'https'): Promise<WireServer> {
+    const server = new WireServer(scheme);
+    await new Promise<void>((resolve) => {
+      server.#server.listen(0, '127.0.0.1', resolve);
+    });
+    return server;
+  }
+
+  get url(): URL {
+    const { port } = this.#server.address() as AddressInfo;
+    return new URL(`${this.#scheme}://127.0.0.1:${port}`);
+  }
+
+  /** Request lines of all connections, in order of arrival per connection. */
+  get requests(): readonly string[] {
+    return this.received.flatMap((text) => text.match(/^[A-Z]+ \S+(?= HTTP)/gm) ?? []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #accept(socket: Socket): void {
+    const connection = this.received.push('') - 1;
+    let pending = '';
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => {
+      // A client that goes away is what is tested.
+    });
+    socket.on('data', (chunk: Buffer) => {
+      this.received[connection] += chunk.toString();
+      pending += chunk.toString();
+      for (let end = pending.indexOf(END_OF_REQUEST); end >= 0; end = pending.indexOf(END_OF_REQUEST)) {
+        const request = pending.slice(0, end);
+        pending = pending.slice(end + END_OF_REQUEST.length);
+        if (this.onRequest(request) === 'answer') socket.write(ANSWER);
+        else socket.destroy();
+      }
+    });
+  }
+}
+
+function fixture(name: string): Buffer {
+  return readFileSync(join(TLS_FIXTURES, name));
+}
