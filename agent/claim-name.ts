@@ -27,6 +27,8 @@ export interface Claim {
 
 /** A start that waits for its control plane waits no longer than this, so that it costs less than a second in all. */
 const CLAIM_BUDGET_MS = 900;
+/** On a machine that is slow to load us, an epoch is still worth so much. */
+const CLAIM_FLOOR_MS = 300;
 /** Left to put the object where that is worth something without an epoch. */
 const ANNOUNCE_RESERVE_MS = 400;
 
@@ -41,7 +43,7 @@ export async function claimName(deps: ClaimDeps, claim: Claim): Promise<Owner> {
   const { owner, because } = claim.choice;
   if (because !== undefined) events.ownershipGivenUp(because);
   if (stopping.aborted) return owner;
-  const byMs = clock.monotonicMs() + Math.max(0, CLAIM_BUDGET_MS - claim.spentMs);
+  const byMs = clock.monotonicMs() + Math.max(CLAIM_FLOOR_MS, CLAIM_BUDGET_MS - claim.spentMs);
   const fenced = await attach(deps, claim, byMs);
   const settled = fenced || owner !== 'agent' ? await announce(deps, claim, byMs) : 'cp';
   attachment?.settleOwner(settled);

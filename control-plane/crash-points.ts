@@ -9,5 +9,5 @@ export type CrashPoint =
   | 'attempt.recorded'
   | 'register.put';
 
-/** Does nothing. Test builds put `scripts/test-build/crash-points.ts` in this file's place, which ends the process here if asked to. */
+/** Does nothing. Test builds put `test/support/crash-points.ts` in this file's place, which ends the process here if asked to. */
 export function crashPoint(_at: CrashPoint): void {}

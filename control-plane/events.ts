@@ -149,8 +149,9 @@ function departureEvents(log: Log) {
         guard: result.guard,
       };
       if (result.kind === 'ended') {
-        const level = result.outcome === 'refused' ? 'warn' : 'info';
-        log[level]('departure.ended', `${result.outcome}: ${result.reason}`, fields);
+        const text = `${result.outcome}: ${result.reason}`;
+        if (result.outcome === 'refused') log.warn('departure.refused', text, fields);
+        else log.info('departure.ended', text, fields);
       } else if (result.guard !== record.guard || record.attempts === 0) {
         log.info('departure.held', `Not yet: ${result.reason}`, fields);
       }

@@ -21,8 +21,8 @@ const REMEDIES: Readonly<Record<number, string>> = {
   405: 'this is a global or a read-only control plane; dataplanes belong to the zone control plane',
 };
 
-/** Statuses after which the same request may succeed later. Kuma answers 409 to a write that lost a race. */
-const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429]);
+/** Statuses after which the same request may succeed later. Kuma answers 409 to a write that lost a race, 499 if it cancelled. */
+const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429, 499]);
 
 /**
  * Sorts an answer of the API server.

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionPool } from './connection-pool.ts';
 
 export interface FencedRequest {
-  readonly method: 'DELETE';
+  readonly method: 'GET' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly pool: ConnectionPool;
@@ -44,7 +44,7 @@ export async function sendFenced(fenced: FencedRequest): Promise<PlainAnswer> {
     request.destroy(signal.reason as Error);
   };
   signal.addEventListener('abort', giveUp, { once: true });
-  request.once('error', reject);
+  request.on('error', reject);
   request.once('response', (response) => {
     readAnswer(response).then(resolve, reject);
   });

@@ -2,7 +2,7 @@ import got, { HTTPError, RequestError, type Got } from 'got';
 
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { connectionPool, type ConnectionPool, type EndpointTls } from './connection-pool.ts';
-import { sendFenced, type PlainAnswer } from './fenced-request.ts';
+import { sendFenced, type FencedRequest, type PlainAnswer } from './fenced-request.ts';
 
 /** An answer of the API server. `body` is the parsed JSON, or `undefined` for an empty one. */
 export interface RestAnswer {
@@ -24,6 +24,8 @@ export interface RestClientOptions {
   readonly userAgent?: string;
   /** How many connections are kept while nobody asks anything; enough for one process at a time if left out. */
   readonly idleConnections?: number;
+  /** Reads without got, at a quarter of the CPU time: for programs that read by the thousand. */
+  readonly lean?: boolean;
 }
 
 /**
@@ -37,12 +39,14 @@ export class RestClient {
   readonly #pool: ConnectionPool;
   readonly #userToken: () => string | undefined;
   readonly #base: string;
+  readonly #lean: boolean;
   readonly #headers: Readonly<Record<string, string>>;
 
   constructor(options: RestClientOptions) {
     this.#base = options.url.href.replace(/\/*$/, '/');
     this.#pool = connectionPool(options.tls, options.idleConnections);
     this.#userToken = options.userToken;
+    this.#lean = options.lean ?? false;
     this.#headers = {
       accept: 'application/json',
       'user-agent': options.userAgent ?? 'kuma-dp-agent',
@@ -61,7 +65,8 @@ export class RestClient {
   }
 
   get(path: string, signal: AbortSignal): Promise<RestAnswer> {
-    return this.#send(path, { method: 'GET', signal });
+    if (!this.#lean) return this.#send(path, { method: 'GET', signal });
+    return this.#sendFenced(path, { method: 'GET', beforeSend: () => {}, signal });
   }
 
   delete(path: string, signal: AbortSignal): Promise<RestAnswer> {
@@ -69,17 +74,8 @@ export class RestClient {
   }
 
   /** @param beforeSend called with nothing between it and the bytes of the request; if it throws, none is written */
-  async deleteFenced(path: string, beforeSend: () => void, signal: AbortSignal): Promise<RestAnswer> {
-    const { method, action } = { method: 'DELETE', action: `DELETE ${path}` } as const;
-    const url = new URL(`${this.#base}${path}`);
-    const headers = { ...this.#headers, ...this.#authorization() };
-    try {
-      const answer = await sendFenced({ method, url, headers, pool: this.#pool, beforeSend, signal });
-      return toRestAnswer(action, answer);
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      throw toOperationalError(action, error);
-    }
+  deleteFenced(path: string, beforeSend: () => void, signal: AbortSignal): Promise<RestAnswer> {
+    return this.#sendFenced(path, { method: 'DELETE', beforeSend, signal });
   }
 
   put(path: string, body: unknown, signal: AbortSignal): Promise<RestAnswer> {
@@ -100,6 +96,21 @@ export class RestClient {
       const response = await this.#got(path, { ...init, headers: this.#authorization() });
       const { statusCode: status, headers, body: text } = response;
       return toRestAnswer(action, { status, headers, text });
+    } catch (error) {
+      if (init.signal.aborted) throw init.signal.reason;
+      throw toOperationalError(action, error);
+    }
+  }
+
+  async #sendFenced(
+    path: string,
+    init: Pick<FencedRequest, 'method' | 'beforeSend' | 'signal'>,
+  ): Promise<RestAnswer> {
+    const action = `${init.method} ${path}`;
+    try {
+      const url = new URL(`${this.#base}${path}`);
+      const headers = { ...this.#headers, ...this.#authorization() };
+      return toRestAnswer(action, await sendFenced({ ...init, url, headers, pool: this.#pool }));
     } catch (error) {
       if (init.signal.aborted) throw init.signal.reason;
       throw toOperationalError(action, error);

@@ -1,6 +1,9 @@
 /**
  * Bundles each program into `dist/`: CommonJS, split so that what starts kuma-dp is loaded first and the rest after.
  * `dist/bin/NAME` runs it on the Node that the repository pins, from any directory.
+ *
+ * With `--crash-points` it makes the test build instead, in `dist-crash-points/`: the companion ends where
+ * `test/support/crash-points.ts` is told to.
  */
 import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -68,19 +71,30 @@ const PROGRAMS = [
 
 const NODE_FLAGS = ['--use-openssl-ca', '--max-semi-space-size=1'];
 
-rmSync('dist', { recursive: true, force: true });
-mkdirSync('dist/bin', { recursive: true });
+const withCrashPoints = process.argv.includes('--crash-points');
+const target = withCrashPoints ? 'dist-crash-points' : 'dist';
+
+const crashPoints: Plugin = {
+  name: 'crash-points',
+  resolveId: (id) =>
+    withCrashPoints && id.endsWith('/crash-points.ts')
+      ? fileURLToPath(new URL('../test/support/crash-points.ts', import.meta.url))
+      : null,
+};
+
+rmSync(target, { recursive: true, force: true });
+mkdirSync(`${target}/bin`, { recursive: true });
 // The folder above says "type": "module".
-writeFileSync('dist/package.json', `${JSON.stringify({ type: 'commonjs' })}\n`);
+writeFileSync(`${target}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);
 for (const { name, entry, assets } of PROGRAMS) {
   const bundle = await rolldown({
     input: { main: entry },
     platform: 'node',
     logLevel: 'warn',
-    plugins: [withoutUnused, withoutLanguageData, withAssets],
+    plugins: [withoutUnused, withoutLanguageData, withAssets, crashPoints],
   });
   await bundle.write({
-    dir: `dist/${name}`,
+    dir: `${target}/${name}`,
     format: 'cjs',
     minify: true,
     entryFileNames: '[name].js',
@@ -88,9 +102,9 @@ for (const { name, entry, assets } of PROGRAMS) {
   });
   await bundle.close();
   for (const asset of assets)
-    cpSync(`node_modules/${asset}`, `dist/${name}/assets/${asset}`, { recursive: true });
-  writeFileSync(`dist/bin/${name}`, launcher(name));
-  chmodSync(`dist/bin/${name}`, 0o755);
+    cpSync(`node_modules/${asset}`, `${target}/${name}/assets/${asset}`, { recursive: true });
+  writeFileSync(`${target}/bin/${name}`, launcher(name));
+  chmodSync(`${target}/bin/${name}`, 0o755);
 }
 
 /**

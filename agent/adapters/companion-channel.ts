@@ -3,6 +3,7 @@ import { checkServerIdentity } from 'node:tls';
 
 import { credentials, logVerbosity, Metadata, setLogVerbosity, type ChannelCredentials } from '@grpc/grpc-js';
 
+import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.ts';
 import { DeregistrarClient } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Token } from '../ports.ts';
@@ -21,6 +22,9 @@ const KEEPALIVE = { timeMs: 10_000, timeoutMs: 5_000 };
 
 /** Short enough for a companion that comes back during a deregistration, which has 5 s. */
 const RECONNECT_CAP_MS = 2_000;
+
+/** Behind one name there may be several replicas: the agents spread over them. */
+const ANY_ADDRESS = JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuffleAddressList: true } }] });
 
 /** One connection to a companion, and what every call carries. */
 export class CompanionChannel {
@@ -50,7 +54,7 @@ export class CompanionChannel {
     return metadata;
   }
 
-  /** What was asked got no answer: the next call gets a connection of its own. Streams on the old one stay. */
+  /** The next call gets a connection of its own, to another address perhaps. Streams on the old one stay. */
   renew(): void {
     this.#client.close();
     this.#client = this.#open();
@@ -63,7 +67,7 @@ export class CompanionChannel {
   #open(): DeregistrarClient {
     const { url, keepalive = KEEPALIVE } = this.#options;
     return new DeregistrarClient(`dns:${url.host}`, this.#credentials, {
-      
+      'grpc.keepalive_time_ms': keepalive.timeMs,
       'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
@@ -76,6 +80,7 @@ export class CompanionChannel {
       'grpc.enable_retries': 0,
       'grpc.enable_http_proxy': 0,
       'grpc.service_config_disable_resolution': 1,
+      'grpc.service_config': ANY_ADDRESS,
       'grpc.enable_channelz': 0,
       ...(ipAddress(url) === undefined ? {} : { 'grpc.ssl_target_name_override': NO_NAME }),
     });
@@ -90,12 +95,18 @@ const NO_NAME = 'address.invalid';
 
 function tlsCredentials(url: URL, tls: EndpointTls): ChannelCredentials {
   const address = ipAddress(url);
-  return credentials.createSsl(pem(tls.ca), pem(tls.clientKey), pem(tls.clientCertificate), {
-    rejectUnauthorized: !tls.skipVerify,
-    ...(address === undefined
-      ? {}
-      : { checkServerIdentity: (_name, certificate) => checkServerIdentity(address, certificate) }),
-  });
+  try {
+    return credentials.createSsl(pem(tls.ca), pem(tls.clientKey), pem(tls.clientCertificate), {
+      rejectUnauthorized: !tls.skipVerify,
+      ...(address === undefined
+        ? {}
+        : { checkServerIdentity: (_name, certificate) => checkServerIdentity(address, certificate) }),
+    });
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot use the certificates or the key for ${url.href}`, {
+      cause,
+    });
+  }
 }
 
 function ipAddress({ hostname }: URL): string | undefined {

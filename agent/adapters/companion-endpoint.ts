@@ -69,6 +69,10 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
         call: channel.client.attach(channel.metadata()),
         hello: toHello(hello, anonymous),
         onAttached,
+        // Behind the same name there may be another replica.
+        onRedirected: () => {
+          channel.renew();
+        },
         signal,
       });
     },

@@ -12,13 +12,14 @@ export interface CompanionStreamOptions {
   readonly call: ClientDuplexStream<AttachRequest, AttachResponse>;
   readonly hello: AttachRequest;
   readonly onAttached: (attached: Attached) => void;
+  readonly onRedirected: () => void;
   /** Bounds the wait until it is attached. */
   readonly signal: AbortSignal;
 }
 
 /** Says hello and waits until the companion has attached the dataplane. */
 export async function openCompanionStream(options: CompanionStreamOptions): Promise<AttachStream> {
-  const { call, hello, action, onAttached, signal } = options;
+  const { call, hello, action, onAttached, onRedirected, signal } = options;
   signal.throwIfAborted();
   const ended = Promise.withResolvers<StreamEnd>();
   const attached = Promise.withResolvers<void>();
@@ -33,6 +34,7 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
       attached.resolve();
     } else if (message?.$case === 'redirected') {
       ended.resolve({ kind: 'redirected', reason: message.value.reason });
+      onRedirected();
       call.cancel();
     }
   });

@@ -9,19 +9,23 @@ export interface DataplaneTokenSource {
   readonly inline: string | undefined;
 }
 
-/** What a metadata value may have in gRPC. A JSON web token has less than that. */
-const PRINTABLE = /^[\x20-\x7e]*$/;
+/**
+ * What a metadata value may have in gRPC, which would otherwise refuse it and quote it in its message. A JSON web token
+ * has less than that.
+ */
+const PRINTABLE = /^[\x20-\x7e]+$/;
 
 /** @see kuma 2.14.3: app/kuma-dp/cmd/run.go: a token given inline is used in place of the file */
 export function dataplaneToken({ file, inline }: DataplaneTokenSource): Token {
-  let current = inline;
+  const fixed = inline?.trim();
+  let current = fixed === undefined || !PRINTABLE.test(fixed) ? undefined : fixed;
   return {
     get current() {
       return current;
     },
     async refresh() {
-      if (inline !== undefined || file === undefined) return;
-      current = await readToken(file);
+      if (fixed !== undefined) requireToken('the inline dataplane token', fixed);
+      else if (file !== undefined) current = await readToken(file);
     },
   };
 }
@@ -33,9 +37,11 @@ async function readToken(path: string): Promise<string> {
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot read dataplane token file "${path}"`, { cause });
   }
-  if (PRINTABLE.test(text) && text !== '') return text;
-  throw new OperationalError(
-    'CONFIG_INVALID',
-    `Cannot use dataplane token file "${path}": this is not a token`,
-  );
+  requireToken(`dataplane token file "${path}"`, text);
+  return text;
+}
+
+function requireToken(source: string, text: string): void {
+  if (PRINTABLE.test(text)) return;
+  throw new OperationalError('CONFIG_INVALID', `Cannot use ${source}: this is not a token`);
 }

@@ -34,8 +34,15 @@ export interface PrepareContext {
   readonly incarnation: string;
   readonly agentPid: number;
   readonly stdin: Promise<Uint8Array> | undefined;
+  /** How long kuma-dp has waited for us until now, where it waits. */
+  readonly loadedMs: number;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
+}
+
+interface Known {
+  readonly derived: DerivedDataplane;
+  readonly tls: EndpointTls;
 }
 
 interface Connected {
@@ -69,7 +76,8 @@ export async function prepare(
   const tls = tryReadTls(request, derived);
   if ('problem' in tls) return tls;
   if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
-  const connected = await connect(request, context, { derived, tls });
+  const connected = await tryConnect(request, context, { derived, tls });
+  if ('problem' in connected) return connected;
   if (options.restartPacing === 'auto') await pace(previous, host, context);
   const { registration, attachment, urls, choice, spentMs } = connected;
   const owner = await claimName(
@@ -102,11 +110,24 @@ function readPrevious(path: string, host: Host, events: AgentEvents): HostState 
   }
 }
 
+/** A CA that is none, say, is first looked at here. */
+async function tryConnect(
+  request: RunRequest,
+  context: PrepareContext,
+  known: Known,
+): Promise<Connected | { readonly problem: string }> {
+  try {
+    return await connect(request, context, known);
+  } catch (error) {
+    return { problem: describeError(error) };
+  }
+}
+
 /** Loading what a companion needs is part of what a start may wait. */
 async function connect(
   request: RunRequest,
   context: PrepareContext,
-  { derived, tls }: { readonly derived: DerivedDataplane; readonly tls: EndpointTls },
+  { derived, tls }: Known,
 ): Promise<Connected> {
   const { clock, events, incarnation } = context;
   const { options } = request;
@@ -144,7 +165,13 @@ async function connect(
             registration.learn(facts);
           },
         });
-  return { urls, choice, registration, attachment, spentMs: clock.monotonicMs() - beganAtMs };
+  return {
+    urls,
+    choice,
+    registration,
+    attachment,
+    spentMs: context.loadedMs + clock.monotonicMs() - beganAtMs,
+  };
 }
 
 async function pace(previous: HostState | undefined, host: Host, context: PrepareContext): Promise<void> {
@@ -159,9 +186,7 @@ async function pace(previous: HostState | undefined, host: Host, context: Prepar
 function stateAtStart(
   { options }: RunRequest,
   { incarnation, agentPid }: PrepareContext,
-  known: {
-    readonly derived: DerivedDataplane;
-    readonly tls: EndpointTls;
+  known: Known & {
     readonly owner: Owner;
     readonly host: Host;
     readonly urls: readonly URL[];

@@ -17,6 +17,7 @@ const STARTED_AFTER_MS = 1_500;
  * the packages for that take longer than a process. Only what must happen before it starts goes before it.
  */
 export async function run(request: RunRequest): Promise<ChildExit> {
+  const beganAtMs = systemClock.monotonicMs();
   const { options, argv, env, descriptors } = request;
   const spawner = childSpawner(env['PATH'] ?? '');
   const command = readKumaDpCommand(argv, env);
@@ -30,7 +31,7 @@ export async function run(request: RunRequest): Promise<ChildExit> {
     import('../adapters/memory.ts'),
   ]);
   const disarm = systemClock.after(STARTED_AFTER_MS, returnUnusedMemory);
-  return supervise({ ...request, spawner, stdin, spawned }).finally(disarm);
+  return supervise({ ...request, beganAtMs, spawner, stdin, spawned }).finally(disarm);
 }
 
 /** One line, and the shell's own exit codes for it. */

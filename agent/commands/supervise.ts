@@ -23,6 +23,8 @@ import type { RunRequest } from './run-request.ts';
 export interface SuperviseRequest extends RunRequest {
   readonly spawner: Spawner;
   readonly stdin: Promise<Uint8Array> | undefined;
+  /** When the run began, on the monotonic clock. */
+  readonly beganAtMs: number;
   /** `undefined`: kuma-dp is to be started here, once everything is prepared. */
   readonly spawned: SpawnedChild | undefined;
 }
@@ -92,6 +94,7 @@ class Supervision {
       incarnation: this.#incarnation,
       agentPid: process.pid,
       stdin: this.#request.stdin,
+      loadedMs: this.#clock.monotonicMs() - this.#request.beganAtMs,
       stopping: this.#supervisor.stopping,
     });
     if ('problem' in prepared) {

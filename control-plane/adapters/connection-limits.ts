@@ -117,7 +117,7 @@ export class ConnectionLimits {
   }
 
   #endOldest(strangers: ReadonlySet<Stranger>, limit: ConnectionLimit): boolean {
-    const oldest = [...strangers].at(-1);
+    const [oldest] = strangers;
     const patienceMs = this.#settings.firstCallMs * PATIENCE;
     if (oldest === undefined || this.#clock.monotonicMs() - oldest.sinceMs < patienceMs) return false;
     this.#end(oldest, limit);

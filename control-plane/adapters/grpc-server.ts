@@ -55,6 +55,9 @@ export const DEFAULT_LIMITS: ServerLimits = {
   keepaliveTimeoutMs: 4_000,
 };
 
+/** How long a connection without an authenticated call may take to hear that the server stops. */
+const PARTING_MS = 250;
+
 /** What names the connection of a call. */
 interface Call {
   getPeer(): string;
@@ -142,16 +145,17 @@ export class GrpcServer {
     this.setServing(false);
     this.#health.endWatches();
     const closed = this.#listeners.map((listener) => listener.close());
-    for (const { injector, connections } of this.#listeners) {
-      connections.cutStrangers();
-      injector.drain(graceMs);
-    }
-    const cut = (): void => {
-      for (const { connections } of this.#listeners) connections.cutAll();
-    };
-    const disarm = this.#clock.after(graceMs, cut);
+    for (const { injector } of this.#listeners) injector.drain(graceMs);
+    const armed = [
+      this.#clock.after(Math.min(graceMs, PARTING_MS), () => {
+        for (const { connections } of this.#listeners) connections.cutStrangers();
+      }),
+      this.#clock.after(graceMs, () => {
+        for (const { connections } of this.#listeners) connections.cutAll();
+      }),
+    ];
     await Promise.all(closed);
-    disarm();
+    for (const disarm of armed) disarm();
     for (const { injector } of this.#listeners) injector.destroy();
   }
 }

@@ -75,6 +75,7 @@ function target(url: URL, { tls, userToken }: KumaControlPlanesOptions): Target 
       userToken,
       userAgent: 'kuma-deregistrar',
       idleConnections: IDLE_CONNECTIONS,
+      lean: true,
     }),
   };
 }

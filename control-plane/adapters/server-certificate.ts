@@ -59,7 +59,10 @@ export class ServerCertificate {
   reload(): void {
     try {
       const material = readMaterial(this.#files);
-      if (isSame(material, this.#lastRead)) return;
+      if (isSame(material, this.#lastRead)) {
+        if (this.#lastRead === this.#inForce) this.#lastProblem = undefined;
+        return;
+      }
       // Even if it is broken: a certificate and a key that are replaced one after the other do not fit in between.
       this.#lastRead = material;
       this.#expiresAtMs = check(material);

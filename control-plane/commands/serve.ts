@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 
-import { Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 
 import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
@@ -43,6 +43,7 @@ const STANDARD_ERROR = 2;
 export async function serve({ options, stop }: ServeRequest): Promise<void> {
   const events = deregistrarEvents(pinoLog('kuma-deregistrar', lineOutput(STANDARD_ERROR), options.logLevel));
   const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
   const metrics = createMetrics(registry);
   await using resources = new AsyncDisposableStack();
   const store = await openPatiently(options.store, events, stop);
@@ -168,7 +169,9 @@ async function startServer(parts: ServerParts): Promise<GrpcServer | undefined> 
       },
       handshakeFailed: (address, err) => {
         metrics.handshakeFailed();
-        events.handshakeFailed(address, err);
+        sayNowAndThen('handshake', () => {
+          events.handshakeFailed(address, err);
+        });
       },
     },
   });

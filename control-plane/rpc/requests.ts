@@ -61,9 +61,18 @@ export function readHello(hello: Hello): Arrival {
   };
 }
 
-/** Of an agent that leaves without ever having attached here. */
+/**
+ * Of an agent that leaves without ever having attached here, or, without an incarnation, of an operator: then whichever
+ * is there and does not live.
+ *
+ * @throws `REQUEST_INVALID`
+ */
 export function asArrival(wire: Incarnation | undefined): Arrival {
-  return { ...readIncarnation(wire), owner: 'cp', deletable: true, resource: undefined, phase: 'leaving' };
+  const incarnation =
+    wire?.id === ''
+      ? { key: readKey(wire.dataplane), incarnation: '', address: undefined }
+      : readIncarnation(wire);
+  return { ...incarnation, owner: 'cp', deletable: true, resource: undefined, phase: 'leaving' };
 }
 
 /** @throws `REQUEST_INVALID` */

@@ -12,10 +12,11 @@ export async function attach(session: Session, arrival: Arrival, replica: string
   if (row !== undefined && isSame(row, arrival)) return attachAgain(session, row, { arrival, replica });
   const departure = await departureOfIncarnation(session, arrival);
   if (departure !== undefined) {
-    // It left, is still draining, and its stream was interrupted: there is nothing left to do for it.
     const replaced = row !== undefined && row.incarnation !== '';
     if (departure.outcome === 'superseded' || replaced) return { kind: 'superseded' };
-    return { kind: 'attached', epoch: departure.epoch, leaving: true };
+    // It left, is still draining, and its stream was interrupted: there is nothing left to do for it. One that was only
+    // cut off for longer than the grace lives, and begins anew.
+    if (departure.cause === 'announced') return { kind: 'attached', epoch: departure.epoch, leaving: true };
   }
   const attached = { state: 'attached', lost_at: null, replica, due_at: null } as const;
   return { kind: 'attached', epoch: await replace(session, row, { arrival, attached }), leaving: false };
@@ -47,7 +48,7 @@ export async function leave(
     return leaveNow(session, row, { arrival, headStartMs });
   const departure = await departureOfIncarnation(session, arrival);
   const isOver = departure?.outcome === 'superseded';
-  if (departure !== undefined && !isOver && !again)
+  if (departure?.cause === 'announced' && !isOver && !again)
     return { kind: 'departed', departure: departureOf(departure) };
   if (isOver || hasTheName(row, departure)) return { kind: 'superseded' };
   const leaving = { state: 'leaving', lost_at: nowMs, replica: null, due_at: nowMs + headStartMs } as const;
@@ -92,7 +93,7 @@ async function leaveNow(
   if (arrival.incarnation === '' && row.state === 'attached') return { kind: 'superseded' };
   if (row.state !== 'leaving') {
     const leaving = {
-      ...brought(arrival, row),
+      ...(arrival.incarnation === '' ? {} : brought(arrival, row)),
       state: 'leaving',
       since_at: nowMs,
       due_at: nowMs + headStartMs,

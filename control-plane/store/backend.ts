@@ -16,6 +16,8 @@ export interface Backend {
   readonly kind: 'sqlite' | 'postgres';
   /** Names that are held by this process and not by a lock of the database. */
   readonly held: ReadonlySet<string>;
+  /** One look, at no particular time. */
+  read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T>;
   /** One transaction. */
   run<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** One transaction, while nobody else attaches, leaves or deletes under this name. */

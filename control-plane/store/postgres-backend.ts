@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely';
+import { sql, type Kysely, type RawBuilder } from 'kysely';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
@@ -64,15 +64,18 @@ class PostgresBackend implements Backend {
     this.#connections = deps.connections;
   }
 
+  read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T> {
+    return this.#connections.use(work);
+  }
+
   run<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#transact(this.#connections, async (db) => work(await this.#session(db)));
   }
 
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#transact(this.#connections, async (db) => {
-      await lockName(db, describeKey(key));
-      return work(await this.#session(db));
-    });
+    return this.#transact(this.#connections, async (db) =>
+      work(await this.#session(db, lockOf(describeKey(key)))),
+    );
   }
 
   hold<T>(
@@ -95,7 +98,9 @@ class PostgresBackend implements Backend {
         },
         // On a connection of its own: it is to stay, even if this transaction does not.
         keepBody: (resource) => this.run((own) => keepBody(own, recordOf(row), resource)),
-        alone: (what) => lockName(db, `alone ${what}`),
+        alone: async (what) => {
+          await sql`select ${lockOf(`alone ${what}`)}`.execute(db);
+        },
       };
       const value = await holding.act(row, fence);
       await holding.settle(await this.#session(db), row, value);
@@ -114,19 +119,23 @@ class PostgresBackend implements Backend {
     return connections.use((connection) => connection.db.transaction().execute((db) => work(db, connection)));
   }
 
-  /** The database's clock, which is the same for all replicas; after a failover it may be another's, and behind. */
-  async #session(db: Kysely<Schema>): Promise<Session> {
-    const { rows } = await sql<{
-      now: number;
-    }>`select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now`.execute(db);
+  /**
+   * At a moment by the database's clock, which is the same for all replicas; after a failover it may be another's, and
+   * behind.
+   *
+   * @param first is waited for before the clock is read
+   */
+  async #session(db: Kysely<Schema>, first: RawBuilder<unknown> = sql`null`): Promise<Session> {
+    const clock = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+    const { rows } = await sql<{ now: number }>`select ${first} as first, ${clock} as now`.execute(db);
     this.#latestMs = Math.max(this.#latestMs, ...rows.map(({ now }) => now));
     return { kind: 'postgres', db, nowMs: this.#latestMs };
   }
 }
 
 /** Until the transaction ends. Two names that hash alike wait for each other, and nothing else comes of it. */
-async function lockName(db: Kysely<Schema>, name: string): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`kuma-deregistrar ${name}`}, 0))`.execute(db);
+function lockOf(name: string): RawBuilder<unknown> {
+  return sql`pg_advisory_xact_lock(hashtextextended(${`kuma-deregistrar ${name}`}, 0))`;
 }
 
 function lostError(): OperationalError {

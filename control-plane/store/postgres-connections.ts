@@ -45,6 +45,7 @@ export class PostgresConnections {
   readonly #turns: LimitFunction;
   readonly #pinned = new WeakMap<PoolClient, Pinned>();
   readonly #sockets = new Set<Socket>();
+  #closing: Promise<void> | undefined;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -77,7 +78,12 @@ export class PostgresConnections {
     }
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     const patience = new AbortController();
     const { clock } = this.#options;
     const ended = this.#pool.end().finally(() => {

@@ -4,18 +4,20 @@ import type { Store } from '../ports.ts';
 import { bodyOf, departureOf, recordOf } from './rows.ts';
 import { isNamed, type Session } from './session.ts';
 
-export async function find({ db }: Session, key: DataplaneKey): Promise<DataplaneRecord | undefined> {
+type Look = Pick<Session, 'db'>;
+
+export async function find({ db }: Look, key: DataplaneKey): Promise<DataplaneRecord | undefined> {
   const row = await db.selectFrom('dataplanes').selectAll().where(isNamed(key)).executeTakeFirst();
   return row === undefined ? undefined : recordOf(row);
 }
 
-export async function records({ db }: Session): Promise<readonly DataplaneRecord[]> {
+export async function records({ db }: Look): Promise<readonly DataplaneRecord[]> {
   const rows = await db.selectFrom('dataplanes').selectAll().orderBy('epoch').execute();
   return rows.map(recordOf);
 }
 
 export async function departures(
-  { db }: Session,
+  { db }: Look,
   { key, incarnation, causes, sinceMs, limit }: Parameters<Store['departures']>[0],
 ): Promise<readonly DepartureRecord[]> {
   if (causes?.length === 0) return [];
@@ -28,7 +30,7 @@ export async function departures(
   return rows.map(departureOf);
 }
 
-export async function lastDeletedBody({ db }: Session, key: DataplaneKey): Promise<DeletedBody | undefined> {
+export async function lastDeletedBody({ db }: Look, key: DataplaneKey): Promise<DeletedBody | undefined> {
   const row = await db
     .selectFrom('bodies')
     .selectAll()
@@ -39,7 +41,7 @@ export async function lastDeletedBody({ db }: Session, key: DataplaneKey): Promi
   return row === undefined ? undefined : bodyOf(row);
 }
 
-export async function deletedBodies({ db }: Session, sinceMs: number): Promise<readonly DeletedBody[]> {
+export async function deletedBodies({ db }: Look, sinceMs: number): Promise<readonly DeletedBody[]> {
   const rows = await db
     .selectFrom('bodies')
     .selectAll()

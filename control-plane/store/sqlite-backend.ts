@@ -92,6 +92,10 @@ class SqliteBackend implements Backend {
     return this.#locks.held;
   }
 
+  read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T> {
+    return this.#batches.run(work);
+  }
+
   run<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#batches.run(work);
   }

@@ -93,7 +93,7 @@ export class SqliteBatches {
 
   /** Awaits nothing but Kysely, which on SQLite answers in the same turn of the event loop. */
   async #runBatch(jobs: readonly Job[]): Promise<void> {
-    const { sqlite, path, nowMs } = this.#deps;
+    const { path, nowMs } = this.#deps;
     const done: Job[] = [];
     try {
       this.#statements.begin.run();
@@ -103,12 +103,21 @@ export class SqliteBatches {
       if (this.#changes.get() !== before) this.#rememberTime.run(nowMs());
       this.#statements.commit.run();
     } catch (error) {
-      if (sqlite.inTransaction) this.#statements.rollback.run();
+      this.#rollBack();
       const reason = ofSqlite(error, path);
       for (const job of jobs) job.reject(reason);
       return;
     }
     for (const job of done) job.settle();
+  }
+
+  /** A disk that fails may fail here, too; then it is tried again with the next batch. */
+  #rollBack(): void {
+    try {
+      if (this.#deps.sqlite.inTransaction) this.#statements.rollback.run();
+    } catch {
+      // What made it necessary is what is reported.
+    }
   }
 
   /** @throws whatever ended the whole transaction: a full disk does */
@@ -131,6 +140,6 @@ export class SqliteBatches {
 
 type Statement = Database.Statement<[]>;
 
-export function closedError(path: string): OperationalError {
+function closedError(path: string): OperationalError {
   return new OperationalError('STORE_UNAVAILABLE', `Cannot use the store ${path}: it is closed`);
 }

@@ -7,6 +7,8 @@ import { damaged, ofSqlite } from './sqlite-errors.ts';
 
 /** "kuma", by which a file of ours is known. @see https://www.sqlite.org/fileformat.html#application_id */
 const APPLICATION_ID = 0x6b_75_6d_61;
+/** @see https://www.sqlite.org/fileformat.html#pages */
+const SMALLEST_PAGE = 512;
 /** Somebody who opens the file at the same moment is about to be refused, and lets go. */
 const LOCK_PATIENCE_MS = 300;
 
@@ -36,9 +38,10 @@ export function openSqliteFile(path: string): Database.Database {
   }
 }
 
-/** SQLite takes an empty file for a new one, and drops the log that says otherwise. */
+/** What SQLite would take for a new file and write over: an empty one whose log says otherwise, and a mere stub. */
 function refuseLostFile(path: string): void {
-  const size = sizeOf(path);
+  const size = sizeOf(path) ?? 0;
+  if (size > 0 && size < SMALLEST_PAGE) throw damaged(path, `it is damaged (${size} bytes are left of it)`);
   if (size === 0 && (sizeOf(`${path}-wal`) ?? 0) > 0)
     throw damaged(path, 'it is empty, but its write-ahead log is not');
 }

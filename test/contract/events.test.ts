@@ -2,9 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-const AGENT = new URL('../../agent/', import.meta.url);
+const PROGRAMS = [new URL('../../agent/', import.meta.url), new URL('../../control-plane/', import.meta.url)];
 const DOCUMENT = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8');
-const SOURCE = readFileSync(new URL('events.ts', AGENT), 'utf8');
+const SOURCES = PROGRAMS.map((program) => readFileSync(new URL('events.ts', program), 'utf8'));
 
 const CALL = /\blog\.(error|warn|info|debug)\(/g;
 const NAMED_CALL = /\blog\.(error|warn|info|debug)\(\s*'([^']+)'/g;
@@ -18,10 +18,11 @@ function byName(a: Event, b: Event): number {
   return a.name.localeCompare(b.name);
 }
 
-const CODE: readonly Event[] = [...SOURCE.matchAll(NAMED_CALL)].map(([, level = '', name = '']) => ({
-  name,
-  level,
-}));
+function eventsOf(source: string): readonly Event[] {
+  return [...source.matchAll(NAMED_CALL)].map(([, level = '', name = '']) => ({ name, level }));
+}
+
+const CODE = SOURCES.flatMap(eventsOf);
 
 const ROWS = DOCUMENT.split('\n')
   .filter((line) => line.startsWith('| `'))
@@ -48,23 +49,30 @@ describe('docs/events.md', () => {
   });
 });
 
-describe('agent/events.ts', () => {
+describe('events.ts', () => {
   test('names every event in the call itself, where it can be found', () => {
-    expect(CODE).toHaveLength([...SOURCE.matchAll(CALL)].length);
+    for (const source of SOURCES) expect(eventsOf(source)).toHaveLength([...source.matchAll(CALL)].length);
   });
 
-  test('names no event twice, and each as noun.past-participle', () => {
-    const names = CODE.map(({ name }) => name);
-    expect(new Set(names).size).toBe(names.length);
-    for (const name of names) expect(name).toMatch(/^[a-z]+\.[a-z]+(-[a-z]+)*$/);
+  test('names no event twice in a program, and each as noun.past-participle', () => {
+    for (const source of SOURCES) {
+      const names = eventsOf(source).map(({ name }) => name);
+      expect(new Set(names).size).toBe(names.length);
+      for (const name of names) expect(name).toMatch(/^[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*$/);
+    }
   });
 
-  test('is the only place that logs', () => {
-    const others = readdirSync(AGENT, { recursive: true, encoding: 'utf8' }).filter(
-      (path) => path.endsWith('.ts') && path !== 'events.ts' && !path.endsWith('pino-log.ts'),
-    );
-    expect(others.length).toBeGreaterThan(20);
-    const logging = others.filter((path) => NAMED_CALL.test(readFileSync(new URL(path, AGENT), 'utf8')));
-    expect(logging).toEqual([]);
-  });
+  test.for(PROGRAMS.map((program) => ({ program })))(
+    'is the only place that logs in $program',
+    ({ program }) => {
+      const others = readdirSync(program, { recursive: true, encoding: 'utf8' }).filter(
+        (path) => path.endsWith('.ts') && path !== 'events.ts',
+      );
+      expect(others.length).toBeGreaterThan(20);
+      const logging = others.filter(
+        (path) => readFileSync(new URL(path, program), 'utf8').match(NAMED_CALL) !== null,
+      );
+      expect(logging).toEqual([]);
+    },
+  );
 });

@@ -309,6 +309,21 @@ describe('the calls of a companion', () => {
   });
 });
 
+test('an inline token that is none is refused without being quoted', async () => {
+  const token = dataplaneToken({ inline: 'of two\nlines', file: undefined });
+  expect(token.current).toBeUndefined();
+  expect(await failure(token.refresh())).toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: 'Cannot use the inline dataplane token: this is not a token',
+  });
+});
+
+test('a CA that is none is an error of the settings', () => {
+  expect(() => endpointAt('grpcs://localhost:5690', { tls: { ca: 'no PEM' } })).toThrow(
+    /^Cannot use the certificates or the key for grpcs:\/\/localhost:5690/,
+  );
+});
+
 describe('the way to a companion', () => {
   test('over TLS by the CA that it was given', async () => {
     const fake = await companion({ certificate: 'server' });
@@ -431,6 +446,17 @@ describe('the stream to a companion', () => {
     fake.send({ $case: 'redirected', value: { reason: 'this replica stops' } });
     expect(await stream.ended).toEqual({ kind: 'redirected', reason: 'this replica stops' });
     await waitUntil(() => fake.streams[0]?.open === false, { what: 'the end of the stream' });
+  });
+
+  test('looks for another replica behind the same name when it is redirected', async () => {
+    const fake = await companion();
+    const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
+    const endpoint = endpointAt(fake.urlAt(proxy.port));
+    const { stream } = await attach(endpoint);
+    fake.send({ $case: 'redirected', value: { reason: 'this replica stops' } });
+    await stream.ended;
+    await attach(endpoint);
+    expect(proxy.accepted).toBe(2);
   });
 
   test('ends where a newer incarnation has the name', async () => {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { status } from '@grpc/grpc-js';
@@ -24,6 +24,7 @@ import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
 import { AGENT } from '../../support/world/fleet.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntilServing } from '../../support/world/running-dataplane.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 import { QuickWorld } from '../kuma-emulator/quick-world.ts';
 import { dataplaneCommand } from '../../support/world/dataplane-command.ts';
@@ -244,6 +245,19 @@ describe('the start', () => {
     await stop(agent);
   });
 
+  test('a CA that is none does not keep kuma-dp from starting', async () => {
+    const fake = await companion({ certificate: 'server' });
+    const made = scene({ endpoints: [fake.url], options: ['--ca-file=/dev/null'] });
+    writeFileSync(made.dir.join('ca.crt'), '-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n');
+    const argv = made.runArgv.map((each) =>
+      each.startsWith('--ca-file=') ? `--ca-file=${made.dir.join('ca.crt')}` : each,
+    );
+    const agent = await made.start({ argv });
+    await made.child.waitFor('ready');
+    await agent.waitForEvent('dataplane.unknown');
+    await stop(agent);
+  });
+
   test('a zone proxy goes without, by the REST endpoint', async () => {
     const fake = await companion();
     const made = scene({
@@ -389,6 +403,38 @@ describe('a stop', () => {
     const reportedAt = Date.now();
     expect(await agent.exited).toEqual(OK);
     expect(Date.now() - reportedAt).toBeLessThan(800);
+  });
+});
+
+/** A build of the agent of its own, from which something may be missing. */
+function build(dir: TemporaryDir): { readonly prefix: readonly string[]; readonly bin: string } {
+  cpSync(join(AGENT, '..', '..', 'kuma-dp-agent'), dir.join('agent'), { recursive: true });
+  writeFileSync(dir.join('agent', 'package.json'), '{"type":"commonjs"}');
+  return { prefix: [process.execPath], bin: dir.join('agent', 'main.js') };
+}
+
+describe('what the agent loads', () => {
+  test('has nothing of gRPC in it where no companion is named', async () => {
+    using dir = new TemporaryDir();
+    const bare = build(dir);
+    rmSync(dir.join('agent', 'companion-endpoint.js'));
+    const made = scene({ endpoints: [controlPlane.httpUrl], put: true });
+    const agent = await made.start(bare);
+    await made.untilRunning(agent);
+    await stop(agent);
+    expect(deregistration(agent)).toMatchObject({ outcome: 'gone' });
+  });
+
+  test('is there before a stop: nothing is loaded then', async () => {
+    using dir = new TemporaryDir();
+    const fake = await companion();
+    const made = scene({ endpoints: [fake.url] });
+    const agent = await made.start(build(dir));
+    await agent.waitForEvent('dataplane.ready');
+    await agent.waitForEvent('endpoint.reached');
+    rmSync(dir.join('agent'), { recursive: true });
+    await stop(agent);
+    expect(deregistration(agent)).toMatchObject({ outcome: 'gone' });
   });
 });
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
+import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.ts';
 import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
@@ -14,6 +14,19 @@ const UNAVAILABLE = { code: 'STORE_UNAVAILABLE', retryable: true };
 
 function leave(store: Store, name: string): Promise<unknown> {
   return store.leave(arrivalOf(name), { replica: 'replica-1', headStartMs: 0 });
+}
+
+function answers(store: Store): Promise<unknown> {
+  return waitUntil(() => store.nowMs(), { what: 'the store to be back', pollMs: 20 });
+}
+
+function isLost(fence: Fence): boolean {
+  try {
+    fence.assertHeld();
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 describe('stores on one PostgreSQL', () => {
@@ -43,8 +56,6 @@ describe('stores on one PostgreSQL', () => {
     parts.defer(() => store.close());
     return store;
   };
-  const answers = (store: Store) =>
-    waitUntil(() => store.nowMs(), { what: 'the store to be back', pollMs: 20 });
 
   test('replicas that start at once migrate once', async () => {
     const stores = await Promise.all(Array.from({ length: 4 }, () => open()));
@@ -185,7 +196,7 @@ describe('stores on one PostgreSQL', () => {
     const attempt = store.attempt('next due', async (_record, fence) => {
       await fence.keepBody('{"kept":true}');
       await server.stop('immediate');
-      await waitUntil(() => isLost(fence.assertHeld), { what: 'the connection to be lost' });
+      await waitUntil(() => isLost(fence), { what: 'the connection to be lost' });
       return DELETED;
     });
     await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
@@ -272,12 +283,3 @@ describe('stores on one PostgreSQL', () => {
     return rows.length > 0;
   }
 });
-
-function isLost(assertHeld: () => void): boolean {
-  try {
-    assertHeld();
-    return false;
-  } catch {
-    return true;
-  }
-}

@@ -114,7 +114,7 @@ describe('the SQLite file', () => {
         spoil: () => {
           truncateSync(path, 50);
         },
-        says: /it is damaged \(database disk image is malformed\)/,
+        says: /it is damaged \(50 bytes are left of it\)/,
       },
       {
         name: 'with a page of something else',

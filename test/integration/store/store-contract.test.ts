@@ -390,6 +390,15 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       await prepare();
       expect(await leave({ incarnation: '' })).toEqual(ends);
     });
+
+    test('an operator changes nothing of what an agent said of itself', async () => {
+      await attach();
+      await detach();
+      const before = await store.find(web.key);
+      await leave({ incarnation: '', owner: 'external', deletable: false, address: 'elsewhere', phase: '' });
+      const { sinceMs, dueAtMs } = (await store.find(web.key)) ?? {};
+      expect(await store.find(web.key)).toEqual({ ...before, state: 'leaving', sinceMs, dueAtMs });
+    });
   });
 
   describe('beginSweep()', () => {

@@ -496,6 +496,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
 
   test('who uses it after it was closed is told so', async () => {
     await world.close(store);
+    await store.close();
     await expect(store.attach(web, HERE)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   });
 

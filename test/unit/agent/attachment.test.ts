@@ -63,6 +63,11 @@ class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
     this.#welcomes = [...welcomes];
   }
 
+  /** From now on. */
+  welcome(welcome: Welcome): void {
+    this.#welcomes.splice(0, this.#welcomes.length, welcome);
+  }
+
   async attach(
     hello: Hello,
     onAttached: (attached: Attached) => void,
@@ -193,6 +198,31 @@ describe('Attachment', () => {
     const [silent, quick] = [companion('a', hangs), companion('b', attaches(2))];
     expect(await begin(attachment(silent, quick))).toEqual({ epoch: 2, atMs: 450 });
     expect([attempts(silent), attempts(quick)]).toEqual([[0], [450]]);
+  });
+
+  test('once nobody waits any more, it waits longer for each', async () => {
+    const [first, second] = [companion('a', fails('ENDPOINT_UNREACHABLE')), companion('b', attaches(2))];
+    await begin(attachment(first, second));
+    second.streams[0]?.end(lost());
+    await clock.passUntil(() => first.hellos.length === 2);
+    await clock.passUntil(() => second.hellos.length === 2);
+    first.welcome(hangs);
+    second.streams[1]?.end(lost());
+    await clock.passUntil(() => second.hellos.length === 3);
+    const [, , silentAtMs = 0] = attempts(first);
+    expect((attempts(second)[2] ?? 0) - silentAtMs).toBeGreaterThan(5_000);
+  });
+
+  test('an epoch that comes once the store is back is good as well', async () => {
+    const only = companion('a', (onAttached) => {
+      onAttached({ epoch: undefined, facts: FACTS });
+      clock.after(300, () => {
+        onAttached({ epoch: 9, facts: FACTS });
+      });
+      return Promise.resolve(new FakeStream());
+    });
+    expect(await begin(attachment(only))).toEqual({ epoch: 9, atMs: 300 });
+    expect(log.events).toEqual(['companion.degraded', 'companion.attached']);
   });
 
   test('goes to the next one where one fails', async () => {

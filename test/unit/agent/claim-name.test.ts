@@ -127,6 +127,11 @@ describe('claimName()', () => {
     expect(budgets).toEqual([650]);
   });
 
+  test('however slow the load was, an epoch has a chance', async () => {
+    expect(await claim({ spentMs: 5_000 }, { epochAfterMs: 250 })).toMatchObject({ owner: 'agent' });
+    expect(budgets).toEqual([300]);
+  });
+
   test.for<Owner>(['cp', 'external'])(
     'owned by %s it waits for an epoch as well, and puts nothing',
     async (owner) => {

@@ -94,7 +94,7 @@ describe('requireAnswer(): failure', () => {
     { given: answer(410), code: 'ENDPOINT_REJECTED', says: 'status 410, no error of Kuma’s' },
     { given: answer(425), code: 'ENDPOINT_BUSY', says: 'status 425, no error of Kuma’s' },
     { given: answer(429), code: 'ENDPOINT_BUSY', says: 'status 429, no error of Kuma’s' },
-    { given: answer(499), code: 'ENDPOINT_REJECTED', says: 'status 499, no error of Kuma’s' },
+    { given: answer(499), code: 'ENDPOINT_BUSY', says: 'status 499, no error of Kuma’s' },
     {
       given: standard(500, 'Could not delete a resource', 'Internal Server Error'),
       code: 'ENDPOINT_BUSY',

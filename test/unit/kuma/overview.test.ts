@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { isAfter, isOnline, readOverview } from '../../../kuma/overview.ts';
+import { isAfter, isOnline, keyOf, readOverview } from '../../../kuma/overview.ts';
 import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
 
 describe.for(RECORDED_VERSIONS)('readOverview() of %s', (version) => {
@@ -17,6 +17,19 @@ describe.for(RECORDED_VERSIONS)('readOverview() of %s', (version) => {
     expect(overview).toMatchObject({ labels, creationTime, ...(dataplane as object) });
   });
 
+  test('its resource is what a PUT takes: the spec, the labels, and which one it is', () => {
+    const { body } = recordedAnswer(version, 'overview-online');
+    const { mesh, name, labels, dataplane } = body as Record<string, unknown>;
+    expect(readOverview(body)?.resource).toEqual({
+      ...(dataplane as object),
+      type: 'Dataplane',
+      mesh,
+      name,
+      ...(labels === undefined ? {} : { labels }),
+    });
+    expect(keyOf(readOverview(body) ?? expect.fail())).toEqual({ proxyType: 'dataplane', mesh, name });
+  });
+
   test('metadata says from 2.11 on that the control plane manages the object', () => {
     const overview = readOverview(recordedAnswer(version, 'overview-online').body);
     expect('dataplane.resource' in (overview?.metadata ?? {})).toBe(version !== '2.10.1');
@@ -26,7 +39,9 @@ describe.for(RECORDED_VERSIONS)('readOverview() of %s', (version) => {
 describe('readOverview()', () => {
   test('an object that nothing is known of has nothing', () => {
     expect(readOverview({ name: 'web-1' })).toEqual({
+      mesh: '',
       name: 'web-1',
+      resource: { type: 'Dataplane', name: 'web-1' },
       creationTime: undefined,
       modificationTime: undefined,
       labels: {},

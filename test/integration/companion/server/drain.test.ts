@@ -60,7 +60,9 @@ describe('drain()', () => {
     await using world = await startTestServer({ clock });
     await expect(ask(world.client())).resolves.toBe('ok');
     await world.dial();
-    await world.server.drain(5_000);
+    const drained = world.server.drain(5_000);
+    clock.advance(250);
+    await drained;
     expect(clock.armed).toBe(0);
   });
 
@@ -81,7 +83,9 @@ describe('drain()', () => {
     await expect(ask(world.client(0, {}, trusting))).resolves.toBe('ok');
     const slow = await world.dial();
     slow.write(Buffer.of(22, 3, 1, 2, 0, 1));
-    await world.server.drain(5_000);
+    const drained = world.server.drain(5_000);
+    clock.advance(250);
+    await drained;
     expect(clock.armed).toBe(0);
   });
 

@@ -50,8 +50,8 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
       return socket;
     },
     [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
       await faces.close();
+      for (const socket of sockets) socket.destroy();
     },
   };
 }

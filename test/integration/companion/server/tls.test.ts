@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
@@ -182,6 +182,23 @@ describe('new certificate files', () => {
     world.certificate.reload();
     expect(world.reloads).toHaveLength(2);
     await expect(ask(server.client(0, {}, trusting(folder)))).resolves.toBe('ok');
+  });
+
+  test('that are gone change nothing and are told once, and may come back', async () => {
+    await using world = await startTlsServer();
+    const { folder, server } = world;
+    const good = readFileSync(folder.join('server.key'));
+    rmSync(folder.join('server.key'));
+    world.certificate.reload();
+    world.certificate.reload();
+    expect(world.reloads).toEqual([expect.stringContaining('ENOENT')]);
+    await expect(ask(server.client(0, {}, trusting(folder)))).resolves.toBe('ok');
+
+    writeFileSync(folder.join('server.key'), good);
+    world.certificate.reload();
+    rmSync(folder.join('server.key'));
+    world.certificate.reload();
+    expect(world.reloads).toHaveLength(2);
   });
 
   test('of which only one is new yet wait for the other', async () => {

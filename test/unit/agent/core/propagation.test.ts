@@ -22,6 +22,7 @@ describe('drainFloorMs()', () => {
     { name: 'kept: health checks, then propagation', outcome: 'kept', facts: HDS, floorMs: 8_250 },
     { name: 'kept, HDS off: nobody tells the peers', outcome: 'kept', facts: DEFAULT_FACTS, floorMs: 30_000 },
     { name: 'failed: nobody may be there to tell them', outcome: 'failed', facts: HDS, floorMs: 30_000 },
+    { name: 'handed over: nor is it gone yet', outcome: 'handed over', facts: HDS, floorMs: 30_000 },
     { name: 'failed, HDS off: the same', outcome: 'failed', facts: DEFAULT_FACTS, floorMs: 30_000 },
   ] as const)('$name: $floorMs ms', ({ outcome, facts, floorMs }) => {
     expect(drainFloorMs(outcome, facts, 30_000)).toBe(floorMs);

@@ -1,0 +1,223 @@
+import { randomUUID } from 'node:crypto';
+
+import {
+  credentials,
+  Metadata,
+  status,
+  type ChannelCredentials,
+  type ClientDuplexStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+
+import {
+  DeregistrarClient,
+  Owner,
+  type Attached,
+  type AttachRequest,
+  type AttachResponse,
+  type ConfirmResponse,
+  type DeregisterResponse,
+  type Hello,
+  type Incarnation,
+} from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+
+export interface AttachedClientOptions {
+  /** Where the companion listens: `127.0.0.1:5690`, `unix:…`. */
+  readonly address: string;
+  readonly name: string;
+  /** `default` if left out. */
+  readonly mesh?: string;
+  /** A new random one if left out. */
+  readonly incarnation?: string;
+  /** Sent raw, as kuma-dp does; nothing if left out. */
+  readonly token?: string;
+  /** Plain text if left out. */
+  readonly credentials?: ChannelCredentials;
+  /** The resource that it brings and registers. */
+  readonly resource?: Readonly<Record<string, unknown>>;
+  /** What it says of itself beyond that. */
+  readonly hello?: Partial<Hello>;
+}
+
+/** How a stream ended: by the companion's words, with `code` of gRPC. */
+export interface StreamEnd {
+  readonly code: status;
+  readonly details: string;
+}
+
+const PATIENCE_MS = 30_000;
+
+/** An agent that says exactly what a test tells it to, over real gRPC, on a connection of its own. */
+export class AttachedClient implements Disposable {
+  readonly incarnation: Incarnation;
+  /** What the companion said on the current stream, in order. */
+  readonly heard: NonNullable<AttachResponse['message']>[] = [];
+  readonly client: DeregistrarClient;
+  readonly #options: AttachedClientOptions;
+  #call: ClientDuplexStream<AttachRequest, AttachResponse> | undefined;
+  #ended = Promise.withResolvers<StreamEnd>();
+
+  constructor(options: AttachedClientOptions) {
+    const { address, name, mesh = 'default', incarnation = randomUUID() } = options;
+    this.#options = options;
+    this.incarnation = { dataplane: { mesh, name }, id: incarnation, address: '' };
+    this.client = new DeregistrarClient(address, options.credentials ?? credentials.createInsecure(), {
+      'grpc.enable_http_proxy': 0,
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.min_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 500,
+    });
+  }
+
+  /** The end of the current stream, by whomever. */
+  get ended(): Promise<StreamEnd> {
+    return this.#ended.promise;
+  }
+
+  get metadata(): Metadata {
+    const metadata = new Metadata();
+    if (this.#options.token !== undefined) metadata.set('authorization', this.#options.token);
+    return metadata;
+  }
+
+  get hello(): Hello {
+    const { resource, hello } = this.#options;
+    return {
+      incarnation: this.incarnation,
+      owner: Owner.CONTROL_PLANE,
+      deletable: true,
+      resource: bytesOf(resource),
+      phase: 'starting',
+      agentVersion: 'test',
+      ...hello,
+    };
+  }
+
+  /** Opens a stream that says nothing yet; {@link say} speaks. */
+  open(): void {
+    this.heard.length = 0;
+    const ended = Promise.withResolvers<StreamEnd>();
+    this.#ended = ended;
+    const call = this.client.attach(this.metadata, { waitForReady: true } as object);
+    this.#call = call;
+    call.on('data', ({ message }: AttachResponse) => {
+      if (message !== undefined) this.heard.push(message);
+    });
+    call.on('error', ({ code, details }: ServiceError) => {
+      ended.resolve({ code, details });
+    });
+    call.on('status', ({ code, details }: ServiceError) => {
+      ended.resolve({ code, details });
+    });
+    call.on('end', () => {});
+  }
+
+  say(message: AttachRequest['message']): void {
+    this.#call?.write({ message });
+  }
+
+  /** Attaches, for the first time or again. @throws Error with the code and words of the companion if it refuses */
+  async attach(): Promise<Attached> {
+    if (this.#call === undefined || this.heard.length > 0) this.open();
+    const call = this.#call;
+    this.say({ $case: 'hello', value: this.hello });
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`Not attached within ${PATIENCE_MS} ms`));
+      }, PATIENCE_MS);
+      const settle = (): void => {
+        clearTimeout(timer);
+      };
+      call?.on('data', ({ message }: AttachResponse) => {
+        if (message?.$case !== 'attached') return;
+        settle();
+        resolve(message.value);
+      });
+      void this.ended.then(({ code, details }) => {
+        settle();
+        reject(new Error(`${status[code]}: ${details}`));
+      });
+    });
+  }
+
+  phase(phase: string, serving = false): void {
+    this.say({ $case: 'phaseChanged', value: { phase, serving } });
+  }
+
+  report(report: unknown): void {
+    this.say({ $case: 'stopped', value: { report: JSON.stringify(report) } });
+  }
+
+  /** Ends the stream without a word, as a process does that ends in good order. */
+  hangUp(): void {
+    this.#call?.end();
+  }
+
+  /** Ends the stream as a process does that is killed: the connection goes, nothing is said. */
+  vanish(): void {
+    this.#call?.cancel();
+    this.client.close();
+  }
+
+  register(ready: boolean, resource = this.#options.resource): Promise<unknown> {
+    const request = { incarnation: this.incarnation, resource: bytesOf(resource), ready };
+    return new Promise((resolve, reject) => {
+      this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
+    });
+  }
+
+  /** @param signal cancels the call, not what it asked for */
+  deregister(options: { readonly budgetMs?: number; readonly signal?: AbortSignal } = {}): Promise<DeregisterResponse> {
+    const { budgetMs, signal } = options;
+    return new Promise((resolve, reject) => {
+      const request = { incarnation: this.incarnation };
+      const call = this.client.deregister(request, this.metadata, deadline(budgetMs), settled(resolve, reject));
+      signal?.addEventListener('abort', () => {
+        call.cancel();
+      });
+    });
+  }
+
+  confirm(): Promise<ConfirmResponse> {
+    return new Promise((resolve, reject) => {
+      const request = { incarnation: this.incarnation };
+      this.client.confirm(request, this.metadata, deadline(), settled(resolve, reject));
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#call?.on('error', () => {});
+    this.vanish();
+  }
+}
+
+/** In the words of {@link AttachedClient}'s errors: `NOT_FOUND: …`. */
+export class Refused extends Error {
+  readonly code: status;
+
+  constructor({ code, details }: ServiceError) {
+    super(`${status[code]}: ${details}`);
+    this.code = code;
+  }
+}
+
+type Settle<Response> = (error: ServiceError | null, response: Response) => void;
+
+function settled<Response>(
+  resolve: (response: Response) => void,
+  reject: (error: unknown) => void,
+): Settle<Response> {
+  return (error, response) => {
+    if (error === null) resolve(response);
+    else reject(new Refused(error));
+  };
+}
+
+function deadline(budgetMs = PATIENCE_MS): { readonly deadline: number } {
+  return { deadline: Date.now() + budgetMs };
+}
+
+function bytesOf(resource: Readonly<Record<string, unknown>> | undefined): Uint8Array {
+  return new TextEncoder().encode(resource === undefined ? '' : JSON.stringify(resource));
+}
