@@ -1,7 +1,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
-import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
+import { describeKey, INCARNATION_LABEL, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../kuma/overview.ts';
 import type { BrakeRuling } from './core/brake.ts';
 import { judgeDeletion, sameLook, type DeletionCase } from './core/guards.ts';
@@ -18,6 +18,8 @@ export interface DeletionAttemptDeps {
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
   readonly looks: LookLog;
+  /** Incarnations of this name that are known to be over. */
+  readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
   /** Asked last, and only for what nobody announced, while no other such deletion is under way. */
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;
@@ -63,6 +65,7 @@ export class DeletionAttempt {
     const given: DeletionCase = {
       cause: causeOf(record),
       record,
+      predecessors: await this.#predecessors(record, stored),
       missingMs,
       pendingMs: Math.max(0, nowMs - record.sinceMs),
       stored,
@@ -85,6 +88,13 @@ export class DeletionAttempt {
     const ruling = await this.#deps.brake(stored);
     if (!ruling.held) return this.#deleteIfUnchanged(record, stored, fence);
     return { kind: 'later', afterMs: ruling.retryAfterMs, guard: 'brake', reason: ruling.reason };
+  }
+
+  /** Only asked for where the object is not plainly the leaver's own. */
+  async #predecessors(record: DataplaneRecord, stored: DataplaneOverview): Promise<ReadonlySet<string>> {
+    const incarnation = stored.labels[INCARNATION_LABEL];
+    if (incarnation === undefined || incarnation === record.incarnation) return NONE;
+    return this.#deps.predecessors(record.key);
   }
 
   /** Right after a control plane came up, an object that is missing may only be missing yet. */
@@ -158,6 +168,8 @@ export class DeletionAttempt {
     );
   }
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 const REASONS = {
   announced: 'its agent said that it leaves',

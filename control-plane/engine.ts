@@ -1,5 +1,6 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
+import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { AnnouncedDepartures } from './announced-departures.ts';
 import { AttachedAgents } from './attached-agents.ts';
 import { DeletionAttempt } from './attempt.ts';
@@ -36,6 +37,8 @@ export interface EngineDeps {
 
 /** What is kept for `undo` and against late comers. */
 const KEEP_MS = 24 * 3_600_000;
+/** A name that is used by more incarnations within a day has other problems. */
+const PREDECESSORS = 100;
 const HOUSEKEEPING_MS = 60_000;
 /** A SQLite file has one writer; each of PostgreSQL's attempts holds a connection. */
 const CONCURRENCY = { sqlite: 64, postgres: 16 } as const;
@@ -102,10 +105,17 @@ export class Engine {
       controlPlanes,
       watch: this.watch,
       looks: this.#looks,
+      predecessors: (key) => this.#predecessors(key),
       brake: (stored) => this.brakes.judge(stored),
       graceMs,
       sweepOfflineAfterMs,
     });
+  }
+
+  /** None while the store is away: then what carries another incarnation stays. */
+  async #predecessors(key: DataplaneKey): Promise<ReadonlySet<string>> {
+    const departures = await this.deps.store.departures({ key, limit: PREDECESSORS }).catch(() => []);
+    return new Set(departures.map(({ incarnation }) => incarnation).filter((each) => each !== ''));
   }
 
   /** What a control plane that was away holds may be judged now. */

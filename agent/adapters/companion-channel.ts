@@ -7,7 +7,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.ts';
 import { DeregistrarClient } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Token } from '../ports.ts';
-import { trustKnownRoots } from './known-roots.ts';
+import { trustKnownRoots } from '../../program/known-roots.ts';
 
 export interface CompanionChannelOptions {
   readonly url: URL;

@@ -7,7 +7,7 @@ import { RestClient, type RestClientOptions } from '../../kuma/rest-client.ts';
 import { judgeOwnership, judgeRecreation } from '../../kuma/ownership.ts';
 import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
 import type { Confirmation, Departure, Endpoint, Token } from '../ports.ts';
-import { trustKnownRoots } from './known-roots.ts';
+import { trustKnownRoots } from '../../program/known-roots.ts';
 
 export interface KumaRestEndpointOptions extends Omit<RestClientOptions, 'userToken'> {
   readonly userToken: Token;

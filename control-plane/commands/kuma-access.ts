@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.ts';
+import { trustKnownRoots } from '../../program/known-roots.ts';
 import { DEFAULT_KUMA_API, type ServeOptions } from '../options.ts';
 
 /** How the zone's control planes are reached. */
@@ -14,7 +15,10 @@ export interface KumaAccess {
 /** @throws {@link OperationalError} `CONFIG_INVALID` for a file that cannot be read */
 export function kumaAccess(options: ServeOptions): KumaAccess {
   const userToken = options.userTokenFile === undefined ? undefined : rereadable(options.userTokenFile);
-  return { urls: nonEmpty(options.kumaApi), tls: readTls(options), userToken: () => userToken?.() };
+  const urls = nonEmpty(options.kumaApi);
+  if (options.kumaCaFile === undefined && urls.some(({ protocol }) => protocol === 'https:'))
+    trustKnownRoots();
+  return { urls, tls: readTls(options), userToken: () => userToken?.() };
 }
 
 function readTls({ kumaCaFile }: ServeOptions): EndpointTls {

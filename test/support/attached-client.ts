@@ -99,7 +99,10 @@ export class AttachedClient implements Disposable {
     this.heard.length = 0;
     const ended = Promise.withResolvers<StreamEnd>();
     this.#ended = ended;
-    const call = this.client.attach(this.metadata, { waitForReady: true } as object);
+    const { metadata } = this;
+    // The companion may only just be starting again.
+    metadata.setOptions({ waitForReady: true });
+    const call = this.client.attach(metadata);
     this.#call = call;
     call.on('data', ({ message }: AttachResponse) => {
       if (message !== undefined) this.heard.push(message);

@@ -318,10 +318,10 @@ test('an inline token that is none is refused without being quoted', async () =>
   });
 });
 
-test('a CA that is none is an error of the settings', () => {
-  expect(() => endpointAt('grpcs://localhost:5690', { tls: { ca: 'no PEM' } })).toThrow(
-    /^Cannot use the certificates or the key for grpcs:\/\/localhost:5690/,
-  );
+test('a key that is none is an error of the settings', () => {
+  expect(() =>
+    endpointAt('grpcs://localhost:5690', { tls: { clientCertificate: CA, clientKey: 'no PEM' } }),
+  ).toThrow(/^Cannot use the certificates or the key for grpcs:\/\/localhost:5690/);
 });
 
 describe('the way to a companion', () => {

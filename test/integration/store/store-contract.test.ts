@@ -172,6 +172,14 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       },
     );
 
+    test('one without an incarnation is nobody that was seen before', async () => {
+      await store.beginSweep(web.key);
+      expect([await attach({ incarnation: '' }), await attach({ incarnation: '' })]).toEqual([
+        { kind: 'attached', epoch: 2, leaving: false },
+        { kind: 'attached', epoch: 3, leaving: false },
+      ]);
+    });
+
     test('never gives an epoch twice, whatever became of its row', async () => {
       const epochs: number[] = [];
       for (const incarnation of ['a', 'b', 'c']) {
@@ -249,6 +257,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
     test('does nothing to a record that has moved on', async () => {
       await attach();
       await detach(1, 'replica-2');
+      expect(await outline()).toMatchObject({ epoch: 1, state: 'attached', open: true });
       await attach(SECOND);
       await detach(1);
       expect(await outline()).toMatchObject({ epoch: 2, state: 'attached', open: true });

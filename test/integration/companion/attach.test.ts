@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+
+import { status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { DeregisterResponse_Outcome as Outcome } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { CompanionWorld } from '../../support/companion-world.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+describe('attaching', () => {
+  let world: CompanionWorld;
+
+  beforeAll(async () => {
+    world = await CompanionWorld.start({ companion: { grace: '3s' } });
+  });
+
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  test('an agent hears its epoch, the grace, and what its departure depends on', async () => {
+    const agent = world.agent('hears');
+    const attached = await agent.attach();
+    expect(attached).toEqual({
+      epoch: expect.any(Number) as number,
+      fenced: true,
+      leaving: false,
+      grace: { seconds: 3, nanos: 0 },
+      controlPlane: {
+        version: '2.14.3',
+        instanceId: world.controlPlane.instanceId,
+        mode: 'zone',
+        propagation: { seconds: 2, nanos: 0 },
+        deregistrationDelay: { seconds: 10, nanos: 0 },
+        hdsDelay: expect.anything() as unknown,
+      },
+    });
+    expect(attached.epoch).toBeGreaterThan(0);
+    expect(await world.row('hears')).toMatchObject({
+      incarnation: agent.incarnation.id,
+      epoch: attached.epoch,
+      state: 'attached',
+      phase: 'starting',
+    });
+  });
+
+  test('each incarnation of a name gets a higher epoch, one that comes back keeps its own', async () => {
+    const incarnation = randomUUID();
+    const first = world.agent('epochs', { incarnation });
+    const { epoch } = await first.attach();
+    const again = world.agent('epochs', { incarnation });
+    expect((await again.attach()).epoch).toBe(epoch);
+    expect((await world.agent('epochs').attach()).epoch).toBeGreaterThan(epoch);
+  });
+
+  test('the older stream of one incarnation is sent away, and that is no departure', async () => {
+    const incarnation = randomUUID();
+    const first = world.agent('twice', { incarnation });
+    await first.attach();
+    await world.agent('twice', { incarnation }).attach();
+    await waitUntil(() => first.heard.some(({ $case }) => $case === 'redirected'), { what: 'a redirect' });
+    first.vanish();
+    expect(await world.row('twice')).toMatchObject({ state: 'attached', incarnation });
+  });
+
+  test('a superseded incarnation is told so, and neither attaches nor deregisters any more', async () => {
+    const older = await world.running('superseded');
+    const newer = world.agent('superseded');
+    await newer.attach();
+    const refusal = {
+      code: status.FAILED_PRECONDITION,
+      details: 'Cannot attach: a newer incarnation has this name',
+    };
+    expect(await older.ended).toEqual(refusal);
+    await expect(older.attach()).rejects.toThrow(`FAILED_PRECONDITION: ${refusal.details}`);
+    expect(await older.deregister()).toEqual({
+      outcome: Outcome.REFUSED,
+      guard: 'newer-epoch',
+      reason: 'a newer incarnation has the name',
+      durable: true,
+    });
+    expect(world.requests('superseded')).toBe(0);
+    expect(await world.row('superseded')).toMatchObject({ incarnation: newer.incarnation.id, state: 'attached' });
+  });
+
+  test('phases are in the status, the stop report in the log', async () => {
+    const agent = world.agent('phases');
+    await agent.attach();
+    agent.phase('running', true);
+    await world.waitForRow('phases', { phase: 'running' });
+    agent.phase('draining');
+    await world.waitForRow('phases', { phase: 'draining' });
+    agent.report({ cause: 'SIGTERM', outcome: 'deleted' });
+    const reported = await world.companion.waitForEvent('agent.reported');
+    expect(reported).toMatchObject({
+      dataplane: 'default/phases',
+      report: { cause: 'SIGTERM', outcome: 'deleted' },
+    });
+  });
+
+  test('a stream that ends without a word is a loss, one that ends after leaving is none', async () => {
+    const lost = world.agent('lost');
+    await lost.attach();
+    lost.hangUp();
+    await world.waitForRow('lost', { state: 'lost' });
+    const left = world.agent('left');
+    await left.attach();
+    expect((await left.deregister()).outcome).toBe(Outcome.ALREADY_GONE);
+    left.hangUp();
+    expect(await left.ended).toEqual({ code: status.OK, details: 'OK' });
+    await waitUntil(() => says(world, 'agent.gone', 'left'), { what: 'the end of "left"' });
+    expect(says(world, 'agent.lost', 'lost')).toBe(true);
+    expect(says(world, 'agent.lost', 'left')).toBe(false);
+    expect(await world.row('left')).toBeUndefined();
+  });
+
+  test('one that has left attaches again while it drains, and is told that it left', async () => {
+    const agent = world.agent('drains');
+    const { epoch } = await agent.attach();
+    await agent.deregister();
+    agent.hangUp();
+    await agent.ended;
+    expect(await agent.attach()).toMatchObject({ epoch, leaving: true });
+  });
+});
+
+describe('a companion that ends', () => {
+  test('sends its agents elsewhere at SIGTERM; they come back, and nothing of it is a departure', async () => {
+    await using world = await CompanionWorld.start();
+    const agents = await Promise.all(['web-1', 'web-2', 'web-3'].map((name) => world.running(name)));
+    const before = await world.status();
+    const stopped = world.companion.stop();
+    for (const agent of agents) {
+      const redirected = await waitUntil(
+        () => agent.heard.find(({ $case }) => $case === 'redirected'),
+        { what: 'a redirect' },
+      );
+      expect(redirected.value).toEqual({ reason: 'this replica is stopping' });
+      agent.hangUp();
+    }
+    expect(await stopped).toEqual({ code: 0, signal: null });
+    await world.companion.start();
+    await Promise.all(agents.map((agent) => agent.attach()));
+    await untilUpFor(world, 3);
+    expect(epochsOf(await world.status())).toEqual(epochsOf(before));
+    expect(world.companion.seen('agent.lost')).toEqual([]);
+    expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
+  });
+
+  test('is killed: agents that come back keep their epochs, one that does not is deleted', async () => {
+    await using world = await CompanionWorld.start();
+    const [returns, stays] = await Promise.all([world.running('returns'), world.running('stays')]);
+    const before = await world.status();
+    await world.companion.kill();
+    await Promise.all([returns.ended, stays.ended]);
+    await world.companion.start();
+    const { epoch } = await returns.attach();
+    expect(epoch).toBe(before.dataplanes.find(({ dataplane }) => dataplane?.name === 'returns')?.epoch);
+    world.disconnect('stays');
+    await world.waitUntilGone('stays');
+    expect(await world.row('returns')).toMatchObject({ state: 'attached', epoch });
+    expect(world.find('returns')).toBeDefined();
+  });
+});
+
+function says(world: CompanionWorld, event: string, name: string): boolean {
+  return world.companion.seen(event).some((line) => line['dataplane'] === `default/${name}`);
+}
+
+function epochsOf({ dataplanes }: Awaited<ReturnType<CompanionWorld['status']>>): unknown {
+  return dataplanes
+    .map(({ dataplane, epoch, state }) => [dataplane?.name, epoch, state])
+    .toSorted((a, b) => String(a[0]).localeCompare(String(b[0])));
+}
+
+/** More than the grace, and than anything that follows from it. */
+async function untilUpFor(world: CompanionWorld, seconds: number): Promise<void> {
+  await waitUntil(async () => ((await world.status()).up?.seconds ?? 0) >= seconds, {
+    what: 'the grace to pass',
+    pollMs: 100,
+  });
+}
