@@ -101,7 +101,8 @@ export class AttachedAgents {
       return { superseded: true };
     }
     const agent: AttachedAgent = {
-      arrival,
+      // The store has it: ten thousand of them need not be in memory as well.
+      arrival: attachment === undefined ? arrival : { ...arrival, resource: undefined },
       channel,
       epoch: attachment?.epoch,
       leaving: attachment?.leaving ?? false,

@@ -14,8 +14,11 @@ export interface DeparturesDeps {
   readonly events: DeregistrarEvents;
   readonly store: Store;
   readonly attempt: DeletionAttempt;
-  /** Deletions under way at once. */
-  readonly concurrency: number;
+  /**
+   * Deletions under way at once: those that a caller waits for, and beside them what is due by itself. A thousand hosts
+   * that are lost must not keep one waiting that says goodbye.
+   */
+  readonly concurrency: { readonly awaited: number; readonly due: number };
   readonly onAttempt?: (attempt: Attempt) => void;
 }
 
@@ -48,7 +51,7 @@ export class Departures {
 
   constructor(deps: DeparturesDeps) {
     this.#deps = deps;
-    this.#limit = pLimit(deps.concurrency);
+    this.#limit = pLimit(deps.concurrency.awaited);
   }
 
   /** Ends with `signal`, once what is under way has ended. */
@@ -56,7 +59,7 @@ export class Departures {
     const { clock } = this.#deps;
     const working = new Set<Promise<void>>();
     const work = (): void => {
-      if (signal.aborted || working.size >= this.#deps.concurrency) return;
+      if (signal.aborted || working.size >= this.#deps.concurrency.due) return;
       const one = this.#next(work).finally(() => working.delete(one));
       working.add(one);
     };
@@ -101,6 +104,8 @@ export class Departures {
         : standingOf(departure);
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
+      // The caller is only told that it goes on; that this process was paused, or cut off, is worth a line.
+      if (error.code === 'FENCE_LOST') this.#deps.events.attemptFailed(undefined, error);
       return { kind: 'pending', reason: describeError(error) };
     }
   }
@@ -108,7 +113,7 @@ export class Departures {
   /** One that is due, whichever; goes on as long as there are more. `more` starts another worker beside this one. */
   async #next(more: () => void): Promise<void> {
     for (;;) {
-      const attempt = await this.#limit(() => this.#attempt('next due', more)).catch((error: unknown) => {
+      const attempt = await this.#attempt('next due', more).catch((error: unknown) => {
         this.#failed(error);
         return undefined;
       });

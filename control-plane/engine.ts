@@ -41,7 +41,7 @@ const KEEP_MS = 24 * 3_600_000;
 const PREDECESSORS = 100;
 const HOUSEKEEPING_MS = 60_000;
 /** A SQLite file has one writer; each of PostgreSQL's attempts holds a connection. */
-const CONCURRENCY = { sqlite: 64, postgres: 16 } as const;
+const CONCURRENCY = { sqlite: { awaited: 64, due: 16 }, postgres: { awaited: 12, due: 4 } } as const;
 
 /** Everything of the companion that acts by itself, joined together. What acts for a caller is in `rpc/`. */
 export class Engine {

@@ -43,7 +43,8 @@ export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest,
 class AttachedStream {
   readonly #deps: AttachDeps;
   readonly #stream: Stream;
-  readonly #disarmHello: () => void;
+  /** Of the one time limit that runs: to a Hello, or after a redirect. */
+  #disarm: () => void;
   #admission: Promise<AttachedAgent | undefined> | undefined;
   #releasePlace: (() => void) | undefined;
   #ended = false;
@@ -51,7 +52,7 @@ class AttachedStream {
   constructor(deps: AttachDeps, stream: Stream) {
     this.#deps = deps;
     this.#stream = stream;
-    this.#disarmHello = deps.clock.after(HELLO_BUDGET_MS, () => {
+    this.#disarm = deps.clock.after(HELLO_BUDGET_MS, () => {
       this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: no Hello came'));
     });
   }
@@ -75,7 +76,7 @@ class AttachedStream {
 
   #receive({ message }: AttachRequest): void {
     if (message?.$case === 'hello' && this.#admission === undefined) {
-      this.#disarmHello();
+      this.#disarm();
       this.#admission = this.#admit(message.value).catch((error: unknown) => {
         this.#fail(error);
         return undefined;
@@ -127,9 +128,11 @@ class AttachedStream {
         });
       },
       redirect: (reason) => {
+        if (this.#ended) return;
         this.#send({ $case: 'redirected', value: { reason } });
-        clock.after(REDIRECT_BUDGET_MS, () => {
-          if (!this.#ended) this.#stream.end();
+        this.#disarm();
+        this.#disarm = clock.after(REDIRECT_BUDGET_MS, () => {
+          this.#stream.end();
         });
       },
       supersede: () => {
@@ -169,7 +172,7 @@ class AttachedStream {
   #onEnd(reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#disarmHello();
+    this.#disarm();
     this.#releasePlace?.();
     void this.#admission?.then((agent) => (agent === undefined ? undefined : this.#leave(agent, reason)));
   }

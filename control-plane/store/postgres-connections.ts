@@ -108,6 +108,7 @@ export class PostgresConnections {
     try {
       return await this.#pool.connect();
     } catch (error) {
+      // One connection after the other would find that out, each in its time.
       this.#turns.clearQueue();
       throw ofPostgres(error, this.#options.place);
     }
@@ -141,10 +142,7 @@ export class PostgresConnections {
       if (pinned.isLost) throw new Error('the connection was lost');
       return await client.query(text, [...values]);
     } catch (error) {
-      if (breaksConnection(error)) {
-        pinned.isLost = true;
-        this.#turns.clearQueue();
-      }
+      if (breaksConnection(error) || text === 'rollback') pinned.isLost = true;
       // It is the reason for the rollback that counts, and nothing is committed any more.
       if (text === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
       throw ofPostgres(error, place);

@@ -1,53 +1,21 @@
-import { readdirSync, readFileSync } from 'node:fs';
-
 import { describe, expect, test } from 'vitest';
 
-import { Fleet, type Instance, type Wrapping } from '../support/world/fleet.ts';
-import { LoadGenerator, type LoadSummary } from '../support/world/load-generator.ts';
+import { Fleet, type Instance } from '../support/world/fleet.ts';
+import { childrenOf } from '../support/world/power-loss.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
+import { HTTP1, NAMES, startAll, type Traffic, underLoad } from './under-load.ts';
 
-const NAMES = ['backend-1', 'backend-2', 'backend-3'];
 const STOPPED = 'backend-2';
-const RATE_PER_SECOND = 100;
-
-interface Traffic {
-  readonly name: string;
-  readonly inbound: 'http' | 'http2' | 'tcp';
-  readonly load: 'http1' | 'http2' | 'tcp';
-}
 
 const TRAFFIC: readonly Traffic[] = [
-  { name: 'keep-alive HTTP/1.1', inbound: 'http', load: 'http1' },
+  HTTP1,
   { name: 'HTTP/2', inbound: 'http2', load: 'http2' },
   { name: 'TCP', inbound: 'tcp', load: 'tcp' },
 ];
 
-/** Holds load on a fleet while `change` happens, and for a hundred good answers after it. */
-async function underLoad(fleet: Fleet, traffic: Traffic, change: () => Promise<void>): Promise<LoadSummary> {
-  await using load = new LoadGenerator({
-    target: { protocol: traffic.load, port: fleet.client.ports[traffic.load] },
-    ratePerSecond: RATE_PER_SECOND,
-  });
-  await load.waitForSuccesses(RATE_PER_SECOND);
-  const before = load.summary();
-  expect(before.byFailure, 'the fleet must be healthy before anything happens').toEqual({});
-  expect(Object.keys(before.byInstance).toSorted(), 'every instance must get its share').toEqual(NAMES);
-  await change();
-  await load.waitForSuccesses(RATE_PER_SECOND);
-  return await load.stop();
-}
-
-async function startAll(fleet: Fleet, wrapping: Wrapping): Promise<void> {
-  for (const instance of fleet.instances) instance.start(wrapping);
-  await fleet.untilListed();
-  await fleet.untilServing();
-}
-
 /** As `systemctl stop` does with KillMode=control-group: kuma-dp and its Envoy at the same moment. */
 function stopAsKumasUnitDoes({ process: { pid } }: Instance): void {
-  const members = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  );
+  const members = childrenOf(pid);
   expect(members, 'there is an Envoy to stop').toHaveLength(1);
   for (const member of [pid, ...members]) process.kill(member, 'SIGTERM');
 }
@@ -69,13 +37,11 @@ describe('one of three instances stops under load, without retries', () => {
   });
 
   test('requests fail as Kuma’s documented unit stops it: the tests above can fail', async () => {
-    const [traffic] = TRAFFIC;
-    if (traffic === undefined) throw new Error('no traffic');
     await using fleet = await Fleet.create({ names: NAMES });
     await startAll(fleet, 'bare');
     const stopped = fleet.instance(STOPPED);
 
-    const summary = await underLoad(fleet, traffic, async () => {
+    const summary = await underLoad(fleet, HTTP1, async () => {
       stopAsKumasUnitDoes(stopped);
       await stopped.process.exited;
     });
@@ -98,9 +64,6 @@ describe('one of three instances stops under load, without retries', () => {
 });
 
 describe('a rolling restart of three instances under load, without retries', () => {
-  const [traffic] = TRAFFIC;
-  if (traffic === undefined) throw new Error('no traffic');
-
   test.for([true, false])(
     'no request fails where the agent owns the object, health feedback %s',
     async (healthFeedback) => {
@@ -109,7 +72,7 @@ describe('a rolling restart of three instances under load, without retries', () 
       for (const instance of fleet.instances) instance.start(owned);
       await fleet.untilListed();
 
-      const summary = await underLoad(fleet, traffic, async () => {
+      const summary = await underLoad(fleet, HTTP1, async () => {
         for (const instance of fleet.instances) {
           instance.process.signal('SIGTERM');
           expect(await instance.process.exited).toMatchObject({ code: 0, signal: null });
@@ -128,7 +91,7 @@ describe('a rolling restart of three instances under load, without retries', () 
     await startAll(fleet, 'bare');
     const restarted = fleet.instance(STOPPED);
 
-    const summary = await underLoad(fleet, traffic, async () => {
+    const summary = await underLoad(fleet, HTTP1, async () => {
       stopAsKumasUnitDoes(restarted);
       await restarted.process.exited;
       restarted.start('bare');

@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { type KumaWorld } from '../support/kuma-worlds/kuma-world.ts';
-import { childrenOf, isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
+import { isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
 import { WorldFleet } from '../support/kuma-worlds/world-fleet.ts';
 import { kumasUnderAgent } from '../support/kuma-worlds/worlds.ts';
 import { AGENT, type Instance } from '../support/world/fleet.ts';
 import { HttpApplication, INSTANCE_HEADER } from '../support/world/http-application.ts';
 import { ManagedProcess } from '../support/world/managed-process.ts';
+import { childrenOf } from '../support/world/power-loss.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
 const MARGIN_MS = 1_500;

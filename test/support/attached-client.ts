@@ -157,7 +157,7 @@ export class AttachedClient implements Disposable {
     this.#call?.end();
   }
 
-  /** Ends the stream as a process does that is killed: the connection goes, nothing is said. */
+  /** Ends the stream as a process does that is killed: nothing is said, and nothing more is heard of it. */
   vanish(): void {
     this.#call?.cancel();
     this.client.close();

@@ -10,7 +10,8 @@ import { waitUntil } from './world/wait-until.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 
 /** The built companion, or the one that `KUMA_DEREGISTRAR_BIN` names: a test build or a mutant, for example. */
-const COMPANION_BIN = process.env['KUMA_DEREGISTRAR_BIN'] ?? join(ROOT, 'dist', 'bin', 'kuma-deregistrar');
+export const COMPANION_BIN =
+  process.env['KUMA_DEREGISTRAR_BIN'] ?? join(ROOT, 'dist', 'bin', 'kuma-deregistrar');
 
 export interface CompanionOptions {
   /** REST API of each control plane. */

@@ -31,11 +31,14 @@ const QUICK: Partial<CompanionOptions> = {
   argv: ['--brake-share', '100%', '--brake-min', '10'],
 };
 
+/** Dataplanes have run for longer than clocks may differ. */
+const A_WHILE_MS = 60_000;
+
 /** How the streams of a dataplane are recorded. */
 export interface StreamOptions {
   /** Whether its kuma-dp brought the resource, which Kuma 2.11 and later say. */
   readonly direct?: boolean;
-  /** How long ago it began. */
+  /** How long ago it began; a minute if left out. */
   readonly connectedForMs?: number;
   /** How long ago it ended; it is online if left out. */
   readonly endedForMs?: number;
@@ -95,19 +98,22 @@ export class CompanionWorld implements AsyncDisposable {
     return this.agent(name, { resource: dataplane(name), hello: { owner: Owner.AGENT }, ...options });
   }
 
-  /** An object as its kuma-dp, or somebody by hand, put it; `web` if the service is left out. */
+  /** An object as its kuma-dp, or somebody by hand, put it a minute ago. */
   put(name: string, change: Fields = {}): void {
+    const { store, settings } = this.controlPlane;
     const { labels, ...resource } = { ...dataplane(name), ...change };
-    const manager = new ResourceManager(this.controlPlane.store, this.controlPlane.settings);
-    manager.upsert(keyOf(name), {
+    new ResourceManager(store, settings).upsert(keyOf(name), {
       spec: specOf(resource),
       labels: (labels ?? {}) as Readonly<Record<string, string>>,
     });
+    const object = this.find(name);
+    const putTime = new Date(Date.now() - A_WHILE_MS).toISOString();
+    if (object !== undefined) store.save({ ...object, creationTime: putTime, modificationTime: putTime });
   }
 
   /** A stream of this dataplane at the control plane, as its kuma-dp would have one. */
   connect(name: string, options: StreamOptions = {}): void {
-    const { direct = true, connectedForMs = 0, endedForMs } = options;
+    const { direct = true, connectedForMs = A_WHILE_MS, endedForMs } = options;
     const instanceId = options.instanceId ?? this.controlPlane.instanceId;
     const subscription: Subscription = {
       id: randomUUID(),

@@ -32,7 +32,7 @@ import {
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { TLS_FIXTURES } from './kuma/control-plane.ts';
 
-export const CONTROL_PLANE: ControlPlane = {
+const CONTROL_PLANE: ControlPlane = {
   version: '2.14.3',
   instanceId: 'cp-1',
   mode: 'zone',

@@ -127,6 +127,7 @@ describe('a companion that ends', () => {
     await using world = await CompanionWorld.start();
     const agents = await Promise.all(['web-1', 'web-2', 'web-3'].map((name) => world.running(name)));
     const before = await world.status();
+    const begunMs = performance.now();
     const stopped = world.companion.stop();
     for (const agent of agents) {
       const redirected = await waitUntil(
@@ -137,6 +138,8 @@ describe('a companion that ends', () => {
       agent.hangUp();
     }
     expect(await stopped).toEqual({ code: 0, signal: null });
+    // Nothing is waited for once the last agent has gone.
+    expect(performance.now() - begunMs).toBeLessThan(4_000);
     await world.companion.start();
     await Promise.all(agents.map((agent) => agent.attach()));
     await untilUpFor(world, 3);

@@ -183,14 +183,19 @@ describe('stores on one PostgreSQL', () => {
     });
     expect(await freed.promise).toEqual({ kind: 'attached', epoch: 2, leaving: false });
     await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
-    expect(fenceError).toMatchObject({ code: 'FENCE_LOST' });
+    expect(fenceError).toMatchObject({
+      code: 'FENCE_LOST',
+      message: expect.stringMatching(
+        /^Cannot delete: the name was taken \d+ ms ago, and is held for 150 ms$/,
+      ),
+    });
     expect(await other.find(web.key)).toMatchObject({ epoch: 2, state: 'attached' });
     expect(await other.departures({ limit: 5 })).toMatchObject([{ epoch: 1, outcome: 'superseded' }]);
     expect(await paused.attach(web, 'replica-1')).toEqual({ kind: 'superseded' });
   });
 
   test('a database that crashes in the middle of an attempt: it is due again, and nothing is lost', async () => {
-    const store = await open();
+    const store = await open({ leaseMs: 3_600_000 });
     await leave(store, 'web-1');
     const before = await store.records();
     const attempt = store.attempt('next due', async (_record, fence) => {
@@ -264,6 +269,20 @@ describe('stores on one PostgreSQL', () => {
     await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
     await answers(store);
     expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
+  });
+
+  test('what went wrong is what is said, also if the connection was lost meanwhile', async () => {
+    const store = await open({ leaseMs: 3_600_000 });
+    await leave(store, 'web-1');
+    const failure = new Error('no answer');
+    const attempt = store.attempt('next due', async (_record, fence) => {
+      await server.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kuma-deregistrar'`,
+      );
+      await waitUntil(() => isLost(fence), { what: 'the connection to be lost' });
+      throw failure;
+    });
+    await expect(attempt).rejects.toBe(failure);
   });
 
   test('one that cannot be reached at all is said to be, without the password', async () => {

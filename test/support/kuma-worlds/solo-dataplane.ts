@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 import { callAdmin, type AdminAnswer } from '../kuma/stand-in/admin-client.ts';
 import { type DataplaneCommand } from '../world/dataplane-command.ts';
 import { HttpApplication } from '../world/http-application.ts';
 import { ManagedProcess, type ProcessExit } from '../world/managed-process.ts';
+import { childrenOf } from '../world/power-loss.ts';
 import { answersHttp } from '../world/running-dataplane.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { type KumaWorld, type WorldDataplane } from './kuma-world.ts';
@@ -112,13 +113,6 @@ export class SoloDataplane implements AsyncDisposable {
     await this.#process?.[Symbol.asyncDispose]();
     await this.application[Symbol.asyncDispose]();
   }
-}
-
-/** Pids of the processes that any thread of `pid` started. */
-export function childrenOf(pid: number): readonly number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  );
 }
 
 /** Whether a process runs: a zombie does not. */

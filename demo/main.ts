@@ -1,0 +1,86 @@
+/**
+ * Four things that happen to one of three instances under load: a restart as the systemd unit of Kuma's documentation
+ * does it, and with kuma-dp-agent in front; its host losing power while the control plane is down, without and with the
+ * companion. Prints what happens while it happens, then all of it in one table.
+ *
+ * The control plane is an emulator; dataplanes, peers and load are real Envoys and real requests on loopback.
+ */
+import { Fleet } from '../test/support/world/fleet.ts';
+import { POWER_LOSS_SCENES } from './power-loss.ts';
+import { RESTART_SCENES } from './restart.ts';
+import { AFFECTED, NAMES, RATE_PER_SECOND, type Scene } from './scene.ts';
+import { Timeline } from './timeline.ts';
+
+const interrupted = new AbortController();
+process.once('SIGINT', () => {
+  interrupted.abort(new Error('interrupted'));
+});
+
+const disposables = new AsyncDisposableStack();
+try {
+  await Promise.race([demonstrate(disposables), aborted(interrupted.signal)]);
+} catch (error) {
+  if (!interrupted.signal.aborted) throw error;
+} finally {
+  await disposables.disposeAsync();
+}
+if (interrupted.signal.aborted) {
+  console.log('\nInterrupted; nothing is left running.');
+  // What waits for milestones that will never come must not hold the terminal.
+  process.exit(130);
+}
+
+async function demonstrate(stack: AsyncDisposableStack): Promise<void> {
+  const timeline = new Timeline();
+  console.log(
+    `Meshes of ${NAMES.length} instances each and one peer, ${RATE_PER_SECOND} requests/s, no retries. Starting two …`,
+  );
+  await playTogether(RESTART_SCENES, timeline, {
+    stack,
+    opening: `Restarting ${AFFECTED} in both. Seconds since then:`,
+  });
+  console.log('\nStarting the next two …');
+  await playTogether(POWER_LOSS_SCENES, timeline, {
+    stack,
+    opening: `The control plane goes down, the host of ${AFFECTED} loses power, the control plane comes back. Seconds since it is back:`,
+  });
+  console.log('');
+  timeline.print();
+  console.log('\nRestarts count from the stop, power losses from the return of the control plane.');
+}
+
+/** Two at a time, at the same moment: that much a small machine bears. What they started ends with them. */
+async function playTogether(
+  scenes: readonly Scene[],
+  timeline: Timeline,
+  { stack, opening }: { readonly stack: AsyncDisposableStack; readonly opening: string },
+): Promise<void> {
+  await using meshes = stack.use(new AsyncDisposableStack());
+  const fleets = await Promise.all(scenes.map((scene) => startMesh(scene, meshes)));
+  console.log(`${opening}\n`);
+  await Promise.all(
+    fleets.map(async (fleet, at) => {
+      const scene = scenes[at];
+      if (scene !== undefined) await scene.play(fleet, timeline.notes(scene.title));
+    }),
+  );
+}
+
+async function startMesh({ prepare }: Scene, meshes: AsyncDisposableStack): Promise<Fleet> {
+  const creation = Fleet.create({ names: NAMES });
+  // Registered before it is there: an interruption in between must find it.
+  meshes.defer(async () => {
+    await (await creation)[Symbol.asyncDispose]();
+  });
+  const fleet = await creation;
+  await prepare(fleet, meshes);
+  await fleet.untilListed();
+  await fleet.untilServing();
+  return fleet;
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+}

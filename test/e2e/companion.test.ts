@@ -1,0 +1,240 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { describe, expect, test } from 'vitest';
+
+import { FleetCompanion } from '../support/world/fleet-companion.ts';
+import { Fleet, type FleetOptions, type Instance } from '../support/world/fleet.ts';
+import { losePower } from '../support/world/power-loss.ts';
+import { waitUntil } from '../support/world/wait-until.ts';
+import { HTTP1, NAMES, startAll, underLoad } from './under-load.ts';
+
+const LOST = 'backend-2';
+const STAYING = NAMES.filter((name) => name !== LOST);
+/** The companion's default. */
+const GRACE_MS = 15_000;
+/** Grace, the control plane's caches, and a machine that is busy with three Envoys. Alone it takes 17 to 19 s. */
+const LOSS_BUDGET_MS = 45_000;
+/** What does not happen is only known when it would have. */
+const WATCHED_MS = 30_000;
+
+interface CompanionWorld extends AsyncDisposable {
+  readonly fleet: Fleet;
+  readonly companion: FleetCompanion;
+}
+
+/** Three instances that have nothing but a companion to turn to. */
+async function companionWorld(
+  options: Partial<FleetOptions> = {},
+  agentOptions: readonly string[] = [],
+): Promise<CompanionWorld> {
+  await using opening = new AsyncDisposableStack();
+  const fleet = opening.use(await Fleet.create({ names: NAMES, ...options }));
+  const companion = opening.use(await FleetCompanion.start(fleet));
+  await startAll(fleet, companion.agent(...agentOptions));
+  for (const { process: agent } of fleet.instances) await agent.waitForOutput('companion.attached');
+  const world = opening.move();
+  return { fleet, companion, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+}
+
+function tell(what: string, ms: number): void {
+  console.info(`${what}: ${(ms / 1_000).toFixed(2)} s`);
+}
+
+function deletedNames({ controlPlane }: Fleet): readonly string[] {
+  return controlPlane.journal.events
+    .filter(({ kind }) => kind === 'deleted' || kind === 'deregistered')
+    .map(({ subject }) => subject);
+}
+
+describe.concurrent('the host of one of three instances loses power while the control plane is down', () => {
+  async function loseHost(fleet: Fleet): Promise<void> {
+    await fleet.controlPlane.crash();
+    await losePower(fleet.instance(LOST).process);
+  }
+
+  test.for([false, true])(
+    'a companion takes it out of its peers’ lists once the control plane is back; it is killed as well: %s',
+    async (companionDies) => {
+      await using world = await companionWorld();
+      const { fleet, companion } = world;
+      const { endpoint } = fleet.instance(LOST).command;
+      const watch = fleet.watch();
+
+      await underLoad(fleet, HTTP1, async (load) => {
+        await loseHost(fleet);
+        if (companionDies) await companion.process.kill();
+        await delay(1_000);
+        expect(watch.current, 'nobody tells the peers').toContain(endpoint);
+        await fleet.controlPlane.start();
+        const backAtMs = performance.now();
+        if (companionDies) await companion.start();
+        const { atMs } = await watch.waitFor('left', endpoint, {
+          sinceMs: backAtMs,
+          budgetMs: LOSS_BUDGET_MS,
+        });
+        tell(
+          `power loss, companion ${companionDies ? 'killed as well' : 'stays'}: out of the list after`,
+          atMs - backAtMs,
+        );
+        expect(load.summary(backAtMs).failed, 'it was missed').toBeGreaterThan(0);
+        await load.waitForSuccesses(100);
+        const calm = performance.now();
+        await load.waitForSuccesses(100, { sinceMs: calm });
+        expect(load.summary(calm).byFailure).toEqual({});
+      });
+
+      expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
+      expect(watch.current.toSorted()).toEqual(
+        STAYING.map((name) => fleet.instance(name).command.endpoint).toSorted(),
+      );
+    },
+  );
+
+  test('without a companion it stays, and its share of the requests fails: the test above can fail', async () => {
+    await using fleet = await Fleet.create({ names: NAMES });
+    await startAll(fleet, fleet.agent('--lifecycle', 'agent'));
+
+    await underLoad(fleet, HTTP1, async (load) => {
+      await loseHost(fleet);
+      await fleet.controlPlane.start();
+      await delay(WATCHED_MS);
+      const lately = load.summary(performance.now() - 5_000);
+      expect(lately.failed / lately.sent).toBeGreaterThan(0.25);
+    });
+
+    await fleet.untilListed(NAMES);
+    expect(deletedNames(fleet)).toEqual([]);
+  });
+});
+
+describe.concurrent('the host of one of three instances loses power, with a Kuma that deletes nobody (2.10.1)', () => {
+  const controlPlane = { version: '2.10.1' } as const;
+
+  test('a companion takes it away after its grace', async () => {
+    await using world = await companionWorld({ controlPlane }, ['--lifecycle', 'cp']);
+    const { fleet } = world;
+    const watch = fleet.watch();
+    const { process: host, command } = fleet.instance(LOST);
+    await fleet.untilListed();
+
+    const lostAtMs = performance.now();
+    await losePower(host);
+
+    const { atMs } = await watch.waitFor('left', command.endpoint, {
+      sinceMs: lostAtMs,
+      budgetMs: LOSS_BUDGET_MS,
+    });
+    tell('2.10.1, power loss, companion: out of the list after', atMs - lostAtMs);
+    expect(atMs - lostAtMs).toBeGreaterThan(GRACE_MS - 1_000);
+    expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
+  });
+
+  test('without a companion it stays', async () => {
+    await using fleet = await Fleet.create({ names: NAMES, controlPlane });
+    await startAll(fleet, fleet.agent('--lifecycle', 'cp'));
+
+    await losePower(fleet.instance(LOST).process);
+    await delay(WATCHED_MS);
+
+    await fleet.untilListed(NAMES);
+    expect(deletedNames(fleet)).toEqual([]);
+  });
+});
+
+describe('a rolling restart of three instances under load, with a companion as their only endpoint', () => {
+  async function restart(world: CompanionWorld, instance: Instance): Promise<void> {
+    const { fleet, companion } = world;
+    instance.process.signal('SIGTERM');
+    expect(await instance.process.exited).toMatchObject({ code: 0, signal: null });
+    instance.start(companion.agent());
+    await instance.process.waitForOutput('dataplane.ready', 60_000);
+    await fleet.untilListed();
+  }
+
+  test('no request fails', async () => {
+    await using world = await companionWorld();
+    const startedAtMs = performance.now();
+
+    const summary = await underLoad(world.fleet, HTTP1, async () => {
+      for (const instance of world.fleet.instances) await restart(world, instance);
+    });
+
+    tell('rolling restart of three, companion only', performance.now() - startedAtMs);
+    expect(summary.byFailure).toEqual({});
+    expect(deletedNames(world.fleet)).toEqual(NAMES.map((name) => `default/${name}`));
+  });
+
+  test('no request fails though the companion is killed while one stops, and comes back', async () => {
+    await using world = await companionWorld();
+    const { fleet, companion } = world;
+
+    const summary = await underLoad(fleet, HTTP1, async () => {
+      for (const instance of fleet.instances) {
+        const restarted = restart(world, instance);
+        if (instance.name === LOST) {
+          await companion.process.kill();
+          await delay(1_000);
+          await companion.start();
+        }
+        await restarted;
+      }
+    });
+
+    expect(summary.byFailure).toEqual({});
+  });
+});
+
+describe('nobody leaves', () => {
+  test('the control plane is restarted twice, once killed, and the companion is killed: nothing is deleted, no request fails', async () => {
+    await using world = await companionWorld();
+    const { fleet, companion } = world;
+    const watch = fleet.watch();
+
+    const summary = await underLoad(fleet, HTTP1, async () => {
+      await fleet.controlPlane.stop();
+      await delay(1_000);
+      await fleet.controlPlane.start();
+      await delay(2_000);
+      await fleet.controlPlane.crash();
+      await companion.process.kill();
+      await delay(1_000);
+      await fleet.controlPlane.start();
+      await companion.start();
+      await delay(GRACE_MS + 10_000);
+    });
+
+    expect(summary.byFailure).toEqual({});
+    expect(deletedNames(fleet)).toEqual([]);
+    expect(watch.changes.filter(({ kind }) => kind === 'left')).toEqual([]);
+  });
+});
+
+describe('the companion is down when an instance starts', () => {
+  test('it starts within a second, and is watched over once the companion is there', async () => {
+    await using fleet = await Fleet.create({ names: [LOST] });
+    await using companion = await FleetCompanion.create(fleet);
+    const instance = fleet.instance(LOST);
+
+    const agent = instance.start(companion.agent());
+    await agent.waitForOutput('child.spawned');
+    const waitedMs = timeOf(agent.stderr, 'child.spawned') - timeOf(agent.stderr, 'agent.started');
+    tell('companion down at start: kuma-dp starts after', waitedMs);
+    expect(waitedMs).toBeLessThan(1_000);
+    await agent.waitForOutput('companion.missed');
+    await fleet.untilListed();
+
+    await companion.start();
+    await agent.waitForOutput('companion.attached', 60_000);
+    await losePower(agent);
+    await waitUntil(async () => (await fleet.client.endpoints()).length === 0, {
+      what: 'the peer to list nobody',
+      budgetMs: LOSS_BUDGET_MS,
+    });
+  });
+});
+
+/** When the agent logged an event, in milliseconds since the epoch. */
+function timeOf(log: string, event: string): number {
+  const line = log.split('\n').find((one) => one.includes(`"${event}"`));
+  return Date.parse((JSON.parse(line ?? '{}') as { time: string }).time);
+}

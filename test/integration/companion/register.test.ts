@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
+import { CompanionWorld, dataplane } from '../../support/companion-world.ts';
+import { isReady, networkingOf } from '../../support/kuma/dataplane-model.ts';
+
+describe('registering', () => {
+  let world: CompanionWorld;
+
+  beforeAll(async () => {
+    world = await CompanionWorld.start();
+  });
+
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  /** Whether peers are told of it. */
+  function stateOf(name: string): 'Ready' | 'NotReady' | undefined {
+    const object = world.find(name);
+    if (object === undefined) return undefined;
+    return networkingOf(object.spec).inbound?.every(isReady) === true ? 'Ready' : 'NotReady';
+  }
+
+  test('the object is put NotReady with the incarnation on it, and becomes Ready when its agent serves', async () => {
+    const agent = world.owner('ready');
+    await agent.attach();
+    await agent.register(false);
+    expect(stateOf('ready')).toBe('NotReady');
+    expect(world.find('ready')?.labels).toMatchObject({ [INCARNATION_LABEL]: agent.incarnation.id });
+    await agent.register(true);
+    expect(stateOf('ready')).toBe('Ready');
+    expect(world.find('ready')?.labels).toMatchObject({ [INCARNATION_LABEL]: agent.incarnation.id });
+  });
+
+  test('what its resource holds back stays held back, and what others wrote stays', async () => {
+    const resource = { ...dataplane('kept'), labels: { team: 'blue' } };
+    const agent = world.owner('kept', { resource });
+    await agent.attach();
+    await agent.register(false);
+    const stored = world.find('kept');
+    if (stored !== undefined) world.controlPlane.store.save({ ...stored, labels: { ...stored.labels, found: 'later' } });
+    const held = dataplane('kept');
+    const { networking } = held as { networking: { inbound: readonly object[] } };
+    const inbound = networking.inbound.map((each) => ({ ...each, state: 'Ignored' }));
+    await agent.register(true, { ...held, networking: { ...networking, inbound } });
+    expect(stateOf('kept')).toBe('NotReady');
+    expect(world.find('kept')?.labels).toMatchObject({ team: 'blue', found: 'later' });
+  });
+
+  test('a successor takes the object over; then its predecessor can neither put it nor make it ready', async () => {
+    const older = world.owner('taken');
+    await older.attach();
+    await older.register(false);
+    const newer = world.owner('taken');
+    await newer.attach();
+    await newer.register(false);
+    const words =
+      'FAILED_PRECONDITION: Dataplane default/taken is left alone: this incarnation is not attached';
+    await expect(older.register(true)).rejects.toThrow(words);
+    await expect(older.register(false)).rejects.toThrow(words);
+    expect(world.find('taken')?.labels).toMatchObject({ [INCARNATION_LABEL]: newer.incarnation.id });
+    expect(stateOf('taken')).toBe('NotReady');
+  });
+
+  test('one that leaves is not put again', async () => {
+    world.fault({ method: 'DELETE', path: 'dataplanes/leaves$', action: { kind: 'answer', status: 503 } });
+    const agent = world.owner('leaves');
+    await agent.attach();
+    await agent.register(false);
+    await agent.deregister({ budgetMs: 500 });
+    const puts = world.requests('leaves', 'PUT');
+    await expect(agent.register(true)).rejects.toThrow(/^FAILED_PRECONDITION: .* or this one leaves$/);
+    expect(world.requests('leaves', 'PUT')).toBe(puts);
+    world.controlPlane.faults.clear();
+    await world.waitUntilGone('leaves');
+    await expect(agent.register(true)).rejects.toThrow(/^FAILED_PRECONDITION: /);
+    expect(world.find('leaves')).toBeUndefined();
+  });
+
+  test('one that never attached puts nothing', async () => {
+    await expect(world.owner('stranger').register(false)).rejects.toThrow(
+      'FAILED_PRECONDITION: Dataplane default/stranger is left alone: this incarnation is not attached',
+    );
+    expect(world.requests('stranger', 'PUT')).toBe(0);
+  });
+
+  test('somebody else’s object under the name is not made ready', async () => {
+    const agent = world.owner('foreign');
+    await agent.attach();
+    world.put('foreign', { labels: { [INCARNATION_LABEL]: 'another-run-of-it' } });
+    const before = world.find('foreign');
+    await expect(agent.register(true)).rejects.toThrow(
+      'FAILED_PRECONDITION: Dataplane default/foreign is left alone: it carries another incarnation: another-run-of-it',
+    );
+    expect(world.find('foreign')).toEqual(before);
+  });
+
+  test('a control plane that fails is the caller’s to try again', async () => {
+    const agent = world.owner('retries');
+    await agent.attach();
+    world.fault({ method: 'PUT', times: 1, action: { kind: 'answer', status: 503 } });
+    await expect(agent.register(false)).rejects.toThrow(/^UNAVAILABLE: /);
+    await agent.register(false);
+    expect(stateOf('retries')).toBe('NotReady');
+  });
+});

@@ -1,0 +1,102 @@
+import { credentials, Metadata, status, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
+
+import {
+  DeregistrarClient,
+  type Attached,
+  type AttachRequest,
+  type AttachResponse,
+  type DeregisterRequest,
+  type DeregisterResponse,
+  type Hello,
+  type RegisterRequest,
+} from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+
+/** How a stream ended. */
+export type LinkEnd = 'redirected' | 'superseded' | 'lost';
+
+/** As an agent's, but quicker: a silent replica is given up within 2 s. */
+const OPTIONS = {
+  'grpc.keepalive_time_ms': 1_000,
+  'grpc.keepalive_timeout_ms': 1_000,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_retries': 0,
+  'grpc.enable_http_proxy': 0,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 500,
+};
+const PATIENCE_MS = 1_500;
+const CALL_MS = 3_000;
+
+/** One connection of an agent to one replica. */
+export class AgentLink {
+  readonly address: string;
+  readonly #client: DeregistrarClient;
+  #call: ClientDuplexStream<AttachRequest, AttachResponse> | undefined;
+
+  constructor(address: string) {
+    this.address = address;
+    this.#client = new DeregistrarClient(address, credentials.createInsecure(), OPTIONS);
+  }
+
+  /** Settles when the stream is not there any more, or did not come about in time. Never throws. */
+  async attach(hello: Hello, onAttached: (attached: Attached) => void): Promise<LinkEnd> {
+    const { promise, resolve } = Promise.withResolvers<LinkEnd>();
+    const call = this.#client.attach();
+    this.#call = call;
+    const tooLate = setTimeout(() => {
+      call.cancel();
+    }, PATIENCE_MS);
+    call.on('data', ({ message }: AttachResponse) => {
+      clearTimeout(tooLate);
+      if (message?.$case === 'attached') onAttached(message.value);
+      else if (message?.$case === 'redirected') resolve('redirected');
+    });
+    call.on('error', ({ code }: ServiceError) => {
+      resolve(code === status.FAILED_PRECONDITION ? 'superseded' : 'lost');
+    });
+    call.on('end', () => {
+      resolve('lost');
+    });
+    call.write({ message: { $case: 'hello', value: hello } });
+    const end = await promise;
+    clearTimeout(tooLate);
+    return end;
+  }
+
+  say(phase: string, serving: boolean): void {
+    this.#call?.write({ message: { $case: 'phaseChanged', value: { phase, serving } } });
+  }
+
+  /** @throws ServiceError */
+  register(request: RegisterRequest): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#client.register(request, new Metadata(), within(CALL_MS), settled(resolve, reject));
+    });
+  }
+
+  /** @throws ServiceError */
+  deregister(request: DeregisterRequest, budgetMs = CALL_MS): Promise<DeregisterResponse> {
+    return new Promise((resolve, reject) => {
+      this.#client.deregister(request, new Metadata(), within(budgetMs), settled(resolve, reject));
+    });
+  }
+
+  close(): void {
+    this.#call?.cancel();
+    this.#client.close();
+  }
+}
+
+function within(budgetMs: number): { readonly deadline: number } {
+  return { deadline: Date.now() + budgetMs };
+}
+
+function settled<T>(
+  resolve: (value: T) => void,
+  reject: (error: ServiceError) => void,
+): (error: ServiceError | null, value: T) => void {
+  return (error, value) => {
+    if (error === null) resolve(value);
+    else reject(error);
+  };
+}

@@ -1,0 +1,281 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { status, type ServiceError } from '@grpc/grpc-js';
+
+import {
+  DeregisterResponse_Outcome as Outcome,
+  Owner,
+  type Attached,
+  type DeregisterResponse,
+  type Hello,
+  type Incarnation,
+} from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { ControlPlane } from '../kuma/control-plane.ts';
+import type { Fields } from '../kuma/store.ts';
+import { waitUntil } from '../world/wait-until.ts';
+import { AgentLink } from './agent-link.ts';
+import type { HistoryEvent } from './history.ts';
+import { ScriptedEnvoy } from './scripted-envoy.ts';
+import { RUN_TAG, type WatchedStore } from './watched-store.ts';
+
+export interface ScriptedAgentOptions {
+  readonly name: string;
+  /** Of the replicas, in the order in which they are tried. */
+  readonly addresses: readonly string[];
+  readonly controlPlane: ControlPlane;
+  readonly store: WatchedStore;
+  readonly note: (event: HistoryEvent) => void;
+  /** Who owns the object; the agent if left out. */
+  readonly owner?: 'agent' | 'cp' | undefined;
+}
+
+/** One answer of `Attach`; without `epoch`, it is not fenced. */
+export interface Epoch {
+  readonly epoch: number | undefined;
+  readonly leaving: boolean;
+  readonly replica: string;
+  readonly atMs: number;
+}
+
+export type FencedEpoch = Epoch & { readonly epoch: number };
+
+const PAUSE_MS = 50;
+const SERVICE = 'web';
+
+/** An agent over raw gRPC: attached to one replica at a time, to the next one when that fails, as one incarnation. */
+export class ScriptedAgent implements AsyncDisposable {
+  readonly name: string;
+  readonly incarnation = randomUUID();
+  readonly envoy: ScriptedEnvoy;
+  /** Every answer, in order. */
+  readonly epochs: Epoch[] = [];
+  /** How each stream ended. */
+  readonly ends: string[] = [];
+  readonly #options: ScriptedAgentOptions;
+  readonly #owner: 'agent' | 'cp';
+  #at = 0;
+  #link: AgentLink | undefined;
+  #running: Promise<void> | undefined;
+  #isOver = false;
+  #isCut = false;
+  #phase = { phase: 'starting', serving: false };
+
+  constructor(options: ScriptedAgentOptions) {
+    this.#options = options;
+    this.#owner = options.owner ?? 'agent';
+    this.name = options.name;
+    this.envoy = this.#envoy(this.#owner);
+  }
+
+  /** Begins to attach and stays attached, as long as it lives and nobody newer has the name. */
+  start(): void {
+    this.#running ??= this.#stayAttached();
+  }
+
+  /** Where its stream is open, or is being opened. */
+  get replica(): string | undefined {
+    return this.#link?.address;
+  }
+
+  /** @returns the first fenced answer after the first `from` */
+  async waitForEpoch(from = 0, budgetMs = 60_000): Promise<FencedEpoch> {
+    const what = `${this.name} ${this.incarnation} to be attached`;
+    return waitUntil(() => this.epochs.slice(from).find(isFenced), { what, budgetMs });
+  }
+
+  /** Attached, its object put and ready, its Envoy connected: a start that went well. */
+  async run(): Promise<FencedEpoch> {
+    this.start();
+    const epoch = await this.waitForEpoch();
+    await this.serve();
+    return epoch;
+  }
+
+  /** Its object is put and ready, its Envoy connected. */
+  async serve(): Promise<void> {
+    if (this.#owner === 'agent') {
+      await this.register(false);
+      this.envoy.connect();
+      await this.register(true);
+    } else this.envoy.connect();
+    this.say('running', true);
+  }
+
+  say(phase: string, serving: boolean): void {
+    this.#phase = { phase, serving };
+    this.#link?.say(phase, serving);
+  }
+
+  /** To any replica, until one has done it. @throws ServiceError if it is not to be repeated, or after a while */
+  async register(ready: boolean): Promise<void> {
+    const resource = Buffer.from(JSON.stringify(this.#resource));
+    const request = { incarnation: this.#identity, resource, ready };
+    await this.#persist((link) => link.register(request));
+  }
+
+  /** Says once that it leaves, where it is attached. @throws ServiceError */
+  async deregister(budgetMs?: number): Promise<DeregisterResponse> {
+    this.#announce();
+    const link = this.#link ?? new AgentLink(this.#options.addresses[0] ?? '');
+    return this.#answered(await link.deregister({ incarnation: this.#identity }, budgetMs));
+  }
+
+  /** Says that it leaves, to any replica, until one has taken it over for good. @throws ServiceError after a while */
+  async leave(): Promise<DeregisterResponse> {
+    this.#announce();
+    return this.#persist(async (link) => {
+      const answer = this.#answered(await link.deregister({ incarnation: this.#identity }));
+      if (answer.outcome === Outcome.ACCEPTED && !answer.durable) throw new Error('It is not remembered yet');
+      return answer;
+    });
+  }
+
+  /** Agent and Envoy are gone without a word. */
+  async crash(): Promise<void> {
+    this.#note({ kind: 'crashed' });
+    await this[Symbol.asyncDispose]();
+    this.envoy.disconnect();
+  }
+
+  /** The process ends, after a stop. */
+  async end(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+    this.envoy.disconnect();
+  }
+
+  /** Its host reaches nobody, and everybody has noticed. */
+  cut(): void {
+    this.#note({ kind: 'cut' });
+    this.#isCut = true;
+    this.#link?.close();
+    this.envoy.disconnect();
+  }
+
+  /** Its host reaches everybody again. */
+  rejoin(): void {
+    this.#note({ kind: 'rejoined' });
+    this.#isCut = false;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    this.#link?.close();
+    await this.#running;
+  }
+
+  get #identity(): Incarnation {
+    return { dataplane: { mesh: 'default', name: this.name }, id: this.incarnation, address: '127.0.0.1' };
+  }
+
+  get #resource(): Fields {
+    return { type: 'Dataplane', mesh: 'default', name: this.name, ...this.#spec };
+  }
+
+  get #spec(): Fields {
+    const tags = { 'kuma.io/service': SERVICE, [RUN_TAG]: this.incarnation };
+    const inbound = [{ port: 20_000, servicePort: 8_080, tags }];
+    return { networking: { address: '127.0.0.1', inbound } };
+  }
+
+  get #hello(): Hello {
+    return {
+      incarnation: this.#identity,
+      owner: this.#owner === 'cp' ? Owner.CONTROL_PLANE : Owner.AGENT,
+      deletable: true,
+      resource: Buffer.from(JSON.stringify(this.#resource)),
+      phase: this.#phase.phase,
+      agentVersion: 'test',
+    };
+  }
+
+  #envoy(owner: 'agent' | 'cp'): ScriptedEnvoy {
+    const { controlPlane, store } = this.#options;
+    const key = { type: 'Dataplane', mesh: 'default', name: this.#options.name } as const;
+    return new ScriptedEnvoy({ controlPlane, store, key, brings: owner === 'cp' ? this.#spec : undefined });
+  }
+
+  async #stayAttached(): Promise<void> {
+    const { addresses } = this.#options;
+    for (let end = ''; !this.#isOver && end !== 'superseded';) {
+      if (!this.#isCut) {
+        const link = new AgentLink(addresses[this.#at % addresses.length] ?? '');
+        this.#at += 1;
+        this.#link = link;
+        end = await this.#attach(link);
+        this.#link = undefined;
+        link.close();
+        this.ends.push(end);
+      }
+      await delay(PAUSE_MS);
+    }
+    if (!this.#isOver) this.#note({ kind: 'superseded' });
+  }
+
+  #attach(link: AgentLink): Promise<string> {
+    const askedAtMs = performance.now();
+    return link.attach(this.#hello, (attached) => {
+      this.#onAttached(attached, link.address, askedAtMs);
+      if (this.#phase.phase !== 'starting') link.say(this.#phase.phase, this.#phase.serving);
+    });
+  }
+
+  #onAttached({ epoch, fenced, leaving }: Attached, replica: string, askedAtMs: number): void {
+    const given = { epoch: fenced ? epoch : undefined, leaving, replica };
+    this.epochs.push({ ...given, atMs: performance.now() });
+    this.#note({ kind: 'attached', askedAtMs, ...given });
+  }
+
+  #announce(): void {
+    this.#note({ kind: 'announced' });
+    this.say('deregistering', false);
+  }
+
+  #answered(answer: DeregisterResponse): DeregisterResponse {
+    this.#note({ kind: 'answered', outcome: OUTCOMES[answer.outcome] ?? '', durable: answer.durable });
+    return answer;
+  }
+
+  /** Where it is attached first, then at each of the others. */
+  async #persist<T>(ask: (link: AgentLink) => Promise<T>): Promise<T> {
+    const { addresses } = this.#options;
+    let at = 0;
+    return waitUntil(
+      async () => {
+        const address = at === 0 ? (this.replica ?? addresses[0]) : addresses[at % addresses.length];
+        at += 1;
+        const link = new AgentLink(address ?? '');
+        try {
+          return { value: await ask(link) };
+        } catch (error) {
+          if ((error as ServiceError).code === status.FAILED_PRECONDITION || this.#isOver) return { error };
+          throw error;
+        } finally {
+          link.close();
+        }
+      },
+      { what: `${this.name} ${this.incarnation} to be heard`, budgetMs: 60_000, pollMs: PAUSE_MS },
+    ).then((said) => {
+      if ('value' in said) return said.value;
+      throw said.error;
+    });
+  }
+
+  #note(event: DistributiveOmit<HistoryEvent, 'name' | 'incarnation' | 'atMs'>): void {
+    const { name, incarnation } = this;
+    this.#options.note({ ...event, name, incarnation, atMs: performance.now() });
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+const OUTCOMES: Readonly<Record<number, string>> = {
+  [Outcome.DELETED]: 'deleted',
+  [Outcome.ALREADY_GONE]: 'already gone',
+  [Outcome.ACCEPTED]: 'accepted',
+  [Outcome.REFUSED]: 'refused',
+};
+
+function isFenced(answer: Epoch): answer is FencedEpoch {
+  return answer.epoch !== undefined;
+}

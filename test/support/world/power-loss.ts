@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+import type { ManagedProcess } from './managed-process.ts';
+
+/**
+ * What a host that loses power does to its dataplane: agent, kuma-dp and Envoy are gone at the same moment, and none of
+ * them gets to do anything about it.
+ *
+ * @returns once they have ended
+ */
+export async function losePower(host: ManagedProcess): Promise<void> {
+  signalAll([host.pid, ...descendantsOf(host.pid)], 'SIGKILL');
+  await host.exited;
+}
+
+/**
+ * A host that nobody hears of any more and that is not told either: its processes stand still. Their connections stay
+ * open, as they do behind a partition that drops packets.
+ *
+ * @returns what ends it
+ */
+export function loseContact(host: ManagedProcess): () => void {
+  const pids = [host.pid, ...descendantsOf(host.pid)];
+  signalAll(pids, 'SIGSTOP');
+  return () => {
+    signalAll(pids, 'SIGCONT');
+  };
+}
+
+/** Pids of the processes that any thread of `pid` started, and theirs. */
+export function descendantsOf(pid: number): readonly number[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
+/** Pids of the processes that any thread of `pid` started, as Linux lists them. */
+export function childrenOf(pid: number): readonly number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+  );
+}
+
+function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) process.kill(pid, signal);
+}
