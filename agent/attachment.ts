@@ -5,7 +5,7 @@ import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { attachPauseMs, countFailures, type AttachEnd } from './core/attach-pace.ts';
 import type { Owner } from './core/lifecycle-choice.ts';
 import type { AgentEvents } from './events.ts';
-import type { AgentStatus, Attached, AttachStream, Companion, Hello, StreamEnd } from './ports.ts';
+import type { AgentStatus, Attached, AttachStream, Companion, Hello, LastWords, StreamEnd } from './ports.ts';
 
 export interface AttachmentDeps {
   readonly clock: Clock;
@@ -98,12 +98,12 @@ export class Attachment {
   }
 
   /** The agent ends: says how its stop went, if there is somebody to hear it. Never throws. */
-  async finish(report: string): Promise<void> {
+  async finish(words: LastWords): Promise<void> {
     this.#end();
     if (this.#stream === undefined) return;
     const heard = new AbortController();
     const tooLate = sleep(this.#deps.clock, FINISH_BUDGET_MS, heard.signal).catch(() => {});
-    await Promise.race([this.#stream.finish(report), tooLate]);
+    await Promise.race([this.#stream.finish(words), tooLate]);
     heard.abort(new Error('The last words were heard'));
   }
 

@@ -98,13 +98,21 @@ export type StreamEnd =
   | { readonly kind: 'redirected'; readonly reason: string }
   | { readonly kind: 'lost'; readonly error: unknown };
 
+/** What an agent says at its end. */
+export interface LastWords {
+  /** The stop report as JSON. */
+  readonly report: string;
+  /** The object is to stay, on purpose (`--on-crash keep`): the companion must not delete it either. */
+  readonly keep: boolean;
+}
+
 /** The open stream to a companion. As long as it is open, nobody takes the dataplane for gone. */
 export interface AttachStream {
   /** Never rejects. */
   readonly ended: Promise<StreamEnd>;
   tell(status: AgentStatus): void;
   /** Last words, as JSON; settles when the companion has got them. Never rejects. */
-  finish(report: string): Promise<void>;
+  finish(words: LastWords): Promise<void>;
   close(): void;
 }
 

@@ -26,16 +26,11 @@ const SAMPLES = 300;
 
 using dir = new TemporaryDir();
 await using controlPlane = await ControlPlaneProcess.start({ storeFile: dir.join('zone.json') });
-await using companion = await CompanionProcess.start({
-  kumaApi: [controlPlane.httpUrl],
-  dir: dir.path,
-  heal: 'off',
-});
-await companion.waitUntilReady();
 console.log(machine());
-await idle();
-await latency();
-await storm();
+// Each begins with nobody attached and nothing pending.
+await withCompanion('idle', idle);
+await withCompanion('latency', latency);
+await withCompanion('storm', storm);
 console.log(machine());
 process.exit();
 

@@ -129,7 +129,7 @@ export class AttachedAgents {
     if (this.#draining) return;
     const { events, graceMs } = this.#deps;
     if (leaving) events.gone({ ...arrival, epoch });
-    else events.lost({ ...arrival, epoch }, reason, graceMs);
+    else events.lost({ ...arrival, epoch }, reason, arrival.deletable ? graceMs : undefined);
     if (epoch === undefined) return;
     this.#unrecordedEnds.set(name, { key: arrival.key, epoch });
     await this.#recordEnds();
@@ -144,6 +144,14 @@ export class AttachedAgents {
     const at = { key: agent.arrival.key, epoch: agent.epoch };
     // Only shown to people: the next change says it again.
     this.#deps.store.notePhase(at, phase).catch(() => {});
+  }
+
+  /** Its object is to stay when it ends, on purpose: then there is nothing to remember of it. */
+  async keep(agent: AttachedAgent): Promise<void> {
+    const { store, replica } = this.#deps;
+    await store.attach({ ...agent.arrival, deletable: false }, replica);
+    agent.leaving = true;
+    this.#deps.events.kept({ ...agent.arrival, epoch: agent.epoch });
   }
 
   /** Sends everybody elsewhere. From here on, the end of a stream is no departure. */

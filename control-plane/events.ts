@@ -90,10 +90,15 @@ function agentEvents(log: Log) {
         ...how,
       });
     },
-    lost: (known: Known, reason: string, graceMs: number) => {
+    /** @param graceMs `undefined`: nobody deletes it */
+    lost: (known: Known, reason: string, graceMs: number | undefined) => {
+      const follows =
+        graceMs === undefined
+          ? 'stays, it is not ours to delete'
+          : `is deleted if nothing is heard for ${formatDuration(graceMs)}`;
       log.warn(
         'agent.lost',
-        `The stream ended without a word (${reason}): its dataplane is deleted if nothing is heard for ${formatDuration(graceMs)}`,
+        `The stream ended without a word (${reason}): its dataplane ${follows}`,
         named(known),
       );
     },
@@ -112,6 +117,9 @@ function agentEvents(log: Log) {
     },
     reported: (known: Known, report: unknown) => {
       log.info('agent.reported', 'The stop report of an agent', { ...named(known), report });
+    },
+    kept: (known: Known) => {
+      log.info('dataplane.kept', 'Its agent ends and wants its object to stay', named(known));
     },
     registered: (known: Known, ready: boolean) => {
       log.info(

@@ -14,7 +14,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { Owner } from '../core/lifecycle-choice.ts';
 import type { Phase } from '../core/phases.ts';
-import type { AgentStatus, Confirmation, Departure, Hello } from '../ports.ts';
+import type { AgentStatus, Confirmation, Departure, Hello, LastWords } from '../ports.ts';
 
 /** @param anonymous what stands for the incarnation of somebody who names a dataplane without having run it */
 export function toIncarnation({ key, own }: Departure, anonymous: string): Incarnation {
@@ -54,8 +54,8 @@ export function toPhaseChanged({ phase, serving }: AgentStatus): AttachRequest {
   return { message: { $case: 'phaseChanged', value: { phase: PHASES[phase], serving } } };
 }
 
-export function toStopped(report: string): AttachRequest {
-  return { message: { $case: 'stopped', value: { report } } };
+export function toStopped({ report, keep }: LastWords): AttachRequest {
+  return { message: { $case: 'stopped', value: { report, keep } } };
 }
 
 /** What the companion does not say is taken for Kuma's default, as where `GET /config` cannot be read. */

@@ -2,7 +2,7 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import type { AttachRequest, AttachResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Attached, AttachStream, StreamEnd } from '../ports.ts';
+import type { Attached, AttachStream, LastWords, StreamEnd } from '../ports.ts';
 import { fromControlPlane, toPhaseChanged, toStopped } from './companion-messages.ts';
 import { fromServiceError, isServiceError } from './grpc-failure.ts';
 
@@ -60,7 +60,7 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
     tell: (status) => {
       call.write(toPhaseChanged(status));
     },
-    finish: (report) => finish(call, report),
+    finish: (words) => finish(call, words),
     close: () => {
       call.cancel();
     },
@@ -73,14 +73,14 @@ function failBecauseOf(action: string, end: StreamEnd): never {
 }
 
 /** The companion ends its side once it has read everything. */
-function finish(call: ClientDuplexStream<AttachRequest, AttachResponse>, report: string): Promise<void> {
+function finish(call: ClientDuplexStream<AttachRequest, AttachResponse>, words: LastWords): Promise<void> {
   return new Promise((resolve) => {
     for (const event of ['end', 'error', 'status']) {
       call.once(event, () => {
         resolve();
       });
     }
-    call.write(toStopped(report));
+    call.write(toStopped(words));
     call.end();
   });
 }

@@ -196,9 +196,13 @@ class Supervision {
   }
 
   async #finish(report: StopReport | undefined): Promise<void> {
-    const { reportFile } = this.#request.options;
+    const { reportFile, onCrash } = this.#request.options;
+    // Where a step of deregistering is missing, nobody was to take the object away.
+    const keep = onCrash === 'keep' && report?.steps.every(({ step }) => step !== 'deregister') === true;
     const heard =
-      report === undefined ? undefined : this.#prepared?.attachment?.finish(JSON.stringify(report));
+      report === undefined
+        ? undefined
+        : this.#prepared?.attachment?.finish({ report: JSON.stringify(report), keep });
     if (report !== undefined && reportFile !== undefined) {
       await appendReport(reportFile, report).catch(this.#events.reportUnwritable);
     }

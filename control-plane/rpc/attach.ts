@@ -151,7 +151,20 @@ class AttachedStream {
       }
     } else if (message.$case === 'stopped') {
       events.reported({ ...agent.arrival, epoch: agent.epoch }, readReport(message.value.report));
+      if (message.value.keep) this.#keep(agent);
     }
+  }
+
+  /** What follows its last words has to wait until they are written down. */
+  #keep(agent: AttachedAgent): void {
+    const kept = this.#deps.agents.keep(agent).then(
+      () => agent,
+      (error: unknown) => {
+        if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
+        return agent;
+      },
+    );
+    this.#admission = kept;
   }
 
   #supersede(): void {

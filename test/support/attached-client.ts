@@ -149,7 +149,7 @@ export class AttachedClient implements Disposable {
   }
 
   report(report: unknown): void {
-    this.say({ $case: 'stopped', value: { report: JSON.stringify(report) } });
+    this.say({ $case: 'stopped', value: { report: JSON.stringify(report), keep: false } });
   }
 
   /** Ends the stream without a word, as a process does that ends in good order. */

@@ -436,7 +436,7 @@ describe('the stream to a companion', () => {
   test('ends with the last words once they were heard', async () => {
     const fake = await companion();
     const { stream } = await attach(endpointAt(fake.url));
-    await stream.finish('{"schema":1}');
+    await stream.finish({ report: '{"schema":1}', keep: false });
     expect(fake.streams[0]).toMatchObject({ reports: ['{"schema":1}'], open: false });
   });
 

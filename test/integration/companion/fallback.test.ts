@@ -96,11 +96,13 @@ describe('a stream that is lost', () => {
     await agent.attach();
     agent.vanish();
     world.disconnect('applied');
-    expect(await world.waitForDeparture('applied')).toMatchObject({
-      cause: 'fallback',
-      outcome: 'refused',
-      guard: 'not-lifecycle-managed',
-    });
+    const lost = await waitUntil(
+      () => world.companion.seen('agent.lost').find((line) => line['dataplane'] === 'default/applied'),
+      { what: 'the loss' },
+    );
+    expect(lost['msg']).toMatch(/ its dataplane stays, it is not ours to delete$/);
+    await passGrace(world);
+    expect(await world.row('applied')).toBeUndefined();
     expect(world.find('applied')).toBeDefined();
     expect(world.requests('applied')).toBe(0);
   });

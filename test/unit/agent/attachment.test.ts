@@ -9,6 +9,7 @@ import type {
   Companion,
   Hello,
   StreamEnd,
+  LastWords,
 } from '../../../agent/ports.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../kuma/control-plane.ts';
@@ -38,7 +39,7 @@ class FakeStream implements AttachStream {
     this.told.push(status);
   }
 
-  finish(report: string): Promise<void> {
+  finish({ report }: LastWords): Promise<void> {
     this.reports.push(report);
     return this.hears ? Promise.resolve() : new Promise(() => {});
   }
@@ -345,7 +346,7 @@ describe('Attachment', () => {
     if (stream === undefined) throw new TypeError('No stream');
     stream.hears = hears;
     let atMs: number | undefined;
-    void made.finish('{}').then(() => {
+    void made.finish({ report: '{}', keep: false }).then(() => {
       atMs = clock.monotonicMs();
     });
     await clock.passUntil(() => atMs !== undefined);
@@ -368,7 +369,7 @@ describe('Attachment', () => {
       const made = attachment(companion('a', hangs));
       await begin(made);
       const nowMs = clock.monotonicMs();
-      await made.finish('{}');
+      await made.finish({ report: '{}', keep: false });
       expect(clock.monotonicMs()).toBe(nowMs);
     });
   });

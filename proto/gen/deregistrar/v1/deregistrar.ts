@@ -89,8 +89,10 @@ export interface PhaseChanged {
 }
 
 export interface Stopped {
-  /** The stop report as JSON, docs/stop-report. */
+  /** The stop report as JSON. */
   report: string;
+  /** The object is to stay, on purpose: nobody deletes it on this agent's behalf. */
+  keep: boolean;
 }
 
 export interface AttachResponse {
@@ -639,13 +641,16 @@ export const PhaseChanged: MessageFns<PhaseChanged> = {
 };
 
 function createBaseStopped(): Stopped {
-  return { report: "" };
+  return { report: "", keep: false };
 }
 
 export const Stopped: MessageFns<Stopped> = {
   encode(message: Stopped, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.report !== "") {
       writer.uint32(10).string(message.report);
+    }
+    if (message.keep !== false) {
+      writer.uint32(16).bool(message.keep);
     }
     return writer;
   },
@@ -671,6 +676,14 @@ export const Stopped: MessageFns<Stopped> = {
             message.report = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.keep = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -689,6 +702,7 @@ export const Stopped: MessageFns<Stopped> = {
   fromPartial<I extends Exact<DeepPartial<Stopped>, I>>(object: I): Stopped {
     const message = createBaseStopped();
     message.report = object.report ?? "";
+    message.keep = object.keep ?? false;
     return message;
   },
 };
