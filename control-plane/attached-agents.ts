@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { DeregistrarEvents } from './events.ts';
-import type { Arrival, Attachment, Store } from './ports.ts';
+import type { Arrival, Attachment, DueShare, Store } from './ports.ts';
 
 /** The stream of one agent, as far as it can be told something. */
 export interface AgentChannel {
@@ -54,8 +54,12 @@ const SETTLE_MS = 1_500;
 export class AttachedAgents {
   readonly #deps: AttachedAgentsDeps;
   readonly #agents = new Map<string, AttachedAgent>();
-  /** Streams that ended while the store was away. */
+  /** Streams that have ended, of which the store does not know yet. */
   readonly #unrecordedEnds = new Map<string, { readonly key: DataplaneKey; readonly epoch: number }>();
+  /** The end that is being recorded: whoever comes back under that name waits, or would be taken for lost after it. */
+  #recording: Promise<void> = Promise.resolve();
+  /** Open streams that the store takes for lost all the same. */
+  readonly #mistaken = new Set<AttachedAgent>();
   #draining = false;
   #storeLostAtMs: number | undefined;
   #replicas: readonly string[] = [];
@@ -77,6 +81,12 @@ export class AttachedAgents {
     return this.#replicas;
   }
 
+  /** This one, among them; all of it while nobody is known. */
+  get share(): DueShare {
+    const at = this.#replicas.indexOf(this.#deps.replica);
+    return at === -1 ? { share: 0, of: 1 } : { share: at, of: this.#replicas.length };
+  }
+
   [Symbol.iterator](): IterableIterator<AttachedAgent> {
     return this.#agents.values();
   }
@@ -91,6 +101,7 @@ export class AttachedAgents {
       throw new OperationalError('ENDPOINT_BUSY', 'This replica is stopping: attach elsewhere');
     const { store, replica, events } = this.#deps;
     let attachment: Attachment | undefined;
+    if (this.#unrecordedEnds.has(describeKey(arrival.key))) await this.#recording;
     try {
       attachment = await store.attach(arrival, replica);
     } catch (error) {
@@ -126,13 +137,26 @@ export class AttachedAgents {
     // Another stream of the same name has taken its place here.
     if (this.#agents.get(name) !== agent) return;
     this.#agents.delete(name);
+    this.#mistaken.delete(agent);
     if (this.#draining) return;
     const { events, graceMs } = this.#deps;
     if (leaving) events.gone({ ...arrival, epoch });
     else events.lost({ ...arrival, epoch }, reason, arrival.deletable ? graceMs : undefined);
     if (epoch === undefined) return;
     this.#unrecordedEnds.set(name, { key: arrival.key, epoch });
-    await this.#recordEnds();
+    this.#recording = this.#recordEnds();
+    await this.#recording;
+  }
+
+  /**
+   * Whether the stream of this epoch is open here. If the store says otherwise it is told soon: nobody is lost whose
+   * stream we hold.
+   */
+  holds({ key, epoch }: { readonly key: DataplaneKey; readonly epoch: number }): boolean {
+    const agent = this.find(key);
+    if (agent === undefined || agent.epoch !== epoch) return false;
+    this.#mistaken.add(agent);
+    return true;
   }
 
   phaseChanged(agent: AttachedAgent, phase: string, serving: boolean): void {
@@ -168,6 +192,7 @@ export class AttachedAgents {
     while (!signal.aborted) {
       const beat = await this.#beat();
       const gapMs = clock.monotonicMs() - lastMs;
+      if (!beat && gapMs > DOUBT_MS) this.#sendRemembered();
       if (beat) {
         lastMs = clock.monotonicMs();
         steadyBeats = gapMs > DOUBT_MS ? 0 : steadyBeats + 1;
@@ -212,12 +237,23 @@ export class AttachedAgents {
     }
   }
 
+  /**
+   * Other replicas that still reach the store are about to take our streams for lost: who is remembered there had better
+   * be seen there. Whoever comes back, because nobody else answers, stays.
+   */
+  #sendRemembered(): void {
+    if (this.#replicas.length < 2) return;
+    for (const { epoch, channel } of this.#agents.values()) {
+      if (epoch !== undefined) channel.redirect('this replica cannot reach its store');
+    }
+  }
+
   /** What the store has not been told yet; after a gap, whether our streams are still ours. */
   async #catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
     if (doubted) await sleep(this.#deps.clock, SETTLE_MS, signal).catch(() => {});
     await this.#recordEnds();
     for (const agent of this.#agents.values()) {
-      if (!doubted && agent.epoch !== undefined) continue;
+      if (!doubted && agent.epoch !== undefined && !this.#mistaken.has(agent)) continue;
       try {
         await this.#reattach(agent);
       } catch (error) {
@@ -234,6 +270,7 @@ export class AttachedAgents {
     if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
     if (attachment.kind === 'attached') {
       const known = agent.epoch === attachment.epoch;
+      this.#mistaken.delete(agent);
       agent.epoch = attachment.epoch;
       agent.leaving ||= attachment.leaving;
       if (known) return;
@@ -242,6 +279,7 @@ export class AttachedAgents {
       return;
     }
     this.#agents.delete(describeKey(arrival.key));
+    this.#mistaken.delete(agent);
     if (attachment.kind === 'superseded') {
       events.superseded(arrival);
       channel.supersede();
@@ -249,10 +287,10 @@ export class AttachedAgents {
   }
 
   async #recordEnds(): Promise<void> {
-    const { store, replica, graceMs, nudge } = this.#deps;
+    const { store, replica, nudge } = this.#deps;
     for (const [name, at] of this.#unrecordedEnds) {
       try {
-        await store.detach(at, replica, graceMs);
+        await store.detach(at, replica);
         this.#unrecordedEnds.delete(name);
         nudge();
       } catch (error) {
@@ -263,9 +301,9 @@ export class AttachedAgents {
   }
 
   async #loseSilent(): Promise<void> {
-    const { store, events, graceMs, nudge } = this.#deps;
+    const { store, events, nudge } = this.#deps;
     try {
-      const lost = await store.loseStreamsOfSilentReplicas(SILENT_MS, graceMs);
+      const lost = await store.loseStreamsOfSilentReplicas(SILENT_MS);
       if (lost === 0) return;
       events.streamsLost(lost);
       nudge();

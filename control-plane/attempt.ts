@@ -18,6 +18,8 @@ export interface DeletionAttemptDeps {
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
   readonly looks: LookLog;
+  /** Whether the agent's stream is open at this replica, whatever the record says. */
+  readonly isAttached: (record: DataplaneRecord) => boolean;
   /** Incarnations of this name that are known to be over. */
   readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
   /** Asked last, and only for what nobody announced, while no other such deletion is under way. */
@@ -28,6 +30,7 @@ export interface DeletionAttemptDeps {
 
 /** One attempt may wait so long for one answer of a control plane; less than the fence holds. */
 const REQUEST_BUDGET_MS = 2_000;
+const ATTACHED_RELOOK_MS = 5_000;
 const CHANGED_RELOOK_MS = 500;
 
 /** Judges one pending departure and deletes its object if no guard holds it. */
@@ -55,6 +58,14 @@ export class DeletionAttempt {
   }
 
   async #judge(record: DataplaneRecord, fence: Fence, nowMs: number): Promise<AttemptResult> {
+    if (record.state === 'lost' && this.#deps.isAttached(record)) {
+      return {
+        kind: 'later',
+        afterMs: ATTACHED_RELOOK_MS,
+        guard: 'subscription-online',
+        reason: 'its agent is attached',
+      };
+    }
     const { overview: stored, clockMs } = await this.#overview(record.key);
     crashPoint('attempt.read');
     // A sweep has no agent that could be missing.

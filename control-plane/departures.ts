@@ -7,7 +7,7 @@ import type { DeletionAttempt } from './attempt.ts';
 import type { DepartureOutcome, DepartureRecord } from './core/records.ts';
 import { crashPoint } from './crash-points.ts';
 import type { DeregistrarEvents } from './events.ts';
-import type { Attempt, Store } from './ports.ts';
+import type { Attempt, DueShare, Store } from './ports.ts';
 
 export interface DeparturesDeps {
   readonly clock: Clock;
@@ -20,6 +20,8 @@ export interface DeparturesDeps {
    */
   readonly concurrency: { readonly awaited: number; readonly due: number };
   readonly onAttempt?: (attempt: Attempt) => void;
+  /** Which part of the work is ours, as long as all replicas do theirs; `undefined`: none of it. */
+  readonly share: () => DueShare | undefined;
 }
 
 /** How a departure stands: `pending` goes on by itself. */
@@ -32,6 +34,9 @@ export type Standing =
     }
   | { readonly kind: 'pending'; readonly guard?: string | undefined; readonly reason: string };
 
+/** What one look found, and if it has not ended, when to try again. */
+type Look = Standing & { readonly afterMs?: number };
+
 interface At {
   readonly key: DataplaneKey;
   readonly epoch: number;
@@ -42,6 +47,7 @@ interface At {
 const POLL_MS = 1_000;
 /** How soon somebody who waits looks again. */
 const WATCH_MS = 200;
+const RECENT = 5;
 
 /** Works off everything that is due, on a context of its own: nobody who asked for it needs to stay. */
 export class Departures {
@@ -76,32 +82,53 @@ export class Departures {
     this.#nudged.resolve();
   }
 
-  /** Tries at once and waits until `byMs` (monotonic). Whatever it answers, the departure goes on. */
+  /**
+   * Tries at once and waits until `byMs` (monotonic), trying again when it is due: a control plane that asks for patience
+   * gets it, whoever waits. Whatever it answers, the departure goes on.
+   */
   async settle(at: At, byMs: number): Promise<Standing> {
     const { clock } = this.#deps;
-    let last: Standing = { kind: 'pending', reason: 'it is being deleted' };
+    let last: Look = { kind: 'pending', reason: 'it is being deleted' };
+    let dueMs = clock.monotonicMs();
     while (clock.monotonicMs() < byMs) {
-      const seen = await this.#look(at);
-      if (seen.kind === 'ended') return seen;
-      last = seen;
-      await sleep(clock, Math.min(WATCH_MS, Math.max(0, byMs - clock.monotonicMs())));
+      const isDue = clock.monotonicMs() >= dueMs;
+      const seen = await this.#within(byMs, isDue ? this.#look(at) : this.#findEnd(at));
+      if (seen?.kind === 'ended') return seen;
+      const nowMs = clock.monotonicMs();
+      if (seen !== undefined) {
+        last = seen;
+        dueMs = nowMs + (seen.afterMs ?? WATCH_MS);
+      }
+      await sleep(clock, Math.max(0, Math.min(WATCH_MS, dueMs - nowMs, byMs - nowMs)));
     }
     return last;
   }
 
+  /** An attempt may take longer than whoever asked for it: then it goes on without them. */
+  async #within<T>(byMs: number, look: Promise<T>): Promise<T | undefined> {
+    const { clock } = this.#deps;
+    const seen = new AbortController();
+    const tooLate = sleep(clock, Math.max(0, byMs - clock.monotonicMs()), seen.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await Promise.race([look, tooLate]);
+    } finally {
+      seen.abort(new Error('Nobody waits any more'));
+    }
+  }
+
   /** Tries, or if somebody else does just now, looks whether they have ended. Never throws what may pass. */
-  async #look(at: At): Promise<Standing> {
+  async #look(at: At): Promise<Look> {
     try {
       const attempt = await this.#limit(() => this.#attempt(at));
       if (attempt?.result.kind === 'ended') return attempt.result;
       if (attempt !== undefined) {
-        return { kind: 'pending', guard: attempt.result.guard, reason: attempt.result.reason };
+        const { guard, reason, afterMs } = attempt.result;
+        return { kind: 'pending', guard, reason, afterMs };
       }
-      const { key, incarnation } = at;
-      const [departure] = await this.#deps.store.departures({ key, incarnation, limit: 1 });
-      return departure === undefined
-        ? { kind: 'pending', reason: 'another attempt is under way' }
-        : standingOf(departure);
+      return (await this.#findEnd(at)) ?? { kind: 'pending', reason: 'another attempt is under way' };
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
       // The caller is only told that it goes on; that this process was paused, or cut off, is worth a line.
@@ -110,10 +137,23 @@ export class Departures {
     }
   }
 
+  /** Whether it ended by somebody else's doing. `undefined` if that cannot be told now. */
+  async #findEnd({ key, incarnation, epoch }: At): Promise<Look | undefined> {
+    try {
+      const departures = await this.#deps.store.departures({ key, incarnation, limit: RECENT });
+      // It may have left before, under another epoch.
+      const departure = departures.find((each) => each.epoch === epoch);
+      return departure === undefined ? undefined : standingOf(departure);
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+      return undefined;
+    }
+  }
+
   /** One that is due, whichever; goes on as long as there are more. `more` starts another worker beside this one. */
   async #next(more: () => void): Promise<void> {
     for (;;) {
-      const attempt = await this.#attempt('next due', more).catch((error: unknown) => {
+      const attempt = await this.#attempt(this.#deps.share(), more).catch((error: unknown) => {
         this.#failed(error);
         return undefined;
       });
@@ -121,7 +161,7 @@ export class Departures {
     }
   }
 
-  async #attempt(which: 'next due' | At, begun?: () => void): Promise<Attempt | undefined> {
+  async #attempt(which: DueShare | At, begun?: () => void): Promise<Attempt | undefined> {
     const { store, attempt, events, onAttempt } = this.#deps;
     const made = await store.attempt(which, async (record, fence) => {
       begun?.();

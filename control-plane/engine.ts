@@ -10,7 +10,7 @@ import { Departures } from './departures.ts';
 import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './healer.ts';
 import { LookLog } from './look-log.ts';
-import type { Attempt, ControlPlanes, Store } from './ports.ts';
+import type { Attempt, ControlPlanes, DueShare, Store } from './ports.ts';
 import { Sweeper } from './sweeper.ts';
 import { ZoneWatch } from './zone-watch.ts';
 
@@ -74,7 +74,9 @@ export class Engine {
     this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
     const attempt = this.#attempts();
     const { onAttempt, onHealed } = deps;
-    this.departures = new Departures({ ...common, attempt, concurrency: CONCURRENCY[store.kind], onAttempt });
+    const share = (): DueShare | undefined => this.#share;
+    const concurrency = CONCURRENCY[store.kind];
+    this.departures = new Departures({ ...common, attempt, concurrency, onAttempt, share });
     this.agents = new AttachedAgents({ ...common, onAttached });
     const { agents, departures } = this;
     this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
@@ -96,6 +98,12 @@ export class Engine {
     ]);
   }
 
+  /** Who reaches no control plane would only take from the others what they can finish. */
+  get #share(): DueShare | undefined {
+    const { share } = this.agents;
+    return share.of > 1 && this.watch.surroundings.steadyMs === 0 ? undefined : share;
+  }
+
   #attempts(): DeletionAttempt {
     const { clock, random, controlPlanes, settings } = this.deps;
     const { graceMs, sweepOfflineAfterMs } = settings;
@@ -105,6 +113,7 @@ export class Engine {
       controlPlanes,
       watch: this.watch,
       looks: this.#looks,
+      isAttached: (record) => this.agents.holds(record),
       predecessors: (key) => this.#predecessors(key),
       brake: (stored) => this.brakes.judge(stored),
       graceMs,

@@ -68,6 +68,12 @@ export interface Fence {
   alone(what: string): Promise<void>;
 }
 
+/** Which of those that share the store this one is: `share` in [0, `of`). */
+export interface DueShare {
+  readonly share: number;
+  readonly of: number;
+}
+
 export interface Attempt {
   readonly record: DataplaneRecord;
   readonly result: AttemptResult;
@@ -85,12 +91,12 @@ export interface Store {
   /** Says that this replica lives. @returns the replicas that said so within `withinMs`, this one included */
   heartbeat(replica: string, withinMs: number): Promise<readonly string[]>;
   /**
-   * Attached records whose replica has not been heard of for `silentMs` become `lost`, as of its last heartbeat; due
-   * after `graceMs` from then.
+   * Attached records whose replica has not been heard of for `silentMs` become `lost`, as of its last heartbeat, and
+   * due at once: who judges them knows the grace.
    *
    * @returns how many
    */
-  loseStreamsOfSilentReplicas(silentMs: number, graceMs: number): Promise<number>;
+  loseStreamsOfSilentReplicas(silentMs: number): Promise<number>;
 
   attach(arrival: Arrival, replica: string): Promise<Attachment>;
   /**
@@ -99,11 +105,7 @@ export interface Store {
    */
   reattach(arrival: Arrival, replica: string): Promise<Attachment | { readonly kind: 'elsewhere' }>;
   /** The stream of this epoch ended at this replica. Without effect if the record has moved on since. */
-  detach(
-    at: { readonly key: DataplaneKey; readonly epoch: number },
-    replica: string,
-    graceMs: number,
-  ): Promise<void>;
+  detach(at: { readonly key: DataplaneKey; readonly epoch: number }, replica: string): Promise<void>;
   notePhase(at: { readonly key: DataplaneKey; readonly epoch: number }, phase: string): Promise<void>;
   /**
    * Records that this incarnation leaves; one that was never seen gets a record on the spot. The first attempt of
@@ -122,12 +124,15 @@ export interface Store {
    * `act` act on it, and writes down its result; all or nothing. Whoever attaches or leaves under this name meanwhile
    * waits. A record that somebody else has locked is passed over.
    *
+   * Of what is due, each of several replicas takes its share, and the others' only once that has been due for a while:
+   * for how long an object has not changed, only the one knows that has looked at it before.
+   *
    * If `act` throws, nothing is written and the error goes on.
    *
    * @returns `undefined` if there is none
    */
   attempt(
-    which: 'next due' | { readonly key: DataplaneKey; readonly epoch: number },
+    which: 'next due' | DueShare | { readonly key: DataplaneKey; readonly epoch: number },
     act: (record: DataplaneRecord, fence: Fence) => Promise<AttemptResult>,
   ): Promise<Attempt | undefined>;
   /** Runs `act` while nobody else attaches, leaves or deletes under this name, if `epoch` is still its current one. @returns `undefined` if not */

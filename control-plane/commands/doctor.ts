@@ -2,10 +2,12 @@ import { systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { RestClient } from '../../kuma/rest-client.ts';
+import { revocationPaths } from '../../kuma/token-secrets.ts';
 import { withAdminClient } from '../adapters/admin-client.ts';
 import { controlPlaneCertificate } from '../adapters/control-plane-certificate.ts';
 import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
 import { publicKeyFiles } from '../adapters/public-key-files.ts';
+import { secretReader } from '../adapters/secret-reader.ts';
 import { ServerCertificate } from '../adapters/server-certificate.ts';
 import { judgeCertificate, judgeClocks, judgeControlPlane, type Finding } from '../core/findings.ts';
 import type { ServeOptions } from '../options.ts';
@@ -102,12 +104,18 @@ async function examineKeys(
       says: 'none: --authn none',
       remedy: 'anybody on this host may deregister',
     };
-  const client = new RestClient({ url, tls, userToken });
   try {
     await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report: () => {} });
-    const { status } = await bounded('read secrets', (signal) => client.get('global-secrets', signal));
-    if (status === 200) return { level: 'ok', about, says: "the control plane's own, and its revocations" };
-    const says = `the control plane does not let us read its secrets: status ${status}`;
+  } catch (error) {
+    return { level: 'failure', about, says: describeError(error), remedy: 'check --public-key' };
+  }
+  const client = new RestClient({ url, tls, userToken });
+  try {
+    // As the companion reads them: one, and no more of them than it needs.
+    for (const path of revocationPaths('default')) await secretReader([client], systemClock)(path);
+    return { level: 'ok', about, says: "the control plane's own, and its revocations" };
+  } catch (error) {
+    const says = `the control plane does not let us read its secrets: ${describeError(error)}`;
     return options.publicKeys.length > 0
       ? {
           level: 'warning',
@@ -116,13 +124,6 @@ async function examineKeys(
           remedy: '--user-token-file of an admin, or --revocations-file',
         }
       : { level: 'failure', about, says, remedy: '--public-key KID=FILE, or --user-token-file of an admin' };
-  } catch (error) {
-    return {
-      level: 'failure',
-      about,
-      says: describeError(error),
-      remedy: 'check --public-key and the control plane',
-    };
   } finally {
     client.close();
   }

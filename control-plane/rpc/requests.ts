@@ -41,7 +41,7 @@ export function readIncarnation(
   const key = readKey(wire?.dataplane);
   const { id = '', address = '' } = wire ?? {};
   requireValid(INCARNATION.test(id), 'the incarnation is not a UUID');
-  requireValid(address.length <= MAX_TEXT, 'the address is too long');
+  requireValid(address.length <= MAX_TEXT && /^[!-~]*$/.test(address), 'the address is none');
   return { key, incarnation: id, address: address === '' ? undefined : address };
 }
 

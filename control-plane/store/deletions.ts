@@ -1,10 +1,15 @@
+import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
+
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneRecord } from '../core/records.ts';
-import type { AttemptResult } from '../ports.ts';
+import type { AttemptResult, DueShare } from '../ports.ts';
 import { departureBase } from './attaching.ts';
 import { keyColumns, keyOf } from './rows.ts';
-import type { DataplaneRow } from './schema.ts';
+import type { DataplaneRow, Schema } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
+
+/** What another replica should have taken for so long, it does not take any more. */
+const OTHERS_MS = 2_000;
 
 /** The caller has the name to itself. */
 export async function beginSweep(session: Session, key: DataplaneKey): Promise<boolean> {
@@ -34,7 +39,7 @@ export async function beginSweep(session: Session, key: DataplaneKey): Promise<b
 
 /** Which record an attempt wants: any that is due, one that waits, or one in whatever state. */
 export type Wanted =
-  | { readonly kind: 'due' }
+  | { readonly kind: 'due'; readonly mine?: DueShare }
   | { readonly kind: 'waiting' | 'current'; readonly key: DataplaneKey; readonly epoch: number };
 
 /** @param limit how many at most, the one that has been due for longest first */
@@ -42,7 +47,7 @@ export function wantedRows({ db, nowMs }: Session, wanted: Wanted, limit: number
   const rows = db.selectFrom('dataplanes').selectAll();
   switch (wanted.kind) {
     case 'due':
-      return rows.where('due_at', '<=', nowMs).orderBy('due_at').orderBy('epoch').limit(limit);
+      return rows.where(isDue(nowMs, wanted.mine)).orderBy('due_at').orderBy('epoch').limit(limit);
     case 'waiting':
       return rows
         .where(isNamed(wanted.key))
@@ -51,6 +56,18 @@ export function wantedRows({ db, nowMs }: Session, wanted: Wanted, limit: number
     case 'current':
       return rows.where(isNamed(wanted.key)).where('epoch', '=', wanted.epoch);
   }
+}
+
+function isDue(
+  nowMs: number,
+  mine: DueShare | undefined,
+): (row: ExpressionBuilder<Schema, 'dataplanes'>) => Expression<SqlBool> {
+  return (row) => {
+    if (mine === undefined) return row('due_at', '<=', nowMs);
+    const isMine = row(row('epoch', '%', mine.of), '=', mine.share);
+    const due = row('due_at', '<=', nowMs);
+    return row.or([row.and([due, isMine]), row('due_at', '<=', nowMs - OTHERS_MS)]);
+  };
 }
 
 /** Writes down how an attempt ended. The caller has had the name to itself since it read the row. */

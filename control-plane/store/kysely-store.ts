@@ -1,7 +1,7 @@
 import type { Attempt, Store } from '../ports.ts';
 import { attach, leave, reattach } from './attaching.ts';
 import type { Backend } from './backend.ts';
-import { beginSweep, hasten, nextDueAtMs, prune, settle } from './deletions.ts';
+import { beginSweep, hasten, nextDueAtMs, prune, settle, type Wanted } from './deletions.ts';
 import * as queries from './queries.ts';
 import { recordOf } from './rows.ts';
 import * as streams from './streams.ts';
@@ -50,7 +50,12 @@ async function attempt(
   which: Parameters<Store['attempt']>[0],
   act: Parameters<Store['attempt']>[1],
 ): Promise<Attempt | undefined> {
-  const wanted = which === 'next due' ? ({ kind: 'due' } as const) : ({ ...which, kind: 'waiting' } as const);
+  const wanted = wantedOf(which);
   const held = await backend.hold(wanted, { act: (row, fence) => act(recordOf(row), fence), settle }, false);
   return held === undefined ? undefined : { record: recordOf(held.row), result: held.value };
+}
+
+function wantedOf(which: Parameters<Store['attempt']>[0]): Wanted {
+  if (which === 'next due') return { kind: 'due' };
+  return 'share' in which ? { kind: 'due', mine: which } : { ...which, kind: 'waiting' };
 }

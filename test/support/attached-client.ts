@@ -171,11 +171,18 @@ export class AttachedClient implements Disposable {
   }
 
   /** @param signal cancels the call, not what it asked for */
-  deregister(options: { readonly budgetMs?: number; readonly signal?: AbortSignal } = {}): Promise<DeregisterResponse> {
+  deregister(
+    options: { readonly budgetMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<DeregisterResponse> {
     const { budgetMs, signal } = options;
     return new Promise((resolve, reject) => {
       const request = { incarnation: this.incarnation };
-      const call = this.client.deregister(request, this.metadata, deadline(budgetMs), settled(resolve, reject));
+      const call = this.client.deregister(
+        request,
+        this.metadata,
+        deadline(budgetMs),
+        settled(resolve, reject),
+      );
       signal?.addEventListener('abort', () => {
         call.cancel();
       });
@@ -221,6 +228,6 @@ function deadline(budgetMs = PATIENCE_MS): { readonly deadline: number } {
   return { deadline: Date.now() + budgetMs };
 }
 
-function bytesOf(resource: Readonly<Record<string, unknown>> | undefined): Uint8Array {
-  return new TextEncoder().encode(resource === undefined ? '' : JSON.stringify(resource));
+function bytesOf(resource: Readonly<Record<string, unknown>> | undefined): Buffer {
+  return Buffer.from(resource === undefined ? '' : JSON.stringify(resource));
 }

@@ -24,8 +24,8 @@ export interface CompanionOptions {
   readonly listen?: string;
   /** `none` in plain text if left out. `token` as the other flags say. */
   readonly authn?: 'none' | 'token';
-  /** Files for agents to verify; plain text if left out. */
-  readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
+  /** Files for agents to verify, or what the control plane beside it shows to kuma-dp; plain text if left out. */
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string } | 'of the control plane';
   readonly publicKeys?: readonly string[];
   readonly grace?: string;
   readonly sweepOfflineAfter?: string;
@@ -109,6 +109,7 @@ export class CompanionProcess implements AsyncDisposable {
   /** What it was started with. */
   get argv(): readonly string[] {
     const { kumaApi, authn = 'none', tls, publicKeys = [], grace, sweepOfflineAfter, heal } = this.#options;
+    const files = tls === 'of the control plane' ? undefined : tls;
     return [
       'serve',
       ...kumaApi.flatMap((url) => flag('kuma-api', url)),
@@ -118,8 +119,8 @@ export class CompanionProcess implements AsyncDisposable {
       ...flag('http', new URL(this.httpUrl).host),
       ...flag('authn', authn),
       ...(tls === undefined ? ['--plaintext'] : []),
-      ...flag('tls-cert-file', tls?.certificateFile),
-      ...flag('tls-key-file', tls?.keyFile),
+      ...flag('tls-cert-file', files?.certificateFile),
+      ...flag('tls-key-file', files?.keyFile),
       ...publicKeys.flatMap((key) => flag('public-key', key)),
       ...flag('grace', grace),
       ...flag('sweep-offline-after', sweepOfflineAfter),

@@ -57,7 +57,11 @@ export class CompanionWorld implements AsyncDisposable {
   readonly #resources: AsyncDisposableStack;
 
   private constructor(
-    parts: { readonly controlPlane: ControlPlane; readonly companion: CompanionProcess; readonly dir: TemporaryDir },
+    parts: {
+      readonly controlPlane: ControlPlane;
+      readonly companion: CompanionProcess;
+      readonly dir: TemporaryDir;
+    },
     resources: AsyncDisposableStack,
   ) {
     this.controlPlane = parts.controlPlane;
@@ -77,7 +81,10 @@ export class CompanionWorld implements AsyncDisposable {
   }
 
   /** The companion is not started. */
-  static async create({ controlPlane = {}, companion = {} }: CompanionWorldOptions = {}): Promise<CompanionWorld> {
+  static async create({
+    controlPlane = {},
+    companion = {},
+  }: CompanionWorldOptions = {}): Promise<CompanionWorld> {
     await using opening = new AsyncDisposableStack();
     const dir = opening.use(new TemporaryDir());
     const plane = opening.use(await ControlPlane.start(controlPlane));
@@ -119,7 +126,9 @@ export class CompanionWorld implements AsyncDisposable {
       id: randomUUID(),
       controlPlaneInstanceId: instanceId ?? 'none',
       connectTime: new Date(Date.now() - Math.max(connectedForMs, endedForMs ?? 0)).toISOString(),
-      ...(endedForMs === undefined ? {} : { disconnectTime: new Date(Date.now() - endedForMs).toISOString() }),
+      ...(endedForMs === undefined
+        ? {}
+        : { disconnectTime: new Date(Date.now() - endedForMs).toISOString() }),
       status: { total: {} },
     };
     const metadata = direct ? { 'dataplane.resource': JSON.stringify(dataplane(name)) } : {};
@@ -183,7 +192,10 @@ export class CompanionWorld implements AsyncDisposable {
   }
 
   sweep(dryRun: boolean): Promise<readonly Candidate[]> {
-    return withAdminClient(this.companion.adminSocket, async (client) => (await client.sweep({ dryRun })).candidates);
+    return withAdminClient(
+      this.companion.adminSocket,
+      async (client) => (await client.sweep({ dryRun })).candidates,
+    );
   }
 
   /** Its row in `status`. */
@@ -224,7 +236,9 @@ export class CompanionWorld implements AsyncDisposable {
   }
 
   /** A command of the program beside the one that serves. */
-  async command(...argv: readonly string[]): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  async command(
+    ...argv: readonly string[]
+  ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
     const [name = '', ...rest] = argv;
     const own = name === 'doctor' ? rest : ['--admin-socket', this.companion.adminSocket, ...rest];
     await using process = new ManagedProcess({ command: COMPANION_BIN, argv: [name, ...own] });

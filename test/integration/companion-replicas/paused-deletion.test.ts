@@ -5,7 +5,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CrashPoint } from '../../../control-plane/crash-points.ts';
 import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { crashBuild } from '../../support/replicas/crash-build.ts';
-import { ReplicaFleet, waitUntilPaused, type Replica, type ReplicaOptions } from '../../support/replicas/replica-fleet.ts';
+import {
+  ReplicaFleet,
+  waitUntilPaused,
+  type Replica,
+  type ReplicaOptions,
+} from '../../support/replicas/replica-fleet.ts';
 import type { ScriptedAgent } from '../../support/replicas/scripted-agent.ts';
 import { startDatabase } from './database.ts';
 
@@ -36,7 +41,11 @@ interface Pause {
 }
 
 /** A replica that stopped itself in the middle of a deletion, and a successor that wants the name at another one. */
-async function pauseDeletion(cause: Cause, owner: Owner, options: ReplicaOptions): Promise<Pause & AsyncDisposable> {
+async function pauseDeletion(
+  cause: Cause,
+  owner: Owner,
+  options: ReplicaOptions,
+): Promise<Pause & AsyncDisposable> {
   await using parts = new AsyncDisposableStack();
   const fleet = parts.use(await ReplicaFleet.create(postgres, { graceMs: 1_000 }));
   fleet.addBystander();
@@ -86,7 +95,10 @@ test.concurrent.for(PAUSES)(
 );
 
 test.concurrent('woken while its hold is good, it deletes what is still the old epoch’s, and the new one waits', async () => {
-  await using pause = await pauseDeletion('announced', 'agent', { bin, env: { CRASH_AT: 'stop:attempt.sending' } });
+  await using pause = await pauseDeletion('announced', 'agent', {
+    bin,
+    env: { CRASH_AT: 'stop:attempt.sending' },
+  });
   const { fleet, paused, old, successor, pausedAtMs } = pause;
   successor.start();
   await delay(Math.max(0, pausedAtMs + LEASE_MS * 0.6 - performance.now()));
@@ -101,7 +113,10 @@ test.concurrent('woken while its hold is good, it deletes what is still the old 
 });
 
 test.concurrent('woken after its lease, while PostgreSQL still holds the name for it, it gives up', async () => {
-  await using pause = await pauseDeletion('announced', 'agent', { bin, env: { CRASH_AT: 'stop:attempt.sending' } });
+  await using pause = await pauseDeletion('announced', 'agent', {
+    bin,
+    env: { CRASH_AT: 'stop:attempt.sending' },
+  });
   const { fleet, paused, old, successor, pausedAtMs } = pause;
   successor.start();
   await delay(Math.max(0, pausedAtMs + (LEASE_MS + SESSION_MS) / 2 - performance.now()));
@@ -116,7 +131,9 @@ test.concurrent('woken after its lease, while PostgreSQL still holds the name fo
 });
 
 test('EXPERIMENT c', async () => {
-  await using pause = await pauseDeletion('announced', 'agent', { env: { NODE_OPTIONS: `--import ${STOP_BEFORE_DELETE}` } });
+  await using pause = await pauseDeletion('announced', 'agent', {
+    env: { NODE_OPTIONS: `--import ${STOP_BEFORE_DELETE}` },
+  });
   const { fleet, paused, old, successor, pausedAtMs } = pause;
   successor.start();
   const { atMs } = await successor.waitForEpoch();
@@ -125,14 +142,28 @@ test('EXPERIMENT c', async () => {
   const woken = performance.now();
   paused.companion.continue();
   await delay(2_000);
-  console.log('C deletions', JSON.stringify(fleet.deletions().map((d) => [d.incarnation === old.incarnation ? 'old' : 'successor', d.atMs - woken])), fleet.holder('web-1') === successor.incarnation);
+  console.log(
+    'C deletions',
+    JSON.stringify(
+      fleet.deletions().map((d) => [d.incarnation === old.incarnation ? 'old' : 'successor', d.atMs - woken]),
+    ),
+    fleet.holder('web-1') === successor.incarnation,
+  );
   const at = performance.now();
   while (fleet.holder('web-1') === undefined && performance.now() - at < 50_000) await delay(20);
-  console.log('C back after', performance.now() - woken, fleet.holder('web-1') === successor.incarnation, JSON.stringify(fleet.replica(1).companion.seen('dataplane.healed')));
+  console.log(
+    'C back after',
+    performance.now() - woken,
+    fleet.holder('web-1') === successor.incarnation,
+    JSON.stringify(fleet.replica(1).companion.seen('dataplane.healed')),
+  );
 });
 
 test('EXPERIMENT d', async () => {
-  await using pause = await pauseDeletion('announced', 'cp', { bin, env: { CRASH_AT: 'stop:attempt.sending' } });
+  await using pause = await pauseDeletion('announced', 'cp', {
+    bin,
+    env: { CRASH_AT: 'stop:attempt.sending' },
+  });
   const { fleet, paused, old, successor, pausedAtMs } = pause;
   successor.start();
   await delay(1_000);
@@ -142,8 +173,20 @@ test('EXPERIMENT d', async () => {
   paused.companion.continue();
   const woken = performance.now();
   await delay(1_000);
-  console.log('D deletions', JSON.stringify(fleet.deletions().map((d) => [d.incarnation === old.incarnation ? 'old' : 'successor', d.atMs - woken])), fleet.holder('web-1') === successor.incarnation, successor.epochs.length);
+  console.log(
+    'D deletions',
+    JSON.stringify(
+      fleet.deletions().map((d) => [d.incarnation === old.incarnation ? 'old' : 'successor', d.atMs - woken]),
+    ),
+    fleet.holder('web-1') === successor.incarnation,
+    successor.epochs.length,
+  );
   const at = performance.now();
   while (fleet.holder('web-1') === undefined && performance.now() - at < 50_000) await delay(20);
-  console.log('D back after', performance.now() - woken, fleet.holder('web-1') === successor.incarnation, JSON.stringify(fleet.replica(1).companion.seen('dataplane.healed')));
+  console.log(
+    'D back after',
+    performance.now() - woken,
+    fleet.holder('web-1') === successor.incarnation,
+    JSON.stringify(fleet.replica(1).companion.seen('dataplane.healed')),
+  );
 });

@@ -78,7 +78,10 @@ describe('attaching', () => {
       durable: true,
     });
     expect(world.requests('superseded')).toBe(0);
-    expect(await world.row('superseded')).toMatchObject({ incarnation: newer.incarnation.id, state: 'attached' });
+    expect(await world.row('superseded')).toMatchObject({
+      incarnation: newer.incarnation.id,
+      state: 'attached',
+    });
   });
 
   test('phases are in the status, the stop report in the log', async () => {
@@ -130,10 +133,9 @@ describe('a companion that ends', () => {
     const begunMs = performance.now();
     const stopped = world.companion.stop();
     for (const agent of agents) {
-      const redirected = await waitUntil(
-        () => agent.heard.find(({ $case }) => $case === 'redirected'),
-        { what: 'a redirect' },
-      );
+      const redirected = await waitUntil(() => agent.heard.find(({ $case }) => $case === 'redirected'), {
+        what: 'a redirect',
+      });
       expect(redirected.value).toEqual({ reason: 'this replica is stopping' });
       agent.hangUp();
     }

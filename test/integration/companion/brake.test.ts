@@ -44,9 +44,11 @@ test('a third of the fleet vanishes at once: so many go, the rest is explained a
     heldBack: 1,
     reason: `it is the last ready dataplane of service db in mesh default; ${RELEASE} once another one is ready`,
   });
-  await waitUntil(async () => (await world.metric('brake_held{mesh="default"}')) === 2, { what: 'the metric' });
+  await waitUntil(async () => (await world.metric('brake_held{mesh="default"}')) === 2, {
+    what: 'the metric',
+  });
   const shown = await world.command('brake');
-  expect(shown.stdout).toMatch(/^service db in default +1 held back +it is the last ready/m);
+  expect(shown.stdout).toMatch(/^ *service db in default +1 held back +it is the last ready/m);
 
   // An announced departure is nobody's to brake, not even of the last one.
   await agents.get('web-11')?.deregister();
@@ -71,7 +73,7 @@ test('the last ready one of a service goes as soon as another one is ready', asy
   world.disconnect('last');
   await world.waitForRow('last', { guard: 'brake' });
   await world.running('next');
-  // It looks again by itself; an operator need not wait.
+  // It looks again every 15 s, and at once when it starts.
   await world.companion.restart();
   await world.waitUntilGone('last');
   expect(world.find('next')).toBeDefined();

@@ -18,7 +18,9 @@ describe('a stream that is lost', () => {
     world = await CompanionWorld.start({ companion: { grace: '2s' } });
     // Never the last one of the service.
     await world.running('bystander');
-    await waitUntil(async () => ((await world.status()).up?.seconds ?? 0) >= 2, { what: 'the probation to end' });
+    await waitUntil(async () => ((await world.status()).up?.seconds ?? 0) >= 2, {
+      what: 'the probation to end',
+    });
   });
 
   afterAll(async () => {
@@ -55,7 +57,9 @@ describe('a stream that is lost', () => {
     expect(reason).toBe(`connected to ${world.controlPlane.instanceId}`);
     const { stdout } = await world.command('status');
     expect(stdout).toMatch(/default\/connected +lost +for .* subscription-online +connected to /);
-    expect(await world.metric('guard_refusals_total{guard="subscription-online",cause="fallback"}')).toBeGreaterThan(0);
+    expect(
+      await world.metric('guard_refusals_total{guard="subscription-online",cause="fallback"}'),
+    ).toBeGreaterThan(0);
     expect(world.requests('connected')).toBe(0);
     world.disconnect('connected');
     await world.waitUntilGone('connected');
@@ -143,7 +147,10 @@ describe('a stream that is lost', () => {
     await agent.register(false);
     agent.vanish();
     await world.waitUntilGone('stillborn');
-    expect(await world.waitForDeparture('stillborn')).toMatchObject({ cause: 'fallback', outcome: 'deleted' });
+    expect(await world.waitForDeparture('stillborn')).toMatchObject({
+      cause: 'fallback',
+      outcome: 'deleted',
+    });
   });
 });
 

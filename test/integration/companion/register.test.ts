@@ -37,7 +37,8 @@ describe('registering', () => {
     await agent.attach();
     await agent.register(false);
     const stored = world.find('kept');
-    if (stored !== undefined) world.controlPlane.store.save({ ...stored, labels: { ...stored.labels, found: 'later' } });
+    if (stored !== undefined)
+      world.controlPlane.store.save({ ...stored, labels: { ...stored.labels, found: 'later' } });
     const held = dataplane('kept');
     const { networking } = held as { networking: { inbound: readonly object[] } };
     const inbound = networking.inbound.map((each) => ({ ...each, state: 'Ignored' }));

@@ -86,7 +86,7 @@ describe('the SQLite file', () => {
     clock.advance(HOUR_MS);
     const second = await world.open(path, { clock });
     expect(await second.heartbeat('new-process', HOUR_MS)).toEqual(['new-process']);
-    expect(await second.loseStreamsOfSilentReplicas(HOUR_MS, 0)).toBe(1);
+    expect(await second.loseStreamsOfSilentReplicas(HOUR_MS)).toBe(1);
     expect(await second.find(arrivalOf('web-1').key)).toMatchObject({
       state: 'lost',
       lostAtMs: await second.nowMs(),

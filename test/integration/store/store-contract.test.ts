@@ -5,7 +5,6 @@ import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports
 import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
-const GRACE_MS = 15_000;
 const HERE = 'replica-1';
 const SECOND: Partial<Arrival> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
 
@@ -33,7 +32,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
     store.leave({ ...web, ...given }, { replica: HERE, headStartMs: 0, ...more });
   const reattach = (replica = HERE, given: Partial<Arrival> = {}) =>
     store.reattach({ ...web, ...given }, replica);
-  const detach = (epoch = 1, replica = HERE) => store.detach(at(epoch), replica, GRACE_MS);
+  const detach = (epoch = 1, replica = HERE) => store.detach(at(epoch), replica);
   const end = (epoch: number, result: AttemptResult = DELETED) =>
     store.attempt(at(epoch), () => Promise.resolve(result));
   /** What is to be known of the name, without times. */

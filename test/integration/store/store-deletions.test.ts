@@ -4,7 +4,6 @@ import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.t
 import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
-const GRACE_MS = 15_000;
 const HERE = 'replica-1';
 const LONG_MS = 3_600_000;
 
@@ -245,7 +244,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         return { kind: 'later', afterMs: LONG_MS, reason: 'no answer' };
       });
       await acting.promise;
-      const detached = store.detach(at(1), HERE, GRACE_MS);
+      const detached = store.detach(at(1), HERE);
       goOn.resolve();
       await Promise.all([attempt, detached]);
       expect(await store.find(web.key)).toMatchObject({
@@ -338,7 +337,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await store.attach(web, HERE);
       expect(await store.heartbeat(HERE, LONG_MS)).toEqual([HERE]);
       expect(await store.heartbeat('replica-2', LONG_MS)).toEqual([HERE, 'replica-2']);
-      expect(await store.loseStreamsOfSilentReplicas(LONG_MS, GRACE_MS)).toBe(0);
+      expect(await store.loseStreamsOfSilentReplicas(LONG_MS)).toBe(0);
       expect(await store.find(web.key)).toMatchObject({ state: 'attached', replica: HERE });
     });
 
@@ -358,7 +357,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.heartbeat('replica-2', 0)).toEqual(['replica-2']);
       await tick(store);
       const silentMs = (await store.nowMs()) - toMs;
-      expect(await store.loseStreamsOfSilentReplicas(silentMs - 1, GRACE_MS)).toBe(2);
+      expect(await store.loseStreamsOfSilentReplicas(silentMs - 1)).toBe(2);
       const found = await store.records();
       expect(found.map(({ key, state, replica }) => ({ name: key.name, state, replica }))).toEqual([
         { name: 'before', state: 'lost', replica: undefined },
@@ -380,11 +379,11 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await store.attach(web, 'unheard-of');
       await tick(store);
       const beforeMs = await store.nowMs();
-      expect(await store.loseStreamsOfSilentReplicas(LONG_MS, GRACE_MS)).toBe(1);
+      expect(await store.loseStreamsOfSilentReplicas(LONG_MS)).toBe(1);
       const record = await store.find(web.key);
       expect(record).toMatchObject({ state: 'lost', replica: undefined });
       expect(record?.lostAtMs).toBeGreaterThanOrEqual(beforeMs);
-      expect(await store.loseStreamsOfSilentReplicas(LONG_MS, GRACE_MS)).toBe(0);
+      expect(await store.loseStreamsOfSilentReplicas(LONG_MS)).toBe(0);
     });
   });
 
@@ -427,7 +426,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await tick(store);
       const sinceMs = await store.nowMs();
       await store.attach(arrivalOf('b', { incarnation: 'other' }), HERE);
-      await store.detach({ key: arrivalOf('b').key, epoch: 2 }, HERE, GRACE_MS);
+      await store.detach({ key: arrivalOf('b').key, epoch: 2 }, HERE);
       await store.attempt('next due', keepBodyAndDelete);
       await store.beginSweep(arrivalOf('c').key);
       await store.attempt('next due', keepBodyAndDelete);

@@ -33,6 +33,10 @@ export class EmulatedWorld implements KumaWorld {
   readonly timing = TIMING;
   readonly durable = true;
   readonly caFile = join(TLS_FIXTURES, 'ca.crt');
+  readonly companionTls = {
+    certificateFile: join(TLS_FIXTURES, 'server.crt'),
+    keyFile: join(TLS_FIXTURES, 'server.key'),
+  };
   readonly #controlPlane: ControlPlane;
   readonly #dir: TemporaryDir;
   readonly #disposables = new AsyncDisposableStack();

@@ -57,6 +57,10 @@ export interface KumaWorld extends AsyncDisposable {
   readonly secureRestUrl: string;
   /** Verifies {@link secureRestUrl} and kuma-dp's connection. */
   readonly caFile: string;
+  /** What a companion beside the control plane shows to agents; `of the control plane`: what the control plane names. */
+  readonly companionTls:
+    | { readonly certificateFile: string; readonly keyFile: string }
+    | 'of the control plane';
   /** A folder for this world's files. Short, since sockets are made in it. */
   join(...names: readonly string[]): string;
 

@@ -41,6 +41,7 @@ export class RealWorld implements KumaWorld {
   readonly version: string;
   readonly behaviour: KumaBehaviour;
   readonly timing = TIMING;
+  readonly companionTls = 'of the control plane';
   readonly durable: boolean;
   readonly #controlPlane: RealControlPlane;
   readonly #dir: TemporaryDir;

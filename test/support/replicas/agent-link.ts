@@ -24,7 +24,7 @@ const OPTIONS = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
 };
-const PATIENCE_MS = 1_500;
+const PATIENCE_MS = 5_000;
 const CALL_MS = 3_000;
 
 /** One connection of an agent to one replica. */

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 
 import { CompanionProcess, type CompanionOptions } from '../companion-process.ts';
 import { FaultProxy } from '../fault-proxy.ts';
@@ -159,8 +159,7 @@ export class ReplicaFleet implements AsyncDisposable {
 
   async #create(options: ReplicaOptions): Promise<Replica> {
     const parts = this.#parts;
-    const dir = this.#dir.join(String(this.replicas.length));
-    mkdirSync(dir);
+    const dir = mkdtempSync(this.#dir.join('r'));
     const toDatabase = parts.use(await FaultProxy.start(`http://127.0.0.1:${this.#postgres.port}`));
     const toControlPlane = parts.use(await FaultProxy.start(this.controlPlane.httpUrl));
     const companion = parts.use(

@@ -1,0 +1,115 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { DeregisterResponse_Outcome as Outcome } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
+import { mend, ReplicaFleet } from '../../support/replicas/replica-fleet.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+import { startDatabase } from './database.ts';
+function dumpEvents(fleet: ReplicaFleet): void { for (const r of fleet.replicas) for (const e of r.companion.events) console.log('EV', r.address, e['time'], e.event, e['dataplane'], e['guard'], e['msg'], JSON.stringify(e['err'] ?? '').slice(0,150)); }
+
+let postgres: PostgresServer;
+
+beforeAll(async () => {
+  postgres = await startDatabase();
+});
+
+afterAll(() => postgres[Symbol.asyncDispose]());
+
+const CUTS = ['silence', 'refuse'] as const;
+
+test.concurrent.for(CUTS)(
+  'a replica without its database (%s) says so, goes on in memory, and catches up',
+  async (kind) => {
+    await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
+    fleet.addBystander();
+    const { companion, toDatabase } = fleet.replica(0);
+    const leaver = fleet.agent('leaver', { order: [0] });
+    const { epoch: before } = await leaver.run();
+    await toDatabase.become({ kind });
+    await companion.waitForEvent('store.lost');
+
+    const stranger = fleet.agent('stranger', { order: [0] });
+    stranger.start();
+    const unfenced = await waitUntil(() => stranger.epochs[0], { what: 'an answer' });
+    expect(unfenced).toMatchObject({ epoch: undefined, leaving: false });
+    const answer = await leaver.deregister(20_000);
+    expect(answer).toMatchObject({ outcome: Outcome.DELETED, durable: false });
+    expect(fleet.deletions(leaver.incarnation)).toHaveLength(1);
+    await leaver.end();
+
+    await mend(toDatabase);
+    await companion.waitForEvent('store.found');
+    const fenced = await stranger.waitForEpoch();
+    expect(fenced.epoch).toBeGreaterThan(before);
+    await stranger.serve();
+    await waitUntil(
+      async () => (await fleet.query("select 1 from dataplanes where name = 'leaver'")).length === 0,
+      { what: 'the row of the one that left to go', budgetMs: 60_000 },
+    );
+    expect(fleet.deletions()).toHaveLength(1);
+  },
+);
+
+test.concurrent('the agents of a replica without its database are attached elsewhere before they count as lost', async () => {
+  await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
+  fleet.addBystander();
+  // Their Envoys are not connected yet: nothing but their agents' streams says that they live.
+  const agents = ['web-1', 'web-2'].map((name) => fleet.agent(name, { order: [0, 1] }));
+  for (const agent of agents) {
+    agent.start();
+    await agent.waitForEpoch();
+    await agent.register(false);
+  }
+  const cutAtMs = performance.now();
+  await fleet.replica(0).toDatabase.become({ kind: 'silence' });
+  await waitUntil(
+    () => agents.every((agent) => agent.replica === fleet.replica(1).address) || fleet.deletions().length > 0,
+    { what: 'them to move', budgetMs: 40_000 },
+  );
+  dumpEvents(fleet);
+  console.log('moved after', performance.now() - cutAtMs, fleet.deletions());
+  await delay(8_000);
+  expect(fleet.deletions()).toEqual([]);
+  await mend(fleet.replica(0).toDatabase);
+  await fleet.replica(0).companion.waitForEvent('store.found');
+  await Promise.all(agents.map((agent) => agent.serve()));
+  expect(agents.map(({ epochs }) => new Set(epochs.flatMap(({ epoch }) => epoch ?? [])).size)).toEqual([
+    1, 1,
+  ]);
+  expect(fleet.deletions()).toEqual([]);
+});
+
+test.concurrent('what a replica cannot finish without a control plane, another one finishes', async () => {
+  await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
+  fleet.addBystander();
+  const agent = fleet.agent('web-1', { order: [0] });
+  const crashing = fleet.agent('web-2', { order: [0] });
+  await Promise.all([agent.run(), crashing.run()]);
+  await fleet.replica(0).toControlPlane.become({ kind: 'silence' });
+  const answer = await agent.deregister(1_000);
+  expect(answer).toMatchObject({ outcome: Outcome.ACCEPTED, durable: true });
+  await agent.end();
+  const crashedAtMs = performance.now();
+  await crashing.crash();
+  await fleet.waitUntilDeleted(agent, 15_000).catch(async (e: unknown) => { dumpEvents(fleet); console.log('EV', JSON.stringify(await fleet.query('select name, state, due_at, attempts, guard, reason, replica from dataplanes'))); throw e; });
+  const fallback = await fleet.waitUntilDeleted(crashing);
+  expect(fallback.atMs - crashedAtMs).toBeGreaterThan(fleet.graceMs);
+  expect(fleet.replica(1).companion.seen('departure.ended')).toHaveLength(2);
+  expect(fleet.deletions()).toHaveLength(2);
+});
+
+test.concurrent('agents that a replica does not hear any more are attached elsewhere, and none is lost', async () => {
+  await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
+  fleet.addBystander();
+  const agents = ['web-1', 'web-2'].map((name) => fleet.agent(name, { order: [0, 1] }));
+  await Promise.all(agents.map((agent) => agent.run()));
+  await fleet.replica(0).toAgents.become({ kind: 'silence' });
+  await Promise.all(agents.map((agent) => agent.waitForEpoch(1)));
+  // The replica notices later, and it is not its business any more.
+  await fleet.replica(0).companion.waitForEvent('agent.lost', { count: 2 });
+  await delay(2 * fleet.graceMs);
+  expect(fleet.deletions()).toEqual([]);
+  expect(agents.map(({ epochs }) => new Set(epochs.map(({ epoch }) => epoch)).size)).toEqual([1, 1]);
+  expect(await fleet.query("select 1 from dataplanes where state = 'attached'")).toHaveLength(2);
+});

@@ -1,0 +1,175 @@
+import { createServer, type Server } from 'node:http';
+import { once } from 'node:events';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { DeregisterResponse_Outcome as Outcome } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { CompanionWorld } from '../../support/companion-world.ts';
+import type { FaultAction } from '../../support/kuma/faults.ts';
+import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { freePort } from '../../support/world/free-port.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+const HTML = { 'content-type': 'text/html' };
+const PAGE = '<html><body>nginx</body></html>';
+
+/** What may stand between the companion and its outcome, and how it passes. */
+const WEATHER: readonly (readonly [string, FaultAction])[] = [
+  ['404 of another program', answer(404, PAGE, HTML)],
+  ['404 without a body', answer(404, '')],
+  ['401', answer(401, '{"title":"Invalid authentication data"}')],
+  ['403', answer(403, '{"title":"Access Denied"}')],
+  ['405', answer(405, '{"title":"Method not allowed"}')],
+  ['409', answer(409, '{"title":"Conflict"}')],
+  ['429 with Retry-After', answer(429, '', { 'retry-after': '1' })],
+  ['500', answer(500, '{"title":"Internal Server Error"}')],
+  ['503', answer(503, '')],
+  ['a page of HTML', answer(200, PAGE, HTML)],
+  ['a redirect', answer(302, '', { location: 'http://127.0.0.1:1/' })],
+  ['half an answer', { kind: 'half-body' }],
+  ['a reset', { kind: 'reset' }],
+  ['a reset after it was done', { kind: 'reset-after' }],
+  ['silence', { kind: 'hang' }],
+];
+
+describe('a control plane that answers', () => {
+  let world: CompanionWorld;
+
+  beforeAll(async () => {
+    world = await CompanionWorld.start({ companion: { heal: 'off' } });
+    await world.running('bystander');
+  });
+
+  afterAll(async () => {
+    expect(world.companion.seen('deregistrar.failed')).toEqual([]);
+    expect(world.find('bystander')).toBeDefined();
+    expect(world.requests('bystander')).toBe(0);
+    await world[Symbol.asyncDispose]();
+  });
+
+  test.concurrent.for(WEATHER)('a DELETE with %s: the departure waits, then ends', async ([what, action], { expect: check }) => {
+    const name = `delete-${WEATHER.findIndex(([each]) => each === what)}`;
+    const agent = await world.running(name);
+    world.fault({ method: 'DELETE', path: `/dataplanes/${name}$`, times: 2, action });
+    await agent.deregister({ budgetMs: 1_200 });
+    await world.waitUntilGone(name);
+    const { outcome } = await world.waitForDeparture(name, { cause: 'announced' });
+    check(['deleted', 'already gone']).toContain(outcome);
+    check(world.deletions(name)).toBe(1);
+  });
+
+  test.concurrent.for(WEATHER)('a look with %s: the departure waits, then ends', async ([what, action], { expect: check }) => {
+    const name = `look-${WEATHER.findIndex(([each]) => each === what)}`;
+    const agent = await world.running(name);
+    world.fault({ method: 'GET', path: `/dataplanes/${name}/_overview`, times: 2, action });
+    await agent.deregister({ budgetMs: 1_200 });
+    await world.waitUntilGone(name);
+    await world.waitForDeparture(name, { cause: 'announced', outcome: 'deleted' });
+    check(world.requests(name)).toBe(1);
+  });
+
+  test('for long with errors: the caller hears why, the row stays, and it is finished when that ends', async () => {
+    const agent = await world.running('stormy');
+    world.fault({ path: '/dataplanes/stormy', action: answer(503, '') });
+    const { outcome, reason, durable } = await agent.deregister({ budgetMs: 1_000 });
+    expect({ outcome, durable }).toEqual({ outcome: Outcome.ACCEPTED, durable: true });
+    expect(reason).toMatch(/default\/stormy.*503/);
+    const row = await world.waitForRow('stormy', { state: 'leaving' });
+    expect(row.attempts).toBeGreaterThan(0);
+    expect(row.reason).toMatch(/503/);
+    world.controlPlane.faults.clear();
+    await world.waitUntilGone('stormy');
+    expect(world.requests('stormy')).toBe(1);
+  });
+
+  test('429 with Retry-After: it is not asked again before', async () => {
+    const agent = await world.running('patient');
+    const path = '/dataplanes/patient$';
+    world.fault({ method: 'DELETE', path, times: 1, action: answer(429, '', { 'retry-after': '2' }) });
+    await agent.deregister({ budgetMs: 500 });
+    await world.waitUntilGone('patient');
+    const [first, second] = world.controlPlane.journal.matching('DELETE', new RegExp(path));
+    expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(1_900);
+  });
+});
+
+test('a global control plane: nothing is deleted, and everybody is told', async () => {
+  await using world = await CompanionWorld.start({ controlPlane: { mode: 'global' } });
+  const agent = await world.running('web-1');
+  expect(await agent.deregister({ budgetMs: 700 })).toEqual({
+    outcome: Outcome.ACCEPTED,
+    guard: 'not-zone-cp',
+    reason: 'this is a global control plane',
+    durable: true,
+  });
+  const lost = await world.running('web-2');
+  lost.vanish();
+  world.disconnect('web-2');
+  await world.waitForRow('web-2', { guard: 'not-zone-cp' });
+  expect(world.companion.seen('control-plane.wrong')).toHaveLength(1);
+  expect((await world.command('status')).stdout).toMatch(/^control plane: .*NOT A ZONE CONTROL PLANE$/m);
+  expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
+});
+
+test('a control plane that is replaced by another version, at its address: what was begun is finished', async () => {
+  await using world = await CompanionWorld.start();
+  await world.running('bystander');
+  const leaving = await world.running('leaving');
+  const lost = await world.running('lost');
+  const { store, ports, settings } = world.controlPlane;
+  await world.controlPlane.stop();
+  expect(await leaving.deregister({ budgetMs: 500 })).toMatchObject({ outcome: Outcome.ACCEPTED });
+  lost.vanish();
+  world.disconnect('lost');
+  await using next = await ControlPlane.start({ ...settings, version: '2.10.1', ports }, store);
+  await world.waitUntilGone('leaving');
+  await world.waitUntilGone('lost');
+  await waitUntil(async () => (await world.status()).controlPlanes[0]?.controlPlane?.version === '2.10.1', {
+    what: 'the new version in the status',
+  });
+  expect(next.journal.events.filter(({ kind }) => kind === 'deleted').map(({ subject }) => subject)).toEqual([
+    'default/leaving',
+    'default/lost',
+  ]);
+  expect(world.find('bystander')).toBeDefined();
+});
+
+test('something that is no control plane at its address: nothing is believed, all is kept', async () => {
+  const port = await freePort();
+  await using impostor = await httpServer(port);
+  await using world = await CompanionWorld.create({ companion: { kumaApi: [`http://127.0.0.1:${port}`] } });
+  await world.companion.start();
+  await world.companion.waitForEvent('deregistrar.started');
+  const agent = world.agent('web-1');
+  expect(await agent.attach()).toMatchObject({ fenced: true });
+  expect(await agent.deregister({ budgetMs: 700 })).toMatchObject({ outcome: Outcome.ACCEPTED, durable: true });
+  expect(await world.row('web-1')).toMatchObject({ state: 'leaving' });
+  expect(impostor.deletions).toBe(0);
+  expect((await fetch(`${world.companion.httpUrl}/readyz`)).status).toBe(503);
+  expect((await fetch(`${world.companion.httpUrl}/livez`)).status).toBe(200);
+});
+
+function answer(status: number, body: string, headers: Readonly<Record<string, string>> = {}): FaultAction {
+  return { kind: 'answer', status, headers: { 'content-type': 'application/json', ...headers }, body };
+}
+
+/** Answers everything with a friendly page. */
+async function httpServer(port: number): Promise<AsyncDisposable & { readonly deletions: number }> {
+  let deletions = 0;
+  const server: Server = createServer((request, response) => {
+    if (request.method === 'DELETE') deletions += 1;
+    response.writeHead(200, HTML).end(PAGE);
+  });
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    get deletions() {
+      return deletions;
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
