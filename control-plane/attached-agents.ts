@@ -1,5 +1,5 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
-import { OperationalError } from '../kernel/errors.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { DeregistrarEvents } from './events.ts';
 import type { Arrival, Attachment, DueShare, Store } from './ports.ts';
@@ -39,6 +39,12 @@ export interface AttachedAgentsDeps {
   readonly onAttached: (agent: AttachedAgent) => void;
 }
 
+interface UnrecordedEnd {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+  telling: Promise<void> | undefined;
+}
+
 /** What became of a stream that wants to attach. */
 export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };
 
@@ -54,14 +60,16 @@ const SETTLE_MS = 1_500;
 export class AttachedAgents {
   readonly #deps: AttachedAgentsDeps;
   readonly #agents = new Map<string, AttachedAgent>();
-  /** Streams that have ended, of which the store does not know yet. */
-  readonly #unrecordedEnds = new Map<string, { readonly key: DataplaneKey; readonly epoch: number }>();
-  /** The end that is being recorded: whoever comes back under that name waits, or would be taken for lost after it. */
-  #recording: Promise<void> = Promise.resolve();
+  /**
+   * Streams that have ended, of which the store does not know yet, and the attempt to tell it: whoever comes back under
+   * that name waits for it, or would be taken for lost after they came.
+   */
+  readonly #unrecordedEnds = new Map<string, UnrecordedEnd>();
   /** Open streams that the store takes for lost all the same. */
   readonly #mistaken = new Set<AttachedAgent>();
   #draining = false;
   #storeLostAtMs: number | undefined;
+  #storeProblem: string | undefined;
   #replicas: readonly string[] = [];
 
   constructor(deps: AttachedAgentsDeps) {
@@ -74,6 +82,11 @@ export class AttachedAgents {
 
   get storeIsUp(): boolean {
     return this.#storeLostAtMs === undefined;
+  }
+
+  /** Why nothing can be written down, as of the last heartbeat: it may still be read. `undefined` if it can. */
+  get storeProblem(): string | undefined {
+    return this.#storeProblem;
   }
 
   /** Those that share the store, as of the last heartbeat. */
@@ -101,7 +114,7 @@ export class AttachedAgents {
       throw new OperationalError('ENDPOINT_BUSY', 'This replica is stopping: attach elsewhere');
     const { store, replica, events } = this.#deps;
     let attachment: Attachment | undefined;
-    if (this.#unrecordedEnds.has(describeKey(arrival.key))) await this.#recording;
+    await this.#unrecordedEnds.get(describeKey(arrival.key))?.telling;
     try {
       attachment = await store.attach(arrival, replica);
     } catch (error) {
@@ -143,9 +156,9 @@ export class AttachedAgents {
     if (leaving) events.gone({ ...arrival, epoch });
     else events.lost({ ...arrival, epoch }, reason, arrival.deletable ? graceMs : undefined);
     if (epoch === undefined) return;
-    this.#unrecordedEnds.set(name, { key: arrival.key, epoch });
-    this.#recording = this.#recordEnds();
-    await this.#recording;
+    const end: UnrecordedEnd = { key: arrival.key, epoch, telling: undefined };
+    this.#unrecordedEnds.set(name, end);
+    await this.#recordEnd(name, end);
   }
 
   /**
@@ -227,11 +240,13 @@ export class AttachedAgents {
       if (this.#storeLostAtMs !== undefined) {
         events.storeFound(clock.monotonicMs() - this.#storeLostAtMs);
         this.#storeLostAtMs = undefined;
+        this.#storeProblem = undefined;
         this.#deps.nudge();
       }
       return true;
     } catch (error) {
       if (this.#storeLostAtMs === undefined) events.storeLost(error);
+      this.#storeProblem = describeError(error);
       this.#storeLostAtMs ??= clock.monotonicMs();
       return false;
     }
@@ -287,16 +302,25 @@ export class AttachedAgents {
   }
 
   async #recordEnds(): Promise<void> {
+    await Promise.all([...this.#unrecordedEnds].map(([name, end]) => this.#recordEnd(name, end)));
+  }
+
+  #recordEnd(name: string, end: UnrecordedEnd): Promise<void> {
+    end.telling ??= this.#tellEnd(name, end).finally(() => {
+      end.telling = undefined;
+    });
+    return end.telling;
+  }
+
+  /** What the store cannot be told now is told with the next heartbeat. */
+  async #tellEnd(name: string, end: UnrecordedEnd): Promise<void> {
     const { store, replica, nudge } = this.#deps;
-    for (const [name, at] of this.#unrecordedEnds) {
-      try {
-        await store.detach(at, replica);
-        this.#unrecordedEnds.delete(name);
-        nudge();
-      } catch (error) {
-        if (!(error instanceof OperationalError)) throw error;
-        return;
-      }
+    try {
+      await store.detach(end, replica);
+      if (this.#unrecordedEnds.get(name) === end) this.#unrecordedEnds.delete(name);
+      nudge();
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
     }
   }
 

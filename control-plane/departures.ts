@@ -153,7 +153,9 @@ export class Departures {
   /** One that is due, whichever; goes on as long as there are more. `more` starts another worker beside this one. */
   async #next(more: () => void): Promise<void> {
     for (;;) {
-      const attempt = await this.#attempt(this.#deps.share(), more).catch((error: unknown) => {
+      const share = this.#deps.share();
+      if (share === undefined) return;
+      const attempt = await this.#attempt(share, more).catch((error: unknown) => {
         this.#failed(error);
         return undefined;
       });

@@ -1,5 +1,6 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { Surroundings } from './core/guards.ts';
 import type { DeregistrarEvents } from './events.ts';
@@ -21,6 +22,7 @@ export interface WatchedControlPlane extends InstanceLook {
 
 const LOOK_INTERVAL_MS = 2_000;
 const LOOK_BUDGET_MS = 2_000;
+const SLACK_MS = 500;
 const FLEET_BUDGET_MS = 20_000;
 /** An instance that was not seen for so long is forgotten. */
 const FORGET_AFTER_MS = 600_000;
@@ -50,18 +52,7 @@ export class ZoneWatch {
 
   /** Never throws. */
   async look(): Promise<void> {
-    const { clock, controlPlanes, events } = this.#deps;
-    const looks = await withDeadline(
-      { clock, action: 'look at the control planes', budgetMs: LOOK_BUDGET_MS + 500 },
-      () =>
-        withDeadline({ clock, action: 'reach a control plane', budgetMs: LOOK_BUDGET_MS }, ({ signal }) =>
-          controlPlanes.look(signal),
-        ),
-    ).catch((error: unknown) => {
-      events.failedUnexpectedly(error);
-      return this.#looks;
-    });
-    const returned = this.#note(looks);
+    const returned = this.#note(await this.#lookAtAll());
     if (returned) this.#deps.onReturned();
   }
 
@@ -116,6 +107,28 @@ export class ZoneWatch {
     } catch (error) {
       if (this.#fleet === fleet) this.#fleet = undefined;
       throw error;
+    }
+  }
+
+  /** One that hangs is one that does not answer; what the others say counts all the same. */
+  async #lookAtAll(): Promise<readonly InstanceLook[]> {
+    const { clock, controlPlanes, events } = this.#deps;
+    const patience = new AbortController();
+    const disarm = clock.after(LOOK_BUDGET_MS, () => {
+      const text = `Cannot reach a control plane within ${LOOK_BUDGET_MS} ms`;
+      patience.abort(new OperationalError('DEADLINE_EXCEEDED', text));
+    });
+    try {
+      const action = 'look at the control planes';
+      return await withDeadline({ clock, action, budgetMs: LOOK_BUDGET_MS + SLACK_MS }, () =>
+        controlPlanes.look(patience.signal),
+      );
+    } catch (error) {
+      events.failedUnexpectedly(error);
+      // What was seen before is no evidence of now.
+      return this.#looks.map(({ url }) => ({ url, seen: { problem: describeError(error) } }));
+    } finally {
+      disarm();
     }
   }
 

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 
 import { Fleet, type Instance, type Wrapping } from '../support/world/fleet.ts';
 import { childrenOf, descendantsOf, loseContact } from '../support/world/power-loss.ts';
+import { isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 import { companionWorld, deletedNames, GRACE_MS, LOSS_BUDGET_MS, LOST, tell } from './companion-world.ts';
 import { HTTP1, NAMES, startAll, underLoad } from './under-load.ts';
@@ -13,13 +14,20 @@ const WATCHED_MS = 30_000;
 
 interface Setting extends AsyncDisposable {
   readonly fleet: Fleet;
+  /** Whether there is a companion. */
+  readonly watched: boolean;
 }
 
 /** With a companion as only endpoint, and with the REST API as only endpoint. */
 const SETTINGS = [
-  { name: 'agent and companion', open: (): Promise<Setting> => companionWorld() },
-  { name: 'agent alone', open: (): Promise<Setting> => agentsAlone() },
+  { name: 'agent and companion', open: watchedOver },
+  { name: 'agent alone', open: agentsAlone },
 ] as const;
+
+async function watchedOver(): Promise<Setting> {
+  const world = await companionWorld();
+  return { ...world, watched: true };
+}
 
 async function agentsAlone(): Promise<Setting> {
   await using opening = new AsyncDisposableStack();
@@ -27,7 +35,7 @@ async function agentsAlone(): Promise<Setting> {
   const wrapping: Wrapping = fleet.agent('--lifecycle', 'agent');
   await startAll(fleet, wrapping);
   const world = opening.move();
-  return { fleet, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+  return { fleet, watched: false, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
 }
 
 /**
@@ -36,6 +44,8 @@ async function agentsAlone(): Promise<Setting> {
  * @returns `performance.now()` when that is back
  */
 async function stopUnheard({ controlPlane }: Fleet, { process: agent }: Instance): Promise<number> {
+  // A stream that began less than 2 s before the announcement might be somebody else's: that costs 45 s.
+  await delay(3_000);
   await controlPlane.crash();
   agent.signal('SIGTERM');
   await agent.waitForOutput('stop.requested');
@@ -83,6 +93,29 @@ describe.for(SETTINGS)('one of three instances goes, $name', ({ name, open }) =>
     });
     console.info(`${what} killed, ${name}: ${summary.failed} of ${summary.sent} failed`);
     expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
+  });
+
+  test('its agent is killed: kuma-dp follows with its own drain, and no request fails', async () => {
+    await using setting = await open();
+    const { fleet, watched } = setting;
+    const { process: agent, command } = fleet.instance(LOST);
+    const kumaDp = kumaDpOf(fleet.instance(LOST));
+    const watch = fleet.watch();
+    const summary = await underLoad(fleet, HTTP1, async () => {
+      const sinceMs = performance.now();
+      agent.signal('SIGKILL');
+      const left = await watch.waitFor('left', command.endpoint, { sinceMs });
+      tell(`agent killed, ${name}: out of the list after`, left.atMs - sinceMs);
+      await waitUntil(() => !isAlive(kumaDp), { what: 'kuma-dp to have drained', budgetMs: 60_000 });
+      tell(`agent killed, ${name}: kuma-dp ended after`, performance.now() - sinceMs);
+      if (!watched) return;
+      await fleet.controlPlane.journal.waitForEvent(({ kind }) => kind === 'deleted', {
+        budgetMs: LOSS_BUDGET_MS,
+      });
+      tell(`agent killed, ${name}: object gone after`, performance.now() - sinceMs);
+    });
+    expect(summary.byFailure).toEqual({});
+    expect(deletedNames(fleet)).toEqual(watched ? [`default/${LOST}`] : []);
   });
 
   test('its control plane is down when it stops, and comes back during the drain', async () => {

@@ -89,7 +89,8 @@ describe.for(kumasUnderAgent)(
 
       const stoppedAtMs = performance.now();
       lost.process.signal('SIGTERM');
-      await fleet.untilListed([staying]);
+      tell('stop: object gone', (await fleet.objects.untilGone(lost.name)) - stoppedAtMs);
+      tell('stop: out of the list', (await fleet.untilListed([staying])) - stoppedAtMs);
       expect(await lost.process.exited).toMatchObject({ code: 0 });
       const startedAtMs = performance.now();
       lost.start(companion.agent(fleet));

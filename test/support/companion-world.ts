@@ -105,8 +105,8 @@ export class CompanionWorld implements AsyncDisposable {
     return this.agent(name, { resource: dataplane(name), hello: { owner: Owner.AGENT }, ...options });
   }
 
-  /** An object as its kuma-dp, or somebody by hand, put it a minute ago. */
-  put(name: string, change: Fields = {}): void {
+  /** An object as its kuma-dp, or somebody by hand, put it a minute ago, or as long as is said. */
+  put(name: string, change: Fields = {}, agoMs = A_WHILE_MS): void {
     const { store, settings } = this.controlPlane;
     const { labels, ...resource } = { ...dataplane(name), ...change };
     new ResourceManager(store, settings).upsert(keyOf(name), {
@@ -114,7 +114,7 @@ export class CompanionWorld implements AsyncDisposable {
       labels: (labels ?? {}) as Readonly<Record<string, string>>,
     });
     const object = this.find(name);
-    const putTime = new Date(Date.now() - A_WHILE_MS).toISOString();
+    const putTime = new Date(Date.now() - agoMs).toISOString();
     if (object !== undefined) store.save({ ...object, creationTime: putTime, modificationTime: putTime });
   }
 

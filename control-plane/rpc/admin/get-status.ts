@@ -41,7 +41,7 @@ export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest)
     up: asDuration(clock.monotonicMs() - startedAtMs),
     store: {
       kind: deps.store.kind,
-      problem: 'problem' in stored ? stored.problem : '',
+      problem: 'problem' in stored ? stored.problem : (agents.storeProblem ?? ''),
       replicas: [...agents.replicas],
     },
     controlPlanes: watch.controlPlanes.map(asControlPlaneStatus),

@@ -6,7 +6,20 @@ import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { mend, ReplicaFleet } from '../../support/replicas/replica-fleet.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 import { startDatabase } from './database.ts';
-function dumpEvents(fleet: ReplicaFleet): void { for (const r of fleet.replicas) for (const e of r.companion.events) console.log('EV', r.address, e['time'], e.event, e['dataplane'], e['guard'], e['msg'], JSON.stringify(e['err'] ?? '').slice(0,150)); }
+function dumpEvents(fleet: ReplicaFleet): void {
+  for (const r of fleet.replicas)
+    for (const e of r.companion.events)
+      console.log(
+        'EV',
+        r.address,
+        e['time'],
+        e.event,
+        e['dataplane'],
+        e['guard'],
+        e['msg'],
+        JSON.stringify(e['err'] ?? '').slice(0, 150),
+      );
+}
 
 let postgres: PostgresServer;
 
@@ -92,8 +105,26 @@ test.concurrent('what a replica cannot finish without a control plane, another o
   await agent.end();
   const crashedAtMs = performance.now();
   await crashing.crash();
-  await fleet.waitUntilDeleted(agent, 15_000).catch(async (e: unknown) => { dumpEvents(fleet); console.log('EV', JSON.stringify(await fleet.query('select name, state, due_at, attempts, guard, reason, replica from dataplanes'))); throw e; });
-  const fallback = await fleet.waitUntilDeleted(crashing);
+  await fleet.waitUntilDeleted(agent, 15_000).catch(async (e: unknown) => {
+    dumpEvents(fleet);
+    console.log(
+      'EV',
+      JSON.stringify(
+        await fleet.query('select name, state, due_at, attempts, guard, reason, replica from dataplanes'),
+      ),
+    );
+    throw e;
+  });
+  const fallback = await fleet.waitUntilDeleted(crashing, 15_000).catch(async (e: unknown) => {
+    dumpEvents(fleet);
+    console.log(
+      'EV',
+      JSON.stringify(
+        await fleet.query('select name, state, due_at, attempts, guard, reason, replica from dataplanes'),
+      ),
+    );
+    throw e;
+  });
   expect(fallback.atMs - crashedAtMs).toBeGreaterThan(fleet.graceMs);
   expect(fleet.replica(1).companion.seen('departure.ended')).toHaveLength(2);
   expect(fleet.deletions()).toHaveLength(2);

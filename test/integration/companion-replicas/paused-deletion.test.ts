@@ -167,8 +167,7 @@ test('EXPERIMENT d', async () => {
   const { fleet, paused, old, successor, pausedAtMs } = pause;
   successor.start();
   await delay(1_000);
-  successor.envoy.connect();
-  successor.say('running', true);
+  await successor.serveUnfenced();
   console.log('D unfenced start at', performance.now() - pausedAtMs, successor.epochs.length);
   paused.companion.continue();
   const woken = performance.now();

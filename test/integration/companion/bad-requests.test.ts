@@ -11,6 +11,7 @@ import {
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedClient } from '../../support/attached-client.ts';
 import { CompanionWorld, dataplane } from '../../support/companion-world.ts';
+import { FaultProxy } from '../../support/fault-proxy.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const UUID = 'a8098c1a-f86e-11da-bd1a-00112444be1e';
@@ -186,6 +187,17 @@ test.concurrent('an agent that opens a stream and says nothing is told so in the
     details: 'Cannot read the request: no Hello came',
   });
   expect(await world.row('authenticated')).toMatchObject({ state: 'attached' });
+});
+
+test.concurrent('a host that falls silent, with its connection open, is noticed within 15 s', async () => {
+  await using world = await CompanionWorld.start();
+  await using proxy = await FaultProxy.start(`http://${world.companion.address}`);
+  await world.running('silent', { address: `127.0.0.1:${proxy.port}` });
+  const silentAtMs = performance.now();
+  await proxy.become({ kind: 'silence' });
+  await world.companion.waitForEvent('agent.lost');
+  expect(performance.now() - silentAtMs).toBeLessThan(16_000);
+  await world.waitForRow('silent', { state: 'lost', guard: 'subscription-online' });
 });
 
 function keyOf(name: string): {

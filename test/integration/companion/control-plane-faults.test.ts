@@ -47,26 +47,32 @@ describe('a control plane that answers', () => {
     await world[Symbol.asyncDispose]();
   });
 
-  test.concurrent.for(WEATHER)('a DELETE with %s: the departure waits, then ends', async ([what, action], { expect: check }) => {
-    const name = `delete-${WEATHER.findIndex(([each]) => each === what)}`;
-    const agent = await world.running(name);
-    world.fault({ method: 'DELETE', path: `/dataplanes/${name}$`, times: 2, action });
-    await agent.deregister({ budgetMs: 1_200 });
-    await world.waitUntilGone(name);
-    const { outcome } = await world.waitForDeparture(name, { cause: 'announced' });
-    check(['deleted', 'already gone']).toContain(outcome);
-    check(world.deletions(name)).toBe(1);
-  });
+  test.concurrent.for(WEATHER)(
+    'a DELETE with %s: the departure waits, then ends',
+    async ([what, action], { expect }) => {
+      const name = `delete-${WEATHER.findIndex(([each]) => each === what)}`;
+      const agent = await world.running(name);
+      world.fault({ method: 'DELETE', path: `/dataplanes/${name}$`, times: 2, action });
+      await agent.deregister({ budgetMs: 1_200 });
+      await world.waitUntilGone(name);
+      const { outcome } = await world.waitForDeparture(name, { cause: 'announced' });
+      expect(['deleted', 'already gone']).toContain(outcome);
+      expect(world.deletions(name)).toBe(1);
+    },
+  );
 
-  test.concurrent.for(WEATHER)('a look with %s: the departure waits, then ends', async ([what, action], { expect: check }) => {
-    const name = `look-${WEATHER.findIndex(([each]) => each === what)}`;
-    const agent = await world.running(name);
-    world.fault({ method: 'GET', path: `/dataplanes/${name}/_overview`, times: 2, action });
-    await agent.deregister({ budgetMs: 1_200 });
-    await world.waitUntilGone(name);
-    await world.waitForDeparture(name, { cause: 'announced', outcome: 'deleted' });
-    check(world.requests(name)).toBe(1);
-  });
+  test.concurrent.for(WEATHER)(
+    'a look with %s: the departure waits, then ends',
+    async ([what, action], { expect }) => {
+      const name = `look-${WEATHER.findIndex(([each]) => each === what)}`;
+      const agent = await world.running(name);
+      world.fault({ method: 'GET', path: `/dataplanes/${name}/_overview`, times: 2, action });
+      await agent.deregister({ budgetMs: 1_200 });
+      await world.waitUntilGone(name);
+      await world.waitForDeparture(name, { cause: 'announced', outcome: 'deleted' });
+      expect(world.requests(name)).toBe(1);
+    },
+  );
 
   test('for long with errors: the caller hears why, the row stays, and it is finished when that ends', async () => {
     const agent = await world.running('stormy');
@@ -142,7 +148,10 @@ test('something that is no control plane at its address: nothing is believed, al
   await world.companion.waitForEvent('deregistrar.started');
   const agent = world.agent('web-1');
   expect(await agent.attach()).toMatchObject({ fenced: true });
-  expect(await agent.deregister({ budgetMs: 700 })).toMatchObject({ outcome: Outcome.ACCEPTED, durable: true });
+  expect(await agent.deregister({ budgetMs: 700 })).toMatchObject({
+    outcome: Outcome.ACCEPTED,
+    durable: true,
+  });
   expect(await world.row('web-1')).toMatchObject({ state: 'leaving' });
   expect(impostor.deletions).toBe(0);
   expect((await fetch(`${world.companion.httpUrl}/readyz`)).status).toBe(503);

@@ -182,9 +182,16 @@ function judgeEnds(history: readonly HistoryEvent[], { remaining }: HistoryRules
     .filter(({ incarnation, outcome }) => remaining.has(incarnation) && outcome !== 'refused')
     .map((event) => violate('an announced departure never ended', event, `it was answered ${event.outcome}`));
   const lost = ofKind(history, 'crashed')
-    .filter(({ incarnation }) => remaining.has(incarnation))
+    .filter(({ incarnation }) => remaining.has(incarnation) && isKnown(history, incarnation))
     .map((event) => violate('a lost one never ended', event, 'it is still there'));
   return [...left, ...lost];
+}
+
+/** Whether the companion ever promised to look after it. */
+function isKnown(history: readonly HistoryEvent[], incarnation: string): boolean {
+  return ofKind(history, 'attached').some(
+    (event) => event.incarnation === incarnation && event.epoch !== undefined,
+  );
 }
 
 function ofKind<Kind extends HistoryEvent['kind']>(

@@ -1,5 +1,6 @@
 import { mkdtempSync, readFileSync } from 'node:fs';
 
+import { withAdminClient } from '../../../control-plane/adapters/admin-client.ts';
 import { CompanionProcess, type CompanionOptions } from '../companion-process.ts';
 import { FaultProxy } from '../fault-proxy.ts';
 import { ControlPlane } from '../kuma/control-plane.ts';
@@ -80,8 +81,21 @@ export class ReplicaFleet implements AsyncDisposable {
     await using parts = new AsyncDisposableStack();
     const fleet = parts.use(await ReplicaFleet.create(postgres, options));
     await Promise.all(Array.from({ length: options.replicas }, () => fleet.add()));
+    await fleet.waitUntilAcquainted();
     parts.move();
     return fleet;
+  }
+
+  /** Each replica knows of all the others. */
+  async waitUntilAcquainted(): Promise<void> {
+    await Promise.all(
+      this.replicas.map(({ companion }) =>
+        waitUntil(async () => (await replicasKnownTo(companion)) === this.replicas.length, {
+          what: 'the replicas to know each other',
+          pollMs: 50,
+        }),
+      ),
+    );
   }
 
   /** Starts one more, and waits until it is ready. */
@@ -178,6 +192,11 @@ export class ReplicaFleet implements AsyncDisposable {
     this.replicas.push(replica);
     return replica;
   }
+}
+
+async function replicasKnownTo({ adminSocket }: CompanionProcess): Promise<number | undefined> {
+  const { store } = await withAdminClient(adminSocket, (client) => client.getStatus({ mesh: '' }));
+  return store?.replicas.length;
 }
 
 /** The partition ends: what was on its way is lost, and connections are made anew. */

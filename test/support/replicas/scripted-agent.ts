@@ -47,25 +47,26 @@ const SERVICE = 'web';
 export class ScriptedAgent implements AsyncDisposable {
   readonly name: string;
   readonly incarnation = randomUUID();
-  readonly envoy: ScriptedEnvoy;
   /** Every answer, in order. */
   readonly epochs: Epoch[] = [];
   /** How each stream ended. */
   readonly ends: string[] = [];
   readonly #options: ScriptedAgentOptions;
-  readonly #owner: 'agent' | 'cp';
+  #owner: 'agent' | 'cp';
+  #envoy: ScriptedEnvoy;
   #at = 0;
   #link: AgentLink | undefined;
   #running: Promise<void> | undefined;
   #isOver = false;
   #isCut = false;
+  #isConnected = false;
   #phase = { phase: 'starting', serving: false };
 
   constructor(options: ScriptedAgentOptions) {
     this.#options = options;
     this.#owner = options.owner ?? 'agent';
     this.name = options.name;
-    this.envoy = this.#envoy(this.#owner);
+    this.#envoy = this.#envoyOf(this.#owner);
   }
 
   /** Begins to attach and stays attached, as long as it lives and nobody newer has the name. */
@@ -96,10 +97,33 @@ export class ScriptedAgent implements AsyncDisposable {
   async serve(): Promise<void> {
     if (this.#owner === 'agent') {
       await this.register(false);
-      this.envoy.connect();
+      await this.#connect();
       await this.register(true);
-    } else this.envoy.connect();
+    } else await this.#connect();
     this.say('running', true);
+  }
+
+  /** Starts without an epoch, as an agent does that has waited for long enough: its control plane puts the object. */
+  async serveUnfenced(): Promise<void> {
+    this.#note({ kind: 'started-unfenced' });
+    this.#owner = 'cp';
+    this.#envoy = this.#envoyOf('cp');
+    // It says so by attaching anew.
+    this.#link?.close();
+    await this.serve();
+  }
+
+  /** Its Envoy has lost its stream because the control plane restarted. */
+  async reconnect(): Promise<void> {
+    if (!this.#isOver && !this.#isCut && this.#isConnected) await this.#connect();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get isSuperseded(): boolean {
+    return this.ends.at(-1) === 'superseded';
   }
 
   say(phase: string, serving: boolean): void {
@@ -135,13 +159,13 @@ export class ScriptedAgent implements AsyncDisposable {
   async crash(): Promise<void> {
     this.#note({ kind: 'crashed' });
     await this[Symbol.asyncDispose]();
-    this.envoy.disconnect();
+    this.#envoy.disconnect();
   }
 
   /** The process ends, after a stop. */
   async end(): Promise<void> {
     await this[Symbol.asyncDispose]();
-    this.envoy.disconnect();
+    this.#envoy.disconnect();
   }
 
   /** Its host reaches nobody, and everybody has noticed. */
@@ -149,7 +173,7 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#note({ kind: 'cut' });
     this.#isCut = true;
     this.#link?.close();
-    this.envoy.disconnect();
+    this.#envoy.disconnect();
   }
 
   /** Its host reaches everybody again. */
@@ -189,10 +213,21 @@ export class ScriptedAgent implements AsyncDisposable {
     };
   }
 
-  #envoy(owner: 'agent' | 'cp'): ScriptedEnvoy {
+  #envoyOf(owner: 'agent' | 'cp'): ScriptedEnvoy {
     const { controlPlane, store } = this.#options;
     const key = { type: 'Dataplane', mesh: 'default', name: this.#options.name } as const;
     return new ScriptedEnvoy({ controlPlane, store, key, brings: owner === 'cp' ? this.#spec : undefined });
+  }
+
+  /** Envoy tries until there is a control plane that knows its dataplane. */
+  async #connect(): Promise<void> {
+    const what = `the Envoy of ${this.name} to connect`;
+    await waitUntil(() => this.#isOver || this.#isCut || this.#envoy.connect(), {
+      what,
+      budgetMs: 60_000,
+      pollMs: 50,
+    });
+    this.#isConnected = true;
   }
 
   async #stayAttached(): Promise<void> {
