@@ -144,9 +144,15 @@ export class DeletionAttempt {
   }
 
   async #delete(record: DataplaneRecord, stored: DataplaneOverview, fence: Fence): Promise<AttemptResult> {
-    await fence.keepBody(JSON.stringify(stored.resource));
+    const body = JSON.stringify(stored.resource);
+    // Where its agent brought the resource, that is on disk already and is enough for the moment in which we might die.
+    const isCovered = record.resource !== undefined;
+    if (!isCovered) await fence.keepBody(body);
     crashPoint('attempt.body-kept');
-    return this.#send(record, fence);
+    const result = await this.#send(record, fence);
+    return isCovered && result.kind === 'ended' && result.outcome === 'deleted'
+      ? { ...result, body }
+      : result;
   }
 
   async #send(record: DataplaneRecord, fence: Fence): Promise<AttemptResult> {

@@ -45,6 +45,8 @@ export type AttemptResult =
       readonly outcome: DepartureOutcome;
       readonly guard?: string;
       readonly reason: string;
+      /** The object as it was, to be kept; not needed after `keepBody`. */
+      readonly body?: string;
     }
   | { readonly kind: 'later'; readonly afterMs: number; readonly guard?: string; readonly reason: string };
 

@@ -90,6 +90,26 @@ export async function settle(
   const departure = { ...departureBase(row), outcome: result.outcome, guard, reason, attempts, at: nowMs };
   await db.insertInto('departures').values(departure).execute();
   await db.deleteFrom('dataplanes').where('epoch', '=', row.epoch).execute();
+  await keepLastBody({ db, nowMs }, row, result);
+}
+
+/**
+ * What is gone although nobody wrote that it was deleted may have been, by an attempt that did not live to say so: then
+ * the resource that its agent brought stands in for the body.
+ */
+async function keepLastBody(
+  { db, nowMs }: Pick<Session, 'db' | 'nowMs'>,
+  row: DataplaneRow,
+  { outcome, body }: Extract<AttemptResult, { kind: 'ended' }>,
+): Promise<void> {
+  const resource = body ?? (outcome === 'already gone' ? row.resource : null);
+  if (resource === null) return;
+  const { proxy_type, mesh, name, epoch } = row;
+  await db
+    .insertInto('bodies')
+    .values({ proxy_type, mesh, name, epoch, resource, at: nowMs })
+    .onConflict((conflict) => conflict.column('epoch').doNothing())
+    .execute();
 }
 
 export async function keepBody(
