@@ -6,16 +6,33 @@ import { describe, expect, test } from 'vitest';
 
 import { RUN_OPTIONS } from '../../agent/options.ts';
 import { EXIT_CONFIG } from '../../agent/core/exit-status.ts';
+import { SERVE_OPTIONS } from '../../control-plane/options.ts';
 import { parseDuration } from '../../kernel/duration.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
-const UNIT = join(import.meta.dirname, '..', '..', 'systemd', 'kuma-dp.service');
-const text = readFileSync(UNIT, 'utf8');
+const FOLDER = join(import.meta.dirname, '..', '..', 'systemd');
 
-/** All values of a setting, in order. */
-function settings(key: string): readonly string[] {
-  return text.split('\n').flatMap((line) => (line.startsWith(`${key}=`) ? [line.slice(key.length + 1)] : []));
+/** A unit as it is shipped. */
+class Unit {
+  readonly name: string;
+  readonly text: string;
+
+  constructor(name: string) {
+    this.name = name;
+    this.text = readFileSync(join(FOLDER, name), 'utf8');
+  }
+
+  /** All values of a setting, in order. */
+  settings(key: string): readonly string[] {
+    return this.text
+      .split('\n')
+      .flatMap((line) => (line.startsWith(`${key}=`) ? [line.slice(key.length + 1)] : []));
+  }
 }
+
+const dataplane = new Unit('kuma-dp.service');
+const deregistrar = new Unit('kuma-deregistrar.service');
+const settings = (key: string): readonly string[] => dataplane.settings(key);
 
 describe('systemd/kuma-dp.service', () => {
   test('leaves more time than the stop budget', () => {
@@ -45,15 +62,36 @@ describe('systemd/kuma-dp.service', () => {
     );
     expect(settings('Wants')).toEqual(['network-online.target']);
   });
+});
 
-  const systemd = spawnSync('systemd-analyze', ['--version']);
-  test.skipIf(systemd.error !== undefined)('is accepted by systemd-analyze verify', () => {
+describe('systemd/kuma-deregistrar.service', () => {
+  test('has the folders of the default options', () => {
+    expect(SERVE_OPTIONS.store.fallback).toBe(
+      `/var/lib/${deregistrar.settings('StateDirectory')[0]}/state.db`,
+    );
+    expect(SERVE_OPTIONS.adminSocket.fallback).toBe(
+      `/run/${deregistrar.settings('RuntimeDirectory')[0]}/admin.sock`,
+    );
+  });
+
+  test('does not restart a program with wrong options for ever', () => {
+    expect(deregistrar.settings('RestartPreventExitStatus')).toEqual([String(EXIT_CONFIG)]);
+  });
+
+  test('lets a stop send the agents elsewhere before it kills', () => {
+    expect(parseDuration(deregistrar.settings('TimeoutStopSec')[0] ?? '')).toBeGreaterThanOrEqual(10_000);
+  });
+});
+
+const systemd = spawnSync('systemd-analyze', ['--version']);
+describe.skipIf(systemd.error !== undefined)('systemd-analyze verify', () => {
+  test.for([dataplane, deregistrar])('accepts $name, and would notice a wrong word', ({ name, text }) => {
     using dir = new TemporaryDir();
-    const copy = dir.join('kuma-dp.service');
+    const copy = dir.join(name);
     // The programs are not installed here; everything else is as shipped.
-    writeFileSync(copy, text.replaceAll(/\/usr\/bin\/kuma-dp(-agent)?/g, '/bin/true'));
+    writeFileSync(copy, text.replaceAll(/\/usr\/bin\/kuma-(dp|deregistrar)(-agent)?/g, '/bin/true'));
     const verify = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
-    expect(verify.stderr.split('\n').filter((line) => line.includes('kuma-dp.service'))).toEqual([]);
+    expect(verify.stderr.split('\n').filter((line) => line.includes(name))).toEqual([]);
 
     writeFileSync(copy, text.replace('KillMode=mixed', 'KilMode=mixed'));
     const broken = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
