@@ -32,7 +32,7 @@ interface Unrecorded {
 const HEAD_START_MS = 2_000;
 const RETRY_MS = 1_000;
 /** An attempt without the store holds nothing that could be taken from it; it is simply short. */
-const UNRECORDED_HOLD_MS = 5_000;
+const UNRECORDED_HOLD_MS = 2_500;
 
 /** What agents say about leaving: recorded before anything else happens, then deleted, whoever stays to hear of it. */
 export class AnnouncedDepartures {
@@ -108,7 +108,7 @@ export class AnnouncedDepartures {
    * the object's own marks are read right before, as an agent does that has no companion.
    */
   async #tryUnrecorded({ arrival, atMs }: Unrecorded): Promise<Standing> {
-    const { clock, attempt, agents, events } = this.#deps;
+    const { clock, attempt, agents, events, store } = this.#deps;
     const current = agents.find(arrival.key);
     if (current !== undefined && current.arrival.incarnation !== arrival.incarnation) {
       return {
@@ -120,7 +120,9 @@ export class AnnouncedDepartures {
     }
     const nowMs = clock.monotonicMs();
     const record = asRecord(arrival, atMs, current === undefined ? nowMs : undefined);
-    const result = await attempt.run(record, unrecordedFence(clock, nowMs), nowMs);
+    // A successor may have attached at another replica.
+    const isBlind = store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
+    const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind }, nowMs);
     events.attempted(record, result);
     return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };
   }

@@ -32,6 +32,7 @@ export interface DeletionAttemptDeps {
 const REQUEST_BUDGET_MS = 2_000;
 const ATTACHED_RELOOK_MS = 5_000;
 const CHANGED_RELOOK_MS = 500;
+const BLIND_RELOOK_MS = 1_000;
 
 /** Judges one pending departure and deletes its object if no guard holds it. */
 export class DeletionAttempt {
@@ -144,6 +145,10 @@ export class DeletionAttempt {
   }
 
   async #delete(record: DataplaneRecord, stored: DataplaneOverview, fence: Fence): Promise<AttemptResult> {
+    if (fence.isBlind === true && stored.labels[INCARNATION_LABEL] !== record.incarnation) {
+      const reason = 'the store is away, and nothing on the object says that it is no successor’s';
+      return { kind: 'later', afterMs: BLIND_RELOOK_MS, reason };
+    }
     const body = JSON.stringify(stored.resource);
     // Where its agent brought the resource, that is on disk already and is enough for the moment in which we might die.
     const isCovered = record.resource !== undefined;

@@ -68,6 +68,8 @@ export interface Fence {
    * @throws `STORE_BUSY` if that takes too long
    */
   alone(what: string): Promise<void>;
+  /** Nobody can say whether a newer incarnation has the name: only what carries the record's own label may go. */
+  readonly isBlind?: true;
 }
 
 /** Which of those that share the store this one is: `share` in [0, `of`). */

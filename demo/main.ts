@@ -1,6 +1,6 @@
 /**
  * Four things that happen to one of three instances under load: a restart as the systemd unit of Kuma's documentation
- * does it, and with kuma-dp-agent in front; its host losing power while the control plane is down, without and with the
+ * does it, and with kuma-dp-agent in front; its host losing power while the control plane is down, with and without the
  * companion. Prints what happens while it happens, then all of it in one table.
  *
  * The control plane is an emulator; dataplanes, peers and load are real Envoys and real requests on loopback.

@@ -16,12 +16,12 @@ const WATCHED_MS = 40_000;
  * it is back; before, no peer can be told anything.
  */
 export const POWER_LOSS_SCENES: readonly Scene[] = [
-  scene('power loss, kuma-dp-agent alone', async (fleet) => fleet.agent('--lifecycle', 'agent')),
   scene('power loss, with the companion', async (fleet, disposables) => {
     const companion = disposables.use(await FleetCompanion.create(fleet));
     await companion.start();
     return companion.agent();
   }),
+  scene('power loss, kuma-dp-agent alone', async (fleet) => fleet.agent('--lifecycle', 'agent')),
 ];
 
 function scene(

@@ -87,8 +87,10 @@ class AttachedStream {
       this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: one Hello comes first'));
       return;
     }
-    void this.#admission.then((agent) => {
-      if (agent !== undefined) this.#note(agent, message);
+    // In their order, and before the end of the stream, which may come along with the last words.
+    this.#admission = this.#admission.then(async (agent) => {
+      if (agent !== undefined) await this.#note(agent, message);
+      return agent;
     });
   }
 
@@ -141,7 +143,7 @@ class AttachedStream {
     };
   }
 
-  #note(agent: AttachedAgent, message: NonNullable<AttachRequest['message']>): void {
+  async #note(agent: AttachedAgent, message: NonNullable<AttachRequest['message']>): Promise<void> {
     const { agents, events } = this.#deps;
     if (message.$case === 'phaseChanged') {
       try {
@@ -151,20 +153,17 @@ class AttachedStream {
       }
     } else if (message.$case === 'stopped') {
       events.reported({ ...agent.arrival, epoch: agent.epoch }, readReport(message.value.report));
-      if (message.value.keep) this.#keep(agent);
+      if (message.value.keep) await this.#keep(agent);
     }
   }
 
   /** What follows its last words has to wait until they are written down. */
-  #keep(agent: AttachedAgent): void {
-    const kept = this.#deps.agents.keep(agent).then(
-      () => agent,
-      (error: unknown) => {
-        if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
-        return agent;
-      },
-    );
-    this.#admission = kept;
+  async #keep(agent: AttachedAgent): Promise<void> {
+    try {
+      await this.#deps.agents.keep(agent);
+    } catch (error) {
+      if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
+    }
   }
 
   #supersede(): void {

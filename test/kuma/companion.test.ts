@@ -112,7 +112,8 @@ describe.for(kumasUnderAgent)(
 
       const goneAfterMs = await untilOnlyOneIsLeft(here, killedAtMs, 'agent killed');
 
-      expect(goneAfterMs).toBeGreaterThan(graceMs - 500);
+      // On a machine too busy to attach within its second, it started as its control plane's, which may be first.
+      expect(goneAfterMs).toBeGreaterThan(Math.min(graceMs, world.timing.deregistrationDelayMs) - 500);
       expect(finished(here)).toEqual([`default/${here.lost.name}`]);
     });
 

@@ -148,8 +148,9 @@ export class AttachedClient implements Disposable {
     this.say({ $case: 'phaseChanged', value: { phase, serving } });
   }
 
-  report(report: unknown): void {
-    this.say({ $case: 'stopped', value: { report: JSON.stringify(report), keep: false } });
+  /** @param keep its object is to stay, whatever becomes of the stream */
+  report(report: unknown, keep = false): void {
+    this.say({ $case: 'stopped', value: { report: JSON.stringify(report), keep } });
   }
 
   /** Ends the stream without a word, as a process does that ends in good order. */

@@ -126,7 +126,7 @@ describe('attaching', () => {
 });
 
 describe('a companion that ends', () => {
-  test('sends its agents elsewhere at SIGTERM; they come back, and nothing of it is a departure', async () => {
+  test.concurrent('sends its agents elsewhere at SIGTERM; they come back, and nothing of it is a departure', async () => {
     await using world = await CompanionWorld.start();
     const agents = await Promise.all(['web-1', 'web-2', 'web-3'].map((name) => world.running(name)));
     const before = await world.status();
@@ -150,7 +150,7 @@ describe('a companion that ends', () => {
     expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
   });
 
-  test('is killed: agents that come back keep their epochs, one that does not is deleted', async () => {
+  test.concurrent('is killed: agents that come back keep their epochs, one that does not is deleted', async () => {
     await using world = await CompanionWorld.start();
     const [returns, stays] = await Promise.all([world.running('returns'), world.running('stays')]);
     const before = await world.status();

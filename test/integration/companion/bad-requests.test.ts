@@ -72,7 +72,11 @@ describe('a bad request', () => {
     ['a resource that is no text', { resource: Buffer.from([0xff, 0xfe, 0x00]) }, /is not a Dataplane/],
     ['the resource of another name', { resource: encode(dataplane('web-2')) }, /is of another dataplane/],
     ['another type', { resource: encode({ ...dataplane('served'), type: 'ZoneIngress' }) }, /of another/],
-    ['a long address', { incarnation: { ...keyOf('served'), address: 'x'.repeat(300) } }, /too long/],
+    [
+      'an address that is none',
+      { incarnation: { ...keyOf('served'), address: 'a b' } },
+      /the address is none/,
+    ],
     ['a resource of 200 KB', { resource: encode({ ...dataplane('served'), x: 'x'.repeat(2e5) }) }, /larger/],
   ];
 

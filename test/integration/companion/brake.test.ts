@@ -7,7 +7,7 @@ const FLEET = Array.from({ length: 11 }, (_, at) => `web-${at + 1}`);
 const VANISHING = ['web-1', 'web-2', 'web-3', 'web-4', 'db-1'];
 const RELEASE = 'released by `kuma-deregistrar brake release` or';
 
-test('a third of the fleet vanishes at once: so many go, the rest is explained and waits for an operator', async () => {
+test.concurrent('a third of the fleet vanishes at once: so many go, the rest is explained and waits for an operator', async () => {
   await using world = await CompanionWorld.start({ companion: { argv: [] } });
   const agents = new Map(
     await Promise.all(FLEET.map(async (name) => [name, await world.running(name)] as const)),
@@ -66,7 +66,7 @@ test('a third of the fleet vanishes at once: so many go, the rest is explained a
   for (const name of FLEET.slice(4, 10)) expect(world.find(name)).toBeDefined();
 });
 
-test('the last ready one of a service goes as soon as another one is ready', async () => {
+test.concurrent('the last ready one of a service goes as soon as another one is ready', async () => {
   await using world = await CompanionWorld.start();
   const agent = await world.running('last');
   agent.vanish();

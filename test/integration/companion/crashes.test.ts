@@ -1,19 +1,16 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 
 import { beforeAll, describe, expect, test } from 'vitest';
 
 import type { CrashPoint } from '../../../control-plane/crash-points.ts';
-import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
-import { ManagedProcess } from '../../support/world/managed-process.ts';
-import { CompanionWorld } from '../../support/companion-world.ts';
+import { CompanionWorld, dataplane } from '../../support/companion-world.ts';
+import { crashBuild } from '../../support/replicas/crash-build.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..', '..');
-/** The build that ends where it is told to. */
-const CRASHING_BIN =
-  process.env['KUMA_DEREGISTRAR_CRASHING_BIN'] ?? join(ROOT, 'dist-crash-points', 'bin', 'kuma-deregistrar');
+let bin: string;
+
+const INCARNATION = 'the-incarnation';
 
 /** What a companion does for one dataplane, `subject`, that takes it past crash points. */
 interface Scenario {
@@ -34,13 +31,13 @@ const DELETION = [
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'an attachment': {
-    act: (world) => world.agent('subject', { incarnation: 'the-incarnation' }).attach(),
+    act: (world) => world.agent('subject', { incarnation: INCARNATION }).attach(),
     steps: ['attach.recorded'],
     leaves: false,
   },
   'a registration': {
     act: async (world) => {
-      const agent = world.owner('subject', { incarnation: 'the-incarnation' });
+      const agent = world.owner('subject', { incarnation: INCARNATION });
       await agent.attach();
       await agent.register(false);
     },
@@ -48,13 +45,21 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     leaves: false,
   },
   'a deregistration': {
-    act: async (world) => (await world.running('subject', { incarnation: 'the-incarnation' })).deregister(),
+    act: async (world) => (await world.running('subject', { incarnation: INCARNATION })).deregister(),
+    steps: ['attach.recorded', 'leave.recorded', ...DELETION],
+    leaves: true,
+  },
+  'a deregistration of one that brought its resource': {
+    act: async (world) => {
+      const resource = dataplane('subject');
+      await (await world.running('subject', { incarnation: INCARNATION, resource })).deregister();
+    },
     steps: ['attach.recorded', 'leave.recorded', ...DELETION],
     leaves: true,
   },
   'a fallback': {
     act: async (world) => {
-      (await world.running('subject', { incarnation: 'the-incarnation' })).vanish();
+      (await world.running('subject', { incarnation: INCARNATION })).vanish();
       world.disconnect('subject');
       await world.waitUntilGone('subject');
       await world.waitForDeparture('subject');
@@ -64,28 +69,30 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 };
 
-const CASES = Object.entries(SCENARIOS).flatMap(([name, { steps }]) =>
-  steps.map((step, at) => {
-    const nth = steps.slice(0, at + 1).filter((each) => each === step).length;
-    return [name, nth === 1 ? step : `${step}:${nth}`] as const;
-  }),
-);
+/**
+ * Each step of the scenarios that take the object away, or of those that do not; `STEP:2` is the second time. What an
+ * agent has not announced yet is a fallback's to finish.
+ */
+function casesOf(leaves: boolean): readonly (readonly [string, string, Scenario])[] {
+  return Object.entries(SCENARIOS)
+    .filter(([, scenario]) => scenario.leaves === leaves)
+    .flatMap(([name, scenario]) =>
+      scenario.steps.map((step, at) => {
+        const nth = scenario.steps.slice(0, at + 1).filter((each) => each === step).length;
+        return [name, nth === 1 ? step : `${step}:${nth}`, scenario] as const;
+      }),
+    )
+    .filter(([name, step]) => step !== 'attach.recorded' || !name.startsWith('a deregistration'));
+}
 
 beforeAll(async () => {
-  if (existsSync(CRASHING_BIN)) return;
-  const script = join(ROOT, 'scripts', 'build.ts');
-  await using build = new ManagedProcess({
-    command: process.execPath,
-    argv: [script, '--crash-points'],
-    cwd: ROOT,
-  });
-  expect((await build.exited).code, build.stderr).toBe(0);
+  bin = await crashBuild();
 });
 
 describe('the steps', () => {
   test.concurrent.for(Object.entries(SCENARIOS))(
     'of %s are the ones at which it is killed below',
-    async ([, scenario], { expect }) => {
+    async ([, scenario]) => {
       using dir = new TemporaryDir();
       const steps = dir.join('steps');
       await using world = await crashing({ CRASH_AT: `list:${steps}` });
@@ -99,53 +106,58 @@ describe('the steps', () => {
 });
 
 describe('killed at each step', () => {
-  test.concurrent.for(CASES)(
-    'of %s, at %s: what was promised is kept, and nothing else is done',
-    async ([name, step], { expect }) => {
-      const scenario = SCENARIOS[name];
-      if (scenario === undefined) throw new Error(`No such scenario: ${name}`);
-      const env: Environment = { CRASH_AT: step };
-      await using world = await crashing(env);
-      const bystander = world.agent('bystander');
-      void scenario.act(world).catch(() => {});
-      expect(await world.companion.exited()).toEqual({ code: null, signal: 'SIGKILL' });
-      const knows = step !== 'attach.recorded' && scenario.leaves;
+  test.concurrent.for(casesOf(true))('of %s, at %s: it is finished, once', async ([, step, scenario]) => {
+    await using world = await killedAt(step, scenario);
+    // Nothing was said of it yet: that it is gone must be seen.
+    if (step === 'attach.recorded') world.disconnect('subject');
+    await world.waitUntilGone('subject');
+    await waitUntil(async () => (await world.row('subject')) === undefined, {
+      what: 'the row to be released',
+      pollMs: 50,
+    });
+    expect(world.deletions('subject')).toBe(1);
+    const { outcome } = await world.waitForDeparture('subject');
+    expect(['deleted', 'already gone']).toContain(outcome);
+    expect(await nextEpoch(world)).toBeGreaterThan(1);
+    expect(world.requests('bystander')).toBe(0);
+    expect((await world.command('undo', 'default/subject')).code).toBe(0);
+  });
 
-      env['CRASH_AT'] = undefined;
-      await world.companion.start();
-      await world.companion.waitUntilReady();
-      const before = (await world.status()).dataplanes.find((each) => each.dataplane?.name === 'subject');
-      if (scenario.leaves) {
-        if (!knows) world.disconnect('subject');
-        await world.waitUntilGone('subject');
-        await waitUntil(async () => (await world.row('subject')) === undefined, {
-          what: 'the row to be released',
-          pollMs: 50,
-        });
-        expect(world.deletions('subject')).toBe(1);
-        const departure = await world.waitForDeparture('subject');
-        expect(['deleted', 'already gone']).toContain(departure.outcome);
-        expect((await world.command('undo', 'default/subject')).code).toBe(0);
-      } else {
-        // With nothing to delete, its departure may have ended by now.
-        const known = before ?? (await world.departure('subject'));
-        expect(known).toMatchObject({ incarnation: 'the-incarnation', epoch: 1 });
-        expect(world.deletions('subject')).toBe(0);
-      }
-      await bystander.attach();
-      const next = await world.agent('subject').attach();
-      expect(next.epoch).toBeGreaterThan(1);
-      expect(world.requests('bystander')).toBe(0);
-      if (name === 'a registration' && step === 'register.put')
-        expect(world.find('subject')?.labels).toMatchObject({ [INCARNATION_LABEL]: 'the-incarnation' });
+  test.concurrent.for(casesOf(false))(
+    'of %s, at %s: it is remembered, nothing is deleted',
+    async ([, step, scenario]) => {
+      await using world = await killedAt(step, scenario);
+      // With nothing to delete, its departure may have ended by now.
+      const known = (await world.row('subject')) ?? (await world.departure('subject'));
+      expect(known).toMatchObject({ incarnation: INCARNATION, epoch: 1 });
+      expect(await nextEpoch(world)).toBeGreaterThan(1);
+      expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
     },
   );
 });
 
+/** It was killed in the middle of it, and runs again on the same store. */
+async function killedAt(step: string, { act }: Scenario): Promise<CompanionWorld> {
+  await using starting = new AsyncDisposableStack();
+  const env: Environment = { CRASH_AT: step };
+  const world = starting.use(await crashing(env));
+  void act(world).catch(() => {});
+  expect(await world.companion.exited()).toEqual({ code: null, signal: 'SIGKILL' });
+  env['CRASH_AT'] = undefined;
+  await world.companion.start();
+  await world.companion.waitUntilReady();
+  starting.move();
+  return world;
+}
+
+async function nextEpoch(world: CompanionWorld): Promise<number> {
+  return (await world.agent('subject').attach()).epoch;
+}
+
 /** A companion that is killed at the step that `CRASH_AT` names, each time that it is started with it. */
 async function crashing(env: Environment): Promise<CompanionWorld> {
   await using starting = new AsyncDisposableStack();
-  const world = starting.use(await CompanionWorld.create({ companion: { bin: CRASHING_BIN, env } }));
+  const world = starting.use(await CompanionWorld.create({ companion: { bin, env } }));
   // Never the last one of the service; and listed from the beginning.
   world.run('bystander');
   await world.companion.start();

@@ -111,6 +111,18 @@ describe('a stream that is lost', () => {
     expect(world.requests('applied')).toBe(0);
   });
 
+  test.concurrent('of an agent that said that its object is to stay: nobody deletes it', async () => {
+    const agent = await world.running('to-stay');
+    agent.report({ outcome: 'kept' }, true);
+    agent.hangUp();
+    await agent.ended;
+    world.disconnect('to-stay');
+    await passGrace(world);
+    expect(await world.row('to-stay')).toBeUndefined();
+    expect(world.find('to-stay')).toBeDefined();
+    expect(world.requests('to-stay')).toBe(0);
+  });
+
   test.concurrent('because nothing goes through between the two: kept while connected, and it comes back', async () => {
     await using proxy = await FaultProxy.start(`http://${world.companion.address}`);
     const agent = await world.running('partitioned', { address: `127.0.0.1:${proxy.port}` });
@@ -154,7 +166,7 @@ describe('a stream that is lost', () => {
   });
 });
 
-test('a host that is lost while the control plane is down: its ghost does not keep it', async () => {
+test.concurrent('a host that is lost while the control plane is down: its ghost does not keep it', async () => {
   await using world = await CompanionWorld.start({ companion: { grace: '2s' } });
   const [agent, stays] = await Promise.all([world.running('ghost'), world.running('stays')]);
   await world.controlPlane.crash();
@@ -174,7 +186,7 @@ test('a host that is lost while the control plane is down: its ghost does not ke
   await world.waitForRow('stays', { guard: 'subscription-online' });
 });
 
-test('a control plane that restarts, and every dataplane with it: nobody is deleted', async () => {
+test.concurrent('a control plane that restarts, and every dataplane with it: nobody is deleted', async () => {
   await using world = await CompanionWorld.start({ companion: { grace: '2s' } });
   const names = ['web-1', 'web-2', 'web-3'];
   const agents = await Promise.all(names.map((name) => world.running(name)));

@@ -83,22 +83,6 @@ describe('doctor', () => {
   const CERTIFICATE = certificate('server');
   const FINE: CompanionWorldOptions = { controlPlane: { localhostIsAdmin: true } };
 
-  async function examine(
-    options: CompanionWorldOptions,
-    argv: readonly string[] | ((world: CompanionWorld) => readonly string[]),
-    prepare: (world: CompanionWorld) => Promise<unknown> = () => Promise.resolve(),
-  ): Promise<{ readonly code: number | null; readonly findings: readonly string[] }> {
-    await using world = await CompanionWorld.create(options);
-    await prepare(world);
-    const { code, stdout } = await world.command(
-      'doctor',
-      ...['--kuma-api', world.controlPlane.httpUrl, '--store', world.companion.store],
-      ...['--admin-socket', world.companion.adminSocket],
-      ...(typeof argv === 'function' ? argv(world) : argv),
-    );
-    return { code, findings: stdout.split('\n').filter((line) => /^(FAIL|WARN)/.test(line)) };
-  }
-
   test.concurrent('finds nothing where all is well', async () => {
     expect(await examine(FINE, CERTIFICATE)).toEqual({ code: 0, findings: [] });
   });
@@ -172,9 +156,32 @@ describe('doctor', () => {
   });
 });
 
+/** What the doctor says beside a companion that does not run, if `prepare` does not start it. */
+async function examine(
+  options: CompanionWorldOptions,
+  argv: readonly string[] | ((world: CompanionWorld) => readonly string[]),
+  prepare: (world: CompanionWorld) => Promise<unknown> = () => Promise.resolve(),
+): Promise<{ readonly code: number | null; readonly findings: readonly string[] }> {
+  await using world = await CompanionWorld.create(options);
+  await prepare(world);
+  const { code, stdout } = await world.command(
+    'doctor',
+    '--kuma-api',
+    world.controlPlane.httpUrl,
+    '--store',
+    world.companion.store,
+    '--admin-socket',
+    world.companion.adminSocket,
+    ...(typeof argv === 'function' ? argv(world) : argv),
+  );
+  return { code, findings: stdout.split('\n').filter((line) => /^(FAIL|WARN)/.test(line)) };
+}
+
 function certificate(name: string): readonly string[] {
   return [
-    ...['--tls-cert-file', join(TLS_FIXTURES, `${name}.crt`)],
-    ...['--tls-key-file', join(TLS_FIXTURES, `${name}.key`)],
+    '--tls-cert-file',
+    join(TLS_FIXTURES, `${name}.crt`),
+    '--tls-key-file',
+    join(TLS_FIXTURES, `${name}.key`),
   ];
 }

@@ -8,15 +8,7 @@ import { CompanionProcess } from '../../support/companion-process.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-describe('a store that cannot be used', () => {
-  /** A file that a companion has used, and that ended. */
-  async function used(): Promise<CompanionWorld> {
-    const world = await CompanionWorld.start();
-    await world.running('web-1');
-    await world.companion.stop();
-    return world;
-  }
-
+describe('a store', () => {
   const DAMAGES: readonly (readonly [string, (file: string) => void, RegExp])[] = [
     [
       'cut off in the middle',
@@ -35,7 +27,7 @@ describe('a store that cannot be used', () => {
 
   test.concurrent.for(DAMAGES)(
     'that is %s is refused with the way out, and not touched',
-    async ([, damage, words], { expect }) => {
+    async ([, damage, words]) => {
       await using world = await used();
       const { store } = world.companion;
       damage(store);
@@ -64,58 +56,68 @@ describe('a store that cannot be used', () => {
     const agent = await world.running('web-1');
     expect((await agent.deregister()).outcome).toBe(Outcome.DELETED);
   });
+
+  test.concurrent('with a disk that is full: agents are served all the same, are told so, nothing is lost, and it is over', async () => {
+    await using world = await CompanionWorld.start({ companion: { grace: '2s' } });
+    const stays = await world.running('stays');
+    const leaves = await world.running('leaves');
+    const lost = await world.running('lost');
+    world.fault({ method: 'DELETE', path: 'dataplanes/waits$', action: { kind: 'answer', status: 503 } });
+    const waits = await world.running('waits');
+    expect(await waits.deregister({ budgetMs: 500 })).toMatchObject({
+      outcome: Outcome.ACCEPTED,
+      durable: true,
+    });
+
+    limitFiles(world, 4_096);
+    await world.companion.waitForEvent('store.lost');
+    // Announced departures go on, in memory, and say that they are.
+    expect(await leaves.deregister()).toEqual({
+      outcome: Outcome.DELETED,
+      guard: '',
+      reason: 'its agent said that it leaves',
+      durable: false,
+    });
+    const newcomer = world.agent('newcomer');
+    expect(await newcomer.attach()).toMatchObject({ epoch: 0, fenced: false });
+    await waitUntil(async () => (await world.metric('store_up')) === 0, { what: 'the metric' });
+    const status = await world.status();
+    expect(status.store?.problem).not.toBe('');
+    // Nothing that only a silence speaks for is deleted meanwhile.
+    lost.vanish();
+    world.disconnect('lost');
+    const untilMs = performance.now() + 4_000;
+    await waitUntil(() => performance.now() > untilMs, { what: 'twice the grace' });
+    expect(world.requests('lost')).toBe(0);
+
+    limitFiles(world, 'unlimited');
+    await world.companion.waitForEvent('store.found');
+    await waitUntil(() => newcomer.heard.some((each) => each.$case === 'attached' && each.value.fenced), {
+      what: 'the newcomer to be fenced',
+    });
+    await world.waitUntilGone('lost');
+    world.controlPlane.faults.clear();
+    await world.waitUntilGone('waits');
+    expect(await world.row('stays')).toMatchObject({ state: 'attached' });
+    expect(world.requests('stays') + world.requests('newcomer')).toBe(0);
+    expect(world.deletions('leaves')).toBe(1);
+    // It is on the disk: a crash forgets none of it.
+    await world.companion.restart('kill');
+    expect((await stays.ended).code).not.toBe(0);
+    expect(await stays.attach()).toMatchObject({ fenced: true, leaving: false });
+    expect((await world.row('newcomer'))?.epoch).toBeGreaterThan(0);
+  });
 });
 
-test('a disk that is full: agents are served all the same, are told so, nothing is lost, and it is over', async () => {
-  await using world = await CompanionWorld.start({ companion: { grace: '2s' } });
-  const stays = await world.running('stays');
-  const leaves = await world.running('leaves');
-  const lost = await world.running('lost');
-  world.fault({ method: 'DELETE', path: 'dataplanes/waits$', action: { kind: 'answer', status: 503 } });
-  const waits = await world.running('waits');
-  expect(await waits.deregister({ budgetMs: 500 })).toMatchObject({
-    outcome: Outcome.ACCEPTED,
-    durable: true,
-  });
-
-  limitFiles(world, 4_096);
-  await world.companion.waitForEvent('store.lost');
-  // Announced departures go on, in memory, and say that they are.
-  expect(await leaves.deregister()).toEqual({
-    outcome: Outcome.DELETED,
-    guard: '',
-    reason: 'its agent said that it leaves',
-    durable: false,
-  });
-  const newcomer = world.agent('newcomer');
-  expect(await newcomer.attach()).toMatchObject({ epoch: 0, fenced: false });
-  await waitUntil(async () => (await world.metric('store_up')) === 0, { what: 'the metric' });
-  const status = await world.status();
-  expect(status.store?.problem).not.toBe('');
-  // Nothing that only a silence speaks for is deleted meanwhile.
-  lost.vanish();
-  world.disconnect('lost');
-  const untilMs = performance.now() + 4_000;
-  await waitUntil(() => performance.now() > untilMs, { what: 'twice the grace' });
-  expect(world.requests('lost')).toBe(0);
-
-  limitFiles(world, 'unlimited');
-  await world.companion.waitForEvent('store.found');
-  await waitUntil(() => newcomer.heard.some((each) => each.$case === 'attached' && each.value.fenced), {
-    what: 'the newcomer to be fenced',
-  });
-  await world.waitUntilGone('lost');
-  world.controlPlane.faults.clear();
-  await world.waitUntilGone('waits');
-  expect(await world.row('stays')).toMatchObject({ state: 'attached' });
-  expect(world.requests('stays') + world.requests('newcomer')).toBe(0);
-  expect(world.deletions('leaves')).toBe(1);
-  // It is on the disk: a crash forgets none of it.
-  await world.companion.restart('kill');
-  expect((await stays.ended).code).not.toBe(0);
-  expect(await stays.attach()).toMatchObject({ fenced: true, leaving: false });
-  expect((await world.row('newcomer'))?.epoch).toBeGreaterThan(0);
-});
+/** A file that a companion has used, and that ended. */
+async function used(): Promise<CompanionWorld> {
+  const world = await CompanionWorld.start();
+  const agent = await world.running('web-1');
+  agent.vanish();
+  await world.waitForRow('web-1', { state: 'lost' });
+  await world.companion.stop();
+  return world;
+}
 
 /** Files of this process may not grow beyond `bytes`: what a full disk is to a database. */
 function limitFiles({ companion }: CompanionWorld, bytes: number | 'unlimited'): void {

@@ -55,8 +55,7 @@ export class WorldFleet implements AsyncDisposable {
       const name = `${service}-${number}`;
       const application = disposables.use(await HttpApplication.start({ name }));
       const command = await world.dataplane({ ...rest, name, service, servicePort: application.port });
-      const instance = new Instance(name, command);
-      disposables.defer(() => end(instance));
+      const instance = disposables.use(new Instance(name, command));
       instances.push(instance);
       applications.push(application);
     }
@@ -111,13 +110,5 @@ export class WorldFleet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#disposables.disposeAsync();
-  }
-}
-
-async function end(instance: Instance): Promise<void> {
-  try {
-    await instance.process[Symbol.asyncDispose]();
-  } catch {
-    // It was never started.
   }
 }

@@ -170,11 +170,17 @@ function judgeWriters(history: readonly HistoryEvent[]): readonly Violation[] {
       0,
     );
     const newer = before.find((event) => event.incarnation !== put.incarnation && epochOf(event) > own);
-    if (put.by === 'stream' || own === 0 || newer === undefined) return [];
+    if (put.by === 'stream' || own === 0 || newer === undefined || isCopy(history, put)) return [];
     return [
       violate('an older epoch wrote the object', put, `${own} after ${newer.incarnation} had ${newer.epoch}`),
     ];
   });
+}
+
+/** Whoever makes an object ready writes the one that stands, whosever Envoy's stream put it there. */
+function isCopy(history: readonly HistoryEvent[], put: Of<'put'>): boolean {
+  const last = ofKind(history, 'put').findLast(({ name, atMs }) => name === put.name && atMs < put.atMs);
+  return last?.incarnation === put.incarnation;
 }
 
 function judgeEnds(history: readonly HistoryEvent[], { remaining }: HistoryRules): readonly Violation[] {

@@ -5,18 +5,20 @@
 import { Socket } from 'node:net';
 import process from 'node:process';
 
-type Write = (this: Socket, writev: boolean, data: unknown, ...rest: readonly unknown[]) => void;
+type Write = (this: Socket, ...given: readonly unknown[]) => void;
 
 // Where all writes of Node's sockets come together; not documented.
-const prototype = Socket.prototype as unknown as { _writeGeneric: Write };
-const write = prototype._writeGeneric;
+const NAME = '_writeGeneric';
+const prototype = Socket.prototype as unknown as Record<typeof NAME, Write>;
+const write = prototype[NAME];
 let stopped = false;
 
-prototype._writeGeneric = function writeLater(writev, data, ...rest) {
+prototype[NAME] = function writeLater(...given) {
+  const [, data] = given;
   const text = typeof data === 'string' ? data : JSON.stringify(data);
   if (!stopped && text.includes('DELETE /meshes/')) {
     stopped = true;
     process.kill(process.pid, 'SIGSTOP');
   }
-  write.call(this, writev, data, ...rest);
+  write.call(this, ...given);
 };

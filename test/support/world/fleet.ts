@@ -9,6 +9,7 @@ import { EchoApplication } from './echo-application.ts';
 import { EndpointWatcher } from './endpoint-watcher.ts';
 import { HttpApplication } from './http-application.ts';
 import { ManagedProcess } from './managed-process.ts';
+import { losePower } from './power-loss.ts';
 import { TemporaryDir } from './temporary-dir.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -68,10 +69,10 @@ export class Instance implements AsyncDisposable {
     });
   }
 
-  /** Kills what still runs: the kernel ends kuma-dp with the agent, and Envoy with kuma-dp. */
+  /** Kills what still runs: kuma-dp as well, which would drain on for half a minute if only the agent were killed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
-    await this.#process?.[Symbol.asyncDispose]();
+    if (this.#process?.running === true) await losePower(this.#process);
   }
 
   /** Whether its own Envoy answers, asked past every peer. */

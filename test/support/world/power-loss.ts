@@ -27,18 +27,30 @@ export function loseContact(host: ManagedProcess): () => void {
   };
 }
 
-/** Pids of the processes that any thread of `pid` started, and theirs. */
+/** Pids of the processes that `pid` started, and theirs. */
 export function descendantsOf(pid: number): readonly number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-/** Pids of the processes that any thread of `pid` started, as Linux lists them. */
+/** Pids of the processes that any thread of `pid` started, as Linux lists them; of one that has ended, none. */
 export function childrenOf(pid: number): readonly number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  );
+  const tasks = unlessGone(() => readdirSync(`/proc/${pid}/task`)) ?? [];
+  return tasks
+    .map((thread) => unlessGone(() => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')) ?? '')
+    .flatMap((children) => children.split(' ').filter(Boolean).map(Number));
 }
 
 function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
-  for (const pid of pids) process.kill(pid, signal);
+  for (const pid of pids) unlessGone(() => process.kill(pid, signal));
+}
+
+/** A process may end between two looks at it. */
+function unlessGone<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
 }

@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
+import { ReplicaFleet } from '../../support/replicas/replica-fleet.ts';
+import { startDatabase } from './database.ts';
+
+const SHIFTED_CLOCK = join(import.meta.dirname, '../../support/replicas/shifted-clock.ts');
+const HOUR_MS = 3_600_000;
+
+let postgres: PostgresServer;
+
+beforeAll(async () => {
+  postgres = await startDatabase();
+});
+
+afterAll(() => postgres[Symbol.asyncDispose]());
+
+test.concurrent.for([HOUR_MS, -HOUR_MS])(
+  'a replica whose clock jumps by %i ms deletes nobody too early, and goes on with its work',
+  async (shiftMs) => {
+    await using fleet = await ReplicaFleet.create(postgres);
+    fleet.addBystander();
+    const env = { NODE_OPTIONS: `--import ${SHIFTED_CLOCK}`, CLOCK_SHIFT_MS: String(shiftMs) };
+    const { companion } = await fleet.add({ env });
+    await fleet.add();
+    await fleet.waitUntilAcquainted();
+    const [live, other, crashing, leaving] = ['live', 'other', 'crashing', 'leaving'].map((name, at) =>
+      fleet.agent(name, { order: at === 1 ? [1, 0] : [0, 1] }),
+    );
+    if (live === undefined || other === undefined || crashing === undefined || leaving === undefined) return;
+    await Promise.all([live, other, crashing, leaving].map((agent) => agent.run()));
+
+    const crashedAtMs = performance.now();
+    await crashing.crash();
+    process.kill(companion.pid, 'SIGUSR2');
+    const { durable } = await leaving.leave();
+    expect(durable).toBe(true);
+    await fleet.waitUntilDeleted(leaving);
+    const lost = await fleet.waitUntilDeleted(crashing);
+    expect(lost.atMs - crashedAtMs).toBeGreaterThan(fleet.graceMs);
+    // The clock did jump: the replica dates its lines by it.
+    const said = Date.parse(
+      String(
+        companion.events.findLast(({ event }) => event === 'departure.ended' || event === 'agent.gone')?.[
+          'time'
+        ],
+      ),
+    );
+    expect(Math.abs(said - Date.now() - shiftMs)).toBeLessThan(HOUR_MS / 2);
+
+    await delay(2 * fleet.graceMs);
+    const late = fleet.agent('late', { order: [0, 1] });
+    await late.run();
+    expect(fleet.deletions()).toHaveLength(2);
+    const epochs = [live, other].map((agent) => agent.epochs.map(({ epoch }) => epoch));
+    expect(epochs.map((each) => new Set(each).size)).toEqual([1, 1]);
+  },
+);
