@@ -86,20 +86,23 @@ async function latency(companion: CompanionProcess): Promise<void> {
     directMs.push(await timed(() => deletes.delete(name)));
   }
   hangUp(agents);
-  const row = (title: string, ofCompanion: number, direct: number): readonly string[] => [
-    title,
-    `${ofCompanion.toFixed(1)} ms`,
-    `${direct.toFixed(1)} ms`,
-    (ofCompanion / direct).toFixed(1),
-  ];
   console.log(`\nOne departure, durable before it is deleted (${SAMPLES} of each):`);
   console.log(
     table([
       ['', 'Deregister', 'DELETE', 'ratio'],
-      row('p50', median(throughCompanionMs), median(directMs)),
-      row('p99', percentile(throughCompanionMs, 99), percentile(directMs, 99)),
+      latencyRow('p50', median(throughCompanionMs), median(directMs)),
+      latencyRow('p99', percentile(throughCompanionMs, 99), percentile(directMs, 99)),
     ]),
   );
+}
+
+function latencyRow(title: string, ofCompanionMs: number, directMs: number): readonly string[] {
+  return [
+    title,
+    `${ofCompanionMs.toFixed(1)} ms`,
+    `${directMs.toFixed(1)} ms`,
+    (ofCompanionMs / directMs).toFixed(1),
+  ];
 }
 
 async function storm(companion: CompanionProcess): Promise<void> {

@@ -143,7 +143,7 @@ function judgeOwner({ cause, record, predecessors, stored }: DeletionCase): Judg
  *
  * @see kuma pkg/core/xds/metadata.go, FieldDataplaneDataplaneResource
  */
-export function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
+function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
   return metadata['dataplane.resource'] !== undefined || labels[INCARNATION_LABEL] !== undefined;
 }
 

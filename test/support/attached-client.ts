@@ -204,7 +204,7 @@ export class AttachedClient implements Disposable {
 }
 
 /** In the words of {@link AttachedClient}'s errors: `NOT_FOUND: …`. */
-export class Refused extends Error {
+class Refused extends Error {
   readonly code: status;
 
   constructor({ code, details }: ServiceError) {

@@ -41,18 +41,6 @@ test.concurrent.for(SEEDS)(
     expect(judged.violations).toEqual([]);
     // Whoever lives has an object, be it that an older one's Envoy wrote it last.
     expect(missing.map(({ name }) => name)).toEqual([]);
-    const astray = living.filter((agent) => fleet.holder(agent.name) !== agent.incarnation);
-    for (const agent of astray)
-      console.log(
-        'ASTRAY',
-        seed,
-        agent.name,
-        agent.incarnation,
-        fleet.holder(agent.name),
-        JSON.stringify(fleet.events.filter((e) => e.name === agent.name).slice(-25)),
-        JSON.stringify(agent.ends),
-        JSON.stringify(await fleet.query(`select * from dataplanes where name='${agent.name}'`)),
-      );
   },
 );
 

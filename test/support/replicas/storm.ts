@@ -214,7 +214,7 @@ export class Storm {
     const { living } = this;
     const left = await this.remaining();
     const alive = new Set<string>(living.map(({ incarnation }) => incarnation));
-    const isThere = living.every((agent) => this.#fleet.holder(agent.name) === agent.incarnation);
+    const isThere = living.every((agent) => this.#fleet.find(agent.name) !== undefined);
     return isThere && [...left].every((incarnation) => alive.has(incarnation));
   }
 

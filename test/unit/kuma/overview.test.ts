@@ -27,7 +27,15 @@ describe.for(RECORDED_VERSIONS)('readOverview() of %s', (version) => {
       name,
       ...(labels === undefined ? {} : { labels }),
     });
-    expect(keyOf(readOverview(body) ?? expect.fail())).toEqual({ proxyType: 'dataplane', mesh, name });
+  });
+
+  test('says which dataplane it is of', () => {
+    const overview = readOverview(recordedAnswer(version, 'overview-online').body);
+    expect(overview === undefined ? undefined : keyOf(overview)).toEqual({
+      proxyType: 'dataplane',
+      mesh: 'default',
+      name: 'b1',
+    });
   });
 
   test('metadata says from 2.11 on that the control plane manages the object', () => {

@@ -134,7 +134,7 @@ export function askBig(client: DeregistrarClient, bytes: number): Promise<string
   });
 }
 
-export function describe(error: ServiceError): string {
+function describe(error: ServiceError): string {
   return `${error.code} ${error.details}`;
 }
 

@@ -13,7 +13,7 @@ import type { DataplaneOverview } from '../../../../kuma/overview.ts';
 import type { WorldControlPlane } from './world-control-plane.ts';
 
 export const GRACE_MS = 15_000;
-export const SWEEP_AFTER_MS = 120_000;
+const SWEEP_AFTER_MS = 120_000;
 const TICK_EVERY_MS = 5_000;
 
 interface Row {
