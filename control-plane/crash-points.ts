@@ -7,6 +7,7 @@ export type CrashPoint =
   | 'attempt.sending'
   | 'attempt.deleted'
   | 'attempt.recorded'
+  | 'register.sending'
   | 'register.put';
 
 /** Does nothing. Test builds put `test/support/crash-points.ts` in this file's place, which ends the process here if asked to. */

@@ -126,8 +126,7 @@ export class Healer {
     const action = `put dataplane ${describeKey(key)} back`;
     const put = await withDeadline({ clock, action, budgetMs: PUT_BUDGET_MS }, async ({ signal }) => {
       if ((await controlPlanes.read(key, signal)) !== undefined) return false;
-      assertHeld();
-      await controlPlanes.put(key, resource, signal);
+      await controlPlanes.put(key, resource, { beforeSend: assertHeld, signal });
       return true;
     });
     this.#missing.delete(describeKey(key));

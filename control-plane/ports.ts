@@ -203,7 +203,12 @@ export interface ControlPlanes {
   /** Every dataplane of every mesh. */
   overviews(signal: AbortSignal): Promise<OverviewPage>;
   read(key: DataplaneKey, signal: AbortSignal): Promise<DataplaneResource | undefined>;
-  put(key: DataplaneKey, resource: DataplaneResource, signal: AbortSignal): Promise<void>;
+  /** @param options `beforeSend` as in {@link ControlPlanes.delete} */
+  put(
+    key: DataplaneKey,
+    resource: DataplaneResource,
+    options: { readonly beforeSend: () => void; readonly signal: AbortSignal },
+  ): Promise<void>;
   /** @param beforeSend called right before the request is written; if it throws, nothing is sent */
   delete(key: DataplaneKey, beforeSend: () => void, signal: AbortSignal): Promise<'deleted' | 'already gone'>;
   close(): void;

@@ -5,9 +5,10 @@ import type { Socket } from 'node:net';
 import type { ConnectionPool } from './connection-pool.ts';
 
 export interface FencedRequest {
-  readonly method: 'GET' | 'DELETE';
+  readonly method: 'GET' | 'PUT' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
   readonly pool: ConnectionPool;
   /** Called right before the bytes are written; if it throws, none is. */
   readonly beforeSend: () => void;
@@ -21,7 +22,7 @@ export interface PlainAnswer {
 }
 
 /**
- * One request without a body that is checked for the last time when it can no longer wait for anything: the connection
+ * One request that is checked for the last time when it can no longer wait for anything: the connection
  * stands, TLS included, and what `end()` writes goes to the kernel before the next line runs. A process that is stopped
  * for a minute anywhere before that wakes up in front of the check, and only the few instructions behind it are left to
  * chance.
@@ -36,7 +37,7 @@ export interface PlainAnswer {
  * @see https://nodejs.org/api/http.html#requestreusedsocket
  */
 export async function sendFenced(fenced: FencedRequest): Promise<PlainAnswer> {
-  const { beforeSend, signal } = fenced;
+  const { signal } = fenced;
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<PlainAnswer>();
   const request = prepare(fenced);
@@ -51,7 +52,7 @@ export async function sendFenced(fenced: FencedRequest): Promise<PlainAnswer> {
   request.once('socket', (socket) => {
     onceConnected(request, socket, () => {
       // Node says nothing of a connection that was given up; this must not depend on it.
-      if (!request.destroyed) endUnlessRefused(request, beforeSend);
+      if (!request.destroyed) endUnlessRefused(request, fenced);
     });
   });
   try {
@@ -87,14 +88,15 @@ function onceConnected(request: http.ClientRequest, socket: Socket, act: () => v
   else socket.once(request.protocol === 'https:' ? 'secureConnect' : 'connect', act);
 }
 
-function endUnlessRefused(request: http.ClientRequest, beforeSend: () => void): void {
+function endUnlessRefused(request: http.ClientRequest, { beforeSend, body }: FencedRequest): void {
   try {
     beforeSend();
   } catch (error) {
     request.destroy(error as Error);
     return;
   }
-  request.end();
+  // Head and body in one go.
+  request.end(body);
 }
 
 async function readAnswer(response: http.IncomingMessage): Promise<PlainAnswer> {

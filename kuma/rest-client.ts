@@ -78,6 +78,15 @@ export class RestClient {
     return this.#sendFenced(path, { method: 'DELETE', beforeSend, signal });
   }
 
+  /** As {@link deleteFenced}. */
+  putFenced(
+    path: string,
+    body: unknown,
+    options: { readonly beforeSend: () => void; readonly signal: AbortSignal },
+  ): Promise<RestAnswer> {
+    return this.#sendFenced(path, { method: 'PUT', body: JSON.stringify(body), ...options });
+  }
+
   put(path: string, body: unknown, signal: AbortSignal): Promise<RestAnswer> {
     return this.#send(path, { method: 'PUT', json: body, signal });
   }
@@ -104,12 +113,12 @@ export class RestClient {
 
   async #sendFenced(
     path: string,
-    init: Pick<FencedRequest, 'method' | 'beforeSend' | 'signal'>,
+    init: Pick<FencedRequest, 'method' | 'body' | 'beforeSend' | 'signal'>,
   ): Promise<RestAnswer> {
     const action = `${init.method} ${path}`;
     try {
       const url = new URL(`${this.#base}${path}`);
-      const headers = { ...this.#headers, ...this.#authorization() };
+      const headers = { ...this.#headers, ...this.#authorization(), ...describeBody(init.body) };
       return toRestAnswer(action, await sendFenced({ ...init, url, headers, pool: this.#pool }));
     } catch (error) {
       if (init.signal.aborted) throw init.signal.reason;
@@ -121,6 +130,12 @@ export class RestClient {
     const token = this.#userToken();
     return token === undefined ? {} : { authorization: `Bearer ${token}` };
   }
+}
+
+/** What Node would otherwise send in chunks. */
+function describeBody(body: string | undefined): Readonly<Record<string, string>> {
+  if (body === undefined) return {};
+  return { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) };
 }
 
 interface Attempt {

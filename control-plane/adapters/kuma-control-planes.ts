@@ -48,9 +48,9 @@ export function kumaControlPlanes(options: KumaControlPlanesOptions): ControlPla
       ),
     read: (key, signal) =>
       failover.first(about('read', key, signal), ({ client }, bounded) => read(client, key, bounded)),
-    put: (key, resource, signal) =>
+    put: (key, resource, { beforeSend, signal }) =>
       failover.first(about('put', key, signal), ({ client }, bounded) =>
-        put(client, { key, resource }, bounded),
+        put(client, { key, resource }, { beforeSend, signal: bounded }),
       ),
     delete: (key, beforeSend, signal) =>
       failover.first(about('delete', key, signal), ({ client }, bounded) =>
@@ -127,10 +127,10 @@ async function read(
 async function put(
   client: RestClient,
   { key, resource }: { readonly key: DataplaneKey; readonly resource: DataplaneResource },
-  signal: AbortSignal,
+  options: { readonly beforeSend: () => void; readonly signal: AbortSignal },
 ): Promise<void> {
   const action = `put dataplane ${describeKey(key)}`;
-  const answer = requireAnswer(action, await client.put(resourcePath(key), resource, signal));
+  const answer = requireAnswer(action, await client.putFenced(resourcePath(key), resource, options));
   if (answer === 'found') return;
   throw new OperationalError('ENDPOINT_REJECTED', `Cannot ${action}: there is no such mesh`);
 }

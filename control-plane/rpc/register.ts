@@ -72,19 +72,21 @@ async function write({ clock, controlPlanes }: RegisterDeps, put: Put, fence: Fe
   const { own, resource, ready } = put;
   const key = { proxyType: 'dataplane', mesh: resource.mesh ?? '', name: resource.name } as const;
   const name = describeKey(key);
+  const beforeSend = (): void => {
+    crashPoint('register.sending');
+    fence.assertHeld();
+  };
   await withDeadline(
     { clock, action: `put dataplane ${name}`, budgetMs: PUT_BUDGET_MS },
     async ({ signal }) => {
       if (!ready) {
-        fence.assertHeld();
-        await controlPlanes.put(key, asNotReady(resource, own.incarnation), signal);
+        await controlPlanes.put(key, asNotReady(resource, own.incarnation), { beforeSend, signal });
         return;
       }
       const stored = (await controlPlanes.read(key, signal)) ?? asNotReady(resource, own.incarnation);
       const ownership = judgeOwnership(own, stored);
       if (!ownership.ours) throw foreign(name, ownership.reason);
-      fence.assertHeld();
-      await controlPlanes.put(key, asReady(stored, resource), signal);
+      await controlPlanes.put(key, asReady(stored, resource), { beforeSend, signal });
     },
   );
 }

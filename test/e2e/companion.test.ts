@@ -26,7 +26,7 @@ async function restart({ fleet, companion }: CompanionWorld, instance: Instance)
   instance.process.signal('SIGTERM');
   expect(await instance.process.exited).toMatchObject({ code: 0, signal: null });
   instance.start(companion.agent());
-  await instance.process.waitForOutput('dataplane.ready', 60_000);
+  await instance.process.waitForOutput(/dataplane\.ready|companion\.missed/, 60_000);
   await fleet.untilListed();
 }
 

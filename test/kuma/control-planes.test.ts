@@ -17,6 +17,7 @@ import { freePort } from '../support/world/free-port.ts';
 /** Two clocks of one host, and a date that is cut to the second. */
 const CLOCK_MARGIN_MS = 5_000;
 const never = new AbortController().signal;
+const unfenced = { beforeSend: () => {}, signal: never };
 
 describe.for(kumasUnderTest)('$label: what the companion asks of a control plane', ({ create }) => {
   let world: KumaWorld;
@@ -53,7 +54,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
   test('an object is put, read, shown, deleted once, and put back as it was read', async () => {
     const key = keyOf('undo');
     expect(await controlPlanes.overview(key, never)).toMatchObject({ overview: undefined });
-    await controlPlanes.put(key, await resource('undo'), never);
+    await controlPlanes.put(key, await resource('undo'), unfenced);
     const stored = await controlPlanes.read(key, never);
     const { overview, clockMs } = await controlPlanes.overview(key, never);
     expect(overview).toMatchObject({ name: 'undo', subscriptions: [] });
@@ -64,7 +65,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     if (stored === undefined || overview === undefined) throw new Error('It was never there');
     // Both forms of it can be put: the one that was read, and the one that was shown.
     for (const body of [stored, overview.resource]) {
-      await controlPlanes.put(key, body, never);
+      await controlPlanes.put(key, body, unfenced);
       const again = await controlPlanes.read(key, never);
       expect(withoutTimes(again)).toEqual(withoutTimes(stored));
       await controlPlanes.delete(key, () => {}, never);
@@ -73,7 +74,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
 
   test('a fence that is lost leaves the object where it is', async () => {
     const key = keyOf('fenced');
-    await controlPlanes.put(key, await resource('fenced'), never);
+    await controlPlanes.put(key, await resource('fenced'), unfenced);
     const lost = new OperationalError('FENCE_LOST', 'The hold may have ended');
     const refused = controlPlanes.delete(
       key,
@@ -89,7 +90,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
 
   test('all dataplanes are listed, with the control plane’s clock', async () => {
     for (const name of ['list-1', 'list-2'])
-      await controlPlanes.put(keyOf(name), await resource(name), never);
+      await controlPlanes.put(keyOf(name), await resource(name), unfenced);
     const { overviews, clockMs } = await controlPlanes.overviews(never);
     const names = overviews.map(({ mesh, name }) => `${mesh}/${name}`);
     expect(names).toEqual(expect.arrayContaining(['default/list-1', 'default/list-2']));
@@ -100,7 +101,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
   test('an object in a mesh that is missing is gone, and cannot be put', async () => {
     const key = { ...keyOf('nowhere'), mesh: 'nowhere' };
     expect(await controlPlanes.delete(key, () => {}, never)).toBe('already gone');
-    const put = controlPlanes.put(key, { ...(await resource('nowhere')), mesh: 'nowhere' }, never);
+    const put = controlPlanes.put(key, { ...(await resource('nowhere')), mesh: 'nowhere' }, unfenced);
     await expect(put).rejects.toMatchObject({ code: 'ENDPOINT_REJECTED' });
   });
 
@@ -170,7 +171,7 @@ describe.for(kumasUnderTest)('$label: a global control plane', ({ create }) => {
     expect(look).toMatchObject({ seen: { facts: { mode: 'global' } } });
     const { resource } = await world.dataplane({ name: 'global', service: 'global', servicePort: 1 });
     const refused = { code: 'ENDPOINT_REJECTED', details: { status: 405 } };
-    const put = controlPlanes.put(keyOf('global'), resource as DataplaneResource, never);
+    const put = controlPlanes.put(keyOf('global'), resource as DataplaneResource, unfenced);
     await expect(put).rejects.toMatchObject(refused);
     const deleted = controlPlanes.delete(keyOf('global'), () => {}, never);
     await expect(deleted).rejects.toMatchObject(refused);

@@ -36,7 +36,10 @@ export async function undo(
       if ((await controlPlanes.read(key, signal)) !== undefined) {
         throw new OperationalError('DATAPLANE_FOREIGN', `Cannot undo: dataplane ${name} stands`);
       }
-      await controlPlanes.put(key, DataplaneResource.parse(JSON.parse(body.resource)), signal);
+      await controlPlanes.put(key, DataplaneResource.parse(JSON.parse(body.resource)), {
+        beforeSend: () => {},
+        signal,
+      });
     },
   );
   events.undone(key);

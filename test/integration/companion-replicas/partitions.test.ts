@@ -91,7 +91,7 @@ test.concurrent('what a replica cannot finish without a control plane, another o
   await fleet.waitUntilDeleted(agent);
   const fallback = await fleet.waitUntilDeleted(crashing);
   expect(fallback.atMs - crashedAtMs).toBeGreaterThan(fleet.graceMs);
-  expect(fleet.replica(1).companion.seen('departure.ended')).toHaveLength(2);
+  await fleet.replica(1).companion.waitForEvent('departure.ended', { count: 2 });
   expect(fleet.deletions()).toHaveLength(2);
 });
 

@@ -127,7 +127,7 @@ test.concurrent.for(ANNOUNCED.slice(1))(
   },
 );
 
-const STARTS: readonly CrashPoint[] = ['attach.recorded', 'register.put'];
+const STARTS: readonly CrashPoint[] = ['attach.recorded', 'register.sending', 'register.put'];
 
 test.concurrent.for(STARTS)(
   'killed at %s of a start: the agent goes on at another replica, as the same epoch',

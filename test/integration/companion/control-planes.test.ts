@@ -11,6 +11,7 @@ import { freePort } from '../../support/world/free-port.ts';
 
 const KEY = keyOf('web-1');
 const never = new AbortController().signal;
+const unfenced = { beforeSend: () => {}, signal: never };
 
 /** Two control planes of one zone, on one store. */
 let one: ControlPlane;
@@ -245,7 +246,7 @@ test('the first one that answers does, whatever stands in front of it', async ()
     name: 'web-9',
     networking: NETWORKING,
   };
-  await three.put(keyOf('web-9'), resource, never);
+  await three.put(keyOf('web-9'), resource, unfenced);
   expect(one.store.list('Dataplane').map(({ name }) => name)).toEqual(['web-1', 'web-9']);
   three.close();
 });

@@ -41,7 +41,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       await agent.attach();
       await agent.register(false);
     },
-    steps: ['attach.recorded', 'register.put'],
+    steps: ['attach.recorded', 'register.sending', 'register.put'],
     leaves: false,
   },
   'a deregistration': {

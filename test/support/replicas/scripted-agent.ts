@@ -263,6 +263,8 @@ export class ScriptedAgent implements AsyncDisposable {
 
   #announce(): void {
     this.#note({ kind: 'announced' });
+    // That a restart of the control plane puts the object once more is what `Confirm` is for, and not played here.
+    this.#isConnected = false;
     this.say('deregistering', false);
   }
 

@@ -215,7 +215,8 @@ export class Storm {
     const left = await this.remaining();
     const alive = new Set<string>(living.map(({ incarnation }) => incarnation));
     const isThere = living.every((agent) => this.#fleet.find(agent.name) !== undefined);
-    return isThere && [...left].every((incarnation) => alive.has(incarnation));
+    const held = new Set<string>(living.flatMap(({ name }) => this.#fleet.holder(name) ?? []));
+    return isThere && [...left].every((incarnation) => alive.has(incarnation) || held.has(incarnation));
   }
 
   #do(act: () => Promise<void>): void {
