@@ -35,7 +35,7 @@ test.concurrent.for(SEEDS)(
     console.log(
       `seed ${seed}: ${describe(fleet)}, ${judged.unfencedDeletions.length} deleted that had not waited for an epoch`,
     );
-    const missing = living.filter((agent) => fleet.find(agent.name) === undefined);
+    const missing = living.filter((agent) => fleet.holder(agent.name) !== agent.incarnation);
     if (judged.violations.length + missing.length > 0)
       console.log(storm.plan.join('\n'), JSON.stringify(fleet.events, null, 1));
     expect(judged.violations).toEqual([]);
