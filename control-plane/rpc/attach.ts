@@ -142,7 +142,7 @@ class AttachedStream {
   }
 
   #note(agent: AttachedAgent, message: NonNullable<AttachRequest['message']>): void {
-    const { agents, events } = this.#deps;
+    const { agents } = this.#deps;
     if (message.$case === 'phaseChanged') {
       try {
         agents.phaseChanged(agent, readPhase(message.value.phase), message.value.serving);
@@ -150,7 +150,7 @@ class AttachedStream {
         this.#fail(error);
       }
     } else if (message.$case === 'stopped') {
-      events.reported({ ...agent.arrival, epoch: agent.epoch }, readReport(message.value.report));
+      agents.reported(agent, readReport(message.value.report));
       if (message.value.keep) this.#keep(agent);
     }
   }
