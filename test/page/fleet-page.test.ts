@@ -185,7 +185,9 @@ describe('the fleet page in Chromium', () => {
       `${url}fleet/events`,
     ]);
     expect(page.problems).toEqual([]);
-    expect(PAGE_HTML).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|\sstyle="|\son\w+="/);
+    expect(PAGE_HTML).not.toMatch(
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\sstyle="|\son\w+="/,
+    );
   });
 
   test('a script that somebody got into it would not run', async () => {

@@ -84,11 +84,7 @@ export class Browser implements AsyncDisposable {
     return page;
   }
 
-  call(
-    method: string,
-    params: Readonly<Record<string, unknown>> = {},
-    sessionId?: string,
-  ): Promise<unknown> {
+  call(method: string, params: Readonly<Record<string, unknown>> = {}, sessionId?: string): Promise<unknown> {
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
