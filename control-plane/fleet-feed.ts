@@ -83,7 +83,8 @@ export class FleetFeed {
       const beganMs = clock.monotonicMs();
       try {
         const snapshot = await this.snapshot();
-        if (signal.aborted) return;
+        // Nobody looks any more, or somebody else does since.
+        if (this.#stop?.signal !== signal) return;
         this.#tell(snapshot);
       } catch (error) {
         events.failedUnexpectedly(error);

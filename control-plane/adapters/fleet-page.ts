@@ -25,12 +25,28 @@ export function fleetRoutes({ clock, html, fleet }: FleetPageSettings): readonly
   return [pageRoute(html), snapshotRoute(fleet), eventsRoute(fleet, new EventStreams(clock))];
 }
 
+function pageRoute(html: string): HttpRoute {
+  const headers = {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': contentSecurityPolicy(html),
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+  };
+  return {
+    path: '/',
+    serve: (_request, response) => {
+      response.writeHead(200, headers).end(html);
+    },
+  };
+}
+
 /**
  * Nothing but what is in the document may run or style it, and it may ask nobody but us.
  *
  * @see https://www.w3.org/TR/CSP3/
  */
-export function contentSecurityPolicy(html: string): string {
+function contentSecurityPolicy(html: string): string {
   return [
     "default-src 'none'",
     `script-src ${hashes(html, 'script')}`,
@@ -48,22 +64,6 @@ function hashes(html: string, element: 'script' | 'style'): string {
   return contents
     .map(([, text = '']) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`)
     .join(' ');
-}
-
-function pageRoute(html: string): HttpRoute {
-  const headers = {
-    'content-type': 'text/html; charset=utf-8',
-    'content-security-policy': contentSecurityPolicy(html),
-    'referrer-policy': 'no-referrer',
-    'cross-origin-opener-policy': 'same-origin',
-    'cross-origin-resource-policy': 'same-origin',
-  };
-  return {
-    path: '/',
-    serve: (_request, response) => {
-      response.writeHead(200, headers).end(html);
-    },
-  };
 }
 
 function snapshotRoute(fleet: FleetSource): HttpRoute {

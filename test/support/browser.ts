@@ -7,7 +7,7 @@ import { TemporaryDir } from './world/temporary-dir.ts';
 import { waitUntil } from './world/wait-until.ts';
 
 /** Debian's, or the one that `CHROMIUM_BIN` names. */
-export const CHROMIUM_BIN = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
+const CHROMIUM_BIN = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
 
 const FLAGS = [
   '--headless',

@@ -28,7 +28,7 @@ export class EventReader implements Disposable {
   async find<T = unknown>(
     event: string,
     isWanted: (data: never) => boolean = () => true,
-    budgetMs = 20_000,
+    budgetMs = 60_000,
   ): Promise<T> {
     const found = await waitUntil(
       () => this.events.find((each) => each.event === event && isWanted(each.data as never)),

@@ -149,7 +149,12 @@ describe('viewDeparture()', () => {
   });
 
   test('says how it ended', () => {
-    const refused = { ...DEPARTED, outcome: 'refused', guard: 'newer-epoch', reason: 'it came back' } as const;
+    const refused = {
+      ...DEPARTED,
+      outcome: 'refused',
+      guard: 'newer-epoch',
+      reason: 'it came back',
+    } as const;
     expect(viewDeparture(refused)).toEqual({
       id: 'default/web-1',
       epoch: 7,

@@ -59,12 +59,15 @@ describe('readStopTimeline()', () => {
       }),
     );
     fc.assert(
-      fc.property(fc.record({ totalMs: fc.anything(), steps: fc.array(step, { maxLength: 50 }) }), (report) => {
-        const timeline = readStopTimeline(report);
-        expect(JSON.stringify(timeline ?? null).length).toBeLessThan(2_000);
-        expect(timeline?.steps.length ?? 1).toBeGreaterThan(0);
-        expect(Number.isFinite(timeline?.totalMs ?? 0)).toBe(true);
-      }),
+      fc.property(
+        fc.record({ totalMs: fc.anything(), steps: fc.array(step, { maxLength: 50 }) }),
+        (report) => {
+          const timeline = readStopTimeline(report);
+          expect(JSON.stringify(timeline ?? null).length).toBeLessThan(2_000);
+          expect(timeline?.steps.length ?? 1).toBeGreaterThan(0);
+          expect(Number.isFinite(timeline?.totalMs ?? 0)).toBe(true);
+        },
+      ),
     );
   });
 });
