@@ -286,6 +286,10 @@ describe('the fleet page to look at', () => {
     await page.until(`document.querySelector('.row')`);
     await page.press('/', 'ArrowDown', 'ArrowDown', 'Enter');
     await page.screenshot(join(folder, `fleet-${width}-${scheme}.png`));
+    await page.evaluate(`document.querySelector('#departures li:last-child').scrollIntoView()`);
+    await faces.close();
+    await page.until(`document.querySelector('#connection.lost')`);
+    await page.screenshot(join(folder, `fleet-${width}-${scheme}-end.png`));
     const overflow = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
     expect(await page.evaluate(overflow)).toBe(0);
     expect(await page.evaluate('getComputedStyle(document.body).backgroundColor')).toBe(
