@@ -14,6 +14,7 @@ import {
   type FleetHead,
   type FleetSnapshot,
 } from './core/fleet-view.ts';
+import type { DataplaneRecord } from './core/records.ts';
 import type { DepartureNotes } from './departure-notes.ts';
 import type { DeregistrarEvents } from './events.ts';
 import type { Store } from './ports.ts';
@@ -33,10 +34,14 @@ export interface FleetFeedDeps {
 /** `change` is what differs from the snapshot before; `undefined` for the first. */
 export type FleetListener = (snapshot: FleetSnapshot, change: FleetChange | undefined) => void;
 
+type Standings = Promise<readonly BrakeStanding[]>;
+
 const INTERVAL_MS = 1_000;
 /** A reading may take so much of the time, and no more: a large fleet is looked at less often. */
 const TIMES_ITS_COST = 10;
 const DEPARTURES = 50;
+/** The brake lists all dataplanes of the control plane: not more often than this, unless it holds others back. */
+const BRAKES_MS = 10_000;
 
 /** What the page shows, read once for all who look, and not at all while nobody does. */
 export class FleetFeed {
@@ -45,6 +50,7 @@ export class FleetFeed {
   readonly #listeners = new Set<FleetListener>();
   #stop: AbortController | undefined;
   #last: FleetSnapshot | undefined;
+  #standings: { readonly atMs: number; readonly held: string; readonly brakes: Standings } | undefined;
   #reading: { readonly atMs: number; readonly snapshot: Promise<FleetSnapshot> } | undefined;
 
   constructor(deps: FleetFeedDeps) {
@@ -103,13 +109,12 @@ export class FleetFeed {
   }
 
   async #read(): Promise<FleetSnapshot> {
-    const { store, brakes, notes, agents, clock } = this.#deps;
+    const { store, notes, agents, clock } = this.#deps;
     try {
       const nowMs = Math.round(await store.nowMs());
       const records = await store.records();
       const departures = await store.departures({ limit: DEPARTURES });
-      // The brake needs a control plane that answers.
-      const standings = await brakes.standings().catch(() => []);
+      const standings = await this.#brakes(records);
       return {
         nowMs,
         head: this.#head(standings, agents.storeProblem ?? ''),
@@ -126,6 +131,21 @@ export class FleetFeed {
         departures: [],
       };
     }
+  }
+
+  #brakes(records: readonly DataplaneRecord[]): Standings {
+    const { clock, brakes } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const held = records
+      .filter(({ guard }) => guard === 'brake')
+      .map(({ epoch }) => epoch)
+      .join(' ');
+    const last = this.#standings;
+    if (last?.held === held && nowMs - last.atMs < BRAKES_MS) return last.brakes;
+    // It needs a control plane that answers.
+    const asked = brakes.standings().catch(() => []);
+    this.#standings = { atMs: nowMs, held, brakes: asked };
+    return asked;
   }
 
   #head(standings: readonly BrakeStanding[], problem: string): FleetHead {

@@ -41,6 +41,7 @@ describe('FleetFeed', () => {
   let records: readonly DataplaneRecord[];
   let readings: number;
   let costMs: number;
+  let asked: number;
   let problem: Error | undefined;
   let feed: FleetFeed;
   let told: (readonly [FleetSnapshot, FleetChange | undefined])[];
@@ -55,6 +56,7 @@ describe('FleetFeed', () => {
     records = [record('b'), record('a')];
     readings = 0;
     costMs = 0;
+    asked = 0;
     problem = undefined;
     told = [];
     const store: Pick<Store, 'kind' | 'nowMs' | 'records' | 'departures'> = {
@@ -74,7 +76,12 @@ describe('FleetFeed', () => {
       store,
       watch: { controlPlanes: [{ url: 'http://cp', seen: { problem: 'refused' }, upMs: 0 }] },
       agents: { replicas: ['cp-1'], storeProblem: undefined, [Symbol.iterator]: () => [agent].values() },
-      brakes: { standings: () => Promise.reject(AWAY) },
+      brakes: {
+        standings: () => {
+          asked += 1;
+          return Promise.reject(AWAY);
+        },
+      },
       notes: new DepartureNotes(),
       replica: 'cp-1',
     };
@@ -125,6 +132,18 @@ describe('FleetFeed', () => {
     await clock.pass(11_500);
     unfollow();
     expect(readings).toBe(3);
+  });
+
+  test('asks how the brake stands every ten seconds, and when it holds others back', async () => {
+    const unfollow = feed.follow(listen);
+    await clock.pass(9_500);
+    expect(asked).toBe(1);
+    records = [record('a', { state: 'lost', guard: 'brake' })];
+    await clock.pass(1_000);
+    expect(asked).toBe(2);
+    await clock.pass(10_000);
+    unfollow();
+    expect(asked).toBe(3);
   });
 
   test('shows the open streams while the store is away, and why', async () => {
