@@ -33,6 +33,7 @@ export default defineConfig({
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000, serial: true }),
+      project('page', { timeoutMs: 60_000, serial: true }),
       project('kuma', { timeoutMs: 240_000, serial: true }),
     ],
   },

@@ -37,6 +37,8 @@ export interface AttachedAgentsDeps {
   readonly nudge: () => void;
   /** A running agent came (back): whether its object is still there is worth a look. */
   readonly onAttached: (agent: AttachedAgent) => void;
+  /** The stop report of an agent, as it came. */
+  readonly onReported: (arrival: Arrival, report: unknown) => void;
 }
 
 interface UnrecordedEnd {
@@ -181,6 +183,12 @@ export class AttachedAgents {
     const at = { key: agent.arrival.key, epoch: agent.epoch };
     // Only shown to people: the next change says it again.
     this.#deps.store.notePhase(at, phase).catch(() => {});
+  }
+
+  reported(agent: AttachedAgent, report: unknown): void {
+    const { arrival, epoch } = agent;
+    this.#deps.events.reported({ ...arrival, epoch }, report);
+    this.#deps.onReported(arrival, report);
   }
 
   /** Its object is to stay when it ends, on purpose: then there is nothing to remember of it. */

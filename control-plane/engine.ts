@@ -6,6 +6,7 @@ import { AttachedAgents } from './attached-agents.ts';
 import { DeletionAttempt } from './attempt.ts';
 import { BrakeGate } from './brake-gate.ts';
 import type { BrakeSettings } from './core/brake.ts';
+import { DepartureNotes } from './departure-notes.ts';
 import { Departures } from './departures.ts';
 import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './healer.ts';
@@ -52,6 +53,7 @@ export class Engine {
   readonly announced: AnnouncedDepartures;
   readonly brakes: BrakeGate;
   readonly sweeper: Sweeper;
+  readonly notes = new DepartureNotes();
   readonly #healer: Healer;
   readonly #looks: LookLog;
 
@@ -73,11 +75,16 @@ export class Engine {
     this.#looks = looks;
     this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
     const attempt = this.#attempts();
-    const { onAttempt, onHealed } = deps;
+    const { onHealed } = deps;
+    const onAttempt = (made: Attempt): void => {
+      this.notes.attempted(made);
+      deps.onAttempt(made);
+    };
+    const onReported = this.notes.reported.bind(this.notes);
     const share = (): DueShare | undefined => this.#share;
     const concurrency = CONCURRENCY[store.kind];
     this.departures = new Departures({ ...common, attempt, concurrency, onAttempt, share });
-    this.agents = new AttachedAgents({ ...common, onAttached });
+    this.agents = new AttachedAgents({ ...common, onAttached, onReported });
     const { agents, departures } = this;
     this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
     this.#healer = new Healer({ ...common, watch, agents, onHealed });

@@ -108,7 +108,12 @@ const LISTENER_OPTIONS = {
     flag: 'http',
     placeholder: 'HOST:PORT|off',
     default: '127.0.0.1:5691',
-    help: 'Where /livez, /readyz and /metrics are served; loopback only',
+    help: 'Where /livez, /readyz, /metrics and the fleet page are served; beyond loopback only with --http-token-file',
+  }),
+  httpTokenFile: textOption({
+    flag: 'http-token-file',
+    placeholder: 'FILE',
+    help: 'A token of 16 characters or more that /metrics and the page then want to see, as a Bearer or once as ?token=; read again when it changes',
   }),
 } as const;
 
@@ -198,7 +203,7 @@ type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
 
 export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SERVE_OPTIONS> {
   const resolved = resolveOptions(SERVE_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
-  const { tlsCertificateFile, tlsKeyFile, authn, plaintext, listen } = resolved.values;
+  const { tlsCertificateFile, tlsKeyFile, authn, plaintext, listen, http, httpTokenFile } = resolved.values;
   const problems = [...resolved.problems];
   if ((tlsCertificateFile === undefined) !== (tlsKeyFile === undefined)) {
     problems.push(
@@ -216,6 +221,11 @@ export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SE
       `--plaintext (KUMA_DEREGISTRAR_PLAINTEXT): tokens would cross the network in clear at ${exposed}: only for loopback`,
     );
   }
+  if (http !== undefined && http !== 'off' && !isLocal(http) && httpTokenFile === undefined) {
+    problems.push(
+      `--http (KUMA_DEREGISTRAR_HTTP): anybody could see the fleet at ${http}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
+    );
+  }
   return { ...resolved, problems };
 }
 
@@ -224,7 +234,7 @@ export const DEFAULT_KUMA_API = new URL('http://127.0.0.1:5681');
 
 /** Whether only this host can connect to it. */
 function isLocal(address: string): boolean {
-  return /^(unix:|127\.|localhost:|\[::1\]:)/.test(address);
+  return /^(unix:|(127(\.\d{1,3}){3}|localhost|\[::1\]):)/.test(address);
 }
 
 function readHttpUrl(text: string): Reading<URL> {

@@ -6,7 +6,7 @@
  * `test/support/crash-points.ts` is told to.
  */
 import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { rolldown, type Plugin } from 'rolldown';
@@ -65,8 +65,14 @@ const withAssets: Plugin = {
 };
 
 const PROGRAMS = [
-  { name: 'kuma-dp-agent', entry: 'agent/main.ts', assets: [] },
-  { name: 'kuma-deregistrar', entry: 'control-plane/main.ts', assets: ASSETS },
+  { name: 'kuma-dp-agent', entry: 'agent/main.ts', assets: [], files: [] },
+  {
+    name: 'kuma-deregistrar',
+    entry: 'control-plane/main.ts',
+    assets: ASSETS,
+    // Read from beside the code.
+    files: ['control-plane/page/fleet.html'],
+  },
 ] as const;
 
 const NODE_FLAGS = ['--use-openssl-ca', '--max-semi-space-size=1'];
@@ -86,7 +92,7 @@ rmSync(target, { recursive: true, force: true });
 mkdirSync(`${target}/bin`, { recursive: true });
 // The folder above says "type": "module".
 writeFileSync(`${target}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);
-for (const { name, entry, assets } of PROGRAMS) {
+for (const { name, entry, assets, files } of PROGRAMS) {
   const bundle = await rolldown({
     input: { main: entry },
     platform: 'node',
@@ -103,6 +109,7 @@ for (const { name, entry, assets } of PROGRAMS) {
   await bundle.close();
   for (const asset of assets)
     cpSync(`node_modules/${asset}`, `${target}/${name}/assets/${asset}`, { recursive: true });
+  for (const file of files) cpSync(file, `${target}/${name}/${basename(file)}`);
   writeFileSync(`${target}/bin/${name}`, launcher(name));
   chmodSync(`${target}/bin/${name}`, 0o755);
 }

@@ -8,7 +8,6 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { lineOutput } from '../../program/line-output.ts';
 import { pinoLog } from '../../program/pino-log.ts';
 import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../adapters/grpc-server.ts';
-import { liveRoute, metricsRoute, readyRoute, startHttpFaces } from '../adapters/http-faces.ts';
 import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
 import { parseListenerAddress } from '../adapters/listener-address.ts';
 import { createMetrics, type Metrics } from '../adapters/metrics.ts';
@@ -21,6 +20,7 @@ import { adminService, deregistrarService } from '../rpc/services.ts';
 import { openStore } from '../store/open-store.ts';
 import { openAuthentication } from './authentication.ts';
 import { openCertificate } from './certificate.ts';
+import { startFaces } from './faces.ts';
 import { kumaAccess, type KumaAccess } from './kuma-access.ts';
 import { meter, noteAttempt, refreshGauges } from './metering.ts';
 
@@ -67,7 +67,8 @@ export async function serve({ options, stop }: ServeRequest): Promise<void> {
   await engine.watch.look();
   const server = await startServer({ engine, options, events, metrics, kuma, stop, resources });
   if (server === undefined) return;
-  await startFaces({ engine, options, events, metrics, registry, server, resources });
+  const faces = await startFaces({ engine, options, events, registry });
+  resources.defer(() => faces?.close());
   await runUntil(stop, { engine, server, events, metrics });
 }
 
@@ -197,37 +198,6 @@ function nowAndThen(clock: Clock): (what: string, say: () => void) => void {
 function streamPlaces(): (credential: Credential, dataplane: string) => (() => void) | undefined {
   const byDataplane = new StreamLimit();
   return (_credential, dataplane) => byDataplane.acquire(dataplane, STREAMS_PER_DATAPLANE);
-}
-
-interface FaceParts extends Running {
-  readonly options: ServeOptions;
-  readonly registry: Registry;
-  readonly resources: AsyncDisposableStack;
-}
-
-async function startFaces({ engine, options, events, registry, resources }: FaceParts): Promise<void> {
-  if (options.http === undefined || options.http === 'off') return;
-  const address = parseListenerAddress(options.http);
-  if (address.kind !== 'tcp') return;
-  const faces = await startHttpFaces({
-    host: address.host,
-    port: address.port,
-    routes: [
-      liveRoute(),
-      readyRoute(systemClock, () => Promise.resolve(unreadiness(engine))),
-      metricsRoute(registry),
-    ],
-    onError: (_path, err) => {
-      events.failedUnexpectedly(err);
-    },
-  });
-  resources.defer(() => faces.close());
-}
-
-/** Why agents should not be sent here now. A store that is away is none: they attach all the same. */
-function unreadiness(engine: Engine): readonly string[] {
-  const { silentControlPlanes, liveInstances } = engine.watch.surroundings;
-  return liveInstances.size === 0 ? [`none of ${silentControlPlanes} control planes answers`] : [];
 }
 
 function settingsOf(options: ServeOptions): Engine['deps']['settings'] {

@@ -144,7 +144,7 @@ class AttachedStream {
   }
 
   async #note(agent: AttachedAgent, message: NonNullable<AttachRequest['message']>): Promise<void> {
-    const { agents, events } = this.#deps;
+    const { agents } = this.#deps;
     if (message.$case === 'phaseChanged') {
       try {
         agents.phaseChanged(agent, readPhase(message.value.phase), message.value.serving);
@@ -152,7 +152,7 @@ class AttachedStream {
         this.#fail(error);
       }
     } else if (message.$case === 'stopped') {
-      events.reported({ ...agent.arrival, epoch: agent.epoch }, readReport(message.value.report));
+      agents.reported(agent, readReport(message.value.report));
       if (message.value.keep) await this.#keep(agent);
     }
   }

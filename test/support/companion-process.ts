@@ -22,6 +22,8 @@ export interface CompanionOptions {
   readonly store?: string;
   /** `unix:PATH` or `HOST:PORT`; a free port on loopback if left out. The same again after a restart. */
   readonly listen?: string;
+  /** `HOST:PORT` of its HTTP faces; a free port on loopback if left out. */
+  readonly http?: string;
   /** `none` in plain text if left out. `token` as the other flags say. */
   readonly authn?: 'none' | 'token';
   /** Files for agents to verify, or what the control plane beside it shows to kuma-dp; plain text if left out. */
@@ -75,7 +77,7 @@ export class CompanionProcess implements AsyncDisposable {
   private constructor(options: CompanionOptions, ports: { readonly listen: number; readonly http: number }) {
     this.#options = options;
     this.address = options.listen ?? `127.0.0.1:${ports.listen}`;
-    this.httpUrl = `http://127.0.0.1:${ports.http}`;
+    this.httpUrl = `http://127.0.0.1:${options.http?.split(':').at(-1) ?? ports.http}`;
     this.adminSocket = join(options.dir, 'admin.sock');
     this.store = options.store ?? join(options.dir, 'state.db');
   }
@@ -116,7 +118,7 @@ export class CompanionProcess implements AsyncDisposable {
       ...flag('store', this.store),
       ...flag('listen', this.address),
       ...flag('admin-socket', this.adminSocket),
-      ...flag('http', new URL(this.httpUrl).host),
+      ...flag('http', this.#options.http ?? new URL(this.httpUrl).host),
       ...flag('authn', authn),
       ...(tls === undefined ? ['--plaintext'] : []),
       ...flag('tls-cert-file', files?.certificateFile),

@@ -1,0 +1,100 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { Registry } from 'prom-client';
+
+import { systemClock } from '../../kernel/clock.ts';
+import { fleetRoutes } from '../adapters/fleet-page.ts';
+import {
+  liveRoute,
+  metricsRoute,
+  readyRoute,
+  startHttpFaces,
+  type HttpFaces,
+  type HttpRoute,
+} from '../adapters/http-faces.ts';
+import { withoutForeignNames, withToken } from '../adapters/http-gate.ts';
+import { parseListenerAddress } from '../adapters/listener-address.ts';
+import { WatchedFile } from '../adapters/watched-file.ts';
+import type { Engine } from '../engine.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import { FleetFeed } from '../fleet-feed.ts';
+import type { ServeOptions } from '../options.ts';
+
+export interface FaceParts {
+  readonly engine: Engine;
+  readonly options: ServeOptions;
+  readonly events: DeregistrarEvents;
+  readonly registry: Registry;
+}
+
+/** What can be guessed in a night is no token. */
+const TOKEN = /^[\x21-\x7e]{16,512}$/;
+
+/**
+ * For probes, for Prometheus and for people.
+ *
+ * @returns `undefined` if there is to be none
+ * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` if the token file cannot be used
+ */
+export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefined> {
+  const { engine, options, events, registry } = parts;
+  if (options.http === undefined || options.http === 'off') return undefined;
+  const address = parseListenerAddress(options.http);
+  if (address.kind !== 'tcp') return undefined;
+  const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
+  return startHttpFaces({
+    host: address.host,
+    port: address.port,
+    routes: [
+      liveRoute(),
+      ready,
+      ...(await guarded(parts, [metricsRoute(registry)], await pageRoutes(parts))),
+    ],
+    onError: (_path, err) => {
+      events.failedUnexpectedly(err);
+    },
+  });
+}
+
+async function pageRoutes({ engine, events }: FaceParts): Promise<readonly HttpRoute[]> {
+  const { watch, agents, brakes, notes, deps } = engine;
+  const { clock, store, replica } = deps;
+  return fleetRoutes({
+    clock,
+    html: await readPage(),
+    fleet: new FleetFeed({ clock, events, store, watch, agents, brakes, notes, replica }),
+  });
+}
+
+/** Beside the bundle it has no folder of its own. */
+async function readPage(): Promise<string> {
+  const folder = import.meta.dirname;
+  const beside = readFile(join(folder, 'fleet.html'), 'utf8');
+  return beside.catch(() => readFile(join(folder, '..', 'page', 'fleet.html'), 'utf8'));
+}
+
+async function guarded(
+  { options, events }: FaceParts,
+  metrics: readonly HttpRoute[],
+  page: readonly HttpRoute[],
+): Promise<readonly HttpRoute[]> {
+  const path = options.httpTokenFile;
+  if (path === undefined) return [...metrics, ...page.map(withoutForeignNames)];
+  const file = await WatchedFile.open({
+    path,
+    parse: (text) => (TOKEN.test(text.trim()) ? text.trim() : undefined),
+    expected: 'a token of 16 to 512 visible characters',
+    clock: systemClock,
+    report: (problem) => {
+      events.tokensDoubted(problem);
+    },
+  });
+  return [...metrics, ...page].map((route) => withToken(route, () => file.current()));
+}
+
+/** Why agents should not be sent here now. A store that is away is none: they attach all the same. */
+function unreadiness(engine: Engine): readonly string[] {
+  const { silentControlPlanes, liveInstances } = engine.watch.surroundings;
+  return liveInstances.size === 0 ? [`none of ${silentControlPlanes} control planes answers`] : [];
+}
