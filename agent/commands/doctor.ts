@@ -227,7 +227,9 @@ async function examineEnvoy(agentPid: number | undefined): Promise<Finding> {
   if (agentPid === undefined) {
     return { level: 'unseen', about, says: 'no agent runs this dataplane here, as far as this user may see' };
   }
-  const found = await envoyFinder(systemClock).find(agentPid);
+  const found = await bounded("find Envoy's admin", () => envoyFinder(systemClock).find(agentPid)).catch(
+    (error: unknown) => ({ hidden: describeError(error) }),
+  );
   if (found === 'absent') {
     const remedy = "see kuma-dp's log: most often its control plane does not answer";
     return { level: 'warning', about, says: 'kuma-dp has not started an Envoy', remedy };
