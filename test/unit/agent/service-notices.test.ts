@@ -97,7 +97,9 @@ describe('ServiceNotices', () => {
     const asked = told.flatMap(({ atMs, fields }) =>
       fields.extendMs === undefined ? [] : [{ atMs, untilMs: atMs + fields.extendMs }],
     );
-    expect(asked.map(({ atMs }) => atMs)).toEqual([0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55].map((s) => s * 1_000));
+    expect(asked.map(({ atMs }) => atMs)).toEqual(
+      [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55].map((s) => s * 1_000),
+    );
     expect(Math.max(...asked.map(({ untilMs }) => untilMs))).toBe(60_000);
   });
 

@@ -18,7 +18,12 @@ describe('exitCodeOf()', () => {
 
 describe('describeFindings()', () => {
   test('has a line for each, and its remedy below', () => {
-    const text = describeFindings([of('ok'), of('unseen'), of('warning'), { ...of('failure'), remedy: 'do' }]);
+    const text = describeFindings([
+      of('ok'),
+      of('unseen'),
+      of('warning'),
+      { ...of('failure'), remedy: 'do' },
+    ]);
     expect(text).toBe('ok   it: so\n?    it: so\nWARN it: so\nFAIL it: so\n     do\n');
   });
 });
