@@ -5,6 +5,7 @@ import { sleep, systemClock } from '../../kernel/clock.ts';
 import type { Spawner } from '../adapters/child-process.ts';
 import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
+import { listeningPorts } from '../../kuma/owned-resource.ts';
 import { lineOutput } from '../../program/line-output.ts';
 import { readNotifyTarget } from '../../kernel/service-fields.ts';
 import { ServiceManager } from '../../program/service-manager.ts';
@@ -194,7 +195,7 @@ class Supervision {
     const over = this.#over.signal;
     // An Envoy that cannot be asked is taken for one that serves: nothing more will ever be known of it.
     if (admin !== undefined) {
-      await (resource === undefined
+      await (resource === undefined || listeningPorts(resource).length === 0
         ? untilLive(this.#clock, admin, over)
         : untilServing(this.#clock, admin, { resource, over }));
     }
