@@ -35,6 +35,7 @@ class Unit {
 const dataplane = new Unit('kuma-dp.service');
 const deregistrar = new Unit('kuma-deregistrar.service');
 const settings = (key: string): readonly string[] => dataplane.settings(key);
+const of = (key: string): string => settings(key).join(' ');
 
 describe('systemd/kuma-dp.service', () => {
   test('leaves more time than the stop budget', () => {
@@ -51,7 +52,6 @@ describe('systemd/kuma-dp.service', () => {
   });
 
   test('passes the doctor', () => {
-    const of = (key: string): string => settings(key).join(' ');
     const findings = judgeUnit({
       unit: readUnitSettings(
         [

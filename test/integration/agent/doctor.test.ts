@@ -3,7 +3,6 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 
 import type { Finding } from '../../../kernel/findings.ts';
-import type { AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { Scene } from '../../support/signal-scene.ts';
@@ -48,7 +47,7 @@ const FINE = {
 };
 
 async function examine(given: Given): Promise<Examination> {
-  const { controlPlane: settings = {}, runs = true, wrapped = true, options = [] } = given;
+  const { controlPlane: settings = {}, runs = true, options = [] } = given;
   await using controlPlane = await ControlPlane.start(settings);
   const kumaDpOptions = given.tokenExpiresIn === undefined ? [] : ['--dataplane-token-file=token'];
   await using scene = new Scene({
@@ -58,25 +57,30 @@ async function examine(given: Given): Promise<Examination> {
     options: ['--settle=100ms'],
   });
   if (given.tokenExpiresIn !== undefined) writeFileSync(scene.dir.join('token'), token(given.tokenExpiresIn));
-  const agent = runs ? await scene.start({ cwd: scene.dir.path }) : undefined;
-  if (agent !== undefined) await untilKnown(scene, agent);
+  const mainPid = runs ? await startAgent(scene) : 0;
   await given.before?.({ controlPlane, scene });
-  const doctor = await scene.agent(
-    [
-      'doctor',
-      ...(given.unit === undefined ? [] : ['--unit=kuma-dp.service']),
-      ...options,
-      ...(wrapped ? scene.runArgv.slice(1) : [`--state-dir=${scene.stateDir}`]),
-    ],
-    { env: { ...scene.childEnvironment, PATH: standIn(scene, given, agent?.pid ?? 0) }, cwd: scene.dir.path },
-  );
+  const doctor = await scene.agent(argvOf(scene, given), {
+    env: { ...scene.childEnvironment, PATH: standIn(scene, given, mainPid) },
+    cwd: scene.dir.path,
+  });
   const { code } = await doctor.exited;
   const stdout = doctor.stdout.toString();
   expect(scene.requests('DELETE'), 'it changes nothing').toEqual([]);
   return { code, stdout, findings: options.includes('--json') ? readJson(stdout) : [] };
 }
 
-async function untilKnown(scene: Scene, agent: AgentProcess): Promise<void> {
+function argvOf(scene: Scene, { unit, wrapped = true, options = [] }: Given): readonly string[] {
+  return [
+    'doctor',
+    ...(unit === undefined ? [] : ['--unit=kuma-dp.service']),
+    ...options,
+    ...(wrapped ? scene.runArgv.slice(1) : [`--state-dir=${scene.stateDir}`]),
+  ];
+}
+
+/** @returns its pid, once everything that the doctor wants to know of it is there */
+async function startAgent(scene: Scene): Promise<number> {
+  const agent = await scene.start({ cwd: scene.dir.path });
   await scene.untilRunning(agent);
   // The stand-in hands its bootstrap over through a pipe, which can be read once; kuma-dp's is a file.
   const bootstrap = scene.dir.join('bootstrap.yaml');
@@ -86,6 +90,7 @@ async function untilKnown(scene: Scene, agent: AgentProcess): Promise<void> {
     JSON.stringify({ admin: { address: { pipe: { path: scene.dir.join('admin.sock') } } } }),
   );
   await waitUntil(() => readFileSync(scene.stateFile, 'utf8').includes('kumaDp'), { what: 'the state file' });
+  return agent.pid;
 }
 
 /** A `systemctl` that shows what it was told to, in a folder that comes first on the path. */

@@ -117,15 +117,12 @@ describe('serving', () => {
 
   test('an Envoy whose ports nobody knows serves once it says that it is live', async () => {
     const said = ['', 'server.state: 2\n', 'server.state: 0\n'];
-    const admin = {
-      ...new FakeEnvoyAdmin(),
-      stats: (filter: string): Promise<string> => {
-        expect(filter).toBe('^server\\.state$');
-        const text = said.shift() ?? '';
-        return text === '' ? Promise.reject(new Error('not up')) : Promise.resolve(text);
-      },
+    const admin = new FakeEnvoyAdmin();
+    admin.onStats = () => {
+      const text = said.shift() ?? '';
+      return text === '' ? Promise.reject(new Error('not up')) : Promise.resolve(text);
     };
-    const live = ending(untilLive(clock, admin as unknown as FakeEnvoyAdmin, over.signal));
+    const live = ending(untilLive(clock, admin, over.signal));
     await clock.pass(1_000);
     expect(await live).toMatchObject({ atMs: 100 });
   });
