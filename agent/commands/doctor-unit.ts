@@ -27,8 +27,8 @@ export async function findUnit(
   if (name === undefined) {
     const problem =
       onlyAgent === undefined
-        ? 'it is not known which unit runs the dataplane'
-        : `the agent, pid ${onlyAgent}, runs outside any service`;
+        ? 'it is not known which unit runs the dataplane, if any: --unit NAME'
+        : `the agent, pid ${onlyAgent}, runs outside any service; where systemd stops it all the same: --unit NAME`;
     return { ...unknown, problem };
   }
   const control = systemctl(env);
@@ -44,8 +44,7 @@ export function examineUnit(
   { budgetMs, needsNames }: { readonly budgetMs: number; readonly needsNames: boolean },
 ): readonly Finding[] {
   if (settings === undefined) {
-    const remedy = 'where systemd stops this dataplane: --unit NAME';
-    return [{ level: 'unseen', about: 'systemd', says: problem, remedy }];
+    return [{ level: 'unseen', about: 'systemd', says: problem }];
   }
   const { mainPid } = settings;
   const mainArgv = mainPid === undefined ? undefined : processFacts(mainPid).argv;
