@@ -59,6 +59,9 @@ function hostEvents(log: Log) {
     envoyHidden: (reason: string) => {
       log.warn('envoy.hidden', `A stop will last kuma-dp's own drain time: ${reason}`);
     },
+    notificationLost: (problem: string) => {
+      log.warn('notification.lost', `systemd does not hear how this service is: ${problem}`);
+    },
     stateUnreadable: (err: unknown) => {
       log.warn('state.unreadable', 'What the last run left is of no use: no restart pacing this time', {
         err,

@@ -4,6 +4,7 @@ Usage:
   kuma-dp-agent run [options] -- kuma-dp run [kuma-dp's own options]
   kuma-dp-agent deregister [options] (--state FILE | --mesh MESH --name NAME)
   kuma-dp-agent plan [options] -- kuma-dp run [kuma-dp's own options]
+  kuma-dp-agent doctor [options] [-- kuma-dp run [kuma-dp's own options]]
   kuma-dp-agent version
 
 Options of a command: kuma-dp-agent COMMAND --help

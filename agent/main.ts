@@ -13,8 +13,10 @@ import { optionsHelp } from '../program/options-help.ts';
 import { USAGE } from './help.ts';
 import {
   DEREGISTER_OPTIONS,
+  DOCTOR_OPTIONS,
   ENV_PREFIX,
   resolveDeregisterOptions,
+  resolveDoctorOptions,
   resolveRunOptions,
   RUN_OPTIONS,
 } from './options.ts';
@@ -39,6 +41,8 @@ async function main([command = '', ...args]: readonly string[]): Promise<ChildEx
       return runCommand(args);
     case 'plan':
       return planCommand(args);
+    case 'doctor':
+      return doctorCommand(args);
     case 'deregister':
       return deregisterCommand(args);
     case 'version':
@@ -73,6 +77,18 @@ async function planCommand(args: readonly string[]): Promise<ChildExit> {
   if (all.length > 0) return refuse(all);
   const { plan } = await import('./commands/plan.ts');
   return print(await plan({ options: values, argv: line.wrapped ?? [], env }));
+}
+
+async function doctorCommand(args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(DOCTOR_OPTIONS, args);
+  if (line.wantsHelp) return print(help('doctor', DOCTOR_OPTIONS));
+  const { values, problems } = resolveDoctorOptions({ flags: line.flags, env });
+  const all = [...line.problems, ...strayProblems(line), ...problems];
+  if (all.length > 0) return refuse(all);
+  const { doctor } = await import('./commands/doctor.ts');
+  const { text, code } = await doctor({ options: values, argv: line.wrapped, env });
+  print(text);
+  return { code, signal: null };
 }
 
 async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {

@@ -131,6 +131,25 @@ export const DEREGISTER_OPTIONS = {
   timeoutMs: durationOption({ flag: 'timeout', default: '5s', min: '100ms', help: 'All attempts together' }),
 } as const;
 
+/** Those of `run`, since it is that run which is examined; without a command, the running agent's own hold. */
+export const DOCTOR_OPTIONS = {
+  ...RUN_OPTIONS,
+  unit: textOption({
+    flag: 'unit',
+    placeholder: 'NAME',
+    derived: 'the one that the running agent is in',
+    help: 'The systemd unit that runs the dataplane',
+  }),
+  supervisorTimeoutMs: durationOrWordOption({
+    flag: 'supervisor-timeout',
+    words: ['none'],
+    default: 'none',
+    help: 'How long whoever stops this host or container waits: Docker 10s, Kubernetes and ECS 30s, a spot notice 30s to 120s',
+  }),
+  json: switchOption({ flag: 'json', help: 'The findings as JSON' }),
+} as const;
+
+export type DoctorOptions = OptionValues<typeof DOCTOR_OPTIONS>;
 export type RunOptions = OptionValues<typeof RUN_OPTIONS>;
 export type DeregisterOptions = OptionValues<typeof DEREGISTER_OPTIONS>;
 export type ConnectionOptions = OptionValues<typeof CONNECTION_OPTIONS>;
@@ -146,6 +165,11 @@ export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_
     );
   }
   return { ...resolved, problems };
+}
+
+export function resolveDoctorOptions(sources: Sources): ResolvedOptions<typeof DOCTOR_OPTIONS> {
+  const resolved = resolveOptions(DOCTOR_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  return { ...resolved, problems: [...resolved.problems, ...connectionProblems(resolved.values)] };
 }
 
 export function resolveDeregisterOptions(sources: Sources): ResolvedOptions<typeof DEREGISTER_OPTIONS> {

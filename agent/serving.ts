@@ -45,6 +45,19 @@ export async function untilServing(
   }
 }
 
+/** What of Envoy's stats says that it is live: it has its first configuration, and its listeners are warm. */
+const LIVE_STATS_FILTER = '^server\\.state$';
+const LIVE = /^server\.state: 0$/m;
+
+/** Resolves when Envoy says that it is live: for a dataplane whose ports nobody on this host knows. */
+export async function untilLive(clock: Clock, admin: EnvoyAdmin, over: AbortSignal): Promise<void> {
+  const startedAtMs = clock.monotonicMs();
+  for (;;) {
+    if (LIVE.test(await admin.stats(LIVE_STATS_FILTER).catch(() => ''))) return;
+    await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), over);
+  }
+}
+
 function pollMs(sinceMs: number): number {
   return sinceMs < EAGER_FOR_MS ? EAGER_POLL_MS : PATIENT_POLL_MS;
 }

@@ -40,7 +40,7 @@ export interface SupervisorDeps {
   readonly onCrash: 'deregister' | 'keep';
   readonly dataplane: Promise<SupervisedDataplane>;
   /** Each phase as it is entered, for whoever watches from outside. */
-  readonly onPhase?: (phase: Phase['name']) => void;
+  readonly onPhase?: (phase: Phase) => void;
   /** Each change that another process must know of if this one is killed. */
   readonly note: (note: StateNote) => void;
   /** Last words: the report, if there was a stop, and what `note` has not written yet. The exit waits, but not long. */
@@ -152,7 +152,7 @@ export class Supervisor {
     if (phase.name !== before.name) {
       this.#deps.events.phaseChanged(before.name, phase.name, input.type);
       this.#recordPhase(phase, input);
-      this.#deps.onPhase?.(phase.name);
+      this.#deps.onPhase?.(phase);
     }
     for (const effect of effects) this.#run(effect);
   }

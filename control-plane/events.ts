@@ -43,6 +43,9 @@ function processEvents(log: Log) {
     stopped: () => {
       log.info('deregistrar.stopped', 'The companion is down');
     },
+    notificationLost: (problem: string) => {
+      log.warn('notification.lost', `systemd does not hear how this service is: ${problem}`);
+    },
     failedUnexpectedly: (err: unknown) => {
       log.error('deregistrar.failed', 'A bug in the companion; it goes on without this step', { err });
     },

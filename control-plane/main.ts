@@ -2,6 +2,7 @@ import process from 'node:process';
 
 import { OperationalError } from '../kernel/errors.ts';
 import { resolveOptions, type OptionTable, type OptionValues } from '../kernel/options.ts';
+import { readNotifyTarget } from '../kernel/service-fields.ts';
 import { VERSION } from '../kernel/version.ts';
 import { readCommandLine, type CommandLine } from '../program/command-line.ts';
 import { optionsHelp } from '../program/options-help.ts';
@@ -85,7 +86,12 @@ async function serveCommand(args: readonly string[]): Promise<number> {
     });
   }
   const { serve } = await import('./commands/serve.ts');
-  await serve({ options: values, stop: stop.signal });
+  await serve({
+    options: values,
+    notify: readNotifyTarget(env, process.pid),
+    searchPath: env['PATH'] ?? '',
+    stop: stop.signal,
+  });
   return 0;
 }
 

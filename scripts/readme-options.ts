@@ -2,15 +2,26 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { DEREGISTER_OPTIONS, ENV_PREFIX as AGENT_PREFIX, RUN_OPTIONS } from '../agent/options.ts';
+import {
+  DEREGISTER_OPTIONS,
+  DOCTOR_OPTIONS,
+  ENV_PREFIX as AGENT_PREFIX,
+  RUN_OPTIONS,
+} from '../agent/options.ts';
 import { ENV_PREFIX as DEREGISTRAR_PREFIX, SERVE_OPTIONS } from '../control-plane/options.ts';
 import { environmentName, type OptionTable } from '../kernel/options.ts';
 
 export const README = join(import.meta.dirname, '..', 'README.md');
 
+/** Those that `run` does not have. */
+const DOCTOR_OWN_OPTIONS: OptionTable = Object.fromEntries(
+  Object.entries(DOCTOR_OPTIONS).filter(([key]) => !(key in RUN_OPTIONS)),
+);
+
 const TABLES: Readonly<Record<string, { readonly table: OptionTable; readonly prefix: string }>> = {
   run: { table: RUN_OPTIONS, prefix: AGENT_PREFIX },
   deregister: { table: DEREGISTER_OPTIONS, prefix: AGENT_PREFIX },
+  doctor: { table: DOCTOR_OWN_OPTIONS, prefix: AGENT_PREFIX },
   serve: { table: SERVE_OPTIONS, prefix: DEREGISTRAR_PREFIX },
 };
 

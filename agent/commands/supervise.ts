@@ -5,7 +5,11 @@ import { sleep, systemClock } from '../../kernel/clock.ts';
 import type { Spawner } from '../adapters/child-process.ts';
 import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
+import { listeningPorts } from '../../kuma/owned-resource.ts';
 import { lineOutput } from '../../program/line-output.ts';
+import { readNotifyTarget } from '../../kernel/service-fields.ts';
+import { ServiceManager } from '../../program/service-manager.ts';
+import { systemdNotify } from '../../program/systemd-notify.ts';
 import { pinoLog } from '../../program/pino-log.ts';
 import { appendReport } from '../adapters/report-file.ts';
 import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
@@ -14,7 +18,8 @@ import { asPreApplied, DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '
 import type { StopReport } from '../core/stop-report.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
-import { untilEnvoyRuns, untilServing } from '../serving.ts';
+import { ServiceNotices } from '../service-notices.ts';
+import { untilEnvoyRuns, untilLive, untilServing } from '../serving.ts';
 import { StateNotes } from '../state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
 import { prepare, type PreparedDataplane } from './prepare.ts';
@@ -48,6 +53,8 @@ class Supervision {
   readonly #supervisor: Supervisor;
   readonly #dataplane = Promise.withResolvers<SupervisedDataplane>();
   readonly #over = new AbortController();
+  /** `undefined` where no service manager listens. */
+  readonly #service: ServiceNotices | undefined;
   #notes: StateNotes | undefined;
   #prepared: PreparedDataplane | undefined;
 
@@ -55,13 +62,17 @@ class Supervision {
     const { options } = request;
     this.#request = request;
     this.#events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
+    this.#service = this.#openService();
     this.#supervisor = new Supervisor({
       clock: this.#clock,
       events: this.#events,
       stopBudgetMs: options.stopBudgetMs,
       onCrash: options.onCrash,
       dataplane: this.#dataplane.promise,
-      onPhase: (phase) => this.#prepared?.attachment?.onPhase(phase),
+      onPhase: (phase) => {
+        this.#prepared?.attachment?.onPhase(phase.name);
+        this.#service?.onPhase(phase);
+      },
       note: (note) => this.#notes?.note(note),
       finish: (report) => this.#finish(report),
     });
@@ -84,6 +95,7 @@ class Supervision {
     const exit = await this.#supervisor.ended;
     this.#over.abort(new Error('kuma-dp has ended'));
     this.#close();
+    this.#service?.close();
     return exit;
   }
 
@@ -107,6 +119,7 @@ class Supervision {
     const { spawned } = this.#request;
     if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
     this.#dataplane.resolve(this.#supervised(prepared));
+    this.#service?.onDerived(label);
     this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#incarnation });
     if (owner === 'agent') this.#supervisor.onAnnounced();
     const { argv, env } = this.#request;
@@ -171,7 +184,22 @@ class Supervision {
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
     this.#supervisor.onEnvoySeen(admin);
+    if (this.#service !== undefined) await this.#tellServing(this.#service, admin);
     if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
+  }
+
+  /** kuma-dp starts its Envoy when it is ready itself, so Envoy's listeners say it of both. */
+  async #tellServing(service: ServiceNotices, admin: EnvoyAdmin | undefined): Promise<void> {
+    await this.#dataplane.promise;
+    const resource = this.#prepared?.identity.resource;
+    const over = this.#over.signal;
+    // An Envoy that cannot be asked is taken for one that serves: nothing more will ever be known of it.
+    if (admin !== undefined) {
+      await (resource === undefined || listeningPorts(resource).length === 0
+        ? untilLive(this.#clock, admin, over)
+        : untilServing(this.#clock, admin, { resource, over }));
+    }
+    service.onServing();
   }
 
   async #announceServing(prepared: PreparedDataplane, admin: EnvoyAdmin | undefined): Promise<void> {
@@ -184,6 +212,20 @@ class Supervision {
     attachment?.onServing();
     if (owner !== 'agent') return;
     if (await registration.announceReady(resource, this.#supervisor.stopping)) this.#events.dataplaneReady();
+  }
+
+  #openService(): ServiceNotices | undefined {
+    const { env } = this.#request;
+    const clock = this.#clock;
+    const target = readNotifyTarget(env, process.pid);
+    if (target === undefined) return undefined;
+    const manager = new ServiceManager({
+      clock,
+      send: systemdNotify(clock, target, env['PATH'] ?? ''),
+      watchdogMs: target.watchdogMs,
+      onUnheard: this.#events.notificationLost,
+    });
+    return new ServiceNotices({ clock, manager });
   }
 
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {

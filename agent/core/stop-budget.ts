@@ -24,6 +24,9 @@ export const STOP_WISHES: StopWishes = { deregisterMs: 5_000, exitMs: 6_000, con
 /** When kuma-dp died by itself there is nothing to drain, and somebody waits for the restart. */
 export const CRASH_BUDGET_MS = 3_000;
 
+/** What whoever stops the agent has to leave above the budget: for last words and the exit itself. */
+export const LAST_WORDS_MS = 1_000;
+
 /**
  * The largest share of the budget that a step may reserve. When the budget is smaller than the steps need, the drain
  * shrinks first, then settle; confirm, exit and the deregistration keep these shares, so none is ever dropped.

@@ -1,6 +1,7 @@
 import { systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
 import { RestClient } from '../../kuma/rest-client.ts';
 import { revocationPaths } from '../../kuma/token-secrets.ts';
 import { withAdminClient } from '../adapters/admin-client.ts';
@@ -9,13 +10,12 @@ import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
 import { publicKeyFiles } from '../adapters/public-key-files.ts';
 import { secretReader } from '../adapters/secret-reader.ts';
 import { ServerCertificate } from '../adapters/server-certificate.ts';
-import { judgeCertificate, judgeClocks, judgeControlPlane, type Finding } from '../core/findings.ts';
+import { judgeCertificate, judgeClocks, judgeControlPlane } from '../core/findings.ts';
 import type { ServeOptions } from '../options.ts';
 import { openStore } from '../store/open-store.ts';
 import { kumaAccess, type KumaAccess } from './kuma-access.ts';
 
 const BUDGET_MS = 3_000;
-const EXIT = { ok: 0, warning: 1, failure: 2 } as const;
 
 /** What would keep the companion from doing its work, each with its remedy. Changes nothing. */
 export async function doctor(
@@ -28,19 +28,8 @@ export async function doctor(
     await examineKeys(options, access),
     await examineStore(options),
   ];
-  const lines = findings.map(
-    ({ level, about, says, remedy }) =>
-      `${MARKS[level]} ${about}: ${says}${remedy === undefined ? '' : `\n     ${remedy}`}`,
-  );
-  const worst = findings.some(({ level }) => level === 'failure')
-    ? 'failure'
-    : findings.some(({ level }) => level === 'warning')
-      ? 'warning'
-      : 'ok';
-  return { text: `${lines.join('\n')}\n`, code: EXIT[worst] };
+  return { text: describeFindings(findings), code: exitCodeOf(findings) };
 }
-
-const MARKS = { ok: 'ok  ', warning: 'WARN', failure: 'FAIL' } as const;
 
 async function examineControlPlanes(access: KumaAccess): Promise<readonly Finding[]> {
   const controlPlanes = kumaControlPlanes({ clock: systemClock, ...access });

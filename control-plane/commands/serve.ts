@@ -5,8 +5,11 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 
 import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
+import type { NotifyTarget } from '../../kernel/service-fields.ts';
 import { lineOutput } from '../../program/line-output.ts';
 import { pinoLog } from '../../program/pino-log.ts';
+import { ServiceManager } from '../../program/service-manager.ts';
+import { systemdNotify } from '../../program/systemd-notify.ts';
 import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../adapters/grpc-server.ts';
 import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
 import { parseListenerAddress } from '../adapters/listener-address.ts';
@@ -26,6 +29,9 @@ import { meter, noteAttempt, refreshGauges } from './metering.ts';
 
 export interface ServeRequest {
   readonly options: ServeOptions;
+  /** Where systemd wants to hear of us; `undefined` if nobody does. */
+  readonly notify: NotifyTarget | undefined;
+  readonly searchPath: string;
   /** Aborts when the program is asked to stop. */
   readonly stop: AbortSignal;
 }
@@ -40,12 +46,16 @@ const SAY_AGAIN_MS = 60_000;
 const STANDARD_ERROR = 2;
 
 /** Runs the companion until `stop`. @throws {@link OperationalError} for what a retry cannot mend */
-export async function serve({ options, stop }: ServeRequest): Promise<void> {
+export async function serve(request: ServeRequest): Promise<void> {
+  const { options, stop } = request;
   const events = deregistrarEvents(pinoLog('kuma-deregistrar', lineOutput(STANDARD_ERROR), options.logLevel));
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = createMetrics(registry);
   await using resources = new AsyncDisposableStack();
+  const service = openService(request, events);
+  resources.defer(() => service?.close());
+  service?.tell({ status: 'opening the store' });
   const store = await openPatiently(options.store, events, stop);
   if (store === undefined) return;
   resources.defer(() => store.close());
@@ -64,24 +74,29 @@ export async function serve({ options, stop }: ServeRequest): Promise<void> {
     settings: settingsOf(options),
     ...metricsOf(metrics),
   });
+  service?.tell({ status: 'waiting for a control plane and its certificate' });
   await engine.watch.look();
   const server = await startServer({ engine, options, events, metrics, kuma, stop, resources });
   if (server === undefined) return;
   const faces = await startFaces({ engine, options, events, registry });
   resources.defer(() => faces?.close());
-  await runUntil(stop, { engine, server, events, metrics });
+  await runUntil(stop, { engine, server, events, metrics, service });
 }
 
-async function runUntil(stop: AbortSignal, { engine, server, events, metrics }: Running): Promise<void> {
+async function runUntil(
+  stop: AbortSignal,
+  { engine, server, events, metrics, service }: Running,
+): Promise<void> {
   const over = new AbortController();
   const running = engine.run(over.signal);
-  const gauges = keepGauges({ engine, server, metrics }, over.signal);
+  const gauges = keepGauges({ engine, server, metrics, service, stop }, over.signal);
   await new Promise<void>((resolve) => {
     if (stop.aborted) resolve();
     stop.addEventListener('abort', () => {
       resolve();
     });
   });
+  service?.tell({ stopping: true, status: `stopping: sending ${engine.agents.size} agents elsewhere` });
   events.stopping(engine.agents.size);
   engine.agents.drain('this replica is stopping');
   await server.drain(DRAIN_MS);
@@ -95,13 +110,34 @@ interface Running {
   readonly server: GrpcServer;
   readonly events: DeregistrarEvents;
   readonly metrics: Metrics;
+  readonly service: ServiceManager | undefined;
 }
 
-async function keepGauges(parts: Omit<Running, 'events'>, signal: AbortSignal): Promise<void> {
+async function keepGauges(
+  parts: Omit<Running, 'events'> & { readonly stop: AbortSignal },
+  signal: AbortSignal,
+): Promise<void> {
+  let said: string | undefined;
   while (!signal.aborted) {
     await refreshGauges(parts);
+    const status = `serving, ${parts.engine.agents.size} agents attached`;
+    if (status !== said && !parts.stop.aborted) parts.service?.tell({ ready: true, status });
+    said = status;
     await sleep(systemClock, GAUGES_MS, signal).catch(() => {});
   }
+}
+
+function openService(
+  { notify, searchPath }: ServeRequest,
+  events: DeregistrarEvents,
+): ServiceManager | undefined {
+  if (notify === undefined) return undefined;
+  return new ServiceManager({
+    clock: systemClock,
+    send: systemdNotify(systemClock, notify, searchPath),
+    watchdogMs: notify.watchdogMs,
+    onUnheard: events.notificationLost,
+  });
 }
 
 /** @returns `undefined` if asked to stop first */
@@ -122,7 +158,7 @@ async function openPatiently(
   return undefined;
 }
 
-interface ServerParts extends Omit<Running, 'server'> {
+interface ServerParts extends Omit<Running, 'server' | 'service'> {
   readonly options: ServeOptions;
   readonly kuma: KumaAccess;
   readonly stop: AbortSignal;

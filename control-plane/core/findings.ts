@@ -1,17 +1,8 @@
-import { formatDuration } from '../../kernel/duration.ts';
+import type { Finding } from '../../kernel/findings.ts';
+import { judgeClock, judgeMode } from '../../kuma/control-plane-findings.ts';
 import { isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
 import type { InstanceLook } from '../ports.ts';
 
-/** One thing the doctor looked at. */
-export interface Finding {
-  readonly level: 'ok' | 'warning' | 'failure';
-  readonly about: string;
-  readonly says: string;
-  /** What to do about it. */
-  readonly remedy?: string;
-}
-
-const CLOCK_TOLERANCE_MS = 5_000;
 const CERTIFICATE_WARNING_MS = 14 * 24 * 3_600_000;
 
 export function judgeControlPlane({ url, seen }: InstanceLook): Finding {
@@ -19,20 +10,7 @@ export function judgeControlPlane({ url, seen }: InstanceLook): Finding {
   if ('problem' in seen) {
     return { level: 'failure', about, says: seen.problem, remedy: 'check --kuma-api, and that it runs' };
   }
-  const { version = 'unknown', mode, instanceId = 'unknown' } = seen.facts;
-  const says = `${mode ?? 'unknown mode'}, version ${version}, instance ${instanceId}`;
-  if (mode === undefined) {
-    const remedy = 'its /config cannot be read: is it a zone control plane, and may we read it?';
-    return { level: 'warning', about, says, remedy };
-  }
-  return mode === 'zone' || mode === 'standalone'
-    ? { level: 'ok', about, says }
-    : {
-        level: 'failure',
-        about,
-        says,
-        remedy: "dataplanes belong to the zone's control planes: name one of those",
-      };
+  return judgeMode(about, seen.facts);
 }
 
 /** The clocks agree, and every instance that holds a stream is named. */
@@ -51,24 +29,6 @@ export function judgeClocks(given: {
       .filter((id) => id !== undefined && !named.has(id)),
   );
   return [judgeClock(clockMs, wallMs), judgeInstances([...unnamed], overviews.length)];
-}
-
-function judgeClock(clockMs: number | undefined, wallMs: number): Finding {
-  const about = 'clock';
-  if (clockMs === undefined) {
-    const remedy =
-      'something between us removes the Date header: how long a dataplane has been offline cannot be told';
-    return { level: 'warning', about, says: 'the control plane does not say what time it is', remedy };
-  }
-  const apartMs = Math.abs(clockMs - wallMs);
-  if (apartMs <= CLOCK_TOLERANCE_MS) return { level: 'ok', about, says: 'agrees with the control plane’s' };
-  const says = `${formatDuration(Math.round(apartMs / 1_000) * 1_000)} apart from the control plane’s`;
-  return {
-    level: 'warning',
-    about,
-    says,
-    remedy: 'no deletion depends on it, but tokens and logs do: synchronise it',
-  };
 }
 
 function judgeInstances(unnamed: readonly (string | undefined)[], dataplanes: number): Finding {

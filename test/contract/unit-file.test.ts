@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 import { RUN_OPTIONS } from '../../agent/options.ts';
+import { readUnitSettings } from '../../agent/core/systemd-unit.ts';
+import { judgeUnit } from '../../agent/core/unit-findings.ts';
 import { EXIT_CONFIG } from '../../agent/core/exit-status.ts';
 import { SERVE_OPTIONS } from '../../control-plane/options.ts';
 import { parseDuration } from '../../kernel/duration.ts';
@@ -33,12 +35,43 @@ class Unit {
 const dataplane = new Unit('kuma-dp.service');
 const deregistrar = new Unit('kuma-deregistrar.service');
 const settings = (key: string): readonly string[] => dataplane.settings(key);
+const of = (key: string): string => settings(key).join(' ');
 
 describe('systemd/kuma-dp.service', () => {
   test('leaves more time than the stop budget', () => {
     const [limit = ''] = settings('TimeoutStopSec');
     const margin = 10_000;
     expect(parseDuration(limit)).toBeGreaterThanOrEqual(RUN_OPTIONS.stopBudgetMs.fallback + margin);
+  });
+
+  test('counts as started when the agent says so, however long that takes', () => {
+    expect(settings('Type')).toEqual(['notify']);
+    expect(settings('NotifyAccess'), 'systemd-notify is a child of the agent').toEqual(['all']);
+    expect(settings('TimeoutStartSec')).toEqual(['infinity']);
+    expect(settings('WatchdogSec')).toEqual([]);
+  });
+
+  test('passes the doctor', () => {
+    const findings = judgeUnit({
+      unit: readUnitSettings(
+        [
+          'LoadState=loaded',
+          `Type=${of('Type')}`,
+          `NotifyAccess=${of('NotifyAccess')}`,
+          `KillMode=${of('KillMode')}`,
+          `TimeoutStopUSec=${of('TimeoutStopSec')}`,
+          `TimeoutStartUSec=${of('TimeoutStartSec')}`,
+          `After=${of('After')}`,
+          `User=${of('User')}`,
+          'MainPID=42',
+        ].join('\n'),
+      ),
+      cat: '',
+      budgetMs: RUN_OPTIONS.stopBudgetMs.fallback,
+      mainArgv: of('ExecStart').split(' '),
+      needsNames: true,
+    });
+    expect(findings.filter(({ level }) => level !== 'ok')).toEqual([]);
   });
 
   test('tells only the agent to stop', () => {
@@ -72,6 +105,12 @@ describe('systemd/kuma-deregistrar.service', () => {
     expect(SERVE_OPTIONS.adminSocket.fallback).toBe(
       `/run/${deregistrar.settings('RuntimeDirectory')[0]}/admin.sock`,
     );
+  });
+
+  test('counts as started when agents can attach', () => {
+    expect(deregistrar.settings('Type')).toEqual(['notify']);
+    expect(deregistrar.settings('NotifyAccess')).toEqual(['all']);
+    expect(deregistrar.settings('TimeoutStartSec')).toEqual(['infinity']);
   });
 
   test('does not restart a program with wrong options for ever', () => {

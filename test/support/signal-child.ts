@@ -23,6 +23,9 @@ export interface ChildPlan {
   readonly envoy?: 'admin' | 'hidden';
   /** Envoy says that a request is in progress, until so long after the first stop signal. */
   readonly busyMs?: number;
+  /** The ports on which Envoy's admin says that it listens, so long after the start. */
+  readonly listensOn?: readonly number[];
+  readonly listensAfterMs?: number;
   /** Where it says whether it is terminating, as kuma-dp does. */
   readonly readinessPort?: number;
   /** A process that nobody waits for, in its own session or not. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { EnvoyLookup } from '../../../agent/ports.ts';
-import { untilEnvoyRuns, untilServing } from '../../../agent/serving.ts';
+import { untilEnvoyRuns, untilLive, untilServing } from '../../../agent/serving.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { FakeEnvoyAdmin } from '../../support/fake-envoy-admin.ts';
 
@@ -113,5 +113,17 @@ describe('serving', () => {
       const work = untilServing(clock, new FakeEnvoyAdmin(), { resource: RESOURCE, over: over.signal });
       expect(await ending(work)).toEqual({ atMs: 75, result: new Error('kuma-dp has ended') });
     });
+  });
+
+  test('an Envoy whose ports nobody knows serves once it says that it is live', async () => {
+    const said = ['', 'server.state: 2\n', 'server.state: 0\n'];
+    const admin = new FakeEnvoyAdmin();
+    admin.onStats = () => {
+      const text = said.shift() ?? '';
+      return text === '' ? Promise.reject(new Error('not up')) : Promise.resolve(text);
+    };
+    const live = ending(untilLive(clock, admin, over.signal));
+    await clock.pass(1_000);
+    expect(await live).toMatchObject({ atMs: 100 });
   });
 });

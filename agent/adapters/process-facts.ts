@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+
+/** What procfs tells of a process. What this user may not see, or what has ended, is `undefined`. */
+export interface ProcessFacts {
+  readonly argv: readonly string[] | undefined;
+  /** Only to the process's own user, and to root. */
+  readonly env: Readonly<Record<string, string>> | undefined;
+  readonly cgroup: string | undefined;
+}
+
+export function processFacts(pid: number): ProcessFacts {
+  const environment = read(pid, 'environ');
+  return {
+    argv: read(pid, 'cmdline')?.split('\0').slice(0, -1),
+    env:
+      environment === undefined
+        ? undefined
+        : Object.fromEntries(
+            environment.split('\0').flatMap((pair) => {
+              const equals = pair.indexOf('=');
+              return equals === -1 ? [] : [[pair.slice(0, equals), pair.slice(equals + 1)]];
+            }),
+          ),
+    cgroup: read(pid, 'cgroup'),
+  };
+}
+
+function read(pid: number, file: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,29 @@
+import { execFile } from 'node:child_process';
+
+import { UNIT_PROPERTIES } from '../core/systemd-unit.ts';
+
+const PATIENCE_MS = 3_000;
+
+export type Said = { readonly text: string } | { readonly problem: string };
+
+/** systemd's own command, asked and never told. Where there is no systemd, each answer is a problem. */
+export interface Systemctl {
+  show(unit: string): Promise<Said>;
+  cat(unit: string): Promise<Said>;
+}
+
+export function systemctl(env: Readonly<Record<string, string | undefined>>): Systemctl {
+  const ask = (args: readonly string[]): Promise<Said> =>
+    new Promise((resolve) => {
+      const options = { timeout: PATIENCE_MS, env: { ...env, SYSTEMD_COLORS: '0', LC_ALL: 'C' } };
+      execFile('systemctl', ['--no-pager', ...args], options, (error, stdout, stderr) => {
+        if (error === null) resolve({ text: stdout });
+        else if (error.code === 'ENOENT') resolve({ problem: 'there is no systemctl on this host' });
+        else resolve({ problem: stderr.trim().split('\n')[0] ?? error.message });
+      });
+    });
+  return {
+    show: (unit) => ask(['show', `--property=${UNIT_PROPERTIES.join(',')}`, '--', unit]),
+    cat: (unit) => ask(['cat', '--', unit]),
+  };
+}

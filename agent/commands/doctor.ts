@@ -1,0 +1,251 @@
+import { isIP } from 'node:net';
+
+import { systemClock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
+import { decodeToken } from '../../kuma/decoded-token.ts';
+import { dataplaneToken } from '../adapters/dataplane-token.ts';
+import { envoyFinder } from '../adapters/envoy.ts';
+import { linuxHost } from '../adapters/host.ts';
+import { lookAtObject, type ObjectLook } from '../adapters/object-look.ts';
+import { judgeEndpoints, type EndpointLook } from '../core/endpoint-findings.ts';
+import { endpointName, isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
+import { judgeBudget, judgeObject, judgeToken } from '../core/host-findings.ts';
+import type { HostState } from '../core/host-state.ts';
+import { chooseOwner, type Owner } from '../core/lifecycle-choice.ts';
+import { settleMs } from '../core/propagation.ts';
+import type { Endpoint } from '../ports.ts';
+import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
+import { deriveDataplane, type DerivedDataplane } from './derive.ts';
+import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
+import { findUnit, examineUnit } from './doctor-unit.ts';
+
+const CHECK_BUDGET_MS = 3_000;
+
+/** What on this host would break a stop, each with its remedy. Starts and changes nothing. */
+export async function doctor(
+  request: DoctorRequest,
+): Promise<{ readonly text: string; readonly code: number }> {
+  const findings = await examine(request);
+  const code = exitCodeOf(findings);
+  const text = request.options.json
+    ? `${JSON.stringify({ code, findings }, undefined, 2)}\n`
+    : describeFindings(findings);
+  return { text, code };
+}
+
+async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
+  const { options } = request;
+  const states = livingStates(options.stateDir, linuxHost());
+  const unit = await findUnit(request, states);
+  const subject = findSubject(request, unit.agentPid);
+  if ('problem' in subject) {
+    const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
+    const unknown: Finding = { level: 'failure', about: 'dataplane', says: subject.problem, remedy };
+    return [unknown, ...examineUnit(unit, { budgetMs: options.stopBudgetMs, needsNames: true })];
+  }
+  const derived = await deriveDataplane(subject.argv, subject.env, undefined);
+  const urls = 'problem' in derived ? [] : endpointsOf(subject, derived);
+  const needsNames = urls.some(({ hostname }) => isIP(hostname.replaceAll(/[[\]]/g, '')) === 0);
+  const unitFindings = examineUnit(unit, { budgetMs: subject.options.stopBudgetMs, needsNames });
+  if ('problem' in derived) {
+    const remedy = 'correct what it names: a stop passes the signal on and deregisters nothing';
+    return [{ level: 'failure', about: 'dataplane', says: derived.problem, remedy }, ...unitFindings];
+  }
+  const { key } = derived.identity;
+  const state = states.find(({ dataplane }) => sameKey(dataplane, key));
+  const patient: Patient = { subject, derived, urls, state };
+  return [
+    describeDataplane(patient),
+    ...unitFindings,
+    ...(await examineSurroundings(request, patient)),
+    await examineToken(patient),
+    await examineEnvoy(state?.agent.pid ?? (request.argv === undefined ? unit.agentPid : undefined)),
+  ];
+}
+
+interface Patient {
+  readonly subject: Subject;
+  readonly derived: DerivedDataplane;
+  readonly urls: readonly URL[];
+  /** Of the agent that runs this dataplane on this host now, as far as this user may know. */
+  readonly state: HostState | undefined;
+}
+
+function endpointsOf({ options }: Subject, { identity }: DerivedDataplane): readonly URL[] {
+  const { key, defaultEndpoint: fallback } = identity;
+  return orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback }).urls;
+}
+
+function sameKey(a: HostState['dataplane'], b: DerivedDataplane['identity']['key']): boolean {
+  return a.proxyType === b.proxyType && a.mesh === b.mesh && a.name === b.name;
+}
+
+function describeDataplane({ subject, derived }: Patient): Finding {
+  const about = `dataplane ${derived.label}`;
+  const { from, partly } = subject;
+  if (derived.unset.length > 0) {
+    const says = `from ${from}; nobody sets ${derived.unset.join(', ')}`;
+    return { level: 'warning', about, says, remedy: "kuma-dp's --dataplane-var" };
+  }
+  if (!partly) return { level: 'ok', about, says: `from ${from}` };
+  const says = `from ${from}, whose environment this user may not read`;
+  return { level: 'unseen', about, says, remedy: 'run the doctor as the user of the unit, or as root' };
+}
+
+/** The control plane, and what it has of this dataplane. */
+async function examineSurroundings(
+  { options: asked }: DoctorRequest,
+  patient: Patient,
+): Promise<readonly Finding[]> {
+  const { subject, derived, urls, state } = patient;
+  const { options } = subject;
+  let tls: EndpointTls;
+  try {
+    tls = readTls(options, derived.command);
+  } catch (error) {
+    const remedy = 'check --ca-file, --client-cert-file and --client-key-file, and who may read them';
+    return [{ level: mayBeMe(error), about: 'certificates', says: describeError(error), remedy }];
+  }
+  const looks = await lookAtEndpoints(patient, tls);
+  const facts = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []))[0];
+  const companion = urls.some(isCompanion);
+  const owner = state?.owner ?? chooseOwner(options.lifecycle, derived.identity, companion).owner;
+  const precautions = { companion, agentOwns: owner === 'agent', paced: options.restartPacing === 'auto' };
+  return [
+    ...judgeBudget({
+      budgetMs: options.stopBudgetMs,
+      settleMs: options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle,
+      drainTimeMs: derived.identity.drainTimeMs,
+      supervisorMs: asked.supervisorTimeoutMs === 'none' ? undefined : asked.supervisorTimeoutMs,
+    }),
+    ...judgeEndpoints(looks),
+    ...(facts === undefined ? [] : judgeDefects(facts, precautions)),
+    ...(facts === undefined ? [] : await examineObject(patient, tls, { facts, owner })),
+  ];
+}
+
+async function lookAtEndpoints(
+  { subject, derived, urls }: Patient,
+  tls: EndpointTls,
+): Promise<readonly EndpointLook[]> {
+  try {
+    const { endpoints } = await openEndpoints(urls, {
+      tls,
+      userTokenFile: subject.options.userTokenFile,
+      dataplaneToken: tokenOf(derived.command),
+    });
+    return await Promise.all(endpoints.map(lookAt));
+  } catch (error) {
+    return urls.map((url) => ({ url: endpointName(url), seen: problemOf(error) }));
+  }
+}
+
+async function lookAt(endpoint: Endpoint): Promise<EndpointLook> {
+  const { url } = endpoint;
+  try {
+    const facts = await bounded(`reach ${url}`, (signal) => endpoint.check(signal));
+    return { url, seen: { facts } };
+  } catch (error) {
+    return { url, seen: problemOf(error) };
+  } finally {
+    endpoint.close();
+  }
+}
+
+function problemOf(error: unknown): Extract<EndpointLook['seen'], { readonly problem: string }> {
+  return {
+    problem: describeError(error),
+    code: error instanceof OperationalError ? error.code : undefined,
+  };
+}
+
+async function examineObject(
+  { subject, derived, urls, state }: Patient,
+  tls: EndpointTls,
+  { owner }: { readonly facts: ControlPlaneFacts; readonly owner: Owner },
+): Promise<readonly Finding[]> {
+  const { key, resource } = derived.identity;
+  const about = `object ${derived.label}`;
+  const url = urls.find((candidate) => !isCompanion(candidate));
+  if (url === undefined) {
+    return [{ level: 'unseen', about, says: 'only a companion is named, which shows no objects' }];
+  }
+  const { userTokenFile } = subject.options;
+  let look: ObjectLook;
+  try {
+    look = await bounded(`look at ${derived.label}`, (signal) =>
+      lookAtObject({ url, tls, userTokenFile, key }, signal),
+    );
+  } catch (error) {
+    return [{ level: 'unseen', about, says: describeError(error) }];
+  }
+  const finding = judgeObject({
+    key,
+    owner,
+    address: state?.address ?? resource?.networking?.address,
+    incarnation: state?.incarnation,
+    running: state?.phase === 'running',
+    overview: look.overview,
+  });
+  return [judgeClock(look.clockMs, systemClock.wallMs()), finding];
+}
+
+/** Decoded only: what it says is shown, what it is never. */
+async function examineToken({ derived }: Patient): Promise<Finding> {
+  const about = 'dataplane token';
+  const source = tokenOf(derived.command);
+  if (source.file === undefined && source.inline === undefined) {
+    return { level: 'ok', about, says: 'none: the control plane asks for none, or kuma-dp is refused' };
+  }
+  const token = dataplaneToken(source);
+  try {
+    await token.refresh();
+  } catch (error) {
+    const remedy = 'check --dataplane-token-file of kuma-dp, and who may read it';
+    return { level: mayBeMe(error), about, says: describeError(error), remedy };
+  }
+  const decoded = decodeToken(token.current ?? '');
+  if ('problem' in decoded) {
+    const remedy = 'kumactl generate dataplane-token';
+    return { level: 'failure', about, says: decoded.problem, remedy };
+  }
+  return judgeToken(decoded.value, derived.identity.key, systemClock.wallMs());
+}
+
+/** What is forbidden to this user may be open to the agent's. */
+function mayBeMe(error: unknown): 'unseen' | 'failure' {
+  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+  return cause?.code === 'EACCES' ? 'unseen' : 'failure';
+}
+
+async function examineEnvoy(agentPid: number | undefined): Promise<Finding> {
+  const about = "Envoy's admin";
+  if (agentPid === undefined) {
+    return { level: 'unseen', about, says: 'no agent runs this dataplane here, as far as this user may see' };
+  }
+  const found = await bounded("find Envoy's admin", () => envoyFinder(systemClock).find(agentPid)).catch(
+    (error: unknown) => ({ hidden: describeError(error) }),
+  );
+  if (found === 'absent') {
+    const remedy = "see kuma-dp's log: most often its control plane does not answer";
+    return { level: 'warning', about, says: 'kuma-dp has not started an Envoy', remedy };
+  }
+  const remedy = "a stop waits all of kuma-dp's drain time: let the agent's user read Envoy's bootstrap";
+  if ('hidden' in found) return { level: 'warning', about, says: found.hidden, remedy };
+  try {
+    await found.admin.listeners();
+    return { level: 'ok', about, says: 'answers: a stop ends with the last request' };
+  } catch (error) {
+    return { level: 'warning', about, says: describeError(error), remedy };
+  } finally {
+    found.admin.close();
+  }
+}
+
+function bounded<T>(action: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  return withDeadline({ clock: systemClock, action, budgetMs: CHECK_BUDGET_MS }, ({ signal }) => ask(signal));
+}

@@ -1,0 +1,50 @@
+import type { ErrorCode } from '../../kernel/errors.ts';
+import type { Finding } from '../../kernel/findings.ts';
+import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { judgeMode } from '../../kuma/control-plane-findings.ts';
+
+/** One look at an endpoint. */
+export interface EndpointLook {
+  readonly url: string;
+  readonly seen:
+    | { readonly facts: ControlPlaneFacts }
+    | { readonly problem: string; readonly code: ErrorCode | undefined };
+}
+
+const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
+  ENDPOINT_UNREACHABLE:
+    'check --endpoint, and that a firewall lets this host through to it; by default it is port 5682 beside --cp-address',
+  DEADLINE_EXCEEDED: 'a firewall that drops in silence, or a control plane that is too busy',
+  ENDPOINT_UNTRUSTED: 'check --ca-file, and that the certificate names the host in --endpoint',
+  ENDPOINT_REJECTED: 'check --user-token-file, or the dataplane token where it is a companion',
+  UNAUTHENTICATED: 'check the dataplane token: a companion wants to see it',
+  PERMISSION_DENIED: 'the dataplane token is for another dataplane',
+  ANSWER_UNREADABLE: 'something else than Kuma answers there',
+  CONFIG_INVALID: 'let this user read it, or run the doctor as the user of the unit',
+};
+
+/** Whether a stop could deregister: one endpoint is enough, so one that is away is a failure only if all are. */
+export function judgeEndpoints(looks: readonly EndpointLook[]): readonly Finding[] {
+  if (looks.length === 0) {
+    return [
+      {
+        level: 'failure',
+        about: 'endpoint',
+        says: 'none: companions do not look after zone proxies',
+        remedy: "name the control plane's REST API as well: --endpoint https://…:5682",
+      },
+    ];
+  }
+  const oneAnswers = looks.some(({ seen }) => 'facts' in seen);
+  return looks.map(({ url, seen }): Finding => {
+    const about = `endpoint ${url}`;
+    if ('facts' in seen) return judgeMode(about, seen.facts);
+    const remedy = seen.code === undefined ? undefined : REMEDIES[seen.code];
+    return {
+      level: oneAnswers ? 'warning' : 'failure',
+      about,
+      says: seen.problem,
+      ...(remedy === undefined ? {} : { remedy }),
+    };
+  });
+}

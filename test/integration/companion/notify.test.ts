@@ -1,0 +1,19 @@
+import { describe, expect, test } from 'vitest';
+
+import { CompanionWorld } from '../../support/companion-world.ts';
+import { NotifySocket } from '../../support/notify-socket.ts';
+
+describe('systemd', () => {
+  test('hears when agents can attach, how many do, and that it stops', async () => {
+    await using socket = await NotifySocket.start();
+    await using world = await CompanionWorld.start({ companion: { env: { NOTIFY_SOCKET: socket.path } } });
+    const ready = await socket.waitFor('READY=1');
+    expect(ready.assignments).toContain('STATUS=serving, 0 agents attached');
+    await world.running('told');
+    await socket.waitFor('STATUS=serving, 1 agents attached');
+    process.kill(world.companion.pid, 'SIGTERM');
+    const stopping = await socket.waitFor('STOPPING=1');
+    expect(stopping.assignments).toContain('STATUS=stopping: sending 1 agents elsewhere');
+    expect(world.companion.seen('notification.lost')).toEqual([]);
+  });
+});
