@@ -164,7 +164,12 @@ export class AttachedClient implements Disposable {
   }
 
   register(ready: boolean, resource = this.#options.resource): Promise<unknown> {
-    const request = { incarnation: this.incarnation, resource: bytesOf(resource), ready };
+    const request = {
+      incarnation: this.incarnation,
+      resource: bytesOf(resource),
+      ready,
+      rotation: undefined,
+    };
     return new Promise((resolve, reject) => {
       this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
     });
