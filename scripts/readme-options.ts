@@ -2,7 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { DEREGISTER_OPTIONS, ENV_PREFIX as AGENT_PREFIX, RUN_OPTIONS } from '../agent/options.ts';
+import {
+  DEREGISTER_OPTIONS,
+  ENV_PREFIX as AGENT_PREFIX,
+  REPORT_OPTIONS,
+  ROTATE_OPTIONS,
+  RUN_OPTIONS,
+  STATUS_OPTIONS,
+} from '../agent/options.ts';
 import { ENV_PREFIX as DEREGISTRAR_PREFIX, SERVE_OPTIONS } from '../control-plane/options.ts';
 import { environmentName, type OptionTable } from '../kernel/options.ts';
 
@@ -11,6 +18,9 @@ export const README = join(import.meta.dirname, '..', 'README.md');
 const TABLES: Readonly<Record<string, { readonly table: OptionTable; readonly prefix: string }>> = {
   run: { table: RUN_OPTIONS, prefix: AGENT_PREFIX },
   deregister: { table: DEREGISTER_OPTIONS, prefix: AGENT_PREFIX },
+  'drain and resume': { table: ROTATE_OPTIONS, prefix: AGENT_PREFIX },
+  status: { table: STATUS_OPTIONS, prefix: AGENT_PREFIX },
+  report: { table: REPORT_OPTIONS, prefix: AGENT_PREFIX },
   serve: { table: SERVE_OPTIONS, prefix: DEREGISTRAR_PREFIX },
 };
 
