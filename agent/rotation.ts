@@ -28,6 +28,8 @@ export interface RotationDeps {
   readonly initial: RotationRecord | undefined;
   /** What its template says of each port, where there is one. */
   readonly template: PortStates;
+  /** The agent puts the object NotReady before kuma-dp starts, and nobody but the agent makes it ready. */
+  readonly owned: boolean;
   /** Told before anything is changed, and when it is over. */
   readonly note: (record: RotationRecord | undefined) => void;
   /** Aborts when a stop begins: from then on nothing is turned any more. */
@@ -59,12 +61,28 @@ export class Rotation {
   #last: RotationAnswer = NO_OBJECT;
   #failure: unknown;
   #next = new AbortController();
+  #serving = false;
+  #announced = false;
 
   constructor(deps: RotationDeps) {
     this.#deps = deps;
-    const { initial, template } = deps;
+    const { initial, template, stopping } = deps;
     this.#record =
       initial === undefined ? undefined : { ...initial, states: { ...template, ...initial.states } };
+    stopping.addEventListener('abort', () => {
+      this.#next.abort(stopping.reason);
+    });
+  }
+
+  /** Envoy serves: from now on an owned object may be made ready. */
+  onServing(): void {
+    this.#serving = true;
+    this.#next.abort(new Error('Envoy serves'));
+  }
+
+  /** What an owned object says is no longer only that it was not announced yet. */
+  onAnnounced(): void {
+    this.#announced = true;
   }
 
   /** Aborts when a drain is wanted for the first time: whoever announces the dataplane must not go on. */
@@ -130,9 +148,10 @@ export class Rotation {
   #want(wanted: 'out' | 'in'): boolean {
     const before = this.#record;
     if ((before?.wanted ?? 'in') === wanted) return false;
-    const { clock, events, template, note } = this.#deps;
+    const { clock, events, template, owned, note } = this.#deps;
+    const fresh = owned && !this.#announced ? template : {};
     const since = new Date(clock.wallMs()).toISOString();
-    this.#record = { wanted, since, states: before?.states ?? template };
+    this.#record = { wanted, since, states: before?.states ?? fresh };
     this.#turnedAtMs = undefined;
     this.#failure = undefined;
     this.#wantedAtMs = clock.monotonicMs();
@@ -168,19 +187,25 @@ export class Rotation {
       }
       const pauseMs = lookAgainMs(clock.monotonicMs() - this.#wantedAtMs, this.#last.found);
       // oxlint-disable-next-line no-await-in-loop -- one look after the other
-      await sleep(clock, pauseMs, AbortSignal.any([stopping, this.#next.signal])).catch(() => {});
+      await sleep(clock, pauseMs, this.#next.signal).catch(() => {});
     }
   }
 
   async #turnOnce(record: RotationRecord): Promise<void> {
     const { registration, stopping, events } = this.#deps;
     const { wanted } = record;
+    if (this.#tooEarly(wanted)) return;
     if (wanted === 'out' && this.#turnedAtMs === undefined) await this.#remember(record);
     if (this.#record?.wanted !== wanted) return;
     await this.#admin?.healthcheck(wanted === 'out' ? 'fail' : 'ok').catch(events.healthcheckUntold);
     const answer = await registration.rotate(this.#order(wanted), stopping);
     // Meanwhile somebody may have asked for the opposite.
     if (this.#record.wanted === wanted) this.#onTurned(wanted, answer);
+  }
+
+  /** An owned object becomes ready when its Envoy serves, whoever asks. */
+  #tooEarly(wanted: 'out' | 'in'): boolean {
+    return wanted === 'in' && this.#deps.owned && !this.#serving;
   }
 
   /** Written down before it is changed: what a crash in between leaves can be undone. */
@@ -272,6 +297,7 @@ export class Rotation {
     const what = wanted === 'out' ? 'not out of rotation yet' : 'not in rotation yet';
     if (this.#failure !== undefined)
       return `${what}, the agent goes on trying: ${describeError(this.#failure)}`;
+    if (this.#tooEarly(wanted)) return `${what}: Envoy does not serve yet`;
     const out = wanted === 'in' ? stillOut(this.#record?.states ?? {}, this.#last.states) : [];
     if (out.length > 0) return `${what}: its health checks hold back ${out.join(', ')}`;
     return `${what}: peers may not know yet`;

@@ -56,6 +56,7 @@ class Supervision {
   #rotation: Rotation | undefined;
   #control: ControlSocket | undefined;
   #kumaDpPid: number | undefined;
+  #envoyAdmin: EnvoyAdmin | undefined;
 
   constructor(request: SuperviseRequest) {
     const { options } = request;
@@ -120,6 +121,8 @@ class Supervision {
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
     registration.keepWarm(this.#over.signal);
     this.#rotation?.start();
+    // It may have been seen while everything was prepared.
+    this.#rotation?.onEnvoySeen(this.#envoyAdmin);
     await this.#listen(prepared);
     // It ended while everything was prepared.
     if (this.#over.signal.aborted) this.#close();
@@ -150,6 +153,7 @@ class Supervision {
     attachment,
     identity,
     registration,
+    owner,
   }: PreparedDataplane): Rotation | undefined {
     const { key, resource } = identity;
     if (key.proxyType !== 'dataplane') return undefined;
@@ -159,6 +163,7 @@ class Supervision {
       events: this.#events,
       registration,
       initial: initialState.rotation,
+      owned: owner === 'agent',
       template: resource === undefined ? {} : portStates(resource),
       note: (record) => {
         this.#notes?.noteRotation(record);
@@ -225,6 +230,7 @@ class Supervision {
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
     this.#supervisor.onEnvoySeen(admin);
+    this.#envoyAdmin = admin;
     this.#rotation?.onEnvoySeen(admin);
     if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
   }
@@ -237,12 +243,15 @@ class Supervision {
       await untilServing(this.#clock, admin, { resource, over: this.#over.signal });
     }
     attachment?.onServing();
+    this.#rotation?.onServing();
     const { stopping } = this.#supervisor;
     // Somebody who drains it, or did before the restart, says when it is to be ready.
     const cancel =
       this.#rotation === undefined ? stopping : AbortSignal.any([stopping, this.#rotation.wentOut]);
     if (owner !== 'agent' || cancel.aborted) return;
-    if (await registration.announceReady(resource, cancel)) this.#events.dataplaneReady();
+    if (!(await registration.announceReady(resource, cancel))) return;
+    this.#rotation?.onAnnounced();
+    this.#events.dataplaneReady();
   }
 
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {

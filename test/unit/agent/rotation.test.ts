@@ -19,6 +19,7 @@ describe('Rotation', () => {
   let admin: FakeEnvoyAdmin;
   let stored: DataplaneResource | undefined;
   let broken: boolean;
+  let owned: boolean;
   let notes: (RotationRecord | undefined)[];
   let stopping: AbortController;
 
@@ -28,6 +29,7 @@ describe('Rotation', () => {
     admin = new FakeEnvoyAdmin();
     stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80 }] } };
     broken = false;
+    owned = false;
     notes = [];
     stopping = new AbortController();
   });
@@ -51,6 +53,7 @@ describe('Rotation', () => {
       registration: { rotate, facts: DEFAULT_FACTS, settleMs: SETTLE_MS },
       initial,
       template: { ':80': 'Ready' },
+      owned,
       note: (record) => notes.push(record),
       stopping: stopping.signal,
     });
@@ -84,7 +87,8 @@ describe('Rotation', () => {
     expect(tookMs).toBeGreaterThanOrEqual(SETTLE_MS + 500);
     expect(state()).toBe('NotReady');
     expect(admin.healthchecks[0]).toBe('fail');
-    expect(notes[0]).toMatchObject({ wanted: 'out', states: { ':80': 'Ready' } });
+    expect(notes[0]).toMatchObject({ wanted: 'out', states: {} });
+    expect(notes[1]).toMatchObject({ wanted: 'out', states: { ':80': 'Ready' } });
     expect([one.stage, one.settleLeftMs, one.wentOut.aborted]).toEqual(['out', 0, true]);
     stopping.abort(new Error('The end'));
   });
@@ -171,6 +175,30 @@ describe('Rotation', () => {
     await clock.pass(300);
     expect(state()).toBe('NotReady');
     await turn(one, 'in');
+    expect(state()).toBe('Ready');
+  });
+
+  test('an inbound that was held back before a drain is held back after it', async () => {
+    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'NotReady' }] } };
+    const one = rotation();
+    await turn(one, 'out');
+    await turn(one, 'in');
+    expect(state()).toBe('NotReady');
+  });
+
+  test('an owned object that was not announced yet becomes ready when Envoy serves, not when it is resumed', async () => {
+    owned = true;
+    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'NotReady' }] } };
+    const one = rotation();
+    await turn(one, 'out');
+    const early = await turn(one, 'in', { timeoutMs: 2_000 });
+    expect(early).toMatchObject({
+      outcome: 'pending',
+      detail: 'not in rotation yet: Envoy does not serve yet',
+    });
+    expect(state()).toBe('NotReady');
+    one.onServing();
+    await clock.passUntil(() => one.stage === 'in');
     expect(state()).toBe('Ready');
   });
 
