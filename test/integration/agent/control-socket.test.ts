@@ -8,6 +8,7 @@ import { type AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { Scene } from '../../support/signal-scene.ts';
+import { FleetCompanion } from '../../support/world/fleet-companion.ts';
 import { Fleet, AGENT, type Instance } from '../../support/world/fleet.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -141,6 +142,26 @@ describe.concurrent('drain and resume', () => {
       expect(stateOf(fleet)).toBe('missing');
     },
   );
+
+  test('through a companion and nothing else, out of rotation and back', async () => {
+    await using fleet = await Fleet.create({ names: ['web-1', 'web-2'], controlPlane: QUICK });
+    await using companion = await FleetCompanion.start(fleet);
+    for (const instance of fleet.instances) instance.start(companion.agent());
+    await fleet.untilListed();
+    await Promise.all(fleet.instances.map((instance) => untilControllable(fleet, instance)));
+    await waitUntil(() => fleet.instance('web-1').process.stderr.includes('dataplane.ready'), {
+      what: 'web-1 to be announced',
+    });
+
+    expect(await ask(fleet, 'drain', '--wait')).toMatchObject({ code: 0 });
+    expect(await fleet.client.endpoints()).toHaveLength(1);
+    await delay(1_500);
+    expect(stateOf(fleet)).toBe('NotReady');
+    const status = await command('status', `--state-dir=${fleet.stateDir}`);
+    expect(status.stdout).toContain('attached, epoch 1');
+    expect(await ask(fleet, 'resume', '--wait')).toMatchObject({ code: 0, stderr: '' });
+    expect(await fleet.client.endpoints()).toHaveLength(2);
+  });
 
   test('a resume while the control plane is down says so, and comes about when it is back', async () => {
     await using fleet = await fleetOf();
