@@ -134,6 +134,7 @@ describe.concurrent('drain and resume', () => {
       await waitUntil(() => stateOf(fleet) === 'NotReady', { what: 'web-1 to be out' });
       await delay(1_000);
       expect(await fleet.client.endpoints()).toHaveLength(1);
+      expect(web1.process.stderr).not.toContain('dataplane.ready');
 
       expect((await ask(fleet, 'resume', '--wait')).stdout).toBe('default/web-1: in rotation again\n');
       expect(await fleet.client.endpoints()).toHaveLength(2);
