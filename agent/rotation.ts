@@ -45,6 +45,8 @@ export interface RotationRequest {
   readonly cancel: AbortSignal;
 }
 
+/** Envoy's health check of itself, every second by default, and its next report: until then a report may be stale. */
+const STALE_REPORT_MS = 1_500;
 const POLL_MS = 50;
 /** A service probe that does not turn a port ready for so long has something to say. */
 const PROBE_PATIENCE_MS = 15_000;
@@ -57,6 +59,8 @@ export class Rotation {
   #admin: EnvoyAdmin | undefined;
   /** Of the turn that is wanted now: when the object said so first, or again. */
   #turnedAtMs: number | undefined;
+  /** When the object was last seen to be so without our doing. */
+  #heldAtMs: number | undefined;
   #wantedAtMs = 0;
   #last: RotationAnswer = NO_OBJECT;
   #failure: unknown;
@@ -108,7 +112,9 @@ export class Rotation {
   get settleLeftMs(): number {
     const { clock, registration } = this.#deps;
     const outForMs =
-      this.isWantedOut && this.#turnedAtMs !== undefined ? clock.monotonicMs() - this.#turnedAtMs : undefined;
+      this.isWantedOut && this.#turnedAtMs !== undefined && this.#holds(this.#turnedAtMs)
+        ? clock.monotonicMs() - this.#turnedAtMs
+        : undefined;
     return settleLeftMs(registration.settleMs, outForMs);
   }
 
@@ -153,6 +159,7 @@ export class Rotation {
     const since = new Date(clock.wallMs()).toISOString();
     this.#record = { wanted, since, states: before?.states ?? fresh };
     this.#turnedAtMs = undefined;
+    this.#heldAtMs = undefined;
     this.#failure = undefined;
     this.#wantedAtMs = clock.monotonicMs();
     if (wanted === 'out') this.#wentOut.abort(new Error('It is drained'));
@@ -228,6 +235,7 @@ export class Rotation {
     const first = this.#turnedAtMs === undefined;
     this.#last = answer;
     if (first || answer.changed) this.#turnedAtMs = clock.monotonicMs();
+    else this.#heldAtMs = clock.monotonicMs();
     if (first) events.rotationTurned(wanted, answer.found);
   }
 
@@ -247,6 +255,12 @@ export class Rotation {
 
   #settled(wanted: 'out' | 'in'): boolean {
     return wanted === 'in' ? this.#record === undefined : this.stage === 'out';
+  }
+
+  /** A health report from before may put it back once: with HDS on, a look after that counts. */
+  #holds(turnedAtMs: number): boolean {
+    const { hdsDelayMs } = this.#deps.registration.facts;
+    return hdsDelayMs === undefined || (this.#heldAtMs ?? 0) >= turnedAtMs + STALE_REPORT_MS;
   }
 
   #overruled(wanted: 'out' | 'in'): boolean {

@@ -4,7 +4,7 @@ import type { RotationRecord, RotationResult } from '../../../agent/core/rotatio
 import { agentEvents } from '../../../agent/events.ts';
 import { Rotation, type RotationRequest } from '../../../agent/rotation.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
-import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../kuma/control-plane.ts';
 import type { DataplaneResource } from '../../../kuma/dataplane.ts';
 import { NO_OBJECT, turned, type RotationAnswer, type RotationOrder } from '../../../kuma/rotation.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -20,6 +20,8 @@ describe('Rotation', () => {
   let stored: DataplaneResource | undefined;
   let broken: boolean;
   let owned: boolean;
+  let facts: ControlPlaneFacts;
+  let settleMs: number;
   let notes: (RotationRecord | undefined)[];
   let stopping: AbortController;
 
@@ -30,6 +32,8 @@ describe('Rotation', () => {
     stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80 }] } };
     broken = false;
     owned = false;
+    facts = DEFAULT_FACTS;
+    settleMs = SETTLE_MS;
     notes = [];
     stopping = new AbortController();
   });
@@ -50,7 +54,7 @@ describe('Rotation', () => {
     const made = new Rotation({
       clock,
       events: agentEvents(log),
-      registration: { rotate, facts: DEFAULT_FACTS, settleMs: SETTLE_MS },
+      registration: { rotate, facts, settleMs },
       initial,
       template: { ':80': 'Ready' },
       owned,
@@ -100,6 +104,19 @@ describe('Rotation', () => {
     await clock.passUntil(() => state() === 'NotReady');
     await clock.pass(1);
     expect(one.settleLeftMs).toBeGreaterThan(SETTLE_MS - 100);
+    stopping.abort(new Error('The end'));
+  });
+
+  test('with health feedback, a drain counts only when the object was seen to hold after a stale report', async () => {
+    facts = { ...DEFAULT_FACTS, hdsDelayMs: 6_000 };
+    settleMs = 100;
+    const one = rotation();
+    const drained = turn(one, 'out');
+    await clock.pass(900);
+    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'Ready' }] } };
+    const { outcome, tookMs } = await drained;
+    expect({ outcome, state: state() }).toEqual({ outcome: 'done', state: 'NotReady' });
+    expect(tookMs).toBeGreaterThanOrEqual(2_500);
     stopping.abort(new Error('The end'));
   });
 
