@@ -36,6 +36,8 @@ export class Attachment {
   #owner: Owner = 'cp';
   #status: AgentStatus = { phase: 'starting', serving: false };
   #served = false;
+  #out = false;
+  #epoch: number | undefined;
   #hurried = true;
   /** Of the stream that is there or that is being opened. */
   #attempt = new AbortController();
@@ -90,8 +92,18 @@ export class Attachment {
     this.onPhase(this.#status.phase);
   }
 
+  /** Out of rotation: a missing object is not to be put back, ready as the companion knows it. */
+  onRotation(out: boolean): void {
+    this.#out = out;
+    this.onPhase(this.#status.phase);
+  }
+
+  get standing(): { readonly attached: boolean; readonly epoch: number | undefined } {
+    return { attached: this.#stream !== undefined, epoch: this.#epoch };
+  }
+
   onPhase(phase: AgentStatus['phase']): void {
-    const status = { phase, serving: this.#served && phase === 'running' };
+    const status = { phase, serving: this.#served && !this.#out && phase === 'running' };
     if (status.phase === this.#status.phase && status.serving === this.#status.serving) return;
     this.#status = status;
     this.#stream?.tell(status);
@@ -174,6 +186,7 @@ export class Attachment {
       events.companionDegraded(companion.url);
       return;
     }
+    this.#epoch = epoch;
     events.companionAttached(companion.url, epoch);
     this.#fenced.resolve(epoch);
   }

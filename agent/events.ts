@@ -13,6 +13,7 @@ export function agentEvents(log: Log) {
     ...startEvents(log),
     ...objectEvents(log),
     ...companionEvents(log),
+    ...rotationEvents(log),
     ...hostEvents(log),
     ...stopEvents(log),
   };
@@ -143,6 +144,46 @@ function companionEvents(log: Log) {
         url,
         err,
       });
+    },
+  };
+}
+
+function rotationEvents(log: Log) {
+  return {
+    rotationWanted: (wanted: 'out' | 'in') => {
+      const what = wanted === 'out' ? 'drain: out of rotation, until resume' : 'resume: back into rotation';
+      log.info('rotation.requested', `Asked to ${what}`, { wanted });
+    },
+    rotationTurned: (wanted: 'out' | 'in', found: boolean) => {
+      const now = wanted === 'out' ? 'out of rotation' : 'in rotation again';
+      log.info('rotation.turned', found ? `The object says: ${now}` : `There is no object: ${now}`, {
+        wanted,
+      });
+    },
+    rotationFailed: (wanted: 'out' | 'in', err: unknown) => {
+      const what = wanted === 'out' ? 'taken out of rotation' : 'put back into rotation';
+      log.warn('rotation.failed', `The dataplane cannot be ${what}; the agent goes on trying`, {
+        wanted,
+        err,
+      });
+    },
+    healthcheckUntold: (err: unknown) => {
+      log.warn(
+        'healthcheck.untold',
+        "Envoy's own health could not be set: Kuma's health checks may undo this",
+        {
+          err,
+        },
+      );
+    },
+    controlUnavailable: (err: unknown) => {
+      log.warn(
+        'control.unavailable',
+        'drain, resume and status cannot reach this agent; everything else works',
+        {
+          err,
+        },
+      );
     },
   };
 }

@@ -15,10 +15,16 @@ import {
   DEREGISTER_OPTIONS,
   DOCTOR_OPTIONS,
   ENV_PREFIX,
+  REPORT_OPTIONS,
   resolveDeregisterOptions,
   resolveDoctorOptions,
+  resolveReportOptions,
+  resolveRotateOptions,
   resolveRunOptions,
+  resolveStatusOptions,
+  ROTATE_OPTIONS,
   RUN_OPTIONS,
+  STATUS_OPTIONS,
 } from './options.ts';
 
 // Before anything else: a stop that is asked for while we start must not get lost.
@@ -45,6 +51,13 @@ async function main([command = '', ...args]: readonly string[]): Promise<ChildEx
       return doctorCommand(args);
     case 'deregister':
       return deregisterCommand(args);
+    case 'drain':
+    case 'resume':
+      return rotateCommand(command, args);
+    case 'status':
+      return statusCommand(args);
+    case 'report':
+      return reportCommand(args);
     case 'version':
     case '--version':
       return print(`kuma-dp-agent ${VERSION}\n`);
@@ -99,6 +112,37 @@ async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
   if (all.length > 0) return refuse(all);
   const { deregister } = await import('./commands/deregister.ts');
   return deregister(values);
+}
+
+async function rotateCommand(command: 'drain' | 'resume', args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(ROTATE_OPTIONS, args);
+  if (line.wantsHelp) return print(help(command, ROTATE_OPTIONS));
+  const { values, problems } = resolveRotateOptions({ flags: line.flags, env });
+  const all = [...line.problems, ...strayProblems(line), ...problems];
+  if (all.length > 0) return refuse(all);
+  const { rotate } = await import('./commands/rotate.ts');
+  return rotate(command, values);
+}
+
+async function statusCommand(args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(STATUS_OPTIONS, args);
+  if (line.wantsHelp) return print(help('status', STATUS_OPTIONS));
+  const { values, problems } = resolveStatusOptions({ flags: line.flags, env });
+  const all = [...line.problems, ...strayProblems(line), ...problems];
+  if (all.length > 0) return refuse(all);
+  const { status } = await import('./commands/status.ts');
+  return status(values);
+}
+
+async function reportCommand(args: readonly string[]): Promise<ChildExit> {
+  const line = readCommandLine(REPORT_OPTIONS, args);
+  if (line.wantsHelp) return print(help('report', REPORT_OPTIONS));
+  const { values, problems } = resolveReportOptions({ flags: line.flags, env });
+  const [file, ...more] = line.positionals;
+  const all = [...line.problems, ...more.map((argument) => `unexpected argument "${argument}"`), ...problems];
+  if (all.length > 0) return refuse(all);
+  const { report } = await import('./commands/report.ts');
+  return report(values, file);
 }
 
 function wrappedProblems({ wrapped }: CommandLine): readonly string[] {

@@ -54,6 +54,19 @@ const CONNECTION_OPTIONS = {
   }),
 } as const;
 
+const stateDir = pathOption({
+  flag: 'state-dir',
+  placeholder: 'DIR',
+  default: '/run/kuma-dp-agent',
+  help: 'Where a run leaves what others need to finish its work',
+});
+
+const reportFile = textOption({
+  flag: 'report-file',
+  placeholder: 'FILE',
+  help: 'Append the stop report here as well; rotated to FILE.1 at 1 MiB',
+});
+
 export const RUN_OPTIONS = {
   ...CONNECTION_OPTIONS,
   lifecycle: choiceOption({
@@ -94,17 +107,8 @@ export const RUN_OPTIONS = {
     flag: 'require-identity',
     help: 'Refuse to start kuma-dp when it cannot be derived which dataplane it is',
   }),
-  stateDir: pathOption({
-    flag: 'state-dir',
-    placeholder: 'DIR',
-    default: '/run/kuma-dp-agent',
-    help: 'Where a run leaves what others need to finish its work',
-  }),
-  reportFile: textOption({
-    flag: 'report-file',
-    placeholder: 'FILE',
-    help: 'Append the stop report here as well; rotated to FILE.1 at 1 MiB',
-  }),
+  stateDir,
+  reportFile,
 } as const;
 
 export const DEREGISTER_OPTIONS = {
@@ -150,6 +154,38 @@ export const DOCTOR_OPTIONS = {
 } as const;
 
 export type DoctorOptions = OptionValues<typeof DOCTOR_OPTIONS>;
+/** `drain` and `resume`. */
+export const ROTATE_OPTIONS = {
+  stateDir,
+  state: textOption({
+    flag: 'state',
+    placeholder: 'FILE',
+    derived: 'the only one in --state-dir',
+    help: 'The state file of the agent to ask',
+  }),
+  mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'Which one, where several run on this host' }),
+  name: textOption({ flag: 'name', placeholder: 'NAME', help: 'Which one, where several run on this host' }),
+  wait: switchOption({
+    flag: 'wait',
+    help: 'Return only when the peers know; a drain also waits until the last request is done',
+  }),
+  timeoutMs: durationOption({
+    flag: 'timeout',
+    default: '60s',
+    min: '100ms',
+    max: '1h',
+    help: 'How long to wait; the agent goes on trying after that',
+  }),
+} as const;
+
+const json = switchOption({ flag: 'json', help: 'One JSON document instead of text' });
+
+export const STATUS_OPTIONS = { stateDir, json } as const;
+export const REPORT_OPTIONS = { reportFile, json } as const;
+
+export type RotateOptions = OptionValues<typeof ROTATE_OPTIONS>;
+export type StatusOptions = OptionValues<typeof STATUS_OPTIONS>;
+export type ReportOptions = OptionValues<typeof REPORT_OPTIONS>;
 export type RunOptions = OptionValues<typeof RUN_OPTIONS>;
 export type DeregisterOptions = OptionValues<typeof DEREGISTER_OPTIONS>;
 export type ConnectionOptions = OptionValues<typeof CONNECTION_OPTIONS>;
@@ -191,6 +227,22 @@ export function resolveDeregisterOptions(sources: Sources): ResolvedOptions<type
     problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): companions do not look after zone proxies');
   }
   return { ...resolved, problems };
+}
+
+export function resolveRotateOptions(sources: Sources): ResolvedOptions<typeof ROTATE_OPTIONS> {
+  const resolved = resolveOptions(ROTATE_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const { state, name, mesh } = resolved.values;
+  const both = state !== undefined && (name !== undefined || mesh !== undefined);
+  const problem = '--state and --mesh/--name exclude each other: the file says which dataplane it is';
+  return { ...resolved, problems: [...resolved.problems, ...(both ? [problem] : [])] };
+}
+
+export function resolveStatusOptions(sources: Sources): ResolvedOptions<typeof STATUS_OPTIONS> {
+  return resolveOptions(STATUS_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+}
+
+export function resolveReportOptions(sources: Sources): ResolvedOptions<typeof REPORT_OPTIONS> {
+  return resolveOptions(REPORT_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
 }
 
 function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boolean {

@@ -1,5 +1,6 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
+import type { RotationAnswer, RotationOrder } from '../kuma/rotation.ts';
 import type { ChildExit } from './core/exit-status.ts';
 import type { Owner } from './core/lifecycle-choice.ts';
 import type { Phase } from './core/phases.ts';
@@ -67,6 +68,12 @@ export interface Endpoint {
    * @throws `DATAPLANE_FOREIGN` if it is somebody else's by now
    */
   announceReady(departure: Departure, template: DataplaneResource, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes the stored object out of rotation or back, whoever put it; never creates one.
+   *
+   * @throws `DATAPLANE_FOREIGN` if it is somebody else's by now
+   */
+  rotate(departure: Departure, order: RotationOrder, signal: AbortSignal): Promise<RotationAnswer>;
   close(): void;
 }
 
@@ -136,6 +143,13 @@ export interface EnvoyAdmin {
   listeners(): Promise<unknown>;
   /** JSON of `/config_dump?resource=dynamic_listeners`. */
   listenerConfig(): Promise<unknown>;
+  /**
+   * `fail`: Envoy calls itself unhealthy and lets go of its HTTP connections one by one; it goes on to serve. `ok`
+   * undoes it.
+   *
+   * @see https://www.envoyproxy.io/docs/envoy/v1.36.4/operations/admin#post--healthcheck-fail
+   */
+  healthcheck(say: 'fail' | 'ok'): Promise<void>;
   close(): void;
 }
 

@@ -3,6 +3,7 @@ import { withDeadline } from '../kernel/deadline.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeKey, type DataplaneResource } from '../kuma/dataplane.ts';
+import type { RotationAnswer, RotationOrder } from '../kuma/rotation.ts';
 import { settleMs } from './core/propagation.ts';
 import type { Confirmed, Deregistration } from './core/stop-report.ts';
 import type { AgentEvents } from './events.ts';
@@ -37,6 +38,8 @@ const CHECK_BUDGET_MS = 5_000;
 const WARM_INTERVAL_MS = 20_000;
 /** How long an attempt to deregister may still take once somebody asked for the second time. */
 const HASTENED_MS = 1_000;
+/** A drain is asked for by somebody who waits; what fails is tried again. */
+const ROTATE_BUDGET_MS = 3_000;
 const CONFIRM_INTERVAL_MS = 300;
 /** How long a stop waits for a PUT that is under way. */
 const ANNOUNCE_GRACE_MS = 500;
@@ -115,6 +118,31 @@ export class Registration {
     return false;
   }
 
+  /**
+   * Takes the stored object out of rotation or back, or looks at it. Like {@link announceReady}, it never leaves a PUT
+   * behind that a stop does not know of.
+   */
+  async rotate(order: RotationOrder, stopped: AbortSignal): Promise<RotationAnswer> {
+    stopped.throwIfAborted();
+    const { departure } = this.#deps;
+    const attempt = this.#untilStopped(stopped, (cancel) =>
+      this.#ask({
+        action: `turn dataplane ${this.#name}`,
+        budgetMs: ROTATE_BUDGET_MS,
+        attempt: (endpoint, signal) => endpoint.rotate(departure, order, signal),
+        cancel,
+      }),
+    );
+    this.#announcing = Promise.allSettled([this.#announcing, attempt]).then(() => {});
+    const { value } = await attempt;
+    return value;
+  }
+
+  /** The endpoints in order, and whether the last look at each was answered; `undefined` before the first. */
+  get endpoints(): readonly { readonly url: string; readonly reachable: boolean | undefined }[] {
+    return this.#deps.endpoints.map(({ url }) => ({ url, reachable: this.#reachable.get(url) }));
+  }
+
   /** Takes the object away by `byMs` (monotonic). Never throws. Called again meanwhile, it joins the same attempt. */
   deregister(byMs: number): Promise<Deregistration> {
     this.#deregistration ??= this.#deregister(byMs).finally(() => {
@@ -163,7 +191,20 @@ export class Registration {
   }
 
   async #announceReadyOnce(template: DataplaneResource, stopped: AbortSignal): Promise<void> {
-    const { departure, clock } = this.#deps;
+    const { departure } = this.#deps;
+    await this.#untilStopped(stopped, (cancel) =>
+      this.#ask({
+        action: `make dataplane ${this.#name} ready`,
+        budgetMs: CHECK_BUDGET_MS,
+        attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
+        cancel,
+      }),
+    );
+  }
+
+  /** The attempt is cancelled a moment after the stop, not with it. */
+  async #untilStopped<T>(stopped: AbortSignal, attempt: (cancel: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock } = this.#deps;
     const givenUp = new AbortController();
     let disarm: (() => void) | undefined;
     const onStop = (): void => {
@@ -173,12 +214,7 @@ export class Registration {
     };
     stopped.addEventListener('abort', onStop, { once: true });
     try {
-      await this.#ask({
-        action: `make dataplane ${this.#name} ready`,
-        budgetMs: CHECK_BUDGET_MS,
-        attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
-        cancel: givenUp.signal,
-      });
+      return await attempt(givenUp.signal);
     } finally {
       disarm?.();
       stopped.removeEventListener('abort', onStop);

@@ -1,5 +1,6 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { HostState, ProcessRef } from './core/host-state.ts';
+import type { RotationRecord } from './core/rotation-record.ts';
 import type { AgentEvents } from './events.ts';
 import type { StateNote } from './supervisor.ts';
 
@@ -28,12 +29,21 @@ export class StateNotes {
     return this.#written;
   }
 
+  /** @param record `undefined` in rotation */
+  noteRotation(record: RotationRecord | undefined): void {
+    this.#write({ rotation: record });
+  }
+
   note(note: StateNote): void {
+    this.#write(this.#change(note));
+  }
+
+  #write(change: Partial<HostState>): void {
     const { facts, write, events } = this.#deps;
     const { deregistrationDelayMs, version } = facts();
     this.#state = {
       ...this.#state,
-      ...this.#change(note),
+      ...change,
       deregistrationDelayMs,
       controlPlaneVersion: version,
     };
@@ -51,7 +61,12 @@ export class StateNotes {
       case 'leaving':
         return { phase: 'leaving', deregistered: note.deregistered };
       case 'ended':
-        return { phase: 'ended', deregistered: note.deregistered, endedAtUptimeMs: host.uptimeMs() };
+        return {
+          phase: 'ended',
+          deregistered: note.deregistered,
+          endedAtUptimeMs: host.uptimeMs(),
+          ...(note.lastStop === undefined ? {} : { lastStop: note.lastStop }),
+        };
     }
   }
 }

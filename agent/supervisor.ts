@@ -9,6 +9,7 @@ import {
   beginRecord,
   finishReport,
   recordPhase,
+  summariseStop,
   type Confirmed,
   type Deregistration,
   type StopRecord,
@@ -31,6 +32,8 @@ export interface SupervisedDataplane {
   readonly unregisteredBecause: string;
   readonly readiness: KumaDpReadiness;
   readonly drainTimeMs: number;
+  /** For a dataplane that was out of rotation already: what its peers still need to be told. */
+  readonly settleLeftMs?: () => number;
 }
 
 export interface SupervisorDeps {
@@ -48,7 +51,12 @@ export interface SupervisorDeps {
 }
 
 export type StateNote =
-  | { readonly phase: 'leaving' | 'ended'; readonly deregistered: boolean }
+  | { readonly phase: 'leaving'; readonly deregistered: boolean }
+  | {
+      readonly phase: 'ended';
+      readonly deregistered: boolean;
+      readonly lastStop?: ReturnType<typeof summariseStop>;
+    }
   | { readonly phase: 'running'; readonly pid: number };
 
 /** How long last words may take, once the budget of the stop is spent or saved. */
@@ -81,6 +89,10 @@ export class Supervisor {
   /** How the agent has to end. */
   get ended(): Promise<ChildExit> {
     return this.#ended.promise;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
   }
 
   /** Aborts as soon as a stop begins. */
@@ -217,7 +229,7 @@ export class Supervisor {
 
   async #deregister(byMs: number): Promise<void> {
     const { clock, events, note } = this.#deps;
-    const { registration, unregisteredBecause } = await this.#deps.dataplane;
+    const { registration, unregisteredBecause, settleLeftMs } = await this.#deps.dataplane;
     const pending = registration?.deregister(byMs);
     note({ phase: 'leaving', deregistered: false });
     const result: Deregistration = (await pending) ?? {
@@ -234,7 +246,7 @@ export class Supervisor {
     this.#accept({
       type: 'deregistered',
       outcome,
-      settleMs: registration?.settleMs ?? 0,
+      settleMs: settleLeftMs?.() ?? registration?.settleMs ?? 0,
       atMs: clock.monotonicMs(),
     });
     this.#stepOutcome = undefined;
@@ -242,13 +254,15 @@ export class Supervisor {
 
   async #watchDrain(): Promise<void> {
     const { clock, events, dataplane } = this.#deps;
-    const { registration, drainTimeMs } = await dataplane;
+    const { registration, drainTimeMs, settleLeftMs } = await dataplane;
     const admin = this.#envoyAdmin;
     // No Envoy yet, or one whose admin cannot be reached, which was said when it was found.
     if (admin === undefined) return;
+    // Peers that were told before the stop have let go, whatever came of the deletion.
+    const toldMs = settleLeftMs?.() === 0 ? 0 : drainTimeMs;
     const floorMs =
-      registration === undefined
-        ? drainTimeMs
+      registration === undefined || toldMs === 0
+        ? toldMs
         : drainFloorMs(this.#deregistration?.outcome ?? 'failed', registration.facts, drainTimeMs);
     // The drain begins with the signal, and before the signal there is a look.
     await this.#kumaDp?.told;
@@ -280,8 +294,9 @@ export class Supervisor {
     this.#startCancelled.abort(new Error('The stop is over'));
     this.#over.abort(new Error('The stop is over'));
     for (const disarm of this.#timers.values()) disarm();
-    note({ phase: 'ended', deregistered: this.#nothingLeftToDo() });
     const report = await this.#report(exit);
+    const lastStop = report === undefined ? {} : { lastStop: summariseStop(report) };
+    note({ phase: 'ended', deregistered: this.#nothingLeftToDo(), ...lastStop });
     const finished = new AbortController();
     await Promise.race([finish(report), sleep(clock, FINISH_BUDGET_MS, finished.signal).catch(() => {})]);
     finished.abort(new Error('Everything is written'));

@@ -26,6 +26,10 @@ export const ERROR_CODES = {
     retryable: false,
     summary: 'The state file cannot be read or does not speak of this host now',
   },
+  CONTROL_UNAVAILABLE: {
+    retryable: false,
+    summary: 'The control socket of an agent cannot be made, or its agent cannot be asked',
+  },
   STORE_UNAVAILABLE: { retryable: true, summary: 'The store of the companion is out of reach' },
   STORE_BUSY: { retryable: true, summary: 'Somebody else has held the same dataplane for too long' },
   STORE_UNUSABLE: {

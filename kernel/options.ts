@@ -43,9 +43,10 @@ interface Described {
 }
 
 export function durationOption(
-  spec: Described & { readonly default: string; readonly min?: string },
+  spec: Described & { readonly default: string; readonly min?: string; readonly max?: string },
 ): OptionSpec<number> {
   const minMs = spec.min === undefined ? 0 : mustParse(spec.min);
+  const maxMs = spec.max === undefined ? Infinity : mustParse(spec.max);
   return {
     flag: spec.flag,
     help: spec.help,
@@ -56,6 +57,7 @@ export function durationOption(
       const durationMs = parseDuration(text);
       if (durationMs === undefined) return { problem: `expected a duration such as "30s" or "1m30s"` };
       if (durationMs < minMs) return { problem: `must be at least ${spec.min}` };
+      if (durationMs > maxMs) return { problem: `must be at most ${spec.max}` };
       return { value: durationMs };
     }),
   };

@@ -6,7 +6,10 @@ import {
   DEREGISTER_OPTIONS,
   DOCTOR_OPTIONS,
   ENV_PREFIX as AGENT_PREFIX,
+  REPORT_OPTIONS,
+  ROTATE_OPTIONS,
   RUN_OPTIONS,
+  STATUS_OPTIONS,
 } from '../agent/options.ts';
 import { ENV_PREFIX as DEREGISTRAR_PREFIX, SERVE_OPTIONS } from '../control-plane/options.ts';
 import { environmentName, type OptionTable } from '../kernel/options.ts';
@@ -22,6 +25,9 @@ const TABLES: Readonly<Record<string, { readonly table: OptionTable; readonly pr
   run: { table: RUN_OPTIONS, prefix: AGENT_PREFIX },
   deregister: { table: DEREGISTER_OPTIONS, prefix: AGENT_PREFIX },
   doctor: { table: DOCTOR_OWN_OPTIONS, prefix: AGENT_PREFIX },
+  'drain and resume': { table: ROTATE_OPTIONS, prefix: AGENT_PREFIX },
+  status: { table: STATUS_OPTIONS, prefix: AGENT_PREFIX },
+  report: { table: REPORT_OPTIONS, prefix: AGENT_PREFIX },
   serve: { table: SERVE_OPTIONS, prefix: DEREGISTRAR_PREFIX },
 };
 

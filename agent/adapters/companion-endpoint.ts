@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
+import type { RotationAnswer, RotationOrder } from '../../kuma/rotation.ts';
 import {
   DeregisterResponse_Outcome as Outcome,
   type DeregisterResponse,
@@ -17,6 +18,7 @@ import {
   toHello,
   toIncarnation,
   toRegister,
+  toRotation,
 } from './companion-messages.ts';
 import { openCompanionStream } from './companion-stream.ts';
 import { unaryCall, type UnaryCall, type UnaryMethod } from './unary-call.ts';
@@ -62,6 +64,7 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
       register(channel, toRegister({ departure, template, ready: false }, anonymous), signal),
     announceReady: (departure, template, signal) =>
       register(channel, toRegister({ departure, template, ready: true }, anonymous), signal),
+    rotate: (departure, order, signal) => rotate(channel, { departure, order, anonymous }, signal),
     attach: async (hello, onAttached, signal) => {
       if (options.token.current === undefined) await options.token.refresh();
       return openCompanionStream({
@@ -82,6 +85,20 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
   };
 }
 
+async function rotate(
+  channel: CompanionChannel,
+  how: { readonly departure: Departure; readonly order: RotationOrder; readonly anonymous: string },
+  signal: AbortSignal,
+): Promise<RotationAnswer> {
+  const { departure, order, anonymous } = how;
+  const { found, changed, states } = await ask(channel, (client) => client.register.bind(client), {
+    action: `${ROTATION_ACTIONS[order.turn]} dataplane ${describeKey(departure.key)}`,
+    request: toRotation(departure, order, anonymous),
+    signal,
+  });
+  return { found, changed, states };
+}
+
 async function register(
   channel: CompanionChannel,
   request: RegisterRequest,
@@ -92,6 +109,8 @@ async function register(
   const action = request.ready ? `make dataplane ${name} ready` : `put dataplane ${name}`;
   await ask(channel, (client) => client.register.bind(client), { action, request, signal });
 }
+
+const ROTATION_ACTIONS = { look: 'look at', out: 'take out of rotation', in: 'put back' } as const;
 
 /** A call that got no answer in time may have met a connection that is dead without knowing: the next one gets another. */
 async function ask<Request, Response>(

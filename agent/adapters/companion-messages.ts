@@ -3,6 +3,7 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import {
   ConfirmResponse_Verdict,
   Owner as WireOwner,
+  Rotation_Turn,
   type AttachRequest,
   type ConfirmResponse,
   type ControlPlane,
@@ -10,6 +11,7 @@ import {
   type RegisterRequest,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+import type { RotationOrder } from '../../kuma/rotation.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { Owner } from '../core/lifecycle-choice.ts';
@@ -30,7 +32,22 @@ export function toRegister(
   anonymous: string,
 ): RegisterRequest {
   const { departure, template, ready } = what;
-  return { incarnation: toIncarnation(departure, anonymous), resource: toResource(template), ready };
+  return {
+    incarnation: toIncarnation(departure, anonymous),
+    resource: toResource(template),
+    ready,
+    rotation: undefined,
+  };
+}
+
+export function toRotation(departure: Departure, order: RotationOrder, anonymous: string): RegisterRequest {
+  const { states, leaveProbed } = order.turn === 'in' ? order : { states: {}, leaveProbed: false };
+  return {
+    incarnation: toIncarnation(departure, anonymous),
+    resource: Buffer.alloc(0),
+    ready: false,
+    rotation: { turn: TURNS[order.turn], states, leaveProbed },
+  };
 }
 
 export function toHello(hello: Hello, anonymous: string): AttachRequest {
@@ -97,6 +114,8 @@ const OWNERS: Readonly<Record<Owner, WireOwner>> = {
   agent: WireOwner.AGENT,
   external: WireOwner.EXTERNAL,
 };
+
+const TURNS = { look: Rotation_Turn.LOOK, out: Rotation_Turn.OUT, in: Rotation_Turn.IN } as const;
 
 /** The contract has a word for each phase in which a companion may do something about it. */
 const PHASES: Readonly<Record<Phase['name'], string>> = {

@@ -116,6 +116,11 @@ function envoyAdmin(address: AdminAddress, clock: Clock): EnvoyAdmin {
     stats: (filter) => get(`stats?filter=${encodeURIComponent(filter)}`),
     listeners: async () => JSON.parse(await get('listeners?format=json')) as unknown,
     listenerConfig: async () => JSON.parse(await get('config_dump?resource=dynamic_listeners')) as unknown,
+    healthcheck: async (say) => {
+      await withDeadline({ clock, action: "tell Envoy's admin", budgetMs: ADMIN_BUDGET_MS }, ({ signal }) =>
+        client.post(`healthcheck/${say}`, { signal }).text(),
+      );
+    },
     close: () => {
       agent.destroy();
     },

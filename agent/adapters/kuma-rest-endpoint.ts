@@ -6,6 +6,7 @@ import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.ts';
 import { judgeOwnership, judgeRecreation } from '../../kuma/ownership.ts';
 import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
+import { NO_OBJECT, turned, type RotationAnswer, type RotationOrder } from '../../kuma/rotation.ts';
 import type { Confirmation, Departure, Endpoint, Token } from '../ports.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 
@@ -29,6 +30,7 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
     announce: ({ key, own }, template, signal) =>
       put(client, { key, resource: asNotReady(template, own.incarnation) }, signal),
     announceReady: (departure, template, signal) => announceReady(client, { departure, template }, signal),
+    rotate: (departure, order, signal) => rotate(client, { departure, order }, signal),
     close: () => {
       client.close();
     },
@@ -100,6 +102,22 @@ async function announceReady(
   const stored = missing ? asNotReady(template, own.incarnation) : parseResource(name, answer.body);
   requireOurs(departure, stored);
   await put(client, { key, resource: asReady(stored, template) }, signal);
+}
+
+async function rotate(
+  client: RestClient,
+  { departure, order }: { readonly departure: Departure; readonly order: RotationOrder },
+  signal: AbortSignal,
+): Promise<RotationAnswer> {
+  const { key } = departure;
+  const name = describeKey(key);
+  const answer = await client.get(resourcePath(key), signal);
+  if (requireAnswer(`read dataplane ${name}`, answer) === 'missing') return NO_OBJECT;
+  const stored = parseResource(name, answer.body);
+  requireOurs(departure, stored);
+  const { resource, ...said } = turned(stored, order);
+  if (said.changed) await put(client, { key, resource }, signal);
+  return said;
 }
 
 async function put(

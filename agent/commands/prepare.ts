@@ -84,7 +84,11 @@ export async function prepare(
     { clock: context.clock, events: context.events, registration, attachment, stopping: context.stopping },
     { choice, insistent: options.lifecycle === 'agent', resource: derived.identity.resource, spentMs },
   );
-  const initialState = stateAtStart(request, context, { derived, tls, owner, host, urls });
+  const initialState = {
+    ...stateAtStart(request, context, { derived, tls, owner, host, urls }),
+    rotation: previous?.rotation,
+    lastStop: previous?.lastStop,
+  };
   return { ...derived, owner, registration, attachment, stateFile, host, initialState };
 }
 

@@ -20,6 +20,9 @@ import { agentEvents, type AgentEvents } from '../events.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import { ServiceNotices } from '../service-notices.ts';
 import { untilEnvoyRuns, untilLive, untilServing } from '../serving.ts';
+import { portStates } from '../../kuma/rotation.ts';
+import type { ControlSocket } from '../adapters/control-socket.ts';
+import { Rotation } from '../rotation.ts';
 import { StateNotes } from '../state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
 import { prepare, type PreparedDataplane } from './prepare.ts';
@@ -57,6 +60,10 @@ class Supervision {
   readonly #service: ServiceNotices | undefined;
   #notes: StateNotes | undefined;
   #prepared: PreparedDataplane | undefined;
+  #rotation: Rotation | undefined;
+  #control: ControlSocket | undefined;
+  #kumaDpPid: number | undefined;
+  #envoyAdmin: EnvoyAdmin | undefined;
 
   constructor(request: SuperviseRequest) {
     const { options } = request;
@@ -118,6 +125,7 @@ class Supervision {
     this.#notes = this.#takeNotes(prepared);
     const { spawned } = this.#request;
     if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
+    this.#rotation = this.#takeRotation(prepared);
     this.#dataplane.resolve(this.#supervised(prepared));
     this.#service?.onDerived(label);
     this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#incarnation });
@@ -125,11 +133,61 @@ class Supervision {
     const { argv, env } = this.#request;
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
     registration.keepWarm(this.#over.signal);
+    this.#rotation?.start();
+    // It may have been seen while everything was prepared.
+    this.#rotation?.onEnvoySeen(this.#envoyAdmin);
+    await this.#listen(prepared);
     // It ended while everything was prepared.
     if (this.#over.signal.aborted) this.#close();
   }
 
+  /** Never before kuma-dp runs, and never waited for by a stop. */
+  async #listen(prepared: PreparedDataplane): Promise<void> {
+    if (this.#over.signal.aborted) return;
+    const { openControl } = await import('../control.ts');
+    this.#control = await openControl({
+      clock: this.#clock,
+      events: this.#events,
+      stateFile: prepared.stateFile.path,
+      label: prepared.label,
+      incarnation: this.#incarnation,
+      lifecycle: prepared.owner,
+      beganAtMs: this.#request.beganAtMs,
+      registration: prepared.registration,
+      attachment: prepared.attachment,
+      rotation: this.#rotation,
+      phase: () => this.#supervisor.phase,
+      kumaDpPid: () => this.#kumaDpPid,
+    });
+  }
+
+  #takeRotation({
+    initialState,
+    attachment,
+    identity,
+    registration,
+    owner,
+  }: PreparedDataplane): Rotation | undefined {
+    const { key, resource } = identity;
+    if (key.proxyType !== 'dataplane') return undefined;
+    attachment?.onRotation(initialState.rotation?.wanted === 'out');
+    return new Rotation({
+      clock: this.#clock,
+      events: this.#events,
+      registration,
+      initial: initialState.rotation,
+      owned: owner === 'agent',
+      template: resource === undefined ? {} : portStates(resource),
+      note: (record) => {
+        this.#notes?.noteRotation(record);
+        attachment?.onRotation(record?.wanted === 'out');
+      },
+      stopping: this.#supervisor.stopping,
+    });
+  }
+
   #close(): void {
+    this.#control?.close();
     this.#prepared?.attachment?.close();
     this.#prepared?.registration.close();
   }
@@ -165,6 +223,7 @@ class Supervision {
   }
 
   #onSpawned({ child, exited }: SpawnedChild): void {
+    this.#kumaDpPid = child.pid;
     this.#events.childSpawned(child.pid, this.#request.argv);
     this.#supervisor.onSpawned(child, exited);
     void exited.then(() => {
@@ -184,6 +243,8 @@ class Supervision {
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
     this.#supervisor.onEnvoySeen(admin);
+    this.#envoyAdmin = admin;
+    this.#rotation?.onEnvoySeen(admin);
     if (this.#service !== undefined) await this.#tellServing(this.#service, admin);
     if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
   }
@@ -210,8 +271,15 @@ class Supervision {
       await untilServing(this.#clock, admin, { resource, over: this.#over.signal });
     }
     attachment?.onServing();
-    if (owner !== 'agent') return;
-    if (await registration.announceReady(resource, this.#supervisor.stopping)) this.#events.dataplaneReady();
+    this.#rotation?.onServing();
+    const { stopping } = this.#supervisor;
+    // Somebody who drains it, or did before the restart, says when it is to be ready.
+    const cancel =
+      this.#rotation === undefined ? stopping : AbortSignal.any([stopping, this.#rotation.wentOut]);
+    if (owner !== 'agent' || cancel.aborted) return;
+    if (!(await registration.announceReady(resource, cancel))) return;
+    this.#rotation?.onAnnounced();
+    this.#events.dataplaneReady();
   }
 
   #openService(): ServiceNotices | undefined {
@@ -261,6 +329,7 @@ class Supervision {
       unregisteredBecause: '',
       readiness: kumaDpReadiness(command.readinessPort),
       drainTimeMs: identity.drainTimeMs,
+      settleLeftMs: () => this.#rotation?.settleLeftMs ?? registration.settleMs,
     };
   }
 

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 
 import { PROXY_TYPES } from '../../kuma/dataplane.ts';
+import { RotationRecord } from './rotation-record.ts';
 
 const ProcessRef = z.object({
   pid: z.number(),
@@ -34,6 +35,18 @@ export const HostState = z.object({
   endedAtUptimeMs: z.optional(z.number()),
   deregistrationDelayMs: z.number(),
   controlPlaneVersion: z.optional(z.string()),
+  /** Left out in rotation. A next run of this boot goes on with it. */
+  rotation: z.optional(RotationRecord),
+  /** Of this run, or of the one before it. */
+  lastStop: z.optional(
+    z.object({
+      stoppedAt: z.string(),
+      cause: z.string(),
+      totalMs: z.number(),
+      outcome: z.string(),
+      exit: z.string(),
+    }),
+  ),
 });
 export type HostState = z.infer<typeof HostState>;
 

@@ -1,4 +1,4 @@
-import type { ChildExit } from './exit-status.ts';
+import { describeExit, type ChildExit } from './exit-status.ts';
 import type { DeregistrationOutcome, Phase } from './phases.ts';
 import type { StopDeadlines } from './stop-budget.ts';
 
@@ -117,6 +117,19 @@ export function finishReport(
     totalMs: round(atMs - startedAtMs),
     steps: record.steps,
   };
+}
+
+/** The report in one line, for the state file. */
+export function summariseStop(report: StopReport): {
+  readonly stoppedAt: string;
+  readonly cause: string;
+  readonly totalMs: number;
+  readonly outcome: string;
+  readonly exit: string;
+} {
+  const { stoppedAt, cause, totalMs, steps, exit } = report;
+  const outcome = steps.find(({ step }) => step === 'deregister')?.outcome ?? 'not deregistered';
+  return { stoppedAt, cause, totalMs, outcome, exit: describeExit(exit) };
 }
 
 function round(valueMs: number): number {

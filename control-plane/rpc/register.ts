@@ -1,9 +1,10 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { describeKey, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
 import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
+import { NO_OBJECT, turned, type RotationAnswer, type RotationOrder } from '../../kuma/rotation.ts';
 import type { RegisterRequest, RegisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedAgents } from '../attached-agents.ts';
 import { crashPoint } from '../crash-points.ts';
@@ -11,7 +12,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import type { ControlPlanes, Fence, Store } from '../ports.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';
-import { readIncarnation, readResource } from './requests.ts';
+import { readIncarnation, readResource, readRotation } from './requests.ts';
 
 export interface RegisterDeps {
   readonly clock: Clock;
@@ -34,6 +35,7 @@ export async function register(
   request: RegisterRequest,
   context: CallContext,
 ): Promise<RegisterResponse> {
+  if (request.rotation !== undefined) return rotate(deps, request, context);
   const { key, incarnation, address } = readIncarnation(request.incarnation);
   const resource = readResource(key, request.resource);
   await deps.authorise(context.metadata, key, resource);
@@ -47,7 +49,55 @@ export async function register(
   if (put !== true) throw foreign(describeKey(key), 'a newer incarnation has the name, or this one leaves');
   crashPoint('register.put');
   deps.events.registered({ key, incarnation, epoch }, request.ready);
-  return {};
+  return { ...NO_OBJECT, found: true };
+}
+
+/** For every attached agent, whoever owns its object: what stands there is changed, and nothing is put that is not there. */
+async function rotate(
+  deps: RegisterDeps,
+  request: RegisterRequest,
+  context: CallContext,
+): Promise<RegisterResponse> {
+  const { key, incarnation, address } = readIncarnation(request.incarnation);
+  if (request.rotation === undefined) return NO_OBJECT;
+  const order = readRotation(request.rotation);
+  await deps.authorise(context.metadata, key);
+  context.authenticated();
+  const epoch = await epochOf(deps, { key, incarnation });
+  const answer = await deps.store.whileCurrent({ key, epoch }, async (record, fence) =>
+    record.incarnation !== incarnation || record.state === 'leaving'
+      ? undefined
+      : turn(deps, { key, own: { incarnation, address }, order }, fence),
+  );
+  if (answer === undefined)
+    throw foreign(describeKey(key), 'a newer incarnation has the name, or this one leaves');
+  return answer;
+}
+
+interface Turn {
+  readonly key: DataplaneKey;
+  readonly own: Put['own'];
+  readonly order: RotationOrder;
+}
+
+function turn({ clock, controlPlanes }: RegisterDeps, how: Turn, fence: Fence): Promise<RotationAnswer> {
+  const { key, own, order } = how;
+  const name = describeKey(key);
+  return withDeadline(
+    { clock, action: `turn dataplane ${name}`, budgetMs: PUT_BUDGET_MS },
+    async ({ signal }) => {
+      const stored = await controlPlanes.read(key, signal);
+      if (stored === undefined) return NO_OBJECT;
+      const ownership = judgeOwnership(own, stored);
+      if (!ownership.ours) throw foreign(name, ownership.reason);
+      const { resource, ...answer } = turned(stored, order);
+      const beforeSend = (): void => {
+        fence.assertHeld();
+      };
+      if (answer.changed) await controlPlanes.put(key, resource, { beforeSend, signal });
+      return answer;
+    },
+  );
 }
 
 /** An agent may have attached at another replica. */

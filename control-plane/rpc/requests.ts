@@ -2,11 +2,14 @@ import * as z from 'zod/mini';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { RotationOrder } from '../../kuma/rotation.ts';
 import {
   Owner as WireOwner,
+  Rotation_Turn,
   type DataplaneKey as WireKey,
   type Hello,
   type Incarnation,
+  type Rotation,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Owner } from '../core/records.ts';
 import type { Arrival } from '../ports.ts';
@@ -18,6 +21,8 @@ const MAX_MESH = 63;
 /** It becomes a label's value. */
 const INCARNATION = /^[A-Za-z0-9][A-Za-z0-9-]{7,62}$/;
 const MAX_TEXT = 253;
+const MAX_PORTS = 256;
+const PORT_STATES: ReadonlySet<string> = new Set(['Ready', 'NotReady', 'Ignored']);
 const MAX_RESOURCE_BYTES = 128 * 1_024;
 
 const OWNERS: ReadonlyMap<WireOwner, Owner> = new Map<WireOwner, Owner>([
@@ -43,6 +48,23 @@ export function readIncarnation(
   requireValid(INCARNATION.test(id), 'the incarnation is not a UUID');
   requireValid(address.length <= MAX_TEXT && /^[!-~]*$/.test(address), 'the address is none');
   return { key, incarnation: id, address: address === '' ? undefined : address };
+}
+
+/** @throws `REQUEST_INVALID` */
+export function readRotation({ turn, states, leaveProbed }: Rotation): RotationOrder {
+  const entries = Object.entries(states);
+  const valid = entries.every(([port, state]) => port.length <= MAX_TEXT && PORT_STATES.has(state));
+  requireValid(entries.length <= MAX_PORTS && valid, 'the states are none');
+  switch (turn) {
+    case Rotation_Turn.LOOK:
+      return { turn: 'look' };
+    case Rotation_Turn.OUT:
+      return { turn: 'out' };
+    case Rotation_Turn.IN:
+      return { turn: 'in', states, leaveProbed };
+    case Rotation_Turn.UNSPECIFIED:
+      throw new OperationalError('REQUEST_INVALID', 'Cannot turn a dataplane: no turn');
+  }
 }
 
 /** @throws `REQUEST_INVALID` */

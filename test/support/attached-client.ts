@@ -19,6 +19,8 @@ import {
   type DeregisterResponse,
   type Hello,
   type Incarnation,
+  type RegisterResponse,
+  type Rotation_Turn,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 
 export interface AttachedClientOptions {
@@ -165,7 +167,20 @@ export class AttachedClient implements Disposable {
   }
 
   register(ready: boolean, resource = this.#options.resource): Promise<unknown> {
-    const request = { incarnation: this.incarnation, resource: bytesOf(resource), ready };
+    const request = {
+      incarnation: this.incarnation,
+      resource: bytesOf(resource),
+      ready,
+      rotation: undefined,
+    };
+    return new Promise((resolve, reject) => {
+      this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
+    });
+  }
+
+  rotate(turn: Rotation_Turn, states: Readonly<Record<string, string>> = {}): Promise<RegisterResponse> {
+    const rotation = { turn, states, leaveProbed: false };
+    const request = { incarnation: this.incarnation, resource: Buffer.alloc(0), ready: false, rotation };
     return new Promise((resolve, reject) => {
       this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
     });

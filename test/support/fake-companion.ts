@@ -216,7 +216,7 @@ export class FakeCompanion implements AsyncDisposable {
       },
       register: this.#unary('register', async (request: RegisterRequest) => {
         await this.replies.register(request);
-        return {};
+        return { found: true, changed: true, states: {} };
       }),
       deregister: this.#unary('deregister', (request: DeregisterRequest) => this.replies.deregister(request)),
       confirm: this.#unary('confirm', (request: ConfirmRequest) => this.replies.confirm(request)),

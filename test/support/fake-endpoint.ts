@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import type { RotationAnswer, RotationOrder } from '../../kuma/rotation.ts';
 
 /** How a fake endpoint behaves in one attempt. */
 export type Reply<T> = (signal: AbortSignal) => Promise<T>;
@@ -32,7 +33,7 @@ export function answersLate<T>(clock: Clock, delayMs: number, value: T): Reply<T
     });
 }
 
-type Method = 'check' | 'deregister' | 'confirm' | 'announce' | 'announceReady';
+type Method = 'check' | 'deregister' | 'confirm' | 'announce' | 'announceReady' | 'rotate';
 
 export interface FakeReplies {
   readonly check: Reply<ControlPlaneFacts>;
@@ -40,6 +41,7 @@ export interface FakeReplies {
   readonly confirm: Reply<Confirmation>;
   readonly announce: Reply<void>;
   readonly announceReady: Reply<void>;
+  readonly rotate: Reply<RotationAnswer>;
 }
 
 const HEALTHY: FakeReplies = {
@@ -48,6 +50,7 @@ const HEALTHY: FakeReplies = {
   confirm: answers({ verdict: 'gone' }),
   announce: () => Promise.resolve(),
   announceReady: () => Promise.resolve(),
+  rotate: answers({ found: true, changed: true, states: { ':80': 'Ready' } }),
 };
 
 /** An endpoint that does as it is told: each method has a queue of replies, the last of which repeats. */
@@ -55,6 +58,7 @@ export class FakeEndpoint implements Endpoint {
   readonly url: string;
   readonly calls: { readonly method: Method; readonly atMs: number }[] = [];
   readonly announced: DataplaneResource[] = [];
+  readonly orders: RotationOrder[] = [];
   closed = false;
   readonly #clock: Clock;
   readonly #replies: { readonly [M in Method]: FakeReplies[M][] };
@@ -76,6 +80,7 @@ export class FakeEndpoint implements Endpoint {
       confirm: queue('confirm'),
       announce: queue('announce'),
       announceReady: queue('announceReady'),
+      rotate: queue('rotate'),
     };
   }
 
@@ -104,6 +109,11 @@ export class FakeEndpoint implements Endpoint {
   announceReady(_departure: unknown, template: DataplaneResource, signal: AbortSignal): Promise<void> {
     this.announced.push(template);
     return this.#next('announceReady')(signal);
+  }
+
+  rotate(_departure: unknown, order: RotationOrder, signal: AbortSignal): Promise<RotationAnswer> {
+    this.orders.push(order);
+    return this.#next('rotate')(signal);
   }
 
   close(): void {

@@ -15,6 +15,7 @@ export function statsOf(active: number, begun: number): string {
 export class FakeEnvoyAdmin implements EnvoyAdmin {
   asked = 0;
   closed = false;
+  readonly healthchecks: ('fail' | 'ok')[] = [];
   onStats: () => Promise<string> = () => Promise.resolve(statsOf(0, 0));
   onListeners: () => Promise<unknown> = () => Promise.resolve({ listener_statuses: [] });
   onListenerConfig: () => Promise<unknown> = () => Promise.resolve({ configs: [] });
@@ -31,6 +32,11 @@ export class FakeEnvoyAdmin implements EnvoyAdmin {
 
   listenerConfig(): Promise<unknown> {
     return this.onListenerConfig();
+  }
+
+  healthcheck(say: 'fail' | 'ok'): Promise<void> {
+    this.healthchecks.push(say);
+    return Promise.resolve();
   }
 
   close(): void {

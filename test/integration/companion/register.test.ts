@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
+import { Rotation_Turn } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { CompanionWorld, dataplane } from '../../support/companion-world.ts';
 import { isReady, networkingOf } from '../../support/kuma/dataplane-model.ts';
 
@@ -102,5 +103,33 @@ describe('registering', () => {
     await expect(agent.register(false)).rejects.toThrow(/^UNAVAILABLE: /);
     await agent.register(false);
     expect(stateOf('retries')).toBe('NotReady');
+  });
+
+  test('an object that its control plane owns is turned out and back, and is otherwise what it was', async () => {
+    const agent = await world.running('turned');
+    const before = world.find('turned');
+    const { found, states } = await agent.rotate(Rotation_Turn.LOOK);
+    expect({ found, states: Object.values(states) }).toEqual({ found: true, states: ['Ready'] });
+    expect(await agent.rotate(Rotation_Turn.OUT)).toMatchObject({ found: true, changed: true, states });
+    expect(stateOf('turned')).toBe('NotReady');
+    expect(world.find('turned')?.labels).toEqual(before?.labels);
+    expect(await agent.rotate(Rotation_Turn.OUT)).toMatchObject({ changed: false });
+    expect(await agent.rotate(Rotation_Turn.IN, states)).toMatchObject({ changed: true });
+    expect(stateOf('turned')).toBe('Ready');
+    expect(world.find('turned')?.spec).toEqual(before?.spec);
+  });
+
+  test('a turn creates nothing, and is refused for what is somebody else’s, or is no turn', async () => {
+    const agent = world.agent('unturned');
+    await agent.attach();
+    expect(await agent.rotate(Rotation_Turn.OUT)).toMatchObject({ found: false, changed: false });
+    expect(stateOf('unturned')).toBeUndefined();
+    world.put('unturned', { labels: { [INCARNATION_LABEL]: 'another-run-of-it' } });
+    await expect(agent.rotate(Rotation_Turn.OUT)).rejects.toThrow('another incarnation');
+    await expect(agent.rotate(Rotation_Turn.UNSPECIFIED)).rejects.toThrow(/^INVALID_ARGUMENT: /);
+    await expect(agent.rotate(Rotation_Turn.IN, { ':80': 'Sideways' })).rejects.toThrow(
+      /^INVALID_ARGUMENT: /,
+    );
+    await expect(world.agent('unturned').rotate(Rotation_Turn.LOOK)).rejects.toThrow('is not attached');
   });
 });

@@ -137,9 +137,53 @@ export interface RegisterRequest {
   resource: Buffer;
   /** False: put it with every inbound NotReady. True: what the resource leaves ready becomes Ready. */
   ready: boolean;
+  /** Instead of the two before: the stored object, whoever put it, is taken out of rotation or back. Never creates one. */
+  rotation: Rotation | undefined;
+}
+
+/** Out of rotation while Envoy serves on, for maintenance, and back. */
+export interface Rotation {
+  turn: Rotation_Turn;
+  /** By "address:port", the address empty where the port has none of its own. */
+  states: { [key: string]: string };
+  /** Ports with a service probe are left to the control plane's health checks. */
+  leaveProbed: boolean;
+}
+
+export const Rotation_Turn = {
+  UNSPECIFIED: 0,
+  /** LOOK - Changes nothing. */
+  LOOK: 1,
+  /** OUT - Every port that is Ready becomes NotReady. */
+  OUT: 2,
+  /** IN - Every port that is NotReady becomes what `states` says, Ready if it says nothing. */
+  IN: 3,
+} as const;
+
+export type Rotation_Turn = typeof Rotation_Turn[keyof typeof Rotation_Turn];
+
+export namespace Rotation_Turn {
+  export type UNSPECIFIED = typeof Rotation_Turn.UNSPECIFIED;
+  export type LOOK = typeof Rotation_Turn.LOOK;
+  export type OUT = typeof Rotation_Turn.OUT;
+  export type IN = typeof Rotation_Turn.IN;
+}
+
+export interface Rotation_StatesEntry {
+  key: string;
+  value: string;
 }
 
 export interface RegisterResponse {
+  /** For a rotation: whether there is an object, whether this call changed it, and the states that it found. */
+  found: boolean;
+  changed: boolean;
+  states: { [key: string]: string };
+}
+
+export interface RegisterResponse_StatesEntry {
+  key: string;
+  value: string;
 }
 
 export interface DeregisterRequest {
@@ -1079,7 +1123,7 @@ export const ControlPlane: MessageFns<ControlPlane> = {
 };
 
 function createBaseRegisterRequest(): RegisterRequest {
-  return { incarnation: undefined, resource: Buffer.alloc(0), ready: false };
+  return { incarnation: undefined, resource: Buffer.alloc(0), ready: false, rotation: undefined };
 }
 
 export const RegisterRequest: MessageFns<RegisterRequest> = {
@@ -1092,6 +1136,9 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     }
     if (message.ready !== false) {
       writer.uint32(24).bool(message.ready);
+    }
+    if (message.rotation !== undefined) {
+      Rotation.encode(message.rotation, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1133,6 +1180,14 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
             message.ready = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rotation = Rotation.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1155,16 +1210,185 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
       : undefined;
     message.resource = object.resource ?? Buffer.alloc(0);
     message.ready = object.ready ?? false;
+    message.rotation = (object.rotation !== undefined && object.rotation !== null)
+      ? Rotation.fromPartial(object.rotation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRotation(): Rotation {
+  return { turn: 0, states: {}, leaveProbed: false };
+}
+
+export const Rotation: MessageFns<Rotation> = {
+  encode(message: Rotation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.turn !== 0) {
+      writer.uint32(8).int32(message.turn);
+    }
+    globalThis.Object.entries(message.states).forEach(([key, value]: [string, string]) => {
+      Rotation_StatesEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    if (message.leaveProbed !== false) {
+      writer.uint32(24).bool(message.leaveProbed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Rotation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.turn = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = Rotation_StatesEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.states[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaveProbed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Rotation>, I>>(base?: I): Rotation {
+    return Rotation.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Rotation>, I>>(object: I): Rotation {
+    const message = createBaseRotation();
+    message.turn = object.turn ?? 0;
+    message.states = (globalThis.Object.entries(object.states ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.leaveProbed = object.leaveProbed ?? false;
+    return message;
+  },
+};
+
+function createBaseRotation_StatesEntry(): Rotation_StatesEntry {
+  return { key: "", value: "" };
+}
+
+export const Rotation_StatesEntry: MessageFns<Rotation_StatesEntry> = {
+  encode(message: Rotation_StatesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Rotation_StatesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotation_StatesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Rotation_StatesEntry>, I>>(base?: I): Rotation_StatesEntry {
+    return Rotation_StatesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Rotation_StatesEntry>, I>>(object: I): Rotation_StatesEntry {
+    const message = createBaseRotation_StatesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
 
 function createBaseRegisterResponse(): RegisterResponse {
-  return {};
+  return { found: false, changed: false, states: {} };
 }
 
 export const RegisterResponse: MessageFns<RegisterResponse> = {
-  encode(_: RegisterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: RegisterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.found !== false) {
+      writer.uint32(8).bool(message.found);
+    }
+    if (message.changed !== false) {
+      writer.uint32(16).bool(message.changed);
+    }
+    globalThis.Object.entries(message.states).forEach(([key, value]: [string, string]) => {
+      RegisterResponse_StatesEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
     return writer;
   },
 
@@ -1181,6 +1405,33 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.found = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.changed = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = RegisterResponse_StatesEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.states[entry3.key] = entry3.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1196,8 +1447,86 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
   create<I extends Exact<DeepPartial<RegisterResponse>, I>>(base?: I): RegisterResponse {
     return RegisterResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RegisterResponse>, I>>(_: I): RegisterResponse {
+  fromPartial<I extends Exact<DeepPartial<RegisterResponse>, I>>(object: I): RegisterResponse {
     const message = createBaseRegisterResponse();
+    message.found = object.found ?? false;
+    message.changed = object.changed ?? false;
+    message.states = (globalThis.Object.entries(object.states ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseRegisterResponse_StatesEntry(): RegisterResponse_StatesEntry {
+  return { key: "", value: "" };
+}
+
+export const RegisterResponse_StatesEntry: MessageFns<RegisterResponse_StatesEntry> = {
+  encode(message: RegisterResponse_StatesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegisterResponse_StatesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegisterResponse_StatesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RegisterResponse_StatesEntry>, I>>(base?: I): RegisterResponse_StatesEntry {
+    return RegisterResponse_StatesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RegisterResponse_StatesEntry>, I>>(object: I): RegisterResponse_StatesEntry {
+    const message = createBaseRegisterResponse_StatesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -1594,7 +1923,7 @@ export const DeregistrarService = {
     responseSerialize: (value: AttachResponse): Buffer => Buffer.from(AttachResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AttachResponse => AttachResponse.decode(value),
   },
-  /** Puts the object for an agent that owns it. */
+  /** Puts the object for an agent that owns it; or turns the stored one out of rotation and back. */
   register: {
     path: "/deregistrar.v1.Deregistrar/Register" as const,
     requestStream: false as const,
@@ -1641,7 +1970,7 @@ export const DeregistrarService = {
 export interface DeregistrarServer extends UntypedServiceImplementation {
   /** Open as long as the agent lives. The first request is a Hello, the first response an Attached. */
   attach: handleBidiStreamingCall<AttachRequest, AttachResponse>;
-  /** Puts the object for an agent that owns it. */
+  /** Puts the object for an agent that owns it; or turns the stored one out of rotation and back. */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   /** Records that this incarnation leaves, and takes its object away. Goes on if the caller vanishes. */
   deregister: handleUnaryCall<DeregisterRequest, DeregisterResponse>;
@@ -1656,7 +1985,7 @@ export interface DeregistrarClient extends Client {
   attach(): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(options: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
-  /** Puts the object for an agent that owns it. */
+  /** Puts the object for an agent that owns it; or turns the stored one out of rotation and back. */
   register(
     request: RegisterRequest,
     callback: (error: ServiceError | null, response: RegisterResponse) => void,

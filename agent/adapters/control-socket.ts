@@ -1,0 +1,240 @@
+import { chmodSync, lstatSync, mkdirSync, unlinkSync, type Stats } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import process from 'node:process';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import {
+  MAX_LINE_BYTES,
+  readAnswer,
+  readRequest,
+  socketPathProblem,
+  type ControlAnswer,
+  type ControlRequest,
+} from '../core/control-protocol.ts';
+
+export interface ControlSocketOptions {
+  readonly clock: Clock;
+  readonly path: string;
+  /** Never rejects. `gone` aborts when whoever asked has hung up. */
+  readonly answer: (request: ControlRequest, gone: AbortSignal) => Promise<ControlAnswer>;
+}
+
+/** Somebody who connects says what he wants at once. */
+const REQUEST_BUDGET_MS = 2_000;
+const PROBE_BUDGET_MS = 500;
+const MAX_CONNECTIONS = 16;
+/** Nobody but the owner: a new socket has mode 0777 less this. */
+const OWNER_ONLY = 0o177;
+
+export interface ControlSocket {
+  close(): void;
+}
+
+/**
+ * Listens on the control socket of this agent, in the place of what an agent that is dead has left.
+ *
+ * @throws `CONTROL_UNAVAILABLE` if the path is too long, or somebody else's, or a living agent's
+ */
+export async function openControlSocket(options: ControlSocketOptions): Promise<ControlSocket> {
+  const { path } = options;
+  const problem = socketPathProblem(path);
+  if (problem !== undefined) throw unavailable(problem);
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    await makeWay(options);
+    const server = createServer({ allowHalfOpen: true }, (socket) => void serve(socket, options));
+    server.maxConnections = MAX_CONNECTIONS;
+    await listen(server, path);
+    return socketOf(server, path);
+  } catch (cause) {
+    if (cause instanceof OperationalError) throw cause;
+    throw unavailable(`its socket cannot be made: ${path}`, cause);
+  }
+}
+
+function socketOf(server: Server, path: string): ControlSocket {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  const own = lstatSync(path).ino;
+  server.on('error', () => {});
+  return {
+    close: () => {
+      // It may be a successor's by now.
+      if (statOf(path)?.ino === own) unlinkQuietly(path);
+      server.close();
+      for (const socket of sockets) socket.destroySoon();
+      server.unref();
+    },
+  };
+}
+
+/** Bound in this very call, so that nobody sees it with another mode. */
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    const before = process.umask(OWNER_ONLY);
+    try {
+      server.listen(path, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    } finally {
+      process.umask(before);
+    }
+    chmodQuietly(path);
+  });
+}
+
+async function makeWay({ path, clock }: ControlSocketOptions): Promise<void> {
+  const found = statOf(path);
+  if (found === undefined) return;
+  if (!found.isSocket()) throw unavailable(`what is in the place of its socket is none: ${path}`);
+  if (found.uid !== process.geteuid?.())
+    throw unavailable(`its socket belongs to another user (uid ${found.uid}): ${path}`);
+  if (await isHeld(path, clock)) throw unavailable(`another process listens on its socket: ${path}`);
+  unlinkSync(path);
+}
+
+/** Whether somebody listens. Who does not answer in time lives as well. */
+function isHeld(path: string, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const settle = (held: boolean): void => {
+      disarm();
+      socket.destroy();
+      resolve(held);
+    };
+    const disarm = clock.after(PROBE_BUDGET_MS, () => {
+      settle(true);
+    });
+    socket.once('connect', () => {
+      settle(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      settle(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
+    });
+  });
+}
+
+async function serve(socket: Socket, { clock, answer }: ControlSocketOptions): Promise<void> {
+  const gone = new AbortController();
+  socket.on('error', () => {});
+  socket.once('close', () => {
+    gone.abort(new Error('Nobody waits any more'));
+  });
+  const line = await readLine(socket, clock, REQUEST_BUDGET_MS);
+  if (line === undefined) {
+    socket.destroy();
+    return;
+  }
+  const request = readRequest(line);
+  const said: ControlAnswer =
+    typeof request === 'string'
+      ? { v: 1, answer: 'invalid', detail: request }
+      : await answer(request, gone.signal);
+  socket.end(`${JSON.stringify(said)}\n`, () => {
+    socket.destroy();
+  });
+}
+
+/** @returns `undefined` if there was no line in time, or too long a one */
+function readLine(socket: Socket, clock: Clock, budgetMs: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let text = '';
+    const settle = (line: string | undefined): void => {
+      disarm();
+      socket.off('data', onData);
+      socket.resume();
+      resolve(line);
+    };
+    const onData = (chunk: Buffer): void => {
+      text += chunk.toString('latin1');
+      const end = text.indexOf('\n');
+      if (end !== -1) settle(Buffer.from(text.slice(0, end), 'latin1').toString());
+      else if (text.length > MAX_LINE_BYTES * 16) settle(undefined);
+    };
+    const disarm = clock.after(budgetMs, () => {
+      settle(undefined);
+    });
+    socket.on('data', onData);
+    socket.once('close', () => {
+      settle(undefined);
+    });
+    socket.once('error', () => {
+      settle(undefined);
+    });
+  });
+}
+
+/**
+ * Asks the agent that listens on `path`.
+ *
+ * @throws `CONTROL_UNAVAILABLE` if none does, or it may not be asked, or it does not answer in time
+ */
+export async function askAgent(
+  path: string,
+  request: ControlRequest,
+  how: { readonly clock: Clock; readonly budgetMs: number },
+): Promise<ControlAnswer> {
+  const problem = socketPathProblem(path);
+  if (problem !== undefined) throw unavailable(problem);
+  const socket = connect(path);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    });
+    socket.write(`${JSON.stringify(request)}\n`);
+    const line = await readLine(socket, how.clock, how.budgetMs);
+    const answer = line === undefined ? undefined : readAnswer(line);
+    if (answer === undefined) throw unavailable(`its agent gave no answer: ${path}`);
+    return answer;
+  } catch (cause) {
+    if (cause instanceof OperationalError) throw cause;
+    throw unavailable(
+      REASONS[(cause as NodeJS.ErrnoException).code ?? ''] ?? 'its agent cannot be asked',
+      cause,
+    );
+  } finally {
+    socket.destroy();
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no agent of it runs here, or it has no control socket',
+  ECONNREFUSED: 'its agent has died',
+  EACCES: 'its agent runs as another user: ask as that user, or as root',
+};
+
+function unavailable(reason: string, cause?: unknown): OperationalError {
+  return new OperationalError(
+    'CONTROL_UNAVAILABLE',
+    `Cannot control the agent: ${reason}`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function statOf(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
+}
+
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Somebody was quicker.
+  }
+}
+
+function chmodQuietly(path: string): void {
+  try {
+    chmodSync(path, 0o600);
+  } catch {
+    // The umask has said it already.
+  }
+}

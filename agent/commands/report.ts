@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+
+import { describeError } from '../../kernel/errors.ts';
+import { writeError } from '../adapters/standard-streams.ts';
+import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
+import { drawReports, readReports, summarise } from '../core/report-drawing.ts';
+import type { ReportOptions } from '../options.ts';
+
+/** How many stops are drawn; the percentiles are over all of them. */
+const DRAWN = 20;
+const NARROWEST = 60;
+const COLUMNS = 100;
+
+/** The stops of a report file and of the one that was rotated before it. */
+export function report({ reportFile, json }: ReportOptions, argument: string | undefined): ChildExit {
+  const path = argument ?? reportFile;
+  if (path === undefined) {
+    writeError('say which file: kuma-dp-agent report FILE, or --report-file (KUMA_DP_AGENT_REPORT_FILE)');
+    return { code: EXIT_CONFIG, signal: null };
+  }
+  try {
+    const { reports, unreadable } = readReports(`${readIfThere(`${path}.1`)}${readFileSync(path, 'utf8')}`);
+    const summary = summarise(reports, unreadable);
+    const last = reports.slice(-DRAWN);
+    const width = Math.max(NARROWEST, process.stdout.isTTY ? process.stdout.columns : COLUMNS);
+    const text = json
+      ? JSON.stringify({ schema: 1, summary, reports })
+      : reports.length === 0
+        ? `no stop in "${path}" yet`
+        : drawReports(last, summary, width).join('\n');
+    process.stdout.write(`${text}\n`);
+    return { code: 0, signal: null };
+  } catch (error) {
+    writeError(`cannot read the report file: ${describeError(error)}`);
+    return { code: 1, signal: null };
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

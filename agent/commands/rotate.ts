@@ -1,0 +1,56 @@
+import process from 'node:process';
+
+import { systemClock } from '../../kernel/clock.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import { askAgent } from '../adapters/control-socket.ts';
+import { linuxHost } from '../adapters/host.ts';
+import { writeError } from '../adapters/standard-streams.ts';
+import { readStateFile } from '../adapters/state-file.ts';
+import { socketPathOf } from '../core/control-protocol.ts';
+import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
+import { selectState, type FoundState } from '../core/select-state.ts';
+import type { RotateOptions } from '../options.ts';
+import { readHostStates } from './host-states.ts';
+
+/** How much longer than asked for the agent may take to say how far it has come. */
+const ANSWER_MARGIN_MS = 5_000;
+
+/** `drain` and `resume`: asks the agent that looks after the dataplane, and says in a line what came of it. */
+export async function rotate(ask: 'drain' | 'resume', options: RotateOptions): Promise<ChildExit> {
+  const { wait, timeoutMs } = options;
+  try {
+    const found = find(options);
+    if (typeof found === 'string') {
+      writeError(found);
+      return { code: EXIT_CONFIG, signal: null };
+    }
+    const answer = await askAgent(
+      socketPathOf(found.path),
+      { v: 1, ask, wait, timeoutMs },
+      { clock: systemClock, budgetMs: timeoutMs + ANSWER_MARGIN_MS },
+    );
+    const label = describeKey(found.state.dataplane);
+    if (answer.answer !== 'rotation')
+      throw new OperationalError('CONTROL_UNAVAILABLE', 'Cannot control the agent: it is of another version');
+    if (answer.outcome === 'done') {
+      process.stdout.write(`${label}: ${answer.detail}\n`);
+      return { code: 0, signal: null };
+    }
+    writeError(`${label}: ${answer.detail}`);
+  } catch (error) {
+    writeError(describeError(error));
+  }
+  return { code: 1, signal: null };
+}
+
+function find({ state: path, stateDir, mesh, name }: RotateOptions): FoundState | string {
+  const host = linuxHost();
+  if (path === undefined) {
+    const isAlive = (state: FoundState['state']): boolean =>
+      state.bootId === host.bootId && host.isAlive(state.agent);
+    return selectState(readHostStates(stateDir), { mesh, name }, isAlive);
+  }
+  const state = readStateFile(path);
+  return state === undefined ? `there is no state file "${path}"` : { path, state };
+}

@@ -1,0 +1,50 @@
+import process from 'node:process';
+
+import { systemClock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
+import { askAgent } from '../adapters/control-socket.ts';
+import { linuxHost } from '../adapters/host.ts';
+import { writeError } from '../adapters/standard-streams.ts';
+import { socketPathOf } from '../core/control-protocol.ts';
+import type { ChildExit } from '../core/exit-status.ts';
+import type { FoundState } from '../core/select-state.ts';
+import { judgeStatus, statusLines, type Asked, type DataplaneStatus } from '../core/status-words.ts';
+import type { StatusOptions } from '../options.ts';
+import { readHostStates } from './host-states.ts';
+
+const ASK_BUDGET_MS = 2_000;
+
+/** Every dataplane of this host that has a state file. Fails if one of them was lost or cannot be asked. */
+export async function status({ stateDir, json }: StatusOptions): Promise<ChildExit> {
+  let found: readonly FoundState[];
+  try {
+    found = readHostStates(stateDir);
+  } catch (error) {
+    writeError(describeError(error));
+    return { code: 1, signal: null };
+  }
+  const statuses = await Promise.all(found.map(statusOf));
+  const text = json
+    ? JSON.stringify({ schema: 1, dataplanes: statuses })
+    : statuses.map((one) => statusLines(one).join('\n')).join('\n\n');
+  process.stdout.write(text === '' ? 'no dataplane has run here since this host booted\n' : `${text}\n`);
+  const bad = statuses.some(({ phase }) => phase === 'lost' || phase === 'unreachable');
+  return { code: bad ? 1 : 0, signal: null };
+}
+
+async function statusOf({ path, state }: FoundState): Promise<DataplaneStatus> {
+  const host = linuxHost();
+  const alive = state.bootId === host.bootId && host.isAlive(state.agent);
+  return judgeStatus(state, alive ? await ask(path) : { alive, agent: undefined, problem: undefined });
+}
+
+async function ask(path: string): Promise<Asked> {
+  try {
+    const how = { clock: systemClock, budgetMs: ASK_BUDGET_MS };
+    const answer = await askAgent(socketPathOf(path), { v: 1, ask: 'status' }, how);
+    if (answer.answer === 'status') return { alive: true, agent: answer.status, problem: undefined };
+    return { alive: true, agent: undefined, problem: 'its agent is of another version' };
+  } catch (error) {
+    return { alive: true, agent: undefined, problem: describeError(error) };
+  }
+}

@@ -1,0 +1,45 @@
+import * as z from 'zod/mini';
+
+/**
+ * What somebody asked for by `drain` or `resume`, kept in the state file until it is done and undone: a dataplane that
+ * was drained stays so over a restart of its agent. Without one, the dataplane is in rotation like any other.
+ */
+export const RotationRecord = z.object({
+  wanted: z.enum(['out', 'in']),
+  /** RFC 3339, wall clock: for people. */
+  since: z.string(),
+  /** What to put back, by port. */
+  states: z.record(z.string(), z.string()),
+});
+export type RotationRecord = z.infer<typeof RotationRecord>;
+
+/**
+ * How far it has come. `in`: nobody drained it. `turning out`, `turning in`: its object, or its peers, do not know yet.
+ * `out`: peers have let go of it.
+ */
+export type RotationStage = 'in' | 'turning out' | 'out' | 'turning in';
+
+/** What a drain or a resume has come to, for whoever asked. */
+export interface RotationResult {
+  readonly outcome: 'done' | 'pending' | 'refused' | 'stopping';
+  /** Whether this request changed what was wanted. */
+  readonly changed: boolean;
+  /** One sentence without a period. */
+  readonly detail: string;
+}
+
+/**
+ * How often a turn is made sure of. Envoy's next health report may carry what it found before `/healthcheck/fail`
+ * (KUMA: checks every second, reports every five), and a control plane that restarts takes the resource as kuma-dp
+ * brings it: both undo a drain until the next look.
+ */
+export function lookAgainMs(sinceTurnMs: number, found: boolean): number {
+  if (sinceTurnMs >= 12_000) return 5_000;
+  // kuma-dp's control plane is about to create it, ready.
+  return found ? 1_000 : 250;
+}
+
+/** What is left of the settle time for a dataplane whose peers were told `sinceMs` ago; all of it if they were not. */
+export function settleLeftMs(settleMs: number, outForMs: number | undefined): number {
+  return outForMs === undefined ? settleMs : Math.max(0, settleMs - outForMs);
+}
