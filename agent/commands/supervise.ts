@@ -7,26 +7,25 @@ import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
 import { listeningPorts } from '../../kuma/owned-resource.ts';
 import { lineOutput } from '../../program/line-output.ts';
-import { readNotifyTarget } from '../../kernel/service-fields.ts';
-import { ServiceManager } from '../../program/service-manager.ts';
-import { systemdNotify } from '../../program/systemd-notify.ts';
 import { pinoLog } from '../../program/pino-log.ts';
 import { appendReport } from '../adapters/report-file.ts';
 import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
-import { asPreApplied, DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../core/kuma-dp-command.ts';
+import { asPreApplied } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
-import { ServiceNotices } from '../service-notices.ts';
+import type { ServiceNotices } from '../service-notices.ts';
 import { untilEnvoyRuns, untilLive, untilServing } from '../serving.ts';
 import { portStates } from '../../kuma/rotation.ts';
 import type { ControlSocket } from '../adapters/control-socket.ts';
 import { Rotation } from '../rotation.ts';
 import { StateNotes } from '../state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
+import { openService } from './open-service.ts';
 import { prepare, type PreparedDataplane } from './prepare.ts';
 import type { RunRequest } from './run-request.ts';
+import { unregisteredDataplane } from './unregistered-dataplane.ts';
 
 export interface SuperviseRequest extends RunRequest {
   readonly spawner: Spawner;
@@ -69,7 +68,7 @@ class Supervision {
     const { options } = request;
     this.#request = request;
     this.#events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
-    this.#service = this.#openService();
+    this.#service = openService(request.env, this.#clock, this.#events);
     this.#supervisor = new Supervisor({
       clock: this.#clock,
       events: this.#events,
@@ -200,7 +199,7 @@ class Supervision {
       return;
     }
     this.#events.dataplaneUnknown(problem);
-    this.#dataplane.resolve(this.#unregistered(problem));
+    this.#dataplane.resolve(unregisteredDataplane(this.#request, this.#incarnation, problem));
     this.#spawn({ argv, env });
   }
 
@@ -209,7 +208,13 @@ class Supervision {
     const { spawned } = this.#request;
     if (spawned !== undefined)
       await sleep(this.#clock, DERIVATION_PATIENCE_MS, this.#over.signal).catch(() => {});
-    this.#dataplane.resolve(this.#unregistered('the stop came before it was known which dataplane this is'));
+    this.#dataplane.resolve(
+      unregisteredDataplane(
+        this.#request,
+        this.#incarnation,
+        'the stop came before it was known which dataplane this is',
+      ),
+    );
   }
 
   #spawn(how: Pick<RunRequest, 'argv' | 'env'>): void {
@@ -282,20 +287,6 @@ class Supervision {
     this.#events.dataplaneReady();
   }
 
-  #openService(): ServiceNotices | undefined {
-    const { env } = this.#request;
-    const clock = this.#clock;
-    const target = readNotifyTarget(env, process.pid);
-    if (target === undefined) return undefined;
-    const manager = new ServiceManager({
-      clock,
-      send: systemdNotify(clock, target, env['PATH'] ?? ''),
-      watchdogMs: target.watchdogMs,
-      onUnheard: this.#events.notificationLost,
-    });
-    return new ServiceNotices({ clock, manager });
-  }
-
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {
     return new StateNotes(initialState, {
       events: this.#events,
@@ -330,19 +321,6 @@ class Supervision {
       readiness: kumaDpReadiness(command.readinessPort),
       drainTimeMs: identity.drainTimeMs,
       settleLeftMs: () => this.#rotation?.settleLeftMs ?? registration.settleMs,
-    };
-  }
-
-  #unregistered(problem: string): SupervisedDataplane {
-    const command = readKumaDpCommand(this.#request.argv, this.#request.env);
-    return {
-      label: 'unknown',
-      incarnation: this.#incarnation,
-      lifecycle: 'unknown',
-      registration: undefined,
-      unregisteredBecause: problem,
-      readiness: kumaDpReadiness(command?.readinessPort ?? READINESS_PORT),
-      drainTimeMs: DRAIN_TIME_MS,
     };
   }
 

@@ -91,13 +91,20 @@ function turn({ clock, controlPlanes }: RegisterDeps, how: Turn, fence: Fence): 
       const ownership = judgeOwnership(own, stored);
       if (!ownership.ours) throw foreign(name, ownership.reason);
       const { resource, ...answer } = turned(stored, order);
-      const beforeSend = (): void => {
-        fence.assertHeld();
-      };
-      if (answer.changed) await controlPlanes.put(key, resource, { beforeSend, signal });
+      if (!answer.changed) return answer;
+      await controlPlanes.put(key, resource, fenced(fence, signal));
       return answer;
     },
   );
+}
+
+function fenced(fence: Fence, signal: AbortSignal): Parameters<ControlPlanes['put']>[2] {
+  return {
+    beforeSend: () => {
+      fence.assertHeld();
+    },
+    signal,
+  };
 }
 
 /** An agent may have attached at another replica. */
