@@ -67,7 +67,7 @@ export class AttachedAgents {
    * that name waits for it, or would be taken for lost after they came.
    */
   readonly #unrecordedEnds = new Map<string, UnrecordedEnd>();
-  /** Open streams that the store takes for lost all the same. */
+  /** Open streams that the store may take for lost all the same. */
   readonly #mistaken = new Set<AttachedAgent>();
   #draining = false;
   #storeLostAtMs: number | undefined;
@@ -274,9 +274,11 @@ export class AttachedAgents {
   /** What the store has not been told yet; after a gap, whether our streams are still ours. */
   async #catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
     if (doubted) await sleep(this.#deps.clock, SETTLE_MS, signal).catch(() => {});
+    // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
+    if (doubted) for (const agent of this.#agents.values()) this.#mistaken.add(agent);
     await this.#recordEnds();
     for (const agent of this.#agents.values()) {
-      if (!doubted && agent.epoch !== undefined && !this.#mistaken.has(agent)) continue;
+      if (agent.epoch !== undefined && !this.#mistaken.has(agent)) continue;
       try {
         await this.#reattach(agent);
       } catch (error) {

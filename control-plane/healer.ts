@@ -69,7 +69,12 @@ export class Healer {
     const present = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
     const nowMs = clock.monotonicMs();
     for (const name of this.#missing.keys()) if (present.has(name)) this.#missing.delete(name);
-    for (const agent of agents) await this.#lookAt(agent, present, nowMs);
+    for (const agent of agents) {
+      // One that is busy, or cannot be put, must not keep the others waiting.
+      await this.#lookAt(agent, present, nowMs).catch((error: unknown) => {
+        if (!(error instanceof OperationalError)) throw error;
+      });
+    }
     const attached = new Set([...agents].map(({ arrival }) => describeKey(arrival.key)));
     for (const name of this.#missing.keys()) if (!attached.has(name)) this.#missing.delete(name);
   }
@@ -89,16 +94,19 @@ export class Healer {
     const known = this.#missing.get(name) ?? { sinceMs: nowMs, looks: 0 };
     known.looks += 1;
     this.#missing.set(name, known);
-    await this.#deps.store.whileCurrent(
-      { key: agent.arrival.key, epoch: agent.epoch },
-      async (record, fence) => {
-        const healing = this.#judge(agent, record, { looks: known.looks, spanMs: nowMs - known.sinceMs });
-        if (healing.verdict === 'leave' || agent.leaving) return;
+    const at = { key: agent.arrival.key, epoch: agent.epoch };
+    const absence = { looks: known.looks, spanMs: nowMs - known.sinceMs };
+    const judged = await this.#deps.store.whileCurrent(at, async (record, fence) => {
+      const healing = this.#judge(agent, record, absence);
+      if (healing.verdict === 'put' && !agent.leaving) {
         await this.#put(agent, healing, () => {
           fence.assertHeld();
         });
-      },
-    );
+      }
+      return healing.verdict;
+    });
+    // The store has forgotten one whose stream is open here.
+    if (judged === undefined) this.#deps.agents.holds(at);
   }
 
   #judge(
