@@ -154,7 +154,15 @@ describe('deregistering', () => {
 describe('a departure that was accepted', () => {
   test('is finished although the companion is killed while the control plane is down', async () => {
     await using world = await CompanionWorld.start();
-    const agents = await Promise.all(['web-1', 'web-2', 'web-3'].map((name) => world.running(name)));
+    // Their objects carry their label: nobody else's stream can be meant once agent and companion are gone.
+    const agents = await Promise.all(
+      ['web-1', 'web-2', 'web-3'].map(async (name) => {
+        const agent = world.owner(name);
+        await agent.attach();
+        await agent.register(true);
+        return agent;
+      }),
+    );
     const stays = await world.running('stays');
     await world.controlPlane.refuseConnections(['http']);
     const answers = await Promise.all(agents.map((agent) => agent.deregister({ budgetMs: 700 })));
