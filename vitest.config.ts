@@ -3,6 +3,8 @@ import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 /** Where to leave the results for a program to count; nowhere if not set. */
 const resultsFile = process.env['TEST_RESULTS'];
 
+const realKuma = process.env['KUMA_CP_BIN'] !== undefined;
+
 const project = (
   name: string,
   limits: { readonly timeoutMs: number; readonly serial?: true; readonly shared?: true },
@@ -32,9 +34,10 @@ export default defineConfig({
       project('unit', { timeoutMs: 20_000, shared: true }),
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
-      project('e2e', { timeoutMs: 180_000, serial: true }),
+      project('e2e', { timeoutMs: 180_000 }),
       project('page', { timeoutMs: 60_000, serial: true }),
-      project('kuma', { timeoutMs: 240_000, serial: true }),
+      // A real control plane takes a core for itself.
+      project('kuma', { timeoutMs: 240_000, ...(realKuma ? { serial: true as const } : {}) }),
     ],
   },
 });

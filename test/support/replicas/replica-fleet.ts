@@ -140,6 +140,13 @@ export class ReplicaFleet implements AsyncDisposable {
     new ResourceManager(this.store, this.controlPlane.settings).upsert(key, { spec, labels: {} });
   }
 
+  /** What the companions said last, of those that matter to nobody but who looks for a failure's cause. */
+  recentEvents(most = 60): readonly string[] {
+    return this.replicas.flatMap(({ companion }) =>
+      companion.events.slice(-most).map((event) => JSON.stringify(event)),
+    );
+  }
+
   find(name: string): StoredObject | undefined {
     return this.store.find({ type: 'Dataplane', mesh: 'default', name });
   }

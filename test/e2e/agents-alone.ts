@@ -1,0 +1,18 @@
+import { Fleet, type Wrapping } from '../support/world/fleet.ts';
+import { NAMES, startAll } from './under-load.ts';
+
+export interface Setting extends AsyncDisposable {
+  readonly fleet: Fleet;
+  /** Whether there is a companion. */
+  readonly watched: boolean;
+}
+
+/** Three instances whose agents own their objects, with the REST API as their only endpoint. */
+export async function agentsAlone(): Promise<Setting> {
+  await using opening = new AsyncDisposableStack();
+  const fleet = opening.use(await Fleet.create({ names: NAMES }));
+  const wrapping: Wrapping = fleet.agent('--lifecycle', 'agent');
+  await startAll(fleet, wrapping);
+  const world = opening.move();
+  return { fleet, watched: false, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+}
