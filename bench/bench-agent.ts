@@ -73,12 +73,13 @@ export class BenchAgent {
     });
   }
 
-  /** @throws if the answer is not that the object is gone */
-  deregister(): Promise<'deleted'> {
+  /** @throws if there is no answer, or it refuses; one that is still at it goes on by itself */
+  deregister(): Promise<'deleted' | 'accepted'> {
     return new Promise((resolve, reject) => {
       this.#client.deregister({ incarnation: this.#incarnation }, (error, response) => {
         if (error !== null) reject(error);
         else if (response.outcome === Outcome.DELETED) resolve('deleted');
+        else if (response.outcome === Outcome.ACCEPTED) resolve('accepted');
         else reject(new Error(`${response.outcome}: ${response.reason}`));
       });
     });

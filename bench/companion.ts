@@ -25,6 +25,7 @@ const ROUNDS = 3;
 const SAMPLES = 300;
 
 using dir = new TemporaryDir();
+// It writes each change to a file before it answers, as Kuma does to its database.
 await using controlPlane = await ControlPlaneProcess.start({ storeFile: dir.join('zone.json') });
 console.log(machine());
 // Each begins with nobody attached and nothing pending.
