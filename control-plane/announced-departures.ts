@@ -122,7 +122,7 @@ export class AnnouncedDepartures {
     const record = asRecord(arrival, atMs, current === undefined ? nowMs : undefined);
     // A successor may have attached at another replica.
     const isBlind = store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
-    const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind }, nowMs);
+    const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind });
     events.attempted(record, result);
     return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };
   }

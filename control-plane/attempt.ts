@@ -45,9 +45,9 @@ export class DeletionAttempt {
   /**
    * @throws `FENCE_LOST`, and what the store throws; everything that a control plane can do wrong is a result
    */
-  async run(record: DataplaneRecord, fence: Fence, nowMs: number): Promise<AttemptResult> {
+  async run(record: DataplaneRecord, fence: Fence): Promise<AttemptResult> {
     try {
-      return await this.#judge(record, fence, nowMs);
+      return await this.#judge(record, fence);
     } catch (error) {
       if (!(error instanceof OperationalError) || isOfStore(error)) throw error;
       return {
@@ -58,7 +58,8 @@ export class DeletionAttempt {
     }
   }
 
-  async #judge(record: DataplaneRecord, fence: Fence, nowMs: number): Promise<AttemptResult> {
+  async #judge(record: DataplaneRecord, fence: Fence): Promise<AttemptResult> {
+    const { nowMs } = fence;
     if (record.state === 'lost' && this.#deps.isAttached(record)) {
       return {
         kind: 'later',

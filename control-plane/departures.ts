@@ -167,7 +167,7 @@ export class Departures {
     const { store, attempt, events, onAttempt } = this.#deps;
     const made = await store.attempt(which, async (record, fence) => {
       begun?.();
-      return attempt.run(record, fence, fence.nowMs);
+      return attempt.run(record, fence);
     });
     if (made === undefined) return undefined;
     crashPoint('attempt.recorded');

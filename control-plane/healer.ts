@@ -21,8 +21,10 @@ export interface HealerDeps {
 }
 
 const LOOK_INTERVAL_MS = 15_000;
-/** After an agent came back, or an object was found missing. */
+/** After an object was found missing. */
 const SOON_MS = 5_500;
+/** After an agent came back. */
+const RETURNED_MS = 1_000;
 const PUT_BUDGET_MS = 2_000;
 
 /** Puts back what is missing although its dataplane runs. Looks at the agents that are attached here. */
@@ -58,7 +60,7 @@ export class Healer {
       const pauseMs = this.#missing.size > 0 ? SOON_MS : LOOK_INTERVAL_MS;
       await Promise.race([
         sleep(clock, pauseMs, signal),
-        this.#soon.promise.then(() => sleep(clock, Math.min(SOON_MS, 1_000), signal)),
+        this.#soon.promise.then(() => sleep(clock, RETURNED_MS, signal)),
       ]).catch(() => {});
     }
   }

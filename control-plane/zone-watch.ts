@@ -1,7 +1,7 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
-import { DEFAULT_FACTS, type ControlPlaneFacts } from '../kuma/control-plane.ts';
+import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { Surroundings } from './core/guards.ts';
 import type { DeregistrarEvents } from './events.ts';
 import type { ControlPlanes, InstanceLook, OverviewPage } from './ports.ts';
@@ -66,7 +66,7 @@ export class ZoneWatch {
       // One that nobody named but that took a stream while we watched lives, or lived just now: keep what it holds.
       liveInstances: new Set([...ids, ...this.#unnamed]),
       silentControlPlanes: this.#looks.length - answering.length,
-      mode: answering.map(({ mode }) => mode).find(isWrong) ?? answering[0]?.mode,
+      mode: answering.map(({ mode }) => mode).find((mode) => !takesDataplanes(mode)) ?? answering[0]?.mode,
       steadyMs:
         answering.length === 0
           ? 0
@@ -146,7 +146,7 @@ export class ZoneWatch {
       if (known === undefined || isSilent(this.#looks[at])) {
         returned = true;
         this.#deps.events.controlPlaneFound(look.url, look.seen.facts);
-        if (isWrong(mode)) this.#deps.events.controlPlaneWrong(look.url, mode ?? '');
+        if (!takesDataplanes(mode)) this.#deps.events.controlPlaneWrong(look.url, mode ?? '');
       }
       this.#instances.set(instanceId, { firstMs: known?.firstMs ?? nowMs, lastMs: nowMs });
     });
@@ -174,8 +174,4 @@ export class ZoneWatch {
 
 function isSilent(look: InstanceLook | undefined): boolean {
   return look === undefined || 'problem' in look.seen;
-}
-
-function isWrong(mode: string | undefined): boolean {
-  return mode !== undefined && mode !== 'zone' && mode !== 'standalone';
 }

@@ -1,6 +1,6 @@
 import { formatDuration } from '../kernel/duration.ts';
 import type { Finding } from '../kernel/findings.ts';
-import { parseVersion, refusesSameName, type ControlPlaneFacts } from './control-plane.ts';
+import { parseVersion, refusesSameName, takesDataplanes, type ControlPlaneFacts } from './control-plane.ts';
 
 const CLOCK_TOLERANCE_MS = 5_000;
 
@@ -33,7 +33,7 @@ export function judgeMode(
     const remedy = 'its /config cannot be read: is it a zone control plane, and may we read it?';
     return { level: 'warning', about, says, remedy };
   }
-  return mode === 'zone' || mode === 'standalone'
+  return takesDataplanes(mode)
     ? { level: 'ok', about, says }
     : {
         level: 'failure',

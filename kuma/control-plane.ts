@@ -86,6 +86,11 @@ export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | 
   };
 }
 
+/** Whether dataplanes are written at a control plane of this mode; one that does not say its mode may be such a one. */
+export function takesDataplanes(mode: string | undefined): boolean {
+  return mode === undefined || mode === 'zone' || mode === 'standalone';
+}
+
 /**
  * Whether this control plane refuses a name while the old stream of that name waits to be deregistered: only one
  * active stream per dataplane, in 2.7.12+, 2.8.7+, 2.9.4+ and everything from 2.10.0 on. Unknown versions do.

@@ -11,6 +11,7 @@ import {
   type RegisterRequest,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+import { fromWireDuration } from '../../proto/wire-duration.ts';
 import type { RotationOrder } from '../../kuma/rotation.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
@@ -134,5 +135,5 @@ function textOrNone(text: string): string | undefined {
 }
 
 function milliseconds(duration: Duration | undefined): number | undefined {
-  return duration === undefined ? undefined : duration.seconds * 1_000 + duration.nanos / 1_000_000;
+  return duration === undefined ? undefined : fromWireDuration(duration);
 }

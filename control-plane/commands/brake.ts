@@ -1,6 +1,7 @@
 import { formatDuration } from '../../kernel/duration.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { OptionValues } from '../../kernel/options.ts';
+import { toWireDuration } from '../../proto/wire-duration.ts';
 import { withAdminClient } from '../adapters/admin-client.ts';
 import type { BRAKE_OPTIONS } from '../options.ts';
 import { textTable } from './text-table.ts';
@@ -18,7 +19,7 @@ export async function brake(
 }
 
 async function release({ adminSocket, mesh, forMs }: OptionValues<typeof BRAKE_OPTIONS>): Promise<string> {
-  const duration = { seconds: Math.trunc(forMs / 1_000), nanos: Math.round((forMs % 1_000) * 1e6) };
+  const duration = toWireDuration(forMs);
   await withAdminClient(adminSocket, (client) => client.releaseBrake({ mesh: mesh ?? '', duration }));
   const scope = mesh === undefined ? 'of every mesh' : `of mesh ${mesh}`;
   return `The brake ${scope} is released for ${formatDuration(forMs)}.\n`;

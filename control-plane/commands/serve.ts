@@ -18,7 +18,7 @@ import { StreamLimit } from '../adapters/stream-limit.ts';
 import { Engine } from '../engine.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
 import { DEFAULT_LISTEN, type ServeOptions } from '../options.ts';
-import type { Credential, Store } from '../ports.ts';
+import type { Store } from '../ports.ts';
 import { adminService, deregistrarService } from '../rpc/services.ts';
 import { openStore } from '../store/open-store.ts';
 import { openAuthentication } from './authentication.ts';
@@ -231,9 +231,9 @@ function nowAndThen(clock: Clock): (what: string, say: () => void) => void {
 }
 
 /** A few streams of one name are one that comes back before its old stream is known to be dead. More are a mistake. */
-function streamPlaces(): (credential: Credential, dataplane: string) => (() => void) | undefined {
+function streamPlaces(): (dataplane: string) => (() => void) | undefined {
   const byDataplane = new StreamLimit();
-  return (_credential, dataplane) => byDataplane.acquire(dataplane, STREAMS_PER_DATAPLANE);
+  return (dataplane) => byDataplane.acquire(dataplane, STREAMS_PER_DATAPLANE);
 }
 
 function settingsOf(options: ServeOptions): Engine['deps']['settings'] {

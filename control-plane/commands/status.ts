@@ -1,4 +1,5 @@
 import { formatDuration } from '../../kernel/duration.ts';
+import { takesDataplanes } from '../../kuma/control-plane.ts';
 import type {
   BrakeStatus,
   ControlPlaneStatus,
@@ -7,6 +8,7 @@ import type {
   GetStatusResponse,
 } from '../../proto/gen/deregistrar/v1/admin.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+import { fromWireDuration } from '../../proto/wire-duration.ts';
 import { withAdminClient } from '../adapters/admin-client.ts';
 import type { AdminOptions } from '../options.ts';
 import { textTable } from './text-table.ts';
@@ -41,7 +43,7 @@ function describe(found: GetStatusResponse): string {
 function describeControlPlane({ url, controlPlane, problem, up }: ControlPlaneStatus): string {
   if (controlPlane === undefined) return `control plane: ${url} DOES NOT ANSWER: ${problem}`;
   const { mode, version, instanceId } = controlPlane;
-  const wrong = ['', 'zone', 'standalone'].includes(mode) ? '' : ' NOT A ZONE CONTROL PLANE';
+  const wrong = mode === '' || takesDataplanes(mode) ? '' : ' NOT A ZONE CONTROL PLANE';
   return `control plane: ${url} ${mode} ${version} ${instanceId}, seen for ${say(up)}${wrong}`;
 }
 
@@ -77,6 +79,6 @@ function section(title: string, rows: readonly (readonly string[])[]): string {
 
 function say(duration: Duration | undefined): string {
   if (duration === undefined) return 'unknown';
-  const ms = duration.seconds * 1_000 + duration.nanos / 1e6;
+  const ms = fromWireDuration(duration);
   return formatDuration(ms < 10_000 ? Math.round(ms) : Math.round(ms / 1_000) * 1_000);
 }

@@ -1,3 +1,4 @@
+import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import { isOnline, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
@@ -118,8 +119,8 @@ export function lookTrace({
 }
 
 function judgePlace({ mode }: Surroundings): Judgement | undefined {
-  if (mode === undefined || mode === 'zone' || mode === 'standalone') return undefined;
-  return wait('not-zone-cp', `this is a ${mode} control plane`, RELOOK_MS);
+  if (takesDataplanes(mode)) return undefined;
+  return wait('not-zone-cp', `this is a ${mode ?? ''} control plane`, RELOOK_MS);
 }
 
 function judgeOwner({ cause, record, predecessors, stored }: DeletionCase): Judgement | undefined {

@@ -1,3 +1,4 @@
+import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
 import { asReady } from '../../kuma/owned-resource.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
@@ -56,8 +57,8 @@ function doubtAgent({ record, serving }: MissingCase): string | undefined {
 }
 
 function doubtAbsence({ absence, around }: MissingCase): string | undefined {
-  if (around.mode !== undefined && around.mode !== 'zone' && around.mode !== 'standalone') {
-    return `this is a ${around.mode} control plane`;
+  if (!takesDataplanes(around.mode)) {
+    return `this is a ${around.mode ?? ''} control plane`;
   }
   if (around.liveInstances.size === 0 || around.silentControlPlanes > 0) {
     return 'not every control plane answers';

@@ -3,7 +3,7 @@ import { status, type ServiceError } from '@grpc/grpc-js';
 import { ERROR_CODES, OperationalError, type ErrorCode } from '../../kernel/errors.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { ControlPlane } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+import { toWireDuration } from '../../proto/wire-duration.ts';
 
 const STATUSES: Partial<Record<ErrorCode, status>> = {
   UNAUTHENTICATED: status.UNAUTHENTICATED,
@@ -28,17 +28,8 @@ export function asControlPlane(facts: ControlPlaneFacts): ControlPlane {
     version: facts.version ?? '',
     instanceId: facts.instanceId ?? '',
     mode: facts.mode ?? '',
-    propagation: asDuration(facts.propagationMs),
-    deregistrationDelay: asDuration(facts.deregistrationDelayMs),
-    hdsDelay: facts.hdsDelayMs === undefined ? undefined : asDuration(facts.hdsDelayMs),
+    propagation: toWireDuration(facts.propagationMs),
+    deregistrationDelay: toWireDuration(facts.deregistrationDelayMs),
+    hdsDelay: facts.hdsDelayMs === undefined ? undefined : toWireDuration(facts.hdsDelayMs),
   };
-}
-
-export function asDuration(ms: number): Duration {
-  const seconds = Math.trunc(ms / 1_000);
-  return { seconds, nanos: Math.round((ms - seconds * 1_000) * 1e6) };
-}
-
-export function durationMs(duration: Duration | undefined): number | undefined {
-  return duration === undefined ? undefined : duration.seconds * 1_000 + duration.nanos / 1e6;
 }

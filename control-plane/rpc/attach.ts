@@ -4,12 +4,13 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
 import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { toWireDuration } from '../../proto/wire-duration.ts';
 import type { AgentChannel, AttachedAgent, AttachedAgents } from '../attached-agents.ts';
 import { crashPoint } from '../crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival, Credential } from '../ports.ts';
+import type { Arrival } from '../ports.ts';
 import type { ZoneWatch } from '../zone-watch.ts';
-import { asControlPlane, asDuration, asServiceError } from './answers.ts';
+import { asControlPlane, asServiceError } from './answers.ts';
 import type { Authorise } from './authorisation.ts';
 import { readHello, readPhase } from './requests.ts';
 
@@ -22,7 +23,7 @@ export interface AttachDeps {
   readonly graceMs: number;
   readonly markAuthenticated: (call: Pick<Stream, 'getPeer'>) => void;
   /** @returns what gives the place back; `undefined` if there is none left */
-  readonly takePlace: (credential: Credential, dataplane: string) => (() => void) | undefined;
+  readonly takePlace: (dataplane: string) => (() => void) | undefined;
 }
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>;
@@ -97,9 +98,9 @@ class AttachedStream {
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
     const { authorise, agents, markAuthenticated, takePlace } = this.#deps;
     const arrival = readHello(hello);
-    const credential = await authorise(this.#stream.metadata, arrival.key, broughtBy(arrival));
+    await authorise(this.#stream.metadata, arrival.key, broughtBy(arrival));
     markAuthenticated(this.#stream);
-    const release = takePlace(credential, describeKey(arrival.key));
+    const release = takePlace(describeKey(arrival.key));
     if (release === undefined) {
       throw new OperationalError('LIMIT_EXCEEDED', 'Cannot attach: too many streams with this token');
     }
@@ -124,7 +125,7 @@ class AttachedStream {
             epoch: epoch ?? 0,
             fenced: epoch !== undefined,
             leaving,
-            grace: asDuration(graceMs),
+            grace: toWireDuration(graceMs),
             controlPlane: asControlPlane(watch.facts),
           },
         });

@@ -3,7 +3,7 @@ import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { AdminService, type AdminServer } from '../../proto/gen/deregistrar/v1/admin.ts';
 import { DeregistrarService, type DeregistrarServer } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Engine } from '../engine.ts';
-import type { Authenticator, Credential } from '../ports.ts';
+import type { Authenticator } from '../ports.ts';
 import { getStatus } from './admin/get-status.ts';
 import { releaseBrake } from './admin/release-brake.ts';
 import { sweep } from './admin/sweep.ts';
@@ -24,7 +24,7 @@ export interface AgentServiceDeps {
   /** The connection of this call no longer counts as a stranger's. */
   readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
   /** @returns what gives the place of one stream back; `undefined` if there is none left */
-  readonly takePlace: (credential: Credential, dataplane: string) => (() => void) | undefined;
+  readonly takePlace: (dataplane: string) => (() => void) | undefined;
 }
 
 /** What agents call. */

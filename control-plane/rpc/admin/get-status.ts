@@ -15,7 +15,8 @@ import type { BrakeStanding } from '../../core/brake.ts';
 import type { DataplaneRecord, DepartureRecord } from '../../core/records.ts';
 import type { Store } from '../../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../../zone-watch.ts';
-import { asControlPlane, asDuration } from '../answers.ts';
+import { toWireDuration } from '../../../proto/wire-duration.ts';
+import { asControlPlane } from '../answers.ts';
 
 export interface GetStatusDeps {
   readonly clock: Clock;
@@ -38,7 +39,7 @@ export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest)
   return {
     version: VERSION,
     replica,
-    up: asDuration(clock.monotonicMs() - startedAtMs),
+    up: toWireDuration(clock.monotonicMs() - startedAtMs),
     store: {
       kind: deps.store.kind,
       problem: 'problem' in stored ? stored.problem : (agents.storeProblem ?? ''),
@@ -83,7 +84,7 @@ async function readStore({ store, brakes }: GetStatusDeps): Promise<Stored> {
 
 function asControlPlaneStatus({ url, seen, upMs }: WatchedControlPlane): ControlPlaneStatus {
   return 'facts' in seen
-    ? { url, controlPlane: asControlPlane(seen.facts), problem: '', up: asDuration(upMs) }
+    ? { url, controlPlane: asControlPlane(seen.facts), problem: '', up: toWireDuration(upMs) }
     : { url, controlPlane: undefined, problem: seen.problem, up: undefined };
 }
 
@@ -96,11 +97,11 @@ function asDataplaneStatus(record: DataplaneRecord, nowMs: number): DataplaneSta
     state,
     phase,
     replica: replica ?? '',
-    since: asDuration(Math.max(0, nowMs - record.sinceMs)),
+    since: toWireDuration(Math.max(0, nowMs - record.sinceMs)),
     attempts,
     guard: record.guard ?? '',
     reason: record.reason ?? '',
-    nextAttempt: dueAtMs === undefined ? undefined : asDuration(Math.max(0, dueAtMs - nowMs)),
+    nextAttempt: dueAtMs === undefined ? undefined : toWireDuration(Math.max(0, dueAtMs - nowMs)),
   };
 }
 
@@ -126,7 +127,7 @@ function asUnrecorded(
 function asBrakeStatus({ releasedForMs, ...standing }: BrakeStanding): BrakeStatus {
   return {
     ...standing,
-    releasedFor: releasedForMs === undefined ? undefined : asDuration(releasedForMs),
+    releasedFor: releasedForMs === undefined ? undefined : toWireDuration(releasedForMs),
   };
 }
 

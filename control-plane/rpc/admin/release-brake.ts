@@ -2,7 +2,7 @@ import { OperationalError } from '../../../kernel/errors.ts';
 import type { ReleaseBrakeRequest, ReleaseBrakeResponse } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import type { DeregistrarEvents } from '../../events.ts';
 import type { Store } from '../../ports.ts';
-import { durationMs } from '../answers.ts';
+import { fromWireDuration } from '../../../proto/wire-duration.ts';
 
 export interface ReleaseBrakeDeps {
   readonly events: DeregistrarEvents;
@@ -15,7 +15,7 @@ export async function releaseBrake(
   { events, store }: ReleaseBrakeDeps,
   { mesh, duration }: ReleaseBrakeRequest,
 ): Promise<ReleaseBrakeResponse> {
-  const forMs = durationMs(duration) ?? 0;
+  const forMs = duration === undefined ? 0 : fromWireDuration(duration);
   if (forMs <= 0 || forMs > LONGEST_MS) {
     throw new OperationalError(
       'REQUEST_INVALID',

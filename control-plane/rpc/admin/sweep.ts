@@ -1,7 +1,7 @@
 import { OperationalError } from '../../../kernel/errors.ts';
 import type { SweepRequest, SweepResponse } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import type { Sweeper } from '../../sweeper.ts';
-import { asDuration } from '../answers.ts';
+import { toWireDuration } from '../../../proto/wire-duration.ts';
 
 export async function sweep(sweeper: Sweeper | undefined, { dryRun }: SweepRequest): Promise<SweepResponse> {
   if (sweeper === undefined) {
@@ -11,7 +11,7 @@ export async function sweep(sweeper: Sweeper | undefined, { dryRun }: SweepReque
   return {
     candidates: findings.map(({ key, offlineMs, guard, reason }) => ({
       dataplane: key,
-      offline: offlineMs === undefined ? undefined : asDuration(offlineMs),
+      offline: offlineMs === undefined ? undefined : toWireDuration(offlineMs),
       guard: guard ?? '',
       reason,
     })),
