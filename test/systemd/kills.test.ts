@@ -105,3 +105,23 @@ describe('killed by the kernel, out of memory', () => {
     expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
   });
 });
+
+describe('the watchdog of a unit that has one', () => {
+  test('hears the agent, and ends one that stands still: the object goes, and the unit is started again', async () => {
+    await using host = await MeshHost.boot({ layer });
+    const limits = '[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\n';
+    await host.systemd.write('/etc/systemd/system/kuma-dp.service.d/watchdog.conf', limits);
+    await host.systemd.systemctl('daemon-reload');
+    const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
+    const signs = new Set<string>();
+    await waitUntil(
+      async () => signs.add(await host.systemd.property(web.unit, 'WatchdogTimestampMonotonic')).size > 2,
+      { what: 'the third sign of life' },
+    );
+    expect(await host.systemd.property(web.unit, 'NRestarts'), 'it was not missed meanwhile').toBe('0');
+
+    await host.systemd.must(['kill', '-STOP', await pidOf(host, web, 'agent')]);
+    await untilBack(host, web);
+    expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
+  });
+});
