@@ -6,7 +6,7 @@
  * `test/support/crash-points.ts` is told to.
  */
 import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, relative } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { rolldown, type OutputChunk, type Plugin } from 'rolldown';
@@ -128,8 +128,8 @@ writeFileSync(`${target}/bundled-packages.json`, `${JSON.stringify(bundled, null
 function packagesOf(chunks: readonly OutputChunk[]): readonly string[] {
   const modules = chunks.flatMap((chunk) => Object.entries(chunk.modules));
   const folders = modules.flatMap(([id, { renderedLength }]) => {
-    const folder = /^.*\/node_modules\/(@[^/]+\/)?[^/]+/.exec(id)?.[0];
-    return folder === undefined || renderedLength === 0 ? [] : [relative('.', folder)];
+    const folder = /\/(node_modules\/(.*\/node_modules\/)?(@[^/]+\/)?[^/]+)/.exec(id)?.[1];
+    return folder === undefined || renderedLength === 0 ? [] : [folder];
   });
   return [...new Set(folders)].toSorted();
 }

@@ -9,7 +9,7 @@ export function bashCompletion({ name, commands }: Program): string {
 
 ${completer}() {
   local command=\${COMP_WORDS[1]} current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD - 1]}
-  local options='' words='' at
+  local options='' words=''
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W '${commands.map((command) => command.name).join(' ')}' -- "$current")
@@ -40,6 +40,7 @@ function wrappedCommand(commands: readonly Command[]): string {
   if (names.length === 0) return '';
   return `  case $command in
     ${names.join(' | ')})
+      local at
       for ((at = 2; at < COMP_CWORD; at++)); do
         [[ \${COMP_WORDS[at]} == -- ]] || continue
         if declare -F _command_offset >/dev/null; then
