@@ -1,4 +1,4 @@
-import { readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
@@ -10,6 +10,7 @@ import type { PackageName } from '../support/packages/build-packages.ts';
 import { PackageFile } from '../support/packages/package-file.ts';
 import { Scene } from '../support/signal-scene.ts';
 import { ManagedProcess } from '../support/world/managed-process.ts';
+import { waitUntil } from '../support/world/wait-until.ts';
 
 let open: AsyncDisposableStack;
 
@@ -84,6 +85,28 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     expect(agent.spoken).toEqual([]);
     expect(scene.deletions).toHaveLength(1);
     expect(JSON.parse(unpacked.read('stops.jsonl'))).toEqual(agent.report);
+  });
+
+  test('has loaded its control socket as well, when it does not know yet which dataplane it is', async () => {
+    const controlPlane = open.use(await ControlPlane.start());
+    const unpacked = unpack('kuma-dp-agent');
+    const child = { contract: 'kuma', envoy: 'admin' } as const;
+    const options = ['--stop-budget=10s', '--settle=50ms'];
+    const scene = open.use(
+      new Scene({ controlPlane, child, options, kumaDpOptions: ['--dataplane-file=-'] }),
+    );
+    const agent = await scene.start({ bin: unpacked.program, stdin: 'open' });
+    await agent.waitForEvent('agent.started');
+
+    replaceFiles(unpacked);
+    agent.stdin.end(JSON.stringify(scene.resource));
+    await scene.untilRunning(agent);
+    const socket = scene.stateFile.replace('.json', '.sock');
+    await waitUntil(() => existsSync(socket), { what: `${socket}; ${agent.stderr}` });
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(agent.seen('agent.failed')).toEqual([]);
+    expect(agent.report.steps.map(({ step, outcome }) => [step, outcome])).toEqual(STEPS);
   });
 
   test('leaves through a companion that was replaced as well, which then ends by itself', async () => {
