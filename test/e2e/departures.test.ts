@@ -8,7 +8,7 @@ import { isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 import { agentsAlone, type Setting } from './agents-alone.ts';
 import { companionWorld, deletedNames, LOSS_BUDGET_MS, LOST, tell } from './companion-world.ts';
-import { HTTP1, underLoad } from './under-load.ts';
+import { HTTP1, underLoad } from '../support/world/under-load.ts';
 
 /** What does not happen is only known when it would have. */
 const WATCHED_MS = 30_000;

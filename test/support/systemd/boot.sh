@@ -64,4 +64,4 @@ mkdir -p "$root/.old"
 cd "$root"
 pivot_root . .old
 umount -l /.old
-exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=console --show-status=no
+exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=journal --show-status=no

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 import { childrenOf } from '../world/power-loss.ts';
@@ -107,6 +107,11 @@ export class BootedSystemd implements AsyncDisposable {
     });
   }
 
+  /** A command that runs what follows it in the network of this host, and outside of it in every other respect. */
+  get besideIt(): readonly string[] {
+    return ['nsenter', '--target', String(this.pid), '--net'];
+  }
+
   async write(path: string, text: string, mode = '644'): Promise<void> {
     const script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"';
     await this.must(['sh', '-c', script, 'write', path, mode], text);
@@ -140,6 +145,16 @@ export class BootedSystemd implements AsyncDisposable {
       });
   }
 
+  /** The pid by which this machine knows a process that has `inside` there. @throws Error if there is none */
+  hostPid(inside: string): number {
+    const namespace = readlinkSync(`/proc/${this.pid}/ns/pid`);
+    const pid = readdirSync('/proc').find(
+      (entry) => /^\d+$/.test(entry) && innermostPid(entry) === inside && pidNamespace(entry) === namespace,
+    );
+    if (pid === undefined) throw new Error(`No process ${inside} inside`);
+    return Number(pid);
+  }
+
   /** Waits until it has shut down, as after `systemctl poweroff`. */
   async off(): Promise<void> {
     await this.#outer.exited;
@@ -166,8 +181,22 @@ export class BootedSystemd implements AsyncDisposable {
 
 /** What runs as `pid` now; empty if it has ended. */
 function programOf(pid: number): string {
+  return unlessGone(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
+}
+
+function innermostPid(pid: string): string {
+  const status = unlessGone(() => readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return /^NSpid:.*\t(\d+)$/m.exec(status)?.[1] ?? '';
+}
+
+function pidNamespace(pid: string): string {
+  return unlessGone(() => readlinkSync(`/proc/${pid}/ns/pid`));
+}
+
+/** A process may end between two looks at it. */
+function unlessGone(look: () => string): string {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+    return look();
   } catch {
     return '';
   }

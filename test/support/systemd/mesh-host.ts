@@ -1,39 +1,15 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-import { ControlPlane, TLS_FIXTURES } from '../kuma/control-plane.ts';
+import { ControlPlane } from '../kuma/control-plane.ts';
 import { DataplaneTokens } from '../kuma/dataplane-tokens.ts';
 import type { ControlPlaneOptions } from '../kuma/settings.ts';
 import { ClientEnvoy } from '../world/client-envoy.ts';
-import {
-  dataplaneCommand,
-  type DataplaneCommand,
-  type DataplaneOptions,
-} from '../world/dataplane-command.ts';
 import { HttpApplication } from '../world/http-application.ts';
 import { TemporaryDir } from '../world/temporary-dir.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { BootedSystemd, type BootOptions } from './booted-systemd.ts';
+import { installDataplane, type Hosted, type HostedOptions } from './hosted-dataplane.ts';
 
 export interface MeshHostOptions extends BootOptions {
   readonly controlPlane?: ControlPlaneOptions;
-}
-
-export interface HostedOptions extends Pick<DataplaneOptions, 'drainTime'> {
-  /** `kuma-dp`, or `kuma-dp@NAME`, whose files are named after NAME. */
-  readonly unit: string;
-  /** Where its application listens; one that answers is started here if left out. */
-  readonly servicePort?: number;
-  /** More lines of the unit's environment file. */
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-/** A dataplane that a unit of a booted host runs. */
-export interface Hosted {
-  readonly name: string;
-  /** With its suffix. */
-  readonly unit: string;
-  readonly command: DataplaneCommand;
 }
 
 const SERVICE = 'backend';
@@ -65,42 +41,46 @@ export class MeshHost implements AsyncDisposable {
     const controlPlane = disposables.use(await ControlPlane.start({ ...settings, endpointsDir }));
     const client = disposables.use(await ClientEnvoy.start({ service: SERVICE, endpointsDir }));
     const systemd = disposables.use(await BootedSystemd.boot(boot));
-    await systemd.write('/etc/kuma-dp/ca.crt', readFileSync(join(TLS_FIXTURES, 'ca.crt'), 'utf8'));
     return new MeshHost({ systemd, controlPlane, client }, disposables.move());
   }
 
-  /** Writes what a unit of ours reads; does not start it. */
+  /** Writes what a unit of ours reads, with an application that answers if none is named; does not start it. */
   async addDataplane(name: string, options: HostedOptions): Promise<Hosted> {
-    const { unit, drainTime = '30s', env = {} } = options;
     const servicePort = options.servicePort ?? (await this.#application(name)).port;
-    const command = await dataplaneCommand({
-      controlPlaneUrl: this.controlPlane.dataplaneUrl,
+    const { dataplaneUrl, httpsUrl, store, settings } = this.controlPlane;
+    const token = new DataplaneTokens(store, settings).issue({ mesh: 'default', name }) ?? '';
+    const { systemd } = this;
+    return installDataplane({
+      systemd,
       name,
+      dataplaneUrl,
+      endpoint: httpsUrl,
       service: SERVICE,
+      token,
+      ...options,
       servicePort,
-      drainTime,
-      workDir: `/tmp/${name}`,
     });
-    const [, instance = ''] = unit.split('@');
-    const settings = {
-      KUMA_CONTROL_PLANE_URL: this.controlPlane.dataplaneUrl,
-      KUMA_DATAPLANE_DRAIN_TIME: drainTime,
-      KUMA_DNS_ENABLED: 'false',
-      KUMA_DP_AGENT_ENDPOINT: this.controlPlane.httpsUrl,
-      KUMA_READINESS_PORT: String(command.readinessPort),
-      ...env,
-    };
-    const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`);
-    const files =
-      instance === ''
-        ? { resource: 'dataplane', token: 'token', defaults: 'kuma-dp' }
-        : { resource: instance, token: `${instance}.token`, defaults: `kuma-dp-${instance}` };
-    await this.systemd.write(`/etc/kuma-dp/${files.resource}.yaml`, JSON.stringify(command.resource));
-    const { store, settings: controlPlaneSettings } = this.controlPlane;
-    const token = new DataplaneTokens(store, controlPlaneSettings).issue({ mesh: 'default', name });
-    await this.systemd.write(`/etc/kuma-dp/${files.token}`, token ?? '');
-    await this.systemd.write(`/etc/default/${files.defaults}`, lines.join(''));
-    return { name, unit: `${unit}.service`, command };
+  }
+
+  /** Adds a dataplane, starts its unit, and waits until its peer lists it. */
+  async serve(name: string, options: HostedOptions): Promise<Hosted> {
+    const dataplane = await this.addDataplane(name, options);
+    await this.systemd.systemctl('start', dataplane.unit);
+    await waitUntil(async () => (await this.client.endpoints()).includes(dataplane.command.endpoint), {
+      what: `the peer to list ${name}`,
+      budgetMs: 30_000,
+    });
+    return dataplane;
+  }
+
+  /** A request under way in its application, which ends when that releases it. */
+  async hold({ name, command }: Hosted): Promise<{ readonly status: Promise<number> }> {
+    const status = fetch(`http://${command.endpoint}/hold`).then((answer) => answer.status);
+    status.catch(() => {
+      // Whoever asks for it is told.
+    });
+    await waitUntil(() => this.application(name).active > 0, { what: 'the request to arrive' });
+    return { status };
   }
 
   /** The application that was started for it here. */
