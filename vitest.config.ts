@@ -43,6 +43,7 @@ export default defineConfig({
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
       project('page', { timeoutMs: 60_000, serial: true }),
+      project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),
       project('systemd', { timeoutMs: 120_000, setup: 'test/support/systemd/install-once.ts' }),
       // A real control plane takes a core for itself.
       project('kuma', { timeoutMs: 240_000, ...(realKuma ? { serial: true as const } : {}) }),

@@ -13,6 +13,7 @@ import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
+import { openControl } from '../control.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../service-notices.ts';
@@ -143,7 +144,6 @@ class Supervision {
   /** Never before kuma-dp runs, and never waited for by a stop. */
   async #listen(prepared: PreparedDataplane): Promise<void> {
     if (this.#over.signal.aborted) return;
-    const { openControl } = await import('../control.ts');
     this.#control = await openControl({
       clock: this.#clock,
       events: this.#events,
