@@ -88,7 +88,7 @@ describe.each([
   {
     name: 'kuma-dp-agent',
     section: '1',
-    environment: '-rw-r--r-- /etc/default/kuma-dp',
+    environment: '-rw-r--r-- /etc/default/kuma-dp-agent',
     depends: 'libc6 (>= 2.28), libgcc-s1 | libgcc1, libstdc++6 (>= 7)',
     own: [
       '-rw-r--r-- /usr/lib/systemd/system/kuma-dp.service',
