@@ -12,9 +12,8 @@ import {
   startHttpFaces,
   type HttpFaces,
   type HttpRoute,
-} from '../adapters/http-faces.ts';
+} from '../../program/http-faces.ts';
 import { withoutForeignNames, withToken } from '../adapters/http-gate.ts';
-import { parseListenerAddress } from '../adapters/listener-address.ts';
 import { WatchedFile } from '../adapters/watched-file.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -39,13 +38,10 @@ const TOKEN = /^[\x21-\x7e]{16,512}$/;
  */
 export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefined> {
   const { engine, options, events, registry } = parts;
-  if (options.http === undefined || options.http === 'off') return undefined;
-  const address = parseListenerAddress(options.http);
-  if (address.kind !== 'tcp') return undefined;
+  if (options.http === 'off') return undefined;
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
   return startHttpFaces({
-    host: address.host,
-    port: address.port,
+    address: options.http,
     routes: [
       liveRoute(),
       ready,

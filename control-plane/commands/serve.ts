@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 
 import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
+import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
 import { lineOutput } from '../../program/line-output.ts';
 import { pinoLog } from '../../program/pino-log.ts';
@@ -12,7 +13,6 @@ import { ServiceManager } from '../../program/service-manager.ts';
 import { systemdNotify } from '../../program/systemd-notify.ts';
 import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../adapters/grpc-server.ts';
 import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
-import { parseListenerAddress } from '../adapters/listener-address.ts';
 import { createMetrics, type Metrics } from '../adapters/metrics.ts';
 import { StreamLimit } from '../adapters/stream-limit.ts';
 import { Engine } from '../engine.ts';
@@ -168,9 +168,7 @@ interface ServerParts extends Omit<Running, 'server' | 'service'> {
 async function startServer(parts: ServerParts): Promise<GrpcServer | undefined> {
   const { engine, options, events, metrics, kuma, stop, resources } = parts;
   const startedAtMs = systemClock.monotonicMs();
-  const addresses = (options.listen.length === 0 ? [DEFAULT_LISTEN] : options.listen).map((text) =>
-    parseListenerAddress(text),
-  );
+  const addresses = options.listen.length === 0 ? [DEFAULT_LISTEN] : options.listen;
   const certificate = await openCertificate(options, { addresses, kuma, events, stop });
   if (certificate === 'stopped') return undefined;
   if (certificate !== undefined) resources.defer(certificate.watch(systemClock));

@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { existsSync, statSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 
 import { Registry } from 'prom-client';
@@ -10,9 +12,11 @@ import {
   readyRoute,
   startHttpFaces,
   type HttpRoute,
-} from '../../../../control-plane/adapters/http-faces.ts';
+} from '../../../../program/http-faces.ts';
 import { createMetrics } from '../../../../control-plane/adapters/metrics.ts';
+import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
+import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 
 interface World extends AsyncDisposable {
   readonly errors: readonly string[];
@@ -28,8 +32,7 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
   const errors: string[] = [];
   const sockets: Socket[] = [];
   const faces = await startHttpFaces({
-    host: '127.0.0.1',
-    port: 0,
+    address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
     routes,
     onError: (path, err) => {
       errors.push(`${path}: ${String(err)}`);
@@ -227,12 +230,31 @@ describe('the HTTP faces', () => {
     expect(bytes.toString()).toMatch(/^HTTP\/1\.1 431 /);
   });
 
+  test('are there on a Unix socket as well, for its owner only, and gone afterwards', async () => {
+    using dir = new TemporaryDir();
+    const path = dir.join('faces.sock');
+    const faces = await startHttpFaces({
+      address: parseListenerAddress(`unix:${path}`),
+      routes: [liveRoute()],
+      onError: () => undefined,
+    });
+    const request = get({ socketPath: path, path: '/livez' });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    expect({
+      address: faces.address,
+      mode: statSync(path).mode & 0o777,
+      status: response.statusCode,
+    }).toEqual({ address: `unix:${path}`, mode: 0o600, status: 200 });
+    await faces.close();
+    expect(existsSync(path)).toBe(false);
+  });
+
   test('a port that is taken is said to be', async () => {
     await using world = await start([liveRoute()]);
     const { remotePort = 0 } = await world.dial();
     const again = startHttpFaces({
-      host: '127.0.0.1',
-      port: remotePort,
+      address: { kind: 'tcp', host: '127.0.0.1', port: remotePort },
       routes: [],
       onError: () => undefined,
     });

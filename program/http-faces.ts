@@ -1,10 +1,12 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 
 import type { Registry } from 'prom-client';
 
-import type { Clock } from '../../kernel/clock.ts';
-import { withDeadline } from '../../kernel/deadline.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { withDeadline } from '../kernel/deadline.ts';
+import { describeError } from '../kernel/errors.ts';
+import { formatListenerAddress, type ListenerAddress } from '../kernel/listener-address.ts';
+import { boundAddress, listenOn } from './listener.ts';
 
 /** Answers GET and HEAD for one path; Node leaves the body of an answer to HEAD out. */
 export interface HttpRoute {
@@ -13,15 +15,14 @@ export interface HttpRoute {
 }
 
 export interface HttpFacesSettings {
-  readonly host: string;
-  readonly port: number;
+  readonly address: ListenerAddress;
   readonly routes: readonly HttpRoute[];
   /** A route threw. The client is told nothing of it. */
   onError(path: string, err: unknown): void;
 }
 
 export interface HttpFaces {
-  /** `HOST:PORT`, with the port that the kernel chose. */
+  /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
   readonly address: string;
   /** Ends it, open answers included. */
   close(): Promise<void>;
@@ -54,11 +55,9 @@ export async function startHttpFaces(settings: HttpFacesSettings): Promise<HttpF
   );
   server.maxConnections = MOST_CONNECTIONS;
   server.setTimeout(SILENCE_MS);
-  await listen(server, settings);
-  const bound = server.address();
-  const port = bound !== null && typeof bound === 'object' ? bound.port : settings.port;
+  await listenOn(server, settings.address);
   return {
-    address: `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
+    address: formatListenerAddress(boundAddress(server, settings.address)),
     close: () =>
       new Promise((resolve) => {
         server.close(() => {
@@ -123,14 +122,4 @@ async function answer(
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
-}
-
-function listen(server: Server, { host, port }: HttpFacesSettings): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const message = `Cannot listen on ${host}:${port}: ${describeError(cause)}`;
-      reject(new OperationalError('LISTENER_FAILED', message, { cause }));
-    });
-    server.listen(port, host, resolve);
-  });
 }
