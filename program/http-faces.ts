@@ -29,6 +29,11 @@ export interface HttpFaces {
 }
 
 const MOST_CONNECTIONS = 100;
+/**
+ * What is asked for in one go is answered in one go, however little is read: 64 KB of requests are 1,500 answers in
+ * memory. An ordinary client sees its connection closed after so many answers; one that has asked for more is cut off.
+ */
+const REQUESTS_PER_CONNECTION = 8;
 const REQUEST_MS = 5_000;
 /** A connection on which nothing moves for this long is cut. Who keeps one open on purpose says something more often. */
 const SILENCE_MS = 30_000;
@@ -54,6 +59,10 @@ export async function startHttpFaces(settings: HttpFacesSettings): Promise<HttpF
     },
   );
   server.maxConnections = MOST_CONNECTIONS;
+  server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
+  server.on('dropRequest', (_request, socket) => {
+    socket.destroy();
+  });
   server.setTimeout(SILENCE_MS);
   await listenOn(server, settings.address);
   return {

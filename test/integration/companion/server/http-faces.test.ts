@@ -222,6 +222,21 @@ describe('the HTTP faces', () => {
     await closed;
   });
 
+  test('a client that asks for more in one go than it may is cut off, and gets no more answers', async () => {
+    await using world = await start([liveRoute()]);
+    const socket = await world.dial();
+    let received = '';
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString();
+    });
+    const closed = once(socket, 'close');
+    socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(1_000));
+    await closed;
+    expect(received.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(8);
+    expect(received).not.toContain('503');
+    expect(await world.get('/livez')).toMatchObject({ status: 200 });
+  });
+
   test('headers of 16 KB are refused', async () => {
     await using world = await start([liveRoute()]);
     const socket = await world.dial();
