@@ -101,10 +101,15 @@ export function readyRoute(clock: Clock, reasons: () => Promise<readonly string[
   };
 }
 
-export function metricsRoute(registry: Registry): HttpRoute {
+/** @param refresh brings up to date what is not counted as it happens */
+export function metricsRoute(
+  registry: Registry,
+  refresh: () => Promise<void> = () => Promise.resolve(),
+): HttpRoute {
   return {
     path: '/metrics',
     serve: async (_request, response) => {
+      await refresh();
       const text = await registry.metrics();
       response.writeHead(200, { 'content-type': registry.contentType }).end(text);
     },

@@ -25,6 +25,7 @@ export interface FaceParts {
   readonly options: ServeOptions;
   readonly events: DeregistrarEvents;
   readonly registry: Registry;
+  readonly refreshGauges: () => Promise<void>;
 }
 
 /** What can be guessed in a night is no token. */
@@ -37,7 +38,7 @@ const TOKEN = /^[\x21-\x7e]{16,512}$/;
  * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` if the token file cannot be used
  */
 export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefined> {
-  const { engine, options, events, registry } = parts;
+  const { engine, options, events, registry, refreshGauges } = parts;
   if (options.http === 'off') return undefined;
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
   return startHttpFaces({
@@ -45,7 +46,7 @@ export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefine
     routes: [
       liveRoute(),
       ready,
-      ...(await guarded(parts, [metricsRoute(registry)], await pageRoutes(parts))),
+      ...(await guarded(parts, [metricsRoute(registry, refreshGauges)], await pageRoutes(parts))),
     ],
     onError: (_path, err) => {
       events.failedUnexpectedly(err);

@@ -14,6 +14,7 @@ import {
   type HttpRoute,
 } from '../../../../program/http-faces.ts';
 import { createMetrics } from '../../../../control-plane/adapters/metrics.ts';
+import { totalsOf, type RecordTotals } from '../../../../control-plane/core/record-totals.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
@@ -58,6 +59,12 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
     },
   };
 }
+
+const TOTALS = totalsOf([
+  { mesh: 'default', state: 'attached', guard: 'brake', count: 3, oldestSinceMs: 1 },
+  { mesh: 'default', state: 'lost', guard: 'probation', count: 1, oldestSinceMs: 1_800_000_009_000 },
+  { mesh: 'a "quoted" mesh', state: 'lost', guard: 'brake', count: 4, oldestSinceMs: 1_800_000_000_500 },
+]);
 
 /** What a Prometheus server accepts as one line, and no more than that. */
 const LINE =
@@ -120,11 +127,10 @@ describe('the HTTP faces', () => {
   test('give the metrics as Prometheus reads them', async () => {
     const registry = new Registry();
     const metrics = createMetrics(registry);
-    metrics.dataplanes({ attached: 3, lost: 1, leaving: 0, swept: 0 });
+    metrics.records(TOTALS);
+    metrics.unrecorded(6);
     metrics.departed('announced', 'already gone');
     metrics.guardRefused('subscription-online', 'fallback');
-    metrics.brakeHeld(new Map([['default', 2]]));
-    metrics.brakeHeld(new Map([['a "quoted" mesh', 4]]));
     metrics.retried();
     metrics.healed();
     metrics.tokenRejected('unauthenticated');
@@ -141,20 +147,22 @@ describe('the HTTP faces', () => {
     expect([status, headers.get('content-type')]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8']);
     const lines = body.split('\n').filter((line) => line !== '');
     expect(lines.filter((line) => !LINE.test(line.replaceAll('\\"', "'")))).toEqual([]);
-    expect(lines.filter((line) => !line.startsWith('#') && !line.includes('_bucket'))).toEqual([
+    expect(lines.filter((line) => !/^#|_bucket| 0$/.test(line))).toEqual([
+      'kuma_deregistrar_build_info{version="0.1.0"} 1',
       'kuma_deregistrar_dataplanes{state="attached"} 3',
-      'kuma_deregistrar_dataplanes{state="lost"} 1',
-      'kuma_deregistrar_dataplanes{state="leaving"} 0',
-      'kuma_deregistrar_dataplanes{state="swept"} 0',
+      'kuma_deregistrar_dataplanes{state="lost"} 5',
+      'kuma_deregistrar_departures_held{guard="probation"} 1',
+      'kuma_deregistrar_departures_held{guard="brake"} 4',
+      'kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4',
+      'kuma_deregistrar_departure_oldest_timestamp_seconds{state="lost"} 1800000000.5',
+      'kuma_deregistrar_departures_unrecorded 6',
       'kuma_deregistrar_healed_total 1',
       'kuma_deregistrar_deletions_total{cause="announced",result="already_gone"} 1',
       'kuma_deregistrar_guard_refusals_total{guard="subscription-online",cause="fallback"} 1',
       'kuma_deregistrar_retries_total 1',
-      'kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4',
       'kuma_deregistrar_deregister_seconds_sum 0.25',
       'kuma_deregistrar_deregister_seconds_count 1',
       'kuma_deregistrar_store_up 1',
-      'kuma_deregistrar_control_plane_up{url="http://127.0.0.1:5681"} 0',
       'kuma_deregistrar_store_seconds_sum{operation="attach"} 0.003',
       'kuma_deregistrar_store_seconds_count{operation="attach"} 1',
       'kuma_deregistrar_connections{state="authenticated"} 7',
@@ -165,6 +173,32 @@ describe('the HTTP faces', () => {
       'kuma_deregistrar_certificate_expiry_timestamp_seconds 1800000000',
     ]);
     expect(lines).toContain('kuma_deregistrar_deregister_seconds_bucket{le="0.25"} 1');
+    expect(lines).toContain('kuma_deregistrar_control_plane_up{url="http://127.0.0.1:5681"} 0');
+    expect(lines).toContain('kuma_deregistrar_deletions_total{cause="sweep",result="refused"} 0');
+    expect(lines).toContain('kuma_deregistrar_connections_refused_total{limit="connections"} 0');
+  });
+
+  test('bring the gauges up to date for each scrape, and show none rather than old ones', async () => {
+    const registry = new Registry();
+    const metrics = createMetrics(registry);
+    let totals: RecordTotals | undefined = TOTALS;
+    await using world = await start([
+      metricsRoute(registry, () => {
+        metrics.records(totals);
+        return Promise.resolve();
+      }),
+    ]);
+    const shown = async (): Promise<readonly string[]> =>
+      (await world.get('/metrics')).body
+        .split('\n')
+        .filter((line) => /^kuma_deregistrar_(dataplanes|departure|brake|certificate)/.test(line));
+    expect(await shown()).toContain('kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4');
+    totals = totalsOf([]);
+    expect((await shown()).filter((line) => !line.endsWith(' 0'))).toEqual([]);
+    totals = undefined;
+    expect(await shown(), 'in plain text there is no certificate either').toEqual([
+      'kuma_deregistrar_departures_unrecorded 0',
+    ]);
   });
 
   test('answer HEAD without a body, and nothing but GET and HEAD', async () => {
