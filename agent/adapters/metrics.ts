@@ -121,11 +121,18 @@ function dataplaneMetrics(registry: Registry, read: MetricsSource['read']): void
 
 function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
   const tallies = () => read().tallies;
-  counter(registry, { name: `${PREFIX}stops_total`, help: 'Stops', labels: ['cause', 'outcome'] }, () =>
-    STOP_SERIES.map(([cause, outcome]) => [
-      { cause, outcome },
-      tallies().stops.find((each) => each.cause === cause && each.outcome === outcome)?.count ?? 0,
-    ]),
+  counter(
+    registry,
+    {
+      name: `${PREFIX}stops_total`,
+      help: 'Stops, by what began them and what became of the object',
+      labels: ['cause', 'outcome'],
+    },
+    () =>
+      STOP_SERIES.map(([cause, outcome]) => [
+        { cause, outcome },
+        tallies().stops.find((each) => each.cause === cause && each.outcome === outcome)?.count ?? 0,
+      ]),
   );
   counter(
     registry,
