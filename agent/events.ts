@@ -63,6 +63,20 @@ function hostEvents(log: Log) {
     notificationLost: (problem: string) => {
       log.warn('notification.lost', `systemd does not hear how this service is: ${problem}`);
     },
+    metricsServed: (address: string) => {
+      log.info('metrics.served', `Prometheus finds /metrics at ${address}`, { address });
+    },
+    metricsUnavailable: (address: string, err: unknown) => {
+      log.warn('metrics.unavailable', `There are no metrics at ${address}; everything else works`, {
+        address,
+        err,
+      });
+    },
+    countsForgotten: (err: unknown) => {
+      log.warn('counts.forgotten', 'What was counted does not outlive its run: counters begin at zero', {
+        err,
+      });
+    },
     stateUnreadable: (err: unknown) => {
       log.warn('state.unreadable', 'What the last run left is of no use: no restart pacing this time', {
         err,
