@@ -18,6 +18,9 @@ export interface UnitSettings {
   readonly conflicts: ReadonlySet<string>;
   readonly defaultDependencies: boolean;
   readonly user: string;
+  readonly activeState: string;
+  /** How its last run ended. */
+  readonly result: string;
   /** Empty if systemd does not say. */
   readonly restart: string;
   readonly sendSigkill: boolean;
@@ -51,6 +54,8 @@ export const UNIT_PROPERTIES = [
   'MainPID',
   'After',
   'User',
+  'ActiveState',
+  'Result',
   'Before',
   'Conflicts',
   'DefaultDependencies',
@@ -87,6 +92,8 @@ export function readUnitSettings(text: string): UnitSettings {
     conflicts: new Set(words(value('Conflicts'))),
     defaultDependencies: value('DefaultDependencies') !== 'no',
     user: value('User'),
+    activeState: value('ActiveState'),
+    result: value('Result'),
     restart: value('Restart'),
     sendSigkill: value('SendSIGKILL') !== 'no',
     finalKillSignal: value('FinalKillSignal'),

@@ -20,6 +20,7 @@ export type HelperProgram = 'setpriv' | 'systemd-notify';
 export function judgeCare(given: CareGiven): readonly Finding[] {
   if (given.unit.loadState !== 'loaded') return [];
   return [
+    ...judgeNow(given),
     judgeAfterKill(given),
     judgeRestart(given),
     ...judgeStateFolder(given),
@@ -29,6 +30,17 @@ export function judgeCare(given: CareGiven): readonly Finding[] {
     ...judgePrograms(given),
     ...judgeApplications(given),
   ];
+}
+
+/** @see systemd.service(5), $SERVICE_RESULT */
+function judgeNow({ unit: { id, activeState, result } }: CareGiven): readonly Finding[] {
+  if (activeState !== 'failed') return [];
+  const unstarted = result === 'resources';
+  const cause = unstarted
+    ? ': systemd could not even start it, most often for a missing file (EnvironmentFile= without "-") or folder'
+    : '';
+  const about = 'now';
+  return [{ level: 'warning', about, says: `failed, ${result}${cause}`, remedy: `journalctl -u ${id}` }];
 }
 
 const FALLBACK = 'ExecStopPost=-/usr/bin/kuma-dp-agent deregister --state';

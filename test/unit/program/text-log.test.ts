@@ -90,6 +90,11 @@ describe('textLog()', () => {
     expect(Buffer.byteLength(line)).toBeLessThan(4_096);
     expect(line.endsWith(' [thing.happened]\n')).toBe(true);
   });
+
+  test('a long sentence leaves room for the fields', () => {
+    const [line = ''] = lines({ message: 'x'.repeat(5_000), fields: { url: 'https://cp:5682' } });
+    expect(line).toMatch(/^<6>x+… url=https:\/\/cp:5682 \[thing\.happened\]\n$/);
+  });
 });
 
 describe('withoutSecrets()', () => {

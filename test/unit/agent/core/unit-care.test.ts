@@ -53,6 +53,18 @@ describe('judgeCare()', () => {
   });
 
   test.for<Row>([
+    {
+      name: 'a unit whose environment file is missing',
+      unit: { activeState: 'failed', result: 'resources' },
+      expected: warning('now'),
+      says: 'failed, resources: systemd could not even start it, most often for a missing file',
+    },
+    {
+      name: 'a unit that has failed',
+      unit: { activeState: 'failed', result: 'exit-code' },
+      expected: warning('now'),
+      says: 'failed, exit-code',
+    },
     { name: 'no ExecStopPost', unit: { execStopPost: [] }, expected: warning('after a killed agent') },
     {
       name: 'another ExecStopPost',
