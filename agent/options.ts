@@ -13,6 +13,7 @@ import {
   type ResolvedOptions,
 } from '../kernel/options.ts';
 import { isLocal, readListenerAddressOrOff, type ListenerAddress } from '../kernel/listener-address.ts';
+import { LOG_FORMATS } from '../kernel/log.ts';
 import { isCompanion, readEndpointUrl } from './core/endpoint-url.ts';
 
 export const ENV_PREFIX = 'KUMA_DP_AGENT_';
@@ -53,7 +54,13 @@ const CONNECTION_OPTIONS = {
     flag: 'log-level',
     choices: ['debug', 'info', 'warn', 'error'],
     default: 'info',
-    help: 'What the agent writes to standard error, as JSON lines',
+    help: 'How much the agent writes to standard error',
+  }),
+  logFormat: choiceOption({
+    flag: 'log-format',
+    choices: LOG_FORMATS,
+    default: 'auto',
+    help: 'Lines for people, or JSON lines for programs; auto: text in the journal and on a terminal, JSON elsewhere',
   }),
 } as const;
 

@@ -21,6 +21,7 @@ import {
   readListenerAddressOrOff,
   type ListenerAddress,
 } from '../kernel/listener-address.ts';
+import { LOG_FORMATS } from '../kernel/log.ts';
 import { readPublicKeyOption, type PublicKeyFile } from './core/public-key-option.ts';
 
 export const ENV_PREFIX = 'KUMA_DEREGISTRAR_';
@@ -29,7 +30,14 @@ const logLevel = choiceOption({
   flag: 'log-level',
   choices: ['debug', 'info', 'warn', 'error'],
   default: 'info',
-  help: 'What is written to standard error, as JSON lines',
+  help: 'How much is written to standard error',
+});
+
+const logFormat = choiceOption({
+  flag: 'log-format',
+  choices: LOG_FORMATS,
+  default: 'auto',
+  help: 'Lines for people, or JSON lines for programs; auto: text in the journal and on a terminal, JSON elsewhere',
 });
 
 const adminSocket = pathOption({
@@ -178,6 +186,7 @@ export const SERVE_OPTIONS = {
   ...DECISION_OPTIONS,
   adminSocket,
   logLevel,
+  logFormat,
 } as const;
 
 /** Of every command that talks to the running program. */

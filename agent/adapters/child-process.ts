@@ -74,6 +74,10 @@ function stdioOf(request: SpawnRequest): StdioOptions {
   return stdio;
 }
 
+export function isOnPath(program: string, searchPath: string): boolean {
+  return 'path' in findProgram(program, searchPath);
+}
+
 /** As execvp(3) looks for it. */
 function findProgram(
   program: string,

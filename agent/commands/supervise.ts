@@ -2,14 +2,13 @@ import { randomUUID } from 'node:crypto';
 import process from 'node:process';
 
 import { sleep, systemClock } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../adapters/child-process.ts';
 import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
 import { listeningPorts } from '../../kuma/owned-resource.ts';
-import { lineOutput } from '../../program/line-output.ts';
-import { pinoLog } from '../../program/pino-log.ts';
 import { appendReport } from '../adapters/report-file.ts';
-import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
+import { writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
@@ -29,6 +28,7 @@ import { settingsGiven, type RunRequest } from './run-request.ts';
 import { unregisteredDataplane } from './unregistered-dataplane.ts';
 
 export interface SuperviseRequest extends RunRequest {
+  readonly log: Log;
   readonly spawner: Spawner;
   readonly stdin: Promise<Uint8Array> | undefined;
   /** When the run began, on the monotonic clock. */
@@ -72,7 +72,7 @@ class Supervision {
   constructor(request: SuperviseRequest) {
     const { options } = request;
     this.#request = request;
-    const events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
+    const events = agentEvents(request.log);
     this.#metrics = request.RunMetrics?.of({ clock: this.#clock, events, address: options.metrics });
     this.#events = this.#metrics?.events ?? events;
     this.#service = openService(request.env, this.#clock, this.#events);

@@ -7,8 +7,7 @@ import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
-import { lineOutput } from '../../program/line-output.ts';
-import { pinoLog } from '../../program/pino-log.ts';
+import { openLog } from '../../program/open-log.ts';
 import { ServiceManager } from '../../program/service-manager.ts';
 import { systemdNotify } from '../../program/systemd-notify.ts';
 import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../adapters/grpc-server.ts';
@@ -31,7 +30,7 @@ export interface ServeRequest {
   readonly options: ServeOptions;
   /** Where systemd wants to hear of us; `undefined` if nobody does. */
   readonly notify: NotifyTarget | undefined;
-  readonly searchPath: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts when the program is asked to stop. */
   readonly stop: AbortSignal;
 }
@@ -43,12 +42,12 @@ const REOPEN_MS = 2_000;
 const STATUS_MS = 5_000;
 const STREAMS_PER_DATAPLANE = 4;
 const SAY_AGAIN_MS = 60_000;
-const STANDARD_ERROR = 2;
 
 /** Runs the companion until `stop`. @throws {@link OperationalError} for what a retry cannot mend */
 export async function serve(request: ServeRequest): Promise<void> {
-  const { options, stop } = request;
-  const events = deregistrarEvents(pinoLog('kuma-deregistrar', lineOutput(STANDARD_ERROR), options.logLevel));
+  const { options, env, stop } = request;
+  const { logLevel: level, logFormat: format } = options;
+  const events = deregistrarEvents(await openLog({ program: 'kuma-deregistrar', level, format, env }));
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = createMetrics(registry);
@@ -124,14 +123,11 @@ async function keepTelling(
   }
 }
 
-function openService(
-  { notify, searchPath }: ServeRequest,
-  events: DeregistrarEvents,
-): ServiceManager | undefined {
+function openService({ notify, env }: ServeRequest, events: DeregistrarEvents): ServiceManager | undefined {
   if (notify === undefined) return undefined;
   return new ServiceManager({
     clock: systemClock,
-    send: systemdNotify(systemClock, notify, searchPath),
+    send: systemdNotify(systemClock, notify, env['PATH'] ?? ''),
     watchdogMs: notify.watchdogMs,
     onUnheard: events.notificationLost,
   });
