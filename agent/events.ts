@@ -52,10 +52,7 @@ function startEvents(log: Log) {
 function hostEvents(log: Log) {
   return {
     guardMissing: () => {
-      log.warn(
-        'guard.missing',
-        'setpriv was not found: if this agent is killed, kuma-dp lives on without it',
-      );
+      log.warn('guard.missing', 'sh was not found: if this agent is killed, kuma-dp lives on without it');
     },
     envoyHidden: (reason: string) => {
       log.warn('envoy.hidden', `A stop will last kuma-dp's own drain time: ${reason}`);
