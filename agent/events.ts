@@ -40,6 +40,13 @@ function startEvents(log: Log) {
         { waitMs },
       );
     },
+    predecessorDrains: (pid: number) => {
+      log.warn(
+        'predecessor.drains',
+        'The last agent was killed: kuma-dp is started when the one that it left has drained',
+        { pid },
+      );
+    },
     childSpawned: (pid: number, argv: readonly string[]) => {
       log.info('child.spawned', 'kuma-dp was started', { pid, command: argv[0] });
     },

@@ -14,7 +14,7 @@ import { waitUntil } from '../../support/world/wait-until.ts';
 let controlPlane: ControlPlane;
 
 beforeAll(async () => {
-  controlPlane = await ControlPlane.start();
+  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 2_000 });
 });
 
 afterAll(async () => {
@@ -29,8 +29,8 @@ async function running(scene: Scene): Promise<AgentProcess> {
   return agent;
 }
 
-function draining(): Scene {
-  return new Scene({ controlPlane, child: { contract: 'kuma', envoy: 'admin', drainMs: DRAIN_MS } });
+function draining(drainMs = DRAIN_MS): Scene {
+  return new Scene({ controlPlane, child: { contract: 'kuma', envoy: 'admin', drainMs } });
 }
 
 function watchOf(agent: AgentProcess): number {
@@ -105,6 +105,61 @@ async function killedWatching(pid: number, startTicks: number): Promise<void> {
     watcher.kill('SIGKILL');
   }
   await waitUntil(() => processesWith(mark).length === 0, { what: 'the watch to have done its work' });
+}
+
+describe.concurrent('the agent after one that was killed', () => {
+  test('waits until the kuma-dp that was left has drained, and then for its name', async () => {
+    await using restarted = draining(5_000);
+    const first = await running(restarted);
+    first.signal('SIGKILL');
+    await first.exited;
+
+    const second = await restarted.start();
+    await second.waitForEvent('predecessor.drains');
+    await second.waitForEvent('start.paced');
+    expect(restarted.child.seen('exiting'), 'the first one has drained').toHaveLength(1);
+    expect(restarted.child.seen('ready'), 'nobody shared its ports').toHaveLength(1);
+    await waitUntil(() => restarted.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
+    await killAll(second);
+  });
+
+  test('does not wait for ever: one that nobody told, say', async () => {
+    await using restarted = new Scene({
+      controlPlane,
+      child: { contract: 'ignores' },
+      kumaDpOptions: ['--drain-time=1s'],
+    });
+    const first = await running(restarted);
+    first.signal('SIGKILL');
+    await first.exited;
+
+    const second = await restarted.start();
+    await second.waitForEvent('predecessor.drains');
+    await waitUntil(() => restarted.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
+    expect(restarted.child.seen('exiting'), 'the first one is still there').toEqual([]);
+    await killAll(first);
+    await killAll(second);
+  });
+
+  test('is told to stop meanwhile: nothing was started', async () => {
+    await using restarted = new Scene({ controlPlane, child: { contract: 'ignores' } });
+    const first = await running(restarted);
+    first.signal('SIGKILL');
+    await first.exited;
+
+    const second = await restarted.start();
+    await second.waitForEvent('predecessor.drains');
+    second.signal('SIGTERM');
+    expect(await second.exited).toEqual({ code: null, signal: 'SIGTERM' });
+    expect(restarted.child.seen('ready')).toHaveLength(1);
+    await killAll(first);
+  });
+});
+
+/** The agent and those who do not listen to it. */
+async function killAll(agent: AgentProcess): Promise<void> {
+  for (const { pid } of agent.living) sendSignal(pid, 'SIGKILL');
+  await agent.waitUntilNobodyLives();
 }
 
 describe('a kuma-dp that ends', () => {
