@@ -35,6 +35,7 @@ export default defineConfig({
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
+      project('supervisors', { timeoutMs: 60_000 }),
       project('page', { timeoutMs: 60_000, serial: true }),
       // A real control plane takes a core for itself.
       project('kuma', { timeoutMs: 240_000, ...(realKuma ? { serial: true as const } : {}) }),

@@ -7,13 +7,13 @@ import type { ProcessRef } from '../core/host-state.ts';
  * gone, however it went. Then one SIGTERM to the process that was named, if it is still that process: field 22 of
  * /proc/PID/stat is its start time, and the list that is set here begins at field 3.
  */
-const SCRIPT = `
-trap '' HUP INT QUIT USR1 USR2 ALRM TERM PWR
-read -r farewell
-read -r stat </proc/$1/stat || exit
-set -- "$1" "$2" \${stat##*) }
-[ "\${22}" = "$2" ] && kill -TERM "$1"
-`;
+const SCRIPT = [
+  "trap '' HUP INT QUIT USR1 USR2 ALRM TERM PWR",
+  'read -r farewell',
+  'read -r stat </proc/$1/stat || exit',
+  'set -- "$1" "$2" ${stat##*) }',
+  '[ "${22}" = "$2" ] && kill -TERM "$1"',
+].join('; ');
 
 /** What it is called in a list of processes. */
 const WATCH_NAME = 'kuma-dp-agent-watch';
