@@ -42,11 +42,6 @@ export class Container {
     this.#pid = await waitUntil(() => childrenOf(pid)[0], { what: 'a first process in the container' });
   }
 
-  /** The pid of PID 1, as seen from outside. */
-  get pid(): number {
-    return this.#pid;
-  }
-
   get exited(): Promise<HostExit> {
     if (this.#exited === undefined) throw new Error('Not started');
     return this.#exited;

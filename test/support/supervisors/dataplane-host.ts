@@ -20,8 +20,6 @@ export interface HostOptions {
   readonly controlPlane: ControlPlane;
   /** kuma-dp's `--drain-time`. */
   readonly drainTime?: string;
-  /** `--settle` of the agent. */
-  readonly settle?: string;
   /** More environment of the supervisor. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -116,12 +114,12 @@ export class DataplaneHost implements AsyncDisposable {
 
   /** For the supervisor, which passes it on: ports that are free here, and no waiting that a test does not want. */
   get environment(): Readonly<Record<string, string>> {
-    const { drainTime = '30s', settle = '300ms', env = {} } = this.#options;
+    const { drainTime = '30s', env = {} } = this.#options;
     return {
       ...this.command.env,
       KUMA_DP_AGENT_ENDPOINT: this.controlPlane.httpUrl,
       KUMA_DP_AGENT_STATE_DIR: this.stateDir,
-      KUMA_DP_AGENT_SETTLE: settle,
+      KUMA_DP_AGENT_SETTLE: '300ms',
       KUMA_DATAPLANE_DRAIN_TIME: drainTime,
       KUMA_DATAPLANE_RUNTIME_WORK_DIR: this.dir.join('work'),
       KUMA_DNS_ENABLED: 'false',

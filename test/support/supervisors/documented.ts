@@ -20,8 +20,7 @@ export function documented(page: string, name: string): string {
 /**
  * Puts a test's own paths and addresses in place of those that every page uses, and changes nothing else.
  *
- * @throws Error if nothing of `places` is in the text, or a path of the pages is left in it: then a test would run
- * something else than is documented
+ * @throws Error if nothing of `places` is in the text: then a test would run something else than it thinks
  */
 export function filledIn(text: string, places: ReadonlyMap<string, string>): string {
   // The longest first: one path is the beginning of another.

@@ -1,4 +1,3 @@
-import { waitUntil } from '../world/wait-until.ts';
 import type { DataplaneHost } from './dataplane-host.ts';
 import { type Changes, writeService } from './service-directory.ts';
 import { say, type Said } from './supervisors.ts';
@@ -35,11 +34,5 @@ export class S6 {
   /** How the last run ended: `0 NA`, or `-1 SIGKILL`. */
   async lastExit(): Promise<string> {
     return (await say('s6-svstat', '-o', 'exitcode,signal', this.#service)).text;
-  }
-
-  async untilDown(): Promise<void> {
-    const isDown = async (): Promise<boolean> =>
-      (await say('s6-svstat', '-o', 'up', this.#service)).text === 'false';
-    await waitUntil(isDown, { what: 'the service to be down' });
   }
 }
