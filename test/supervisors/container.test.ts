@@ -5,7 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lives } from '../support/agent-process.ts';
 import { ControlPlane } from '../support/kuma/control-plane.ts';
 import { Container, type Init, mayUnshare } from '../support/supervisors/container.ts';
-import { DataplaneHost, type HostOptions } from '../support/supervisors/dataplane-host.ts';
+import {
+  DataplaneHost,
+  disposeOfLeftHosts,
+  type HostOptions,
+} from '../support/supervisors/dataplane-host.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
@@ -16,6 +20,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await disposeOfLeftHosts();
   await controlPlane[Symbol.asyncDispose]();
 });
 

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { ControlPlane } from '../support/kuma/control-plane.ts';
-import { DataplaneHost, type HostOptions } from '../support/supervisors/dataplane-host.ts';
+import {
+  DataplaneHost,
+  disposeOfLeftHosts,
+  type HostOptions,
+} from '../support/supervisors/dataplane-host.ts';
 import { Supervisord } from '../support/supervisors/supervisord.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
@@ -13,6 +17,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await disposeOfLeftHosts();
   await controlPlane[Symbol.asyncDispose]();
 });
 

@@ -44,6 +44,14 @@ interface HeldRequest {
 /** Who is who among the processes of one dataplane. */
 export type Member = 'agent' | 'kuma-dp' | 'envoy';
 
+/** Those that nobody has disposed of yet. */
+const hosts = new Set<DataplaneHost>();
+
+/** Of tests that ran out of time: a supervisor that is left would start its dataplane again and again. */
+export async function disposeOfLeftHosts(): Promise<void> {
+  await Promise.all([...hosts].map((host) => host[Symbol.asyncDispose]()));
+}
+
 /**
  * A host for one dataplane that somebody else is to supervise: the files of the documented commands, their environment,
  * and a look at what runs, whoever started it. Disposing kills all of it.
@@ -85,7 +93,9 @@ export class DataplaneHost implements AsyncDisposable {
       servicePort: application.port,
       workDir: dir.join('work'),
     });
-    return new DataplaneHost(options, { dir, application, command });
+    const host = new DataplaneHost(options, { dir, application, command });
+    hosts.add(host);
+    return host;
   }
 
   /** The paths and addresses of the pages, and what stands for them here. */
@@ -265,6 +275,7 @@ export class DataplaneHost implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    hosts.delete(this);
     // What is killed may just have started something, a supervisor above all.
     for (let round = 0; this.living.length > 0 && round < 50; round += 1) {
       for (const { pid } of this.living) sendSignal(pid, 'SIGKILL');
