@@ -50,6 +50,13 @@ function startEvents(log: Log) {
         { waitMs },
       );
     },
+    predecessorDrains: (pid: number) => {
+      log.warn(
+        'predecessor.drains',
+        'The last agent was killed: kuma-dp is started when the one that it left has drained',
+        { pid },
+      );
+    },
     childSpawned: (pid: number, argv: readonly string[]) => {
       log.info('child.spawned', 'kuma-dp was started', { pid, command: argv[0] });
     },
@@ -59,10 +66,7 @@ function startEvents(log: Log) {
 function hostEvents(log: Log) {
   return {
     guardMissing: () => {
-      log.warn(
-        'guard.missing',
-        'setpriv was not found: if this agent is killed, kuma-dp lives on without it',
-      );
+      log.warn('guard.missing', 'sh was not found: if this agent is killed, kuma-dp lives on without it');
     },
     envoyHidden: (reason: string) => {
       log.warn('envoy.hidden', `A stop will last all of kuma-dp's drain time, even when idle: ${reason}`);

@@ -53,6 +53,7 @@ const AGENT: Calls<AgentEvents> = {
   guardMissing: () => [],
   envoyHidden: (odd) => [odd],
   notificationLost: (odd) => [odd],
+  predecessorDrains: () => [4_711],
   metricsServed: (odd) => [odd],
   metricsUnavailable: (odd) => [odd, failure(odd)],
   countsForgotten: (odd) => [failure(odd)],
