@@ -237,6 +237,8 @@ function stopEvents(log: Log) {
       log.info('stop.requested', `${signal}: ${how}`, { signal, ...(asked > 1 ? { asked } : {}) });
     },
     signalForwarded: (signal: NodeJS.Signals) => {
+      // systemd sends one behind each SIGTERM: nobody at night wants to read of it.
+      if (signal === 'SIGCONT') return;
       log.info('signal.forwarded', `${signal} was passed on to kuma-dp`, { signal });
     },
     deregistered: (result: Deregistration & { readonly dataplane?: string }) => {

@@ -91,7 +91,7 @@ export function examineUnit(
   ];
 }
 
-const HELPERS: readonly HelperProgram[] = ['setpriv', 'systemd-notify'];
+const HELPERS: readonly HelperProgram[] = ['sh', 'systemd-notify'];
 
 function unitOf(pid: number | undefined): string | undefined {
   const cgroup = pid === undefined ? undefined : processFacts(pid).cgroup;

@@ -14,7 +14,7 @@ export interface CareGiven {
   readonly missing: ReadonlySet<HelperProgram>;
 }
 
-export type HelperProgram = 'setpriv' | 'systemd-notify';
+export type HelperProgram = 'sh' | 'systemd-notify';
 
 /** What becomes of a dataplane whose agent is killed, and of those around it. What is as usual goes without saying. */
 export function judgeCare(given: CareGiven): readonly Finding[] {
@@ -136,12 +136,12 @@ function judgeDescriptors({ unit: { limitNofile } }: CareGiven): readonly Findin
 
 function judgePrograms({ unit: { type }, missing }: CareGiven): readonly Finding[] {
   const findings: Finding[] = [];
-  if (missing.has('setpriv')) {
+  if (missing.has('sh')) {
     findings.push({
       level: 'warning',
-      about: 'setpriv',
+      about: 'sh',
       says: 'not found: if the agent is killed, kuma-dp and Envoy live on unwatched',
-      remedy: 'install util-linux',
+      remedy: 'install a POSIX shell',
     });
   }
   if (missing.has('systemd-notify') && type.startsWith('notify')) {

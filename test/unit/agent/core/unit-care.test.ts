@@ -138,7 +138,7 @@ describe('judgeCare()', () => {
     },
     { name: 'few descriptors', unit: { limitNofile: 1_024 }, expected: warning('LimitNOFILE') },
     { name: 'just enough descriptors', unit: { limitNofile: 4_096 }, expected: [] },
-    { name: 'no setpriv', given: { missing: new Set(['setpriv']) }, expected: warning('setpriv') },
+    { name: 'no shell', given: { missing: new Set(['sh']) }, expected: warning('sh') },
     {
       name: 'no systemd-notify',
       given: { missing: new Set(['systemd-notify']) },
