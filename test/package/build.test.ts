@@ -89,8 +89,10 @@ describe.each([
     name: 'kuma-dp-agent',
     section: '1',
     environment: '-rw-r--r-- /etc/default/kuma-dp',
+    conffiles: ['/etc/default/kuma-dp', '/etc/needrestart/conf.d/kuma-dp-agent.conf'],
     depends: 'libc6 (>= 2.28), libgcc-s1 | libgcc1, libstdc++6 (>= 7)',
     own: [
+      '-rw-r--r-- /etc/needrestart/conf.d/kuma-dp-agent.conf',
       '-rw-r--r-- /usr/lib/systemd/system/kuma-dp.service',
       '-rw-r--r-- /usr/lib/systemd/system/kuma-dp.service.d/10-kuma-dp-agent.conf',
       '-rw-r--r-- /usr/lib/systemd/system/kuma-dp@.service',
@@ -104,6 +106,7 @@ describe.each([
     name: 'kuma-deregistrar',
     section: '8',
     environment: '-rw-r----- /etc/default/kuma-deregistrar',
+    conffiles: ['/etc/default/kuma-deregistrar'],
     depends: 'libc6 (>= 2.34), libgcc-s1 | libgcc1, libstdc++6 (>= 11)',
     own: [
       '-rw-r--r-- /usr/lib/kuma-deregistrar/assets/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto',
@@ -120,7 +123,7 @@ describe.each([
       '-rw-r--r-- /usr/lib/sysusers.d/kuma-deregistrar.conf',
     ],
   },
-] as const)('the package $name', ({ name, section, environment, depends, own }) => {
+] as const)('the package $name', ({ name, section, environment, conffiles, depends, own }) => {
   let unpacked: PackageFile;
 
   beforeAll(() => {
@@ -177,8 +180,7 @@ Installed-Size: ${size}
   });
 
   test('lets dpkg ask before it overwrites what somebody has changed, and lets dpkg -V compare the rest', () => {
-    const [, path] = environment.split(' ');
-    expect(readFileSync(unpacked.control('conffiles'), 'utf8')).toBe(`${path}\n`);
+    expect(readFileSync(unpacked.control('conffiles'), 'utf8')).toBe(`${conffiles.join('\n')}\n`);
     execFileSync('md5sum', ['--check', '--quiet', '--strict', unpacked.control('md5sums')], {
       cwd: unpacked.root,
     });
@@ -215,4 +217,17 @@ Installed-Size: ${size}
     });
     expect(found.stdout).toBe('');
   });
+});
+
+test('needrestart leaves dataplanes alone, and nothing else', () => {
+  using agent = new PackageFile(folder, 'kuma-dp-agent');
+  // As needrestart reads the files of its folder, and looks for the first expression that fits.
+  const script =
+    'our %nrconf; eval shift; die $@ if $@; my $rc = $nrconf{override_rc};' +
+    'for my $unit (@ARGV) { my ($fits) = grep { $unit =~ /$_/ } keys %$rc; print "$unit ", defined $fits ? $rc->{$fits} : "-", "\\n" }';
+  const units = ['kuma-dp.service', 'kuma-dp@web-1.service', 'kuma-dp-other.service', 'my-kuma-dp.service'];
+  const snippet = agent.read('etc/needrestart/conf.d/kuma-dp-agent.conf');
+  expect(execFileSync('perl', ['-e', script, snippet, ...units], { encoding: 'utf8' })).toBe(
+    'kuma-dp.service 0\nkuma-dp@web-1.service 0\nkuma-dp-other.service -\nmy-kuma-dp.service -\n',
+  );
 });
