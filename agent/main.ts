@@ -42,6 +42,7 @@ const SIGNAL_PATIENCE_MS = 200;
 void main(process.argv.slice(2)).then(end);
 
 async function main([command = '', ...args]: readonly string[]): Promise<ChildExit> {
+  if (command !== 'run') signals.release();
   switch (command) {
     case 'run':
       return runCommand(args);

@@ -21,6 +21,8 @@ const CAUGHT_SIGNALS = [
 export interface SignalSource {
   /** Hands over what came so far, in order, then everything that comes. */
   onSignal(receive: (signal: NodeJS.Signals) => void): void;
+  /** For what has no stop of its own: every signal does again what it does by default, also one that came already. */
+  release(): void;
   /** Ends the process as `signal` would have, had nobody caught it. */
   dieOf(signal: NodeJS.Signals): void;
 }
@@ -39,6 +41,10 @@ export function catchSignals(): SignalSource {
     onSignal(receive) {
       for (const signal of early.splice(0)) receive(signal);
       deliver = receive;
+    },
+    release() {
+      for (const signal of CAUGHT_SIGNALS) process.off(signal, handle);
+      for (const signal of early.splice(0)) process.kill(process.pid, signal);
     },
     dieOf(signal) {
       // Only this one goes back to its default action, which Node gives to a signal whose last listener has gone, even

@@ -38,13 +38,21 @@ export function livingStates(stateDir: string, host: Host): readonly HostState[]
   });
 }
 
-/** @param agentPid the main process of the unit, or the only agent on this host */
+/**
+ * @param agentPid the main process of the unit, or the only agent on this host
+ * @param agents how many run on this host
+ */
 export function findSubject(
   { options, argv, env }: DoctorRequest,
   agentPid: number | undefined,
+  agents: number,
 ): Subject | { readonly problem: string } {
   if (argv !== undefined) return { argv, env, options, from: 'the command', partly: false };
-  if (agentPid === undefined) return { problem: 'no agent was found running on this host' };
+  if (agentPid === undefined) {
+    return {
+      problem: agents > 1 ? `${agents} agents run on this host` : 'no agent was found running on this host',
+    };
+  }
   const { argv: words, env: theirs } = processFacts(agentPid);
   const run = words?.findIndex((word, at) => word === 'run' && at > 0) ?? -1;
   if (words === undefined || run === -1)

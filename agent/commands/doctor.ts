@@ -41,7 +41,7 @@ async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   const { options } = request;
   const states = livingStates(options.stateDir, linuxHost());
   const unit = await findUnit(request, states);
-  const subject = findSubject(request, unit.agentPid);
+  const subject = findSubject(request, unit.agentPid, states.length);
   if ('problem' in subject) {
     const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
     const unknown: Finding = { level: 'failure', about: 'dataplane', says: subject.problem, remedy };

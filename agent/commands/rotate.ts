@@ -49,7 +49,7 @@ function find({ state: path, stateDir, mesh, name }: RotateOptions): FoundState 
   if (path === undefined) {
     const isAlive = (state: FoundState['state']): boolean =>
       state.bootId === host.bootId && host.isAlive(state.agent);
-    return selectState(readHostStates(stateDir), { mesh, name }, isAlive);
+    return selectState(readHostStates(stateDir).states, { mesh, name }, isAlive);
   }
   const state = readStateFile(path);
   return state === undefined ? `there is no state file "${path}"` : { path, state };

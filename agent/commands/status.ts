@@ -10,25 +10,27 @@ import type { ChildExit } from '../core/exit-status.ts';
 import type { FoundState } from '../core/select-state.ts';
 import { judgeStatus, statusLines, type Asked, type DataplaneStatus } from '../core/status-words.ts';
 import type { StatusOptions } from '../options.ts';
-import { readHostStates } from './host-states.ts';
+import { readHostStates, type HostStates } from './host-states.ts';
 
 const ASK_BUDGET_MS = 2_000;
 
-/** Every dataplane of this host that has a state file. Fails if one of them was lost or cannot be asked. */
+/** Every dataplane of this host that has a state file. Fails if one of them was lost, cannot be read or cannot be asked. */
 export async function status({ stateDir, json }: StatusOptions): Promise<ChildExit> {
-  let found: readonly FoundState[];
+  let found: HostStates;
   try {
     found = readHostStates(stateDir);
   } catch (error) {
     writeError(describeError(error));
     return { code: 1, signal: null };
   }
-  const statuses = await Promise.all(found.map(statusOf));
+  const statuses = await Promise.all(found.states.map(statusOf));
   const text = json
     ? JSON.stringify({ schema: 1, dataplanes: statuses })
     : statuses.map((one) => statusLines(one).join('\n')).join('\n\n');
-  process.stdout.write(text === '' ? 'no dataplane has run here since this host booted\n' : `${text}\n`);
-  const bad = statuses.some(({ phase }) => phase === 'lost' || phase === 'unreachable');
+  const nobody = found.unreadable > 0 ? '' : 'no dataplane has run here since this host booted\n';
+  process.stdout.write(text === '' ? nobody : `${text}\n`);
+  const bad =
+    found.unreadable > 0 || statuses.some(({ phase }) => phase === 'lost' || phase === 'unreachable');
   return { code: bad ? 1 : 0, signal: null };
 }
 

@@ -96,7 +96,11 @@ export const AGENT_PROGRAM: Program = {
     {
       title: 'FILES',
       entries: [
-        ['/etc/default/kuma-dp', "Environment of kuma-dp.service: the agent's variables and kuma-dp's own."],
+        [
+          '/etc/default/kuma-dp-agent',
+          "Environment of kuma-dp.service and kuma-dp@.service: the agent's variables.",
+        ],
+        ['/etc/default/kuma-dp, /etc/default/kuma-dp-NAME', 'Read after it, if they exist.'],
         ['/usr/lib/systemd/system/kuma-dp.service', 'The unit; one in /etc/systemd/system wins over it.'],
         [
           '/run/kuma-dp-agent',

@@ -20,11 +20,11 @@ export const RECIPES: readonly PackageRecipe[] = [
     recommends: ['ca-certificates', 'systemd'],
     files: { 'etc/needrestart/conf.d/kuma-dp-agent.conf': 'scripts/package/needrestart.conf' },
     environment: {
-      file: 'kuma-dp',
+      file: 'kuma-dp-agent',
       command: 'run',
       mode: 0o644,
       intro:
-        "Environment of kuma-dp.service and of every kuma-dp@NAME.service; /etc/default/kuma-dp-NAME is read after it. For kuma-dp-agent, what is below; for kuma-dp, its own KUMA_... variables. A flag in the unit wins over the agent's variables. A change counts from the next start on.",
+        'Environment of the agent in kuma-dp.service and in every kuma-dp@NAME.service. Read after it, and so with the last word: /etc/default/kuma-dp, then /etc/default/kuma-dp-NAME, which are yours, for the KUMA_... variables of kuma-dp as well. A unit of your own reads this file if it says EnvironmentFile=-/etc/default/kuma-dp-agent. A flag in the unit wins over these variables. A change counts from the next start on.',
     },
   },
   {

@@ -120,13 +120,13 @@ describe('kuma-dp-agent as a package', () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     await packages.install(systemd, 'kuma-dp-agent', 1);
-    await systemd.write('/etc/default/kuma-dp', 'KUMA_DP_AGENT_STOP_BUDGET=42s\n');
+    await systemd.write('/etc/default/kuma-dp-agent', 'KUMA_DP_AGENT_STOP_BUDGET=42s\n');
     await packages.install(systemd, 'kuma-dp-agent', 2);
-    expect(await systemd.must(['cat', '/etc/default/kuma-dp'])).toBe('KUMA_DP_AGENT_STOP_BUDGET=42s\n');
+    expect(await systemd.must(['cat', '/etc/default/kuma-dp-agent'])).toBe('KUMA_DP_AGENT_STOP_BUDGET=42s\n');
     // Back to the version before.
     await packages.install(systemd, 'kuma-dp-agent', 1);
     await systemd.must(['dpkg', '--no-triggers', '--remove', 'kuma-dp-agent']);
-    expect(await systemd.must(['cat', '/etc/default/kuma-dp'])).toBe('KUMA_DP_AGENT_STOP_BUDGET=42s\n');
+    expect(await systemd.must(['cat', '/etc/default/kuma-dp-agent'])).toBe('KUMA_DP_AGENT_STOP_BUDGET=42s\n');
   });
 
   test('is removed under a dataplane that runs: it goes on, and its stop drains all the same', async () => {
@@ -163,16 +163,18 @@ describe('kuma-dp-agent as a package', () => {
     );
     expect(await systemd.must(['ls', ...links])).toBe(`${links.join('\n')}\n`);
     await systemd.write('/etc/kuma-dp/dataplane.yaml', 'type: Dataplane\n');
+    await systemd.write('/etc/default/kuma-dp', 'KUMA_DNS_ENABLED=false\n');
     await systemd.write('/etc/systemd/system/kuma-dp.service.d/override.conf', '[Service]\nNice=1\n');
 
     await systemd.must(['dpkg', '--no-triggers', '--remove', 'kuma-dp-agent']);
-    expect(await existing(systemd, ['/etc/default/kuma-dp', '/run/systemd/system/kuma-dp.service'])).toEqual([
-      '/etc/default/kuma-dp',
-    ]);
+    expect(
+      await existing(systemd, ['/etc/default/kuma-dp-agent', '/run/systemd/system/kuma-dp.service']),
+    ).toEqual(['/etc/default/kuma-dp-agent']);
     await systemd.must(['dpkg', '--no-triggers', '--purge', 'kuma-dp-agent']);
     expect(await installed(systemd, 'kuma-dp-agent')).toBe('');
     const left = await systemd.run(['find', '/etc', '/run', '/usr', '/var/lib', '-name', '*kuma-dp*']);
     expect(left.stdout.trim().split('\n').toSorted()).toEqual([
+      '/etc/default/kuma-dp',
       '/etc/kuma-dp',
       '/etc/systemd/system/kuma-dp.service.d',
       // Of the host itself.

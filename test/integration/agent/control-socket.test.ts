@@ -11,6 +11,7 @@ import { Scene } from '../../support/signal-scene.ts';
 import { FleetCompanion } from '../../support/world/fleet-companion.ts';
 import { Fleet, AGENT, type Instance } from '../../support/world/fleet.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /** A control plane whose intervals are a fifth of Kuma's, health feedback included. */
@@ -184,6 +185,17 @@ describe.concurrent('drain and resume', () => {
     expect((await command('drain', folder)).stderr).toContain('say which by --mesh and --name');
     expect((await command('drain', folder, '--name=web-3')).stderr).toContain('no such dataplane');
     expect((await command('drain', `${folder}/none`)).stderr).toContain('Cannot read the state directory');
+    expect((await command('doctor', folder)).stdout).toContain('FAIL dataplane: 2 agents run on this host\n');
+  });
+
+  test('a state file that cannot be read is no host without dataplanes', async () => {
+    using dir = new TemporaryDir();
+    writeFileSync(dir.join('dataplane~default~web-1.json'), 'damaged');
+    expect(await command('status', `--state-dir=${dir.path}`)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('dataplane~default~web-1.json') as string,
+    });
   });
 });
 
@@ -240,6 +252,20 @@ describe.concurrent('the control socket', () => {
     expect(after.stdout).toContain('signal SIGTERM: gone');
     const nobody = await command('drain', `--state=${scene.stateFile}`);
     expect(nobody).toMatchObject({ code: 1, stderr: expect.stringContaining('no agent of it runs here') });
+  });
+
+  test('whoever waits for a drain may be interrupted, and the agent drains on', async () => {
+    await using world = await sceneOf({ child: { contract: 'kuma', envoy: 'admin' } });
+    const { scene } = world;
+    scene.controlPlane.pause();
+    const agent = await scene.start();
+    await waitUntil(() => accepts(pathOf(scene)), { what: 'the socket' });
+    const waiting = await scene.agent(['drain', '--wait', `--state=${scene.stateFile}`]);
+    await agent.waitForEvent('rotation.requested');
+    waiting.signal('SIGINT');
+    expect(await waiting.exited).toEqual({ code: null, signal: 'SIGINT' });
+    scene.controlPlane.resume();
+    await agent.waitForEvent('rotation.turned');
   });
 
   test('an agent that was killed leaves a socket that the next one replaces', async () => {

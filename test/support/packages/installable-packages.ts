@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 import { VERSION } from '../../../kernel/version.ts';
 import { PROJECT_INSIDE, type BootedSystemd } from '../systemd/booted-systemd.ts';
+import { kumaDpInto } from '../systemd/installed-layer.ts';
 import { buildPackages, packageFile, type PackageName } from './build-packages.ts';
 
 const CACHE = join(import.meta.dirname, '..', '..', '..', '.cache');
@@ -15,9 +16,7 @@ export class InstallablePackages implements Disposable {
     mkdirSync(CACHE, { recursive: true });
     this.#folder = mkdtempSync(join(CACHE, 'packages-'));
     for (const revision of [1, 2]) buildPackages({ out: this.#folder, revision });
-    const bin = join(this.layer, 'usr/bin');
-    mkdirSync(bin, { recursive: true });
-    symlinkSync(`${PROJECT_INSIDE}/test/support/kuma/bin/kuma-dp`, join(bin, 'kuma-dp'));
+    kumaDpInto(this.layer);
   }
 
   /** For a host that has kuma-dp and nothing of ours. */

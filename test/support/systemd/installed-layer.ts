@@ -1,25 +1,23 @@
-import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { PROJECT_INSIDE } from './booted-systemd.ts';
 
-const PROJECT = join(import.meta.dirname, '..', '..', '..');
+const PACKAGE = join(import.meta.dirname, '../../../scripts/package.ts');
 
-/** Lays out below `layer` what the packages install, and a kuma-dp for them to run. */
-export function installInto(layer: string): void {
+export function buildPackages(folder: string): void {
+  execFileSync(process.execPath, [PACKAGE, '--compression', 'zstd', '--out', folder], { stdio: 'pipe' });
+}
+
+/** Lays out below `layer` what the packages in a folder install. Their scripts do not run. */
+export function extractInto(layer: string, folder: string): void {
+  for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['--extract', join(folder, file), layer]);
+}
+
+/** A kuma-dp below `layer`, as an operator has installed it. */
+export function kumaDpInto(layer: string): void {
   const bin = join(layer, 'usr/bin');
-  const lib = join(layer, 'usr/lib');
   mkdirSync(bin, { recursive: true });
-  for (const name of ['kuma-dp-agent', 'kuma-deregistrar'])
-    symlinkSync(`${PROJECT_INSIDE}/dist/bin/${name}`, join(bin, name));
-  for (const name of ['kuma-dp.service', 'kuma-dp@.service', 'kuma-deregistrar.service'])
-    cpSync(join(PROJECT, 'systemd', name), join(lib, 'systemd/system', name));
-  for (const unit of ['kuma-dp.service', 'kuma-dp@.service'])
-    cpSync(
-      join(PROJECT, 'systemd/kuma-dp-agent.conf'),
-      join(lib, 'systemd/system', `${unit}.d`, '10-kuma-dp-agent.conf'),
-    );
-  for (const name of ['sysusers.d', 'tmpfiles.d'])
-    cpSync(join(PROJECT, 'systemd', name), join(lib, name), { recursive: true });
   symlinkSync(`${PROJECT_INSIDE}/test/support/kuma/bin/kuma-dp`, join(bin, 'kuma-dp'));
 }

@@ -5,6 +5,7 @@ import { freePort } from '../world/free-port.ts';
 import { NAMES } from '../world/under-load.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { PROJECT_INSIDE } from './booted-systemd.ts';
+import { DOCUMENTED_TEMPLATE } from './documented-unit.ts';
 import type { Hosted } from './hosted-dataplane.ts';
 import { MeshHost } from './mesh-host.ts';
 
@@ -19,25 +20,6 @@ export interface Units {
   /** Whether the application's unit has our drop-in. */
   readonly applicationDropIn: boolean;
 }
-
-/**
- * Kuma's documented unit, as a template; its ExecStart is a path there as well.
- *
- * @see https://developer.konghq.com/mesh/systemd/
- */
-const DOCUMENTED = `[Unit]
-Description = Kuma data plane proxy
-After = network.target
-[Service]
-User = kuma-dp
-WorkingDirectory = /var/lib/kuma-dp
-EnvironmentFile = /etc/default/kuma-dp-%i
-ExecStart = /usr/bin/kuma-dp run --dataplane-file=/etc/kuma-dp/%i.yaml --dataplane-token-file=/etc/kuma-dp/%i.token --ca-cert-file=/etc/kuma-dp/ca.crt
-Restart = always
-RestartSec = 1s
-LimitNOFILE = 1048576
-StartLimitIntervalSec = 0
-`;
 
 const APPLICATION_UNIT = `[Unit]
 After=kuma-dp@%i.service
@@ -54,7 +36,7 @@ export async function bootThree(layer: string, units: Units): Promise<MeshHost> 
   const host = booting.use(await MeshHost.boot({ layer }));
   const { systemd } = host;
   if (units.dataplane === 'documented') {
-    await systemd.write(`${UNITS}/kuma-dp@.service`, DOCUMENTED);
+    await systemd.write(`${UNITS}/kuma-dp@.service`, DOCUMENTED_TEMPLATE);
     await systemd.must(['rm', '-r', '/usr/lib/systemd/system/kuma-dp@.service.d']);
   }
   await systemd.write(`${UNITS}/application@.service`, APPLICATION_UNIT);

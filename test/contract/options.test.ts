@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs';
+
+import { describe, expect, test } from 'vitest';
+
+import { RUN_OPTIONS } from '../../agent/options.ts';
+import { OPTIONS_PAGE, withOptionTables } from '../../scripts/readme-options.ts';
+import { AGENT } from '../support/world/fleet.ts';
+import { ManagedProcess } from '../support/world/managed-process.ts';
+
+const page = readFileSync(OPTIONS_PAGE, 'utf8');
+
+describe('docs/options.md', () => {
+  test('has the options that the code has: otherwise run "npm run readme"', () => {
+    expect(page).toBe(withOptionTables(page));
+  });
+
+  test('the comparison notices a changed default', () => {
+    const changed = page.replace('| 60s |', '| 61s |');
+    expect(changed).not.toBe(page);
+    expect(withOptionTables(changed)).toBe(page);
+  });
+
+  test('--help lists every option with its environment variable', async () => {
+    await using help = new ManagedProcess({ command: AGENT, argv: ['run', '--help'] });
+    expect(await help.exited).toMatchObject({ code: 0 });
+    for (const { flag } of Object.values(RUN_OPTIONS)) {
+      expect(help.stdout).toContain(`--${flag}`);
+      expect(help.stdout).toContain(`KUMA_DP_AGENT_${flag.toUpperCase().replaceAll('-', '_')}`);
+    }
+  });
+});

@@ -1,0 +1,58 @@
+import { statSync } from 'node:fs';
+
+import { credentials, status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { AdminClient } from '../../../proto/gen/deregistrar/v1/admin.ts';
+import { CompanionWorld } from '../../support/companion-world.ts';
+
+/** What docs/security.md says of who has nothing but reach. That a wrong token changes nothing: `tokens.test.ts`. */
+describe('a caller without a token', () => {
+  let world: CompanionWorld;
+
+  beforeAll(async () => {
+    world = await CompanionWorld.start({
+      controlPlane: { localhostIsAdmin: true },
+      companion: { authn: 'token' },
+    });
+  });
+
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  test('is told what a departure depends on, and neither a name nor an address', async () => {
+    world.put('web-1');
+    using stranger = world.agent('web-1');
+    const answer = await new Promise((resolve, reject) => {
+      stranger.client.getControlPlane({}, (error, response) => {
+        if (error === null) resolve(response.controlPlane);
+        else reject(error);
+      });
+    });
+    expect(answer).toEqual({
+      version: '2.14.3',
+      instanceId: world.controlPlane.instanceId,
+      mode: 'zone',
+      propagation: { seconds: 2, nanos: 0 },
+      deregistrationDelay: { seconds: 10, nanos: 0 },
+      hdsDelay: { seconds: 6, nanos: 0 },
+    });
+  });
+
+  test('finds no operators’ service where agents attach', async () => {
+    const client = new AdminClient(world.companion.address, credentials.createInsecure());
+    try {
+      const code = await new Promise((resolve) => {
+        client.getStatus({ mesh: '' }, (error) => {
+          resolve(error?.code);
+        });
+      });
+      expect(code).toBe(status.UNIMPLEMENTED);
+    } finally {
+      client.close();
+    }
+  });
+
+  test('finds the operators’ socket closed to other users', () => {
+    expect(statSync(world.companion.adminSocket).mode & 0o777).toBe(0o600);
+  });
+});
