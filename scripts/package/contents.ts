@@ -23,6 +23,8 @@ export interface Recipe {
     readonly intro: string;
     readonly mode: number;
   };
+  /** More files of this checkout, by their path on a host. */
+  readonly files: Readonly<Record<string, string>>;
 }
 
 export interface Build {
@@ -58,6 +60,7 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
     [`usr/lib/${name}/package.json`, { content: readFileSync('dist/package.json') }],
     ...code(name, build),
     ...systemdFilesOf(name).map(({ source, target }) => [target, { content: { copyOf: source } }] as const),
+    ...Object.entries(recipe.files).map(([target, copyOf]) => [target, { content: { copyOf } }] as const),
     [`etc/default/${recipe.environment.file}`, environment(recipe)],
     [`usr/share/man/man${section}/${name}.${section}.gz`, { content: gzip(manualPage(program, dated)) }],
     [`usr/share/bash-completion/completions/${name}`, { content: bashCompletion(program) }],

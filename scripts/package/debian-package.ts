@@ -46,7 +46,10 @@ export function buildDebianPackage({ control, files, scripts }: DebianPackage, o
   mkdirSync(root);
   layOut(root, files, epoch);
   const fields = Object.entries({ ...control, 'Installed-Size': String(installedSizeKib(root)) });
-  const conffiles = [...files.keys()].filter((path) => path.startsWith('etc/')).map((path) => `/${path}\n`);
+  const conffiles = [...files.keys()]
+    .filter((path) => path.startsWith('etc/'))
+    .toSorted()
+    .map((path) => `/${path}\n`);
   const meta: PackagedFiles = new Map<string, PackagedFile>([
     ['control', { content: orderedControl(fields) }],
     ['md5sums', { content: md5sums(root) }],

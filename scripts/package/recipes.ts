@@ -18,6 +18,7 @@ export const RECIPES: readonly PackageRecipe[] = [
       'An installation or an upgrade starts, stops and restarts nothing. The package brings its own Node.js, which nothing else uses.',
     ],
     recommends: ['ca-certificates', 'systemd'],
+    files: { 'etc/needrestart/conf.d/kuma-dp-agent.conf': 'scripts/package/needrestart.conf' },
     environment: {
       file: 'kuma-dp-agent',
       command: 'run',
@@ -34,6 +35,7 @@ export const RECIPES: readonly PackageRecipe[] = [
       'An installation starts nothing; an upgrade restarts it if it runs. The package brings its own Node.js, which nothing else uses.',
     ],
     recommends: ['ca-certificates', 'systemd'],
+    files: {},
     environment: {
       file: 'kuma-deregistrar',
       command: 'serve',

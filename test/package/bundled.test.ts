@@ -108,7 +108,7 @@ describe.each([
   let components: readonly Component[];
 
   beforeAll(() => {
-    unpacked = new PackageFile(inject('packages'), name);
+    unpacked = new PackageFile(inject('packageFolder'), name);
     components = (
       JSON.parse(unpacked.read(`usr/share/doc/${name}/sbom.cdx.json`)) as { components: Component[] }
     ).components;

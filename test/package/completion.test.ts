@@ -42,8 +42,8 @@ describe('completion', () => {
   let dir: TemporaryDir;
 
   beforeAll(() => {
-    agent = new PackageFile(inject('packages'), 'kuma-dp-agent');
-    deregistrar = new PackageFile(inject('packages'), 'kuma-deregistrar');
+    agent = new PackageFile(inject('packageFolder'), 'kuma-dp-agent');
+    deregistrar = new PackageFile(inject('packageFolder'), 'kuma-deregistrar');
     dir = new TemporaryDir();
     mkdirSync(dir.join('some folder'));
     writeFileSync(dir.join('stops.jsonl'), '');

@@ -42,7 +42,7 @@ describe.each([
   let help: (command: string) => string;
 
   beforeAll(() => {
-    unpacked = new PackageFile(inject('packages'), program.name as PackageName);
+    unpacked = new PackageFile(inject('packageFolder'), program.name as PackageName);
     help = (command) => tool(unpacked.program, [command, '--help']).out;
   });
 

@@ -22,7 +22,7 @@ afterEach(() => open.disposeAsync());
 
 /** Far from any `node_modules`. */
 function unpack(name: PackageName): PackageFile {
-  return open.use(new PackageFile(inject('packages'), name));
+  return open.use(new PackageFile(inject('packageFolder'), name));
 }
 
 /** As if another version had been unpacked over it, whose every file is different. */

@@ -8,7 +8,7 @@ import { buildPackages } from './build-packages.ts';
 declare module 'vitest' {
   interface ProvidedContext {
     /** A folder with both packages, of revision 1. */
-    readonly packages: string;
+    readonly packageFolder: string;
   }
 }
 
@@ -16,7 +16,7 @@ declare module 'vitest' {
 export function setup(project: TestProject): () => void {
   const folder = mkdtempSync(join(tmpdir(), 'kuma-packages-'));
   buildPackages({ out: folder });
-  project.provide('packages', folder);
+  project.provide('packageFolder', folder);
   return () => {
     rmSync(folder, { recursive: true, force: true });
   };

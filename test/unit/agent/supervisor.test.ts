@@ -263,7 +263,7 @@ describe('Supervisor: several signals', () => {
       run.serve();
       run.signal(signal);
       expect(run.sent).toEqual([`${signal} 0`]);
-      expect(run.log.events).toContain('signal.forwarded');
+      expect(run.log.events.includes('signal.forwarded')).toBe(signal !== 'SIGCONT');
       run.child.exit(CLEAN);
       await run.untilEnded();
       run.signal(signal);
