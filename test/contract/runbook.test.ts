@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { Registry } from 'prom-client';
+import { describe, expect, test } from 'vitest';
+
+import { createMetrics } from '../../control-plane/adapters/metrics.ts';
+import { GUARDS } from '../../control-plane/core/guards.ts';
+import { ERROR_CODES } from '../../kernel/errors.ts';
+import { codeOf, pages, ROOT } from '../support/documents.ts';
+
+/** Pages that tell operators what to look for. */
+const PAGES = pages().filter(({ path }) => /\/(runbook|upgrade|security|sizing)\.md$/.test(path));
+
+const EVENTS = new Set(
+  ['agent', 'control-plane']
+    .map((program) => readFileSync(join(ROOT, program, 'events.ts'), 'utf8'))
+    .flatMap((source) => [...source.matchAll(/'([a-z-]+\.[a-z-]+)'/g)].map(([, name = '']) => name)),
+);
+
+function eventsIn(code: readonly string[]): readonly string[] {
+  const logged = code.flatMap((line) =>
+    [...line.matchAll(/"event":"([^"]+)"/g)].map(([, name = '']) => name),
+  );
+  const named = code.filter(
+    (line) => /^[a-z]+(-[a-z]+)*\.[a-z-]+$/.test(line) && !/\.(md|service|db|yaml)$/.test(line),
+  );
+  return [...logged, ...named];
+}
+
+describe.for(PAGES)('$path', ({ text }) => {
+  const code = codeOf(text);
+
+  test('names events that there are', () => {
+    expect(eventsIn(code).filter((name) => !EVENTS.has(name))).toEqual([]);
+  });
+
+  test('names metrics that there are', async () => {
+    const registry = new Registry();
+    createMetrics(registry);
+    const known = (await registry.getMetricsAsJSON()).map(({ name }) => name);
+    const named = code.flatMap((line) => line.match(/kuma_deregistrar_[a-z_]+/g) ?? []);
+    expect(named.filter((name) => !known.includes(name))).toEqual([]);
+  });
+});
+
+describe('docs/runbook.md', () => {
+  const text = PAGES.find(({ path }) => path === 'docs/runbook.md')?.text ?? '';
+
+  test('names error codes that there are', () => {
+    const code = codeOf(text);
+    const named = code.filter((line) => /^[A-Z]+(_[A-Z]+)+$/.test(line) && !line.startsWith('KUMA_'));
+    const logged = code.flatMap((line) =>
+      [...line.matchAll(/"code":"([A-Z_]+)"/g)].map(([, name = '']) => name),
+    );
+    expect([...named, ...logged].filter((name) => !(name in ERROR_CODES))).toEqual([]);
+  });
+
+  test('has something to say of every guard', () => {
+    const told = [...text.matchAll(/what-happens-when\.md#([a-z-]+)\)/g)].map(([, name = '']) => name);
+    expect(Object.keys(GUARDS).filter((guard) => !told.includes(guard))).toEqual([]);
+  });
+
+  test('says in each part what it looks like, what to do and what not', () => {
+    const parts = text.split(/^## /m).slice(1);
+    const lacking = parts.filter((part) => !/\*\*Do not\*\*/.test(part));
+    expect(lacking.map((part) => part.split('\n')[0])).toEqual([]);
+  });
+});
