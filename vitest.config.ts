@@ -42,6 +42,7 @@ export default defineConfig({
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
+      project('supervisors', { timeoutMs: 60_000 }),
       project('page', { timeoutMs: 60_000, serial: true }),
       project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),
       project('systemd', { timeoutMs: 120_000, setup: 'test/support/systemd/install-once.ts' }),
