@@ -298,7 +298,11 @@ export class Supervisor {
     const lastStop = report === undefined ? {} : { lastStop: summariseStop(report) };
     note({ phase: 'ended', deregistered: this.#nothingLeftToDo(), ...lastStop });
     const finished = new AbortController();
-    await Promise.race([finish(report), sleep(clock, FINISH_BUDGET_MS, finished.signal).catch(() => {})]);
+    await Promise.race([
+      // kuma-dp has ended, and so must the agent, whatever is wrong with its last words.
+      finish(report).catch(this.#deps.events.failedUnexpectedly),
+      sleep(clock, FINISH_BUDGET_MS, finished.signal).catch(() => {}),
+    ]);
     finished.abort(new Error('Everything is written'));
     this.#ended.resolve(exit);
   }

@@ -69,7 +69,13 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
       new Scene({
         controlPlane,
         child: { contract: 'kuma', envoy: 'admin' },
-        options: ['--stop-budget=10s', '--settle=50ms', '--report-file', join(unpacked.root, 'stops.jsonl')],
+        options: [
+          '--stop-budget=10s',
+          '--settle=50ms',
+          `--metrics=unix:${join(unpacked.root, 'metrics.sock')}`,
+          '--report-file',
+          join(unpacked.root, 'stops.jsonl'),
+        ],
       }),
     );
     const agent = await scene.start({ bin: unpacked.program });

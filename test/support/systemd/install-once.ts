@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 
 import { envoyBinary } from '../../../scripts/install-envoy.ts';
-import { buildPackages, extractInto, kumaDpInto } from './installed-layer.ts';
+import { buildPackages } from '../packages/build-packages.ts';
+import { extractInto, kumaDpInto } from './installed-layer.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -26,7 +27,7 @@ export async function setup(project: TestProject): Promise<() => void> {
   const bareLayer = join(folder, 'bare');
   const packages = join(bareLayer, 'packages');
   for (const each of [layer, bareLayer]) kumaDpInto(each);
-  buildPackages(packages);
+  buildPackages({ out: packages });
   extractInto(layer, packages);
   project.provide('layer', layer);
   project.provide('bareLayer', bareLayer);

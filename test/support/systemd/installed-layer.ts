@@ -4,12 +4,6 @@ import { join } from 'node:path';
 
 import { PROJECT_INSIDE } from './booted-systemd.ts';
 
-const PACKAGE = join(import.meta.dirname, '../../../scripts/package.ts');
-
-export function buildPackages(folder: string): void {
-  execFileSync(process.execPath, [PACKAGE, '--compression', 'zstd', '--out', folder], { stdio: 'pipe' });
-}
-
 /** Lays out below `layer` what the packages in a folder install. Their scripts do not run. */
 export function extractInto(layer: string, folder: string): void {
   for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['--extract', join(folder, file), layer]);

@@ -446,6 +446,13 @@ describe('Supervisor: before kuma-dp is there', () => {
 });
 
 describe('Supervisor: trouble of its own', () => {
+  test('last words that fail are a bug that is logged, and the agent ends', async () => {
+    const run = serving({ supervisor: { finish: () => Promise.reject(new Error('no disk')) } });
+    run.child.exit(CLEAN);
+    await run.untilEnded();
+    expect(run.log.events).toContain('agent.failed');
+  });
+
   test('last words may take 250 ms, not more', async () => {
     const run = serving({ supervisor: { finish: () => new Promise(() => {}) } });
     run.signal('SIGTERM');
