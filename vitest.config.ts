@@ -7,7 +7,13 @@ const realKuma = process.env['KUMA_CP_BIN'] !== undefined;
 
 const project = (
   name: string,
-  limits: { readonly timeoutMs: number; readonly serial?: true; readonly shared?: true },
+  limits: {
+    readonly timeoutMs: number;
+    readonly serial?: true;
+    readonly shared?: true;
+    /** Run once, before the first file. */
+    readonly setup?: string;
+  },
 ): TestProjectConfiguration => ({
   extends: true,
   test: {
@@ -15,6 +21,7 @@ const project = (
     include: [`test/${name}/**/*.test.ts`],
     testTimeout: limits.timeoutMs,
     hookTimeout: limits.timeoutMs,
+    globalSetup: limits.setup ?? [],
     fileParallelism: limits.serial !== true,
     // Real processes on a machine that may be busy with others: once more before it counts.
     retry: limits.shared === true ? 0 : 1,
@@ -35,7 +42,10 @@ export default defineConfig({
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
+      project('supervisors', { timeoutMs: 60_000 }),
       project('page', { timeoutMs: 60_000, serial: true }),
+      project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),
+      project('systemd', { timeoutMs: 120_000, setup: 'test/support/systemd/install-once.ts' }),
       // A real control plane takes a core for itself.
       project('kuma', { timeoutMs: 240_000, ...(realKuma ? { serial: true as const } : {}) }),
     ],

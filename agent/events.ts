@@ -1,5 +1,8 @@
-import type { Log } from '../kernel/log.ts';
 import { formatDuration } from '../kernel/duration.ts';
+import type { Log } from '../kernel/log.ts';
+import { describeFields, roughDuration } from '../kernel/one-line.ts';
+import { describeSteps } from '../kernel/stop-words.ts';
+import { VERSION } from '../kernel/version.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeExit, type ChildExit } from './core/exit-status.ts';
 import { settleMs } from './core/propagation.ts';
@@ -16,22 +19,29 @@ export function agentEvents(log: Log) {
     ...rotationEvents(log),
     ...hostEvents(log),
     ...stopEvents(log),
+    ...endEvents(log),
   };
 }
 
 function startEvents(log: Log) {
   return {
     agentStarted: (settings: Readonly<Record<string, unknown>>) => {
-      log.info('agent.started', 'The agent is between the host and kuma-dp', { settings });
+      const { settle, ...rest } = settings;
+      const given = describeFields(typeof settle === 'number' ? { ...rest, settleMs: settle } : settings);
+      const what = `kuma-dp-agent ${VERSION} looks after kuma-dp`;
+      log.info('agent.started', given === '' ? what : `${what}, with ${given}`, { settings });
     },
     dataplaneDerived: (dataplane: string, fields: Readonly<Record<string, unknown>>) => {
-      log.info('dataplane.derived', `Dataplane ${dataplane}`, { dataplane, ...fields });
+      log.info('dataplane.derived', `This is dataplane ${dataplane}`, { dataplane, ...fields });
     },
     dataplaneUnknown: (problem: string) => {
-      log.warn('dataplane.unknown', `kuma-dp runs, but it will not be deregistered at a stop: ${problem}`);
+      log.warn('dataplane.unknown', `kuma-dp runs, but a stop will not take it out of the mesh: ${problem}`);
     },
     templateDoubted: (problem: string) => {
-      log.warn('template.doubted', `kuma-dp decides about the Dataplane: ${problem}`);
+      log.warn(
+        'template.doubted',
+        `The Dataplane may not be what is meant; kuma-dp takes it as it is: ${problem}`,
+      );
     },
     startPaced: (waitMs: number) => {
       log.info(
@@ -40,11 +50,15 @@ function startEvents(log: Log) {
         { waitMs },
       );
     },
+    predecessorDrains: (pid: number) => {
+      log.warn(
+        'predecessor.drains',
+        'The last agent was killed: kuma-dp is started when the one that it left has drained',
+        { pid },
+      );
+    },
     childSpawned: (pid: number, argv: readonly string[]) => {
       log.info('child.spawned', 'kuma-dp was started', { pid, command: argv[0] });
-    },
-    spawnFailed: (problem: string) => {
-      log.error('spawn.failed', problem);
     },
   };
 }
@@ -52,16 +66,27 @@ function startEvents(log: Log) {
 function hostEvents(log: Log) {
   return {
     guardMissing: () => {
-      log.warn(
-        'guard.missing',
-        'setpriv was not found: if this agent is killed, kuma-dp lives on without it',
-      );
+      log.warn('guard.missing', 'sh was not found: if this agent is killed, kuma-dp lives on without it');
     },
     envoyHidden: (reason: string) => {
-      log.warn('envoy.hidden', `A stop will last kuma-dp's own drain time: ${reason}`);
+      log.warn('envoy.hidden', `A stop will last all of kuma-dp's drain time, even when idle: ${reason}`);
     },
     notificationLost: (problem: string) => {
       log.warn('notification.lost', `systemd does not hear how this service is: ${problem}`);
+    },
+    metricsServed: (address: string) => {
+      log.info('metrics.served', `Prometheus finds /metrics at ${address}`, { address });
+    },
+    metricsUnavailable: (address: string, err: unknown) => {
+      log.warn('metrics.unavailable', `There are no metrics at ${address}; everything else works`, {
+        address,
+        err,
+      });
+    },
+    countsForgotten: (err: unknown) => {
+      log.warn('counts.forgotten', 'What was counted does not outlive its run: counters begin at zero', {
+        err,
+      });
     },
     stateUnreadable: (err: unknown) => {
       log.warn('state.unreadable', 'What the last run left is of no use: no restart pacing this time', {
@@ -82,7 +107,13 @@ function objectEvents(log: Log) {
       log.info('dataplane.announced', 'The agent owns the object; peers see it once Envoy serves');
     },
     announcementFailed: (err: unknown) => {
-      log.warn('announcement.failed', 'The object could not be put', { err });
+      log.warn(
+        'announcement.failed',
+        'Peers do not see this dataplane yet: its object cannot be made ready',
+        {
+          err,
+        },
+      );
     },
     ownershipGivenUp: (err: unknown) => {
       log.warn(
@@ -97,11 +128,12 @@ function objectEvents(log: Log) {
       log.info('dataplane.ready', 'Envoy serves and the object says so');
     },
     endpointReached: (url: string, facts: ControlPlaneFacts) => {
-      log.info('endpoint.reached', `A stop will deregister at ${url}`, {
-        url,
-        version: facts.version,
-        settleMs: settleMs(facts),
-      });
+      const waitMs = settleMs(facts);
+      log.info(
+        'endpoint.reached',
+        `A stop will deregister at ${url}; peers have let go ${roughDuration(waitMs)} later`,
+        { url, version: facts.version, settleMs: waitMs },
+      );
     },
     endpointLost: (url: string, err: unknown) => {
       log.warn('endpoint.lost', `A stop now could not deregister at ${url}`, { url, err });
@@ -155,8 +187,8 @@ function rotationEvents(log: Log) {
       log.info('rotation.requested', `Asked to ${what}`, { wanted });
     },
     rotationTurned: (wanted: 'out' | 'in', found: boolean) => {
-      const now = wanted === 'out' ? 'out of rotation' : 'in rotation again';
-      log.info('rotation.turned', found ? `The object says: ${now}` : `There is no object: ${now}`, {
+      const now = wanted === 'out' ? 'Out of rotation' : 'In rotation again';
+      log.info('rotation.turned', found ? `${now}: the object says so` : `${now}: there is no object`, {
         wanted,
       });
     },
@@ -188,44 +220,73 @@ function rotationEvents(log: Log) {
   };
 }
 
+/** By how often it was asked for. */
+const STOP_WORDS = [
+  'stopping in order, out of the mesh first',
+  'asked again, so nobody waits for peers and requests any more',
+  'asked for the third time, so kuma-dp is killed',
+] as const;
+
 function stopEvents(log: Log) {
   return {
     phaseChanged: (from: string, to: string, input: string) => {
       log.debug('phase.changed', `${from} → ${to}`, { from, to, input });
     },
     stopRequested: (signal: NodeJS.Signals, asked: number) => {
-      const how = ['in order', 'without waiting', 'at once'][Math.min(asked, 3) - 1];
-      log.info('stop.requested', `${signal}: stopping ${how}`, { signal, asked });
+      const how = STOP_WORDS[Math.min(asked, 3) - 1];
+      log.info('stop.requested', `${signal}: ${how}`, { signal, ...(asked > 1 ? { asked } : {}) });
     },
     signalForwarded: (signal: NodeJS.Signals) => {
+      // systemd sends one behind each SIGTERM: nobody at night wants to read of it.
+      if (signal === 'SIGCONT') return;
       log.info('signal.forwarded', `${signal} was passed on to kuma-dp`, { signal });
     },
-    deregistered: (result: Deregistration) => {
+    deregistered: (result: Deregistration & { readonly dataplane?: string }) => {
       const { outcome, reason, ...fields } = result;
       if (outcome === 'failed') {
-        log.error('deregistration.failed', `Peers keep this dataplane for now: ${reason}`, fields);
+        log.error(
+          'deregistration.failed',
+          `Still in the mesh: peers send requests until the control plane notices. ${reason}`,
+          fields,
+        );
       } else if (outcome === 'handed over') {
         log.warn('dataplane.handed-over', `A companion goes on to take the object away: ${reason}`, fields);
       } else if (outcome === 'kept') {
         log.info('dataplane.kept', `The object stays: ${reason}`, fields);
-      } else log.info('dataplane.deregistered', `The object is gone: ${reason}`, fields);
+      } else log.info('dataplane.deregistered', `Out of the mesh: the object is gone (${reason})`, fields);
     },
     drainBlind: (reason: string) => {
-      log.warn('drain.blind', `kuma-dp's own drain time holds: ${reason}`);
+      log.warn(
+        'drain.blind',
+        `All of kuma-dp's drain time is waited, since Envoy does not say what it still serves: ${reason}`,
+      );
     },
     childExited: (exit: ChildExit) => {
       log.info('child.exited', `kuma-dp ended with ${describeExit(exit)}`, { exit });
     },
+  };
+}
+
+function endEvents(log: Log) {
+  return {
     confirmed: (confirmed: Confirmed) => {
       if (confirmed.outcome === 'gone') return;
       const { outcome, reason } = confirmed;
-      const text = reason === undefined ? outcome : `${outcome}: ${reason}`;
-      if (outcome === 'deleted again')
-        log.info('recreation.undone', 'The object had been created again: deleted');
-      else log.warn('recreation.doubted', `Whether the object is still gone is not certain: ${text}`);
+      if (outcome === 'deleted again') {
+        log.info(
+          'recreation.undone',
+          'A control plane had created the object again in the meantime: it is deleted',
+        );
+      } else
+        log.warn(
+          'recreation.doubted',
+          `It could not be made sure that the object is gone: ${reason ?? outcome}`,
+        );
     },
     stopReported: (report: StopReport) => {
-      log.info('stop.reported', `Stopped in ${formatDuration(Math.round(report.totalMs))}`, { report });
+      const { totalMs, budgetMs, cause, steps } = report;
+      const took = `${roughDuration(totalMs)} (${cause}; budget ${formatDuration(budgetMs)})`;
+      log.info('stop.reported', `Stopped in ${took}: ${describeSteps(steps)}`, { report });
     },
     reportUnwritable: (err: unknown) => {
       log.warn('report.unwritable', 'The stop report is in this log only', { err });

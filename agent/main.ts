@@ -112,7 +112,7 @@ async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
   const all = [...line.problems, ...strayProblems(line), ...problems];
   if (all.length > 0) return refuse(all);
   const { deregister } = await import('./commands/deregister.ts');
-  return deregister(values);
+  return deregister(values, env);
 }
 
 async function rotateCommand(command: 'drain' | 'resume', args: readonly string[]): Promise<ChildExit> {

@@ -7,9 +7,13 @@ import {
   resolveOptions,
   switchOption,
   textOption,
+  valueOption,
   type OptionValues,
+  type Reading,
   type ResolvedOptions,
 } from '../kernel/options.ts';
+import { isLocal, readListenerAddressOrOff, type ListenerAddress } from '../kernel/listener-address.ts';
+import { LOG_FORMATS } from '../kernel/log.ts';
 import { isCompanion, readEndpointUrl } from './core/endpoint-url.ts';
 
 export const ENV_PREFIX = 'KUMA_DP_AGENT_';
@@ -50,7 +54,13 @@ const CONNECTION_OPTIONS = {
     flag: 'log-level',
     choices: ['debug', 'info', 'warn', 'error'],
     default: 'info',
-    help: 'What the agent writes to standard error, as JSON lines',
+    help: 'How much the agent writes to standard error',
+  }),
+  logFormat: choiceOption({
+    flag: 'log-format',
+    choices: LOG_FORMATS,
+    default: 'auto',
+    help: 'Lines for people, or JSON lines for programs; auto: text in the journal and on a terminal, JSON elsewhere',
   }),
 } as const;
 
@@ -109,6 +119,13 @@ export const RUN_OPTIONS = {
   }),
   stateDir,
   reportFile,
+  metrics: valueOption({
+    flag: 'metrics',
+    placeholder: 'HOST:PORT|unix:PATH|off',
+    default: 'off',
+    help: 'Where Prometheus finds the metrics of this agent, as /metrics: a loopback address or a Unix socket, another one for each dataplane of a host',
+    read: readLocalAddress,
+  }),
 } as const;
 
 export const DEREGISTER_OPTIONS = {
@@ -243,6 +260,12 @@ export function resolveStatusOptions(sources: Sources): ResolvedOptions<typeof S
 
 export function resolveReportOptions(sources: Sources): ResolvedOptions<typeof REPORT_OPTIONS> {
   return resolveOptions(REPORT_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+}
+
+function readLocalAddress(text: string): Reading<ListenerAddress | 'off'> {
+  const reading = readListenerAddressOrOff(text);
+  if ('problem' in reading || reading.value === 'off' || isLocal(reading.value)) return reading;
+  return { problem: 'anybody could read it there: expected a loopback address or a Unix socket' };
 }
 
 function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boolean {

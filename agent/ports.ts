@@ -44,6 +44,8 @@ export type Confirmation =
 export interface Endpoint {
   /** Without credentials. */
   readonly url: string;
+  /** Whether it writes a departure down before it acts, so that nothing is lost if the caller gives up. */
+  readonly remembers?: true;
   /** Connects if need be, checks that a control plane answers, and learns what a departure depends on. */
   check(signal: AbortSignal): Promise<ControlPlaneFacts>;
   /**

@@ -38,6 +38,8 @@ const CHECK_BUDGET_MS = 5_000;
 const WARM_INTERVAL_MS = 20_000;
 /** How long an attempt to deregister may still take once somebody asked for the second time. */
 const HASTENED_MS = 1_000;
+/** Whoever is asked then must have answered before that is over. */
+const HASTENED_ANSWER_MS = 900;
 /** A drain is asked for by somebody who waits; what fails is tried again. */
 const ROTATE_BUDGET_MS = 3_000;
 const CONFIRM_INTERVAL_MS = 300;
@@ -52,6 +54,8 @@ export class Registration {
   readonly #reachable = new Map<string, boolean>();
   #facts: ControlPlaneFacts = DEFAULT_FACTS;
   #deregistration: Promise<Deregistration> | undefined;
+  /** What an endpoint said that has written the departure down. */
+  #handedOver: OperationalError | undefined;
   #announcing: Promise<unknown> = Promise.resolve();
 
   constructor(deps: RegistrationDeps) {
@@ -151,8 +155,14 @@ export class Registration {
     return this.#deregistration;
   }
 
-  /** Somebody asked for the second time: the attempt under way gets one more second. */
+  /**
+   * Somebody asked for the second time: the attempt under way gets one more second. A companion that waits for its
+   * control plane would not have answered by then, although it has the departure on disk: it is asked how far it is.
+   */
   hasten(): void {
+    for (const endpoint of this.#deps.endpoints) {
+      if (endpoint.remembers === true) void this.#askOnceMore(endpoint);
+    }
     const disarm = this.#deps.clock.after(HASTENED_MS, () => {
       this.#hasten.abort(
         new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${this.#name}: asked twice to stop`),
@@ -221,6 +231,26 @@ export class Registration {
     }
   }
 
+  /** Whatever comes of it, the attempt under way goes on: the companion joins the two. */
+  async #askOnceMore(endpoint: Endpoint): Promise<void> {
+    const { clock, departure } = this.#deps;
+    const endsAtMs = clock.monotonicMs() + HASTENED_ANSWER_MS;
+    await this.#announcing;
+    const budgetMs = endsAtMs - clock.monotonicMs();
+    try {
+      await withDeadline(
+        { clock, action: `hand ${this.#name} over to ${endpoint.url}`, budgetMs },
+        ({ signal }) => endpoint.deregister(departure, signal, budgetMs),
+      );
+    } catch (error) {
+      this.#noteFailure(error);
+    }
+  }
+
+  #noteFailure(error: unknown): void {
+    if (isHandedOver(error)) this.#handedOver = error;
+  }
+
   async #deregister(byMs: number): Promise<Deregistration> {
     const { clock, departure, mayDelete } = this.#deps;
     if (!mayDelete) {
@@ -233,7 +263,6 @@ export class Registration {
     }
     let attempts = 0;
     let lastFailure: unknown;
-    let handedOver: OperationalError | undefined;
     try {
       await this.#announcing;
       const answer = await this.#ask({
@@ -246,13 +275,13 @@ export class Registration {
         cancel: this.#hasten.signal,
         onFailure: (error) => {
           lastFailure = error;
-          handedOver = isHandedOver(error) ? error : handedOver;
+          this.#noteFailure(error);
         },
       });
       return { outcome: 'gone', reason: answer.value, endpoint: answer.endpoint, attempts: answer.attempts };
     } catch (error) {
       const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
-      if (!foreign && handedOver !== undefined) return handOver(handedOver, attempts);
+      if (!foreign && this.#handedOver !== undefined) return handOver(this.#handedOver, attempts);
       const cause =
         lastFailure === undefined || lastFailure === error ? '' : `; last: ${describeError(lastFailure)}`;
       return {

@@ -19,7 +19,8 @@ export interface DeparturesDeps {
    * that are lost must not keep one waiting that says goodbye.
    */
   readonly concurrency: { readonly awaited: number; readonly due: number };
-  readonly onAttempt?: (attempt: Attempt) => void;
+  /** `tookMs`: how long ago the departure began, as the store's clock and this process have it. */
+  readonly onAttempt?: (attempt: Attempt, tookMs: number) => void;
   /** Which part of the work is ours, as long as all replicas do theirs; `undefined`: none of it. */
   readonly share: () => DueShare | undefined;
 }
@@ -164,15 +165,17 @@ export class Departures {
   }
 
   async #attempt(which: DueShare | At, begun?: () => void): Promise<Attempt | undefined> {
-    const { store, attempt, events, onAttempt } = this.#deps;
+    const { clock, store, attempt, events, onAttempt } = this.#deps;
+    let beganMs = clock.monotonicMs();
     const made = await store.attempt(which, async (record, fence) => {
       begun?.();
+      beganMs = clock.monotonicMs() - Math.max(0, fence.nowMs - record.sinceMs);
       return attempt.run(record, fence);
     });
     if (made === undefined) return undefined;
     crashPoint('attempt.recorded');
     events.attempted(made.record, made.result);
-    onAttempt?.(made);
+    onAttempt?.(made, clock.monotonicMs() - beganMs);
     return made;
   }
 

@@ -32,7 +32,7 @@ export interface EngineDeps {
   /** Names this process among those that share the store. */
   readonly replica: string;
   readonly settings: EngineSettings;
-  readonly onAttempt: (attempt: Attempt) => void;
+  readonly onAttempt: (attempt: Attempt, tookMs: number) => void;
   readonly onHealed: () => void;
 }
 
@@ -76,9 +76,9 @@ export class Engine {
     this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
     const attempt = this.#attempts();
     const { onHealed } = deps;
-    const onAttempt = (made: Attempt): void => {
+    const onAttempt = (made: Attempt, tookMs: number): void => {
       this.notes.attempted(made);
-      deps.onAttempt(made);
+      deps.onAttempt(made, tookMs);
     };
     const onReported = this.notes.reported.bind(this.notes);
     const share = (): DueShare | undefined => this.#share;

@@ -1,9 +1,12 @@
 import { formatDuration } from '../kernel/duration.ts';
 import type { Log } from '../kernel/log.ts';
+import { roughDuration } from '../kernel/one-line.ts';
+import { describeSteps } from '../kernel/stop-words.ts';
 import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { AttemptResult } from './ports.ts';
 import type { TokenProblem } from './token-ports.ts';
 import type { DataplaneRecord } from './core/records.ts';
+import { readStopTimeline } from './core/stop-steps.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 
 /** Every log line of the companion. docs/events.md lists them; a contract test compares the two. */
@@ -106,7 +109,7 @@ function agentEvents(log: Log) {
       );
     },
     gone: (known: Known) => {
-      log.info('agent.gone', 'The stream ended after it said that it leaves', named(known));
+      log.info('agent.gone', 'The stream of an agent that leaves has ended', named(known));
     },
     superseded: (known: Known) => {
       log.warn(
@@ -119,7 +122,12 @@ function agentEvents(log: Log) {
       log.warn('agent.refused', `${code}: ${reason}`, { dataplane, code });
     },
     reported: (known: Known, report: unknown) => {
-      log.info('agent.reported', 'The stop report of an agent', { ...named(known), report });
+      const told = readStopTimeline(report);
+      const text =
+        told === undefined
+          ? 'Sent a stop report that cannot be read'
+          : `Stopped in ${roughDuration(told.totalMs)}: ${describeSteps(told.steps)}`;
+      log.info('agent.reported', text, { ...named(known), report });
     },
     kept: (known: Known) => {
       log.info('dataplane.kept', 'Its agent ends and wants its object to stay', named(known));
@@ -144,7 +152,7 @@ function agentEvents(log: Log) {
 function departureEvents(log: Log) {
   return {
     leaving: (known: Known) => {
-      log.info('departure.announced', 'It leaves', named(known));
+      log.info('departure.announced', 'An agent says that it leaves', named(known));
     },
     swept: (key: DataplaneKey, reason: string) => {
       log.info('sweep.found', `Offline and nobody looks after it: ${reason}`, named({ key }));

@@ -6,6 +6,7 @@ import { readNotifyTarget } from '../kernel/service-fields.ts';
 import { VERSION } from '../kernel/version.ts';
 import { readCommandLine, type CommandLine } from '../program/command-line.ts';
 import { optionsHelp } from '../program/options-help.ts';
+import { callerLines, readerOf, STANDARD_ERROR_FD } from '../program/standard-error.ts';
 import { USAGE } from './help.ts';
 import {
   ADMIN_OPTIONS,
@@ -89,7 +90,7 @@ async function serveCommand(args: readonly string[]): Promise<number> {
   await serve({
     options: values,
     notify: readNotifyTarget(env, process.pid),
-    searchPath: env['PATH'] ?? '',
+    env,
     stop: stop.signal,
   });
   return 0;
@@ -140,6 +141,9 @@ function print(text: string): number {
 }
 
 function refuse(problems: readonly string[], code = EXIT_CONFIG): number {
-  for (const problem of problems) process.stderr.write(`kuma-deregistrar: ${problem}\n`);
+  const reader = readerOf(STANDARD_ERROR_FD, env);
+  for (const problem of problems) {
+    process.stderr.write(callerLines(problem, { program: 'kuma-deregistrar', level: 'error', reader }));
+  }
   return code;
 }

@@ -7,11 +7,21 @@ import {
   resolveOptions,
   switchOption,
   textOption,
+  valueOption,
   type OptionValues,
   type Reading,
   type ResolvedOptions,
 } from '../kernel/options.ts';
 
+import {
+  formatListenerAddress,
+  isLocal,
+  parseListenerAddress,
+  readListenerAddress,
+  readListenerAddressOrOff,
+  type ListenerAddress,
+} from '../kernel/listener-address.ts';
+import { LOG_FORMATS } from '../kernel/log.ts';
 import { readPublicKeyOption, type PublicKeyFile } from './core/public-key-option.ts';
 
 export const ENV_PREFIX = 'KUMA_DEREGISTRAR_';
@@ -20,7 +30,14 @@ const logLevel = choiceOption({
   flag: 'log-level',
   choices: ['debug', 'info', 'warn', 'error'],
   default: 'info',
-  help: 'What is written to standard error, as JSON lines',
+  help: 'How much is written to standard error',
+});
+
+const logFormat = choiceOption({
+  flag: 'log-format',
+  choices: LOG_FORMATS,
+  default: 'auto',
+  help: 'Lines for people, or JSON lines for programs; auto: text in the journal and on a terminal, JSON elsewhere',
 });
 
 const adminSocket = pathOption({
@@ -75,13 +92,12 @@ const CREDENTIAL_OPTIONS = {
 } as const;
 
 const LISTENER_OPTIONS = {
-  listen: listOption<string>({
+  listen: listOption<ListenerAddress>({
     flag: 'listen',
     placeholder: 'HOST:PORT|unix:PATH',
     derived: '0.0.0.0:5690',
     help: 'Where agents attach',
-    item: (text) =>
-      /^unix:.|:\d+$/.test(text) ? { value: text } : { problem: 'expected HOST:PORT or unix:PATH' },
+    item: readListenerAddress,
   }),
   tlsCertificateFile: textOption({
     flag: 'tls-cert-file',
@@ -104,11 +120,12 @@ const LISTENER_OPTIONS = {
     flag: 'plaintext',
     help: 'No TLS on a loopback address; Unix sockets never have it',
   }),
-  http: textOption({
+  http: valueOption({
     flag: 'http',
-    placeholder: 'HOST:PORT|off',
+    placeholder: 'HOST:PORT|unix:PATH|off',
     default: '127.0.0.1:5691',
     help: 'Where /livez, /readyz, /metrics and the fleet page are served; beyond loopback only with --http-token-file',
+    read: readListenerAddressOrOff,
   }),
   httpTokenFile: textOption({
     flag: 'http-token-file',
@@ -169,6 +186,7 @@ export const SERVE_OPTIONS = {
   ...DECISION_OPTIONS,
   adminSocket,
   logLevel,
+  logFormat,
 } as const;
 
 /** Of every command that talks to the running program. */
@@ -210,32 +228,27 @@ export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SE
       '--tls-cert-file (KUMA_DEREGISTRAR_TLS_CERT_FILE) and --tls-key-file (KUMA_DEREGISTRAR_TLS_KEY_FILE) go together',
     );
   }
-  const exposed = (listen.length === 0 ? [DEFAULT_LISTEN] : listen).find((address) => !isLocal(address));
+  const exposed = (listen.length === 0 ? [DEFAULT_LISTEN] : listen).find((each) => !isLocal(each));
   if (exposed !== undefined && authn === 'none') {
     problems.push(
-      `--authn none (KUMA_DEREGISTRAR_AUTHN): anybody could deregister anything at ${exposed}: only for loopback and Unix sockets`,
+      `--authn none (KUMA_DEREGISTRAR_AUTHN): anybody could deregister anything at ${formatListenerAddress(exposed)}: only for loopback and Unix sockets`,
     );
   }
   if (exposed !== undefined && plaintext) {
     problems.push(
-      `--plaintext (KUMA_DEREGISTRAR_PLAINTEXT): tokens would cross the network in clear at ${exposed}: only for loopback`,
+      `--plaintext (KUMA_DEREGISTRAR_PLAINTEXT): tokens would cross the network in clear at ${formatListenerAddress(exposed)}: only for loopback`,
     );
   }
-  if (http !== undefined && http !== 'off' && !isLocal(http) && httpTokenFile === undefined) {
+  if (http !== 'off' && !isLocal(http) && httpTokenFile === undefined) {
     problems.push(
-      `--http (KUMA_DEREGISTRAR_HTTP): anybody could see the fleet at ${http}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
+      `--http (KUMA_DEREGISTRAR_HTTP): anybody could see the fleet at ${formatListenerAddress(http)}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
     );
   }
   return { ...resolved, problems };
 }
 
-export const DEFAULT_LISTEN = '0.0.0.0:5690';
+export const DEFAULT_LISTEN = parseListenerAddress('0.0.0.0:5690');
 export const DEFAULT_KUMA_API = new URL('http://127.0.0.1:5681');
-
-/** Whether only this host can connect to it. */
-function isLocal(address: string): boolean {
-  return /^(unix:|(127(\.\d{1,3}){3}|localhost|\[::1\]):)/.test(address);
-}
 
 function readHttpUrl(text: string): Reading<URL> {
   const url = URL.parse(text);

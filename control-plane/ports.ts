@@ -7,7 +7,9 @@ import type {
   DeletedBody,
   DepartureOutcome,
   DepartureRecord,
+  KnownDeparture,
   Owner,
+  RecordCount,
 } from './core/records.ts';
 
 /** An agent's stream opens: who it says it is. Its token was checked. */
@@ -144,11 +146,11 @@ export interface Store {
     at: { readonly key: DataplaneKey; readonly epoch: number },
     act: (record: DataplaneRecord, fence: Fence) => Promise<T>,
   ): Promise<T | undefined>;
-  /** When the next record is due, in the store's time. */
-  nextDueAtMs(): Promise<number | undefined>;
 
   find(key: DataplaneKey): Promise<DataplaneRecord | undefined>;
   records(): Promise<readonly DataplaneRecord[]>;
+  /** How many records there are, without reading them. */
+  counts(): Promise<readonly RecordCount[]>;
   /** Newest first. */
   departures(filter: {
     readonly key?: DataplaneKey;
@@ -156,7 +158,7 @@ export interface Store {
     readonly causes?: readonly Cause[];
     readonly sinceMs?: number;
     readonly limit: number;
-  }): Promise<readonly DepartureRecord[]>;
+  }): Promise<readonly KnownDeparture[]>;
   lastDeletedBody(key: DataplaneKey): Promise<DeletedBody | undefined>;
   /** Of all names, deleted at `sinceMs` or later. */
   deletedBodies(sinceMs: number): Promise<readonly DeletedBody[]>;

@@ -3,24 +3,48 @@ interface ErrorTraits {
   readonly retryable: boolean;
   /** First sentence of the entry in docs/errors.md; a test keeps the two in step. */
   readonly summary: string;
+  /** What to look for first, in the words of docs/errors.md; for one line. */
+  readonly hint?: string;
 }
 
 /** The closed set of failures this project reports. Adding one means adding it to docs/errors.md. */
 export const ERROR_CODES = {
-  CONFIG_INVALID: { retryable: false, summary: 'A flag or environment variable is missing or malformed' },
+  CONFIG_INVALID: {
+    retryable: false,
+    summary: 'A flag or environment variable is missing or malformed',
+    hint: 'correct what the message names',
+  },
   CHILD_SPAWN_FAILED: { retryable: false, summary: 'The wrapped command could not be started' },
-  DEADLINE_EXCEEDED: { retryable: true, summary: 'An operation did not finish within its time budget' },
-  ENDPOINT_UNREACHABLE: { retryable: true, summary: 'No connection to an endpoint could be made or kept' },
-  ENDPOINT_UNTRUSTED: { retryable: false, summary: 'The TLS handshake with an endpoint failed' },
+  DEADLINE_EXCEEDED: {
+    retryable: true,
+    summary: 'An operation did not finish within its time budget',
+    hint: 'look whether the control plane is overloaded or a firewall drops packets',
+  },
+  ENDPOINT_UNREACHABLE: {
+    retryable: true,
+    summary: 'No connection to an endpoint could be made or kept',
+    hint: 'check address and port, firewall and name resolution',
+  },
+  ENDPOINT_UNTRUSTED: {
+    retryable: false,
+    summary: 'The TLS handshake with an endpoint failed',
+    hint: 'the certificate must be valid for the host in the URL and signed by the CA that kuma-dp uses, or the one in --ca-file',
+  },
   ENDPOINT_BUSY: { retryable: true, summary: 'An endpoint answered that it cannot serve the request now' },
-  ENDPOINT_REJECTED: { retryable: false, summary: 'An endpoint refused the request' },
+  ENDPOINT_REJECTED: {
+    retryable: false,
+    summary: 'An endpoint refused the request',
+    hint: 'correct --endpoint, --user-token-file or the dataplane token',
+  },
   ANSWER_UNREADABLE: {
     retryable: true,
     summary: 'An endpoint answered something that a Kuma control plane does not',
+    hint: 'request the URL in the message by hand and see who answers',
   },
   DATAPLANE_FOREIGN: {
     retryable: false,
     summary: 'The Dataplane object belongs to somebody else and is left alone',
+    hint: 'if two hosts use the same name by mistake, rename one',
   },
   STATE_UNUSABLE: {
     retryable: false,
@@ -30,7 +54,11 @@ export const ERROR_CODES = {
     retryable: false,
     summary: 'The control socket of an agent cannot be made, or its agent cannot be asked',
   },
-  STORE_UNAVAILABLE: { retryable: true, summary: 'The store of the companion is out of reach' },
+  STORE_UNAVAILABLE: {
+    retryable: true,
+    summary: 'The store of the companion is out of reach',
+    hint: 'bring the database back, or make room on the disk',
+  },
   STORE_BUSY: { retryable: true, summary: 'Somebody else has held the same dataplane for too long' },
   STORE_UNUSABLE: {
     retryable: false,
@@ -74,6 +102,11 @@ export class OperationalError extends Error {
 
   get retryable(): boolean {
     return ERROR_CODES[this.code].retryable;
+  }
+
+  get hint(): string | undefined {
+    const { hint }: ErrorTraits = ERROR_CODES[this.code];
+    return hint;
   }
 }
 

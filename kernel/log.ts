@@ -1,3 +1,7 @@
+/** `auto`: text where a person reads, JSON where a program does. */
+export const LOG_FORMATS = ['auto', 'text', 'json'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /**

@@ -126,6 +126,26 @@ export function pathOption(
   };
 }
 
+/** One value, read by a rule of its own. */
+export function valueOption<T>(
+  spec: Described & {
+    readonly placeholder: string;
+    readonly default: string;
+    readonly read: (text: string) => Reading<T>;
+  },
+): OptionSpec<T> {
+  const fallback = spec.read(spec.default);
+  if ('problem' in fallback) throw new TypeError(`--${spec.flag}: ${fallback.problem}: "${spec.default}"`);
+  return {
+    flag: spec.flag,
+    help: spec.help,
+    placeholder: spec.placeholder,
+    defaultText: spec.default,
+    fallback: fallback.value,
+    read: single(spec.read),
+  };
+}
+
 export function switchOption(spec: Described): OptionSpec<boolean> {
   return {
     flag: spec.flag,

@@ -100,7 +100,7 @@ export class RestClient {
    * of `signal`
    */
   async #send(path: string, init: Attempt): Promise<RestAnswer> {
-    const action = `${init.method} ${path}`;
+    const action = `${init.method} /${path}`;
     try {
       const response = await this.#got(path, { ...init, headers: this.#authorization() });
       const { statusCode: status, headers, body: text } = response;
@@ -115,7 +115,7 @@ export class RestClient {
     path: string,
     init: Pick<FencedRequest, 'method' | 'body' | 'beforeSend' | 'signal'>,
   ): Promise<RestAnswer> {
-    const action = `${init.method} ${path}`;
+    const action = `${init.method} /${path}`;
     try {
       const url = new URL(`${this.#base}${path}`);
       const headers = { ...this.#headers, ...this.#authorization(), ...describeBody(init.body) };

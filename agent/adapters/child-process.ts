@@ -4,10 +4,12 @@ import { delimiter } from 'node:path';
 import process from 'node:process';
 
 import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from '../core/exit-status.ts';
+import { watchOver } from './death-watch.ts';
+import { processRef } from './host.ts';
 import type { Child, Spawned, SpawnRequest } from '../ports.ts';
 
-/** From util-linux: makes the kernel signal the child when its parent dies, however it dies. */
-const GUARD = 'setpriv';
+/** Runs what tells kuma-dp that its agent was killed. */
+const SHELL = 'sh';
 
 export interface Spawner {
   spawn(request: SpawnRequest): Spawned;
@@ -16,24 +18,21 @@ export interface Spawner {
 }
 
 export function childSpawner(searchPath: string): Spawner {
-  const guard = findProgram(GUARD, searchPath);
-  const guarded = 'path' in guard;
+  const shell = findProgram(SHELL, searchPath);
   return {
-    guarded,
+    guarded: 'path' in shell,
     spawn(request) {
       const [program = ''] = request.argv;
       const found = findProgram(program, request.env['PATH'] ?? '');
       if ('problem' in found) return found;
-      const argv =
-        'path' in guard ? [guard.path, '--pdeathsig', 'TERM', '--', ...request.argv] : request.argv;
-      return start(argv, request);
+      return start(found.path, request, 'path' in shell ? shell.path : undefined);
     },
   };
 }
 
-function start(argv: readonly string[], request: SpawnRequest): Spawned {
-  const [program = '', ...args] = argv;
-  const started = spawn(program, args, { stdio: stdioOf(request), env: request.env });
+function start(path: string, request: SpawnRequest, shell: string | undefined): Spawned {
+  const [argv0 = '', ...args] = request.argv;
+  const started = spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
   const exited = new Promise<ChildExit>((resolve) => {
     started.once('exit', (code, signal) => {
       resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
@@ -48,6 +47,11 @@ function start(argv: readonly string[], request: SpawnRequest): Spawned {
       problem: `Cannot start ${request.argv[0]}: the process could not be created`,
       exitCode: EXIT_CANNOT_EXECUTE,
     };
+  }
+  const self = processRef(started.pid);
+  if (shell !== undefined && self !== undefined) {
+    const watch = watchOver(self, shell, request.env);
+    started.once('exit', watch.end);
   }
   const { stdin } = started;
   if (stdin !== null && request.stdin !== undefined) {
@@ -72,6 +76,10 @@ function stdioOf(request: SpawnRequest): StdioOptions {
     stdio[fd] = fd;
   }
   return stdio;
+}
+
+export function isOnPath(program: string, searchPath: string): boolean {
+  return 'path' in findProgram(program, searchPath);
 }
 
 /** As execvp(3) looks for it. */

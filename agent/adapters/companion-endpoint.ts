@@ -34,6 +34,7 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
   const anonymous = randomUUID();
   return {
     url,
+    remembers: true,
     check: async (signal) => {
       await options.token.refresh();
       const { controlPlane } = await ask(channel, (client) => client.getControlPlane.bind(client), {

@@ -19,7 +19,8 @@ export function linuxHost(): Host {
   };
 }
 
-function processRef(pid: number): ProcessRef | undefined {
+/** @returns `undefined` if there is no such process, or only what is left of it */
+export function processRef(pid: number): ProcessRef | undefined {
   const fields = readStat(pid);
   // proc(5): the list starts at field 3, the state; field 22 is the start time in clock ticks.
   return fields === undefined || fields[0] === 'Z' ? undefined : { pid, startTicks: Number(fields[19]) };

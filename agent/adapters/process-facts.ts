@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import process from 'node:process';
 
 /** What procfs tells of a process. What this user may not see, or what has ended, is `undefined`. */
 export interface ProcessFacts {
@@ -23,6 +24,30 @@ export function processFacts(pid: number): ProcessFacts {
           ),
     cgroup: read(pid, 'cgroup'),
   };
+}
+
+/** Whether this user sees what that process's own user sees. */
+export function mayActAs(pid: number): boolean {
+  const uid = process.geteuid?.();
+  try {
+    return uid === 0 || statSync(`/proc/${pid}`).uid === uid;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Reads relative paths as that process does, from here on.
+ *
+ * @returns whether this user may
+ */
+export function enterFolderOf(pid: number): boolean {
+  try {
+    process.chdir(`/proc/${pid}/cwd`);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function read(pid: number, file: string): string | undefined {

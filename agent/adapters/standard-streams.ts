@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import process from 'node:process';
 
-export const STANDARD_ERROR_FD = 2;
+import { callerLines, readerOf, STANDARD_ERROR_FD } from '../../program/standard-error.ts';
 
 /**
  * Whoever touches `process.stderr`, and Node itself does, makes a pipe behind it non-blocking for every process that
@@ -23,7 +23,17 @@ export function leaveStandardErrorAsItIs(): void {
 
 /** One line for a person, in the way that every program of the host says it. */
 export function writeError(message: string): void {
-  writeToStandardError(`kuma-dp-agent: ${message}\n`);
+  writeLines(message, 'error');
+}
+
+/** The same, of what is no failure. */
+export function writeNotice(message: string): void {
+  writeLines(message, 'info');
+}
+
+function writeLines(message: string, level: 'error' | 'info'): void {
+  const reader = readerOf(STANDARD_ERROR_FD, process.env);
+  writeToStandardError(callerLines(message, { program: 'kuma-dp-agent', level, reader }));
 }
 
 /** All of standard input; to be called once. */

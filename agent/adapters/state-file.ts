@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { HostState } from '../core/host-state.ts';
+import { WholeFile } from './whole-file.ts';
 
 /**
  * @returns `undefined` if there is no such file
@@ -25,25 +24,20 @@ export function readStateFile(path: string): HostState | undefined {
   );
 }
 
-/** Writes one state file, each time whole or not at all; later writes wait for earlier ones. */
 export class StateFile {
-  readonly path: string;
-  #written: Promise<void> = Promise.resolve();
+  readonly #file: WholeFile;
 
   constructor(path: string) {
-    this.path = path;
+    this.#file = new WholeFile(path);
+  }
+
+  get path(): string {
+    return this.#file.path;
   }
 
   /** Settles when `state` is on disk. */
   write(state: HostState): Promise<void> {
-    const write = this.#written.then(async () => {
-      const partial = `${this.path}.${state.agent.pid}.tmp`;
-      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-      await writeFile(partial, `${JSON.stringify(state)}\n`, { mode: 0o600 });
-      await rename(partial, this.path);
-    });
-    this.#written = write.catch(() => {});
-    return write;
+    return this.#file.write(`${JSON.stringify(state)}\n`);
   }
 }
 

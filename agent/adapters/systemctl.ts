@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 
-import { UNIT_PROPERTIES } from '../core/systemd-unit.ts';
+import { ORDERED_UNIT_PROPERTIES, UNIT_PROPERTIES } from '../core/systemd-unit.ts';
 
 const PATIENCE_MS = 3_000;
 
@@ -10,6 +10,8 @@ export type Said = { readonly text: string } | { readonly problem: string };
 export interface Systemctl {
   show(unit: string): Promise<Said>;
   cat(unit: string): Promise<Said>;
+  /** What is asked of units around it; a blank line between them. */
+  showOrdered(units: readonly string[]): Promise<Said>;
 }
 
 export function systemctl(env: Readonly<Record<string, string | undefined>>): Systemctl {
@@ -24,6 +26,7 @@ export function systemctl(env: Readonly<Record<string, string | undefined>>): Sy
     });
   return {
     show: (unit) => ask(['show', `--property=${UNIT_PROPERTIES.join(',')}`, '--', unit]),
+    showOrdered: (units) => ask(['show', `--property=${ORDERED_UNIT_PROPERTIES.join(',')}`, '--', ...units]),
     cat: (unit) => ask(['cat', '--', unit]),
   };
 }

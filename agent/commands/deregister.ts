@@ -4,9 +4,7 @@ import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { linuxHost } from '../adapters/host.ts';
-import { lineOutput } from '../../program/line-output.ts';
-import { pinoLog } from '../../program/pino-log.ts';
-import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
+import { writeError, writeNotice } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
@@ -17,16 +15,25 @@ import { agentEvents, type AgentEvents } from '../events.ts';
 import type { DeregisterOptions } from '../options.ts';
 import type { Departure, Endpoint } from '../ports.ts';
 import { Registration } from '../registration.ts';
+import { agentLog } from './agent-log.ts';
 import { openEndpoints, readTls, type OpenEndpoints } from './connection.ts';
 
 const OK: ChildExit = { code: 0, signal: null };
 const FAILED: ChildExit = { code: 1, signal: null };
 const INVALID: ChildExit = { code: EXIT_CONFIG, signal: null };
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Request {
+  readonly options: DeregisterOptions;
+  readonly events: AgentEvents;
+}
+
 /** One attempt to take a dataplane away, by its name or by what killed agents left. Idempotent. */
-export async function deregister(options: DeregisterOptions): Promise<ChildExit> {
+export async function deregister(options: DeregisterOptions, env: Environment): Promise<ChildExit> {
   try {
-    return await (options.state === undefined ? byName(options) : byStates(options.state, options));
+    const request = { options, events: agentEvents(await agentLog(options, env)) };
+    return await (options.state === undefined ? byName(request) : byStates(options.state, request));
   } catch (error) {
     writeError(describeError(error));
     return INVALID;
@@ -34,15 +41,16 @@ export async function deregister(options: DeregisterOptions): Promise<ChildExit>
 }
 
 /** A folder stands for every state file in it; what others still look after is then no failure. */
-async function byStates(path: string, options: DeregisterOptions): Promise<ChildExit> {
+async function byStates(path: string, request: Request): Promise<ChildExit> {
   const files = listStateFiles(path);
-  if (files === undefined) return byState(path, options);
+  if (files === undefined) return byState(path, request);
   const exits: ChildExit[] = [];
-  for (const file of files) exits.push(await byState(file, options, OK));
+  for (const file of files) exits.push(await byState(file, request, OK));
   return exits.find((exit) => exit !== OK) ?? OK;
 }
 
-async function byName(options: DeregisterOptions): Promise<ChildExit> {
+async function byName(request: Request): Promise<ChildExit> {
+  const { options } = request;
   const { name = '', mesh = '', proxyType, userTokenFile, dataplaneTokenFile: file } = options;
   const key = { proxyType, mesh, name };
   const { urls } = orderEndpoints(options.endpoints, { proxyType, fallback: undefined });
@@ -54,31 +62,31 @@ async function byName(options: DeregisterOptions): Promise<ChildExit> {
   });
   // Whoever names the object means it, whoever put it and wherever it listens.
   const departure = { key, own: { incarnation: undefined, address: undefined } };
-  return attemptAll(options, departure, [{ endpoints, take: deregisterOutright }]);
+  return attemptAll(request, departure, [{ endpoints, take: deregisterOutright }]);
 }
 
 /** @param refused how to end where the file speaks of somebody who lives, or of another boot */
-async function byState(path: string, options: DeregisterOptions, refused = FAILED): Promise<ChildExit> {
+async function byState(path: string, request: Request, refused = FAILED): Promise<ChildExit> {
   const state = readStateFile(path);
   if (state === undefined) {
-    writeError(`nothing to finish: there is no state file "${path}"`);
+    writeNotice(`nothing to finish: there is no state file "${path}"`);
     return OK;
   }
   const takeover = judgeTakeover(state, linuxHost());
   if (takeover.verdict !== 'deregister') {
-    writeError(
-      `${takeover.verdict === 'done' ? 'nothing to finish' : 'not deregistered'}: ${takeover.reason}`,
-    );
+    const label = describeKey(state.dataplane);
+    if (takeover.verdict === 'done') writeNotice(`${label}: nothing to finish: ${takeover.reason}`);
+    else writeError(`${label}: not deregistered: ${takeover.reason}`);
     return takeover.verdict === 'done' ? OK : refused;
   }
   const departure = {
     key: state.dataplane,
     own: { incarnation: state.incarnation, address: state.address },
   };
-  const { endpoints, companions } = await endpointsOf(state, options);
+  const { endpoints, companions } = await endpointsOf(state, request.options);
   const rest = endpoints.filter((endpoint) => !companions.some((companion) => companion === endpoint));
   const exit = await attemptAll(
-    options,
+    request,
     departure,
     [
       // A companion knows whether a newer incarnation has the name; Kuma's REST API can only be looked at.
@@ -123,11 +131,10 @@ interface Way {
 
 /** One way after the other, as long as nobody has decided; the time is divided among those that are left. */
 async function attemptAll(
-  options: DeregisterOptions,
+  { options, events }: Request,
   departure: Departure,
   ways: readonly Way[],
 ): Promise<ChildExit> {
-  const events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
   const endsAtMs = systemClock.monotonicMs() + options.timeoutMs;
   let result: Deregistration | undefined;
   for (const [at, way] of ways.entries()) {
@@ -138,10 +145,10 @@ async function attemptAll(
     if (result.outcome !== 'failed') break;
   }
   if (result === undefined) return FAILED;
-  events.deregistered(result);
-  if (result.outcome === 'gone' || result.outcome === 'handed over') return OK;
-  writeError(`${describeKey(departure.key)} was not deregistered: ${result.reason}`);
-  return FAILED;
+  const dataplane = describeKey(departure.key);
+  if (result.outcome === 'kept') writeError(`${dataplane} was not deregistered: ${result.reason}`);
+  else events.deregistered({ ...result, dataplane });
+  return result.outcome === 'gone' || result.outcome === 'handed over' ? OK : FAILED;
 }
 
 async function attempt(

@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
+
 import { readCommandLine } from '../../program/command-line.ts';
 import type { Host } from '../adapters/host.ts';
-import { processFacts } from '../adapters/process-facts.ts';
+import { enterFolderOf, processFacts } from '../adapters/process-facts.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile } from '../adapters/state-file.ts';
 import type { HostState } from '../core/host-state.ts';
@@ -26,16 +28,26 @@ export interface Subject {
   readonly partly: boolean;
 }
 
-/** What the agents that run on this host now have left in the state folder, as far as this user may read it. */
-export function livingStates(stateDir: string, host: Host): readonly HostState[] {
-  return (listStateFiles(stateDir) ?? []).flatMap((path) => {
+export interface LivingStates {
+  readonly states: readonly HostState[];
+  /** Whether there is something that this user may not read, or that cannot be read at all. */
+  readonly hidden: boolean;
+}
+
+/** What the agents that run on this host now have left in the state folder. */
+export function livingStates(stateDir: string, host: Host): LivingStates {
+  const files = listStateFiles(stateDir);
+  const states: HostState[] = [];
+  let hidden = files === undefined && existsSync(stateDir);
+  for (const path of files ?? []) {
     try {
       const state = readStateFile(path);
-      return state?.bootId === host.bootId && host.isAlive(state.agent) ? [state] : [];
+      if (state?.bootId === host.bootId && host.isAlive(state.agent)) states.push(state);
     } catch {
-      return [];
+      hidden = true;
     }
-  });
+  }
+  return { states, hidden };
 }
 
 /**
@@ -67,6 +79,6 @@ export function findSubject(
     env: itsEnv,
     options: values,
     from: `the running agent, pid ${agentPid}`,
-    partly: theirs === undefined,
+    partly: !enterFolderOf(agentPid) || theirs === undefined,
   };
 }

@@ -1,9 +1,20 @@
 import type { Finding } from '../../kernel/findings.ts';
+import { isOnPath } from '../adapters/child-process.ts';
 import { processFacts } from '../adapters/process-facts.ts';
 import { systemctl, type Said } from '../adapters/systemctl.ts';
+import { isCompanion } from '../core/endpoint-url.ts';
 import type { HostState } from '../core/host-state.ts';
-import { readUnitSettings, unitOfCgroup, type UnitSettings } from '../core/systemd-unit.ts';
+import {
+  applicationsOf,
+  readOrderedUnits,
+  readUnitSettings,
+  unitOfCgroup,
+  type OrderedUnit,
+  type UnitSettings,
+} from '../core/systemd-unit.ts';
+import { judgeCare, type HelperProgram } from '../core/unit-care.ts';
 import { judgeUnit } from '../core/unit-findings.ts';
+import type { RunOptions } from '../options.ts';
 import type { DoctorRequest } from './doctor-subject.ts';
 
 /** The unit that runs the dataplane, and the agent in it. */
@@ -12,6 +23,8 @@ export interface FoundUnit {
   readonly agentPid: number | undefined;
   readonly settings: UnitSettings | undefined;
   readonly cat: string;
+  /** The services that stop before it does. */
+  readonly orderedAfter: readonly OrderedUnit[];
   /** Why nothing is known of a unit. */
   readonly problem: string;
 }
@@ -23,7 +36,7 @@ export async function findUnit(
   const [state, ...more] = states;
   const onlyAgent = more.length === 0 ? state?.agent.pid : undefined;
   const name = options.unit ?? unitOf(onlyAgent);
-  const unknown = { agentPid: onlyAgent, settings: undefined, cat: '' };
+  const unknown = { agentPid: onlyAgent, settings: undefined, cat: '', orderedAfter: [] };
   if (name === undefined) {
     const problem =
       onlyAgent === undefined
@@ -35,21 +48,50 @@ export async function findUnit(
   const [shown, cat] = await Promise.all([control.show(name), control.cat(name)]);
   if ('problem' in shown) return { ...unknown, problem: shown.problem };
   const settings = readUnitSettings(shown.text);
-  return { agentPid: settings.mainPid ?? onlyAgent, settings, cat: textOf(cat), problem: '' };
+  const applications = applicationsOf(settings);
+  const shownToo = applications.length === 0 ? undefined : await control.showOrdered(applications);
+  return {
+    agentPid: settings.mainPid ?? onlyAgent,
+    settings,
+    cat: textOf(cat),
+    orderedAfter: shownToo === undefined ? [] : readOrderedUnits(textOf(shownToo)),
+    problem: '',
+  };
 }
 
-/** @param needsNames whether an endpoint has to be looked up by name */
+/** What a unit is held against. */
+export interface UnitDemands {
+  readonly options: RunOptions;
+  /** Where the unit looks for programs. */
+  readonly searchPath: string;
+  /** Whether an endpoint has to be looked up by name. */
+  readonly needsNames: boolean;
+}
+
 export function examineUnit(
-  { settings, cat, problem }: FoundUnit,
-  { budgetMs, needsNames }: { readonly budgetMs: number; readonly needsNames: boolean },
+  { settings, cat, orderedAfter, problem }: FoundUnit,
+  { options, searchPath, needsNames }: UnitDemands,
 ): readonly Finding[] {
   if (settings === undefined) {
     return [{ level: 'unseen', about: 'systemd', says: problem }];
   }
   const { mainPid } = settings;
   const mainArgv = mainPid === undefined ? undefined : processFacts(mainPid).argv;
-  return judgeUnit({ unit: settings, cat, budgetMs, mainArgv, needsNames });
+  const { stopBudgetMs: budgetMs, stateDir, endpoints } = options;
+  return [
+    ...judgeUnit({ unit: settings, cat, budgetMs, mainArgv, needsNames }),
+    ...judgeCare({
+      unit: settings,
+      cat,
+      stateDir,
+      companion: endpoints.some(isCompanion),
+      orderedAfter,
+      missing: new Set(HELPERS.filter((program) => !isOnPath(program, searchPath))),
+    }),
+  ];
 }
+
+const HELPERS: readonly HelperProgram[] = ['sh', 'systemd-notify'];
 
 function unitOf(pid: number | undefined): string | undefined {
   const cgroup = pid === undefined ? undefined : processFacts(pid).cgroup;

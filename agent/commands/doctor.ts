@@ -1,29 +1,26 @@
 import { isIP } from 'node:net';
 
 import { systemClock } from '../../kernel/clock.ts';
-import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
-import { decodeToken } from '../../kuma/decoded-token.ts';
-import { dataplaneToken } from '../adapters/dataplane-token.ts';
-import { envoyFinder } from '../adapters/envoy.ts';
 import { linuxHost } from '../adapters/host.ts';
 import { lookAtObject, type ObjectLook } from '../adapters/object-look.ts';
 import { judgeEndpoints, type EndpointLook } from '../core/endpoint-findings.ts';
 import { endpointName, isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
-import { judgeBudget, judgeObject, judgeToken } from '../core/host-findings.ts';
+import { judgeBudget, judgeObject } from '../core/host-findings.ts';
 import type { HostState } from '../core/host-state.ts';
 import { chooseOwner, type Owner } from '../core/lifecycle-choice.ts';
 import { settleMs } from '../core/propagation.ts';
 import type { Endpoint } from '../ports.ts';
 import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from './derive.ts';
+import { examineEnvoy } from './doctor-envoy.ts';
+import { bounded, doubted, mayBeMe } from './doctor-look.ts';
 import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
+import { examineToken } from './doctor-token.ts';
 import { findUnit, examineUnit } from './doctor-unit.ts';
-
-const CHECK_BUDGET_MS = 3_000;
 
 /** What on this host would break a stop, each with its remedy. Starts and changes nothing. */
 export async function doctor(
@@ -39,32 +36,42 @@ export async function doctor(
 
 async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   const { options } = request;
-  const states = livingStates(options.stateDir, linuxHost());
+  const { states, hidden } = livingStates(options.stateDir, linuxHost());
   const unit = await findUnit(request, states);
   const subject = findSubject(request, unit.agentPid, states.length);
   if ('problem' in subject) {
-    const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
-    const unknown: Finding = { level: 'failure', about: 'dataplane', says: subject.problem, remedy };
-    return [unknown, ...examineUnit(unit, { budgetMs: options.stopBudgetMs, needsNames: true })];
+    const demands = { options, searchPath: request.env['PATH'] ?? '', needsNames: true };
+    return [unknownDataplane(subject.problem, hidden), ...examineUnit(unit, demands)];
   }
   const derived = await deriveDataplane(subject.argv, subject.env, undefined);
   const urls = 'problem' in derived ? [] : endpointsOf(subject, derived);
   const needsNames = urls.some(({ hostname }) => isIP(hostname.replaceAll(/[[\]]/g, '')) === 0);
-  const unitFindings = examineUnit(unit, { budgetMs: subject.options.stopBudgetMs, needsNames });
+  const searchPath = subject.env['PATH'] ?? request.env['PATH'] ?? '';
+  const unitFindings = examineUnit(unit, { options: subject.options, searchPath, needsNames });
+  const asFarAsSeen = subject.partly ? doubted : (findings: readonly Finding[]) => findings;
   if ('problem' in derived) {
     const remedy = 'correct what it names: a stop passes the signal on and deregisters nothing';
-    return [{ level: 'failure', about: 'dataplane', says: derived.problem, remedy }, ...unitFindings];
+    const unclear: Finding = { level: 'failure', about: 'dataplane', says: derived.problem, remedy };
+    return [...asFarAsSeen([unclear]), ...unitFindings];
   }
   const { key } = derived.identity;
   const state = states.find(({ dataplane }) => sameKey(dataplane, key));
-  const patient: Patient = { subject, derived, urls, state };
+  const patient: Patient = { subject, derived, urls, state, hidden };
   return [
     describeDataplane(patient),
-    ...unitFindings,
-    ...(await examineSurroundings(request, patient)),
-    await examineToken(patient),
+    ...unitFindings.flatMap((finding) =>
+      finding.about === 'TimeoutStopSec' ? asFarAsSeen([finding]) : [finding],
+    ),
+    ...asFarAsSeen(await examineSurroundings(request, patient)),
     await examineEnvoy(state?.agent.pid ?? (request.argv === undefined ? unit.agentPid : undefined)),
   ];
+}
+
+function unknownDataplane(says: string, hidden: boolean): Finding {
+  const about = 'dataplane';
+  const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
+  // There may be one in what this user may not read.
+  return { level: hidden ? 'unseen' : 'failure', about, says, remedy };
 }
 
 interface Patient {
@@ -73,6 +80,8 @@ interface Patient {
   readonly urls: readonly URL[];
   /** Of the agent that runs this dataplane on this host now, as far as this user may know. */
   readonly state: HostState | undefined;
+  /** Whether there are states that this user may not read. */
+  readonly hidden: boolean;
 }
 
 function endpointsOf({ options }: Subject, { identity }: DerivedDataplane): readonly URL[] {
@@ -108,7 +117,8 @@ async function examineSurroundings(
     tls = readTls(options, derived.command);
   } catch (error) {
     const remedy = 'check --ca-file, --client-cert-file and --client-key-file, and who may read them';
-    return [{ level: mayBeMe(error), about: 'certificates', says: describeError(error), remedy }];
+    const unreadable = { level: mayBeMe(error), about: 'certificates', says: describeError(error), remedy };
+    return [unreadable, await examineToken(derived, undefined)];
   }
   const looks = await lookAtEndpoints(patient, tls);
   const facts = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []))[0];
@@ -125,6 +135,7 @@ async function examineSurroundings(
     ...judgeEndpoints(looks),
     ...(facts === undefined ? [] : judgeDefects(facts, precautions)),
     ...(facts === undefined ? [] : await examineObject(patient, tls, { facts, owner })),
+    await examineToken(derived, facts?.version),
   ];
 }
 
@@ -164,7 +175,7 @@ function problemOf(error: unknown): Extract<EndpointLook['seen'], { readonly pro
 }
 
 async function examineObject(
-  { subject, derived, urls, state }: Patient,
+  { subject, derived, urls, state, hidden }: Patient,
   tls: EndpointTls,
   { owner }: { readonly facts: ControlPlaneFacts; readonly owner: Owner },
 ): Promise<readonly Finding[]> {
@@ -191,61 +202,7 @@ async function examineObject(
     running: state?.phase === 'running',
     overview: look.overview,
   });
-  return [judgeClock(look.clockMs, systemClock.wallMs()), finding];
-}
-
-/** Decoded only: what it says is shown, what it is never. */
-async function examineToken({ derived }: Patient): Promise<Finding> {
-  const about = 'dataplane token';
-  const source = tokenOf(derived.command);
-  if (source.file === undefined && source.inline === undefined) {
-    return { level: 'ok', about, says: 'none: the control plane asks for none, or kuma-dp is refused' };
-  }
-  const token = dataplaneToken(source);
-  try {
-    await token.refresh();
-  } catch (error) {
-    const remedy = 'check --dataplane-token-file of kuma-dp, and who may read it';
-    return { level: mayBeMe(error), about, says: describeError(error), remedy };
-  }
-  const decoded = decodeToken(token.current ?? '');
-  if ('problem' in decoded) {
-    const remedy = 'kumactl generate dataplane-token';
-    return { level: 'failure', about, says: decoded.problem, remedy };
-  }
-  return judgeToken(decoded.value, derived.identity.key, systemClock.wallMs());
-}
-
-/** What is forbidden to this user may be open to the agent's. */
-function mayBeMe(error: unknown): 'unseen' | 'failure' {
-  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
-  return cause?.code === 'EACCES' ? 'unseen' : 'failure';
-}
-
-async function examineEnvoy(agentPid: number | undefined): Promise<Finding> {
-  const about = "Envoy's admin";
-  if (agentPid === undefined) {
-    return { level: 'unseen', about, says: 'no agent runs this dataplane here, as far as this user may see' };
-  }
-  const found = await bounded("find Envoy's admin", () => envoyFinder(systemClock).find(agentPid)).catch(
-    (error: unknown) => ({ hidden: describeError(error) }),
-  );
-  if (found === 'absent') {
-    const remedy = "see kuma-dp's log: most often its control plane does not answer";
-    return { level: 'warning', about, says: 'kuma-dp has not started an Envoy', remedy };
-  }
-  const remedy = "a stop waits all of kuma-dp's drain time: let the agent's user read Envoy's bootstrap";
-  if ('hidden' in found) return { level: 'warning', about, says: found.hidden, remedy };
-  try {
-    await found.admin.listeners();
-    return { level: 'ok', about, says: 'answers: a stop ends with the last request' };
-  } catch (error) {
-    return { level: 'warning', about, says: describeError(error), remedy };
-  } finally {
-    found.admin.close();
-  }
-}
-
-function bounded<T>(action: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  return withDeadline({ clock: systemClock, action, budgetMs: CHECK_BUDGET_MS }, ({ signal }) => ask(signal));
+  const clock = judgeClock(look.clockMs, systemClock.wallMs());
+  // An agent that runs here may have left its state where this user may not read it.
+  return [clock, ...(state === undefined && hidden ? doubted([finding]) : [finding])];
 }

@@ -9,6 +9,7 @@ import { stateFileName, type HostState } from '../core/host-state.ts';
 import { orderEndpoints } from '../core/endpoint-url.ts';
 import { chooseOwner, isDeletable, type Owner, type OwnerChoice } from '../core/lifecycle-choice.ts';
 import { restartPacingMs } from '../core/restart-pacing.ts';
+import { STOP_WISHES } from '../core/stop-budget.ts';
 import type { AgentEvents } from '../events.ts';
 import { Attachment } from '../attachment.ts';
 import { claimName } from '../claim-name.ts';
@@ -39,6 +40,8 @@ export interface PrepareContext {
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
 }
+
+const PREDECESSOR_POLL_MS = 100;
 
 interface Known {
   readonly derived: DerivedDataplane;
@@ -78,7 +81,10 @@ export async function prepare(
   if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
   const connected = await tryConnect(request, context, { derived, tls });
   if ('problem' in connected) return connected;
-  if (options.restartPacing === 'auto') await pace(previous, host, context);
+  if (options.restartPacing === 'auto' && previous !== undefined) {
+    const ended = await outwait(previous, { host, context, drainTimeMs: derived.identity.drainTimeMs });
+    await pace(ended, host, context);
+  }
   const { registration, attachment, urls, choice, spentMs } = connected;
   const owner = await claimName(
     { clock: context.clock, events: context.events, registration, attachment, stopping: context.stopping },
@@ -178,8 +184,29 @@ async function connect(
   };
 }
 
-async function pace(previous: HostState | undefined, host: Host, context: PrepareContext): Promise<void> {
-  if (previous === undefined) return;
+/**
+ * The kuma-dp of a killed agent drains on, and has the ports that the next one needs. Waits until it has ended, no longer
+ * than kuma-dp takes for its drain and its end.
+ *
+ * @returns `previous`, with the end that nobody was there to write down
+ */
+async function outwait(
+  previous: HostState,
+  { host, context, drainTimeMs }: { host: Host; context: PrepareContext; drainTimeMs: number },
+): Promise<HostState> {
+  const { kumaDp } = previous;
+  const { clock, events, stopping } = context;
+  if (kumaDp === undefined || !host.isAlive(kumaDp)) return previous;
+  events.predecessorDrains(kumaDp.pid);
+  const untilMs = clock.monotonicMs() + drainTimeMs + STOP_WISHES.exitMs;
+  while (host.isAlive(kumaDp) && clock.monotonicMs() < untilMs && !stopping.aborted) {
+    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
+    await sleep(clock, PREDECESSOR_POLL_MS, stopping).catch(() => {});
+  }
+  return host.isAlive(kumaDp) ? previous : { ...previous, endedAtUptimeMs: host.uptimeMs() };
+}
+
+async function pace(previous: HostState, host: Host, context: PrepareContext): Promise<void> {
   const { owner, endedAtUptimeMs, deregistrationDelayMs, controlPlaneVersion: version } = previous;
   const waitMs = restartPacingMs({ owner, endedAtUptimeMs, deregistrationDelayMs, version }, host.uptimeMs());
   if (waitMs === 0) return;

@@ -11,3 +11,9 @@ export interface RunRequest {
   /** What the agent was started with, beside the standard streams. */
   readonly descriptors: readonly number[];
 }
+
+/** The options that are not as they come. */
+export function settingsGiven({ options, origins }: RunRequest): Record<string, unknown> {
+  const given = Object.entries(options).filter(([key]) => origins[key as keyof RunOptions] !== 'default');
+  return Object.fromEntries(given);
+}

@@ -26,12 +26,14 @@ export async function run(request: RunRequest): Promise<ChildExit> {
     ? undefined
     : spawner.spawn({ argv, env, stdin, descriptors });
   if (spawned !== undefined && 'problem' in spawned) return cannotStart(spawned);
-  const [{ supervise }, { returnUnusedMemory }] = await Promise.all([
+  const [{ supervise }, { returnUnusedMemory }, log, metrics] = await Promise.all([
     import('./supervise.ts'),
     import('../adapters/memory.ts'),
+    import('./agent-log.ts').then(({ agentLog }) => agentLog(options, env)),
+    options.metrics === 'off' ? undefined : import('../run-metrics.ts'),
   ]);
   const disarm = systemClock.after(STARTED_AFTER_MS, returnUnusedMemory);
-  return supervise({ ...request, beganAtMs, spawner, stdin, spawned }).finally(disarm);
+  return supervise({ ...request, ...metrics, log, beganAtMs, spawner, stdin, spawned }).finally(disarm);
 }
 
 /** One line, and the shell's own exit codes for it. */

@@ -2,14 +2,13 @@ import { randomUUID } from 'node:crypto';
 import process from 'node:process';
 
 import { sleep, systemClock } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../adapters/child-process.ts';
 import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
 import { listeningPorts } from '../../kuma/owned-resource.ts';
-import { lineOutput } from '../../program/line-output.ts';
-import { pinoLog } from '../../program/pino-log.ts';
 import { appendReport } from '../adapters/report-file.ts';
-import { STANDARD_ERROR_FD, writeError } from '../adapters/standard-streams.ts';
+import { writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
@@ -18,22 +17,26 @@ import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../service-notices.ts';
 import { untilEnvoyRuns, untilLive, untilServing } from '../serving.ts';
 import { portStates } from '../../kuma/rotation.ts';
-import type { ControlSocket } from '../adapters/control-socket.ts';
 import { Rotation } from '../rotation.ts';
+import type { RunMetrics } from '../run-metrics.ts';
 import { StateNotes } from '../state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../supervisor.ts';
+import { Faces } from './open-faces.ts';
 import { openService } from './open-service.ts';
 import { prepare, type PreparedDataplane } from './prepare.ts';
-import type { RunRequest } from './run-request.ts';
+import { settingsGiven, type RunRequest } from './run-request.ts';
 import { unregisteredDataplane } from './unregistered-dataplane.ts';
 
 export interface SuperviseRequest extends RunRequest {
+  readonly log: Log;
   readonly spawner: Spawner;
   readonly stdin: Promise<Uint8Array> | undefined;
   /** When the run began, on the monotonic clock. */
   readonly beganAtMs: number;
   /** `undefined`: kuma-dp is to be started here, once everything is prepared. */
   readonly spawned: SpawnedChild | undefined;
+  /** Loaded where somebody asked for metrics. */
+  readonly RunMetrics?: typeof RunMetrics;
 }
 
 type SpawnedChild = Extract<Spawned, { readonly child: unknown }>;
@@ -57,17 +60,21 @@ class Supervision {
   readonly #over = new AbortController();
   /** `undefined` where no service manager listens. */
   readonly #service: ServiceNotices | undefined;
+  /** `undefined` where nobody asked for them. */
+  readonly #metrics: RunMetrics | undefined;
+  readonly #faces = new Faces();
   #notes: StateNotes | undefined;
   #prepared: PreparedDataplane | undefined;
   #rotation: Rotation | undefined;
-  #control: ControlSocket | undefined;
   #kumaDpPid: number | undefined;
   #envoyAdmin: EnvoyAdmin | undefined;
 
   constructor(request: SuperviseRequest) {
     const { options } = request;
     this.#request = request;
-    this.#events = agentEvents(pinoLog('kuma-dp-agent', lineOutput(STANDARD_ERROR_FD), options.logLevel));
+    const events = agentEvents(request.log);
+    this.#metrics = request.RunMetrics?.of({ clock: this.#clock, events, address: options.metrics });
+    this.#events = this.#metrics?.events ?? events;
     this.#service = openService(request.env, this.#clock, this.#events);
     this.#supervisor = new Supervisor({
       clock: this.#clock,
@@ -95,7 +102,7 @@ class Supervision {
     signals.onSignal((signal) => {
       this.#supervisor.onSignal(signal);
     });
-    this.#events.agentStarted(this.#settingsGiven());
+    this.#events.agentStarted(settingsGiven(this.#request));
     if (!spawner.guarded) this.#events.guardMissing();
     this.#start().catch(this.#events.failedUnexpectedly);
     const exit = await this.#supervisor.ended;
@@ -117,6 +124,7 @@ class Supervision {
     });
     if ('problem' in prepared) {
       this.#startUnregistered(prepared.problem);
+      await this.#listen();
       return;
     }
     this.#prepared = prepared;
@@ -131,32 +139,35 @@ class Supervision {
     if (owner === 'agent') this.#supervisor.onAnnounced();
     const { argv, env } = this.#request;
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
+    this.#metrics?.onDerived(
+      prepared.stateFile.path,
+      registration.endpoints.map(({ url }) => url),
+    );
     registration.keepWarm(this.#over.signal);
     this.#rotation?.start();
     // It may have been seen while everything was prepared.
     this.#rotation?.onEnvoySeen(this.#envoyAdmin);
-    await this.#listen(prepared);
+    await this.#listen();
     // It ended while everything was prepared.
     if (this.#over.signal.aborted) this.#close();
   }
 
   /** Never before kuma-dp runs, and never waited for by a stop. */
-  async #listen(prepared: PreparedDataplane): Promise<void> {
+  async #listen(): Promise<void> {
     if (this.#over.signal.aborted) return;
-    const { openControl } = await import('../control.ts');
-    this.#control = await openControl({
+    const { beganAtMs, options } = this.#request;
+    await this.#faces.open({
       clock: this.#clock,
       events: this.#events,
-      stateFile: prepared.stateFile.path,
-      label: prepared.label,
+      prepared: this.#prepared,
+      metrics: this.#metrics,
       incarnation: this.#incarnation,
-      lifecycle: prepared.owner,
-      beganAtMs: this.#request.beganAtMs,
-      registration: prepared.registration,
-      attachment: prepared.attachment,
+      beganAtMs,
+      stopBudgetMs: options.stopBudgetMs,
       rotation: this.#rotation,
       phase: () => this.#supervisor.phase,
       kumaDpPid: () => this.#kumaDpPid,
+      stopping: this.#supervisor.stopping,
     });
   }
 
@@ -186,7 +197,7 @@ class Supervision {
   }
 
   #close(): void {
-    this.#control?.close();
+    this.#faces.close();
     this.#prepared?.attachment?.close();
     this.#prepared?.registration.close();
   }
@@ -307,8 +318,7 @@ class Supervision {
     if (report !== undefined && reportFile !== undefined) {
       await appendReport(reportFile, report).catch(this.#events.reportUnwritable);
     }
-    await this.#notes?.written;
-    await heard;
+    await Promise.all([this.#notes?.written, this.#metrics?.onEnd(), heard]);
   }
 
   #supervised({ label, owner, registration, command, identity }: PreparedDataplane): SupervisedDataplane {
@@ -322,13 +332,5 @@ class Supervision {
       drainTimeMs: identity.drainTimeMs,
       settleLeftMs: () => this.#rotation?.settleLeftMs ?? registration.settleMs,
     };
-  }
-
-  #settingsGiven(): Record<string, unknown> {
-    const { options, origins } = this.#request;
-    const given = Object.entries(options).filter(
-      ([key]) => origins[key as keyof typeof origins] !== 'default',
-    );
-    return Object.fromEntries(given);
   }
 }

@@ -1,3 +1,4 @@
+import { isLoopback } from '../../kernel/listener-address.ts';
 import type { Reading } from '../../kernel/options.ts';
 import type { ProxyType } from '../../kuma/dataplane.ts';
 
@@ -64,8 +65,4 @@ function companionProblem(url: URL): string | undefined {
     return 'grpc:// would send the dataplane token in clear: use grpcs://, or grpc:// with a loopback address';
   }
   return undefined;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
 }

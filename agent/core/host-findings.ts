@@ -2,9 +2,10 @@ import { formatDuration } from '../../kernel/duration.ts';
 import type { Finding } from '../../kernel/findings.ts';
 import type { DecodedToken } from '../../kuma/decoded-token.ts';
 import type { DataplaneClaims } from '../../kuma/dataplane-token.ts';
-import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
 import { isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
+import { permits } from '../../kuma/token-rules.ts';
 import type { Owner } from './lifecycle-choice.ts';
 import { LAST_WORDS_MS, STOP_WISHES } from './stop-budget.ts';
 
@@ -50,8 +51,17 @@ function judgeSupervisor(budgetMs: number, supervisorMs: number): Finding {
 
 const SOON_MS = 7 * 86_400_000;
 
+export interface TokenUser {
+  readonly key: DataplaneKey;
+  /** What kuma-dp brings; `undefined` for a dataplane that was applied beforehand. */
+  readonly resource?: DataplaneResource | undefined;
+  /** Of the control plane: what a token is compared with differs by line. */
+  readonly version: string | undefined;
+}
+
 /** By what it says alone: nothing is checked that needs the control plane's key. */
-export function judgeToken(token: DecodedToken, key: DataplaneKey, wallMs: number): Finding {
+export function judgeToken(token: DecodedToken, user: TokenUser, wallMs: number): Finding {
+  const { key } = user;
   const about = 'dataplane token';
   const { claims, expiresAtMs, notBeforeMs } = token;
   const says = `bound to ${describeBinding(claims)}${expiresAtMs === undefined ? ', does not expire' : `, valid until ${new Date(expiresAtMs).toISOString()}`}`;
@@ -66,6 +76,8 @@ export function judgeToken(token: DecodedToken, key: DataplaneKey, wallMs: numbe
     const from = new Date(notBeforeMs).toISOString();
     return { level: 'failure', about, says: `${says}, but not before ${from}`, remedy: 'check the clock' };
   }
+  const unfit = judgeBinding(claims, user);
+  if (unfit !== undefined) return { level: 'failure', about, says: `${says}: ${unfit}`, remedy };
   if (expiresAtMs === undefined || expiresAtMs - wallMs > SOON_MS) return { level: 'ok', about, says };
   return expiresAtMs <= wallMs
     ? {
@@ -75,6 +87,13 @@ export function judgeToken(token: DecodedToken, key: DataplaneKey, wallMs: numbe
         remedy,
       }
     : { level: 'warning', about, says: `${says}: less than a week`, remedy };
+}
+
+/** Tags and workload, where it is known what they are compared with. */
+function judgeBinding(claims: DataplaneClaims, { key, resource, version }: TokenUser): string | undefined {
+  if (key.proxyType !== 'dataplane' || resource === undefined || version === undefined) return undefined;
+  const permission = permits(claims, { key, stored: resource, version });
+  return permission.allowed ? undefined : permission.reason;
 }
 
 function describeBinding({ name, mesh, tags, workload }: DataplaneClaims): string {

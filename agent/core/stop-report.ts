@@ -56,6 +56,9 @@ const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefin
   stopped: undefined,
 };
 
+/** All of them, in their order. */
+export const PHASE_NAMES = Object.keys(STEP_OF_PHASE) as readonly Phase['name'][];
+
 /** Collects the steps of one stop while they happen; immutable. */
 export interface StopRecord {
   readonly cause: string;

@@ -13,7 +13,31 @@ export interface UnitSettings {
   /** `undefined` while it does not run. */
   readonly mainPid: number | undefined;
   readonly after: ReadonlySet<string>;
+  /** What is ordered after it: units that stop before it does. */
+  readonly before: ReadonlySet<string>;
+  readonly conflicts: ReadonlySet<string>;
+  readonly defaultDependencies: boolean;
   readonly user: string;
+  readonly activeState: string;
+  /** How its last run ended. */
+  readonly result: string;
+  /** Empty if systemd does not say. */
+  readonly restart: string;
+  readonly sendSigkill: boolean;
+  readonly finalKillSignal: string;
+  /** Each command as words. */
+  readonly execStopPost: readonly string[];
+  readonly runtimeDirectories: readonly string[];
+  readonly runtimeDirectoryPreserve: string;
+  /** The hard limit, which kuma-dp and Envoy may raise theirs to. `undefined` if it is not told; infinity for none. */
+  readonly limitNofile: number | undefined;
+}
+
+/** A unit that is ordered after the dataplane's. */
+export interface OrderedUnit {
+  readonly id: string;
+  /** Whether it takes the dataplane out of rotation before it stops. */
+  readonly drains: boolean;
 }
 
 /** Asked for by name: `systemctl show --property=…`. */
@@ -30,17 +54,27 @@ export const UNIT_PROPERTIES = [
   'MainPID',
   'After',
   'User',
+  'ActiveState',
+  'Result',
+  'Before',
+  'Conflicts',
+  'DefaultDependencies',
+  'Restart',
+  'SendSIGKILL',
+  'FinalKillSignal',
+  'ExecStopPost',
+  'RuntimeDirectory',
+  'RuntimeDirectoryPreserve',
+  'LimitNOFILE',
 ] as const;
+
+/** What is asked of the units around it. */
+export const ORDERED_UNIT_PROPERTIES = ['Id', 'LoadState', 'ExecStop'] as const;
 
 /** Reads what `systemctl show` prints: `Key=value`, one a line. What is not there is empty. */
 export function readUnitSettings(text: string): UnitSettings {
-  const values = new Map(
-    text.split('\n').flatMap((line) => {
-      const equals = line.indexOf('=');
-      return equals === -1 ? [] : [[line.slice(0, equals), line.slice(equals + 1)] as const];
-    }),
-  );
-  const value = (key: (typeof UNIT_PROPERTIES)[number]): string => values.get(key) ?? '';
+  const values = readProperties(text);
+  const value = (key: (typeof UNIT_PROPERTIES)[number]): string => values.get(key)?.at(-1) ?? '';
   const mainPid = Number(value('MainPID'));
   return {
     id: value('Id'),
@@ -53,9 +87,64 @@ export function readUnitSettings(text: string): UnitSettings {
     timeoutStopMs: parseTimeSpan(value('TimeoutStopUSec')),
     timeoutStartMs: parseTimeSpan(value('TimeoutStartUSec')),
     mainPid: mainPid > 0 ? mainPid : undefined,
-    after: new Set(value('After').split(' ').filter(Boolean)),
+    after: new Set(words(value('After'))),
+    before: new Set(words(value('Before'))),
+    conflicts: new Set(words(value('Conflicts'))),
+    defaultDependencies: value('DefaultDependencies') !== 'no',
     user: value('User'),
+    activeState: value('ActiveState'),
+    result: value('Result'),
+    restart: value('Restart'),
+    sendSigkill: value('SendSIGKILL') !== 'no',
+    finalKillSignal: value('FinalKillSignal'),
+    execStopPost: (values.get('ExecStopPost') ?? []).flatMap(commandOf),
+    runtimeDirectories: words(value('RuntimeDirectory')),
+    runtimeDirectoryPreserve: value('RuntimeDirectoryPreserve'),
+    limitNofile: readLimit(value('LimitNOFILE')),
   };
+}
+
+/** The services among what `systemctl show` prints of several units: a blank line between them. */
+export function readOrderedUnits(text: string): readonly OrderedUnit[] {
+  return text.split('\n\n').flatMap((block) => {
+    const values = readProperties(block);
+    const id = values.get('Id')?.[0] ?? '';
+    if (id === '' || values.get('LoadState')?.[0] !== 'loaded') return [];
+    const commands = (values.get('ExecStop') ?? []).flatMap(commandOf);
+    return [{ id, drains: commands.some((command) => /kuma-dp-agent\b.*\bdrain\b/.test(command)) }];
+  });
+}
+
+/** The services that stop before this one; systemd's own are none that anybody sends requests to. */
+export function applicationsOf({ before }: UnitSettings): readonly string[] {
+  return [...before].filter((unit) => unit.endsWith('.service') && !unit.startsWith('systemd-'));
+}
+
+/** `Key=value`, one a line; a list of commands has a line for each. */
+function readProperties(text: string): ReadonlyMap<string, readonly string[]> {
+  const values = new Map<string, string[]>();
+  for (const line of text.split('\n')) {
+    const equals = line.indexOf('=');
+    if (equals === -1) continue;
+    const key = line.slice(0, equals);
+    values.set(key, [...(values.get(key) ?? []), line.slice(equals + 1)]);
+  }
+  return values;
+}
+
+/** `{ path=/usr/bin/true ; argv[]=/usr/bin/true --all ; ignore_errors=no ; … }` → `/usr/bin/true --all` */
+function commandOf(text: string): readonly string[] {
+  const argv = / argv\[\]=(.*?) ; /.exec(text)?.[1];
+  return argv === undefined ? [] : [argv];
+}
+
+function words(text: string): readonly string[] {
+  return text.split(' ').filter(Boolean);
+}
+
+function readLimit(text: string): number | undefined {
+  if (text === 'infinity') return Number.POSITIVE_INFINITY;
+  return /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = {

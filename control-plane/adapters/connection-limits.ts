@@ -2,12 +2,14 @@ import { isIPv6 } from 'node:net';
 
 import type { Clock } from '../../kernel/clock.ts';
 
+export const CONNECTION_LIMITS = [
+  'connections',
+  'unauthenticated',
+  'unauthenticated-per-address',
+  'first-call',
+] as const;
 /** Which limit refused or ended a connection, by its name in logs and metrics. */
-export type ConnectionLimit =
-  | 'connections'
-  | 'unauthenticated'
-  | 'unauthenticated-per-address'
-  | 'first-call';
+export type ConnectionLimit = (typeof CONNECTION_LIMITS)[number];
 
 export interface ConnectionLimitSettings {
   /** Open at once, of all kinds. */

@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import type { FleetChange } from '../core/fleet-change.ts';
 import type { FleetSnapshot } from '../core/fleet-view.ts';
 import { EventStreams, serverSentEvent } from './event-streams.ts';
-import { sendJson, type HttpRoute } from './http-faces.ts';
+import { sendJson, type HttpRoute } from '../../program/http-faces.ts';
 
 /** Where the page's content comes from. */
 export interface FleetSource {

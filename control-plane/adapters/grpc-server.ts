@@ -13,8 +13,8 @@ import {
 import { Connections, type ConnectionEvents } from './connections.ts';
 import { nameOfService, type GrpcService } from './grpc-service.ts';
 import { Health } from './health.ts';
-import { formatListenerAddress, isLocal, type ListenerAddress } from './listener-address.ts';
-import { boundAddress, isExposed, openListener } from './listener.ts';
+import { formatListenerAddress, isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
+import { boundAddress, isExposed, openListener } from '../../program/listener.ts';
 import { reflectionServices } from './reflection.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 

@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 
-import { sendJson, type HttpRoute } from './http-faces.ts';
+import { sendJson, type HttpRoute } from '../../program/http-faces.ts';
 
 const COOKIE = 'kuma_deregistrar';
 /** A cookie lasts as long as the browser is open. */

@@ -3,7 +3,7 @@ import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { RestClient } from '../../kuma/rest-client.ts';
 import { controlPlaneCertificate } from '../adapters/control-plane-certificate.ts';
-import { isLocal, type ListenerAddress } from '../adapters/listener-address.ts';
+import { isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
 import { ServerCertificate, type CertificateFiles } from '../adapters/server-certificate.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ServeOptions } from '../options.ts';

@@ -12,9 +12,8 @@ import {
   startHttpFaces,
   type HttpFaces,
   type HttpRoute,
-} from '../adapters/http-faces.ts';
+} from '../../program/http-faces.ts';
 import { withoutForeignNames, withToken } from '../adapters/http-gate.ts';
-import { parseListenerAddress } from '../adapters/listener-address.ts';
 import { WatchedFile } from '../adapters/watched-file.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -26,6 +25,7 @@ export interface FaceParts {
   readonly options: ServeOptions;
   readonly events: DeregistrarEvents;
   readonly registry: Registry;
+  readonly refreshGauges: () => Promise<void>;
 }
 
 /** What can be guessed in a night is no token. */
@@ -38,18 +38,15 @@ const TOKEN = /^[\x21-\x7e]{16,512}$/;
  * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` if the token file cannot be used
  */
 export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefined> {
-  const { engine, options, events, registry } = parts;
-  if (options.http === undefined || options.http === 'off') return undefined;
-  const address = parseListenerAddress(options.http);
-  if (address.kind !== 'tcp') return undefined;
+  const { engine, options, events, registry, refreshGauges } = parts;
+  if (options.http === 'off') return undefined;
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
   return startHttpFaces({
-    host: address.host,
-    port: address.port,
+    address: options.http,
     routes: [
       liveRoute(),
       ready,
-      ...(await guarded(parts, [metricsRoute(registry)], await pageRoutes(parts))),
+      ...(await guarded(parts, [metricsRoute(registry, refreshGauges)], await pageRoutes(parts))),
     ],
     onError: (_path, err) => {
       events.failedUnexpectedly(err);

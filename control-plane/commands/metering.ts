@@ -1,8 +1,10 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
 import type { GrpcServer } from '../adapters/grpc-server.ts';
 import type { Metrics } from '../adapters/metrics.ts';
 import type { Engine } from '../engine.ts';
 import { GUARDS, type Guard } from '../core/guards.ts';
+import { totalsOf } from '../core/record-totals.ts';
 import { CAUSES } from '../core/records.ts';
 import type { Attempt, Store } from '../ports.ts';
 
@@ -28,39 +30,57 @@ export function meter(store: Store, metrics: Metrics, clock: Clock): Store {
   });
 }
 
-export function noteAttempt(metrics: Metrics, { record, result }: Attempt): void {
+/** @param tookMs how long ago the departure began */
+export function noteAttempt(metrics: Metrics, { record, result }: Attempt, tookMs: number): void {
   if (record.state === 'attached') return;
   const cause = CAUSES[record.state];
   if (result.guard !== undefined && isGuard(result.guard)) metrics.guardRefused(result.guard, cause);
-  if (result.kind === 'ended') metrics.departed(cause, result.outcome);
-  else metrics.retried();
+  if (result.kind === 'later') {
+    metrics.retried();
+    return;
+  }
+  metrics.departed(cause, result.outcome);
+  if (cause === 'announced') metrics.deregistered(tookMs);
 }
 
 function isGuard(name: string): name is Guard {
   return name in GUARDS;
 }
 
-/** What a scrape should find without asking the store. */
-export async function refreshGauges({
-  engine,
-  server,
-  metrics,
-}: {
+/** Who knows what the gauges show. */
+export interface GaugeSources {
   readonly engine: Engine;
   readonly server: GrpcServer;
-  readonly metrics: Metrics;
-}): Promise<void> {
+  /** `undefined` where everything is in plain text. */
+  readonly certificate: { readonly expiresAtMs: number } | undefined;
+}
+
+const COUNT_BUDGET_MS = 2_000;
+
+/** Brings the gauges up to date for a scrape: scrapes that come together share one look. Never throws. */
+export function gaugeRefresh(metrics: Metrics, clock: Clock, sources: GaugeSources): () => Promise<void> {
+  let looking: Promise<void> | undefined;
+  return () => {
+    looking ??= refreshGauges(metrics, clock, sources).finally(() => {
+      looking = undefined;
+    });
+    return looking;
+  };
+}
+
+async function refreshGauges(
+  metrics: Metrics,
+  clock: Clock,
+  { engine, server, certificate }: GaugeSources,
+): Promise<void> {
+  const { store } = engine.deps;
   metrics.storeUp(engine.agents.storeIsUp);
   metrics.connections(server.connections);
+  metrics.unrecorded(engine.announced.unrecorded);
+  if (certificate !== undefined) metrics.certificateExpires(certificate.expiresAtMs);
   for (const { url, seen } of engine.watch.controlPlanes) metrics.controlPlaneUp(url, 'facts' in seen);
-  const records = await engine.deps.store.records().catch(() => undefined);
-  if (records === undefined) return;
-  const counts = { attached: 0, lost: 0, leaving: 0, swept: 0 };
-  const held = new Map<string, number>();
-  for (const { state, guard, key } of records) {
-    counts[state] += 1;
-    if (guard === 'brake') held.set(key.mesh, (held.get(key.mesh) ?? 0) + 1);
-  }
-  metrics.dataplanes(counts);
-  metrics.brakeHeld(held);
+  const counts = await withDeadline({ clock, action: 'count the records', budgetMs: COUNT_BUDGET_MS }, () =>
+    store.counts(),
+  ).catch(() => undefined);
+  metrics.records(counts === undefined ? undefined : totalsOf(counts));
 }

@@ -5,14 +5,13 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 
 import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
+import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
-import { lineOutput } from '../../program/line-output.ts';
-import { pinoLog } from '../../program/pino-log.ts';
+import { openLog } from '../../program/open-log.ts';
 import { ServiceManager } from '../../program/service-manager.ts';
 import { systemdNotify } from '../../program/systemd-notify.ts';
 import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../adapters/grpc-server.ts';
 import { kumaControlPlanes } from '../adapters/kuma-control-planes.ts';
-import { parseListenerAddress } from '../adapters/listener-address.ts';
 import { createMetrics, type Metrics } from '../adapters/metrics.ts';
 import { StreamLimit } from '../adapters/stream-limit.ts';
 import { Engine } from '../engine.ts';
@@ -25,13 +24,13 @@ import { openAuthentication } from './authentication.ts';
 import { openCertificate } from './certificate.ts';
 import { startFaces } from './faces.ts';
 import { kumaAccess, type KumaAccess } from './kuma-access.ts';
-import { meter, noteAttempt, refreshGauges } from './metering.ts';
+import { gaugeRefresh, meter, noteAttempt, type GaugeSources } from './metering.ts';
 
 export interface ServeRequest {
   readonly options: ServeOptions;
   /** Where systemd wants to hear of us; `undefined` if nobody does. */
   readonly notify: NotifyTarget | undefined;
-  readonly searchPath: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts when the program is asked to stop. */
   readonly stop: AbortSignal;
 }
@@ -40,15 +39,15 @@ export interface ServeRequest {
 const DRAIN_MS = 5_000;
 /** What cannot be opened now is tried again: the control plane or the database may come up later than we. */
 const REOPEN_MS = 2_000;
-const GAUGES_MS = 5_000;
+const STATUS_MS = 5_000;
 const STREAMS_PER_DATAPLANE = 4;
 const SAY_AGAIN_MS = 60_000;
-const STANDARD_ERROR = 2;
 
 /** Runs the companion until `stop`. @throws {@link OperationalError} for what a retry cannot mend */
 export async function serve(request: ServeRequest): Promise<void> {
-  const { options, stop } = request;
-  const events = deregistrarEvents(pinoLog('kuma-deregistrar', lineOutput(STANDARD_ERROR), options.logLevel));
+  const { options, env, stop } = request;
+  const { logLevel: level, logFormat: format } = options;
+  const events = deregistrarEvents(await openLog({ program: 'kuma-deregistrar', level, format, env }));
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = createMetrics(registry);
@@ -76,20 +75,18 @@ export async function serve(request: ServeRequest): Promise<void> {
   });
   service?.tell({ status: 'waiting for a control plane and its certificate' });
   await engine.watch.look();
-  const server = await startServer({ engine, options, events, metrics, kuma, stop, resources });
-  if (server === undefined) return;
-  const faces = await startFaces({ engine, options, events, registry });
+  const serving = await startServer({ engine, options, events, metrics, kuma, stop, resources });
+  if (serving === undefined) return;
+  const refreshGauges = gaugeRefresh(metrics, systemClock, serving);
+  const faces = await startFaces({ engine, options, events, registry, refreshGauges });
   resources.defer(() => faces?.close());
-  await runUntil(stop, { engine, server, events, metrics, service });
+  await runUntil(stop, { ...serving, events, service });
 }
 
-async function runUntil(
-  stop: AbortSignal,
-  { engine, server, events, metrics, service }: Running,
-): Promise<void> {
+async function runUntil(stop: AbortSignal, { engine, server, events, service }: Running): Promise<void> {
   const over = new AbortController();
   const running = engine.run(over.signal);
-  const gauges = keepGauges({ engine, server, metrics, service, stop }, over.signal);
+  const told = service === undefined ? undefined : keepTelling(service, { engine, stop }, over.signal);
   await new Promise<void>((resolve) => {
     if (stop.aborted) resolve();
     stop.addEventListener('abort', () => {
@@ -101,7 +98,7 @@ async function runUntil(
   engine.agents.drain('this replica is stopping');
   await server.drain(DRAIN_MS);
   over.abort(new OperationalError('CANCELLED', 'The companion stops'));
-  await Promise.all([running, gauges]);
+  await Promise.all([running, told]);
   events.stopped();
 }
 
@@ -109,32 +106,28 @@ interface Running {
   readonly engine: Engine;
   readonly server: GrpcServer;
   readonly events: DeregistrarEvents;
-  readonly metrics: Metrics;
   readonly service: ServiceManager | undefined;
 }
 
-async function keepGauges(
-  parts: Omit<Running, 'events'> & { readonly stop: AbortSignal },
+async function keepTelling(
+  service: ServiceManager,
+  { engine, stop }: { readonly engine: Engine; readonly stop: AbortSignal },
   signal: AbortSignal,
 ): Promise<void> {
   let said: string | undefined;
   while (!signal.aborted) {
-    await refreshGauges(parts);
-    const status = `serving, ${parts.engine.agents.size} agents attached`;
-    if (status !== said && !parts.stop.aborted) parts.service?.tell({ ready: true, status });
+    const status = `serving, ${engine.agents.size} agents attached`;
+    if (status !== said && !stop.aborted) service.tell({ ready: true, status });
     said = status;
-    await sleep(systemClock, GAUGES_MS, signal).catch(() => {});
+    await sleep(systemClock, STATUS_MS, signal).catch(() => {});
   }
 }
 
-function openService(
-  { notify, searchPath }: ServeRequest,
-  events: DeregistrarEvents,
-): ServiceManager | undefined {
+function openService({ notify, env }: ServeRequest, events: DeregistrarEvents): ServiceManager | undefined {
   if (notify === undefined) return undefined;
   return new ServiceManager({
     clock: systemClock,
-    send: systemdNotify(systemClock, notify, searchPath),
+    send: systemdNotify(systemClock, notify, env['PATH'] ?? ''),
     watchdogMs: notify.watchdogMs,
     onUnheard: events.notificationLost,
   });
@@ -158,19 +151,21 @@ async function openPatiently(
   return undefined;
 }
 
-interface ServerParts extends Omit<Running, 'server' | 'service'> {
+interface ServerParts {
+  readonly engine: Engine;
+  readonly events: DeregistrarEvents;
+  readonly metrics: Metrics;
   readonly options: ServeOptions;
   readonly kuma: KumaAccess;
   readonly stop: AbortSignal;
   readonly resources: AsyncDisposableStack;
 }
 
-async function startServer(parts: ServerParts): Promise<GrpcServer | undefined> {
+/** @returns `undefined` if asked to stop first */
+async function startServer(parts: ServerParts): Promise<GaugeSources | undefined> {
   const { engine, options, events, metrics, kuma, stop, resources } = parts;
   const startedAtMs = systemClock.monotonicMs();
-  const addresses = (options.listen.length === 0 ? [DEFAULT_LISTEN] : options.listen).map((text) =>
-    parseListenerAddress(text),
-  );
+  const addresses = options.listen.length === 0 ? [DEFAULT_LISTEN] : options.listen;
   const certificate = await openCertificate(options, { addresses, kuma, events, stop });
   if (certificate === 'stopped') return undefined;
   if (certificate !== undefined) resources.defer(certificate.watch(systemClock));
@@ -216,7 +211,7 @@ async function startServer(parts: ServerParts): Promise<GrpcServer | undefined> 
   resources.defer(() => started.drain(0));
   server.setServing(true);
   events.started({ listen: server.addresses, store: engine.deps.store.kind, replica: engine.deps.replica });
-  return server;
+  return { engine, server, certificate };
 }
 
 /** Says something at most once in a while: it may come by the thousand, and its metric counts each. */
@@ -255,8 +250,8 @@ const SWEEP_MS = 600_000;
 
 function metricsOf(metrics: Metrics): Pick<Engine['deps'], 'onAttempt' | 'onHealed'> {
   return {
-    onAttempt: (attempt) => {
-      noteAttempt(metrics, attempt);
+    onAttempt: (attempt, tookMs) => {
+      noteAttempt(metrics, attempt, tookMs);
     },
     onHealed: metrics.healed,
   };

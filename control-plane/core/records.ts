@@ -69,6 +69,22 @@ export interface DepartureRecord {
   readonly atMs: number;
 }
 
+export interface KnownDeparture extends DepartureRecord {
+  /** Whether the object is kept, so that it can be put back. */
+  readonly undoable: boolean;
+}
+
+/** The records of one mesh that are in one state, held back by one guard or by none. */
+export interface RecordCount {
+  readonly mesh: string;
+  readonly state: RecordState;
+  /** What held the last attempt of each back. */
+  readonly guard: string | undefined;
+  readonly count: number;
+  /** Since when the oldest of them is in this state; the store's time, in ms. */
+  readonly oldestSinceMs: number;
+}
+
 /** An object as it was just before it was deleted. */
 export interface DeletedBody {
   readonly key: DataplaneKey;

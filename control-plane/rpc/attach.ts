@@ -2,13 +2,12 @@ import { status, type handleBidiStreamingCall, type ServerDuplexStream } from '@
 
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
 import type { AgentChannel, AttachedAgent, AttachedAgents } from '../attached-agents.ts';
 import { crashPoint } from '../crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival } from '../ports.ts';
 import type { ZoneWatch } from '../zone-watch.ts';
 import { asControlPlane, asServiceError } from './answers.ts';
 import type { Authorise } from './authorisation.ts';
@@ -97,8 +96,8 @@ class AttachedStream {
 
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
     const { authorise, agents, markAuthenticated, takePlace } = this.#deps;
-    const arrival = readHello(hello);
-    await authorise(this.#stream.metadata, arrival.key, broughtBy(arrival));
+    const { arrival, brought } = readHello(hello);
+    await authorise(this.#stream.metadata, arrival.key, brought);
     markAuthenticated(this.#stream);
     const release = takePlace(describeKey(arrival.key));
     if (release === undefined) {
@@ -194,10 +193,6 @@ class AttachedStream {
     this.#releasePlace?.();
     await this.#deps.agents.close(agent, reason).catch(this.#deps.events.failedUnexpectedly);
   }
-}
-
-function broughtBy({ resource }: Arrival): DataplaneResource | undefined {
-  return resource === undefined ? undefined : DataplaneResource.parse(JSON.parse(resource));
 }
 
 /** What an agent says of its stop is for people: never trusted to be what it should. */

@@ -67,20 +67,27 @@ export function readRotation({ turn, states, leaveProbed }: Rotation): RotationO
   }
 }
 
-/** @throws `REQUEST_INVALID` */
-export function readHello(hello: Hello): Arrival {
+/**
+ * @returns beside the arrival the resource that it brings, as it was read
+ * @throws `REQUEST_INVALID`
+ */
+export function readHello(hello: Hello): {
+  readonly arrival: Arrival;
+  readonly brought: DataplaneResource | undefined;
+} {
   const incarnation = readIncarnation(hello.incarnation);
   const owner = OWNERS.get(hello.owner);
   requireValid(owner !== undefined, 'the owner is none that is known');
   const { resource } = hello;
-  const parsed = resource.length === 0 ? undefined : readResource(incarnation.key, resource);
-  return {
+  const brought = resource.length === 0 ? undefined : readResource(incarnation.key, resource);
+  const arrival = {
     ...incarnation,
     owner,
     deletable: hello.deletable,
-    resource: parsed === undefined ? undefined : JSON.stringify(parsed),
+    resource: brought === undefined ? undefined : JSON.stringify(brought),
     phase: readPhase(hello.phase),
   };
+  return { arrival, brought };
 }
 
 /**

@@ -14,8 +14,6 @@ export interface Holding<T> {
 /** What a database has to be able to do; all else is the same for each. */
 export interface Backend {
   readonly kind: 'sqlite' | 'postgres';
-  /** Names that are held by this process and not by a lock of the database. */
-  readonly held: ReadonlySet<string>;
   /** One look, at no particular time. */
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T>;
   /** One transaction. */

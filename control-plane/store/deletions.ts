@@ -1,10 +1,10 @@
 import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
 
-import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneRecord } from '../core/records.ts';
 import type { AttemptResult, DueShare } from '../ports.ts';
 import { departureBase } from './attaching.ts';
-import { keyColumns, keyOf } from './rows.ts';
+import { keyColumns } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
 
@@ -123,21 +123,6 @@ export async function keepBody(
     .values(body)
     .onConflict((conflict) => conflict.column('epoch').doUpdateSet({ resource, at: nowMs }))
     .execute();
-}
-
-/** @param held names that this process holds; what other replicas hold, PostgreSQL knows */
-export async function nextDueAtMs(
-  { db, kind }: Session,
-  held: ReadonlySet<string>,
-): Promise<number | undefined> {
-  const waiting = db
-    .selectFrom('dataplanes')
-    .select(['proxy_type', 'mesh', 'name', 'due_at'])
-    .where('due_at', 'is not', null)
-    .orderBy('due_at')
-    .limit(held.size + 1);
-  const rows = await (kind === 'postgres' ? waiting.forKeyShare().skipLocked() : waiting).execute();
-  return rows.find((row) => !held.has(describeKey(keyOf(row))))?.due_at ?? undefined;
 }
 
 export async function hasten(session: Session): Promise<void> {

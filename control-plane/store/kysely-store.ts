@@ -1,7 +1,7 @@
 import type { Attempt, Store } from '../ports.ts';
 import { attach, leave, reattach } from './attaching.ts';
 import type { Backend } from './backend.ts';
-import { beginSweep, hasten, nextDueAtMs, prune, settle, type Wanted } from './deletions.ts';
+import { beginSweep, hasten, prune, settle, type Wanted } from './deletions.ts';
 import * as queries from './queries.ts';
 import { recordOf } from './rows.ts';
 import * as streams from './streams.ts';
@@ -31,9 +31,9 @@ export function kyselyStore(backend: Backend): Store {
       );
       return held?.value;
     },
-    nextDueAtMs: () => backend.run((session) => nextDueAtMs(session, backend.held)),
     find: (key) => backend.read((session) => queries.find(session, key)),
     records: () => backend.read(queries.records),
+    counts: () => backend.read(queries.counts),
     departures: (filter) => backend.read((session) => queries.departures(session, filter)),
     lastDeletedBody: (key) => backend.read((session) => queries.lastDeletedBody(session, key)),
     deletedBodies: (sinceMs) => backend.read((session) => queries.deletedBodies(session, sinceMs)),

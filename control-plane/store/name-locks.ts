@@ -15,10 +15,6 @@ export class NameLocks {
     this.#patienceMs = patienceMs;
   }
 
-  get held(): ReadonlySet<string> {
-    return new Set(this.#lines.keys());
-  }
-
   get size(): number {
     return this.#lines.size;
   }

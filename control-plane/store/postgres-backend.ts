@@ -45,7 +45,6 @@ export async function openPostgres(
 /** A name is locked by its row, and where there is none yet, by an advisory lock. */
 class PostgresBackend implements Backend {
   readonly kind = 'postgres';
-  readonly held: ReadonlySet<string> = new Set();
   readonly #clock: Clock;
   readonly #limits: StoreLimits;
   readonly #holds: PostgresConnections;

@@ -1,7 +1,7 @@
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord, DeletedBody, DepartureRecord } from '../core/records.ts';
+import type { DataplaneRecord, DeletedBody, KnownDeparture, RecordCount } from '../core/records.ts';
 import type { Store } from '../ports.ts';
-import { bodyOf, departureOf, recordOf } from './rows.ts';
+import { bodyOf, knownDepartureOf, recordOf } from './rows.ts';
 import { isNamed, type Session } from './session.ts';
 
 type Look = Pick<Session, 'db'>;
@@ -16,18 +16,46 @@ export async function records({ db }: Look): Promise<readonly DataplaneRecord[]>
   return rows.map(recordOf);
 }
 
+export async function counts({ db }: Look): Promise<readonly RecordCount[]> {
+  const rows = await db
+    .selectFrom('dataplanes')
+    .select(['mesh', 'state', 'guard'])
+    .select(({ fn }) => [fn.countAll<number>().as('count'), fn.min('since_at').as('oldest')])
+    .groupBy(['mesh', 'state', 'guard'])
+    .orderBy('mesh')
+    .orderBy('state')
+    .orderBy('guard', (order) => order.asc().nullsFirst())
+    .execute();
+  return rows.map(({ mesh, state, guard, count, oldest }) => ({
+    mesh,
+    state,
+    guard: guard ?? undefined,
+    count,
+    oldestSinceMs: oldest,
+  }));
+}
+
 export async function departures(
   { db }: Look,
   { key, incarnation, causes, sinceMs, limit }: Parameters<Store['departures']>[0],
-): Promise<readonly DepartureRecord[]> {
+): Promise<readonly KnownDeparture[]> {
   if (causes?.length === 0) return [];
-  let query = db.selectFrom('departures').selectAll();
+  let query = db
+    .selectFrom('departures')
+    .selectAll()
+    .select((row) =>
+      row
+        .selectFrom('bodies')
+        .select('bodies.epoch')
+        .whereRef('bodies.epoch', '=', 'departures.epoch')
+        .as('body'),
+    );
   if (key !== undefined) query = query.where(isNamed(key));
   if (incarnation !== undefined) query = query.where('incarnation', '=', incarnation);
   if (causes !== undefined) query = query.where('cause', 'in', causes);
   if (sinceMs !== undefined) query = query.where('at', '>=', sinceMs);
   const rows = await query.orderBy('at', 'desc').orderBy('epoch', 'desc').limit(limit).execute();
-  return rows.map(departureOf);
+  return rows.map(knownDepartureOf);
 }
 
 export async function lastDeletedBody({ db }: Look, key: DataplaneKey): Promise<DeletedBody | undefined> {

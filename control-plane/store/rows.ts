@@ -1,5 +1,5 @@
 import type { DataplaneKey, ProxyType } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord, DeletedBody, DepartureRecord } from '../core/records.ts';
+import type { DataplaneRecord, DeletedBody, DepartureRecord, KnownDeparture } from '../core/records.ts';
 import type { BodyRow, DataplaneRow, DepartureRow } from './schema.ts';
 
 /** The columns of a name, for a condition on all three. */
@@ -44,6 +44,10 @@ export function departureOf(row: DepartureRow): DepartureRecord {
     attempts: row.attempts,
     atMs: row.at,
   };
+}
+
+export function knownDepartureOf(row: DepartureRow & { readonly body: number | null }): KnownDeparture {
+  return { ...departureOf(row), undoable: row.body !== null };
 }
 
 export function bodyOf(row: BodyRow): DeletedBody {

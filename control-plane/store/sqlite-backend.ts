@@ -88,10 +88,6 @@ class SqliteBackend implements Backend {
     this.#locks = new NameLocks(deps.clock, deps.limits.lockWaitMs);
   }
 
-  get held(): ReadonlySet<string> {
-    return this.#locks.held;
-  }
-
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T> {
     return this.#batches.run(work);
   }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import { ERROR_CODES } from '../../kernel/errors.ts';
+import { ERROR_CODES, OperationalError, type ErrorCode } from '../../kernel/errors.ts';
 
 const DOCUMENT = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 
@@ -26,6 +26,9 @@ describe('docs/errors.md', () => {
       const [first] = text.split('\n');
       expect(first).toBe(`${traits.summary}. Tried again: ${traits.retryable ? 'yes' : 'no'}.`);
       expect(text).toContain('*What to do:*');
+      const { hint = '' } = new OperationalError(code as ErrorCode, '');
+      const remedy = (text.split('*What to do:*')[1] ?? '').replaceAll('`', '').replaceAll(/\s+/g, ' ');
+      expect(remedy.toLowerCase(), 'the hint of its log lines').toContain(hint.toLowerCase());
     },
   );
 });

@@ -54,6 +54,19 @@ describe('events.ts', () => {
     for (const source of SOURCES) expect(eventsOf(source)).toHaveLength([...source.matchAll(CALL)].length);
   });
 
+  test('has no event that nobody says', () => {
+    for (const [at, source] of SOURCES.entries()) {
+      const helpers = [...source.matchAll(/^ {4}(\w+): \(/gm)].map(([, name = '']) => name);
+      expect(helpers.length).toBeGreaterThan(20);
+      const program = PROGRAMS[at] ?? new URL('.', import.meta.url);
+      const others = readdirSync(program, { recursive: true, encoding: 'utf8' })
+        .filter((path) => path.endsWith('.ts') && path !== 'events.ts')
+        .map((path) => readFileSync(new URL(path, program), 'utf8'))
+        .join('\n');
+      expect(helpers.filter((name) => !others.includes(`vents.${name}`))).toEqual([]);
+    }
+  });
+
   test('names no event twice in a program, and each as noun.past-participle', () => {
     for (const source of SOURCES) {
       const names = eventsOf(source).map(({ name }) => name);

@@ -13,9 +13,12 @@ const THEIRS: ReadonlySet<string> = new Set([
   'dataplane-token',
   'dataplane-var',
   'drain-time',
+  'init',
   'mesh',
   'name',
   'no-block',
+  'pdeathsig',
+  'single-child',
   'skip-verify',
   'valid-for',
 ]);

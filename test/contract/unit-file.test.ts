@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
@@ -9,6 +9,7 @@ import { readUnitSettings } from '../../agent/core/systemd-unit.ts';
 import { judgeUnit } from '../../agent/core/unit-findings.ts';
 import { EXIT_CONFIG } from '../../agent/core/exit-status.ts';
 import { SERVE_OPTIONS } from '../../control-plane/options.ts';
+import type { Finding } from '../../kernel/findings.ts';
 import { parseDuration } from '../../kernel/duration.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
@@ -32,12 +33,48 @@ class Unit {
   }
 }
 
-const dataplane = new Unit('kuma-dp.service');
+const unit = new Unit('kuma-dp.service');
+const template = new Unit('kuma-dp@.service');
+/** Lies over both, and over a unit that was there before. */
+const dropIn = new Unit('kuma-dp-agent.conf');
 const deregistrar = new Unit('kuma-deregistrar.service');
-const settings = (key: string): readonly string[] => dataplane.settings(key);
+/** Its settings alone, in order. */
+function plain(text: string): readonly string[] {
+  return text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+/** What the doctor has against a unit under which the agent runs, apart from what is `ok`. */
+function complaints(given: {
+  readonly type: string;
+  readonly timeoutStop: string;
+  readonly after: string;
+}): readonly Finding[] {
+  const findings = judgeUnit({
+    unit: readUnitSettings(
+      [
+        'LoadState=loaded',
+        `Type=${given.type}`,
+        `NotifyAccess=${dropIn.settings('NotifyAccess').join(' ')}`,
+        `KillMode=${dropIn.settings('KillMode').join(' ')}`,
+        `TimeoutStopUSec=${given.timeoutStop}`,
+        `TimeoutStartUSec=${unit.settings('TimeoutStartSec').join(' ')}`,
+        `After=${given.after}`,
+        `User=${unit.settings('User').join(' ')}`,
+        'MainPID=42',
+      ].join('\n'),
+    ),
+    cat: '',
+    budgetMs: RUN_OPTIONS.stopBudgetMs.fallback,
+    mainArgv: unit.settings('ExecStart').join(' ').split(' '),
+    needsNames: true,
+  });
+  return findings.filter(({ level }) => level !== 'ok');
+}
+
+const settings = (key: string): readonly string[] => [...unit.settings(key), ...dropIn.settings(key)];
 const of = (key: string): string => settings(key).join(' ');
 
-describe('systemd/kuma-dp.service', () => {
+describe('systemd/kuma-dp.service with systemd/kuma-dp-agent.conf', () => {
   test('leaves more time than the stop budget', () => {
     const [limit = ''] = settings('TimeoutStopSec');
     const margin = 10_000;
@@ -52,26 +89,9 @@ describe('systemd/kuma-dp.service', () => {
   });
 
   test('passes the doctor', () => {
-    const findings = judgeUnit({
-      unit: readUnitSettings(
-        [
-          'LoadState=loaded',
-          `Type=${of('Type')}`,
-          `NotifyAccess=${of('NotifyAccess')}`,
-          `KillMode=${of('KillMode')}`,
-          `TimeoutStopUSec=${of('TimeoutStopSec')}`,
-          `TimeoutStartUSec=${of('TimeoutStartSec')}`,
-          `After=${of('After')}`,
-          `User=${of('User')}`,
-          'MainPID=42',
-        ].join('\n'),
-      ),
-      cat: '',
-      budgetMs: RUN_OPTIONS.stopBudgetMs.fallback,
-      mainArgv: of('ExecStart').split(' '),
-      needsNames: true,
-    });
-    expect(findings.filter(({ level }) => level !== 'ok')).toEqual([]);
+    expect(complaints({ type: of('Type'), timeoutStop: of('TimeoutStopSec'), after: of('After') })).toEqual(
+      [],
+    );
   });
 
   test('tells only the agent to stop', () => {
@@ -94,6 +114,52 @@ describe('systemd/kuma-dp.service', () => {
       expect.arrayContaining(['network-online.target', 'nss-lookup.target', 'time-sync.target']),
     );
     expect(settings('Wants')).toEqual(['network-online.target']);
+  });
+});
+
+describe('systemd/kuma-dp-agent.conf over the unit of Kuma’s documentation', () => {
+  test('passes the doctor, with what systemd puts where that unit says nothing', () => {
+    const documented = { type: 'simple', timeoutStop: '90s', after: 'network.target' };
+    expect(
+      complaints({ ...documented, after: `${documented.after} ${dropIn.settings('After').join(' ')}` }),
+    ).toEqual([]);
+  });
+
+  test('adds to what such a unit says, and takes nothing away', () => {
+    const resets = dropIn.text.split('\n').filter((line) => /^\w+=\s*$/.test(line));
+    expect(resets).toEqual([]);
+    for (const key of ['TimeoutStopSec', 'Type', 'User', 'Restart', 'ExecStart'])
+      expect(dropIn.settings(key), key).toEqual([]);
+  });
+
+  test('says what the three lines are that put the agent in front', () => {
+    const example = /^#   \[Service\]\n#   ExecStart=\n#   ExecStart=(.*)$/m.exec(dropIn.text)?.[1];
+    expect(example).toMatch(/^\/usr\/bin\/kuma-dp-agent run -- \/usr\/bin\/kuma-dp run /);
+  });
+});
+
+describe('systemd/kuma-dp@.service', () => {
+  test('differs from the unit in its names alone', () => {
+    const named = plain(template.text)
+      .filter((line) => line !== 'EnvironmentFile=-/etc/default/kuma-dp-%i')
+      .map((line) =>
+        line
+          .replace('dataplane %i', 'dataplane')
+          .replace('%i.yaml', 'dataplane.yaml')
+          .replace('%i.token', 'token'),
+      );
+    expect(template.text, 'it has names').toContain('%i');
+    expect(named).toEqual(plain(unit.text));
+  });
+});
+
+describe('systemd/application.conf', () => {
+  const application = new Unit('application.conf');
+
+  test('is stopped before the dataplane, and takes it out of rotation before that', () => {
+    expect(application.settings('After')).toEqual(['kuma-dp.service']);
+    expect(application.settings('ExecStop')).toEqual(['-+/usr/bin/kuma-dp-agent drain --wait']);
+    expect(application.settings('ExecStartPost')).toEqual(['-+/usr/bin/kuma-dp-agent resume --timeout 10s']);
   });
 });
 
@@ -124,16 +190,32 @@ describe('systemd/kuma-deregistrar.service', () => {
 
 const systemd = spawnSync('systemd-analyze', ['--version']);
 describe.skipIf(systemd.error !== undefined)('systemd-analyze verify', () => {
-  test.for([dataplane, deregistrar])('accepts $name, and would notice a wrong word', ({ name, text }) => {
+  test.for([
+    { name: 'kuma-dp.service', with: dropIn },
+    { name: 'kuma-dp@web-1.service', with: dropIn },
+    { name: 'kuma-deregistrar.service', with: undefined },
+  ])('accepts $name as it is installed, and would notice a wrong word', ({ name, with: over }) => {
     using dir = new TemporaryDir();
-    const copy = dir.join(name);
     // The programs are not installed here; everything else is as shipped.
-    writeFileSync(copy, text.replaceAll(/\/usr\/bin\/kuma-(dp|deregistrar)(-agent)?/g, '/bin/true'));
-    const verify = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
-    expect(verify.stderr.split('\n').filter((line) => line.includes(name))).toEqual([]);
+    const write = (path: string, text: string): void => {
+      mkdirSync(dirname(dir.join(path)), { recursive: true });
+      writeFileSync(
+        dir.join(path),
+        text.replaceAll(/\/usr\/bin\/kuma-(dp|deregistrar)(-agent)?/g, '/bin/true'),
+      );
+    };
+    const verify = (): readonly string[] =>
+      spawnSync('systemd-analyze', ['verify', '--man=no', dir.join(name)], { encoding: 'utf8' }).stderr.split(
+        '\n',
+      );
+    const text = new Unit(name.replace('web-1', '')).text;
+    const file = name.replace('web-1', '');
+    write(name, text);
+    if (file !== name) write(file, text);
+    if (over !== undefined) write(`${file}.d/10-kuma-dp-agent.conf`, over.text);
+    expect(verify().filter((line) => line.includes('kuma-d'))).toEqual([]);
 
-    writeFileSync(copy, text.replace('KillMode=mixed', 'KilMode=mixed'));
-    const broken = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
-    expect(broken.stderr, 'the check must be able to fail').toContain('KilMode');
+    write(`${file}.d/20-wrong.conf`, '[Service]\nKilMode=mixed\n');
+    expect(verify().join('\n'), 'the check must be able to fail').toContain('KilMode');
   });
 });

@@ -1,5 +1,5 @@
 import { Fleet, type Wrapping } from '../support/world/fleet.ts';
-import { NAMES, startAll } from './under-load.ts';
+import { NAMES, startAll } from '../support/world/under-load.ts';
 
 export interface Setting extends AsyncDisposable {
   readonly fleet: Fleet;

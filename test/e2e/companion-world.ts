@@ -1,7 +1,7 @@
 import { FleetCompanion } from '../support/world/fleet-companion.ts';
 import { Fleet, type FleetOptions } from '../support/world/fleet.ts';
 import { losePower } from '../support/world/power-loss.ts';
-import { NAMES, startAll } from './under-load.ts';
+import { NAMES, startAll } from '../support/world/under-load.ts';
 
 /** The instance that something happens to. */
 export const LOST = 'backend-2';

@@ -17,7 +17,7 @@ import {
   tell,
   type CompanionWorld,
 } from './companion-world.ts';
-import { HTTP1, NAMES, startAll, underLoad } from './under-load.ts';
+import { HTTP1, NAMES, startAll, underLoad } from '../support/world/under-load.ts';
 
 /** What does not happen is only known when it would have. */
 const WATCHED_MS = 30_000;

@@ -8,7 +8,7 @@ import { isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 import { agentsAlone, type Setting } from './agents-alone.ts';
 import { companionWorld, deletedNames, LOSS_BUDGET_MS, LOST, tell } from './companion-world.ts';
-import { HTTP1, underLoad } from './under-load.ts';
+import { HTTP1, underLoad } from '../support/world/under-load.ts';
 
 /** What does not happen is only known when it would have. */
 const WATCHED_MS = 30_000;
@@ -64,8 +64,7 @@ describe.for(SETTINGS)('one of three instances goes, $name', ({ name, open }) =>
     expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
   });
 
-  // The kernel tells kuma-dp once for each thread of the agent that dies, and its second SIGTERM ends its drain: so it
-  // ends at once or after its drain time, and whether health feedback comes first differs from time to time.
+  // kuma-dp is told once and drains for all of its time; health feedback takes it out of the list long before.
   test('its agent is killed: kuma-dp follows, and only a companion takes the object away', async () => {
     await using setting = await open();
     const { fleet, watched } = setting;
@@ -86,6 +85,8 @@ describe.for(SETTINGS)('one of three instances goes, $name', ({ name, open }) =>
       tell(`agent killed, ${name}: out of the list after`, left.atMs - sinceMs);
     });
     console.info(`agent killed, ${name}: ${summary.failed} of ${summary.sent} failed`);
+    // As long as peers keep it, they may write to a connection that its draining Envoy is about to close.
+    expect(summary.failed).toBeLessThan(5);
     expect(deletedNames(fleet)).toEqual(watched ? [`default/${LOST}`] : []);
   });
 

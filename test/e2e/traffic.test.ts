@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Fleet, type Instance } from '../support/world/fleet.ts';
 import { childrenOf } from '../support/world/power-loss.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
-import { HTTP1, NAMES, startAll, type Traffic, underLoad } from './under-load.ts';
+import { HTTP1, NAMES, startAll, type Traffic, underLoad } from '../support/world/under-load.ts';
 
 const STOPPED = 'backend-2';
 

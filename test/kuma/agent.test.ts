@@ -275,7 +275,7 @@ function stateFile(fleet: WorldFleet): string {
   return `${fleet.stateDir}/dataplane~default~${fleet.only.name}.json`;
 }
 
-/** The agent's only child: `setpriv` in front of kuma-dp replaces itself by it. */
+/** The agent's first child. */
 function kumaDpPid(fleet: WorldFleet): number {
   const [child] = childrenOf(fleet.only.process.pid);
   if (child === undefined) throw new Error('The agent has no child');

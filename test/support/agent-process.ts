@@ -256,7 +256,7 @@ export interface LivingProcess {
 }
 
 /** By an assignment in their environment: it survives what becomes of a parent, a session or a process group. */
-function processesWith(assignment: string): readonly LivingProcess[] {
+export function processesWith(assignment: string): readonly LivingProcess[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { fleetRoutes, type FleetSource } from '../../control-plane/adapters/fleet-page.ts';
-import { startHttpFaces, type HttpFaces, type HttpRoute } from '../../control-plane/adapters/http-faces.ts';
+import { startHttpFaces, type HttpFaces, type HttpRoute } from '../../program/http-faces.ts';
 import { changeBetween, type FleetChange } from '../../control-plane/core/fleet-change.ts';
 import {
   GUARD_WORDS,
@@ -67,8 +67,7 @@ export function serveFleet(
 ): Promise<HttpFaces> {
   const { clock = systemClock, port = 0, guard = (route: HttpRoute) => route } = options;
   return startHttpFaces({
-    host: '127.0.0.1',
-    port,
+    address: { kind: 'tcp', host: '127.0.0.1', port },
     routes: fleetRoutes({ clock, html: PAGE_HTML, fleet }).map(guard),
     onError: (path, err) => {
       throw new Error(`${path} threw`, { cause: err });

@@ -80,8 +80,11 @@ export class ChildLog {
     return this.seen('signal').filter((entry) => entry.signal === signal);
   }
 
-  async waitFor(event: ChildEvent['event'], budgetMs = 20_000): Promise<ChildEvent> {
-    return waitUntil(() => this.seen(event)[0], { what: `the child's ${event}`, budgetMs });
+  async waitFor(event: ChildEvent['event'], budgetMs = 20_000, count = 1): Promise<ChildEvent> {
+    return waitUntil(() => this.seen(event)[count - 1], {
+      what: `the child's ${event} (${count})`,
+      budgetMs,
+    });
   }
 
   async waitForSignal(signal: NodeJS.Signals, count = 1, budgetMs = 20_000): Promise<ChildEvent> {

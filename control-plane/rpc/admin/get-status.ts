@@ -12,7 +12,7 @@ import type {
 import type { AttachedAgents } from '../../attached-agents.ts';
 import type { BrakeGate } from '../../brake-gate.ts';
 import type { BrakeStanding } from '../../core/brake.ts';
-import type { DataplaneRecord, DepartureRecord } from '../../core/records.ts';
+import type { DataplaneRecord, KnownDeparture } from '../../core/records.ts';
 import type { Store } from '../../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../../zone-watch.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
@@ -60,21 +60,19 @@ type Stored =
       readonly nowMs: number;
       readonly records: readonly DataplaneRecord[];
       readonly brakes: readonly BrakeStanding[];
-      readonly departures: readonly (DepartureRecord & { readonly undoable: boolean })[];
+      readonly departures: readonly KnownDeparture[];
     }
   | { readonly problem: string };
 
 async function readStore({ store, brakes }: GetStatusDeps): Promise<Stored> {
   try {
     const nowMs = await store.nowMs();
-    const departures = await store.departures({ limit: DEPARTURES });
-    const bodies = new Set((await store.deletedBodies(0)).map(({ epoch }) => epoch));
     return {
       nowMs,
       records: await store.records(),
       // The brake needs a control plane that answers.
       brakes: await brakes.standings().catch(() => []),
-      departures: departures.map((each) => ({ ...each, undoable: bodies.has(each.epoch) })),
+      departures: await store.departures({ limit: DEPARTURES }),
     };
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;
@@ -131,7 +129,7 @@ function asBrakeStatus({ releasedForMs, ...standing }: BrakeStanding): BrakeStat
   };
 }
 
-function asDeparture(record: DepartureRecord & { readonly undoable: boolean }): Departure {
+function asDeparture(record: KnownDeparture): Departure {
   const { key, atMs, guard, ...rest } = record;
   return { ...rest, dataplane: key, guard: guard ?? '', at: new Date(atMs) };
 }

@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
 import type { Finding } from '../../../kernel/findings.ts';
+import { AGENT_BIN } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { Scene } from '../../support/signal-scene.ts';
@@ -20,6 +22,12 @@ interface Given {
   /** Settings of the unit that the stand-in for systemctl shows; without any there is no systemd. */
   readonly unit?: Readonly<Record<string, string>>;
   readonly cat?: string;
+  /** What it says of the units that are ordered after that one. */
+  readonly ordered?: string;
+  /** Who the doctor is; this user if left out. */
+  readonly as?: readonly string[];
+  /** Added to the environment of the agent, not of the doctor. */
+  readonly agentEnv?: Readonly<Record<string, string>>;
   /** Seconds from now at which the token expires. */
   readonly tokenExpiresIn?: number;
   readonly options?: readonly string[];
@@ -44,6 +52,15 @@ const FINE = {
   TimeoutStartUSec: 'infinity',
   After: 'network-online.target nss-lookup.target time-sync.target',
   User: 'kuma-dp',
+  Before: 'multi-user.target shutdown.target',
+  Conflicts: 'shutdown.target',
+  DefaultDependencies: 'yes',
+  Restart: 'always',
+  SendSIGKILL: 'yes',
+  FinalKillSignal: '9',
+  RuntimeDirectory: 'kuma-dp-agent',
+  RuntimeDirectoryPreserve: 'yes',
+  LimitNOFILE: '1048576',
 };
 
 async function examine(given: Given): Promise<Examination> {
@@ -57,13 +74,15 @@ async function examine(given: Given): Promise<Examination> {
     options: ['--settle=100ms'],
   });
   if (given.tokenExpiresIn !== undefined) writeFileSync(scene.dir.join('token'), token(given.tokenExpiresIn));
-  const mainPid = runs ? await startAgent(scene) : 0;
+  const mainPid = runs ? await startAgent(scene, given) : 0;
   await given.before?.({ controlPlane, scene });
   const doctor = await scene.agent(argvOf(scene, given), {
     env: { ...scene.childEnvironment, PATH: standIn(scene, given, mainPid) },
     cwd: scene.dir.path,
+    ...(given.as === undefined ? {} : { prefix: given.as }),
   });
   const { code } = await doctor.exited;
+  expect(doctor.stderr, 'nothing crashes').toBe('');
   const stdout = doctor.stdout.toString();
   expect(scene.requests('DELETE'), 'it changes nothing').toEqual([]);
   return { code, stdout, findings: options.includes('--json') ? readJson(stdout) : [] };
@@ -79,8 +98,8 @@ function argvOf(scene: Scene, { unit, wrapped = true, options = [] }: Given): re
 }
 
 /** @returns its pid, once everything that the doctor wants to know of it is there */
-async function startAgent(scene: Scene): Promise<number> {
-  const agent = await scene.start({ cwd: scene.dir.path });
+async function startAgent(scene: Scene, { agentEnv = {} }: Given): Promise<number> {
+  const agent = await scene.start({ cwd: scene.dir.path, env: agentEnv });
   await scene.untilRunning(agent);
   // The stand-in hands its bootstrap over through a pipe, which can be read once; kuma-dp's is a file.
   const bootstrap = scene.dir.join('bootstrap.yaml');
@@ -94,15 +113,17 @@ async function startAgent(scene: Scene): Promise<number> {
 }
 
 /** A `systemctl` that shows what it was told to, in a folder that comes first on the path. */
-function standIn(scene: Scene, { unit, cat = '' }: Given, mainPid: number): string {
+function standIn(scene: Scene, { unit, cat = '', ordered = '' }: Given, mainPid: number): string {
   const program = scene.dir.join('systemctl');
-  const settings = Object.entries({ MainPID: String(mainPid), ...unit }).map(
+  const finish = `{ path=/usr/bin/kuma-dp-agent ; argv[]=/usr/bin/kuma-dp-agent deregister --state ${scene.stateDir} ; ignore_errors=yes ; }`;
+  const settings = Object.entries({ MainPID: String(mainPid), ExecStopPost: finish, ...unit }).map(
     ([key, value]) => `${key}=${value}`,
   );
   writeFileSync(scene.dir.join('shown'), `${settings.join('\n')}\n`);
   writeFileSync(scene.dir.join('cat'), cat);
   const refuses = 'echo "System has not been booted with systemd as init system" >&2; exit 1';
-  const shows = `case "$2" in show) cat ${scene.dir.join('shown')};; cat) cat ${scene.dir.join('cat')};; esac`;
+  writeFileSync(scene.dir.join('ordered'), ordered);
+  const shows = `case "$2 $3" in "show --property=Id,LoadState,ExecStop") cat ${scene.dir.join('ordered')};; show*) cat ${scene.dir.join('shown')};; cat*) cat ${scene.dir.join('cat')};; esac`;
   writeFileSync(program, `#!/bin/sh\n${unit === undefined ? refuses : shows}\n`);
   chmodSync(program, 0o755);
   return `${scene.dir.path}:${process.env['PATH'] ?? ''}`;
@@ -205,11 +226,105 @@ describe.concurrent('doctor', () => {
     expect(found.stdout).toContain('--stop-budget 29s');
   });
 
+  test('warns of an application that stops while its endpoint is still in rotation, and of no other', async () => {
+    const found = await examine({
+      unit: { ...FINE, Before: 'multi-user.target shop.service cart.service' },
+      ordered: `Id=shop.service\nLoadState=loaded\nExecStop={ path=/bin/x ; argv[]=/usr/bin/kuma-dp-agent drain --wait ; }\n\nId=cart.service\nLoadState=loaded\n`,
+    });
+    expect(found.code).toBe(1);
+    expect(complaints(found.stdout)).toEqual([
+      expect.stringMatching(/^WARN applications: cart\.service: ordered after kuma-dp\.service/),
+    ]);
+    expect(found.stdout).toContain('ExecStop=-/usr/bin/kuma-dp-agent drain --wait');
+  });
+
+  test('warns of a host that cannot clean up after a killed agent', async () => {
+    const found = await examine({
+      unit: {
+        ...FINE,
+        ExecStopPost: '',
+        Restart: 'no',
+        SendSIGKILL: 'no',
+        DefaultDependencies: 'no',
+        Conflicts: '',
+      },
+      runs: false,
+    });
+    expect(found.code).toBe(1);
+    expect(complaints(found.stdout).map((line) => line.split(':')[0])).toEqual([
+      'WARN after a killed agent',
+      'WARN Restart',
+      'WARN end of a stop that hangs',
+      'WARN reboot and power-off',
+    ]);
+  });
+
+  test('has nothing against the unit of Kuma’s documentation with our drop-in', async () => {
+    const documented = { Type: 'simple', TimeoutStopUSec: '1min 30s', TimeoutStartUSec: '1min 30s' };
+    const found = await examine({ unit: { ...FINE, ...documented } });
+    expect(complaints(found.stdout)).toEqual([]);
+    expect(found.code).toBe(0);
+  });
+
   test('warns of a control plane that forgets what vanishes', async () => {
     const found = await examine({ controlPlane: { version: '2.10.1' }, runs: false });
     expect(found.code).toBe(1);
     expect(complaints(found.stdout)).toEqual([
       expect.stringMatching(/^WARN leak of offline dataplanes: 2\.10\.1/),
     ]);
+  });
+});
+
+const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
+const [SETPRIV, ...AS_NOBODY] = NOBODY;
+
+/** Whether there is another user to be, and the build is where that one may run it. */
+const canBeNobody = spawnSync(SETPRIV, [...AS_NOBODY, AGENT_BIN, 'version']).status === 0;
+
+/** The program that the doctor asks is within reach, the state is not. */
+function halfVisible({ scene }: { readonly scene: Scene }): void {
+  chmodSync(scene.dir.path, 0o711);
+  chmodSync(scene.stateDir, 0o700);
+}
+
+describe.skipIf(!canBeNobody)('doctor, as somebody who may see little', () => {
+  test('says what it could see, and of the rest that it could not', async () => {
+    const found = await examine({
+      unit: {
+        ...FINE,
+        KillMode: 'control-group',
+        Type: 'exec',
+        NotifyAccess: 'none',
+        TimeoutStopUSec: '20s',
+      },
+      wrapped: false,
+      as: NOBODY,
+      // With it the limit is enough, but an environment is shown to nobody else.
+      agentEnv: { KUMA_DP_AGENT_STOP_BUDGET: '5s' },
+      tokenExpiresIn: -60,
+      before: halfVisible,
+    });
+    expect(complaints(found.stdout)).toEqual([expect.stringMatching(/^FAIL KillMode: control-group/)]);
+    expect(found.code).toBe(2);
+    expect(found.stdout).toMatch(/^\? {4}dataplane/m);
+    expect(found.stdout).toMatch(/^\? {4}TimeoutStopSec: 20s/m);
+    expect(found.stdout).toMatch(/^ok {3}main process: pid \d+ is the agent$/m);
+    expect(found.stdout).toMatch(/^\? {4}Envoy's admin: /m);
+  });
+
+  test('of a command that it is given it can say all that files and the network say', async () => {
+    const found = await examine({ unit: FINE, as: NOBODY, before: halfVisible, options: ['--json'] });
+    expect(found.findings.filter(({ level }) => level === 'failure' || level === 'warning')).toEqual([]);
+    expect(found.code).toBe(0);
+    expect(found.findings).toContainEqual(
+      expect.objectContaining({ about: expect.stringMatching(/^endpoint/) as string, level: 'ok' }),
+    );
+  });
+
+  test('where it may not even see which agents run, it does not say that none does', async () => {
+    const found = await examine({ wrapped: false, as: NOBODY, before: halfVisible });
+    expect(complaints(found.stdout)).toEqual([]);
+    expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
+    expect(found.code).toBe(0);
   });
 });

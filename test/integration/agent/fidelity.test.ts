@@ -476,7 +476,8 @@ describe.concurrent('signals that are not about stopping', () => {
       agent.signal(signal);
       expect(await agent.exited).toEqual({ code: 0, signal: null });
       expect(agent.stdout.toString()).toBe(`ready\ngot ${signal}\n`);
-      expect(agent.seen('signal.forwarded')).toHaveLength(1);
+      // systemd sends SIGCONT behind each SIGTERM, which is not worth a line.
+      expect(agent.seen('signal.forwarded')).toHaveLength(signal === 'SIGCONT' ? 0 : 1);
     },
   );
 });

@@ -39,6 +39,15 @@ describe('deregistering', () => {
     });
   });
 
+  test('what was announced is timed, from the word of its agent to its end', async () => {
+    const before = await world.metric('deregister_seconds_count');
+    const agent = await world.running('timed');
+    expect(await agent.deregister()).toEqual(DELETED);
+    expect((await world.metric('deregister_seconds_count')) - before).toBe(1);
+    expect(await world.metric('deletions_total{cause="announced",result="deleted"}')).toBeGreaterThan(0);
+    expect(await world.metric('departures_unrecorded')).toBe(0);
+  });
+
   test('the stream of its own kuma-dp, which still drains, holds nothing back', async () => {
     const agent = await world.running('drains');
     world.connect('drains');

@@ -157,7 +157,7 @@ describe('the page of the companion', () => {
 });
 
 describe('the page beyond loopback', () => {
-  test.for(['0.0.0.0:5691', '[::]:5691', 'fleet.example:5691', '127.0.0.1.example:5691', ':5691'])(
+  test.for(['0.0.0.0:5691', '[::]:5691', 'fleet.example:5691', '127.0.0.1.example:5691'])(
     'is not served at %s without a token',
     async (http) => {
       await using world = await CompanionWorld.create({ companion: { http } });
@@ -168,6 +168,15 @@ describe('the page beyond loopback', () => {
       ]);
     },
   );
+
+  test('is not served at what is no address', async () => {
+    await using world = await CompanionWorld.create({ companion: { http: ':5691' } });
+    await world.companion.start();
+    expect(await world.companion.exited()).toEqual({ code: 78, signal: null });
+    expect(world.companion.spoken).toEqual([
+      'kuma-deregistrar: --http (KUMA_DEREGISTRAR_HTTP): expected HOST:PORT, [IPV6]:PORT or unix:PATH: ":5691"',
+    ]);
+  });
 
   test.for([
     ['is missing', undefined, 'ENOENT'],

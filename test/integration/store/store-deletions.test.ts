@@ -70,6 +70,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
             reason: 'not its own',
             attempts: 1,
             atMs: expect.any(Number),
+            undoable: false,
           },
         ],
       ]);
@@ -91,7 +92,6 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         dueAtMs: after?.dueAtMs,
       });
       expect(after?.dueAtMs).toBeGreaterThan(beganMs + 60_000);
-      expect(await store.nextDueAtMs()).toBe(after?.dueAtMs);
       await store.attempt(at(1), () =>
         Promise.resolve({ kind: 'later', afterMs: 60_000, reason: 'no answer' }),
       );
@@ -201,7 +201,6 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         await store.attempt('next due', async (second) => {
           seen.push(second.key.name);
           expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeUndefined();
-          expect(await store.nextDueAtMs()).toBeUndefined();
           return DELETED;
         });
         return DELETED;

@@ -20,15 +20,21 @@ const PROGRAM = join(import.meta.dirname, 'control-plane-main.ts');
  */
 export class ControlPlaneProcess implements AsyncDisposable {
   readonly #options: ControlPlaneOptions;
+  readonly #launcher: readonly string[];
   #child: Child | undefined;
   #ready: ReadyLine | undefined;
 
-  private constructor(options: ControlPlaneOptions) {
+  private constructor(options: ControlPlaneOptions, launcher: readonly string[]) {
     this.#options = options;
+    this.#launcher = launcher;
   }
 
-  static async start(options: ControlPlaneOptions = {}): Promise<ControlPlaneProcess> {
-    const controlPlane = new ControlPlaneProcess(options);
+  /** @param launcher a command that goes in front, such as one that enters a namespace */
+  static async start(
+    options: ControlPlaneOptions = {},
+    launcher: readonly string[] = [],
+  ): Promise<ControlPlaneProcess> {
+    const controlPlane = new ControlPlaneProcess(options, launcher);
     await controlPlane.start();
     return controlPlane;
   }
@@ -59,7 +65,8 @@ export class ControlPlaneProcess implements AsyncDisposable {
     if (this.#child !== undefined) return;
     const ports = this.#ready?.ports ?? this.#options.ports;
     const options = JSON.stringify({ ...this.#options, ...(ports === undefined ? {} : { ports }) });
-    const child: Child = spawn(process.execPath, [PROGRAM, '--options', options], {
+    const [command, ...argv] = [...this.#launcher, process.execPath, PROGRAM];
+    const child: Child = spawn(command, [...argv, '--options', options], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     child.once('exit', () => {

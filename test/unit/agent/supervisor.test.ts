@@ -158,7 +158,7 @@ describe('Supervisor: one SIGTERM', () => {
     run.signal('SIGTERM');
     expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 52_000 });
     expect(run.log.lines.find(({ event }) => event === 'drain.blind')?.message).toBe(
-      "kuma-dp's own drain time holds: connection refused",
+      "All of kuma-dp's drain time is waited, since Envoy does not say what it still serves: connection refused",
     );
   });
 
@@ -263,7 +263,7 @@ describe('Supervisor: several signals', () => {
       run.serve();
       run.signal(signal);
       expect(run.sent).toEqual([`${signal} 0`]);
-      expect(run.log.events).toContain('signal.forwarded');
+      expect(run.log.events.includes('signal.forwarded')).toBe(signal !== 'SIGCONT');
       run.child.exit(CLEAN);
       await run.untilEnded();
       run.signal(signal);

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { HttpFaces } from '../../../../control-plane/adapters/http-faces.ts';
+import type { HttpFaces } from '../../../../program/http-faces.ts';
 import { withoutForeignNames, withToken } from '../../../../control-plane/adapters/http-gate.ts';
 import type { FleetSnapshot } from '../../../../control-plane/core/fleet-view.ts';
 import { EventReader } from '../../../support/event-reader.ts';

@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { existsSync, statSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 
 import { Registry } from 'prom-client';
@@ -10,9 +12,12 @@ import {
   readyRoute,
   startHttpFaces,
   type HttpRoute,
-} from '../../../../control-plane/adapters/http-faces.ts';
+} from '../../../../program/http-faces.ts';
 import { createMetrics } from '../../../../control-plane/adapters/metrics.ts';
+import { totalsOf, type RecordTotals } from '../../../../control-plane/core/record-totals.ts';
+import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
+import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 
 interface World extends AsyncDisposable {
   readonly errors: readonly string[];
@@ -28,8 +33,7 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
   const errors: string[] = [];
   const sockets: Socket[] = [];
   const faces = await startHttpFaces({
-    host: '127.0.0.1',
-    port: 0,
+    address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
     routes,
     onError: (path, err) => {
       errors.push(`${path}: ${String(err)}`);
@@ -55,6 +59,12 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
     },
   };
 }
+
+const TOTALS = totalsOf([
+  { mesh: 'default', state: 'attached', guard: 'brake', count: 3, oldestSinceMs: 1 },
+  { mesh: 'default', state: 'lost', guard: 'probation', count: 1, oldestSinceMs: 1_800_000_009_000 },
+  { mesh: 'a "quoted" mesh', state: 'lost', guard: 'brake', count: 4, oldestSinceMs: 1_800_000_000_500 },
+]);
 
 /** What a Prometheus server accepts as one line, and no more than that. */
 const LINE =
@@ -117,11 +127,10 @@ describe('the HTTP faces', () => {
   test('give the metrics as Prometheus reads them', async () => {
     const registry = new Registry();
     const metrics = createMetrics(registry);
-    metrics.dataplanes({ attached: 3, lost: 1, leaving: 0, swept: 0 });
+    metrics.records(TOTALS);
+    metrics.unrecorded(6);
     metrics.departed('announced', 'already gone');
     metrics.guardRefused('subscription-online', 'fallback');
-    metrics.brakeHeld(new Map([['default', 2]]));
-    metrics.brakeHeld(new Map([['a "quoted" mesh', 4]]));
     metrics.retried();
     metrics.healed();
     metrics.tokenRejected('unauthenticated');
@@ -138,20 +147,22 @@ describe('the HTTP faces', () => {
     expect([status, headers.get('content-type')]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8']);
     const lines = body.split('\n').filter((line) => line !== '');
     expect(lines.filter((line) => !LINE.test(line.replaceAll('\\"', "'")))).toEqual([]);
-    expect(lines.filter((line) => !line.startsWith('#') && !line.includes('_bucket'))).toEqual([
+    expect(lines.filter((line) => !/^#|_bucket| 0$/.test(line))).toEqual([
+      'kuma_deregistrar_build_info{version="0.1.0"} 1',
       'kuma_deregistrar_dataplanes{state="attached"} 3',
-      'kuma_deregistrar_dataplanes{state="lost"} 1',
-      'kuma_deregistrar_dataplanes{state="leaving"} 0',
-      'kuma_deregistrar_dataplanes{state="swept"} 0',
+      'kuma_deregistrar_dataplanes{state="lost"} 5',
+      'kuma_deregistrar_departures_held{guard="probation"} 1',
+      'kuma_deregistrar_departures_held{guard="brake"} 4',
+      'kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4',
+      'kuma_deregistrar_departure_oldest_timestamp_seconds{state="lost"} 1800000000.5',
+      'kuma_deregistrar_departures_unrecorded 6',
       'kuma_deregistrar_healed_total 1',
       'kuma_deregistrar_deletions_total{cause="announced",result="already_gone"} 1',
       'kuma_deregistrar_guard_refusals_total{guard="subscription-online",cause="fallback"} 1',
       'kuma_deregistrar_retries_total 1',
-      'kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4',
       'kuma_deregistrar_deregister_seconds_sum 0.25',
       'kuma_deregistrar_deregister_seconds_count 1',
       'kuma_deregistrar_store_up 1',
-      'kuma_deregistrar_control_plane_up{url="http://127.0.0.1:5681"} 0',
       'kuma_deregistrar_store_seconds_sum{operation="attach"} 0.003',
       'kuma_deregistrar_store_seconds_count{operation="attach"} 1',
       'kuma_deregistrar_connections{state="authenticated"} 7',
@@ -162,6 +173,32 @@ describe('the HTTP faces', () => {
       'kuma_deregistrar_certificate_expiry_timestamp_seconds 1800000000',
     ]);
     expect(lines).toContain('kuma_deregistrar_deregister_seconds_bucket{le="0.25"} 1');
+    expect(lines).toContain('kuma_deregistrar_control_plane_up{url="http://127.0.0.1:5681"} 0');
+    expect(lines).toContain('kuma_deregistrar_deletions_total{cause="sweep",result="refused"} 0');
+    expect(lines).toContain('kuma_deregistrar_connections_refused_total{limit="connections"} 0');
+  });
+
+  test('bring the gauges up to date for each scrape, and show none rather than old ones', async () => {
+    const registry = new Registry();
+    const metrics = createMetrics(registry);
+    let totals: RecordTotals | undefined = TOTALS;
+    await using world = await start([
+      metricsRoute(registry, () => {
+        metrics.records(totals);
+        return Promise.resolve();
+      }),
+    ]);
+    const shown = async (): Promise<readonly string[]> =>
+      (await world.get('/metrics')).body
+        .split('\n')
+        .filter((line) => /^kuma_deregistrar_(dataplanes|departure|brake|certificate)/.test(line));
+    expect(await shown()).toContain('kuma_deregistrar_brake_held{mesh="a \\"quoted\\" mesh"} 4');
+    totals = totalsOf([]);
+    expect((await shown()).filter((line) => !line.endsWith(' 0'))).toEqual([]);
+    totals = undefined;
+    expect(await shown(), 'in plain text there is no certificate either').toEqual([
+      'kuma_deregistrar_departures_unrecorded 0',
+    ]);
   });
 
   test('answer HEAD without a body, and nothing but GET and HEAD', async () => {
@@ -219,6 +256,21 @@ describe('the HTTP faces', () => {
     await closed;
   });
 
+  test('a client that asks for more in one go than it may is cut off, and gets no more answers', async () => {
+    await using world = await start([liveRoute()]);
+    const socket = await world.dial();
+    let received = '';
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString();
+    });
+    const closed = once(socket, 'close');
+    socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(1_000));
+    await closed;
+    expect(received.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(8);
+    expect(received).not.toContain('503');
+    expect(await world.get('/livez')).toMatchObject({ status: 200 });
+  });
+
   test('headers of 16 KB are refused', async () => {
     await using world = await start([liveRoute()]);
     const socket = await world.dial();
@@ -227,12 +279,31 @@ describe('the HTTP faces', () => {
     expect(bytes.toString()).toMatch(/^HTTP\/1\.1 431 /);
   });
 
+  test('are there on a Unix socket as well, for its owner only, and gone afterwards', async () => {
+    using dir = new TemporaryDir();
+    const path = dir.join('faces.sock');
+    const faces = await startHttpFaces({
+      address: parseListenerAddress(`unix:${path}`),
+      routes: [liveRoute()],
+      onError: () => undefined,
+    });
+    const request = get({ socketPath: path, path: '/livez' });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    expect({
+      address: faces.address,
+      mode: statSync(path).mode & 0o777,
+      status: response.statusCode,
+    }).toEqual({ address: `unix:${path}`, mode: 0o600, status: 200 });
+    await faces.close();
+    expect(existsSync(path)).toBe(false);
+  });
+
   test('a port that is taken is said to be', async () => {
     await using world = await start([liveRoute()]);
     const { remotePort = 0 } = await world.dial();
     const again = startHttpFaces({
-      host: '127.0.0.1',
-      port: remotePort,
+      address: { kind: 'tcp', host: '127.0.0.1', port: remotePort },
       routes: [],
       onError: () => undefined,
     });

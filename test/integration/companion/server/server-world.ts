@@ -20,7 +20,7 @@ import {
   type ServerLimits,
 } from '../../../../control-plane/adapters/grpc-server.ts';
 import type { GrpcService } from '../../../../control-plane/adapters/grpc-service.ts';
-import { parseListenerAddress } from '../../../../control-plane/adapters/listener-address.ts';
+import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { systemClock, type Clock } from '../../../../kernel/clock.ts';
 import {
   DeregistrarClient,

@@ -5,7 +5,7 @@ import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 
-import { parseListenerAddress } from '../../../../control-plane/adapters/listener-address.ts';
+import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { ServerCertificate } from '../../../../control-plane/adapters/server-certificate.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';

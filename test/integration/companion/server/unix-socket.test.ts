@@ -4,10 +4,7 @@ import { existsSync, statSync, writeFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import {
-  formatListenerAddress,
-  parseListenerAddress,
-} from '../../../../control-plane/adapters/listener-address.ts';
+import { formatListenerAddress, parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { ask, plaintext, startTestServer, token, type TestServer } from './server-world.ts';
 
@@ -117,13 +114,13 @@ describe('parseListenerAddress()', () => {
   });
 
   test.for([
-    ['', 'Cannot listen on "": HOST:PORT, [IPV6]:PORT or unix:PATH is expected'],
-    ['5690', 'Cannot listen on "5690": HOST:PORT, [IPV6]:PORT or unix:PATH is expected'],
-    [':5690', 'Cannot listen on ":5690": HOST:PORT, [IPV6]:PORT or unix:PATH is expected'],
-    ['::1:5690', 'Cannot listen on "::1:5690": HOST:PORT, [IPV6]:PORT or unix:PATH is expected'],
-    ['host:65536', 'Cannot listen on "host:65536": HOST:PORT, [IPV6]:PORT or unix:PATH is expected'],
-    ['host:http', 'Cannot listen on "host:http": HOST:PORT, [IPV6]:PORT or unix:PATH is expected'],
-    ['unix:', 'Cannot listen on "unix:": a path is expected'],
+    ['', 'Cannot listen on "": expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
+    ['5690', 'Cannot listen on "5690": expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
+    [':5690', 'Cannot listen on ":5690": expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
+    ['::1:5690', 'Cannot listen on "::1:5690": expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
+    ['host:65536', 'Cannot listen on "host:65536": expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
+    ['host:http', 'Cannot listen on "host:http": expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
+    ['unix:', 'Cannot listen on "unix:": a path is expected after "unix:"'],
     [
       `unix:/${'ä'.repeat(54)}`,
       `Cannot listen on "unix:/${'ä'.repeat(54)}": the path has 109 bytes, a Unix socket's at most 107`,

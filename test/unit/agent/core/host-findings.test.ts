@@ -15,6 +15,7 @@ import { readOverview, type DataplaneOverview } from '../../../../kuma/overview.
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.UTC(2026, 0, 1);
 const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
+const USER = { key: KEY, resource: undefined, version: '2.14.3' };
 
 describe('judgeBudget()', () => {
   const given = { budgetMs: 60_000, settleMs: 2_250, drainTimeMs: 30_000, supervisorMs: undefined };
@@ -64,15 +65,36 @@ describe('judgeToken()', () => {
     ['for another mesh', token({ mesh: 'other' }), 'failure'],
     ['bound to nothing', token({ mesh: '' }), 'ok'],
   ])('%s', ([, decoded, level]) => {
-    expect(judgeToken(decoded, KEY, NOW_MS).level).toBe(level);
+    expect(judgeToken(decoded, USER, NOW_MS).level).toBe(level);
+  });
+
+  test('compares tags and workload with what kuma-dp brings, where it is known how', () => {
+    const bound = { ...token({}), claims: { ...claims, tags: { 'kuma.io/service': ['shop'] } } };
+    const resource = {
+      type: 'Dataplane',
+      mesh: 'default',
+      name: 'web-1',
+      networking: { address: '10.0.0.1', inbound: [{ port: 1, tags: { 'kuma.io/service': 'web' } }] },
+    };
+    const user = { key: KEY, resource, version: '2.14.3' };
+    expect(judgeToken(bound, user, NOW_MS)).toMatchObject({
+      level: 'failure',
+      says: expect.stringContaining('has kuma.io/service="web", which the token does not allow') as string,
+    });
+    const allowed = { ...bound, claims: { ...claims, tags: { 'kuma.io/service': ['shop', 'web'] } } };
+    expect(judgeToken(allowed, user, NOW_MS).level).toBe('ok');
+    expect(judgeToken(bound, { ...user, version: undefined }, NOW_MS).level).toBe('ok');
+    expect(judgeToken(bound, { ...user, resource: undefined }, NOW_MS).level).toBe('ok');
+    const zone = { ...user, key: { ...KEY, proxyType: 'ingress', mesh: '' } } as const;
+    expect(judgeToken({ ...bound, claims: { ...bound.claims, mesh: '' } }, zone, NOW_MS).level).toBe('ok');
   });
 
   test('says what it is bound to', () => {
     const bound = { ...claims, name: 'web-1', tags: { 'kuma.io/service': ['a', 'b'] }, workload: 'w' };
-    expect(judgeToken({ ...token({}), claims: bound }, KEY, NOW_MS).says).toBe(
+    expect(judgeToken({ ...token({}), claims: bound }, USER, NOW_MS).says).toBe(
       'bound to mesh default, name web-1, kuma.io/service=a|b, workload w, valid until 2026-01-31T00:00:00.000Z',
     );
-    expect(judgeToken(token({ mesh: '' }), KEY, NOW_MS).says).toMatch(/^bound to nothing/);
+    expect(judgeToken(token({ mesh: '' }), USER, NOW_MS).says).toMatch(/^bound to nothing/);
   });
 });
 

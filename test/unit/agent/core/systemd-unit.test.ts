@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
 import {
+  applicationsOf,
   parseTimeSpan,
+  readOrderedUnits,
   readUnitSettings,
   unitOfCgroup,
   whoSets,
@@ -45,6 +47,54 @@ describe('readUnitSettings()', () => {
       needsReload: false,
       after: new Set(),
     });
+  });
+});
+
+describe('what else is in force', () => {
+  /** As systemd 252 prints it. */
+  const SHOWN = [
+    'Restart=always',
+    'SendSIGKILL=no',
+    'FinalKillSignal=15',
+    'ExecStopPost={ path=/usr/bin/true ; argv[]=/usr/bin/true ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }',
+    'ExecStopPost={ path=/usr/bin/kuma-dp-agent ; argv[]=/usr/bin/kuma-dp-agent deregister --state /run/a ; ignore_errors=yes ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }',
+    'RuntimeDirectory=a b',
+    'RuntimeDirectoryPreserve=no',
+    'LimitNOFILE=524288',
+    'DefaultDependencies=no',
+    'Conflicts=shutdown.target',
+    'Before=shop.service multi-user.target systemd-user-sessions.service',
+  ].join('\n');
+
+  test('is read from what systemctl shows', () => {
+    expect(readUnitSettings(SHOWN)).toMatchObject({
+      restart: 'always',
+      sendSigkill: false,
+      finalKillSignal: '15',
+      execStopPost: ['/usr/bin/true', '/usr/bin/kuma-dp-agent deregister --state /run/a'],
+      runtimeDirectories: ['a', 'b'],
+      runtimeDirectoryPreserve: 'no',
+      limitNofile: 524_288,
+      defaultDependencies: false,
+      conflicts: new Set(['shutdown.target']),
+    });
+    expect(readUnitSettings('LimitNOFILE=infinity')).toMatchObject({
+      limitNofile: Number.POSITIVE_INFINITY,
+      defaultDependencies: true,
+      sendSigkill: true,
+      execStopPost: [],
+    });
+  });
+
+  test('the services that stop first are known, and which of them drain', () => {
+    expect(applicationsOf(readUnitSettings(SHOWN))).toEqual(['shop.service']);
+    const drains = 'argv[]=/usr/bin/kuma-dp-agent drain --wait ; ignore_errors=yes ; ';
+    const text = `Id=shop.service\nLoadState=loaded\nExecStop={ path=/usr/bin/x ; ${drains}}\n\nId=cron.service\nLoadState=loaded\n\nId=gone.service\nLoadState=not-found\n`;
+    expect(readOrderedUnits(text)).toEqual([
+      { id: 'shop.service', drains: true },
+      { id: 'cron.service', drains: false },
+    ]);
+    expect(readOrderedUnits('')).toEqual([]);
   });
 });
 

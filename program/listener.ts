@@ -3,22 +3,28 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import process from 'node:process';
 
-import { describeError, OperationalError } from '../../kernel/errors.ts';
-import { formatListenerAddress, isLoopback, type ListenerAddress } from './listener-address.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
+import { formatListenerAddress, isLoopback, type ListenerAddress } from '../kernel/listener-address.ts';
 
 /** Connections that the kernel holds while this process is busy: a fleet that comes back at once. */
 const BACKLOG = 4_096;
 
-/**
- * Listens, and gives `onConnection` every socket. A Unix socket that a dead process left is replaced.
- *
- * @throws OperationalError `LISTENER_FAILED`
- */
+/** Listens, and gives `onConnection` every socket. @throws OperationalError `LISTENER_FAILED` */
 export async function openListener(
   address: ListenerAddress,
   onConnection: (socket: Socket) => void,
 ): Promise<Server> {
   const server = createServer({ noDelay: true }, onConnection);
+  await listenOn(server, address);
+  return server;
+}
+
+/**
+ * Makes `server` listen. A Unix socket that a dead process left is replaced.
+ *
+ * @throws OperationalError `LISTENER_FAILED`
+ */
+export async function listenOn(server: Server, address: ListenerAddress): Promise<void> {
   try {
     if (address.kind === 'unix') await listenOnPath(server, address);
     else await listening(server, () => server.listen({ ...address, backlog: BACKLOG }));
@@ -26,7 +32,6 @@ export async function openListener(
     if (cause instanceof OperationalError) throw cause;
     throw failed(address, describeError(cause), cause);
   }
-  return server;
 }
 
 /** What it is bound to: the port that the kernel chose, if none was given. */

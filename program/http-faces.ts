@@ -1,10 +1,12 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 
 import type { Registry } from 'prom-client';
 
-import type { Clock } from '../../kernel/clock.ts';
-import { withDeadline } from '../../kernel/deadline.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { withDeadline } from '../kernel/deadline.ts';
+import { describeError } from '../kernel/errors.ts';
+import { formatListenerAddress, type ListenerAddress } from '../kernel/listener-address.ts';
+import { boundAddress, listenOn } from './listener.ts';
 
 /** Answers GET and HEAD for one path; Node leaves the body of an answer to HEAD out. */
 export interface HttpRoute {
@@ -13,21 +15,25 @@ export interface HttpRoute {
 }
 
 export interface HttpFacesSettings {
-  readonly host: string;
-  readonly port: number;
+  readonly address: ListenerAddress;
   readonly routes: readonly HttpRoute[];
   /** A route threw. The client is told nothing of it. */
   onError(path: string, err: unknown): void;
 }
 
 export interface HttpFaces {
-  /** `HOST:PORT`, with the port that the kernel chose. */
+  /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
   readonly address: string;
   /** Ends it, open answers included. */
   close(): Promise<void>;
 }
 
 const MOST_CONNECTIONS = 100;
+/**
+ * What is asked for in one go is answered in one go, however little is read: 64 KB of requests are 1,500 answers in
+ * memory. An ordinary client sees its connection closed after so many answers; one that has asked for more is cut off.
+ */
+const REQUESTS_PER_CONNECTION = 8;
 const REQUEST_MS = 5_000;
 /** A connection on which nothing moves for this long is cut. Who keeps one open on purpose says something more often. */
 const SILENCE_MS = 30_000;
@@ -53,12 +59,14 @@ export async function startHttpFaces(settings: HttpFacesSettings): Promise<HttpF
     },
   );
   server.maxConnections = MOST_CONNECTIONS;
+  server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
+  server.on('dropRequest', (_request, socket) => {
+    socket.destroy();
+  });
   server.setTimeout(SILENCE_MS);
-  await listen(server, settings);
-  const bound = server.address();
-  const port = bound !== null && typeof bound === 'object' ? bound.port : settings.port;
+  await listenOn(server, settings.address);
   return {
-    address: `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
+    address: formatListenerAddress(boundAddress(server, settings.address)),
     close: () =>
       new Promise((resolve) => {
         server.close(() => {
@@ -93,10 +101,15 @@ export function readyRoute(clock: Clock, reasons: () => Promise<readonly string[
   };
 }
 
-export function metricsRoute(registry: Registry): HttpRoute {
+/** @param refresh brings up to date what is not counted as it happens */
+export function metricsRoute(
+  registry: Registry,
+  refresh: () => Promise<void> = () => Promise.resolve(),
+): HttpRoute {
   return {
     path: '/metrics',
     serve: async (_request, response) => {
+      await refresh();
       const text = await registry.metrics();
       response.writeHead(200, { 'content-type': registry.contentType }).end(text);
     },
@@ -123,14 +136,4 @@ async function answer(
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
-}
-
-function listen(server: Server, { host, port }: HttpFacesSettings): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const message = `Cannot listen on ${host}:${port}: ${describeError(cause)}`;
-      reject(new OperationalError('LISTENER_FAILED', message, { cause }));
-    });
-    server.listen(port, host, resolve);
-  });
 }

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 
-import type { Fleet, Wrapping } from '../support/world/fleet.ts';
-import { LoadGenerator, type LoadSummary } from '../support/world/load-generator.ts';
+import type { Fleet, Wrapping } from './fleet.ts';
+import { LoadGenerator, type LoadSummary } from './load-generator.ts';
 
 export const NAMES = ['backend-1', 'backend-2', 'backend-3'];
 
@@ -17,7 +17,7 @@ export const HTTP1: Traffic = { name: 'keep-alive HTTP/1.1', inbound: 'http', lo
 
 /** Holds load on a fleet while `change` happens, and for a hundred good answers after it. */
 export async function underLoad(
-  fleet: Fleet,
+  fleet: Pick<Fleet, 'client'>,
   traffic: Traffic,
   change: (load: LoadGenerator) => Promise<void>,
 ): Promise<LoadSummary> {

@@ -1,0 +1,80 @@
+import { formatDuration } from './duration.ts';
+import type { LogFields } from './log.ts';
+
+/**
+ * What ends a line, colours a terminal or turns the direction of a text: control and format characters, separators, and
+ * halves of surrogate pairs.
+ */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const NAMED_ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+/** Needs no quotes to be read back as one value. */
+const PLAIN = /^[\p{L}\p{N}_.:/@+,%~[\]{}()<>|*;!?&#$^…-]+$/u;
+const LONGEST_VALUE = 160;
+/** With an ellipsis, in UTF-16 units. */
+const ELLIPSIS = '…';
+
+/** The text in one line that nobody can end: whatever could is written as an escape. */
+export function inOneLine(text: string): string {
+  return text.replaceAll(UNSAFE, (character) => NAMED_ESCAPES[character] ?? escapeOf(character));
+}
+
+function escapeOf(character: string): string {
+  const hex = (character.codePointAt(0) ?? 0).toString(16);
+  return hex.length <= 2 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;
+}
+
+/** At most `limit` UTF-16 units, and no half of a character at the end. */
+export function cutTo(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const kept = text.slice(0, limit - ELLIPSIS.length);
+  const endsInHalf = /[\uD800-\uDBFF]$/.test(kept);
+  return `${endsInHalf ? kept.slice(0, -1) : kept}${ELLIPSIS}`;
+}
+
+/**
+ * Fields as `key=value`, for people: durations with their unit, quotes where they are needed. Left out is what is no
+ * plain value (what matters of it is in the sentence), and what the sentence says already.
+ */
+export function describeFields(fields: LogFields, sentence = ''): string {
+  return Object.entries(fields)
+    .flatMap(([key, value]) => {
+      const text = valueText(key, value);
+      if (text === undefined || text === '' || says(sentence, text)) return [];
+      const name = key.endsWith('Ms') && typeof value === 'number' ? key.slice(0, -2) : key;
+      return [`${inOneLine(name)}=${quoted(cutTo(text, LONGEST_VALUE))}`];
+    })
+    .join(' ');
+}
+
+/** Short values are found in every sentence. */
+const TELLING_LENGTH = 4;
+
+function says(sentence: string, text: string): boolean {
+  return text.length >= TELLING_LENGTH && sentence.includes(text);
+}
+
+function valueText(key: string, value: unknown): string | undefined {
+  if (Array.isArray(value)) {
+    return value
+      .map((item: unknown) => valueText('', item))
+      .filter((text) => text !== undefined)
+      .join(',');
+  }
+  if (value instanceof URL) return value.href;
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number' && key.endsWith('Ms') && value >= 0) return roughDuration(value);
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') {
+    return String(value);
+  }
+  return undefined;
+}
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? text : inOneLine(`"${text.replaceAll(/["\\]/g, '\\$&')}"`);
+}
+
+/** As precise as a person wants it: `8ms`, `510ms`, `2.25s`, `1m5s`. */
+export function roughDuration(durationMs: number): string {
+  if (!Number.isFinite(durationMs)) return String(durationMs);
+  return formatDuration(durationMs < 1_000 ? Math.round(durationMs) : Math.round(durationMs / 10) * 10);
+}

@@ -1,0 +1,25 @@
+import { systemClock } from '../kernel/clock.ts';
+import type { Log, LogFormat } from '../kernel/log.ts';
+import { lineOutput } from './line-output.ts';
+import { withoutSecrets } from './redaction.ts';
+import { readerOf, STANDARD_ERROR_FD } from './standard-error.ts';
+import { textLog } from './text-log.ts';
+
+export interface LogSettings {
+  readonly program: string;
+  readonly level: keyof Log;
+  readonly format: LogFormat;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The log of a program, on its standard error. What is not needed for the format is not loaded. */
+export async function openLog({ program, level, format, env }: LogSettings): Promise<Log> {
+  const reader = readerOf(STANDARD_ERROR_FD, env);
+  const output = withoutSecrets(lineOutput(STANDARD_ERROR_FD));
+  if (format === 'json' || (format === 'auto' && reader === 'other')) {
+    const { pinoLog } = await import('./pino-log.ts');
+    return pinoLog(program, output, level);
+  }
+  const colour = reader === 'terminal' && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
+  return textLog(output, { level, look: { reader, colour }, wallMs: () => systemClock.wallMs() });
+}

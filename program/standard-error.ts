@@ -1,0 +1,43 @@
+import { fstatSync } from 'node:fs';
+import { isatty } from 'node:tty';
+
+export const STANDARD_ERROR_FD = 2;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Who reads a descriptor: that decides which words help. */
+export type Reader = 'journal' | 'terminal' | 'other';
+
+/**
+ * systemd names the socket to the journal by its device and inode, so that whoever was redirected since is not misled.
+ *
+ * @see systemd.exec(5), $JOURNAL_STREAM
+ */
+export function readerOf(fd: number, env: Environment): Reader {
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    if (env['JOURNAL_STREAM'] === `${dev}:${ino}`) return 'journal';
+  } catch {
+    return 'other';
+  }
+  return isatty(fd) ? 'terminal' : 'other';
+}
+
+/** @see sd-daemon(3): the journal takes `<N>` at the beginning of a line for its priority */
+export const PRIORITIES = { error: '<3>', warn: '<4>', info: '<6>', debug: '<7>' } as const;
+
+/**
+ * What a program says to whoever called it, beside its log: with its name in front, as every program of the host does.
+ * The journal puts that there by itself, and wants to know how bad it is.
+ */
+export function callerLines(
+  message: string,
+  how: { readonly program: string; readonly level: keyof typeof PRIORITIES; readonly reader: Reader },
+): string {
+  if (how.reader !== 'journal') return `${how.program}: ${message}\n`;
+  return message
+    .trimEnd()
+    .split('\n')
+    .map((line) => `${PRIORITIES[how.level]}${line}\n`)
+    .join('');
+}

@@ -1,0 +1,96 @@
+import {
+  ADMIN_OPTIONS,
+  BRAKE_OPTIONS,
+  ENV_PREFIX,
+  SERVE_OPTIONS,
+  SWEEP_OPTIONS,
+} from '../../control-plane/options.ts';
+import type { Program } from './program.ts';
+
+export const DEREGISTRAR_PROGRAM: Program = {
+  name: 'kuma-deregistrar',
+  section: '8',
+  summary: 'finishes every departure of a Kuma dataplane',
+  description: [
+    'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they have already. It deletes the object of whoever announces a stop, of whoever falls silent, and of what nobody looks after; it never touches the living, and says by which guard it holds back.',
+    "Nothing has to be configured: it shows agents the control plane's own certificate, checks tokens by the control plane's own keys, and keeps what must survive in an SQLite file. Several replicas share a PostgreSQL.",
+  ],
+  envPrefix: ENV_PREFIX,
+  commands: [
+    { name: 'serve', table: SERVE_OPTIONS, operands: '', says: 'Serves agents until it is told to stop.' },
+    {
+      name: 'status',
+      table: ADMIN_OPTIONS,
+      operands: '',
+      says: 'Shows who is attached, leaving and held back, and the last departures.',
+    },
+    {
+      name: 'sweep',
+      table: SWEEP_OPTIONS,
+      operands: '',
+      says: 'Deletes now what is offline and looked after by nobody.',
+    },
+    {
+      name: 'undo',
+      table: ADMIN_OPTIONS,
+      operands: 'MESH/NAME',
+      says: 'Puts a deleted object back; bodies are kept for a day.',
+    },
+    {
+      name: 'brake',
+      table: BRAKE_OPTIONS,
+      operands: '[release]',
+      says: 'Shows what the brake holds back; with release, lets it through.',
+      completes: ['release'],
+    },
+    {
+      name: 'doctor',
+      table: SERVE_OPTIONS,
+      operands: '',
+      says: 'Examines control planes, certificate, keys and store.',
+    },
+    { name: 'version', table: {}, operands: '', says: 'Prints the version.' },
+  ],
+  sections: [
+    {
+      title: 'SIGNALS',
+      entries: [
+        [
+          'SIGTERM, SIGINT',
+          'Sends the agents elsewhere and ends; a second one ends at once, and loses nothing.',
+        ],
+      ],
+    },
+    {
+      title: 'EXIT STATUS',
+      entries: [
+        ['0', 'Done.'],
+        ['1', 'doctor: warnings.'],
+        ['2', 'doctor: failures.'],
+        ['69', 'Not done, or something that is needed is away (EX_UNAVAILABLE).'],
+        ['78', 'The options are wrong (EX_CONFIG).'],
+      ],
+    },
+    {
+      title: 'FILES',
+      entries: [
+        ['/etc/default/kuma-deregistrar', 'Environment of kuma-deregistrar.service.'],
+        [
+          '/usr/lib/systemd/system/kuma-deregistrar.service',
+          'The unit; one in /etc/systemd/system wins over it.',
+        ],
+        ['/var/lib/kuma-deregistrar/state.db', 'What must survive; removed when the package is purged.'],
+        ['/run/kuma-deregistrar/admin.sock', 'For status, sweep, undo and brake.'],
+        ['/usr/share/doc/kuma-deregistrar', 'Licences and a list (CycloneDX) of all that is bundled.'],
+      ],
+    },
+    {
+      title: 'EXAMPLES',
+      entries: [
+        ['kuma-deregistrar sweep --dry-run', 'What would go, what is held back and why.'],
+        ['kuma-deregistrar brake release --mesh default', 'Lets through what the brake holds back there.'],
+      ],
+    },
+    { title: 'SEE ALSO', text: ['kuma-dp-agent(1), systemctl(1), systemd.service(5)'] },
+  ],
+};

@@ -1,0 +1,104 @@
+import { environmentName, type OptionSpec, type OptionTable } from '../../kernel/options.ts';
+import type { Command, ManualSection, Program } from './program.ts';
+import { wrapped } from './wrapped-text.ts';
+
+/** Of the source; what roff escapes on top of it stays below 80. */
+const WIDTH = 76;
+
+/** @param dated when, in seconds since 1970, and of which version */
+export function manualPage(
+  program: Program,
+  dated: { readonly epoch: number; readonly version: string },
+): string {
+  const { name, section, summary, description, commands, sections } = program;
+  const date = new Date(dated.epoch * 1_000).toISOString().slice(0, 10);
+  return [
+    `.TH ${name.toUpperCase()} ${section} ${date} "${name} ${dated.version}" "${MANUALS[section]}"`,
+    // Left-aligned and without hyphenation: options and paths stay whole.
+    '.nh',
+    '.ad l',
+    '.SH NAME',
+    `${hyphens(name)} \\- ${escape(summary)}`,
+    '.SH SYNOPSIS',
+    commands.map((command) => synopsis(name, command)).join('\n.br\n'),
+    '.SH DESCRIPTION',
+    paragraphs([...description, CONVENTIONS]),
+    '.SH COMMANDS',
+    ...commands.map((command) => manualOf(command, program)),
+    ...sections.map(manualSection),
+    '',
+  ].join('\n');
+}
+
+const CONVENTIONS =
+  'A flag wins over its environment variable, which stands in parentheses. Durations are written as 30s or 1m30s.';
+
+const MANUALS = { 1: 'User Commands', 8: 'System Administration' } as const;
+
+function synopsis(name: string, { name: command, table, operands }: Command): string {
+  const options = Object.keys(table).length === 0 ? '' : ' [options]';
+  return `.B ${hyphens(name)} ${command}${hyphens(escape(`${options}${operands === '' ? '' : ` ${operands}`}`))}`;
+}
+
+function manualOf(command: Command, program: Program): string {
+  const { name, operands, says, table } = command;
+  const same = program.commands.find((other) => other.table === table);
+  const reference =
+    same === undefined || same === command ? undefined : `.PP\nIts options are those of ${same.name}.`;
+  return [
+    `.SS ${name}${operands === '' ? '' : ` ${hyphens(escape(operands))}`}`,
+    prose(says),
+    reference ?? optionEntries(table, program.envPrefix),
+  ]
+    .filter((part) => part !== '')
+    .join('\n');
+}
+
+function optionEntries(table: OptionTable, envPrefix: string): string {
+  return Object.values(table)
+    .map((spec) => {
+      const fallback = spec.defaultText === '' ? '' : ` Default: ${spec.defaultText}.`;
+      const variable = environmentName(envPrefix, spec.flag);
+      return `.TP\n.B ${hyphens(escape(usage(spec)))}\n${prose(`${spec.help}.${fallback}`)}\n(${variable})`;
+    })
+    .join('\n');
+}
+
+function usage({ flag, placeholder, repeatable }: OptionSpec<unknown>): string {
+  const value = placeholder === undefined ? '' : ` ${placeholder}`;
+  return `--${flag}${value}${repeatable === true ? ' (repeatable)' : ''}`;
+}
+
+function manualSection(section: ManualSection): string {
+  const body =
+    'text' in section
+      ? paragraphs(section.text)
+      : section.entries.map(([term, text]) => `.TP\n.B ${hyphens(escape(term))}\n${prose(text)}`).join('\n');
+  return `.SH ${section.title}\n${body}`;
+}
+
+function paragraphs(texts: readonly string[]): string {
+  return texts.map(prose).join('\n.PP\n');
+}
+
+/** Running text: each sentence begins a line, and no line is longer than a terminal is wide. */
+function prose(text: string): string {
+  return text
+    .split(/(?<=[.!?]) (?=[A-Z])/)
+    .flatMap((sentence) => wrapped(sentence, WIDTH))
+    .map(escape)
+    .join('\n');
+}
+
+/** Without a beginning that would be taken for a request, and with characters that every terminal has. */
+function escape(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('…', '...')
+    .replace(/^(?=['.])/, '\\&');
+}
+
+/** What is to be typed has hyphens that can be copied; roff makes others typographic. */
+function hyphens(text: string): string {
+  return text.replaceAll('-', '\\-');
+}

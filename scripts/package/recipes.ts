@@ -1,0 +1,48 @@
+import { AGENT_PROGRAM } from './agent-program.ts';
+import type { Recipe } from './contents.ts';
+import { DEREGISTRAR_PROGRAM } from './deregistrar-program.ts';
+
+export interface PackageRecipe extends Recipe {
+  readonly summary: string;
+  readonly description: readonly string[];
+  /** `ca-certificates`: an endpoint may be verified by the system's roots. `systemd`: `systemd-notify`. */
+  readonly recommends: readonly string[];
+}
+
+export const RECIPES: readonly PackageRecipe[] = [
+  {
+    program: AGENT_PROGRAM,
+    summary: 'takes a Kuma dataplane out of the mesh before it stops',
+    description: [
+      'Goes in front of "kuma-dp run" on a virtual machine. When the host stops the dataplane, its object is deleted at the control plane first; then its Envoy serves on until the peers have let go, drains, and ends. No request fails because a dataplane stopped.',
+      'An installation or an upgrade starts, stops and restarts nothing. The package brings its own Node.js, which nothing else uses.',
+    ],
+    recommends: ['ca-certificates', 'systemd'],
+    files: { 'etc/needrestart/conf.d/kuma-dp-agent.conf': 'scripts/package/needrestart.conf' },
+    environment: {
+      file: 'kuma-dp-agent',
+      command: 'run',
+      mode: 0o644,
+      intro:
+        'Environment of the agent in kuma-dp.service and in every kuma-dp@NAME.service. Read after it, and so with the last word: /etc/default/kuma-dp, then /etc/default/kuma-dp-NAME, which are yours, for the KUMA_... variables of kuma-dp as well. A unit of your own reads this file if it says EnvironmentFile=-/etc/default/kuma-dp-agent. A flag in the unit wins over these variables. A change counts from the next start on.',
+    },
+  },
+  {
+    program: DEREGISTRAR_PROGRAM,
+    summary: 'finishes every departure of a Kuma dataplane',
+    description: [
+      'Runs beside a zone control plane of Kuma. Deletes the object of every dataplane whose agent (package kuma-dp-agent) announces its stop or falls silent, of those that nobody looks after, and never that of a living one.',
+      'An installation starts nothing; an upgrade restarts it if it runs. The package brings its own Node.js, which nothing else uses.',
+    ],
+    recommends: ['ca-certificates', 'systemd'],
+    files: {},
+    environment: {
+      file: 'kuma-deregistrar',
+      command: 'serve',
+      // Whoever keeps its store in a PostgreSQL writes a password here.
+      mode: 0o640,
+      intro:
+        'Environment of kuma-deregistrar.service. A flag in the unit wins over these variables. A change counts from the next start on: systemctl restart kuma-deregistrar.',
+    },
+  },
+];

@@ -1,0 +1,123 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import * as z from 'zod/mini';
+
+import { judgeBudget } from '../../agent/core/host-findings.ts';
+import { divideBudget } from '../../agent/core/stop-budget.ts';
+import { RUN_OPTIONS } from '../../agent/options.ts';
+import { formatDuration, parseDuration } from '../../kernel/duration.ts';
+import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
+import { settleMs } from '../../agent/core/propagation.ts';
+import { documented } from '../support/supervisors/documented.ts';
+
+const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'supervisors.md'), 'utf8');
+const DRAIN_TIME_MS = 30_000;
+/** What every snippet grants: more than the default budget and the agent's last words. */
+const GRANTED_S = 75;
+
+/** What the doctor says to the default budget below this limit. */
+function budgetFor(supervisorMs: number): string {
+  const budgetMs = RUN_OPTIONS.stopBudgetMs.fallback;
+  const given = { budgetMs, settleMs: settleMs(DEFAULT_FACTS), drainTimeMs: DRAIN_TIME_MS, supervisorMs };
+  const finding = judgeBudget(given).at(-1);
+  if (finding?.level === 'ok') return formatDuration(budgetMs);
+  return /--stop-budget (\S+):/.exec(finding?.remedy ?? '')?.[1] ?? 'none';
+}
+
+const FOR_EVER_S = 86_400;
+
+const [, table = ''] = /^## Limits$.*?\n\n(\| who .*?)\n\n/ms.exec(PAGE) ?? [];
+const LIMITS = table
+  .split('\n')
+  .slice(2)
+  .map((row) => row.split('|').map((cell) => cell.trim()))
+  .map(([, who = '', waits = '', budget = '', drain = '']) => ({
+    who,
+    limitMs: Number(/^([\d.]+) s$/.exec(waits)?.[1] ?? FOR_EVER_S) * 1_000,
+    budgetMs: parseDuration(budget) ?? 0,
+    drainMs: Number(/^([\d.]+) s$/.exec(drain)?.[1]) * 1_000,
+  }));
+
+function ms(durationMs: number): number {
+  return Math.round(durationMs);
+}
+
+describe('the limits of docs/supervisors.md', () => {
+  test('name everybody whom the pages are about', () => {
+    const names = LIMITS.map(({ who }) => who).join();
+    for (const name of ['Nomad', 'runit', 'Docker', 'supervisord', 'Kubernetes', 'ECS', 's6']) {
+      expect(names).toContain(name);
+    }
+  });
+
+  test.for(LIMITS)('the budget for $who is the doctor’s', ({ limitMs, budgetMs }) => {
+    expect(formatDuration(budgetMs)).toBe(budgetFor(limitMs));
+  });
+
+  test.for(LIMITS)('the drain for $who is what settle leaves', ({ budgetMs, drainMs }) => {
+    const { waitsEndAtMs } = divideBudget(0, budgetMs);
+    expect(ms(drainMs)).toBe(ms(Math.min(DRAIN_TIME_MS, waitsEndAtMs - settleMs(DEFAULT_FACTS))));
+  });
+});
+
+const ENTRY = ['/usr/bin/kuma-dp-agent', 'run', '--', '/usr/bin/kuma-dp', 'run'];
+const OPTIONS = [
+  '--cp-address=https://cp.example:5678',
+  '--dataplane-file=/etc/kuma-dp/dataplane.yaml',
+  '--dataplane-token-file=/etc/kuma-dp/token',
+  '--ca-cert-file=/etc/kuma-dp/ca.crt',
+];
+
+const TaskDefinition = z.object({ containerDefinitions: z.array(z.record(z.string(), z.unknown())) });
+const Compose = z.object({ services: z.record(z.string(), z.record(z.string(), z.unknown())) });
+
+describe('what docs/containers.md has and no test runs', () => {
+  test('ECS: JSON, the agent in front of kuma-dp, stopped before the application, with the time it needs', () => {
+    const { containerDefinitions } = TaskDefinition.parse(JSON.parse(documented('containers.md', 'ecs')));
+    expect(containerDefinitions.map(({ name }) => name)).toEqual(['application', 'kuma-dp']);
+    expect(containerDefinitions[1]).toMatchObject({
+      entryPoint: ENTRY,
+      command: OPTIONS,
+      dependsOn: [{ containerName: 'application', condition: 'START' }],
+      linuxParameters: { initProcessEnabled: true },
+      stopTimeout: GRANTED_S,
+    });
+  });
+
+  test('Compose: YAML, stopped before the application, with an init and the time it needs', () => {
+    const { services } = Compose.parse(parse(documented('containers.md', 'compose')));
+    expect(services['web-1-dataplane']).toMatchObject({
+      depends_on: ['web-1'],
+      init: true,
+      stop_grace_period: `${GRANTED_S}s`,
+    });
+  });
+
+  test('Nomad: blocks that are closed, the leader, and the time it needs on both sides', () => {
+    const job = documented('containers.md', 'nomad/job');
+    expect(job.match(/\{/g)?.length).toBe(job.match(/\}/g)?.length);
+    const [, task = ''] = job.split('task "kuma-dp"');
+    expect(task).toMatch(/leader\s+= true/);
+    expect(task).toMatch(/kill_signal\s+= "SIGTERM"/);
+    expect(task).toContain(`kill_timeout = "${GRANTED_S}s"`);
+    const [, args = ''] = /args = \[(.*?),?\s*\]/s.exec(task) ?? [];
+    expect(JSON.parse(`[${args}]`)).toEqual([
+      'run',
+      '--state-dir=${NOMAD_ALLOC_DIR}/kuma-dp-agent',
+      '--',
+      '/usr/bin/kuma-dp',
+      'run',
+      ...OPTIONS,
+    ]);
+    expect(documented('containers.md', 'nomad/client')).toContain(`max_kill_timeout = "${GRANTED_S}s"`);
+  });
+});
+
+test('what the supervisors are told to wait is above the stop budget', () => {
+  expect(GRANTED_S * 1_000).toBeGreaterThanOrEqual(RUN_OPTIONS.stopBudgetMs.fallback + 10_000);
+  expect(documented('supervisors.md', 'supervisord/kuma-dp.conf')).toContain(`\nstopwaitsecs=${GRANTED_S}\n`);
+  expect(documented('supervisors.md', 's6/timeout-kill')).toBe(`${GRANTED_S * 1_000}\n`);
+});

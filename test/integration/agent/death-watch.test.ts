@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { linuxHost } from '../../../agent/adapters/host.ts';
+import { type AgentProcess, lives, processesWith, sendSignal } from '../../support/agent-process.ts';
+import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { Scene } from '../../support/signal-scene.ts';
+import { ManagedProcess } from '../../support/world/managed-process.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 2_000 });
+});
+
+afterAll(async () => {
+  await controlPlane[Symbol.asyncDispose]();
+});
+
+const DRAIN_MS = 1_000;
+
+async function running(scene: Scene): Promise<AgentProcess> {
+  const agent = await scene.start();
+  await scene.untilRunning(agent);
+  return agent;
+}
+
+function draining(drainMs = DRAIN_MS): Scene {
+  return new Scene({ controlPlane, child: { contract: 'kuma', envoy: 'admin', drainMs } });
+}
+
+function watchOf(agent: AgentProcess): number {
+  const watch = agent.living.find(({ command }) => command.includes('kuma-dp-agent-watch'));
+  if (watch === undefined) throw new Error('Nobody watches over this kuma-dp');
+  return watch.pid;
+}
+
+describe.concurrent('an agent that is killed', () => {
+  // The kernel's own notice of a parent's death comes once for each of its threads: four times of five, twice or more.
+  test.for([1, 2, 3, 4, 5])('kuma-dp is told once and drains to its end, time %i', async () => {
+    await using killed = draining();
+    const agent = await running(killed);
+
+    agent.signal('SIGKILL');
+    await agent.exited;
+    await agent.waitUntilNobodyLives(10_000);
+
+    const told = killed.child.signals('SIGTERM');
+    expect(told.map(({ count }) => count)).toEqual([1]);
+    const [exiting] = killed.child.seen('exiting');
+    expect((exiting?.atMs ?? 0) - (told[0]?.atMs ?? Infinity)).toBeGreaterThanOrEqual(DRAIN_MS - 20);
+  });
+
+  test('kuma-dp is told although everybody of its unit was signalled before', async () => {
+    await using killed = draining();
+    const agent = await running(killed);
+    const watch = watchOf(agent);
+    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const) {
+      sendSignal(watch, signal);
+    }
+
+    agent.signal('SIGKILL');
+    await agent.exited;
+    await agent.waitUntilNobodyLives(10_000);
+
+    expect(killed.child.signals('SIGTERM')).toHaveLength(1);
+  });
+
+  test('whoever has got the pid of an ended kuma-dp is left alone', async () => {
+    await using bystander = new ManagedProcess({ command: 'sleep', argv: ['60'] });
+    const { pid, startTicks } = linuxHost().processRef(bystander.pid) ?? { pid: 0, startTicks: 0 };
+    for (const { ticks, spared } of [
+      { ticks: startTicks + 1, spared: true },
+      { ticks: startTicks, spared: false },
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop -- the second is the proof that the first could have failed
+      await killedWatching(pid, ticks);
+      expect(lives(pid)).toBe(spared);
+    }
+  });
+});
+
+/** A process that has `pid` watched, as an agent does, and is killed; returns when the watch has done what it does. */
+async function killedWatching(pid: number, startTicks: number): Promise<void> {
+  const mark = `WATCH_TEST_MARK=${randomUUID()}`;
+  const module = join(import.meta.dirname, '..', '..', '..', 'agent', 'adapters', 'death-watch.ts');
+  const program = `
+    const { watchOver } = await import(${JSON.stringify(module)});
+    watchOver({ pid: ${pid}, startTicks: ${startTicks} }, '/bin/sh', process.env);
+    setInterval(() => {}, 60_000);`;
+  const [name = '', value = ''] = mark.split('=');
+  const watcher = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: 'ignore',
+    env: { ...process.env, [name]: value },
+  });
+  const watches = (): boolean =>
+    processesWith(mark).some(({ command }) => command.includes('kuma-dp-agent-watch'));
+  try {
+    await waitUntil(watches, { what: 'a watch' });
+  } finally {
+    watcher.kill('SIGKILL');
+  }
+  await waitUntil(() => processesWith(mark).length === 0, { what: 'the watch to have done its work' });
+}
+
+describe.concurrent('the agent after one that was killed', () => {
+  test('waits until the kuma-dp that was left has drained, and then for its name', async () => {
+    await using restarted = draining(5_000);
+    const first = await running(restarted);
+    first.signal('SIGKILL');
+    await first.exited;
+
+    const second = await restarted.start();
+    await second.waitForEvent('predecessor.drains');
+    await second.waitForEvent('start.paced');
+    expect(restarted.child.seen('exiting'), 'the first one has drained').toHaveLength(1);
+    expect(restarted.child.seen('ready'), 'nobody shared its ports').toHaveLength(1);
+    await waitUntil(() => restarted.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
+    await killAll(second);
+  });
+
+  test('does not wait for ever: one that nobody told, say', async () => {
+    await using restarted = new Scene({
+      controlPlane,
+      child: { contract: 'ignores' },
+      kumaDpOptions: ['--drain-time=1s'],
+    });
+    const first = await running(restarted);
+    first.signal('SIGKILL');
+    await first.exited;
+
+    const second = await restarted.start();
+    await second.waitForEvent('predecessor.drains');
+    await waitUntil(() => restarted.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
+    expect(restarted.child.seen('exiting'), 'the first one is still there').toEqual([]);
+    await killAll(first);
+    await killAll(second);
+  });
+
+  test('is told to stop meanwhile: nothing was started', async () => {
+    await using restarted = new Scene({ controlPlane, child: { contract: 'ignores' } });
+    const first = await running(restarted);
+    first.signal('SIGKILL');
+    await first.exited;
+
+    const second = await restarted.start();
+    await second.waitForEvent('predecessor.drains');
+    second.signal('SIGTERM');
+    expect(await second.exited).toEqual({ code: null, signal: 'SIGTERM' });
+    expect(restarted.child.seen('ready')).toHaveLength(1);
+    await killAll(first);
+  });
+});
+
+/** The agent and those who do not listen to it. */
+async function killAll(agent: AgentProcess): Promise<void> {
+  for (const { pid } of agent.living) sendSignal(pid, 'SIGKILL');
+  await agent.waitUntilNobodyLives();
+}
+
+describe('a kuma-dp that ends', () => {
+  test('ends its watch, while its agent still has work to do', async () => {
+    await using ended = new Scene({
+      controlPlane,
+      child: { contract: 'kuma', envoy: 'admin', exit: { code: 7 }, exitAfterMs: 1_500 },
+    });
+    const agent = await running(ended);
+    const watch = watchOf(agent);
+    controlPlane.faults.add({ path: ended.path, action: { kind: 'hang' } });
+
+    await agent.waitForEvent('child.exited');
+    await waitUntil(() => !lives(watch), { what: 'the watch to end', budgetMs: 1_000 });
+    expect(agent.running).toBe(true);
+    expect(await agent.exited).toEqual({ code: 7, signal: null });
+  });
+});

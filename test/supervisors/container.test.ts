@@ -1,0 +1,204 @@
+import { existsSync, writeFileSync } from 'node:fs';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { lives } from '../support/agent-process.ts';
+import { ControlPlane } from '../support/kuma/control-plane.ts';
+import { Container, type Init, mayUnshare } from '../support/supervisors/container.ts';
+import {
+  DataplaneHost,
+  disposeOfLeftHosts,
+  type HostOptions,
+} from '../support/supervisors/dataplane-host.ts';
+import { describeWith } from '../support/supervisors/supervisors.ts';
+import { waitUntil } from '../support/world/wait-until.ts';
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 500 });
+});
+
+afterAll(async () => {
+  await disposeOfLeftHosts();
+  await controlPlane[Symbol.asyncDispose]();
+});
+
+function host(options: Partial<HostOptions> = {}): Promise<DataplaneHost> {
+  return DataplaneHost.create({ controlPlane, ...options });
+}
+
+const DOCKERS_LIMIT_MS = 10_000;
+const INITS: readonly Init[] = ['bare', 'tini', 'dumb-init'];
+
+/** Starts a container and holds its agent, and nobody else, where it cannot hear signals yet. */
+async function startHeld(here: DataplaneHost, init: Init): Promise<Container> {
+  const script = here.dir.join('hold.cjs');
+  const reached = here.dir.join('held');
+  writeFileSync(
+    script,
+    `if (process.argv[1]?.endsWith('kuma-dp-agent/main.js')) {
+      require('node:fs').writeFileSync(${JSON.stringify(reached)}, '');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+    }`,
+  );
+  const container = new Container(here, init, (argv) => ['env', `NODE_OPTIONS=--require=${script}`, ...argv]);
+  await container.start();
+  await waitUntil(() => existsSync(reached), { what: 'the agent’s Node' });
+  return container;
+}
+
+/** Namespaces cannot be made everywhere: not without root. In CI they have to be. */
+const mayRun = mayUnshare || process.env['CI'] === 'true';
+const described = mayRun ? describeWith('tini dumb-init', 'tini', 'dumb-init', 'nsenter') : describe.skip;
+
+described('a container', { concurrent: true }, () => {
+  test.for(INITS)('is stopped in order, within Docker’s limit: %s', async (init) => {
+    await using here = await host();
+    const container = new Container(here, init);
+    await container.start();
+    await here.untilServing();
+
+    expect(await container.stop(DOCKERS_LIMIT_MS)).toEqual({ code: 0, signal: null });
+
+    expect(here.keptOrder).toBe(true);
+    await here.untilOnly(undefined);
+  });
+
+  test.for(INITS)('ends as its kuma-dp did: %s', async (init) => {
+    await using here = await host();
+    const container = new Container(here, init);
+    await container.start();
+    await here.untilServing();
+
+    here.kill('kuma-dp');
+
+    expect(await container.exited).toEqual({ code: 137, signal: null });
+    expect(here.deletedAtMs).toHaveLength(1);
+    await here.untilOnly(undefined);
+  });
+
+  test.for(INITS)('ends as a kuma-dp that does not start: %s', async (init) => {
+    await using here = await host();
+    const container = new Container(here, init, (argv) => [...argv, '--nonsense']);
+    await container.start();
+
+    expect(await container.exited).toEqual({ code: 1, signal: null });
+  });
+
+  test.for(INITS)(
+    'whose agent is killed ends with everybody in it, and its object stays: %s',
+    async (init) => {
+      await using here = await host();
+      const container = new Container(here, init);
+      await container.start();
+      await here.untilServing();
+      const held = await here.hold();
+
+      here.kill('agent');
+
+      await container.exited;
+      await here.untilOnly(undefined, 1_000);
+      expect(await held.status).toBe('cut');
+      expect(here.deletedAtMs).toEqual([]);
+    },
+  );
+
+  test.for([
+    { init: 'bare', waitedFor: false },
+    { init: 'tini', waitedFor: true },
+    { init: 'dumb-init', waitedFor: true },
+  ] as const)(
+    'a process that lost its parent is waited for, $init: $waitedFor',
+    async ({ init, waitedFor }) => {
+      await using here = await host();
+      const container = new Container(here, init);
+      await container.start();
+      await here.untilServing();
+
+      container.exec('sh', '-c', 'sleep 1.5 &');
+      const orphan = here.living.find(({ command }) => command === 'sleep 1.5')?.pid ?? 0;
+      await waitUntil(() => !lives(orphan), { what: 'the end of the orphan' });
+      if (waitedFor) await waitUntil(() => here.zombies.length === 0, { what: 'somebody to wait for it' });
+
+      expect(here.zombies).toEqual(waitedFor ? [] : [orphan]);
+    },
+  );
+
+  test('a limit that is too short cuts the drain, and the deregistration was before', async () => {
+    await using here = await host();
+    const container = new Container(here, 'tini');
+    await container.start();
+    await here.untilServing();
+    const held = await here.hold();
+
+    await container.stop(3_000);
+
+    expect(here.keptOrder).toBe(true);
+    expect(await held.status).toBe('cut');
+    expect(here.reports).toEqual([]);
+    await here.untilOnly(undefined);
+  });
+
+  test.for([
+    { what: 'tini -g', init: 'tini', change: (word: string) => (word === '--' ? ['-g', '--'] : [word]) },
+    {
+      what: 'dumb-init without --single-child',
+      init: 'dumb-init',
+      change: (word: string) => (word === '--single-child' ? [] : [word]),
+    },
+  ] as const)('$what: kuma-dp hears of a stop before anybody else does', async ({ init, change }) => {
+    await using here = await host();
+    // Only the init's own words: what comes after its "--" is the same.
+    const container = new Container(here, init, ([program = '', ...rest]) => {
+      const end = rest.indexOf('--') + 1;
+      return [program, ...rest.slice(0, end).flatMap(change), ...rest.slice(end)];
+    });
+    await container.start();
+    await here.untilServing();
+
+    await container.stop(DOCKERS_LIMIT_MS);
+
+    expect(here.keptOrder).toBe(false);
+    expect(here.deletedAtMs).toHaveLength(1);
+  });
+
+  test('a script as entrypoint, without exec: nobody hears of a stop', async () => {
+    await using here = await host();
+    const container = new Container(here, 'bare', (argv) => [
+      'sh',
+      '-c',
+      '"$@"; true',
+      'entrypoint',
+      ...argv,
+    ]);
+    await container.start();
+    await here.untilServing();
+    const held = await here.hold();
+
+    await container.stop(3_000);
+
+    expect(await held.status).toBe('cut');
+    expect(here.heardAtMs).toEqual([]);
+    expect(here.deletedAtMs).toEqual([]);
+    await here.untilOnly(undefined);
+  });
+
+  describe('told to stop while the agent’s Node starts', () => {
+    test('PID 1 does not hear of it, and serves', async () => {
+      await using here = await host();
+      const container = await startHeld(here, 'bare');
+      container.signal('SIGTERM');
+      await here.untilServing();
+      expect(await container.stop(DOCKERS_LIMIT_MS)).toEqual({ code: 0, signal: null });
+    });
+
+    test('behind an init it ends at once, and kuma-dp was not started', async () => {
+      await using here = await host();
+      const container = await startHeld(here, 'tini');
+      container.signal('SIGTERM');
+      expect(await container.exited).toEqual({ code: 143, signal: null });
+      expect(here.log).not.toContain('starting Data Plane');
+    });
+  });
+});

@@ -1,0 +1,55 @@
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
+
+/** What a Prometheus server gets, by series: `up{instance="a"}` → its value. */
+export class Scrape {
+  readonly body: string;
+  readonly #values: ReadonlyMap<string, number>;
+
+  constructor(body: string) {
+    this.body = body;
+    const samples = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    this.#values = new Map(
+      samples.map((line) => {
+        const at = line.lastIndexOf(' ');
+        return [line.slice(0, at), Number(line.slice(at + 1))];
+      }),
+    );
+  }
+
+  /** @returns `undefined` if there is no such series */
+  value(series: string): number | undefined {
+    return this.#values.get(series);
+  }
+
+  /** Series that are not zero and whose name matches, without the buckets of histograms. */
+  nonZero(name: RegExp): Readonly<Record<string, number>> {
+    const found = [...this.#values].filter(
+      ([series, value]) => value !== 0 && name.test(series) && !series.includes('_bucket'),
+    );
+    return Object.fromEntries(found);
+  }
+}
+
+/** @param address `HOST:PORT` or `unix:PATH` @throws Error unless it is answered with 200 */
+export async function scrape(address: string): Promise<Scrape> {
+  const { status, body } = await ask(address, 'GET', '/metrics');
+  if (status !== 200) throw new Error(`A scrape was answered with ${status}: ${body}`);
+  return new Scrape(body);
+}
+
+export async function ask(
+  address: string,
+  method: string,
+  path: string,
+): Promise<{ readonly status: number; readonly body: string }> {
+  const where = address.startsWith('unix:')
+    ? { socketPath: address.slice('unix:'.length) }
+    : { host: '127.0.0.1', port: new URL(`http://${address}`).port };
+  // `Connection: close`: nothing of us stays behind.
+  const asked = request({ ...where, method, path, agent: false });
+  asked.end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, body: await text(response) };
+}

@@ -1,0 +1,23 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { PROJECT_INSIDE } from './booted-systemd.ts';
+
+const PACKAGE = join(import.meta.dirname, '../../../scripts/package.ts');
+
+export function buildPackages(folder: string): void {
+  execFileSync(process.execPath, [PACKAGE, '--compression', 'zstd', '--out', folder], { stdio: 'pipe' });
+}
+
+/** Lays out below `layer` what the packages in a folder install. Their scripts do not run. */
+export function extractInto(layer: string, folder: string): void {
+  for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['--extract', join(folder, file), layer]);
+}
+
+/** A kuma-dp below `layer`, as an operator has installed it. */
+export function kumaDpInto(layer: string): void {
+  const bin = join(layer, 'usr/bin');
+  mkdirSync(bin, { recursive: true });
+  symlinkSync(`${PROJECT_INSIDE}/test/support/kuma/bin/kuma-dp`, join(bin, 'kuma-dp'));
+}
