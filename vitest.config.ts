@@ -33,7 +33,7 @@ const project = (
 export default defineConfig({
   test: {
     // Most of what real processes are tested for is waiting: more of them than there are cores.
-    maxWorkers: 3,
+    maxWorkers: 4,
     globalSetup: ['test/support/require-node-24.ts'],
     reporters: resultsFile === undefined ? ['default'] : ['default', 'json'],
     ...(resultsFile === undefined ? {} : { outputFile: { json: resultsFile } }),

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import process from 'node:process';
 
 import type { HostEvidence, ProcessRef } from '../core/host-state.ts';
+import { sharesOurService } from './process-facts.ts';
 
 /** This boot of the host, in terms that another process can check later. Linux only, through procfs. */
 export interface Host extends HostEvidence {
@@ -16,6 +18,8 @@ export function linuxHost(): Host {
     uptimeMs: () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1_000,
     processRef,
     isAlive: (known) => processRef(known.pid)?.startTicks === known.startTicks,
+    // Of a service, systemd says so only to what it runs at its end: systemd.exec(5).
+    endsWithUs: ({ pid }) => process.env['SERVICE_RESULT'] !== undefined && sharesOurService(pid),
   };
 }
 

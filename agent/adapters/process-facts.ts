@@ -1,6 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 
+import { unitOfCgroup } from '../core/systemd-unit.ts';
+
 /** What procfs tells of a process. What this user may not see, or what has ended, is `undefined`. */
 export interface ProcessFacts {
   readonly argv: readonly string[] | undefined;
@@ -24,6 +26,18 @@ export function processFacts(pid: number): ProcessFacts {
           ),
     cgroup: read(pid, 'cgroup'),
   };
+}
+
+/** The systemd service that a process belongs to, if any. */
+export function serviceOf(pid: number): string | undefined {
+  const { cgroup } = processFacts(pid);
+  return cgroup === undefined ? undefined : unitOfCgroup(cgroup);
+}
+
+/** Whether a process belongs to the systemd service that this process belongs to. */
+export function sharesOurService(pid: number): boolean {
+  const ours = serviceOf(process.pid);
+  return ours !== undefined && serviceOf(pid) === ours;
 }
 
 /** Whether this user sees what that process's own user sees. */

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 
-import { systemClock } from '../../kernel/clock.ts';
+import { sleep, systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
-import { linuxHost } from '../adapters/host.ts';
+import { linuxHost, type Host } from '../adapters/host.ts';
 import { writeError, writeNotice } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
@@ -72,7 +72,9 @@ async function byState(path: string, request: Request, refused = FAILED): Promis
     writeNotice(`nothing to finish: there is no state file "${path}"`);
     return OK;
   }
-  const takeover = judgeTakeover(state, linuxHost());
+  const host = linuxHost();
+  await outwaitKilled(state, host);
+  const takeover = judgeTakeover(state, host);
   if (takeover.verdict !== 'deregister') {
     const label = describeKey(state.dataplane);
     if (takeover.verdict === 'done') writeNotice(`${label}: nothing to finish: ${takeover.reason}`);
@@ -91,11 +93,24 @@ async function byState(path: string, request: Request, refused = FAILED): Promis
     [
       // A companion knows whether a newer incarnation has the name; Kuma's REST API can only be looked at.
       { endpoints: companions, take: deregisterOutright },
-      { endpoints: rest, take: takeOver },
+      { endpoints: rest, take: takeover.kumaDp === 'gone' ? takeOver : deregisterOutright },
     ].filter((way) => way.endpoints.length > 0),
   );
   if (exit === OK) await new StateFile(path).write({ ...state, phase: 'ended', deregistered: true });
   return exit;
+}
+
+/** More than a kill takes, and less than a service manager waits for its ExecStopPost. */
+const KILL_PATIENCE_MS = 2_000;
+const KILL_POLL_MS = 20;
+
+/** systemd may start ExecStopPost while an agent that it has killed is still ending. */
+async function outwaitKilled({ agent }: HostState, host: Host): Promise<void> {
+  const untilMs = systemClock.monotonicMs() + KILL_PATIENCE_MS;
+  while (host.endsWithUs(agent) && host.isAlive(agent) && systemClock.monotonicMs() < untilMs) {
+    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
+    await sleep(systemClock, KILL_POLL_MS);
+  }
 }
 
 /** What the run was told, unless this call is told otherwise. */

@@ -1,6 +1,6 @@
 import type { Finding } from '../../kernel/findings.ts';
 import { isOnPath } from '../adapters/child-process.ts';
-import { processFacts } from '../adapters/process-facts.ts';
+import { processFacts, serviceOf } from '../adapters/process-facts.ts';
 import { systemctl, type Said } from '../adapters/systemctl.ts';
 import { isCompanion } from '../core/endpoint-url.ts';
 import type { HostState } from '../core/host-state.ts';
@@ -8,7 +8,6 @@ import {
   applicationsOf,
   readOrderedUnits,
   readUnitSettings,
-  unitOfCgroup,
   type OrderedUnit,
   type UnitSettings,
 } from '../core/systemd-unit.ts';
@@ -35,7 +34,7 @@ export async function findUnit(
 ): Promise<FoundUnit> {
   const [state, ...more] = states;
   const onlyAgent = more.length === 0 ? state?.agent.pid : undefined;
-  const name = options.unit ?? unitOf(onlyAgent);
+  const name = options.unit ?? (onlyAgent === undefined ? undefined : serviceOf(onlyAgent));
   const unknown = { agentPid: onlyAgent, settings: undefined, cat: '', orderedAfter: [] };
   if (name === undefined) {
     const problem =
@@ -92,11 +91,6 @@ export function examineUnit(
 }
 
 const HELPERS: readonly HelperProgram[] = ['sh', 'systemd-notify'];
-
-function unitOf(pid: number | undefined): string | undefined {
-  const cgroup = pid === undefined ? undefined : processFacts(pid).cgroup;
-  return cgroup === undefined ? undefined : unitOfCgroup(cgroup);
-}
 
 function textOf(said: Said): string {
   return 'text' in said ? said.text : '';

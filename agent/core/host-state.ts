@@ -54,10 +54,16 @@ export type HostState = z.infer<typeof HostState>;
 export interface HostEvidence {
   readonly bootId: string;
   isAlive(process: ProcessRef): boolean;
+  /** Whether it belongs to the systemd service whose ExecStopPost we are: systemd kills it as soon as we have ended. */
+  endsWithUs(process: ProcessRef): boolean;
 }
 
 export type Takeover =
-  | { readonly verdict: 'deregister' }
+  | {
+      readonly verdict: 'deregister';
+      /** `ending`: it may still be connected, so its control plane cannot say that it has gone. */
+      readonly kumaDp: 'gone' | 'ending';
+    }
   | { readonly verdict: 'done'; readonly reason: string }
   | { readonly verdict: 'refuse'; readonly reason: string };
 
@@ -79,10 +85,11 @@ export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
       reason: `its agent still runs (pid ${state.agent.pid}) and will deregister it`,
     };
   }
-  if (state.kumaDp !== undefined && host.isAlive(state.kumaDp)) {
-    return { verdict: 'refuse', reason: `its kuma-dp still runs (pid ${state.kumaDp.pid})` };
-  }
-  return { verdict: 'deregister' };
+  if (state.kumaDp === undefined || !host.isAlive(state.kumaDp))
+    return { verdict: 'deregister', kumaDp: 'gone' };
+  return host.endsWithUs(state.kumaDp)
+    ? { verdict: 'deregister', kumaDp: 'ending' }
+    : { verdict: 'refuse', reason: `its kuma-dp still runs (pid ${state.kumaDp.pid})` };
 }
 
 /** The file of one dataplane below `--state-dir`. Kuma 2.7 allowed names that are no file names. */

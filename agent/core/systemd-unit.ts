@@ -190,10 +190,12 @@ export function whoSets(catText: string, setting: string): string | undefined {
 
 /** The service that a process belongs to, in its /proc/PID/cgroup: the innermost. */
 export function unitOfCgroup(cgroup: string): string | undefined {
-  const path = cgroup
-    .split('\n')
-    // Version 2 has one line; version 1 has systemd's own among others.
-    .find((line) => line.startsWith('0::') || line.includes(':name=systemd:'));
-  const service = path?.split('/').findLast((part) => part.endsWith('.service'));
-  return service === undefined || service.startsWith('user@') ? undefined : service;
+  return (
+    cgroup
+      .split('\n')
+      // Version 2 has one line; version 1 has systemd's own among others. Where both are mounted, one of them may be idle.
+      .filter((line) => line.startsWith('0::') || line.includes(':name=systemd:'))
+      .map((path) => path.split('/').findLast((part) => part.endsWith('.service')))
+      .find((service) => service !== undefined && !service.startsWith('user@'))
+  );
 }

@@ -75,7 +75,10 @@ export class MeshHost implements AsyncDisposable {
 
   /** A request under way in its application, which ends when that releases it. */
   async hold({ name, command }: Hosted): Promise<{ readonly status: Promise<number> }> {
-    const status = fetch(`http://${command.endpoint}/hold`).then((answer) => answer.status);
+    const url = `http://${command.endpoint}`;
+    // An object that its control plane has created is listed before its Envoy listens.
+    await waitUntil(async () => (await fetch(url)).ok, { what: `${name} to answer` });
+    const status = fetch(`${url}/hold`).then((answer) => answer.status);
     status.catch(() => {
       // Whoever asks for it is told.
     });

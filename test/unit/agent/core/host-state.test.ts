@@ -11,6 +11,11 @@ import {
 const AGENT: ProcessRef = { pid: 100, startTicks: 1 };
 const KUMA_DP: ProcessRef = { pid: 200, startTicks: 2 };
 
+function isAmong(known: readonly ProcessRef[]): (process: ProcessRef) => boolean {
+  return (process) =>
+    known.some(({ pid, startTicks }) => pid === process.pid && startTicks === process.startTicks);
+}
+
 const STATE: HostState = {
   schema: 1,
   incarnation: 'run-1',
@@ -34,38 +39,39 @@ describe('judgeTakeover()', () => {
     readonly state: Partial<HostState>;
     readonly bootId?: string;
     readonly alive?: readonly ProcessRef[];
+    readonly ends?: readonly ProcessRef[];
     readonly takeover: Takeover;
   }>([
     {
       name: 'agent and kuma-dp are dead: the work is to be done',
       state: {},
-      takeover: { verdict: 'deregister' },
+      takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
       name: 'the agent died between announcing its stop and finishing it',
       state: { phase: 'leaving' },
-      takeover: { verdict: 'deregister' },
+      takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
       name: 'the agent ended without having deregistered',
       state: { phase: 'ended' },
-      takeover: { verdict: 'deregister' },
+      takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
       name: 'the agent died after the deregistration, before it could confirm',
       state: { phase: 'leaving', deregistered: true },
-      takeover: { verdict: 'deregister' },
+      takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
       name: 'the agent died before it started kuma-dp',
       state: { kumaDp: undefined },
-      takeover: { verdict: 'deregister' },
+      takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
       name: 'another process has the pid of the agent by now',
       state: {},
       alive: [{ ...AGENT, startTicks: 9 }],
-      takeover: { verdict: 'deregister' },
+      takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
       name: 'everything was done',
@@ -110,10 +116,23 @@ describe('judgeTakeover()', () => {
       alive: [KUMA_DP],
       takeover: { verdict: 'refuse', reason: 'its kuma-dp still runs (pid 200)' },
     },
-  ])('$name: $takeover.verdict', ({ state, bootId = 'boot-1', alive = [], takeover }) => {
-    const isAlive = (process: ProcessRef): boolean =>
-      alive.some(({ pid, startTicks }) => pid === process.pid && startTicks === process.startTicks);
-    expect(judgeTakeover({ ...STATE, ...state }, { bootId, isAlive })).toEqual(takeover);
+    {
+      name: 'its kuma-dp outlived the agent, and systemd kills it next',
+      state: {},
+      alive: [KUMA_DP],
+      ends: [KUMA_DP],
+      takeover: { verdict: 'deregister', kumaDp: 'ending' },
+    },
+    {
+      name: 'its agent still runs in the service that ends',
+      state: {},
+      alive: [AGENT, KUMA_DP],
+      ends: [AGENT, KUMA_DP],
+      takeover: { verdict: 'refuse', reason: 'its agent still runs (pid 100) and will deregister it' },
+    },
+  ])('$name: $takeover.verdict', ({ state, bootId = 'boot-1', alive = [], ends = [], takeover }) => {
+    const host = { bootId, isAlive: isAmong(alive), endsWithUs: isAmong(ends) };
+    expect(judgeTakeover({ ...STATE, ...state }, host)).toEqual(takeover);
   });
 });
 

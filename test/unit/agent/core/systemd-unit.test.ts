@@ -123,6 +123,7 @@ describe('unitOfCgroup()', () => {
     ['0::/system.slice/kuma-dp.service\n', 'kuma-dp.service'],
     ['0::/system.slice/system-kuma\\x2ddp.slice/kuma-dp@a.service\n', 'kuma-dp@a.service'],
     ['12:cpu:/x\n1:name=systemd:/system.slice/kuma-dp.service\n', 'kuma-dp.service'],
+    ['9:name=systemd:/\n0::/system.slice/kuma-dp.service\n', 'kuma-dp.service'],
     ['0::/user.slice/user-0.slice/user@0.service/app.slice/a.service\n', 'a.service'],
     ['0::/user.slice/user-0.slice/user@0.service/init.scope\n', undefined],
     ['0::/\n', undefined],
