@@ -1,32 +1,15 @@
 import { existsSync, writeFileSync } from 'node:fs';
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { lives } from '../support/agent-process.ts';
-import { ControlPlane } from '../support/kuma/control-plane.ts';
 import { Container, type Init, mayUnshare } from '../support/supervisors/container.ts';
-import {
-  DataplaneHost,
-  disposeOfLeftHosts,
-  type HostOptions,
-} from '../support/supervisors/dataplane-host.ts';
+import type { DataplaneHost } from '../support/supervisors/dataplane-host.ts';
+import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
-let controlPlane: ControlPlane;
-
-beforeAll(async () => {
-  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 500 });
-});
-
-afterAll(async () => {
-  await disposeOfLeftHosts();
-  await controlPlane[Symbol.asyncDispose]();
-});
-
-function host(options: Partial<HostOptions> = {}): Promise<DataplaneHost> {
-  return DataplaneHost.create({ controlPlane, ...options });
-}
+const host = hostsOfThisFile();
 
 const DOCKERS_LIMIT_MS = 10_000;
 const INITS: readonly Init[] = ['bare', 'tini', 'dumb-init'];

@@ -1,29 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 
 import { ControlPlane } from '../support/kuma/control-plane.ts';
-import {
-  DataplaneHost,
-  disposeOfLeftHosts,
-  type HostOptions,
-} from '../support/supervisors/dataplane-host.ts';
+import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { Runit } from '../support/supervisors/runit.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
-let controlPlane: ControlPlane;
-
-beforeAll(async () => {
-  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 500 });
-});
-
-afterAll(async () => {
-  await disposeOfLeftHosts();
-  await controlPlane[Symbol.asyncDispose]();
-});
-
-function host(options: Partial<HostOptions> = {}): Promise<DataplaneHost> {
-  return DataplaneHost.create({ controlPlane, ...options });
-}
+const host = hostsOfThisFile();
 
 describeWith('runit', 'runsvdir', 'sv').concurrent('runit', () => {
   test('a stop: out of the mesh before kuma-dp hears of it, and nothing is left', async () => {

@@ -1,29 +1,16 @@
-import { connect } from 'node:net';
 import { describe, expect, inject, test } from 'vitest';
 
 import type { JournalEntry } from '../support/systemd/booted-systemd.ts';
 import type { Hosted } from '../support/systemd/hosted-dataplane.ts';
 import { MeshHost } from '../support/systemd/mesh-host.ts';
 import { stateOf, STOPPED_CLEANLY } from '../support/systemd/unit-properties.ts';
+import { acceptsConnections } from '../support/world/accepts-connections.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
 const layer = inject('layer');
 /** Without the wait for the name at a start. */
 const OWNED = { KUMA_DP_AGENT_LIFECYCLE: 'agent' };
 const DROP_INS = '/etc/systemd/system/kuma-dp.service.d';
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => {
-      resolve(false);
-    });
-  });
-}
 
 /** What kuma-dp's stand-in says when it is asked to stop; real kuma-dp uses the same words. */
 const TOLD = /received signal, stopping instance gracefully/;
@@ -38,13 +25,13 @@ describe('a start', () => {
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     await host.systemd.systemctl('stop', web.unit);
     await host.systemd.systemctl('start', web.unit);
-    expect(await accepts(web.command.inboundPort)).toBe(true);
+    expect(await acceptsConnections(web.command.inboundPort)).toBe(true);
     await host.systemd.systemctl('stop', web.unit);
 
     await host.systemd.write(`${DROP_INS}/type.conf`, '[Service]\nType=simple\n');
     await host.systemd.systemctl('daemon-reload');
     await host.systemd.systemctl('start', web.unit);
-    expect(await accepts(web.command.inboundPort)).toBe(false);
+    expect(await acceptsConnections(web.command.inboundPort)).toBe(false);
   });
 });
 
@@ -139,7 +126,7 @@ describe('a restart', () => {
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     await host.systemd.systemctl('restart', web.unit);
     await host.untilListed([web]);
-    expect(await accepts(web.command.inboundPort)).toBe(true);
+    expect(await acceptsConnections(web.command.inboundPort)).toBe(true);
     expect(host.deletedOverRest).toHaveLength(1);
     expect(await stateOf(host.systemd, web.unit)).toBe('active running success 0 0');
   });

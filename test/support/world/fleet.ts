@@ -1,8 +1,8 @@
-import { connect } from 'node:net';
 import { join } from 'node:path';
 
 import { ControlPlane } from '../kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../kuma/settings.ts';
+import { acceptsConnections } from './accepts-connections.ts';
 import { ClientEnvoy, type ClientProtocol } from './client-envoy.ts';
 import { dataplaneCommand, type DataplaneCommand } from './dataplane-command.ts';
 import { EchoApplication } from './echo-application.ts';
@@ -57,16 +57,7 @@ export class Instance implements AsyncDisposable {
 
   /** Whether its own Envoy accepts connections. */
   listens(): Promise<boolean> {
-    return new Promise((resolve) => {
-      const socket = connect(this.command.inboundPort, '127.0.0.1');
-      socket.once('connect', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once('error', () => {
-        resolve(false);
-      });
-    });
+    return acceptsConnections(this.command.inboundPort);
   }
 
   /** Kills what still runs: kuma-dp as well, which would drain on for half a minute if only the agent were killed. */

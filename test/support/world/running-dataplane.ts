@@ -1,6 +1,6 @@
 import { request } from 'node:http';
-import { connect } from 'node:net';
 
+import { acceptsConnections } from './accepts-connections.ts';
 import { dataplaneCommand, type DataplaneCommand, type DataplaneOptions } from './dataplane-command.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { waitUntil } from './wait-until.ts';
@@ -34,7 +34,7 @@ export async function waitUntilServing(
   inboundPort: number,
   protocol: 'http' | 'tcp' = 'http',
 ): Promise<void> {
-  const ask = protocol === 'http' ? answersHttp : acceptsTcp;
+  const ask = protocol === 'http' ? answersHttp : acceptsConnections;
   await waitUntil(() => ask(inboundPort), { what: `the inbound on port ${inboundPort} to serve` });
 }
 
@@ -53,18 +53,5 @@ export function answersHttp(inboundPort: number): Promise<boolean> {
       resolve(false);
     });
     call.end();
-  });
-}
-
-function acceptsTcp(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => {
-      resolve(false);
-    });
   });
 }
