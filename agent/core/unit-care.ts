@@ -169,7 +169,7 @@ function judgeApplications({ orderedAfter, unit: { id } }: CareGiven): readonly 
       about: 'applications',
       says: `${named}: ordered after ${id}, so stopped before it, while peers still send requests`,
       remedy:
-        'in each of them: ExecStop=-/usr/bin/kuma-dp-agent drain --wait, unless it takes no requests from the mesh',
+        'in each of them: ExecStop=-+/usr/bin/kuma-dp-agent drain --wait, unless it takes no requests from the mesh',
     },
   ];
 }

@@ -235,7 +235,7 @@ describe.concurrent('doctor', () => {
     expect(complaints(found.stdout)).toEqual([
       expect.stringMatching(/^WARN applications: cart\.service: ordered after kuma-dp\.service/),
     ]);
-    expect(found.stdout).toContain('ExecStop=-/usr/bin/kuma-dp-agent drain --wait');
+    expect(found.stdout).toContain('ExecStop=-+/usr/bin/kuma-dp-agent drain --wait');
   });
 
   test('warns of a host that cannot clean up after a killed agent', async () => {
