@@ -17,7 +17,7 @@ export interface LineOutput {
  * takes are dropped.
  */
 export function lineOutput(fd: number): LineOutput {
-  const target = openWithoutBlocking(fd) ?? fd;
+  const { target, keepUnblocked } = openWithoutBlocking(fd);
   let dropped = 0;
   let unfinished = Buffer.alloc(0);
   return {
@@ -26,6 +26,7 @@ export function lineOutput(fd: number): LineOutput {
     },
     write(line) {
       try {
+        keepUnblocked();
         const bytes = Buffer.concat([unfinished, Buffer.from(line)]);
         unfinished = bytes.subarray(writeSync(target, bytes));
       } catch {
@@ -35,24 +36,43 @@ export function lineOutput(fd: number): LineOutput {
   };
 }
 
-function openWithoutBlocking(fd: number): number | undefined {
+interface Target {
+  readonly target: number;
+  /** Before each write: on Linux whether it blocks belongs to the open file, which others have as well. */
+  readonly keepUnblocked: () => void;
+}
+
+const nothingToDo = (): void => {};
+
+function openWithoutBlocking(fd: number): Target {
+  const asItIs = { target: fd, keepUnblocked: nothingToDo };
   try {
     const kind = fstatSync(fd);
-    if (kind.isSocket()) makeNonBlocking(fd);
-    if (!kind.isFIFO() && !kind.isCharacterDevice()) return undefined;
+    if (kind.isSocket()) return { target: fd, keepUnblocked: unblocker(fd) };
+    if (!kind.isFIFO() && !kind.isCharacterDevice()) return asItIs;
     const opened = openSync(
       `/proc/self/fd/${fd}`,
       constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY,
     );
-    if (fstatSync(opened).ino === kind.ino) return opened;
+    if (fstatSync(opened).ino === kind.ino) return { target: opened, keepUnblocked: nothingToDo };
     closeSync(opened);
   } catch {
     // Another user opened it for us, or it is closed: the descriptor itself has to do.
   }
-  return undefined;
+  return asItIs;
 }
 
-/** Node has no call for it, but does it to every socket that it takes in; nothing is read from or written to this one. */
-function makeNonBlocking(fd: number): void {
-  new Socket({ fd, readable: false, writable: true }).unref();
+/** What a stream of Node has and its types do not show. */
+interface StreamHandle {
+  setBlocking?(blocking: boolean): void;
+}
+
+/**
+ * Node makes every socket that it takes in non-blocking; nothing is read from or written to this one. A program on Node
+ * that has the same standard error gives it back as it was when it started, blocking, as it ends: so it is said again.
+ */
+function unblocker(fd: number): () => void {
+  const socket = new Socket({ fd, readable: false, writable: true }).unref();
+  const { _handle: handle } = socket as Socket & { readonly _handle?: StreamHandle };
+  return () => handle?.setBlocking?.(false);
 }
