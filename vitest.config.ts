@@ -1,5 +1,7 @@
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 
+import { SpreadSequencer } from './test/support/spread-sequencer.ts';
+
 /** Where to leave the results for a program to count; nowhere if not set. */
 const resultsFile = process.env['TEST_RESULTS'];
 
@@ -34,6 +36,7 @@ export default defineConfig({
   test: {
     // Most of what real processes are tested for is waiting: more of them than there are cores.
     maxWorkers: 4,
+    sequence: { sequencer: SpreadSequencer },
     globalSetup: ['test/support/require-node-24.ts'],
     reporters: resultsFile === undefined ? ['default'] : ['default', 'json'],
     ...(resultsFile === undefined ? {} : { outputFile: { json: resultsFile } }),
@@ -43,7 +46,7 @@ export default defineConfig({
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
       project('supervisors', { timeoutMs: 60_000 }),
-      project('page', { timeoutMs: 60_000, serial: true }),
+      project('page', { timeoutMs: 60_000 }),
       project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),
       project('systemd', { timeoutMs: 120_000, setup: 'test/support/systemd/install-once.ts' }),
       // A real control plane takes a core for itself.

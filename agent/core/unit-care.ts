@@ -34,13 +34,16 @@ export function judgeCare(given: CareGiven): readonly Finding[] {
 
 /** @see systemd.service(5), $SERVICE_RESULT */
 function judgeNow({ unit: { id, activeState, result } }: CareGiven): readonly Finding[] {
-  if (activeState !== 'failed') return [];
-  const unstarted = result === 'resources';
+  // With Restart=always it is tried again and again, and never counts as failed.
+  const unstarted = result === 'resources' && activeState !== 'active';
+  if (activeState !== 'failed' && !unstarted) return [];
   const cause = unstarted
     ? ': systemd could not even start it, most often for a missing file (EnvironmentFile= without "-") or folder'
     : '';
   const about = 'now';
-  return [{ level: 'warning', about, says: `failed, ${result}${cause}`, remedy: `journalctl -u ${id}` }];
+  return [
+    { level: 'warning', about, says: `${activeState}, ${result}${cause}`, remedy: `journalctl -u ${id}` },
+  ];
 }
 
 const FALLBACK = 'ExecStopPost=-/usr/bin/kuma-dp-agent deregister --state';

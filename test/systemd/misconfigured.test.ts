@@ -67,6 +67,19 @@ describe('a drop-in that breaks a stop', () => {
     expect(await stateOf(host.systemd, web.unit)).toBe(STOPPED_CLEANLY);
   });
 
+  test('an environment file that is not there: systemd does not start it, and doctor says why', async () => {
+    await using host = await MeshHost.boot({ layer });
+    const web = await host.addDataplane('web-1', { unit: 'kuma-dp' });
+    await host.systemd.write(DROP_IN, '[Service]\nEnvironmentFile=/etc/default/missing\n');
+    await host.systemd.systemctl('daemon-reload');
+    expect((await host.systemd.run(['systemctl', 'start', web.unit])).code).not.toBe(0);
+    const { code, text } = await diagnose(host);
+    // Without a running agent it is not known which dataplane this is, which is a failure of its own.
+    expect(code).toBe(2);
+    expect(text).toContain('WARN now: activating, resources: systemd could not even start it');
+    expect(text).toContain('EnvironmentFile=');
+  });
+
   test('TimeoutStopSec=5s, and systemd does not listen: doctor names it; the drain is cut, the departure is not', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await changed(host, 'TimeoutStopSec=5s\nNotifyAccess=none');

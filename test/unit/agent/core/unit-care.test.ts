@@ -60,6 +60,17 @@ describe('judgeCare()', () => {
       says: 'failed, resources: systemd could not even start it, most often for a missing file',
     },
     {
+      name: 'a unit whose environment file is missing, and that is tried again and again',
+      unit: { activeState: 'activating', result: 'resources' },
+      expected: warning('now'),
+      says: 'activating, resources: systemd could not even start it, most often for a missing file',
+    },
+    {
+      name: 'a unit that runs again after its environment file was missing',
+      unit: { activeState: 'active', result: 'resources' },
+      expected: [],
+    },
+    {
       name: 'a unit that has failed',
       unit: { activeState: 'failed', result: 'exit-code' },
       expected: warning('now'),
