@@ -170,7 +170,7 @@ describe('a rolling restart of three instances under load, with a companion and 
         expect(await instance.process.exited).toMatchObject({ code: 0, signal: null });
         const isBack = instance.name === LOST ? killedForAMoment(companion) : undefined;
         instance.start(wrapping);
-        await instance.process.waitForOutput('dataplane.ready', 60_000);
+        await instance.process.waitForOutput('dataplane.ready');
         await fleet.untilListed();
         await isBack;
       }
