@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
+import { sleep, type Clock } from '../../kernel/clock.ts';
 import type { HostEvidence, ProcessRef } from '../core/host-state.ts';
 import { sharesOurService } from './process-facts.ts';
 
@@ -10,6 +11,23 @@ export interface Host extends HostEvidence {
   uptimeMs(): number;
   /** `undefined` if there is no such process. */
   processRef(pid: number): ProcessRef | undefined;
+}
+
+export interface Patience {
+  readonly clock: Clock;
+  readonly pollMs: number;
+  /** On the monotonic clock. */
+  readonly byMs: number;
+  readonly cancel?: AbortSignal;
+}
+
+/** Waits as long as `holds` does: a process that is no child of ours says nothing when it ends. */
+export async function outwait(holds: () => boolean, patience: Patience): Promise<void> {
+  const { clock, pollMs, byMs } = patience;
+  while (holds() && clock.monotonicMs() < byMs && patience.cancel?.aborted !== true) {
+    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
+    await sleep(clock, pollMs, patience.cancel).catch(() => {});
+  }
 }
 
 export function linuxHost(): Host {

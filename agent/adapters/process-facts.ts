@@ -30,7 +30,7 @@ export function processFacts(pid: number): ProcessFacts {
 
 /** The systemd service that a process belongs to, if any. */
 export function serviceOf(pid: number): string | undefined {
-  const { cgroup } = processFacts(pid);
+  const cgroup = read(pid, 'cgroup');
   return cgroup === undefined ? undefined : unitOfCgroup(cgroup);
 }
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 
-import { sleep, systemClock } from '../../kernel/clock.ts';
+import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
-import { linuxHost, type Host } from '../adapters/host.ts';
+import { linuxHost, outwait, type Host } from '../adapters/host.ts';
 import { writeError, writeNotice } from '../adapters/standard-streams.ts';
 import { listStateFiles } from '../adapters/state-directory.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
@@ -105,12 +105,13 @@ const KILL_PATIENCE_MS = 2_000;
 const KILL_POLL_MS = 20;
 
 /** systemd may start ExecStopPost while an agent that it has killed is still ending. */
-async function outwaitKilled({ agent }: HostState, host: Host): Promise<void> {
-  const untilMs = systemClock.monotonicMs() + KILL_PATIENCE_MS;
-  while (host.endsWithUs(agent) && host.isAlive(agent) && systemClock.monotonicMs() < untilMs) {
-    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
-    await sleep(systemClock, KILL_POLL_MS);
-  }
+function outwaitKilled({ agent }: HostState, host: Host): Promise<void> {
+  const byMs = systemClock.monotonicMs() + KILL_PATIENCE_MS;
+  return outwait(() => host.isAlive(agent) && host.endsWithUs(agent), {
+    clock: systemClock,
+    pollMs: KILL_POLL_MS,
+    byMs,
+  });
 }
 
 /** What the run was told, unless this call is told otherwise. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
-import { linuxHost, type Host } from '../adapters/host.ts';
+import { linuxHost, outwait, type Host } from '../adapters/host.ts';
 import { readStateFile, StateFile } from '../adapters/state-file.ts';
 import { stateFileName, type HostState } from '../core/host-state.ts';
 import { orderEndpoints } from '../core/endpoint-url.ts';
@@ -82,7 +82,11 @@ export async function prepare(
   const connected = await tryConnect(request, context, { derived, tls });
   if ('problem' in connected) return connected;
   if (options.restartPacing === 'auto' && previous !== undefined) {
-    const ended = await outwait(previous, { host, context, drainTimeMs: derived.identity.drainTimeMs });
+    const ended = await outwaitPredecessor(previous, {
+      host,
+      context,
+      drainTimeMs: derived.identity.drainTimeMs,
+    });
     await pace(ended, host, context);
   }
   const { registration, attachment, urls, choice, spentMs } = connected;
@@ -190,7 +194,7 @@ async function connect(
  *
  * @returns `previous`, with the end that nobody was there to write down
  */
-async function outwait(
+async function outwaitPredecessor(
   previous: HostState,
   { host, context, drainTimeMs }: { host: Host; context: PrepareContext; drainTimeMs: number },
 ): Promise<HostState> {
@@ -198,11 +202,8 @@ async function outwait(
   const { clock, events, stopping } = context;
   if (kumaDp === undefined || !host.isAlive(kumaDp)) return previous;
   events.predecessorDrains(kumaDp.pid);
-  const untilMs = clock.monotonicMs() + drainTimeMs + STOP_WISHES.exitMs;
-  while (host.isAlive(kumaDp) && clock.monotonicMs() < untilMs && !stopping.aborted) {
-    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
-    await sleep(clock, PREDECESSOR_POLL_MS, stopping).catch(() => {});
-  }
+  const byMs = clock.monotonicMs() + drainTimeMs + STOP_WISHES.exitMs;
+  await outwait(() => host.isAlive(kumaDp), { clock, pollMs: PREDECESSOR_POLL_MS, byMs, cancel: stopping });
   return host.isAlive(kumaDp) ? previous : { ...previous, endedAtUptimeMs: host.uptimeMs() };
 }
 

@@ -2,9 +2,9 @@ import { expect, test } from 'vitest';
 
 import { ControlPlane } from '../support/kuma/control-plane.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
+import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { Runit } from '../support/supervisors/runit.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
-import { waitUntil } from '../support/world/wait-until.ts';
 
 const host = hostsOfThisFile();
 
@@ -107,19 +107,7 @@ describeWith('runit', 'runsvdir', 'sv').concurrent('runit', () => {
     const runit = new Runit(here);
     runit.start();
     await here.untilServing();
-    const [kumaDp, envoy] = [here.pidOf('kuma-dp'), here.pidOf('envoy')];
-    const held = await here.hold();
-
-    here.kill('agent');
-
-    await waitUntil(() => here.log.includes('"predecessor.drains"'), { what: 'the next agent' });
-    expect(here.findPid('kuma-dp'), 'the old one').toBe(kumaDp);
-    expect(here.findPid('envoy'), 'the old one').toBe(envoy);
-    expect(here.heardAtMs, 'told once').toHaveLength(1);
-    here.application.release();
-    expect(await held.status).toBe(200);
-    await here.untilReplaced('kuma-dp', kumaDp);
-    await here.untilServing();
+    expect(await killAgentUnderRequest(here)).toEqual(DRAINED);
     await runit.sv('-w', '75', 'stop');
     await here.untilOnly(Runit.own);
   });

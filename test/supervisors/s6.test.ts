@@ -2,9 +2,9 @@ import { expect, test } from 'vitest';
 
 import { ControlPlane } from '../support/kuma/control-plane.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
+import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { S6 } from '../support/supervisors/s6.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
-import { waitUntil } from '../support/world/wait-until.ts';
 
 const host = hostsOfThisFile();
 
@@ -91,19 +91,7 @@ describeWith('s6', 's6-svscan', 's6-svc').concurrent('s6', () => {
     const s6 = new S6(here);
     s6.start();
     await here.untilServing();
-    const [kumaDp, envoy] = [here.pidOf('kuma-dp'), here.pidOf('envoy')];
-    const held = await here.hold();
-
-    here.kill('agent');
-
-    await waitUntil(() => here.log.includes('"predecessor.drains"'), { what: 'the next agent' });
-    expect(here.findPid('kuma-dp'), 'the old one').toBe(kumaDp);
-    expect(here.findPid('envoy'), 'the old one').toBe(envoy);
-    expect(here.heardAtMs, 'told once').toHaveLength(1);
-    here.application.release();
-    expect(await held.status).toBe(200);
-    await here.untilReplaced('kuma-dp', kumaDp);
-    await here.untilServing();
+    expect(await killAgentUnderRequest(here)).toEqual(DRAINED);
     await s6.svc('-wD', '-d');
     await here.untilOnly(S6.own);
   });

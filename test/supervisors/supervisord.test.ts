@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
+import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { Supervisord } from '../support/supervisors/supervisord.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
-import { waitUntil } from '../support/world/wait-until.ts';
 
 const host = hostsOfThisFile();
 
@@ -120,19 +120,7 @@ describeWith('supervisor', 'supervisord', 'supervisorctl').concurrent('superviso
     const supervisord = new Supervisord(here);
     supervisord.start();
     await here.untilServing();
-    const [kumaDp, envoy] = [here.pidOf('kuma-dp'), here.pidOf('envoy')];
-    const held = await here.hold();
-
-    here.kill('agent');
-
-    await waitUntil(() => here.log.includes('"predecessor.drains"'), { what: 'the next agent' });
-    expect(here.findPid('kuma-dp'), 'the old one').toBe(kumaDp);
-    expect(here.findPid('envoy'), 'the old one').toBe(envoy);
-    expect(here.heardAtMs, 'told once').toHaveLength(1);
-    here.application.release();
-    expect(await held.status).toBe(200);
-    await here.untilReplaced('kuma-dp', kumaDp);
-    await here.untilServing();
+    expect(await killAgentUnderRequest(here)).toEqual(DRAINED);
     await supervisord.ctl('stop', 'kuma-dp');
     await here.untilOnly(Supervisord.own);
   });
