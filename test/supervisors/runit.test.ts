@@ -5,6 +5,7 @@ import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { Runit } from '../support/supervisors/runit.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
+import { waitUntil } from '../support/world/wait-until.ts';
 
 const host = hostsOfThisFile();
 
@@ -124,7 +125,9 @@ describeWith('runit', 'runsvdir', 'sv').concurrent('runit', () => {
     here.kill('agent');
     here.kill('kuma-dp');
 
-    await here.untilOnly(Runit.own, 10_000);
+    // Not until nothing runs: between them and the finish script, nothing does.
+    await waitUntil(() => here.deletedAtMs.length > 0, { what: 'the finish script', budgetMs: 10_000 });
+    await here.untilOnly(Runit.own);
     expect(here.deletedAtMs).toHaveLength(1);
   });
 
