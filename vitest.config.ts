@@ -11,8 +11,6 @@ const project = (
     readonly timeoutMs: number;
     readonly serial?: true;
     readonly shared?: true;
-    /** Measures what happens under load: a machine that is busy with others may spoil that more than once. */
-    readonly underLoad?: true;
     /** Run once, before the first file. */
     readonly setup?: string;
   },
@@ -25,8 +23,8 @@ const project = (
     hookTimeout: limits.timeoutMs,
     globalSetup: limits.setup ?? [],
     fileParallelism: limits.serial !== true,
-    // Real processes on a machine that may be busy with others: once more before it counts.
-    retry: limits.shared === true ? 0 : limits.underLoad === true ? 2 : 1,
+    // Real processes on a machine that may be busy with others: twice more before it counts. .ci/run says which, and why.
+    retry: limits.shared === true ? 0 : 2,
     // Pure functions and fakes share nothing: one worker for all files, a fifth of the time.
     isolate: limits.shared !== true,
   },
@@ -43,21 +41,13 @@ export default defineConfig({
       project('unit', { timeoutMs: 20_000, shared: true }),
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
-      project('e2e', { timeoutMs: 180_000, underLoad: true }),
+      project('e2e', { timeoutMs: 180_000 }),
       project('supervisors', { timeoutMs: 60_000 }),
       project('page', { timeoutMs: 60_000 }),
       project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),
-      project('systemd', {
-        timeoutMs: 120_000,
-        underLoad: true,
-        setup: 'test/support/systemd/install-once.ts',
-      }),
+      project('systemd', { timeoutMs: 120_000, setup: 'test/support/systemd/install-once.ts' }),
       // A real control plane takes a core for itself.
-      project('kuma', {
-        timeoutMs: 240_000,
-        underLoad: true,
-        ...(realKuma ? { serial: true as const } : {}),
-      }),
+      project('kuma', { timeoutMs: 240_000, ...(realKuma ? { serial: true as const } : {}) }),
     ],
   },
 });

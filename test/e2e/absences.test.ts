@@ -53,8 +53,11 @@ describe('a host is cut off with everything on it, and comes back', () => {
     contact.defer(loseContact(agent));
     await companion.process.waitForEvent('agent.lost', { budgetMs: 40_000 });
     tell('cut off: noticed by the companion after', performance.now() - cutAtMs);
-    const held = await companion.process.waitForEvent('departure.held', { budgetMs: 40_000 });
-    expect(held['guard']).toBe('subscription-online');
+    // Other guards may hold it first: that of a companion which believes nothing yet, on a busy machine.
+    await waitUntil(
+      () => companion.process.seen('departure.held').some(({ guard }) => guard === 'subscription-online'),
+      { what: 'the guard of its stream', budgetMs: 40_000 },
+    );
     await delay(GRACE_MS);
     expect(deletedNames(fleet)).toEqual([]);
 

@@ -108,7 +108,7 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     agent.stdin.end(JSON.stringify(scene.resource));
     await scene.untilRunning(agent);
     const socket = scene.stateFile.replace('.json', '.sock');
-    await waitUntil(() => existsSync(socket), { what: `${socket}; ${agent.stderr}` });
+    await waitUntil(() => existsSync(socket), { what: () => `${socket}; ${agent.stderr}` });
     agent.signal('SIGTERM');
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     expect(agent.seen('agent.failed')).toEqual([]);

@@ -154,7 +154,7 @@ export class AgentProcess implements AsyncDisposable {
   async waitForEvent(event: string, options: { count?: number; budgetMs?: number } = {}): Promise<LogLine> {
     const { count = 1, budgetMs = 20_000 } = options;
     const nth = await waitUntil(() => this.seen(event)[count - 1] ?? (this.running ? undefined : 'ended'), {
-      what: `event ${event}; standard error: ${this.stderr}`,
+      what: () => `event ${event}; standard error: ${this.stderr}`,
       budgetMs,
     });
     if (nth !== 'ended') return nth;
@@ -172,7 +172,7 @@ export class AgentProcess implements AsyncDisposable {
   /** @throws Error that names them if processes are left after `budgetMs` */
   async waitUntilNobodyLives(budgetMs = 3_000): Promise<void> {
     await waitUntil(() => this.living.length === 0, {
-      what: `the end of ${this.living.map(({ pid, command }) => `${pid} (${command})`).join(', ')}`,
+      what: () => `the end of ${this.living.map(({ pid, command }) => `${pid} (${command})`).join(', ')}`,
       budgetMs,
     });
   }

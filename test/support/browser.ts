@@ -65,6 +65,8 @@ export class Browser implements AsyncDisposable {
       stdio: ['ignore', 'ignore', 'pipe'],
       // Its own group: what it starts ends with it.
       detached: true,
+      // It leaves folders behind.
+      env: { ...process.env, TMPDIR: profile.path },
     });
     const socket = new WebSocket(await addressOf(child));
     await once(socket, 'open');

@@ -166,7 +166,7 @@ export class CompanionWorld implements AsyncDisposable {
 
   async waitUntilGone(name: string, budgetMs = 60_000): Promise<void> {
     await waitUntil(() => this.find(name) === undefined, {
-      what: `${name} to be gone; ${this.companion.lastWords}`,
+      what: () => `${name} to be gone; ${this.companion.lastWords}`,
       budgetMs,
     });
   }
@@ -214,7 +214,11 @@ export class CompanionWorld implements AsyncDisposable {
         const row = await this.row(name);
         return row !== undefined && matches(row, wanted) ? row : undefined;
       },
-      { what: `${name} to be ${JSON.stringify(wanted)}; ${this.companion.lastWords}`, budgetMs, pollMs: 50 },
+      {
+        what: () => `${name} to be ${JSON.stringify(wanted)}; ${this.companion.lastWords}`,
+        budgetMs,
+        pollMs: 50,
+      },
     );
   }
 
@@ -224,7 +228,7 @@ export class CompanionWorld implements AsyncDisposable {
         const departure = await this.departure(name);
         return departure !== undefined && matches(departure, wanted) ? departure : undefined;
       },
-      { what: `${name} to have departed; ${this.companion.lastWords}`, budgetMs, pollMs: 50 },
+      { what: () => `${name} to have departed; ${this.companion.lastWords}`, budgetMs, pollMs: 50 },
     );
   }
 

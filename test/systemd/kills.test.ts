@@ -22,15 +22,6 @@ async function pidOf(host: MeshHost, { unit }: Hosted, victim: Victim): Promise<
   return victim === 'kuma-dp' ? kumaDp : (await host.systemd.must(['pgrep', '--parent', kumaDp])).trim();
 }
 
-/** Waits until systemd has started the unit again and the peer lists it. */
-async function untilBack(host: MeshHost, web: Hosted): Promise<void> {
-  await waitUntil(async () => (await host.systemd.property(web.unit, 'NRestarts')) === '1', {
-    what: 'systemd to have started the unit again',
-    budgetMs: 30_000,
-  });
-  await host.untilListed([web]);
-}
-
 /** What ended the main process first, in systemd's own words. */
 async function firstEnd(host: MeshHost, { unit }: Hosted): Promise<string | undefined> {
   const entries = await host.systemd.journal(unit);
@@ -51,7 +42,7 @@ describe('killed with -9', () => {
       const before = await host.systemd.must(['pgrep', '-u', 'kuma-dp']);
       await host.systemd.must(['kill', '-KILL', await pidOf(host, web, victim)]);
 
-      await untilBack(host, web);
+      await host.untilRestarted(web);
       expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
       expect(await firstEnd(host, web)).toBe(end);
       const after = (await host.systemd.must(['pgrep', '-u', 'kuma-dp'])).split('\n');
@@ -63,7 +54,7 @@ describe('killed with -9', () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     await host.systemd.systemctl('kill', '--signal', 'KILL', web.unit);
-    await untilBack(host, web);
+    await host.untilRestarted(web);
     expect(host.deletedOverRest).toHaveLength(1);
 
     const dropIn = '[Service]\nExecStopPost=\nRestart=no\n';
@@ -101,7 +92,7 @@ describe('killed by the kernel, out of memory', () => {
       { what: `the kernel to kill ${victim}`, budgetMs: 60_000 },
     );
 
-    await untilBack(host, web);
+    await host.untilRestarted(web);
     expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
   });
 });
@@ -121,7 +112,7 @@ describe('the watchdog of a unit that has one', () => {
     expect(await host.systemd.property(web.unit, 'NRestarts'), 'it was not missed meanwhile').toBe('0');
 
     await host.systemd.must(['kill', '-STOP', await pidOf(host, web, 'agent')]);
-    await untilBack(host, web);
+    await host.untilRestarted(web);
     expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
   });
 });

@@ -2,7 +2,6 @@ import { describe, expect, inject, test } from 'vitest';
 
 import { MeshHost } from '../support/systemd/mesh-host.ts';
 import { stateOf } from '../support/systemd/unit-properties.ts';
-import { waitUntil } from '../support/world/wait-until.ts';
 
 const layer = inject('layer');
 const OWNED = { KUMA_DP_AGENT_LIFECYCLE: 'agent' };
@@ -29,9 +28,7 @@ describe('two dataplanes on one host, kuma-dp@.service', () => {
     await host.untilListed([api, web]);
 
     await host.systemd.systemctl('kill', '--signal', 'KILL', api.unit);
-    await waitUntil(async () => (await host.systemd.property(api.unit, 'NRestarts')) === '1', {
-      what: 'api-1 to be started again',
-    });
+    await host.untilRestarted(api);
     await host.untilListed([api, web]);
     await host.systemd.systemctl('stop', web.unit);
     await host.untilListed([api]);

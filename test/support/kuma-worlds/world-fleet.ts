@@ -95,7 +95,7 @@ export class WorldFleet implements AsyncDisposable {
   /** @returns `performance.now()` when the inbound gave its first answer */
   untilServing(instance: Instance, budgetMs = 90_000): Promise<number> {
     return waitUntil(async () => (await instance.answers()) && performance.now(), {
-      what: `${instance.name} to serve; it says: ${instance.process.stderr.slice(-3_000)}`,
+      what: () => `${instance.name} to serve; it says: ${instance.process.stderr.slice(-3_000)}`,
       budgetMs,
     });
   }

@@ -196,14 +196,14 @@ export class DataplaneHost implements AsyncDisposable {
   /** Waits until a member runs that is not the one with this pid. */
   async untilReplaced(member: Member, pid: number): Promise<void> {
     await waitUntil(() => ![undefined, pid].includes(this.findPid(member)), {
-      what: `another ${member} than ${pid}; it said: ${this.log}`,
+      what: () => `another ${member} than ${pid}; it said: ${this.log}`,
       budgetMs: 40_000,
     });
   }
 
   async untilServing(): Promise<void> {
     await waitUntil(() => answersHttp(this.command.inboundPort), {
-      what: `${this.name} to serve; it said: ${this.log}`,
+      what: () => `${this.name} to serve; it said: ${this.log}`,
       budgetMs: 40_000,
     });
     await waitUntil(() => this.log.includes('"endpoint.reached"'), { what: 'the agent at its endpoint' });
@@ -267,9 +267,10 @@ export class DataplaneHost implements AsyncDisposable {
     const left = (): readonly LivingProcess[] =>
       this.living.filter(({ command }) => staying === undefined || !staying.test(command));
     await waitUntil(() => left().length === 0, {
-      what: `the end of ${left()
-        .map(({ pid, command }) => `${pid} (${command})`)
-        .join(', ')}`,
+      what: () =>
+        `the end of ${left()
+          .map(({ pid, command }) => `${pid} (${command})`)
+          .join(', ')}`,
       budgetMs,
     });
   }

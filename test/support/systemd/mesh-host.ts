@@ -100,6 +100,15 @@ export class MeshHost implements AsyncDisposable {
     });
   }
 
+  /** Waits until systemd has started the unit again, once, and it serves: a peer's list may be a second old. */
+  async untilRestarted({ unit }: Hosted): Promise<void> {
+    const property = (name: string): Promise<string> => this.systemd.property(unit, name);
+    await waitUntil(
+      async () => (await property('NRestarts')) === '1' && (await property('ActiveState')) === 'active',
+      { what: `systemd to have started ${unit} again`, budgetMs: 30_000 },
+    );
+  }
+
   /** Paths of the objects that were deleted over REST, in order. */
   get deletedOverRest(): readonly string[] {
     return this.controlPlane.journal.matching('DELETE', /./).map(({ path }) => path);

@@ -92,7 +92,7 @@ export class ManagedProcess implements AsyncDisposable {
         if (has(this.#stderr) || has(this.#stdout)) return true;
         return this.#exit === undefined ? undefined : 'ended';
       },
-      { what: `output ${String(wanted)}; standard error so far: ${this.#stderr}`, budgetMs },
+      { what: () => `output ${String(wanted)}; standard error so far: ${this.#stderr}`, budgetMs },
     ).then((outcome) => {
       if (outcome === 'ended') throw new Error(`Ended without output ${String(wanted)}: ${this.#stderr}`);
     });

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface WaitOptions {
-  /** Names what is awaited, for the error: `endpoint 127.0.0.1:10001 to leave`. */
-  readonly what: string;
+  /** Names what is awaited, for the error: `endpoint 127.0.0.1:10001 to leave`. A function is asked when it is too late. */
+  readonly what: string | (() => string);
   readonly budgetMs?: number;
   readonly pollMs?: number;
 }
@@ -28,7 +28,9 @@ export async function waitUntil<T>(
       cause = error;
     }
     if (performance.now() > expiresAt)
-      throw new Error(`Waited ${budgetMs} ms in vain for ${what}`, { cause });
+      throw new Error(`Waited ${budgetMs} ms in vain for ${typeof what === 'string' ? what : what()}`, {
+        cause,
+      });
     // oxlint-disable-next-line no-await-in-loop -- polling is sequential
     await delay(pollMs);
   }
