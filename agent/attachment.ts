@@ -1,3 +1,4 @@
+import { isAborted } from '../kernel/aborted.ts';
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
 import { OperationalError } from '../kernel/errors.ts';
@@ -208,9 +209,4 @@ export class Attachment {
   #patienceMs(): number {
     return this.#hurried && this.#deps.companions.length > 1 ? IMPATIENCE_MS : PATIENCE_MS;
   }
-}
-
-/** A call, since the compiler takes a property for unchanged across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

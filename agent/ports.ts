@@ -46,8 +46,11 @@ export interface Endpoint {
   readonly url: string;
   /** Whether it writes a departure down before it acts, so that nothing is lost if the caller gives up. */
   readonly remembers?: true;
-  /** Connects if need be, checks that a control plane answers, and learns what a departure depends on. */
-  check(signal: AbortSignal): Promise<ControlPlaneFacts>;
+  /**
+   * Connects if need be, checks that a control plane answers, and, where a dataplane token is asked for, takes it for this
+   * dataplane, and learns what a departure depends on. Whether there is an object does not matter.
+   */
+  check(key: DataplaneKey, signal: AbortSignal): Promise<ControlPlaneFacts>;
   /**
    * Reads the object and deletes it if it is ours.
    *

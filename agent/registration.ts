@@ -1,3 +1,4 @@
+import { isAborted } from '../kernel/aborted.ts';
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
@@ -6,6 +7,7 @@ import { describeKey, type DataplaneResource } from '../kuma/dataplane.ts';
 import type { RotationAnswer, RotationOrder } from '../kuma/rotation.ts';
 import { settleMs } from './core/propagation.ts';
 import type { Confirmed, Deregistration } from './core/stop-report.ts';
+import { EndpointWatch, type LastLook } from './endpoint-watch.ts';
 import type { AgentEvents } from './events.ts';
 import { firstAnswer, type HedgedAnswer, type HedgedCall } from './hedging.ts';
 import type { Departure, Endpoint } from './ports.ts';
@@ -32,10 +34,8 @@ interface Question<T> {
   readonly onFailure?: (error: unknown) => void;
 }
 
-/** The first look at an endpoint may wait for a slow control plane: nothing waits for the look. */
-const CHECK_BUDGET_MS = 5_000;
-/** Shorter than the idle timeouts of common load balancers and NAT tables. */
-const WARM_INTERVAL_MS = 20_000;
+/** Nothing waits for an object to be made ready. */
+const READY_BUDGET_MS = 5_000;
 /** How long an attempt to deregister may still take once somebody asked for the second time. */
 const HASTENED_MS = 1_000;
 /** Whoever is asked then must have answered before that is over. */
@@ -51,7 +51,7 @@ export class Registration {
   readonly #deps: RegistrationDeps;
   readonly #hasten = new AbortController();
   readonly #name: string;
-  readonly #reachable = new Map<string, boolean>();
+  readonly #watch: EndpointWatch;
   #facts: ControlPlaneFacts = DEFAULT_FACTS;
   #deregistration: Promise<Deregistration> | undefined;
   /** What an endpoint said that has written the departure down. */
@@ -60,7 +60,15 @@ export class Registration {
 
   constructor(deps: RegistrationDeps) {
     this.#deps = deps;
-    this.#name = describeKey(deps.departure.key);
+    const { key } = deps.departure;
+    this.#name = describeKey(key);
+    this.#watch = new EndpointWatch({
+      ...deps,
+      key,
+      learn: (facts) => {
+        this.learn(facts);
+      },
+    });
   }
 
   get facts(): ControlPlaneFacts {
@@ -82,7 +90,7 @@ export class Registration {
 
   /** Checks every endpoint now and again, so that a stop finds open connections. Ends with `signal`. */
   keepWarm(signal: AbortSignal): void {
-    for (const endpoint of this.#deps.endpoints) void this.#keepEndpointWarm(endpoint, signal);
+    this.#watch.run(signal);
   }
 
   /** Puts the object, not ready. Must end before kuma-dp starts. */
@@ -127,24 +135,34 @@ export class Registration {
    * behind that a stop does not know of.
    */
   async rotate(order: RotationOrder, stopped: AbortSignal): Promise<RotationAnswer> {
-    stopped.throwIfAborted();
     const { departure } = this.#deps;
-    const attempt = this.#untilStopped(stopped, (cancel) =>
-      this.#ask({
-        action: `turn dataplane ${this.#name}`,
-        budgetMs: ROTATE_BUDGET_MS,
-        attempt: (endpoint, signal) => endpoint.rotate(departure, order, signal),
-        cancel,
-      }),
-    );
-    this.#announcing = Promise.allSettled([this.#announcing, attempt]).then(() => {});
-    const { value } = await attempt;
+    const { value } = await this.#untilNothingIsSent(stopped, {
+      action: `turn dataplane ${this.#name}`,
+      budgetMs: ROTATE_BUDGET_MS,
+      attempt: (endpoint, signal) => endpoint.rotate(departure, order, signal),
+    });
     return value;
   }
 
-  /** The endpoints in order, and whether the last look at each was answered; `undefined` before the first. */
-  get endpoints(): readonly { readonly url: string; readonly reachable: boolean | undefined }[] {
-    return this.#deps.endpoints.map(({ url }) => ({ url, reachable: this.#reachable.get(url) }));
+  /**
+   * Puts the object once more, not ready, if it is not there. As {@link rotate} for a stop.
+   *
+   * @returns whether it was missing
+   */
+  async announceAgain(template: DataplaneResource, stopped: AbortSignal): Promise<boolean> {
+    const { found } = await this.rotate({ turn: 'look' }, stopped);
+    if (found) return false;
+    const { departure } = this.#deps;
+    await this.#untilNothingIsSent(stopped, {
+      action: `put dataplane ${this.#name} again`,
+      budgetMs: ROTATE_BUDGET_MS,
+      attempt: (endpoint, signal) => endpoint.announce(departure, template, signal),
+    });
+    return true;
+  }
+
+  get endpoints(): readonly LastLook[] {
+    return this.#watch.looks;
   }
 
   /** Takes the object away by `byMs` (monotonic). Never throws. Called again meanwhile, it joins the same attempt. */
@@ -205,11 +223,22 @@ export class Registration {
     await this.#untilStopped(stopped, (cancel) =>
       this.#ask({
         action: `make dataplane ${this.#name} ready`,
-        budgetMs: CHECK_BUDGET_MS,
+        budgetMs: READY_BUDGET_MS,
         attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
         cancel,
       }),
     );
+  }
+
+  /** A deregistration waits for the end of this, whatever that is. */
+  async #untilNothingIsSent<T>(
+    stopped: AbortSignal,
+    question: Omit<Question<T>, 'cancel'>,
+  ): Promise<HedgedAnswer<T>> {
+    stopped.throwIfAborted();
+    const attempt = this.#untilStopped(stopped, (cancel) => this.#ask({ ...question, cancel }));
+    this.#announcing = Promise.allSettled([this.#announcing, attempt]).then(() => {});
+    return attempt;
   }
 
   /** The attempt is cancelled a moment after the stop, not with it. */
@@ -310,36 +339,6 @@ export class Registration {
         }),
     );
   }
-
-  async #keepEndpointWarm(endpoint: Endpoint, signal: AbortSignal): Promise<void> {
-    const { clock, random } = this.#deps;
-    while (!signal.aborted) {
-      await this.#check(endpoint, signal);
-      await sleep(clock, WARM_INTERVAL_MS * (0.75 + random() / 2), signal).catch(() => {});
-    }
-  }
-
-  async #check(endpoint: Endpoint, cancel: AbortSignal): Promise<void> {
-    const { clock, events } = this.#deps;
-    try {
-      const facts = await withDeadline(
-        { clock, action: `reach ${endpoint.url}`, budgetMs: CHECK_BUDGET_MS, cancel },
-        (scope) => endpoint.check(scope.signal),
-      );
-      this.#facts = facts;
-      if (this.#reachable.get(endpoint.url) !== true) events.endpointReached(endpoint.url, facts);
-      this.#reachable.set(endpoint.url, true);
-    } catch (error) {
-      if (cancel.aborted) return;
-      if (this.#reachable.get(endpoint.url) !== false) events.endpointLost(endpoint.url, error);
-      this.#reachable.set(endpoint.url, false);
-    }
-  }
-}
-
-/** A call, since the compiler takes a property for unchanged across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }
 
 /** Not gone yet, but an endpoint has written down that it is to go. */

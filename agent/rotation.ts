@@ -1,3 +1,4 @@
+import { isAborted } from '../kernel/aborted.ts';
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { describeError } from '../kernel/errors.ts';
 import {
@@ -325,9 +326,4 @@ const DONE = {
 
 function stoppingNow(changed: boolean): RotationResult {
   return { outcome: 'stopping', changed, detail: 'stopping: the dataplane leaves for good' };
-}
-
-/** A call, since the compiler takes a property for unchanged across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

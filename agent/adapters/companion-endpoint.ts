@@ -35,11 +35,11 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
   return {
     url,
     remembers: true,
-    check: async (signal) => {
+    check: async ({ mesh, name }, signal) => {
       await options.token.refresh();
       const { controlPlane } = await ask(channel, (client) => client.getControlPlane.bind(client), {
         action: `look at the control plane through ${url}`,
-        request: {},
+        request: { dataplane: { mesh, name } },
         signal,
       });
       return fromControlPlane(controlPlane);

@@ -21,7 +21,7 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
   const client = new RestClient({ ...options, userToken: () => userToken.current });
   return {
     url: options.url.origin,
-    check: async (signal) => {
+    check: async (_key, signal) => {
       await userToken.refresh();
       return check(client, signal);
     },

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
 import { linuxHost } from '../adapters/host.ts';
@@ -149,16 +150,16 @@ async function lookAtEndpoints(
       userTokenFile: subject.options.userTokenFile,
       dataplaneToken: tokenOf(derived.command),
     });
-    return await Promise.all(endpoints.map(lookAt));
+    return await Promise.all(endpoints.map((endpoint) => lookAt(endpoint, derived.identity.key)));
   } catch (error) {
     return urls.map((url) => ({ url: endpointName(url), seen: problemOf(error) }));
   }
 }
 
-async function lookAt(endpoint: Endpoint): Promise<EndpointLook> {
+async function lookAt(endpoint: Endpoint, key: DataplaneKey): Promise<EndpointLook> {
   const { url } = endpoint;
   try {
-    const facts = await bounded(`reach ${url}`, (signal) => endpoint.check(signal));
+    const facts = await bounded(`reach ${url}`, (signal) => endpoint.check(key, signal));
     return { url, seen: { facts } };
   } catch (error) {
     return { url, seen: problemOf(error) };

@@ -2,6 +2,7 @@ import { systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { formatDuration } from '../../kernel/duration.ts';
 import { describeError } from '../../kernel/errors.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { readStandardInput } from '../adapters/standard-streams.ts';
 import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
@@ -73,18 +74,18 @@ async function checkEndpoints(
       userTokenFile: options.userTokenFile,
       dataplaneToken: tokenOf(derived.command),
     });
-    return await Promise.all(endpoints.map(checkEndpoint));
+    return await Promise.all(endpoints.map((endpoint) => checkEndpoint(endpoint, derived.identity.key)));
   } catch (error) {
     return urls.map((url) => ({ url: endpointName(url), said: describeError(error), facts: undefined }));
   }
 }
 
-async function checkEndpoint(endpoint: Endpoint): Promise<Check> {
+async function checkEndpoint(endpoint: Endpoint, key: DataplaneKey): Promise<Check> {
   const { url } = endpoint;
   try {
     const facts = await withDeadline(
       { clock: systemClock, action: `reach ${url}`, budgetMs: CHECK_BUDGET_MS },
-      ({ signal }) => endpoint.check(signal),
+      ({ signal }) => endpoint.check(key, signal),
     );
     return {
       url,

@@ -17,8 +17,6 @@ const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   DEADLINE_EXCEEDED: 'a firewall that drops in silence, or a control plane that is too busy',
   ENDPOINT_UNTRUSTED: 'check --ca-file, and that the certificate names the host in --endpoint',
   ENDPOINT_REJECTED: 'check --user-token-file, or the dataplane token where it is a companion',
-  UNAUTHENTICATED: 'check the dataplane token: a companion wants to see it',
-  PERMISSION_DENIED: 'the dataplane token is for another dataplane',
   ANSWER_UNREADABLE: 'something else than Kuma answers there',
   CONFIG_INVALID: 'let this user read it, or run the doctor as the user of the unit',
 };

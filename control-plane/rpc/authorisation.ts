@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
-import { permits } from '../../kuma/token-rules.ts';
+import { permits, type Permission } from '../../kuma/token-rules.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Authenticator, ControlPlanes, Credential, Store } from '../ports.ts';
 import type { ZoneWatch } from '../zone-watch.ts';
@@ -33,19 +33,37 @@ export type Authorise = (
 
 const READ_BUDGET_MS = 800;
 
-export function authorisation(deps: AuthorisationDeps): Authorise {
+export interface Authorisation {
+  readonly authorise: Authorise;
+  /** Asks nothing of tags and workload: for a look that needs no object and shows nothing of it. */
+  readonly authoriseByName: (metadata: Metadata, key: DataplaneKey) => Promise<void>;
+}
+
+export function authorisation(deps: AuthorisationDeps): Authorisation {
   const { authenticator, watch, events, onDenied } = deps;
-  return async (metadata, key, brought) => {
-    const credential = await authenticator.authenticate(tokenOf(metadata), key.mesh);
-    const bound = isBoundToObject(credential);
-    const { version } = watch.facts;
-    if (bound && version === undefined) throw undecided();
-    const stored = bound ? await readStored(deps, key) : undefined;
-    const permission = permits(credential, { key, stored, brought, version });
-    if (permission.allowed) return credential;
+  const authenticate = (metadata: Metadata, { mesh }: DataplaneKey): Promise<Credential> =>
+    authenticator.authenticate(tokenOf(metadata), mesh);
+  const requireAllowed = (permission: Permission, key: DataplaneKey): void => {
+    if (permission.allowed) return;
     onDenied();
     events.refused(describeKey(key), 'PERMISSION_DENIED', permission.reason);
     throw new OperationalError('PERMISSION_DENIED', 'The dataplane token is not for this dataplane');
+  };
+  return {
+    authorise: async (metadata, key, brought) => {
+      const credential = await authenticate(metadata, key);
+      const bound = isBoundToObject(credential);
+      const { version } = watch.facts;
+      if (bound && version === undefined) throw undecided();
+      const stored = bound ? await readStored(deps, key) : undefined;
+      requireAllowed(permits(credential, { key, stored, brought, version }), key);
+      return credential;
+    },
+    authoriseByName: async (metadata, key) => {
+      const credential = await authenticate(metadata, key);
+      const unbound = { ...credential, tags: {}, workload: '' };
+      requireAllowed(permits(unbound, { key, stored: undefined, version: watch.facts.version }), key);
+    },
   };
 }
 

@@ -8,11 +8,11 @@ import { getStatus } from './admin/get-status.ts';
 import { releaseBrake } from './admin/release-brake.ts';
 import { sweep } from './admin/sweep.ts';
 import { undo } from './admin/undo.ts';
-import { asControlPlane } from './answers.ts';
 import { attach } from './attach.ts';
 import { authorisation } from './authorisation.ts';
 import { confirm } from './confirm.ts';
 import { deregister } from './deregister.ts';
+import { getControlPlane } from './get-control-plane.ts';
 import { unary } from './handlers.ts';
 import { register } from './register.ts';
 
@@ -32,7 +32,7 @@ export function deregistrarService(given: AgentServiceDeps) {
   const { engine, authenticator, onDenied, markAuthenticated, takePlace } = given;
   const { watch, agents, announced, deps } = engine;
   const { clock, events, store, controlPlanes, settings } = deps;
-  const authorise = authorisation({
+  const { authorise, authoriseByName } = authorisation({
     clock,
     events,
     authenticator,
@@ -62,7 +62,9 @@ export function deregistrarService(given: AgentServiceDeps) {
     confirm: unary(calls, (request, context) =>
       confirm({ clock, authorise, store, controlPlanes, announced }, request, context),
     ),
-    getControlPlane: unary(calls, () => Promise.resolve({ controlPlane: asControlPlane(watch.facts) })),
+    getControlPlane: unary(calls, (request, context) =>
+      getControlPlane({ authoriseByName, watch }, request, context),
+    ),
   };
   return { definition: DeregistrarService, implementation };
 }

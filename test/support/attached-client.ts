@@ -16,7 +16,9 @@ import {
   type AttachRequest,
   type AttachResponse,
   type ConfirmResponse,
+  type ControlPlane,
   type DeregisterResponse,
+  type GetControlPlaneResponse,
   type Hello,
   type Incarnation,
   type RegisterResponse,
@@ -210,6 +212,14 @@ export class AttachedClient implements Disposable {
       const request = { incarnation: this.incarnation };
       this.client.confirm(request, this.metadata, deadline(), settled(resolve, reject));
     });
+  }
+
+  async getControlPlane(): Promise<ControlPlane | undefined> {
+    const { dataplane } = this.incarnation;
+    const { controlPlane } = await new Promise<GetControlPlaneResponse>((resolve, reject) => {
+      this.client.getControlPlane({ dataplane }, this.metadata, deadline(), settled(resolve, reject));
+    });
+    return controlPlane;
   }
 
   [Symbol.dispose](): void {

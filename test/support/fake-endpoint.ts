@@ -2,7 +2,7 @@ import type { Confirmation, Endpoint } from '../../agent/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
-import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import type { DataplaneKey, DataplaneResource } from '../../kuma/dataplane.ts';
 import type { RotationAnswer, RotationOrder } from '../../kuma/rotation.ts';
 
 /** How a fake endpoint behaves in one attempt. */
@@ -89,7 +89,7 @@ export class FakeEndpoint implements Endpoint {
     return this.calls.filter((call) => call.method === method).map(({ atMs }) => atMs);
   }
 
-  check(signal: AbortSignal): Promise<ControlPlaneFacts> {
+  check(_key: DataplaneKey, signal: AbortSignal): Promise<ControlPlaneFacts> {
     return this.#next('check')(signal);
   }
 

@@ -116,9 +116,9 @@ async function attach(
 }
 
 describe('the calls of a companion', () => {
-  test('a check tells what a departure depends on, and nothing of it needs a name', async () => {
+  test('a check tells what a departure depends on, and that the token is good for this name', async () => {
     const fake = await companion();
-    const facts = await within(5_000, (signal) => endpointAt(fake.url).check(signal));
+    const facts = await within(5_000, (signal) => endpointAt(fake.url).check(DEPARTURE.key, signal));
     expect(facts).toEqual({
       version: '2.14.3',
       instanceId: 'cp-1',
@@ -127,7 +127,9 @@ describe('the calls of a companion', () => {
       deregistrationDelayMs: 10_000,
       hdsDelayMs: undefined,
     });
-    expect(fake.seen('getControlPlane')).toMatchObject([{ request: {}, token: TOKEN }]);
+    expect(fake.seen('getControlPlane')).toMatchObject([
+      { request: { dataplane: INCARNATION.dataplane }, token: TOKEN },
+    ]);
   });
 
   test('where the companion does not know the intervals, the ones of Kuma stand in', async () => {
@@ -143,7 +145,7 @@ describe('the calls of a companion', () => {
         }),
       },
     });
-    const facts = await within(5_000, (signal) => endpointAt(fake.url).check(signal));
+    const facts = await within(5_000, (signal) => endpointAt(fake.url).check(DEPARTURE.key, signal));
     expect(facts).toEqual({ ...DEFAULT_FACTS, hdsDelayMs: 1_500 });
   });
 
@@ -277,7 +279,9 @@ describe('the calls of a companion', () => {
         },
       },
     });
-    const { message } = await failure(within(5_000, (signal) => endpointAt(fake.url).check(signal)));
+    const { message } = await failure(
+      within(5_000, (signal) => endpointAt(fake.url).check(DEPARTURE.key, signal)),
+    );
     expect(message).toMatch(/--dataplane-token-file/);
   });
 
@@ -287,10 +291,10 @@ describe('the calls of a companion', () => {
     const tokenFile = dir.join('token');
     writeFileSync(tokenFile, 'first\n');
     const endpoint = endpointAt(fake.url, { tokenFile });
-    await within(5_000, (signal) => endpoint.check(signal));
+    await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
     writeFileSync(tokenFile, 'second\n');
     await within(5_000, (signal) => endpoint.deregister(DEPARTURE, signal, 1_500));
-    await within(5_000, (signal) => endpoint.check(signal));
+    await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
     expect(fake.calls.map(({ method, token }) => [method, token])).toEqual([
       ['getControlPlane', 'first'],
       ['deregister', 'first'],
@@ -303,7 +307,7 @@ describe('the calls of a companion', () => {
     using dir = new TemporaryDir();
     const tokenFile = dir.join('token');
     writeFileSync(tokenFile, 'of two\nlines');
-    const asked = within(5_000, (signal) => endpointAt(fake.url, { tokenFile }).check(signal));
+    const asked = within(5_000, (signal) => endpointAt(fake.url, { tokenFile }).check(DEPARTURE.key, signal));
     expect((await failure(asked)).code).toBe('CONFIG_INVALID');
     expect(fake.calls).toEqual([]);
   });
@@ -328,13 +332,17 @@ describe('the way to a companion', () => {
   test('over TLS by the CA that it was given', async () => {
     const fake = await companion({ certificate: 'server' });
     const endpoint = endpointAt(fake.url, { tls: { ca: CA } });
-    expect(await within(5_000, (signal) => endpoint.check(signal))).toMatchObject({ version: '2.14.3' });
+    expect(await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal))).toMatchObject({
+      version: '2.14.3',
+    });
   });
 
   test('over TLS by its name', async () => {
     const fake = await companion({ certificate: 'server' });
     const endpoint = endpointAt(`grpcs://localhost:${fake.port}`, { tls: { ca: CA } });
-    expect(await within(5_000, (signal) => endpoint.check(signal))).toMatchObject({ version: '2.14.3' });
+    expect(await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal))).toMatchObject({
+      version: '2.14.3',
+    });
   });
 
   test.for<{
@@ -347,7 +355,9 @@ describe('the way to a companion', () => {
     { certificate: 'wrong-name', ca: CA, why: 'another name' },
   ])('not with $why, and then no token is sent', async ({ certificate, ca }) => {
     const fake = await companion({ certificate });
-    const asked = within(5_000, (signal) => endpointAt(fake.url, { tls: { ca } }).check(signal));
+    const asked = within(5_000, (signal) =>
+      endpointAt(fake.url, { tls: { ca } }).check(DEPARTURE.key, signal),
+    );
     expect(await failure(asked)).toMatchObject({ code: 'ENDPOINT_UNTRUSTED' });
     expect(fake.calls).toEqual([]);
   });
@@ -355,17 +365,19 @@ describe('the way to a companion', () => {
   test('with a certificate of another name where kuma-dp verifies none', async () => {
     const fake = await companion({ certificate: 'wrong-name' });
     const endpoint = endpointAt(fake.url, { tls: { skipVerify: true } });
-    expect(await within(5_000, (signal) => endpoint.check(signal))).toMatchObject({ version: '2.14.3' });
+    expect(await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal))).toMatchObject({
+      version: '2.14.3',
+    });
   });
 
   test('not in clear to one that speaks TLS, nor over TLS to one that does not', async () => {
     const [secure, clear] = [await companion({ certificate: 'server' }), await companion()];
     const toSecure = endpointAt(`grpc://127.0.0.1:${secure.port}`);
     const toClear = endpointAt(`grpcs://127.0.0.1:${clear.port}`, { tls: { ca: CA } });
-    expect(await failure(within(5_000, (signal) => toSecure.check(signal)))).toMatchObject({
+    expect(await failure(within(5_000, (signal) => toSecure.check(DEPARTURE.key, signal)))).toMatchObject({
       code: 'ENDPOINT_UNREACHABLE',
     });
-    expect(await failure(within(5_000, (signal) => toClear.check(signal)))).toMatchObject({
+    expect(await failure(within(5_000, (signal) => toClear.check(DEPARTURE.key, signal)))).toMatchObject({
       code: 'ENDPOINT_UNTRUSTED',
     });
     expect([...secure.calls, ...clear.calls]).toEqual([]);
@@ -373,7 +385,7 @@ describe('the way to a companion', () => {
 
   test('nobody listens', async () => {
     const endpoint = endpointAt(`grpc://127.0.0.1:${await freePort()}`);
-    expect(await failure(within(5_000, (signal) => endpoint.check(signal)))).toMatchObject({
+    expect(await failure(within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal)))).toMatchObject({
       code: 'ENDPOINT_UNREACHABLE',
     });
   });
@@ -388,7 +400,7 @@ describe('the way to a companion', () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const endpoint = endpointAt(fake.urlAt(proxy.port));
-    await within(5_000, (signal) => endpoint.check(signal));
+    await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
     // What is open stays silent; what is opened from now on goes through.
     await proxy.become({ kind: 'silence' });
     const asked = within(300, (signal) => endpoint.deregister(DEPARTURE, signal, 300));

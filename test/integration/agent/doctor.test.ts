@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { Finding } from '../../../kernel/findings.ts';
 import { AGENT_BIN } from '../../support/agent-process.ts';
+import { CompanionWorld } from '../../support/companion-world.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { Scene } from '../../support/signal-scene.ts';
@@ -201,6 +202,27 @@ describe.concurrent('doctor', () => {
       ),
     ]);
     expect(found.stdout).toContain('TimeoutStopSec=75s, or a smaller --stop-budget');
+  });
+
+  test('fails for a companion that refuses the token, which a stop would learn too late', async () => {
+    await using world = await CompanionWorld.start({
+      controlPlane: { localhostIsAdmin: true },
+      companion: { authn: 'token' },
+    });
+    await using scene = new Scene({
+      controlPlane: world.controlPlane,
+      child: SERVES,
+      endpoints: [`grpc://${world.companion.address}`],
+      kumaDpOptions: ['--dataplane-token-file=token'],
+    });
+    // Of a key that this control plane has not.
+    writeFileSync(scene.dir.join('token'), token(86_400 * 30));
+    const argv = ['doctor', ...scene.runArgv.slice(1)];
+    const doctor = await scene.agent(argv, { env: scene.childEnvironment, cwd: scene.dir.path });
+    expect(await doctor.exited).toEqual({ code: 2, signal: null });
+    expect(complaints(doctor.stdout.toString())).toEqual([
+      expect.stringMatching(/^FAIL endpoint grpc:.*UNAUTHENTICATED: .*--dataplane-token-file/),
+    ]);
   });
 
   test('fails for a global control plane, and for one that is down', async () => {

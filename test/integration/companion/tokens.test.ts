@@ -63,13 +63,19 @@ const UNAUTHENTICATED: readonly (readonly [string, string])[] = [
   ['huge', tokenOf({ padding: 'x'.repeat(20_000) })],
 ];
 
-const DENIED: readonly (readonly [string, string])[] = [
+const MISNAMED: readonly (readonly [string, string])[] = [
   ['for another name', tokenOf({ Name: 'web-2' })],
   ['for another mesh', tokenOf({ Mesh: 'other' })],
+];
+
+/** Which only shows beside the object. */
+const MISMATCHED: readonly (readonly [string, string])[] = [
   ['for another service', tokenOf({ Name: '', Tags: { 'kuma.io/service': ['db'] } })],
   ['for a tag that it has not', tokenOf({ Name: '', Tags: { version: ['v1'] } })],
   ['for a workload that it is not of', tokenOf({ Name: '', Workload: 'backend' })],
 ];
+
+const DENIED = [...MISNAMED, ...MISMATCHED];
 
 const GOOD: readonly (readonly [string, string])[] = [
   ['its own', tokenOf()],
@@ -176,6 +182,33 @@ describe('a dataplane token', () => {
     await expect(stranger.attach()).rejects.toThrow(NOT_FOR_IT);
     await expect(stranger.register(true)).rejects.toThrow(NOT_FOR_IT);
     await expect(stranger.deregister()).rejects.toThrow(NOT_FOR_IT);
+  });
+
+  test.for([...UNAUTHENTICATED, ...MISNAMED])(
+    'that is %s: not even what a departure depends on is told',
+    async ([, token]) => {
+      using stranger = world.agent('web-1', { token });
+      const refused = /^(?:UNAUTHENTICATED|PERMISSION_DENIED): /;
+      await expect(stranger.getControlPlane()).rejects.toThrow(refused);
+    },
+  );
+
+  test.for([...GOOD, ...MISMATCHED])('%s is told what a departure depends on', async ([, token]) => {
+    using asking = world.agent('web-1', { token });
+    expect(await asking.getControlPlane()).toEqual({
+      version: '2.14.3',
+      instanceId: world.controlPlane.instanceId,
+      mode: 'zone',
+      propagation: { seconds: 2, nanos: 0 },
+      deregistrationDelay: { seconds: 10, nanos: 0 },
+      hdsDelay: { seconds: 6, nanos: 0 },
+    });
+  });
+
+  test('bound to tags, it is told that before there is a dataplane, too', async () => {
+    const token = tokenOf({ Name: '', Tags: { 'kuma.io/service': ['web'] } });
+    using early = world.agent('no-such-one', { token });
+    expect(await early.getControlPlane()).toMatchObject({ mode: 'zone' });
   });
 
   test.for(GOOD)('%s lets it attach', async ([, token]) => {

@@ -248,6 +248,8 @@ export namespace ConfirmResponse_Verdict {
 }
 
 export interface GetControlPlaneRequest {
+  /** For whom. */
+  dataplane: DataplaneKey | undefined;
 }
 
 export interface GetControlPlaneResponse {
@@ -1804,11 +1806,14 @@ export const ConfirmResponse: MessageFns<ConfirmResponse> = {
 };
 
 function createBaseGetControlPlaneRequest(): GetControlPlaneRequest {
-  return {};
+  return { dataplane: undefined };
 }
 
 export const GetControlPlaneRequest: MessageFns<GetControlPlaneRequest> = {
-  encode(_: GetControlPlaneRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetControlPlaneRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dataplane !== undefined) {
+      DataplaneKey.encode(message.dataplane, writer.uint32(10).fork()).join();
+    }
     return writer;
   },
 
@@ -1825,6 +1830,14 @@ export const GetControlPlaneRequest: MessageFns<GetControlPlaneRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dataplane = DataplaneKey.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1840,8 +1853,11 @@ export const GetControlPlaneRequest: MessageFns<GetControlPlaneRequest> = {
   create<I extends Exact<DeepPartial<GetControlPlaneRequest>, I>>(base?: I): GetControlPlaneRequest {
     return GetControlPlaneRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetControlPlaneRequest>, I>>(_: I): GetControlPlaneRequest {
+  fromPartial<I extends Exact<DeepPartial<GetControlPlaneRequest>, I>>(object: I): GetControlPlaneRequest {
     const message = createBaseGetControlPlaneRequest();
+    message.dataplane = (object.dataplane !== undefined && object.dataplane !== null)
+      ? DataplaneKey.fromPartial(object.dataplane)
+      : undefined;
     return message;
   },
 };
@@ -1953,7 +1969,10 @@ export const DeregistrarService = {
     responseSerialize: (value: ConfirmResponse): Buffer => Buffer.from(ConfirmResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ConfirmResponse => ConfirmResponse.decode(value),
   },
-  /** What a departure depends on. */
+  /**
+   * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
+   * before there is an object to compare tags with.
+   */
   getControlPlane: {
     path: "/deregistrar.v1.Deregistrar/GetControlPlane" as const,
     requestStream: false as const,
@@ -1976,7 +1995,10 @@ export interface DeregistrarServer extends UntypedServiceImplementation {
   deregister: handleUnaryCall<DeregisterRequest, DeregisterResponse>;
   /** Looks for an object that was created again after Deregister, and deletes it if that can hurt nobody. */
   confirm: handleUnaryCall<ConfirmRequest, ConfirmResponse>;
-  /** What a departure depends on. */
+  /**
+   * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
+   * before there is an object to compare tags with.
+   */
   getControlPlane: handleUnaryCall<GetControlPlaneRequest, GetControlPlaneResponse>;
 }
 
@@ -2033,7 +2055,10 @@ export interface DeregistrarClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ConfirmResponse) => void,
   ): ClientUnaryCall;
-  /** What a departure depends on. */
+  /**
+   * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
+   * before there is an object to compare tags with.
+   */
   getControlPlane(
     request: GetControlPlaneRequest,
     callback: (error: ServiceError | null, response: GetControlPlaneResponse) => void,

@@ -118,9 +118,14 @@ export function token(value = 'good'): Metadata {
 /** One call. @returns `ok`, or the name of its status and its message */
 export function ask(client: DeregistrarClient, metadata = token(), deadlineMs = 20_000): Promise<string> {
   return new Promise((resolve) => {
-    client.getControlPlane({}, metadata, { deadline: Date.now() + deadlineMs }, (error) => {
-      resolve(error === null ? 'ok' : describe(error));
-    });
+    client.getControlPlane(
+      { dataplane: undefined },
+      metadata,
+      { deadline: Date.now() + deadlineMs },
+      (error) => {
+        resolve(error === null ? 'ok' : describe(error));
+      },
+    );
   });
 }
 
