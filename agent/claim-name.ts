@@ -21,14 +21,14 @@ export interface Claim {
   /** Somebody asked for `agent` by name: then the object is put even where no companion answers. */
   readonly insistent: boolean;
   readonly resource: DataplaneResource | undefined;
-  /** What this start has waited already for something of ours, in ms. */
-  readonly spentMs: number;
 }
 
-/** A start that waits for its control plane waits no longer than this, so that it costs less than a second in all. */
-const CLAIM_BUDGET_MS = 900;
-/** On a machine that is slow to load us, an epoch is still worth so much. */
-const CLAIM_FLOOR_MS = 300;
+/**
+ * A start that waits for its control plane waits no longer than this: less than a second together with what we take to
+ * load. Not less on a machine that is slow to load us, since that is slow to answer as well, and a start that gives up is
+ * one whose next restart takes ten seconds more.
+ */
+const CLAIM_BUDGET_MS = 800;
 /** Left to put the object where that is worth something without an epoch. */
 const ANNOUNCE_RESERVE_MS = 400;
 
@@ -43,7 +43,7 @@ export async function claimName(deps: ClaimDeps, claim: Claim): Promise<Owner> {
   const { owner, because } = claim.choice;
   if (because !== undefined) events.ownershipGivenUp(because);
   if (stopping.aborted) return owner;
-  const byMs = clock.monotonicMs() + Math.max(CLAIM_FLOOR_MS, CLAIM_BUDGET_MS - claim.spentMs);
+  const byMs = clock.monotonicMs() + CLAIM_BUDGET_MS;
   const fenced = await attach(deps, claim, byMs);
   const settled = fenced || owner !== 'agent' ? await announce(deps, claim, byMs) : 'cp';
   attachment?.settleOwner(settled);

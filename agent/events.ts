@@ -106,6 +106,12 @@ function objectEvents(log: Log) {
     dataplaneAnnounced: () => {
       log.info('dataplane.announced', 'The agent owns the object; peers see it once Envoy serves');
     },
+    announcedAgain: () => {
+      log.warn(
+        'dataplane.announced-again',
+        'The object was gone before Envoy served, and was put again: most likely the control plane took away what it had created for the run before',
+      );
+    },
     announcementFailed: (err: unknown) => {
       log.warn(
         'announcement.failed',

@@ -58,6 +58,19 @@ export async function untilLive(clock: Clock, admin: EnvoyAdmin, over: AbortSign
   }
 }
 
+/** Resolves when Envoy serves, as far as that can be known: one that cannot be asked is taken for one that does. */
+export async function untilUp(
+  clock: Clock,
+  admin: EnvoyAdmin | undefined,
+  up: { readonly resource: DataplaneResource | undefined; readonly over: AbortSignal },
+): Promise<void> {
+  if (admin === undefined) return;
+  const { resource, over } = up;
+  await (resource === undefined || listeningPorts(resource).length === 0
+    ? untilLive(clock, admin, over)
+    : untilServing(clock, admin, { resource, over }));
+}
+
 function pollMs(sinceMs: number): number {
   return sinceMs < EAGER_FOR_MS ? EAGER_POLL_MS : PATIENT_POLL_MS;
 }

@@ -96,7 +96,11 @@ async function byState(path: string, request: Request, refused = FAILED): Promis
       { endpoints: rest, take: takeover.kumaDp === 'gone' ? takeOver : deregisterOutright },
     ].filter((way) => way.endpoints.length > 0),
   );
-  if (exit === OK) await new StateFile(path).write({ ...state, phase: 'ended', deregistered: true });
+  if (exit === OK) {
+    // It was killed a moment ago: the next start waits until its control plane accepts the name again.
+    const endedAtUptimeMs = state.endedAtUptimeMs ?? host.uptimeMs();
+    await new StateFile(path).write({ ...state, phase: 'ended', deregistered: true, endedAtUptimeMs });
+  }
   return exit;
 }
 

@@ -35,8 +35,6 @@ export interface PrepareContext {
   readonly incarnation: string;
   readonly agentPid: number;
   readonly stdin: Promise<Uint8Array> | undefined;
-  /** How long kuma-dp has waited for us until now, where it waits. */
-  readonly loadedMs: number;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
 }
@@ -53,7 +51,6 @@ interface Connected {
   readonly choice: OwnerChoice;
   readonly registration: Registration;
   readonly attachment: Attachment | undefined;
-  readonly spentMs: number;
 }
 
 /**
@@ -89,10 +86,10 @@ export async function prepare(
     });
     await pace(ended, host, context);
   }
-  const { registration, attachment, urls, choice, spentMs } = connected;
+  const { registration, attachment, urls, choice } = connected;
   const owner = await claimName(
     { clock: context.clock, events: context.events, registration, attachment, stopping: context.stopping },
-    { choice, insistent: options.lifecycle === 'agent', resource: derived.identity.resource, spentMs },
+    { choice, insistent: options.lifecycle === 'agent', resource: derived.identity.resource },
   );
   const initialState = {
     ...stateAtStart(request, context, { derived, tls, owner, host, urls }),
@@ -137,7 +134,6 @@ async function tryConnect(
   }
 }
 
-/** Loading what a companion needs is part of what a start may wait. */
 async function connect(
   request: RunRequest,
   context: PrepareContext,
@@ -146,7 +142,6 @@ async function connect(
   const { clock, events, incarnation } = context;
   const { options } = request;
   const { key, resource, defaultEndpoint } = derived.identity;
-  const beganAtMs = clock.monotonicMs();
   const { urls, bypassed } = orderEndpoints(options.endpoints, {
     proxyType: key.proxyType,
     fallback: defaultEndpoint,
@@ -184,7 +179,6 @@ async function connect(
     choice,
     registration,
     attachment,
-    spentMs: context.loadedMs + clock.monotonicMs() - beganAtMs,
   };
 }
 

@@ -6,16 +6,16 @@ import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../adapters/child-process.ts';
 import { envoyFinder } from '../adapters/envoy.ts';
 import { kumaDpReadiness } from '../adapters/kuma-dp-readiness.ts';
-import { listeningPorts } from '../../kuma/owned-resource.ts';
 import { appendReport } from '../adapters/report-file.ts';
 import { writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
+import { keepAnnounced } from '../keep-announced.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../service-notices.ts';
-import { untilEnvoyRuns, untilLive, untilServing } from '../serving.ts';
+import { untilEnvoyRuns, untilUp } from '../serving.ts';
 import { portStates } from '../../kuma/rotation.ts';
 import { Rotation } from '../rotation.ts';
 import type { RunMetrics } from '../run-metrics.ts';
@@ -58,6 +58,8 @@ class Supervision {
   readonly #supervisor: Supervisor;
   readonly #dataplane = Promise.withResolvers<SupervisedDataplane>();
   readonly #over = new AbortController();
+  /** Aborts when Envoy serves. */
+  readonly #serving = new AbortController();
   /** `undefined` where no service manager listens. */
   readonly #service: ServiceNotices | undefined;
   /** `undefined` where nobody asked for them. */
@@ -68,6 +70,8 @@ class Supervision {
   #rotation: Rotation | undefined;
   #kumaDpPid: number | undefined;
   #envoyAdmin: EnvoyAdmin | undefined;
+  /** Settles when nobody looks any more whether an owned object is still there. */
+  #announced: Promise<void> | undefined;
 
   constructor(request: SuperviseRequest) {
     const { options } = request;
@@ -119,7 +123,6 @@ class Supervision {
       incarnation: this.#incarnation,
       agentPid: process.pid,
       stdin: this.#request.stdin,
-      loadedMs: this.#clock.monotonicMs() - this.#request.beganAtMs,
       stopping: this.#supervisor.stopping,
     });
     if ('problem' in prepared) {
@@ -139,6 +142,7 @@ class Supervision {
     if (owner === 'agent') this.#supervisor.onAnnounced();
     const { argv, env } = this.#request;
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
+    this.#announced = this.#keepAnnounced(prepared);
     this.#metrics?.onDerived(
       prepared.stateFile.path,
       registration.endpoints.map(({ url }) => url),
@@ -269,13 +273,7 @@ class Supervision {
   async #tellServing(service: ServiceNotices, admin: EnvoyAdmin | undefined): Promise<void> {
     await this.#dataplane.promise;
     const resource = this.#prepared?.identity.resource;
-    const over = this.#over.signal;
-    // An Envoy that cannot be asked is taken for one that serves: nothing more will ever be known of it.
-    if (admin !== undefined) {
-      await (resource === undefined || listeningPorts(resource).length === 0
-        ? untilLive(this.#clock, admin, over)
-        : untilServing(this.#clock, admin, { resource, over }));
-    }
+    await untilUp(this.#clock, admin, { resource, over: this.#over.signal });
     service.onServing();
   }
 
@@ -283,9 +281,10 @@ class Supervision {
     const { owner, registration, attachment, identity } = prepared;
     const { resource } = identity;
     if (resource === undefined || (owner !== 'agent' && attachment === undefined)) return;
-    if (admin !== undefined) {
-      await untilServing(this.#clock, admin, { resource, over: this.#over.signal });
-    }
+    await untilUp(this.#clock, admin, { resource, over: this.#over.signal });
+    this.#serving.abort(new Error('Envoy serves'));
+    // What is put not ready must not come after what is put ready.
+    await this.#announced;
     attachment?.onServing();
     this.#rotation?.onServing();
     const { stopping } = this.#supervisor;
@@ -296,6 +295,14 @@ class Supervision {
     if (!(await registration.announceReady(resource, cancel))) return;
     this.#rotation?.onAnnounced();
     this.#events.dataplaneReady();
+  }
+
+  async #keepAnnounced({ owner, registration, identity }: PreparedDataplane): Promise<void> {
+    if (owner !== 'agent' || identity.resource === undefined) return;
+    const { stopping } = this.#supervisor;
+    const until = AbortSignal.any([this.#serving.signal, stopping, this.#over.signal]);
+    const deps = { clock: this.#clock, random: Math.random, events: this.#events, registration };
+    await keepAnnounced(deps, identity.resource, until);
   }
 
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {

@@ -215,8 +215,9 @@ describe('the companion is down when an instance starts', () => {
     await agent.waitForOutput('child.spawned');
     const waitedMs = timeOf(agent.stderr, 'child.spawned') - timeOf(agent.stderr, 'agent.started');
     tell('companion down at start: kuma-dp starts after', waitedMs);
-    expect(waitedMs).toBeLessThan(1_000);
-    await agent.waitForOutput('companion.missed');
+    // Of which it waits 0.8 s; what it takes to load is up to the machine.
+    expect(waitedMs).toBeLessThan(2_000);
+    await agent.waitForOutput(/"companion\.missed","budgetMs":(?:799|800)/);
     await fleet.untilListed();
 
     await companion.start();

@@ -148,12 +148,26 @@ describe.for(kumasUnderAgent)(
       await fleet.untilListed();
       expect(await lost.answers()).toBe(true);
       expect(finished(companion)).toEqual([]);
-      const [first = 0, second = 0, ...more] = companion.process
+      const epochs = companion.process
         .seen('agent.attached')
         .filter(({ dataplane }) => dataplane === `default/${lost.name}`)
         .map(({ epoch }) => Number(epoch));
+      // On a machine too busy to attach within its second, it attaches once more as the owner that it is then.
+      const [first = 0, second = 0, ...more] = new Set(epochs);
       expect(second).toBeGreaterThan(first);
       expect(more).toEqual([]);
+    });
+
+    test("what was its control plane's comes back as the agent's, though that deletes the name once more", async () => {
+      await using here = await pair('taken-over', '--lifecycle', 'cp');
+      const { fleet, companion, lost } = here;
+      await losePower(lost.process);
+      const startedAtMs = performance.now();
+      lost.start(companion.agent(fleet, '--lifecycle', 'agent'));
+      await lost.process.waitForOutput('dataplane.ready', RECONNECT_MS + MARGIN_MS);
+      tell("from its control plane's to the agent's: start to ready", performance.now() - startedAtMs);
+      await fleet.untilListed();
+      expect(await lost.answers()).toBe(true);
     });
 
     test('a host and its control plane are lost together: it goes once the control plane is back', async ({

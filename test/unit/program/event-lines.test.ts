@@ -60,6 +60,7 @@ const AGENT: Calls<AgentEvents> = {
   stateUnreadable: (odd) => [failure(odd)],
   stateUnwritable: (odd) => [failure(odd)],
   dataplaneAnnounced: () => [],
+  announcedAgain: () => [],
   announcementFailed: (odd) => [failure(odd)],
   ownershipGivenUp: (odd) => [failure(odd)],
   dataplaneReady: () => [],
