@@ -1,10 +1,11 @@
-import { chmodSync, lstatSync, mkdirSync, unlinkSync, type Stats } from 'node:fs';
+import { lstatSync, mkdirSync, unlinkSync, type Stats } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import process from 'node:process';
 
 import type { Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { listenOn } from '../../program/listener.ts';
 import {
   MAX_LINE_BYTES,
   readAnswer,
@@ -23,10 +24,8 @@ export interface ControlSocketOptions {
 
 /** Somebody who connects says what he wants at once. */
 const REQUEST_BUDGET_MS = 2_000;
-const PROBE_BUDGET_MS = 500;
 const MAX_CONNECTIONS = 16;
-/** Nobody but the owner: a new socket has mode 0777 less this. */
-const OWNER_ONLY = 0o177;
+const OWNER_ONLY = 0o600;
 
 export interface ControlSocket {
   close(): void;
@@ -43,14 +42,14 @@ export async function openControlSocket(options: ControlSocketOptions): Promise<
   if (problem !== undefined) throw unavailable(problem);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    await makeWay(options);
+    requireNotForeign(path);
     const server = createServer({ allowHalfOpen: true }, (socket) => void serve(socket, options));
     server.maxConnections = MAX_CONNECTIONS;
-    await listen(server, path);
+    await listenOn(server, { kind: 'unix', path, mode: OWNER_ONLY });
     return socketOf(server, path);
   } catch (cause) {
-    if (cause instanceof OperationalError) throw cause;
-    throw unavailable(`its socket cannot be made: ${path}`, cause);
+    if (cause instanceof OperationalError && cause.code === 'CONTROL_UNAVAILABLE') throw cause;
+    throw unavailable(`its socket cannot be made: ${describeError(cause)}`, cause);
   }
 }
 
@@ -73,52 +72,11 @@ function socketOf(server: Server, path: string): ControlSocket {
   };
 }
 
-/** Bound in this very call, so that nobody sees it with another mode. */
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    const before = process.umask(OWNER_ONLY);
-    try {
-      server.listen(path, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    } finally {
-      process.umask(before);
-    }
-    chmodQuietly(path);
-  });
-}
-
-async function makeWay({ path, clock }: ControlSocketOptions): Promise<void> {
+/** What {@link listenOn} would replace as soon as nobody listens on it. */
+function requireNotForeign(path: string): void {
   const found = statOf(path);
-  if (found === undefined) return;
-  if (!found.isSocket()) throw unavailable(`what is in the place of its socket is none: ${path}`);
-  if (found.uid !== process.geteuid?.())
+  if (found !== undefined && found.uid !== process.geteuid?.())
     throw unavailable(`its socket belongs to another user (uid ${found.uid}): ${path}`);
-  if (await isHeld(path, clock)) throw unavailable(`another process listens on its socket: ${path}`);
-  unlinkSync(path);
-}
-
-/** Whether somebody listens. Who does not answer in time lives as well. */
-function isHeld(path: string, clock: Clock): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (held: boolean): void => {
-      disarm();
-      socket.destroy();
-      resolve(held);
-    };
-    const disarm = clock.after(PROBE_BUDGET_MS, () => {
-      settle(true);
-    });
-    socket.once('connect', () => {
-      settle(true);
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      settle(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
-    });
-  });
 }
 
 async function serve(socket: Socket, { clock, answer }: ControlSocketOptions): Promise<void> {
@@ -228,13 +186,5 @@ function unlinkQuietly(path: string): void {
     unlinkSync(path);
   } catch {
     // Somebody was quicker.
-  }
-}
-
-function chmodQuietly(path: string): void {
-  try {
-    chmodSync(path, 0o600);
-  } catch {
-    // The umask has said it already.
   }
 }

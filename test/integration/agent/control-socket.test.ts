@@ -302,7 +302,9 @@ describe.concurrent('the control socket', () => {
       if (kind === 'foreign') chownSync(path, 65_534, 65_534);
       const agent = await scene.start();
       const { err } = await agent.waitForEvent('control.unavailable');
-      const expected = { held: 'another process listens', foreign: 'another user', file: 'is none' }[kind];
+      const expected = { held: 'another process listens', foreign: 'another user', file: 'is no socket' }[
+        kind
+      ];
       expect(JSON.stringify(err)).toContain(expected);
       await scene.untilRunning(agent);
       await stop(agent);
