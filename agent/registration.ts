@@ -23,6 +23,8 @@ export interface RegistrationDeps {
   readonly mayDelete: boolean;
   /** `auto`: as long as the control plane's own intervals say. */
   readonly settle: number | 'auto';
+  /** What a departure depends on was learnt, for the first time or again. */
+  readonly onFacts?: () => void;
 }
 
 interface Question<T> {
@@ -86,6 +88,7 @@ export class Registration {
   /** Somebody else than a check has told what a departure depends on. */
   learn(facts: ControlPlaneFacts): void {
     this.#facts = facts;
+    this.#deps.onFacts?.();
   }
 
   /** Checks every endpoint now and again, so that a stop finds open connections. Ends with `signal`. */

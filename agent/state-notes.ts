@@ -38,15 +38,26 @@ export class StateNotes {
     this.#write(this.#change(note));
   }
 
+  /** A start after a kill has nobody else to tell it: what has changed is written down at once. */
+  noteFacts(): void {
+    const { deregistrationDelayMs, controlPlaneVersion } = this.#facts;
+    const known = this.#state;
+    if (
+      known.deregistrationDelayMs === deregistrationDelayMs &&
+      known.controlPlaneVersion === controlPlaneVersion
+    )
+      return;
+    this.#write({});
+  }
+
+  get #facts(): Pick<HostState, 'deregistrationDelayMs' | 'controlPlaneVersion'> {
+    const { deregistrationDelayMs, version } = this.#deps.facts();
+    return { deregistrationDelayMs, controlPlaneVersion: version };
+  }
+
   #write(change: Partial<HostState>): void {
-    const { facts, write, events } = this.#deps;
-    const { deregistrationDelayMs, version } = facts();
-    this.#state = {
-      ...this.#state,
-      ...change,
-      deregistrationDelayMs,
-      controlPlaneVersion: version,
-    };
+    const { write, events } = this.#deps;
+    this.#state = { ...this.#state, ...change, ...this.#facts };
     this.#written = write(this.#state).catch((error: unknown) => {
       if (!this.#warned) events.stateUnwritable(error);
       this.#warned = true;

@@ -37,6 +37,8 @@ export interface PrepareContext {
   readonly stdin: Promise<Uint8Array> | undefined;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
+  /** What a departure depends on was learnt. */
+  readonly onFacts: () => void;
 }
 
 const PREDECESSOR_POLL_MS = 100;
@@ -162,6 +164,7 @@ async function connect(
     departure,
     mayDelete,
     settle: options.settle,
+    onFacts: context.onFacts,
   });
   const attachment =
     companions.length === 0

@@ -11,8 +11,8 @@ import { writeError } from '../adapters/standard-streams.ts';
 import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
 import { asPreApplied } from '../core/kuma-dp-command.ts';
 import type { StopReport } from '../core/stop-report.ts';
+import { AnnouncedObject } from '../announced-object.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
-import { keepAnnounced } from '../keep-announced.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../service-notices.ts';
 import { untilEnvoyRuns, untilUp } from '../serving.ts';
@@ -58,8 +58,6 @@ class Supervision {
   readonly #supervisor: Supervisor;
   readonly #dataplane = Promise.withResolvers<SupervisedDataplane>();
   readonly #over = new AbortController();
-  /** Aborts when Envoy serves. */
-  readonly #serving = new AbortController();
   /** `undefined` where no service manager listens. */
   readonly #service: ServiceNotices | undefined;
   /** `undefined` where nobody asked for them. */
@@ -70,8 +68,7 @@ class Supervision {
   #rotation: Rotation | undefined;
   #kumaDpPid: number | undefined;
   #envoyAdmin: EnvoyAdmin | undefined;
-  /** Settles when nobody looks any more whether an owned object is still there. */
-  #announced: Promise<void> | undefined;
+  #announced: AnnouncedObject | undefined;
 
   constructor(request: SuperviseRequest) {
     const { options } = request;
@@ -124,6 +121,7 @@ class Supervision {
       agentPid: process.pid,
       stdin: this.#request.stdin,
       stopping: this.#supervisor.stopping,
+      onFacts: () => this.#notes?.noteFacts(),
     });
     if ('problem' in prepared) {
       this.#startUnregistered(prepared.problem);
@@ -142,7 +140,7 @@ class Supervision {
     if (owner === 'agent') this.#supervisor.onAnnounced();
     const { argv, env } = this.#request;
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
-    this.#announced = this.#keepAnnounced(prepared);
+    this.#announced = this.#announcedObject(prepared);
     this.#metrics?.onDerived(
       prepared.stateFile.path,
       registration.endpoints.map(({ url }) => url),
@@ -282,9 +280,7 @@ class Supervision {
     const { resource } = identity;
     if (resource === undefined || (owner !== 'agent' && attachment === undefined)) return;
     await untilUp(this.#clock, admin, { resource, over: this.#over.signal });
-    this.#serving.abort(new Error('Envoy serves'));
-    // What is put not ready must not come after what is put ready.
-    await this.#announced;
+    await this.#announced?.onServing();
     attachment?.onServing();
     this.#rotation?.onServing();
     const { stopping } = this.#supervisor;
@@ -297,12 +293,12 @@ class Supervision {
     this.#events.dataplaneReady();
   }
 
-  async #keepAnnounced({ owner, registration, identity }: PreparedDataplane): Promise<void> {
-    if (owner !== 'agent' || identity.resource === undefined) return;
-    const { stopping } = this.#supervisor;
-    const until = AbortSignal.any([this.#serving.signal, stopping, this.#over.signal]);
-    const deps = { clock: this.#clock, random: Math.random, events: this.#events, registration };
-    await keepAnnounced(deps, identity.resource, until);
+  #announcedObject({ owner, registration, identity }: PreparedDataplane): AnnouncedObject | undefined {
+    const { resource: template } = identity;
+    if (owner !== 'agent' || template === undefined) return undefined;
+    const over = AbortSignal.any([this.#supervisor.stopping, this.#over.signal]);
+    const shared = { clock: this.#clock, random: Math.random, events: this.#events };
+    return new AnnouncedObject({ ...shared, registration, template, over });
   }
 
   #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {

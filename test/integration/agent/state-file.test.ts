@@ -34,11 +34,17 @@ function readState(scene: Scene): HostState {
   return JSON.parse(readFileSync(scene.stateFile, 'utf8')) as HostState;
 }
 
+function knowsKumaDpAndDelay({ kumaDp, deregistrationDelayMs }: HostState): boolean {
+  return kumaDp !== undefined && deregistrationDelayMs === DEREGISTRATION_DELAY_MS;
+}
+
 /** @returns what the agent left when it was killed; kuma-dp is gone as well, unless it ignores its signal */
 async function killed(scene: Scene): Promise<HostState> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
-  await waitUntil(() => readState(scene).kumaDp !== undefined, { what: 'a state file that names kuma-dp' });
+  await waitUntil(() => knowsKumaDpAndDelay(readState(scene)), {
+    what: 'a state file that names kuma-dp, and what the control plane has said',
+  });
   agent.signal('SIGKILL');
   await agent.exited;
   // Its parent is dead, which it takes for a first SIGTERM; a second ends it.
@@ -342,6 +348,17 @@ describe.concurrent('restart pacing', () => {
     expect((scene.child.seen('ready')[1]?.atMs ?? 0) - endedAtMs).toBeGreaterThanOrEqual(
       DEREGISTRATION_DELAY_MS - 300,
     );
+    agent.signal('SIGKILL');
+  });
+
+  test('concerns a run that was killed as well, since whoever finished its departure knows when that was', async () => {
+    await using scene = open();
+    await killed(scene);
+    expect((await deregister(scene)).exit).toEqual(OK);
+    const agent = await scene.start();
+    const paced = await agent.waitForEvent('start.paced');
+    expect(paced['waitMs']).toBeGreaterThan(0);
+    expect(paced['waitMs']).toBeLessThanOrEqual(DEREGISTRATION_DELAY_MS + 300);
     agent.signal('SIGKILL');
   });
 

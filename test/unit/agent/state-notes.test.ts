@@ -74,6 +74,20 @@ describe('StateNotes', () => {
     ]);
   });
 
+  test('writes down what is learnt of the control plane, and only what is new', async () => {
+    const state = notes();
+    state.note({ phase: 'running', pid: 200 });
+    state.noteFacts();
+    facts = { ...DEFAULT_FACTS, version: '2.14.3', deregistrationDelayMs: 3_000 };
+    state.noteFacts();
+    state.noteFacts();
+    await state.written;
+    expect(written.map(({ phase, deregistrationDelayMs }) => [phase, deregistrationDelayMs])).toEqual([
+      ['running', 10_000],
+      ['running', 3_000],
+    ]);
+  });
+
   test('a kuma-dp that has ended already is nobody to look for', async () => {
     const state = new StateNotes(INITIAL, {
       events: agentEvents(log),
