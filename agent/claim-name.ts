@@ -29,6 +29,8 @@ export interface Claim {
  * one whose next restart takes ten seconds more.
  */
 const CLAIM_BUDGET_MS = 800;
+/** Whoever has just given an epoch answers, and gets so long to put the object, too. */
+const ANNOUNCE_FLOOR_MS = 200;
 /** Left to put the object where that is worth something without an epoch. */
 const ANNOUNCE_RESERVE_MS = 400;
 
@@ -72,7 +74,8 @@ async function announce(
 ): Promise<Owner> {
   if (owner !== 'agent' || resource === undefined || stopping.aborted) return owner;
   try {
-    await registration.announce(resource, byMs - clock.monotonicMs(), stopping);
+    const budgetMs = Math.max(byMs - clock.monotonicMs(), ANNOUNCE_FLOOR_MS);
+    await registration.announce(resource, budgetMs, stopping);
     events.dataplaneAnnounced();
     return 'agent';
   } catch (error) {

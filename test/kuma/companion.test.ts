@@ -140,8 +140,10 @@ describe.for(kumasUnderAgent)(
       await companion.process.waitForEvent('agent.lost');
       const startedAtMs = performance.now();
       lost.start(companion.agent(fleet));
-      await lost.process.waitForOutput('dataplane.ready', 60_000);
-      tell('back within the grace: start to ready', performance.now() - startedAtMs);
+      // On a machine too busy to put the object within its second, it starts as its control plane's.
+      await lost.process.waitForOutput(/dataplane\.ready|companion\.missed|ownership\.given-up/, 60_000);
+      await fleet.untilServing(lost);
+      tell('back within the grace: start to serving', performance.now() - startedAtMs);
 
       await delay(graceMs + 10_000);
 

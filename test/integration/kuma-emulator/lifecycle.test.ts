@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { type KumaVersion } from '../../support/kuma/version-traits.ts';
 import { KUMA_DP } from '../../support/world/dataplane-command.ts';
 import { freePort } from '../../support/world/free-port.ts';
@@ -19,9 +20,9 @@ afterEach(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-async function use(version: KumaVersion): Promise<void> {
+async function use(version: KumaVersion, options: ControlPlaneOptions = {}): Promise<void> {
   await world[Symbol.asyncDispose]();
-  world = await QuickWorld.start({ version, healthFeedback: false });
+  world = await QuickWorld.start({ version, healthFeedback: false, ...options });
 }
 
 describe('a dataplane that was passed to kuma-dp', () => {
@@ -66,6 +67,8 @@ describe('a dataplane that was passed to kuma-dp', () => {
   });
 
   test('a successor with its name is refused as long as the deregistration delay runs, then it is accepted', async () => {
+    // Longer than a successor takes to start.
+    await use('2.14.3', { deregistrationDelayMs: 4_000 });
     const first = await world.servingDataplane('b1');
     first.process.signal('SIGKILL');
     await first.process.exited;

@@ -7,7 +7,7 @@ import { agentEvents } from '../../../agent/events.ts';
 import { Registration } from '../../../agent/registration.ts';
 import { sleep } from '../../../kernel/clock.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { FakeEndpoint, fails, hangs } from '../../support/fake-endpoint.ts';
+import { answersLate, FakeEndpoint, fails, hangs } from '../../support/fake-endpoint.ts';
 import { FakeLog } from '../../support/fake-log.ts';
 
 const RESOURCE = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
@@ -48,7 +48,7 @@ describe('claimName()', () => {
     world: {
       readonly epochAfterMs?: number;
       readonly companion?: false;
-      readonly announce?: typeof hangs;
+      readonly announce?: (signal: AbortSignal) => Promise<void>;
     } = {},
   ): Promise<{ readonly owner: Owner; readonly atMs: number; readonly announced: number }> {
     const endpoint = new FakeEndpoint(
@@ -106,6 +106,13 @@ describe('claimName()', () => {
     expect(await claim({}, { epochAfterMs: 300, announce: hangs })).toMatchObject({ owner: 'cp', atMs: 800 });
     expect(log.events).toEqual(['ownership.given-up']);
     expect(settledOwners).toEqual(['cp']);
+  });
+
+  test('who gave an epoch in the last moment has a moment to put the object as well', async () => {
+    const late = answersLate(clock, 150, undefined);
+    const owned = { owner: 'agent', atMs: 940, announced: 1 };
+    expect(await claim({}, { epochAfterMs: 790, announce: late })).toEqual(owned);
+    expect(await claim({}, { epochAfterMs: 790, announce: hangs })).toMatchObject({ owner: 'cp' });
   });
 
   test('an object that is refused costs no wait', async () => {
