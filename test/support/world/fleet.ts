@@ -182,7 +182,10 @@ export class Fleet implements AsyncDisposable {
   /** Waits until every instance accepts connections: an object is listed before its Envoy listens. */
   async untilServing(): Promise<void> {
     for (const instance of this.instances) {
-      await waitUntil(() => instance.listens(), { what: `${instance.name} to listen`, budgetMs: 60_000 });
+      await waitUntil(() => instance.listens(), {
+        what: () => `${instance.name} to listen; it said: ${instance.process.stderr.slice(-3_000)}`,
+        budgetMs: 60_000,
+      });
     }
   }
 
