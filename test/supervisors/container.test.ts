@@ -99,8 +99,12 @@ described('a container', { concurrent: true }, () => {
       await container.start();
       await here.untilServing();
 
-      container.exec('sh', '-c', 'sleep 1.5 &');
-      const orphan = here.living.find(({ command }) => command === 'sleep 1.5')?.pid ?? 0;
+      container.exec('sh', '-c', 'sleep 3.5 &');
+      // The shell that is to become it may not have done so yet.
+      const { pid: orphan } = await waitUntil(
+        () => here.living.find(({ command }) => command === 'sleep 3.5'),
+        { what: 'the orphan' },
+      );
       await waitUntil(() => !lives(orphan), { what: 'the end of the orphan' });
       if (waitedFor) await waitUntil(() => here.zombies.length === 0, { what: 'somebody to wait for it' });
 
