@@ -1,5 +1,6 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
+import { spread } from '../kernel/spread.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { AgentEvents } from './events.ts';
@@ -50,7 +51,7 @@ export class EndpointWatch {
     const { clock, random } = this.#deps;
     while (!signal.aborted) {
       await this.#look(endpoint, signal);
-      await sleep(clock, LOOK_INTERVAL_MS * (0.75 + random() / 2), signal).catch(() => {});
+      await sleep(clock, spread(LOOK_INTERVAL_MS, random()), signal).catch(() => {});
     }
   }
 

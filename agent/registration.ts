@@ -116,12 +116,14 @@ export class Registration {
    * @returns whether the object is ready
    */
   async announceReady(template: DataplaneResource, stopped: AbortSignal): Promise<boolean> {
-    const { clock, random, events } = this.#deps;
+    const { clock, random, events, departure } = this.#deps;
     for (let warned = false; !isAborted(stopped); warned = true) {
-      const attempt = this.#announceReadyOnce(template, stopped);
-      this.#announcing = attempt.catch(() => {});
       try {
-        await attempt;
+        await this.#untilNothingIsSent(stopped, {
+          action: `make dataplane ${this.#name} ready`,
+          budgetMs: READY_BUDGET_MS,
+          attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
+        });
         return true;
       } catch (error) {
         if (isAborted(stopped)) return false;
@@ -221,31 +223,22 @@ export class Registration {
     for (const endpoint of this.#deps.endpoints) endpoint.close();
   }
 
-  async #announceReadyOnce(template: DataplaneResource, stopped: AbortSignal): Promise<void> {
-    const { departure } = this.#deps;
-    await this.#untilStopped(stopped, (cancel) =>
-      this.#ask({
-        action: `make dataplane ${this.#name} ready`,
-        budgetMs: READY_BUDGET_MS,
-        attempt: (endpoint, signal) => endpoint.announceReady(departure, template, signal),
-        cancel,
-      }),
-    );
-  }
-
   /** A deregistration waits for the end of this, whatever that is. */
   async #untilNothingIsSent<T>(
     stopped: AbortSignal,
     question: Omit<Question<T>, 'cancel'>,
   ): Promise<HedgedAnswer<T>> {
     stopped.throwIfAborted();
-    const attempt = this.#untilStopped(stopped, (cancel) => this.#ask({ ...question, cancel }));
+    const attempt = this.#askUntilStopped(stopped, question);
     this.#announcing = Promise.allSettled([this.#announcing, attempt]).then(() => {});
     return attempt;
   }
 
   /** The attempt is cancelled a moment after the stop, not with it. */
-  async #untilStopped<T>(stopped: AbortSignal, attempt: (cancel: AbortSignal) => Promise<T>): Promise<T> {
+  async #askUntilStopped<T>(
+    stopped: AbortSignal,
+    question: Omit<Question<T>, 'cancel'>,
+  ): Promise<HedgedAnswer<T>> {
     const { clock } = this.#deps;
     const givenUp = new AbortController();
     let disarm: (() => void) | undefined;
@@ -256,7 +249,7 @@ export class Registration {
     };
     stopped.addEventListener('abort', onStop, { once: true });
     try {
-      return await attempt(givenUp.signal);
+      return await this.#ask({ ...question, cancel: givenUp.signal });
     } finally {
       disarm?.();
       stopped.removeEventListener('abort', onStop);

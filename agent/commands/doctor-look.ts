@@ -2,7 +2,7 @@ import { systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import type { Finding } from '../../kernel/findings.ts';
 
-const CHECK_BUDGET_MS = 3_000;
+export const CHECK_BUDGET_MS = 3_000;
 
 /** One look at something outside, which may hang. */
 export function bounded<T>(action: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -1,27 +1,26 @@
 import { isIP } from 'node:net';
 
 import { systemClock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeError } from '../../kernel/errors.ts';
 import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
-import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
 import { linuxHost } from '../adapters/host.ts';
 import { lookAtObject, type ObjectLook } from '../adapters/object-look.ts';
-import { judgeEndpoints, type EndpointLook } from '../core/endpoint-findings.ts';
-import { endpointName, isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
+import { firstFacts, judgeEndpoints } from '../core/endpoint-findings.ts';
+import { isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
 import { judgeBudget, judgeObject } from '../core/host-findings.ts';
 import type { HostState } from '../core/host-state.ts';
 import { chooseOwner, type Owner } from '../core/lifecycle-choice.ts';
 import { settleMs } from '../core/propagation.ts';
-import type { Endpoint } from '../ports.ts';
-import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
+import { readTls, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from './derive.ts';
 import { examineEnvoy } from './doctor-envoy.ts';
-import { bounded, doubted, mayBeMe } from './doctor-look.ts';
+import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
 import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
 import { examineToken } from './doctor-token.ts';
 import { findUnit, examineUnit } from './doctor-unit.ts';
+import { lookAtEndpoints } from './endpoint-looks.ts';
 
 /** What on this host would break a stop, each with its remedy. Starts and changes nothing. */
 export async function doctor(
@@ -121,8 +120,13 @@ async function examineSurroundings(
     const unreadable = { level: mayBeMe(error), about: 'certificates', says: describeError(error), remedy };
     return [unreadable, await examineToken(derived, undefined)];
   }
-  const looks = await lookAtEndpoints(patient, tls);
-  const facts = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []))[0];
+  const looks = await lookAtEndpoints(urls, {
+    derived,
+    userTokenFile: options.userTokenFile,
+    tls: () => tls,
+    budgetMs: CHECK_BUDGET_MS,
+  });
+  const facts = firstFacts(looks);
   const companion = urls.some(isCompanion);
   const owner = state?.owner ?? chooseOwner(options.lifecycle, derived.identity, companion).owner;
   const precautions = { companion, agentOwns: owner === 'agent', paced: options.restartPacing === 'auto' };
@@ -138,41 +142,6 @@ async function examineSurroundings(
     ...(facts === undefined ? [] : await examineObject(patient, tls, { facts, owner })),
     await examineToken(derived, facts?.version),
   ];
-}
-
-async function lookAtEndpoints(
-  { subject, derived, urls }: Patient,
-  tls: EndpointTls,
-): Promise<readonly EndpointLook[]> {
-  try {
-    const { endpoints } = await openEndpoints(urls, {
-      tls,
-      userTokenFile: subject.options.userTokenFile,
-      dataplaneToken: tokenOf(derived.command),
-    });
-    return await Promise.all(endpoints.map((endpoint) => lookAt(endpoint, derived.identity.key)));
-  } catch (error) {
-    return urls.map((url) => ({ url: endpointName(url), seen: problemOf(error) }));
-  }
-}
-
-async function lookAt(endpoint: Endpoint, key: DataplaneKey): Promise<EndpointLook> {
-  const { url } = endpoint;
-  try {
-    const facts = await bounded(`reach ${url}`, (signal) => endpoint.check(key, signal));
-    return { url, seen: { facts } };
-  } catch (error) {
-    return { url, seen: problemOf(error) };
-  } finally {
-    endpoint.close();
-  }
-}
-
-function problemOf(error: unknown): Extract<EndpointLook['seen'], { readonly problem: string }> {
-  return {
-    problem: describeError(error),
-    code: error instanceof OperationalError ? error.code : undefined,
-  };
 }
 
 async function examineObject(

@@ -1,21 +1,18 @@
-import { systemClock } from '../../kernel/clock.ts';
-import { withDeadline } from '../../kernel/deadline.ts';
 import { formatDuration } from '../../kernel/duration.ts';
-import { describeError } from '../../kernel/errors.ts';
-import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { readStandardInput } from '../adapters/standard-streams.ts';
 import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
-import { endpointName, isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
+import { firstFacts, type EndpointLook } from '../core/endpoint-findings.ts';
+import { isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
 import { chooseOwner, isDeletable } from '../core/lifecycle-choice.ts';
 import { settleMs } from '../core/propagation.ts';
 import { planStop } from '../core/stop-plan.ts';
-import type { Endpoint } from '../ports.ts';
-import { openEndpoints, readTls, tokenOf } from './connection.ts';
-import { deriveDataplane, type DerivedDataplane } from './derive.ts';
+import { readTls } from './connection.ts';
+import { deriveDataplane } from './derive.ts';
+import { lookAtEndpoints } from './endpoint-looks.ts';
 import type { RunRequest } from './run-request.ts';
 
-const CHECK_BUDGET_MS = 2_000;
+const LOOK_BUDGET_MS = 2_000;
 
 type Row = readonly [label: string, value: string];
 
@@ -31,13 +28,18 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
   const { key, defaultEndpoint: fallback } = derived.identity;
   const { urls, bypassed } = orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback });
   const { owner, because } = chooseOwner(options.lifecycle, derived.identity, urls.some(isCompanion));
-  const checks = await checkEndpoints(urls, request, derived);
-  const facts = checks.find(({ facts: known }) => known !== undefined)?.facts;
+  const looks = await lookAtEndpoints(urls, {
+    derived,
+    userTokenFile: options.userTokenFile,
+    tls: () => readTls(options, derived.command),
+    budgetMs: LOOK_BUDGET_MS,
+  });
+  const facts = firstFacts(looks);
   const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle;
   const rows: Row[] = [
     ['dataplane', derived.label],
     ['lifecycle', because === undefined ? owner : `${owner} (${because})`],
-    ...checks.map(({ url, said }): Row => ['endpoint', `${url}: ${said}`]),
+    ...looks.map((look): Row => ['endpoint', describeLook(look)]),
     ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
     ['budget', formatDuration(options.stopBudgetMs)],
     ...(bypassed ? [['warning', 'companions do not look after zone proxies'] satisfies Row] : []),
@@ -56,47 +58,10 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
   return [...table(rows), '', 'A stop, at the latest:', ...table(timeline), ''].join('\n');
 }
 
-interface Check {
-  readonly url: string;
-  readonly said: string;
-  readonly facts: ControlPlaneFacts | undefined;
-}
-
-async function checkEndpoints(
-  urls: readonly URL[],
-  { options }: Pick<RunRequest, 'options'>,
-  derived: DerivedDataplane,
-): Promise<readonly Check[]> {
-  try {
-    const tls = readTls(options, derived.command);
-    const { endpoints } = await openEndpoints(urls, {
-      tls,
-      userTokenFile: options.userTokenFile,
-      dataplaneToken: tokenOf(derived.command),
-    });
-    return await Promise.all(endpoints.map((endpoint) => checkEndpoint(endpoint, derived.identity.key)));
-  } catch (error) {
-    return urls.map((url) => ({ url: endpointName(url), said: describeError(error), facts: undefined }));
-  }
-}
-
-async function checkEndpoint(endpoint: Endpoint, key: DataplaneKey): Promise<Check> {
-  const { url } = endpoint;
-  try {
-    const facts = await withDeadline(
-      { clock: systemClock, action: `reach ${url}`, budgetMs: CHECK_BUDGET_MS },
-      ({ signal }) => endpoint.check(key, signal),
-    );
-    return {
-      url,
-      said: `Kuma ${facts.version ?? 'of unknown version'}, mode ${facts.mode ?? 'unknown'}`,
-      facts,
-    };
-  } catch (error) {
-    return { url, said: describeError(error), facts: undefined };
-  } finally {
-    endpoint.close();
-  }
+function describeLook({ url, seen }: EndpointLook): string {
+  if ('problem' in seen) return `${url}: ${seen.problem}`;
+  const { version = 'of unknown version', mode = 'unknown' } = seen.facts;
+  return `${url}: Kuma ${version}, mode ${mode}`;
 }
 
 function table(rows: readonly Row[]): readonly string[] {

@@ -1,3 +1,5 @@
+import { spread } from '../../kernel/spread.ts';
+
 /**
  * Why a stream to a companion is not there any more. `redirected`: the companion asked to go elsewhere. `superseded`: a
  * newer incarnation has the name. `lost`: anything else, the stream that never came about included.
@@ -19,7 +21,7 @@ const STEADY_MS = 10_000;
  * @param random in [0, 1)
  */
 export function attachPauseMs(end: AttachEnd, failures: number, random: number): number {
-  if (end === 'superseded') return SUPERSEDED_RETRY_MS * (0.75 + random / 2);
+  if (end === 'superseded') return spread(SUPERSEDED_RETRY_MS, random);
   return random * Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** failures);
 }
 

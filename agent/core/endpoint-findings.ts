@@ -21,6 +21,12 @@ const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   CONFIG_INVALID: 'let this user read it, or run the doctor as the user of the unit',
 };
 
+/** Of the first endpoint, in the order of a stop, that answered. */
+export function firstFacts(looks: readonly EndpointLook[]): ControlPlaneFacts | undefined {
+  const [first] = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
+  return first;
+}
+
 /** Whether a stop could deregister: one endpoint is enough, so one that is away is a failure only if all are. */
 export function judgeEndpoints(looks: readonly EndpointLook[]): readonly Finding[] {
   if (looks.length === 0) {
