@@ -224,24 +224,25 @@ describe('promtool', () => {
     });
   });
 
-  test('would notice each alert that is missing, and each that always fires', (context) => {
+  const every = ALERTS.map(({ alert }) => alert);
+  const always = ALERTS.map(({ alert, labels, annotations }) => ({
+    alert,
+    labels,
+    annotations,
+    expr: 'vector(1)',
+  }));
+
+  test.for<{ readonly rules: readonly Rule[]; readonly what: string; readonly noticed: readonly string[] }>([
+    { what: 'each alert that is missing', rules: [], noticed: every },
+    { what: 'each that always fires', rules: always, noticed: every },
+    { what: 'nothing in the rules as they are', rules: ALERTS, noticed: [] },
+  ])('notices $what', ({ rules, noticed }, context) => {
     using dir = new TemporaryDir();
     writeFileSync(dir.join('alerts.test.yaml'), read('alerts.test.yaml'));
-    const failures = (rules: readonly Rule[]): readonly string[] => {
-      writeFileSync(dir.join('alerts.yaml'), stringify({ groups: [{ name: 'all', rules }] }));
-      const { output } = promtool(context, ['test', 'rules', 'alerts.test.yaml'], { cwd: dir.path });
-      return ALERTS.filter(({ alert }) => output.includes(`alertname="${alert}"`)).map(({ alert }) => alert);
-    };
-    const every = ALERTS.map(({ alert }) => alert);
-    expect(failures([])).toEqual(every);
-    const always = ALERTS.map(({ alert, labels, annotations }) => ({
-      alert,
-      labels,
-      annotations,
-      expr: 'vector(1)',
-    }));
-    expect(failures(always)).toEqual(every);
-    expect(failures(ALERTS)).toEqual([]);
+    writeFileSync(dir.join('alerts.yaml'), stringify({ groups: [{ name: 'all', rules }] }));
+    const { output } = promtool(context, ['test', 'rules', 'alerts.test.yaml'], { cwd: dir.path });
+    const failures = ALERTS.filter(({ alert }) => output.includes(`alertname="${alert}"`));
+    expect(failures.map(({ alert }) => alert)).toEqual(noticed);
   });
 
   test('accepts every expression of the dashboard', (context) => {
