@@ -344,7 +344,14 @@ describe('doctor, beside a companion', () => {
       kumaDpOptions: ['--dataplane-token-file=token'],
     });
     // Of a key that this control plane has not.
-    writeFileSync(scene.dir.join('token'), token(86_400 * 30));
+    const unknown = token(86_400 * 30);
+    writeFileSync(scene.dir.join('token'), unknown);
+    // Until it has read the keys, a companion cannot tell.
+    using asking = world.agent(scene.name, { token: unknown });
+    const refusal = (): Promise<string> => asking.getControlPlane().then(() => '', String);
+    await waitUntil(async () => (await refusal()).includes('UNAUTHENTICATED'), {
+      what: 'the keys to be read',
+    });
     const argv = ['doctor', ...scene.runArgv.slice(1)];
     const doctor = await scene.agent(argv, { env: scene.childEnvironment, cwd: scene.dir.path });
     expect(await doctor.exited).toEqual({ code: 2, signal: null });
