@@ -4,9 +4,9 @@ import { describeFields, roughDuration } from '../kernel/one-line.ts';
 import { describeSteps } from '../kernel/stop-words.ts';
 import { VERSION } from '../kernel/version.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
-import { describeExit, type ChildExit } from './core/exit-status.ts';
-import { settleMs } from './core/propagation.ts';
-import type { Confirmed, Deregistration, StopReport } from './core/stop-report.ts';
+import { describeExit, type ChildExit } from './child/exit-status.pure.ts';
+import { settleMs } from './stop/settle.pure.ts';
+import type { Confirmed, Deregistration, StopReport } from './stop/stop-report.pure.ts';
 
 /** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */
 export type AgentEvents = ReturnType<typeof agentEvents>;

@@ -4,11 +4,11 @@ import process from 'node:process';
 import type { OptionTable } from '../kernel/options.ts';
 import { VERSION } from '../kernel/version.ts';
 import { readCommandLine, type CommandLine } from '../program/command-line.ts';
-import { inheritedDescriptors } from './adapters/inherited-descriptors.ts';
-import { catchSignals } from './adapters/signals.ts';
-import { leaveStandardErrorAsItIs, writeError } from './adapters/standard-streams.ts';
+import { inheritedDescriptors } from './child/inherited-descriptors.io.ts';
+import { catchSignals } from './child/signals.io.ts';
+import { leaveStandardErrorAsItIs, writeError } from './child/standard-streams.io.ts';
 import { run } from './commands/run.ts';
-import { EXIT_CONFIG, type ChildExit } from './core/exit-status.ts';
+import { EXIT_CONFIG, type ChildExit } from './child/exit-status.pure.ts';
 import { optionsHelp } from '../program/options-help.ts';
 import { USAGE } from './help.ts';
 import {
@@ -99,7 +99,7 @@ async function doctorCommand(args: readonly string[]): Promise<ChildExit> {
   const { values, problems } = resolveDoctorOptions({ flags: line.flags, env });
   const all = [...line.problems, ...strayProblems(line), ...problems];
   if (all.length > 0) return refuse(all);
-  const { doctor } = await import('./commands/doctor.ts');
+  const { doctor } = await import('./doctor/doctor.ts');
   const { text, code } = await doctor({ options: values, argv: line.wrapped, env });
   print(text);
   return { code, signal: null };

@@ -14,7 +14,7 @@ import {
 } from '../kernel/options.ts';
 import { isLocal, readListenerAddressOrOff, type ListenerAddress } from '../kernel/listener-address.ts';
 import { LOG_FORMATS } from '../kernel/log.ts';
-import { isCompanion, readEndpointUrl } from './core/endpoint-url.ts';
+import { isCompanion, readEndpointUrl } from './object/endpoint-url.pure.ts';
 
 export const ENV_PREFIX = 'KUMA_DP_AGENT_';
 

@@ -1,9 +1,9 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { RotationAnswer, RotationOrder } from '../kuma/rotation.ts';
-import type { ChildExit } from './core/exit-status.ts';
-import type { Owner } from './core/lifecycle-choice.ts';
-import type { Phase } from './core/phases.ts';
+import type { ChildExit } from './child/exit-status.pure.ts';
+import type { Owner } from './identity/owner.pure.ts';
+import type { Phase } from './stop/phases.pure.ts';
 import type { OwnDataplane } from '../kuma/ownership.ts';
 
 /** The process of the wrapped command. */

@@ -1,19 +1,19 @@
 import { sleep, type Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
-import { AnnouncedDepartures } from './announced-departures.ts';
-import { AttachedAgents } from './attached-agents.ts';
-import { DeletionAttempt } from './attempt.ts';
-import { BrakeGate } from './brake-gate.ts';
-import type { BrakeSettings } from './core/brake.ts';
-import { DepartureNotes } from './departure-notes.ts';
-import { Departures } from './departures.ts';
+import { AnnouncedDepartures } from './departures/announced-departures.ts';
+import { AttachedAgents } from './agents/attached-agents.ts';
+import { DeletionAttempt } from './departures/attempt.ts';
+import { BrakeGate } from './evidence/brake-gate.ts';
+import type { BrakeSettings } from './evidence/brake.pure.ts';
+import { DepartureNotes } from './departures/departure-notes.ts';
+import { Departures } from './departures/departures.ts';
 import type { DeregistrarEvents } from './events.ts';
-import { Healer } from './healer.ts';
-import { LookLog } from './look-log.ts';
+import { Healer } from './evidence/healer.ts';
+import { LookLog } from './evidence/look-log.ts';
 import type { Attempt, ControlPlanes, DueShare, Store } from './ports.ts';
-import { Sweeper } from './sweeper.ts';
-import { ZoneWatch } from './zone-watch.ts';
+import { Sweeper } from './evidence/sweeper.ts';
+import { ZoneWatch } from './evidence/zone-watch.ts';
 
 export interface EngineSettings {
   readonly graceMs: number;

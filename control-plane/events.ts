@@ -4,9 +4,9 @@ import { roughDuration } from '../kernel/one-line.ts';
 import { describeSteps } from '../kernel/stop-words.ts';
 import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { AttemptResult } from './ports.ts';
-import type { TokenProblem } from './token-ports.ts';
-import type { DataplaneRecord } from './core/records.ts';
-import { readStopTimeline } from './core/stop-steps.ts';
+import type { TokenProblem } from './tokens/token-ports.ts';
+import type { DataplaneRecord } from './departures/records.pure.ts';
+import { readStopTimeline } from './page/stop-steps.pure.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 
 /** Every log line of the companion. docs/events.md lists them; a contract test compares the two. */

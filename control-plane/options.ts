@@ -22,7 +22,7 @@ import {
   type ListenerAddress,
 } from '../kernel/listener-address.ts';
 import { LOG_FORMATS } from '../kernel/log.ts';
-import { readPublicKeyOption, type PublicKeyFile } from './core/public-key-option.ts';
+import { readPublicKeyOption, type PublicKeyFile } from './tokens/public-key-option.pure.ts';
 
 export const ENV_PREFIX = 'KUMA_DEREGISTRAR_';
 

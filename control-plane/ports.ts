@@ -10,7 +10,7 @@ import type {
   KnownDeparture,
   Owner,
   RecordCount,
-} from './core/records.ts';
+} from './departures/records.pure.ts';
 
 /** An agent's stream opens: who it says it is. Its token was checked. */
 export interface Arrival {

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 
 import { OperationalError } from '../kernel/errors.ts';
-import type { RestAnswer } from './rest-client.ts';
+import type { RestAnswer } from './rest-client.io.ts';
 
 /**
  * The body of every error of Kuma's API server.

@@ -1,16 +1,16 @@
 import { formatDuration } from '../../kernel/duration.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
-import { readStandardInput } from '../adapters/standard-streams.ts';
-import { readKumaDpCommand, readsStandardInput } from '../core/kuma-dp-command.ts';
-import { firstFacts, type EndpointLook } from '../core/endpoint-findings.ts';
-import { isCompanion, orderEndpoints } from '../core/endpoint-url.ts';
-import { chooseOwner, isDeletable } from '../core/lifecycle-choice.ts';
-import { settleMs } from '../core/propagation.ts';
-import { planStop } from '../core/stop-plan.ts';
-import { readTls } from './connection.ts';
-import { deriveDataplane } from './derive.ts';
-import { lookAtEndpoints } from './endpoint-looks.ts';
-import type { RunRequest } from './run-request.ts';
+import { readStandardInput } from '../child/standard-streams.io.ts';
+import { readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-command.pure.ts';
+import { firstFacts, type EndpointLook } from '../doctor/endpoint-findings.pure.ts';
+import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
+import { chooseOwner, isDeletable } from '../identity/owner.pure.ts';
+import { settleMs } from '../stop/settle.pure.ts';
+import { planStop } from '../stop/stop-plan.pure.ts';
+import { readTls } from '../object/connection.io.ts';
+import { deriveDataplane } from '../identity/derive.io.ts';
+import { lookAtEndpoints } from '../doctor/endpoint-looks.ts';
+import type { RunRequest } from '../run/run-request.ts';
 
 const LOOK_BUDGET_MS = 2_000;
 

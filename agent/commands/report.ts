@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
 import { describeError } from '../../kernel/errors.ts';
-import { writeError } from '../adapters/standard-streams.ts';
-import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
-import { drawReports, readReports, summarise } from '../core/report-drawing.ts';
+import { writeError } from '../child/standard-streams.io.ts';
+import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
+import { drawReports, readReports, summarise } from '../stop/report-drawing.pure.ts';
 import type { ReportOptions } from '../options.ts';
 
 /** How many stops are drawn; the percentiles are over all of them. */

@@ -3,15 +3,15 @@ import process from 'node:process';
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
-import { askAgent } from '../adapters/control-socket.ts';
-import { linuxHost } from '../adapters/host.ts';
-import { writeError } from '../adapters/standard-streams.ts';
-import { readStateFile } from '../adapters/state-file.ts';
-import { socketPathOf } from '../core/control-protocol.ts';
-import { EXIT_CONFIG, type ChildExit } from '../core/exit-status.ts';
-import { selectState, type FoundState } from '../core/select-state.ts';
+import { askAgent } from '../control/control-socket.io.ts';
+import { linuxHost } from '../state/host.io.ts';
+import { writeError } from '../child/standard-streams.io.ts';
+import { readStateFile } from '../state/state-file.io.ts';
+import { socketPathOf } from '../control/control-protocol.pure.ts';
+import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
+import { selectState, type FoundState } from '../state/select-state.pure.ts';
 import type { RotateOptions } from '../options.ts';
-import { readHostStates } from './host-states.ts';
+import { readHostStates } from '../state/host-states.io.ts';
 
 /** How much longer than asked for the agent may take to say how far it has come. */
 const ANSWER_MARGIN_MS = 5_000;

@@ -1,13 +1,17 @@
 import { systemClock } from '../../kernel/clock.ts';
-import { isCompanion } from '../core/endpoint-url.ts';
-import { readKumaDpCommand, readsStandardInput, type KumaDpCommand } from '../core/kuma-dp-command.ts';
-import { childSpawner } from '../adapters/child-process.ts';
-import { readStandardInput, writeError } from '../adapters/standard-streams.ts';
-import { listStateFiles } from '../adapters/state-directory.ts';
-import type { ChildExit } from '../core/exit-status.ts';
+import { isCompanion } from '../object/endpoint-url.pure.ts';
+import {
+  readKumaDpCommand,
+  readsStandardInput,
+  type KumaDpCommand,
+} from '../identity/kuma-dp-command.pure.ts';
+import { childSpawner } from '../child/child-process.io.ts';
+import { readStandardInput, writeError } from '../child/standard-streams.io.ts';
+import { listStateFiles } from '../state/state-directory.io.ts';
+import type { ChildExit } from '../child/exit-status.pure.ts';
 import type { RunOptions } from '../options.ts';
 import type { Spawned } from '../ports.ts';
-import type { RunRequest } from './run-request.ts';
+import type { RunRequest } from '../run/run-request.ts';
 
 /** By then the control plane has been asked and Envoy has been found, if they are there. */
 const STARTED_AFTER_MS = 1_500;
@@ -27,10 +31,10 @@ export async function run(request: RunRequest): Promise<ChildExit> {
     : spawner.spawn({ argv, env, stdin, descriptors });
   if (spawned !== undefined && 'problem' in spawned) return cannotStart(spawned);
   const [{ supervise }, { returnUnusedMemory }, log, metrics] = await Promise.all([
-    import('./supervise.ts'),
-    import('../adapters/memory.ts'),
+    import('../run/supervise.ts'),
+    import('../metrics/memory.io.ts'),
     import('./agent-log.ts').then(({ agentLog }) => agentLog(options, env)),
-    options.metrics === 'off' ? undefined : import('../run-metrics.ts'),
+    options.metrics === 'off' ? undefined : import('../metrics/run-metrics.ts'),
   ]);
   const disarm = systemClock.after(STARTED_AFTER_MS, returnUnusedMemory);
   return supervise({ ...request, ...metrics, log, beganAtMs, spawner, stdin, spawned }).finally(disarm);

@@ -2,15 +2,15 @@ import process from 'node:process';
 
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
-import { askAgent } from '../adapters/control-socket.ts';
-import { linuxHost } from '../adapters/host.ts';
-import { writeError } from '../adapters/standard-streams.ts';
-import { socketPathOf } from '../core/control-protocol.ts';
-import type { ChildExit } from '../core/exit-status.ts';
-import type { FoundState } from '../core/select-state.ts';
-import { judgeStatus, statusLines, type Asked, type DataplaneStatus } from '../core/status-words.ts';
+import { askAgent } from '../control/control-socket.io.ts';
+import { linuxHost } from '../state/host.io.ts';
+import { writeError } from '../child/standard-streams.io.ts';
+import { socketPathOf } from '../control/control-protocol.pure.ts';
+import type { ChildExit } from '../child/exit-status.pure.ts';
+import type { FoundState } from '../state/select-state.pure.ts';
+import { judgeStatus, statusLines, type Asked, type DataplaneStatus } from '../control/status-words.pure.ts';
 import type { StatusOptions } from '../options.ts';
-import { readHostStates, type HostStates } from './host-states.ts';
+import { readHostStates, type HostStates } from '../state/host-states.io.ts';
 
 const ASK_BUDGET_MS = 2_000;
 

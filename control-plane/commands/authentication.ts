@@ -1,16 +1,16 @@
 import { systemClock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { RestClient } from '../../kuma/rest-client.ts';
-import type { Metrics } from '../adapters/metrics.ts';
-import { publicKeyFiles } from '../adapters/public-key-files.ts';
-import { secretReader } from '../adapters/secret-reader.ts';
-import { signingKeySecrets } from '../adapters/signing-key-secrets.ts';
-import { openAuthenticator, tokenAuthenticator } from '../adapters/token-authenticator.ts';
-import { tokenRevocations } from '../adapters/token-revocations.ts';
+import { RestClient } from '../../kuma/rest-client.io.ts';
+import type { Metrics } from '../server/metrics.io.ts';
+import { publicKeyFiles } from '../tokens/public-key-files.io.ts';
+import { secretReader } from '../tokens/secret-reader.io.ts';
+import { signingKeySecrets } from '../tokens/signing-key-secrets.io.ts';
+import { openAuthenticator, tokenAuthenticator } from '../tokens/token-authenticator.io.ts';
+import { tokenRevocations } from '../tokens/token-revocations.io.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ServeOptions } from '../options.ts';
 import type { Authenticator } from '../ports.ts';
-import type { TokenProblem } from '../token-ports.ts';
+import type { TokenProblem } from '../tokens/token-ports.ts';
 import type { KumaAccess } from './kuma-access.ts';
 
 /**

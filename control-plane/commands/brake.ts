@@ -2,7 +2,7 @@ import { formatDuration } from '../../kernel/duration.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { OptionValues } from '../../kernel/options.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
-import { withAdminClient } from '../adapters/admin-client.ts';
+import { withAdminClient } from '../server/admin-client.io.ts';
 import type { BRAKE_OPTIONS } from '../options.ts';
 import { textTable } from './text-table.ts';
 

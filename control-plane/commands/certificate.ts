@@ -1,10 +1,10 @@
 import { sleep, systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
-import { RestClient } from '../../kuma/rest-client.ts';
-import { controlPlaneCertificate } from '../adapters/control-plane-certificate.ts';
+import { RestClient } from '../../kuma/rest-client.io.ts';
+import { controlPlaneCertificate } from '../server/control-plane-certificate.io.ts';
 import { isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
-import { ServerCertificate, type CertificateFiles } from '../adapters/server-certificate.ts';
+import { ServerCertificate, type CertificateFiles } from '../server/server-certificate.io.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ServeOptions } from '../options.ts';
 import type { KumaAccess } from './kuma-access.ts';

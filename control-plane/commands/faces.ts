@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Registry } from 'prom-client';
 
 import { systemClock } from '../../kernel/clock.ts';
-import { fleetRoutes } from '../adapters/fleet-page.ts';
+import { fleetRoutes } from '../page/fleet-page.io.ts';
 import {
   liveRoute,
   metricsRoute,
@@ -13,11 +13,11 @@ import {
   type HttpFaces,
   type HttpRoute,
 } from '../../program/http-faces.ts';
-import { withoutForeignNames, withToken } from '../adapters/http-gate.ts';
-import { WatchedFile } from '../adapters/watched-file.ts';
+import { withoutForeignNames, withToken } from '../server/http-gate.io.ts';
+import { WatchedFile } from '../server/watched-file.io.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import { FleetFeed } from '../fleet-feed.ts';
+import { FleetFeed } from '../page/fleet-feed.ts';
 import type { ServeOptions } from '../options.ts';
 
 export interface FaceParts {

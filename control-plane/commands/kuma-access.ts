@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { OperationalError } from '../../kernel/errors.ts';
-import type { EndpointTls } from '../../kuma/connection-pool.ts';
+import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 import { DEFAULT_KUMA_API, type ServeOptions } from '../options.ts';
 

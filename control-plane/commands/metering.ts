@@ -1,11 +1,11 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
-import type { GrpcServer } from '../adapters/grpc-server.ts';
-import type { Metrics } from '../adapters/metrics.ts';
+import type { GrpcServer } from '../server/grpc-server.io.ts';
+import type { Metrics } from '../server/metrics.io.ts';
 import type { Engine } from '../engine.ts';
-import { GUARDS, type Guard } from '../core/guards.ts';
-import { totalsOf } from '../core/record-totals.ts';
-import { CAUSES } from '../core/records.ts';
+import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
+import { totalsOf } from '../departures/record-totals.pure.ts';
+import { CAUSES } from '../departures/records.pure.ts';
 import type { Attempt, Store } from '../ports.ts';
 
 /** Those that contain what somebody else does meanwhile. */

@@ -9,7 +9,7 @@ import type {
 } from '../../proto/gen/deregistrar/v1/admin.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
 import { fromWireDuration } from '../../proto/wire-duration.ts';
-import { withAdminClient } from '../adapters/admin-client.ts';
+import { withAdminClient } from '../server/admin-client.io.ts';
 import type { AdminOptions } from '../options.ts';
 import { textTable } from './text-table.ts';
 

@@ -1,7 +1,7 @@
 import { formatDuration } from '../../kernel/duration.ts';
 import type { OptionValues } from '../../kernel/options.ts';
 import type { SweepResponse_Candidate as Candidate } from '../../proto/gen/deregistrar/v1/admin.ts';
-import { withAdminClient } from '../adapters/admin-client.ts';
+import { withAdminClient } from '../server/admin-client.io.ts';
 import type { SWEEP_OPTIONS } from '../options.ts';
 import { textTable } from './text-table.ts';
 

@@ -1,5 +1,5 @@
 import { OperationalError } from '../../kernel/errors.ts';
-import { withAdminClient } from '../adapters/admin-client.ts';
+import { withAdminClient } from '../server/admin-client.io.ts';
 import type { AdminOptions } from '../options.ts';
 
 /** Puts the last deleted object of a name back. @throws `CONFIG_INVALID` unless there is one operand, MESH/NAME */

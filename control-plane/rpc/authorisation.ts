@@ -7,7 +7,7 @@ import { DataplaneResource, describeKey, type DataplaneKey } from '../../kuma/da
 import { permits, type Permission } from '../../kuma/token-rules.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Authenticator, ControlPlanes, Credential, Store } from '../ports.ts';
-import type { ZoneWatch } from '../zone-watch.ts';
+import type { ZoneWatch } from '../evidence/zone-watch.ts';
 
 export interface AuthorisationDeps {
   readonly clock: Clock;

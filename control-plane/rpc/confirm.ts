@@ -4,7 +4,7 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import { judgeRecreation } from '../../kuma/ownership.ts';
 import { ConfirmResponse_Verdict as Verdict } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { ConfirmRequest, ConfirmResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { AnnouncedDepartures } from '../announced-departures.ts';
+import type { AnnouncedDepartures } from '../departures/announced-departures.ts';
 import type { ControlPlanes, Store } from '../ports.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';

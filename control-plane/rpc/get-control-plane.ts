@@ -2,7 +2,7 @@ import type {
   GetControlPlaneRequest,
   GetControlPlaneResponse,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { ZoneWatch } from '../zone-watch.ts';
+import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import { asControlPlane } from './answers.ts';
 import type { Authorisation } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';

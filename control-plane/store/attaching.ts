@@ -1,4 +1,4 @@
-import { CAUSES } from '../core/records.ts';
+import { CAUSES } from '../departures/records.pure.ts';
 import type { Arrival, Attachment, Leave } from '../ports.ts';
 import { departureOf, keyColumns } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';

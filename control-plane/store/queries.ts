@@ -1,5 +1,10 @@
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord, DeletedBody, KnownDeparture, RecordCount } from '../core/records.ts';
+import type {
+  DataplaneRecord,
+  DeletedBody,
+  KnownDeparture,
+  RecordCount,
+} from '../departures/records.pure.ts';
 import type { Store } from '../ports.ts';
 import { bodyOf, knownDepartureOf, recordOf } from './rows.ts';
 import { isNamed, type Session } from './session.ts';

@@ -1,5 +1,10 @@
 import type { DataplaneKey, ProxyType } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord, DeletedBody, DepartureRecord, KnownDeparture } from '../core/records.ts';
+import type {
+  DataplaneRecord,
+  DeletedBody,
+  DepartureRecord,
+  KnownDeparture,
+} from '../departures/records.pure.ts';
 import type { BodyRow, DataplaneRow, DepartureRow } from './schema.ts';
 
 /** The columns of a name, for a condition on all three. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import { STOP_WISHES } from '../../agent/core/stop-budget.ts';
+import { STOP_WISHES } from '../../agent/stop/stop-budget.pure.ts';
 import { formatDuration } from '../../kernel/duration.ts';
 
 const readme = readFileSync(join(import.meta.dirname, '..', '..', 'README.md'), 'utf8');

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 
-import { createMetrics } from '../../control-plane/adapters/metrics.ts';
-import { GUARDS } from '../../control-plane/core/guards.ts';
+import { createMetrics } from '../../control-plane/server/metrics.io.ts';
+import { GUARDS } from '../../control-plane/evidence/guards.pure.ts';
 import { ERROR_CODES } from '../../kernel/errors.ts';
 import { codeOf, pages, ROOT } from '../support/documents.ts';
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { FakeRun } from '../support/fake-run.ts';
 
 const DOCUMENT = readFileSync(new URL('../../docs/signals.md', import.meta.url), 'utf8');
-const ADAPTER = readFileSync(new URL('../../agent/adapters/signals.ts', import.meta.url), 'utf8');
+const ADAPTER = readFileSync(new URL('../../agent/child/signals.io.ts', import.meta.url), 'utf8');
 
 const ROWS = [...DOCUMENT.matchAll(/^\| (SIG[A-Z0-9]+) \| (stop|standby|forward) \|/gm)].map(
   ([, signal = '', action = '']) => ({ signal: signal as NodeJS.Signals, action }),

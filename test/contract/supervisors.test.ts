@@ -5,12 +5,12 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import * as z from 'zod/mini';
 
-import { judgeBudget } from '../../agent/core/host-findings.ts';
-import { divideBudget } from '../../agent/core/stop-budget.ts';
+import { judgeBudget } from '../../agent/doctor/host-findings.pure.ts';
+import { divideBudget } from '../../agent/stop/stop-budget.pure.ts';
 import { RUN_OPTIONS } from '../../agent/options.ts';
 import { formatDuration, parseDuration } from '../../kernel/duration.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
-import { settleMs } from '../../agent/core/propagation.ts';
+import { settleMs } from '../../agent/stop/settle.pure.ts';
 import { documented } from '../support/supervisors/documented.ts';
 
 const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'supervisors.md'), 'utf8');

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 import { RUN_OPTIONS } from '../../agent/options.ts';
-import { readUnitSettings } from '../../agent/core/systemd-unit.ts';
-import { judgeCare } from '../../agent/core/unit-care.ts';
+import { readUnitSettings } from '../../agent/systemd/systemd-unit.pure.ts';
+import { judgeCare } from '../../agent/doctor/unit-care.pure.ts';
 import type { Finding } from '../../kernel/findings.ts';
 
 const FOLDER = join(import.meta.dirname, '..', '..', 'systemd');

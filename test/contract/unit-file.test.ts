@@ -5,9 +5,9 @@ import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 import { RUN_OPTIONS } from '../../agent/options.ts';
-import { readUnitSettings } from '../../agent/core/systemd-unit.ts';
-import { judgeUnit } from '../../agent/core/unit-findings.ts';
-import { EXIT_CONFIG } from '../../agent/core/exit-status.ts';
+import { readUnitSettings } from '../../agent/systemd/systemd-unit.pure.ts';
+import { judgeUnit } from '../../agent/doctor/unit-findings.pure.ts';
+import { EXIT_CONFIG } from '../../agent/child/exit-status.pure.ts';
 import { SERVE_OPTIONS } from '../../control-plane/options.ts';
 import type { Finding } from '../../kernel/findings.ts';
 import { parseDuration } from '../../kernel/duration.ts';

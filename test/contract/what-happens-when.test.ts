@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import { GUARDS } from '../../control-plane/core/guards.ts';
+import { GUARDS } from '../../control-plane/evidence/guards.pure.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 const DOCUMENT = read('docs/what-happens-when.md');

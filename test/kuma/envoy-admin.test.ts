@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { envoyFinder } from '../../agent/adapters/envoy.ts';
+import { envoyFinder } from '../../agent/envoy/envoy.io.ts';
 import {
   ACTIVITY_STATS_FILTER,
   listensOn,
@@ -8,7 +8,7 @@ import {
   readActivity,
   readOutboundNames,
   type Activity,
-} from '../../agent/core/envoy-activity.ts';
+} from '../../agent/envoy/envoy-activity.pure.ts';
 import type { EnvoyAdmin } from '../../agent/ports.ts';
 import { systemClock } from '../../kernel/clock.ts';
 import { type KumaWorld } from '../support/kuma-worlds/kuma-world.ts';

@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 
-import { readDataplaneTemplate } from '../../agent/adapters/dataplane-template.ts';
-import { readKumaDpCommand } from '../../agent/core/kuma-dp-command.ts';
+import { readDataplaneTemplate } from '../../agent/identity/dataplane-template.io.ts';
+import { readKumaDpCommand } from '../../agent/identity/kuma-dp-command.pure.ts';
 import { type KumaWorld } from '../support/kuma-worlds/kuma-world.ts';
 import { ObjectClient } from '../support/kuma-worlds/object-client.ts';
 import { isAlive, SoloDataplane } from '../support/kuma-worlds/solo-dataplane.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { type StopReport } from '../../agent/core/stop-report.ts';
+import { type StopReport } from '../../agent/stop/stop-report.pure.ts';
 import { waitUntil } from './world/wait-until.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { withAdminClient } from '../../control-plane/adapters/admin-client.ts';
+import { withAdminClient } from '../../control-plane/server/admin-client.io.ts';
 import type {
   DataplaneStatus,
   Departure,

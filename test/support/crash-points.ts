@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import process from 'node:process';
 
-import type { CrashPoint } from '../../control-plane/crash-points.ts';
+import type { CrashPoint } from '../../control-plane/departures/crash-points.ts';
 
 /**
  * `STEP` or `STEP:N`, the N-th time; `stop:STEP` or `stop:STEP:N` pauses there until SIGCONT; `list:FILE` writes down
@@ -12,7 +12,7 @@ const stops = wanted.startsWith('stop:');
 const [step, number = '1'] = wanted.replace(/^stop:/, '').split(':');
 const passed = new Map<string, number>();
 
-/** Stands in for `control-plane/crash-points.ts` in the test build: ends, or pauses, the process as a host would. */
+/** Stands in for `control-plane/departures/crash-points.ts` in the test build: ends, or pauses, the process as a host would. */
 export function crashPoint(at: CrashPoint): void {
   const times = (passed.get(at) ?? 0) + 1;
   passed.set(at, times);

@@ -1,4 +1,4 @@
-import type { ChildExit } from '../../agent/core/exit-status.ts';
+import type { ChildExit } from '../../agent/child/exit-status.pure.ts';
 import type { Child } from '../../agent/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 

@@ -9,7 +9,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import type { Duplex } from 'node:stream';
 
 import { OperationalError } from '../../kernel/errors.ts';
-import { RestClient } from '../../kuma/rest-client.ts';
+import { RestClient } from '../../kuma/rest-client.io.ts';
 
 export interface FencedDeletePlan {
   readonly url: string;

@@ -1,9 +1,9 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 
-import { agentMetrics } from '../../agent/adapters/metrics.ts';
-import { INITIAL_PHASE } from '../../agent/core/lifecycle.ts';
-import { NO_TALLIES } from '../../agent/core/tallies.ts';
-import { createMetrics } from '../../control-plane/adapters/metrics.ts';
+import { agentMetrics } from '../../agent/metrics/metrics.io.ts';
+import { INITIAL_PHASE } from '../../agent/stop/step.pure.ts';
+import { NO_TALLIES } from '../../agent/metrics/tallies.pure.ts';
+import { createMetrics } from '../../control-plane/server/metrics.io.ts';
 
 /** One metric of a program, as its code declares it. */
 export interface KnownMetric {

@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs';
 
-import { fleetRoutes, type FleetSource } from '../../control-plane/adapters/fleet-page.ts';
+import { fleetRoutes, type FleetSource } from '../../control-plane/page/fleet-page.io.ts';
 import { startHttpFaces, type HttpFaces, type HttpRoute } from '../../program/http-faces.ts';
-import { changeBetween, type FleetChange } from '../../control-plane/core/fleet-change.ts';
+import { changeBetween, type FleetChange } from '../../control-plane/page/fleet-change.pure.ts';
 import {
   GUARD_WORDS,
   type FleetDeparture,
   type FleetHead,
   type FleetRow,
   type FleetSnapshot,
-} from '../../control-plane/core/fleet-view.ts';
+} from '../../control-plane/page/fleet-view.pure.ts';
 import { systemClock, type Clock } from '../../kernel/clock.ts';
 
 export const PAGE_HTML = readFileSync(

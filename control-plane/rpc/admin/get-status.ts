@@ -9,12 +9,12 @@ import type {
   GetStatusRequest,
   GetStatusResponse,
 } from '../../../proto/gen/deregistrar/v1/admin.ts';
-import type { AttachedAgents } from '../../attached-agents.ts';
-import type { BrakeGate } from '../../brake-gate.ts';
-import type { BrakeStanding } from '../../core/brake.ts';
-import type { DataplaneRecord, KnownDeparture } from '../../core/records.ts';
+import type { AttachedAgents } from '../../agents/attached-agents.ts';
+import type { BrakeGate } from '../../evidence/brake-gate.ts';
+import type { BrakeStanding } from '../../evidence/brake.pure.ts';
+import type { DataplaneRecord, KnownDeparture } from '../../departures/records.pure.ts';
 import type { Store } from '../../ports.ts';
-import type { WatchedControlPlane, ZoneWatch } from '../../zone-watch.ts';
+import type { WatchedControlPlane, ZoneWatch } from '../../evidence/zone-watch.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
 import { asControlPlane } from '../answers.ts';
 

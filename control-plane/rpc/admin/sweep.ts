@@ -1,6 +1,6 @@
 import { OperationalError } from '../../../kernel/errors.ts';
 import type { SweepRequest, SweepResponse } from '../../../proto/gen/deregistrar/v1/admin.ts';
-import type { Sweeper } from '../../sweeper.ts';
+import type { Sweeper } from '../../evidence/sweeper.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
 
 export async function sweep(sweeper: Sweeper | undefined, { dryRun }: SweepRequest): Promise<SweepResponse> {

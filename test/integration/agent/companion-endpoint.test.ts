@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { companionEndpoint } from '../../../agent/adapters/companion-endpoint.ts';
-import { dataplaneToken } from '../../../agent/adapters/dataplane-token.ts';
+import { companionEndpoint } from '../../../agent/companion/companion-endpoint.io.ts';
+import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import type { Attached, Companion, Departure, Hello } from '../../../agent/ports.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { withDeadline } from '../../../kernel/deadline.ts';
 import { OperationalError, type ErrorCode } from '../../../kernel/errors.ts';
 import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
-import type { EndpointTls } from '../../../kuma/connection-pool.ts';
+import type { EndpointTls } from '../../../kuma/connection-pool.io.ts';
 import {
   ConfirmResponse_Verdict,
   DeregisterResponse_Outcome,

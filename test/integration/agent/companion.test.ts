@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import type { HostState } from '../../../agent/core/host-state.ts';
+import type { HostState } from '../../../agent/state/host-state.pure.ts';
 import {
   ConfirmResponse_Verdict,
   DeregisterResponse_Outcome,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { linuxHost } from '../../../agent/adapters/host.ts';
+import { linuxHost } from '../../../agent/state/host.io.ts';
 import { type AgentProcess, lives, processesWith, sendSignal } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { Scene } from '../../support/signal-scene.ts';

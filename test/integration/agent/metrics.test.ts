@@ -4,7 +4,7 @@ import { once } from 'node:events';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { Tallies } from '../../../agent/core/tallies.ts';
+import { Tallies } from '../../../agent/metrics/tallies.pure.ts';
 import { sendSignal, type AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { ask, scrape } from '../../support/scrape.ts';

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { type HostState } from '../../../agent/core/host-state.ts';
+import { type HostState } from '../../../agent/state/host-state.pure.ts';
 import { type AgentExit, type AgentProcess, sendSignal } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { type ChildPlan } from '../../support/signal-child.ts';

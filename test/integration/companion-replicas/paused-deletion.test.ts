@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import type { CrashPoint } from '../../../control-plane/crash-points.ts';
+import type { CrashPoint } from '../../../control-plane/departures/crash-points.ts';
 import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { crashBuild } from '../../support/replicas/crash-build.ts';
 import {

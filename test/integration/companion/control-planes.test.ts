@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { kumaControlPlanes } from '../../../control-plane/adapters/kuma-control-planes.ts';
+import { kumaControlPlanes } from '../../../control-plane/control-planes/kuma-control-planes.io.ts';
 import type { ControlPlanes } from '../../../control-plane/ports.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';

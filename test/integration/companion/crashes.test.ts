@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { beforeAll, describe, expect, test } from 'vitest';
 
-import type { CrashPoint } from '../../../control-plane/crash-points.ts';
+import type { CrashPoint } from '../../../control-plane/departures/crash-points.ts';
 import { CompanionWorld, dataplane } from '../../support/companion-world.ts';
 import { crashBuild } from '../../support/replicas/crash-build.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';

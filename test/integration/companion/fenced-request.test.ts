@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { OperationalError } from '../../../kernel/errors.ts';
-import { RestClient } from '../../../kuma/rest-client.ts';
+import { RestClient } from '../../../kuma/rest-client.io.ts';
 import { TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import type { FencedDeletePlan } from '../../support/fenced-delete-child.ts';
 import { WireServer } from '../../support/wire-server.ts';

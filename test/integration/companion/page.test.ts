@@ -2,8 +2,8 @@ import { chmodSync, writeFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import type { FleetChange } from '../../../control-plane/core/fleet-change.ts';
-import type { FleetDeparture, FleetSnapshot } from '../../../control-plane/core/fleet-view.ts';
+import type { FleetChange } from '../../../control-plane/page/fleet-change.pure.ts';
+import type { FleetDeparture, FleetSnapshot } from '../../../control-plane/page/fleet-view.pure.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
 import { EventReader } from '../../support/event-reader.ts';
 import { freePort } from '../../support/world/free-port.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { type StopReport } from '../../../agent/core/stop-report.ts';
+import { type StopReport } from '../../../agent/stop/stop-report.pure.ts';
 import { Instance, type Wrapping } from '../world/fleet.ts';
 import { HttpApplication } from '../world/http-application.ts';
 import { LoadGenerator } from '../world/load-generator.ts';

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync } from 'node:fs';
 
-import { withAdminClient } from '../../../control-plane/adapters/admin-client.ts';
+import { withAdminClient } from '../../../control-plane/server/admin-client.io.ts';
 import { CompanionProcess, type CompanionOptions } from '../companion-process.ts';
 import { FaultProxy } from '../fault-proxy.ts';
 import { ControlPlane } from '../kuma/control-plane.ts';

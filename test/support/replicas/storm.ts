@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { withAdminClient } from '../../../control-plane/adapters/admin-client.ts';
+import { withAdminClient } from '../../../control-plane/server/admin-client.io.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { mend, type Replica, type ReplicaFleet } from './replica-fleet.ts';
 import type { ScriptedAgent } from './scripted-agent.ts';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import type { StopReport } from '../../../agent/core/stop-report.ts';
+import type { StopReport } from '../../../agent/stop/stop-report.pure.ts';
 import { lives, processesWith, sendSignal, type LivingProcess } from '../agent-process.ts';
 import { TLS_FIXTURES, type ControlPlane } from '../kuma/control-plane.ts';
 import { AGENT } from '../world/fleet.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../../kernel/errors.ts';
 import { requireAnswer } from '../../../kuma/answers.ts';
-import type { RestAnswer } from '../../../kuma/rest-client.ts';
+import type { RestAnswer } from '../../../kuma/rest-client.io.ts';
 import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
 
 const ACTION = 'delete dataplane default/web-1';

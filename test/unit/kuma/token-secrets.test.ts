@@ -9,7 +9,7 @@ import {
   readSecret,
   revocationPaths,
   signingKeyPath,
-} from '../../../kuma/token-secrets.ts';
+} from '../../../kuma/token-secrets.io.ts';
 import { RECORDED_VERSIONS, recordedAnswer, recordedText } from '../recorded.ts';
 import { makeSigningKey } from '../../support/signed-token.ts';
 

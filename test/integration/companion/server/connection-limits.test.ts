@@ -4,8 +4,8 @@ import {
   addressBlock,
   ConnectionLimits,
   type AdmittedConnection,
-} from '../../../../control-plane/adapters/connection-limits.ts';
-import { StreamLimit } from '../../../../control-plane/adapters/stream-limit.ts';
+} from '../../../../control-plane/server/connection-limits.io.ts';
+import { StreamLimit } from '../../../../control-plane/server/stream-limit.io.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
 import { ask, HELLO, startTestServer, token } from './server-world.ts';

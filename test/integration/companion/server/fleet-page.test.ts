@@ -5,8 +5,8 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { HttpFaces } from '../../../../program/http-faces.ts';
-import { withoutForeignNames, withToken } from '../../../../control-plane/adapters/http-gate.ts';
-import type { FleetSnapshot } from '../../../../control-plane/core/fleet-view.ts';
+import { withoutForeignNames, withToken } from '../../../../control-plane/server/http-gate.io.ts';
+import type { FleetSnapshot } from '../../../../control-plane/page/fleet-view.pure.ts';
 import { EventReader } from '../../../support/event-reader.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { compressionAlgorithms, Metadata, status } from '@grpc/grpc-js';
 import { describe as group, expect, test } from 'vitest';
 
-import { DEFAULT_LIMITS, startGrpcServer } from '../../../../control-plane/adapters/grpc-server.ts';
+import { DEFAULT_LIMITS, startGrpcServer } from '../../../../control-plane/server/grpc-server.io.ts';
 import { systemClock } from '../../../../kernel/clock.ts';
 import { AdminService } from '../../../../proto/gen/deregistrar/v1/admin.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';

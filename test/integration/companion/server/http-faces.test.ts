@@ -13,8 +13,8 @@ import {
   startHttpFaces,
   type HttpRoute,
 } from '../../../../program/http-faces.ts';
-import { createMetrics } from '../../../../control-plane/adapters/metrics.ts';
-import { totalsOf, type RecordTotals } from '../../../../control-plane/core/record-totals.ts';
+import { createMetrics } from '../../../../control-plane/server/metrics.io.ts';
+import { totalsOf, type RecordTotals } from '../../../../control-plane/departures/record-totals.pure.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';

@@ -11,15 +11,15 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 
-import type { ConnectionEvents } from '../../../../control-plane/adapters/connections.ts';
+import type { ConnectionEvents } from '../../../../control-plane/server/connections.io.ts';
 import {
   DEFAULT_LIMITS,
   startGrpcServer,
   type GrpcServer,
   type ListenerSettings,
   type ServerLimits,
-} from '../../../../control-plane/adapters/grpc-server.ts';
-import type { GrpcService } from '../../../../control-plane/adapters/grpc-service.ts';
+} from '../../../../control-plane/server/grpc-server.io.ts';
+import type { GrpcService } from '../../../../control-plane/server/grpc-service.io.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { systemClock, type Clock } from '../../../../kernel/clock.ts';
 import {

@@ -1,0 +1,109 @@
+import { spawn, type StdioOptions } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter } from 'node:path';
+import process from 'node:process';
+
+import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from './exit-status.pure.ts';
+import { watchOver } from './death-watch.io.ts';
+import { processRef } from '../state/host.io.ts';
+import type { Child, Spawned, SpawnRequest } from '../ports.ts';
+
+/** Runs what tells kuma-dp that its agent was killed. */
+const SHELL = 'sh';
+
+export interface Spawner {
+  spawn(request: SpawnRequest): Spawned;
+  /** Whether kuma-dp ends with the agent even if the agent is killed. */
+  readonly guarded: boolean;
+}
+
+export function childSpawner(searchPath: string): Spawner {
+  const shell = findProgram(SHELL, searchPath);
+  return {
+    guarded: 'path' in shell,
+    spawn(request) {
+      const [program = ''] = request.argv;
+      const found = findProgram(program, request.env['PATH'] ?? '');
+      if ('problem' in found) return found;
+      return start(found.path, request, 'path' in shell ? shell.path : undefined);
+    },
+  };
+}
+
+function start(path: string, request: SpawnRequest, shell: string | undefined): Spawned {
+  const [argv0 = '', ...args] = request.argv;
+  const started = spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
+  const exited = new Promise<ChildExit>((resolve) => {
+    started.once('exit', (code, signal) => {
+      resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
+    });
+    // The kernel refused after all: the program was replaced, or there is no memory for another process.
+    started.once('error', (error: NodeJS.ErrnoException) => {
+      resolve({ code: error.code === 'ENOENT' ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, signal: null });
+    });
+  });
+  if (started.pid === undefined) {
+    return {
+      problem: `Cannot start ${request.argv[0]}: the process could not be created`,
+      exitCode: EXIT_CANNOT_EXECUTE,
+    };
+  }
+  const self = processRef(started.pid);
+  if (shell !== undefined && self !== undefined) {
+    const watch = watchOver(self, shell, request.env);
+    started.once('exit', watch.end);
+  }
+  const { stdin } = started;
+  if (stdin !== null && request.stdin !== undefined) {
+    // kuma-dp may end before it has read everything.
+    stdin.on('error', () => {});
+    void request.stdin.then((bytes) => stdin.end(bytes));
+  }
+  const child: Child = {
+    pid: started.pid,
+    signal: (signal) => {
+      if (started.exitCode === null && started.signalCode === null) process.kill(started.pid ?? 0, signal);
+    },
+  };
+  return { child, exited };
+}
+
+/** Ours as they are, each under its own number; what is not listed stays closed. */
+function stdioOf(request: SpawnRequest): StdioOptions {
+  const stdio: ('pipe' | 'ignore' | number)[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
+  for (const fd of request.descriptors) {
+    while (stdio.length < fd) stdio.push('ignore');
+    stdio[fd] = fd;
+  }
+  return stdio;
+}
+
+export function isOnPath(program: string, searchPath: string): boolean {
+  return 'path' in findProgram(program, searchPath);
+}
+
+/** As execvp(3) looks for it. */
+function findProgram(
+  program: string,
+  searchPath: string,
+): { readonly path: string } | { readonly problem: string; readonly exitCode: number } {
+  const candidates = program.includes('/')
+    ? [program]
+    : searchPath.split(delimiter).map((folder) => `${folder === '' ? '.' : folder}/${program}`);
+  let denied: string | undefined;
+  for (const path of candidates) {
+    try {
+      if (!statSync(path).isFile()) {
+        denied ??= program.includes('/') ? path : undefined;
+        continue;
+      }
+      accessSync(path, constants.X_OK);
+      return { path };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') denied ??= path;
+    }
+  }
+  return denied === undefined
+    ? { problem: `Cannot start "${program}": no such program`, exitCode: EXIT_NOT_FOUND }
+    : { problem: `Cannot start "${program}": ${denied} may not be executed`, exitCode: EXIT_CANNOT_EXECUTE };
+}

@@ -1,0 +1,54 @@
+import { spawn } from 'node:child_process';
+
+import type { ProcessRef } from '../state/host-state.pure.ts';
+
+/**
+ * Reads from a pipe that only the agent holds, until the kernel closes it: once, after the last thread of the agent has
+ * gone, however it went. Then one SIGTERM to the process that was named, if it is still that process: field 22 of
+ * /proc/PID/stat is its start time, and the list that is set here begins at field 3.
+ */
+const SCRIPT = [
+  "trap '' HUP INT QUIT USR1 USR2 ALRM TERM PWR",
+  'read -r farewell',
+  'read -r stat </proc/$1/stat || exit',
+  'set -- "$1" "$2" ${stat##*) }',
+  '[ "${22}" = "$2" ] && kill -TERM "$1"',
+].join('; ');
+
+/** What it is called in a list of processes. */
+const WATCH_NAME = 'kuma-dp-agent-watch';
+
+export interface DeathWatch {
+  /** The process has ended: there is nobody left to tell. */
+  readonly end: () => void;
+}
+
+/**
+ * Has kuma-dp told to stop if this process dies without a word. A process of its own does it, since the kernel's own
+ * means (prctl's PDEATHSIG) signals once for each thread that dies, and kuma-dp takes the second SIGTERM for the end of
+ * its drain and the third for its own.
+ *
+ * @param shell path of a POSIX shell
+ * @see https://github.com/torvalds/linux/blob/v6.12/kernel/exit.c forget_original_parent: for each thread in turn
+ */
+export function watchOver(
+  { pid, startTicks }: ProcessRef,
+  shell: string,
+  env: Readonly<Record<string, string | undefined>>,
+): DeathWatch {
+  const watch = spawn(shell, ['-c', SCRIPT, WATCH_NAME, String(pid), String(startTicks)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    env,
+    // What is meant for the agent's process group is not meant for it.
+    detached: true,
+  });
+  // Nothing waits for it, and where it cannot be started, kuma-dp runs all the same.
+  watch.on('error', () => {});
+  watch.stdin.on('error', () => {});
+  watch.unref();
+  return {
+    end: () => {
+      watch.kill('SIGKILL');
+    },
+  };
+}

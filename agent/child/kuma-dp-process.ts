@@ -1,0 +1,86 @@
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import type { Effect } from '../stop/phases.pure.ts';
+import type { Child, KumaDpReadiness } from '../ports.ts';
+
+type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];
+
+/**
+ * kuma-dp takes two signals that arrive together for one, since the kernel merges what is still pending. The second
+ * is the end of its drain, so it must not get lost.
+ */
+const BETWEEN_SIGNALS_MS = 250;
+
+export interface KumaDpProcessDeps {
+  readonly clock: Clock;
+  readonly readiness: Promise<KumaDpReadiness>;
+  /** Settles when the process has ended: nothing waits to signal it then. */
+  readonly ended: Promise<unknown>;
+}
+
+/**
+ * kuma-dp's signal contract: the first SIGTERM drains, the second ends, SIGUSR2 drains and stays.
+ *
+ * @see kuma app/kuma-dp/cmd/run.go, pkg/core/alias.go: the same from 2.7 to 3.0
+ */
+export class KumaDpProcess {
+  readonly #clock: Clock;
+  readonly #child: Child;
+  readonly #readiness: Promise<KumaDpReadiness>;
+  readonly #ended = new AbortController();
+  #told: Promise<unknown> = Promise.resolve();
+  #lastTermAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(child: Child, deps: KumaDpProcessDeps) {
+    this.#child = child;
+    this.#clock = deps.clock;
+    this.#readiness = deps.readiness;
+    void deps.ended.then(() => {
+      this.#ended.abort(new Error('kuma-dp has ended'));
+    });
+  }
+
+  /** Settles when every stage asked for so far has been told. */
+  get told(): Promise<unknown> {
+    return this.#told;
+  }
+
+  forward(signal: NodeJS.Signals): void {
+    this.#child.signal(signal);
+  }
+
+  /** Stages are told one after the other, however fast they are asked for; only `kill` waits for nothing. */
+  tell(stage: Stage): Promise<unknown> {
+    switch (stage) {
+      case 'kill':
+        this.#child.signal('SIGKILL');
+        return Promise.resolve();
+      case 'standby':
+        this.#child.signal('SIGUSR2');
+        return Promise.resolve();
+      case 'drain':
+        this.#told = this.#told.then(() => this.#tellToDrain());
+        return this.#told;
+      case 'end':
+        this.#told = this.#told.then(() => this.#tellToEnd());
+        return this.#told;
+    }
+  }
+
+  /** A kuma-dp that was signalled by somebody else as well must not take this for the second signal. */
+  async #tellToDrain(): Promise<void> {
+    const readiness = await this.#readiness;
+    if (await readiness.isTerminating()) return;
+    this.#terminate();
+  }
+
+  async #tellToEnd(): Promise<void> {
+    const waitMs = this.#lastTermAtMs + BETWEEN_SIGNALS_MS - this.#clock.monotonicMs();
+    if (waitMs > 0) await sleep(this.#clock, waitMs, this.#ended.signal).catch(() => {});
+    this.#terminate();
+  }
+
+  #terminate(): void {
+    this.#lastTermAtMs = this.#clock.monotonicMs();
+    this.#child.signal('SIGTERM');
+  }
+}

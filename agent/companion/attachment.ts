@@ -1,0 +1,220 @@
+import { isAborted } from '../../kernel/aborted.ts';
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { attachPauseMs, countFailures, type AttachEnd } from './attach-pace.pure.ts';
+import type { Owner } from '../identity/owner.pure.ts';
+import type { AgentEvents } from '../events.ts';
+import type {
+  AgentStatus,
+  Attached,
+  AttachStream,
+  Companion,
+  Hello,
+  LastWords,
+  StreamEnd,
+} from '../ports.ts';
+
+export interface AttachmentDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly random: () => number;
+  /** Never empty. Any of them will do; they know of each other. */
+  readonly companions: readonly Companion[];
+  readonly hello: Omit<Hello, 'owner' | 'status'>;
+  /** Told what the companion knows of its control plane. */
+  readonly learn: (facts: ControlPlaneFacts) => void;
+}
+
+/** How long a companion may take once nobody waits for it. */
+const PATIENCE_MS = 5_000;
+/** While a start waits, and another companion may be quicker. */
+const IMPATIENCE_MS = 350;
+/** How long the end of the agent waits for its last words to arrive. */
+const FINISH_BUDGET_MS = 100;
+
+/**
+ * The stream by which a companion sees that this dataplane lives: to one companion at a time, to the next one when that
+ * fails or asks for it, always as the same incarnation, until the agent ends.
+ */
+export class Attachment {
+  readonly #deps: AttachmentDeps;
+  readonly #over = new AbortController();
+  readonly #fenced = Promise.withResolvers<number>();
+  #owner: Owner = 'cp';
+  #status: AgentStatus = { phase: 'starting', serving: false };
+  #served = false;
+  #out = false;
+  #epoch: number | undefined;
+  #hurried = true;
+  /** Of the stream that is there or that is being opened. */
+  #attempt = new AbortController();
+  #stream: AttachStream | undefined;
+  #lossSaid = false;
+
+  constructor(deps: AttachmentDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Begins to attach, and goes on with it whatever comes of this wait.
+   *
+   * @param owner who is to own the object, as far as it is known
+   * @returns the epoch; `undefined` if there was none within the budget, or if `cancel` came first
+   */
+  async begin(owner: Owner, budgetMs: number, cancel: AbortSignal): Promise<number | undefined> {
+    this.#owner = owner;
+    void this.#stayAttached();
+    const waited = new AbortController();
+    const onCancel = (): void => {
+      waited.abort(cancel.reason);
+    };
+    cancel.addEventListener('abort', onCancel, { once: true });
+    if (cancel.aborted) onCancel();
+    const tooLate = sleep(this.#deps.clock, budgetMs, waited.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await Promise.race([this.#fenced.promise, tooLate]);
+    } finally {
+      this.#hurried = false;
+      cancel.removeEventListener('abort', onCancel);
+      waited.abort(new Error('There is no need to wait any more'));
+    }
+  }
+
+  /** Who owns the object in the end. Where the companion was told otherwise, it is told again. */
+  settleOwner(owner: Owner): void {
+    if (owner === this.#owner) return;
+    this.#owner = owner;
+    this.#attempt.abort(
+      new OperationalError('CANCELLED', 'Gave up to attach as it was: the owner is another'),
+    );
+    this.#stream?.close();
+  }
+
+  /** Envoy serves from now on. */
+  onServing(): void {
+    this.#served = true;
+    this.onPhase(this.#status.phase);
+  }
+
+  /** Out of rotation: a missing object is not to be put back, ready as the companion knows it. */
+  onRotation(out: boolean): void {
+    this.#out = out;
+    this.onPhase(this.#status.phase);
+  }
+
+  get standing(): { readonly attached: boolean; readonly epoch: number | undefined } {
+    return { attached: this.#stream !== undefined, epoch: this.#epoch };
+  }
+
+  onPhase(phase: AgentStatus['phase']): void {
+    const status = { phase, serving: this.#served && !this.#out && phase === 'running' };
+    if (status.phase === this.#status.phase && status.serving === this.#status.serving) return;
+    this.#status = status;
+    this.#stream?.tell(status);
+  }
+
+  /** The agent ends: says how its stop went, if there is somebody to hear it. Never throws. */
+  async finish(words: LastWords): Promise<void> {
+    this.#end();
+    if (this.#stream === undefined) return;
+    const heard = new AbortController();
+    const tooLate = sleep(this.#deps.clock, FINISH_BUDGET_MS, heard.signal).catch(() => {});
+    await Promise.race([this.#stream.finish(words), tooLate]);
+    heard.abort(new Error('The last words were heard'));
+  }
+
+  close(): void {
+    this.#end();
+    this.#attempt.abort(this.#over.signal.reason);
+    this.#stream?.close();
+  }
+
+  #end(): void {
+    this.#over.abort(new OperationalError('CANCELLED', 'Gave up to attach: the agent ends'));
+  }
+
+  async #stayAttached(): Promise<void> {
+    const { clock, random, companions } = this.#deps;
+    const over = this.#over.signal;
+    for (let at = 0, failures = 0; !isAborted(over);) {
+      const companion = companions[at % companions.length];
+      if (companion === undefined) return;
+      const beganAtMs = clock.monotonicMs();
+      const ended = await this.#attachTo(companion);
+      if (isAborted(over)) return;
+      if (this.#attempt.signal.aborted) continue;
+      const end = this.#judge(companion, ended);
+      const pauseMs = attachPauseMs(end, failures, random());
+      failures = countFailures(failures, clock.monotonicMs() - beganAtMs);
+      at += 1;
+      await sleep(clock, pauseMs, over).catch(() => {});
+    }
+  }
+
+  /** Settles when the stream is not there any more, or did not come about. Never throws. */
+  async #attachTo(companion: Companion): Promise<StreamEnd> {
+    const { clock } = this.#deps;
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    const status = this.#status;
+    try {
+      const stream = await withDeadline(
+        {
+          clock,
+          action: `attach to ${companion.url}`,
+          budgetMs: this.#patienceMs(),
+          cancel: attempt.signal,
+        },
+        ({ signal }) =>
+          companion.attach(
+            { ...this.#deps.hello, owner: this.#owner, status },
+            (attached) => this.#onAttached(companion, attached),
+            signal,
+          ),
+      );
+      this.#stream = stream;
+      if (this.#status !== status || status.serving) stream.tell(this.#status);
+      return await stream.ended;
+    } catch (error) {
+      return { kind: 'lost', error };
+    } finally {
+      this.#stream = undefined;
+    }
+  }
+
+  #onAttached(companion: Companion, { epoch, facts }: Attached): void {
+    const { events, learn } = this.#deps;
+    this.#lossSaid = false;
+    learn(facts);
+    if (epoch === undefined) {
+      events.companionDegraded(companion.url);
+      return;
+    }
+    this.#epoch = epoch;
+    events.companionAttached(companion.url, epoch);
+    this.#fenced.resolve(epoch);
+  }
+
+  #judge(companion: Companion, ended: StreamEnd): AttachEnd {
+    const { events } = this.#deps;
+    if (ended.kind === 'redirected') {
+      events.companionRedirected(companion.url, ended.reason);
+      return 'redirected';
+    }
+    const { error } = ended;
+    const superseded = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+    if (!this.#lossSaid && superseded) events.nameSuperseded(companion.url, error);
+    if (!this.#lossSaid && !superseded) events.companionLost(companion.url, error);
+    this.#lossSaid = true;
+    return superseded ? 'superseded' : 'lost';
+  }
+
+  #patienceMs(): number {
+    return this.#hurried && this.#deps.companions.length > 1 ? IMPATIENCE_MS : PATIENCE_MS;
+  }
+}

@@ -1,0 +1,119 @@
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
+
+import { credentials, logVerbosity, Metadata, setLogVerbosity, type ChannelCredentials } from '@grpc/grpc-js';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
+import { DeregistrarClient } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Token } from '../ports.ts';
+import { trustKnownRoots } from '../../program/known-roots.ts';
+
+export interface CompanionChannelOptions {
+  readonly url: URL;
+  readonly tls: EndpointTls;
+  readonly token: Token;
+  /** For tests that cannot wait so long. */
+  readonly keepalive?: { readonly timeMs: number; readonly timeoutMs: number };
+}
+
+/** Together the 15 s within which a silent companion is noticed. */
+const KEEPALIVE = { timeMs: 10_000, timeoutMs: 5_000 };
+
+/** Short enough for a companion that comes back during a deregistration, which has 5 s. */
+const RECONNECT_CAP_MS = 2_000;
+
+/** Behind one name there may be several replicas: the agents spread over them. */
+const ANY_ADDRESS = JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuffleAddressList: true } }] });
+
+/** One connection to a companion, and what every call carries. */
+export class CompanionChannel {
+  readonly #options: CompanionChannelOptions;
+  readonly #credentials: ChannelCredentials;
+  #client: DeregistrarClient;
+
+  constructor(options: CompanionChannelOptions) {
+    const { url, tls } = options;
+    // GRPC_TRACE prints the headers of every call, and one of them is the token.
+    setLogVerbosity(logVerbosity.NONE);
+    if (url.protocol === 'grpcs:' && tls.ca === undefined && !tls.skipVerify) trustKnownRoots();
+    this.#options = options;
+    this.#credentials = url.protocol === 'grpc:' ? credentials.createInsecure() : tlsCredentials(url, tls);
+    this.#client = this.#open();
+  }
+
+  get client(): DeregistrarClient {
+    return this.#client;
+  }
+
+  /** The token as kuma-dp sends it to its control plane. Over TLS it leaves only after the handshake. */
+  metadata(): Metadata {
+    const metadata = new Metadata();
+    const { current } = this.#options.token;
+    if (current !== undefined) metadata.set('authorization', current);
+    return metadata;
+  }
+
+  /** The next call gets a connection of its own, to another address perhaps. Streams on the old one stay. */
+  renew(): void {
+    this.#client.close();
+    this.#client = this.#open();
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #open(): DeregistrarClient {
+    const { url, keepalive = KEEPALIVE } = this.#options;
+    return new DeregistrarClient(`dns:${url.host}`, this.#credentials, {
+      'grpc.keepalive_time_ms': keepalive.timeMs,
+      'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
+      'grpc.keepalive_permit_without_calls': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': RECONNECT_CAP_MS,
+      // A name server is asked once per this time at most; the default leaves a moved companion unseen for 30 s.
+      'grpc.dns_min_time_between_resolutions_ms': 5_000,
+      // A connection for itself, so that `renew` gets a new one.
+      'grpc.use_local_subchannel_pool': 1,
+      // Retries, proxies and settings from the DNS would be somebody else's decisions.
+      'grpc.enable_retries': 0,
+      'grpc.enable_http_proxy': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.service_config': ANY_ADDRESS,
+      'grpc.enable_channelz': 0,
+      ...(ipAddress(url) === undefined ? {} : { 'grpc.ssl_target_name_override': NO_NAME }),
+    });
+  }
+}
+
+/**
+ * grpc-js names the host in the handshake, and Node warns where that is an address: RFC 6066 wants a name or none. None
+ * cannot be said, and this one is nobody's. The certificate is verified for the address.
+ */
+const NO_NAME = 'address.invalid';
+
+function tlsCredentials(url: URL, tls: EndpointTls): ChannelCredentials {
+  const address = ipAddress(url);
+  try {
+    return credentials.createSsl(pem(tls.ca), pem(tls.clientKey), pem(tls.clientCertificate), {
+      rejectUnauthorized: !tls.skipVerify,
+      ...(address === undefined
+        ? {}
+        : { checkServerIdentity: (_name, certificate) => checkServerIdentity(address, certificate) }),
+    });
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot use the certificates or the key for ${url.href}`, {
+      cause,
+    });
+  }
+}
+
+function ipAddress({ hostname }: URL): string | undefined {
+  const bare = hostname.replace(/^\[|\]$/g, '');
+  return isIP(bare) === 0 ? undefined : bare;
+}
+
+function pem(text: string | undefined): Buffer | null {
+  return text === undefined ? null : Buffer.from(text);
+}

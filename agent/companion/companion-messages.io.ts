@@ -1,0 +1,139 @@
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import {
+  ConfirmResponse_Verdict,
+  Owner as WireOwner,
+  Rotation_Turn,
+  type AttachRequest,
+  type ConfirmResponse,
+  type ControlPlane,
+  type Incarnation,
+  type RegisterRequest,
+} from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+import { fromWireDuration } from '../../proto/wire-duration.ts';
+import type { RotationOrder } from '../../kuma/rotation.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { VERSION } from '../../kernel/version.ts';
+import type { Owner } from '../identity/owner.pure.ts';
+import type { Phase } from '../stop/phases.pure.ts';
+import type { AgentStatus, Confirmation, Departure, Hello, LastWords } from '../ports.ts';
+
+/** @param anonymous what stands for the incarnation of somebody who names a dataplane without having run it */
+export function toIncarnation({ key, own }: Departure, anonymous: string): Incarnation {
+  return {
+    dataplane: { mesh: key.mesh, name: key.name },
+    id: own.incarnation ?? anonymous,
+    address: own.address ?? '',
+  };
+}
+
+export function toRegister(
+  what: { readonly departure: Departure; readonly template: DataplaneResource; readonly ready: boolean },
+  anonymous: string,
+): RegisterRequest {
+  const { departure, template, ready } = what;
+  return {
+    incarnation: toIncarnation(departure, anonymous),
+    resource: toResource(template),
+    ready,
+    rotation: undefined,
+  };
+}
+
+export function toRotation(departure: Departure, order: RotationOrder, anonymous: string): RegisterRequest {
+  const { states, leaveProbed } = order.turn === 'in' ? order : { states: {}, leaveProbed: false };
+  return {
+    incarnation: toIncarnation(departure, anonymous),
+    resource: Buffer.alloc(0),
+    ready: false,
+    rotation: { turn: TURNS[order.turn], states, leaveProbed },
+  };
+}
+
+export function toHello(hello: Hello, anonymous: string): AttachRequest {
+  const { departure, owner, deletable, resource, status } = hello;
+  return {
+    message: {
+      $case: 'hello',
+      value: {
+        incarnation: toIncarnation(departure, anonymous),
+        owner: OWNERS[owner],
+        deletable,
+        resource: toResource(resource),
+        phase: PHASES[status.phase],
+        agentVersion: VERSION,
+      },
+    },
+  };
+}
+
+export function toPhaseChanged({ phase, serving }: AgentStatus): AttachRequest {
+  return { message: { $case: 'phaseChanged', value: { phase: PHASES[phase], serving } } };
+}
+
+export function toStopped({ report, keep }: LastWords): AttachRequest {
+  return { message: { $case: 'stopped', value: { report, keep } } };
+}
+
+/** What the companion does not say is taken for Kuma's default, as where `GET /config` cannot be read. */
+export function fromControlPlane(said: ControlPlane | undefined): ControlPlaneFacts {
+  if (said === undefined) return DEFAULT_FACTS;
+  const { version, instanceId, mode, propagation, deregistrationDelay, hdsDelay } = said;
+  return {
+    version: textOrNone(version),
+    instanceId: textOrNone(instanceId),
+    mode: textOrNone(mode),
+    propagationMs: milliseconds(propagation) ?? DEFAULT_FACTS.propagationMs,
+    deregistrationDelayMs: milliseconds(deregistrationDelay) ?? DEFAULT_FACTS.deregistrationDelayMs,
+    hdsDelayMs: milliseconds(hdsDelay),
+  };
+}
+
+export function fromConfirmation({ verdict, reason }: ConfirmResponse): Confirmation {
+  switch (verdict) {
+    case ConfirmResponse_Verdict.GONE:
+      return { verdict: 'gone' };
+    case ConfirmResponse_Verdict.DELETED:
+      return { verdict: 'deleted' };
+    case ConfirmResponse_Verdict.WAIT:
+      return { verdict: 'wait', reason };
+    case ConfirmResponse_Verdict.LEAVE:
+      return { verdict: 'leave', reason };
+    case ConfirmResponse_Verdict.UNSPECIFIED:
+      throw new OperationalError('ANSWER_UNREADABLE', 'Cannot confirm: the companion gave no verdict');
+  }
+}
+
+/** The resource as JSON; nothing where there is none to read. */
+function toResource(resource: DataplaneResource | undefined): Buffer {
+  return resource === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(resource));
+}
+
+const OWNERS: Readonly<Record<Owner, WireOwner>> = {
+  cp: WireOwner.CONTROL_PLANE,
+  agent: WireOwner.AGENT,
+  external: WireOwner.EXTERNAL,
+};
+
+const TURNS = { look: Rotation_Turn.LOOK, out: Rotation_Turn.OUT, in: Rotation_Turn.IN } as const;
+
+/** The contract has a word for each phase in which a companion may do something about it. */
+const PHASES: Readonly<Record<Phase['name'], string>> = {
+  starting: 'starting',
+  running: 'running',
+  deregistering: 'deregistering',
+  settling: 'settling',
+  draining: 'draining',
+  exiting: 'exiting',
+  confirming: 'exiting',
+  stopped: 'exiting',
+};
+
+function textOrNone(text: string): string | undefined {
+  return text === '' ? undefined : text;
+}
+
+function milliseconds(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : fromWireDuration(duration);
+}

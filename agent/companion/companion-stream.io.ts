@@ -1,0 +1,86 @@
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import type { AttachRequest, AttachResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Attached, AttachStream, LastWords, StreamEnd } from '../ports.ts';
+import { fromControlPlane, toPhaseChanged, toStopped } from './companion-messages.io.ts';
+import { fromServiceError, isServiceError } from './grpc-failure.io.ts';
+
+export interface CompanionStreamOptions {
+  /** Imperative phrase for error messages. */
+  readonly action: string;
+  readonly call: ClientDuplexStream<AttachRequest, AttachResponse>;
+  readonly hello: AttachRequest;
+  readonly onAttached: (attached: Attached) => void;
+  readonly onRedirected: () => void;
+  /** Bounds the wait until it is attached. */
+  readonly signal: AbortSignal;
+}
+
+/** Says hello and waits until the companion has attached the dataplane. */
+export async function openCompanionStream(options: CompanionStreamOptions): Promise<AttachStream> {
+  const { call, hello, action, onAttached, onRedirected, signal } = options;
+  signal.throwIfAborted();
+  const ended = Promise.withResolvers<StreamEnd>();
+  const attached = Promise.withResolvers<void>();
+  const onAbort = (): void => {
+    call.cancel();
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  call.on('data', ({ message }: AttachResponse) => {
+    if (message?.$case === 'attached') {
+      const { epoch, fenced, controlPlane } = message.value;
+      onAttached({ epoch: fenced ? epoch : undefined, facts: fromControlPlane(controlPlane) });
+      attached.resolve();
+    } else if (message?.$case === 'redirected') {
+      ended.resolve({ kind: 'redirected', reason: message.value.reason });
+      onRedirected();
+      call.cancel();
+    }
+  });
+  call.on('error', (error: unknown) => {
+    ended.resolve({ kind: 'lost', error: isServiceError(error) ? fromServiceError(action, error) : error });
+  });
+  call.on('end', () => {
+    ended.resolve({
+      kind: 'lost',
+      error: new OperationalError('ENDPOINT_UNREACHABLE', `Cannot ${action}: the companion ended the stream`),
+    });
+  });
+  call.write(hello);
+  try {
+    await Promise.race([attached.promise, ended.promise.then((end) => failBecauseOf(action, end))]);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+  return {
+    ended: ended.promise,
+    tell: (status) => {
+      call.write(toPhaseChanged(status));
+    },
+    finish: (words) => finish(call, words),
+    close: () => {
+      call.cancel();
+    },
+  };
+}
+
+function failBecauseOf(action: string, end: StreamEnd): never {
+  if (end.kind === 'lost') throw end.error;
+  throw new OperationalError('ENDPOINT_BUSY', `Cannot ${action}: asked to go elsewhere: ${end.reason}`);
+}
+
+/** The companion ends its side once it has read everything. */
+function finish(call: ClientDuplexStream<AttachRequest, AttachResponse>, words: LastWords): Promise<void> {
+  return new Promise((resolve) => {
+    for (const event of ['end', 'error', 'status']) {
+      call.once(event, () => {
+        resolve();
+      });
+    }
+    call.write(toStopped(words));
+    call.end();
+  });
+}

@@ -1,0 +1,101 @@
+import { VERSION } from '../../kernel/version.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { openControlSocket, type ControlSocket } from './control-socket.io.ts';
+import type { Attachment } from '../companion/attachment.ts';
+import {
+  socketPathOf,
+  type AgentStatusReport,
+  type ControlAnswer,
+  type ControlRequest,
+} from './control-protocol.pure.ts';
+import type { Phase } from '../stop/phases.pure.ts';
+import type { AgentEvents } from '../events.ts';
+import type { Registration } from '../object/registration.ts';
+import type { Rotation } from '../object/rotation.ts';
+
+export interface ControlDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly stateFile: string;
+  readonly label: string;
+  readonly incarnation: string;
+  readonly lifecycle: string;
+  readonly beganAtMs: number;
+  readonly registration: Registration;
+  readonly attachment: Attachment | undefined;
+  /** `undefined` for the zone proxies: their objects have no state to turn. */
+  readonly rotation: Rotation | undefined;
+  readonly phase: () => Phase;
+  readonly kumaDpPid: () => number | undefined;
+}
+
+/** What this run answers on its control socket. A socket that cannot be made costs a warning, nothing else. */
+export async function openControl(deps: ControlDeps): Promise<ControlSocket | undefined> {
+  const { clock, events, stateFile } = deps;
+  try {
+    return await openControlSocket({
+      clock,
+      path: socketPathOf(stateFile),
+      answer: (request, gone) => answer(deps, request, gone),
+    });
+  } catch (error) {
+    events.controlUnavailable(error);
+    return undefined;
+  }
+}
+
+async function answer(deps: ControlDeps, request: ControlRequest, gone: AbortSignal): Promise<ControlAnswer> {
+  if (request.ask === 'status') return { v: 1, answer: 'status', status: statusOf(deps) };
+  const { rotation } = deps;
+  const refusal = refuse(deps);
+  if (refusal !== undefined) return { v: 1, answer: 'rotation', changed: false, ...refusal };
+  if (rotation === undefined) {
+    const detail = 'a zone proxy has no state at its control plane that could be turned: stop it instead';
+    return { v: 1, answer: 'rotation', outcome: 'refused', changed: false, detail };
+  }
+  const { wait, timeoutMs } = request;
+  const wanted = request.ask === 'drain' ? 'out' : 'in';
+  return { v: 1, answer: 'rotation', ...(await rotation.turn({ wanted, wait, timeoutMs, cancel: gone })) };
+}
+
+function refuse({
+  phase,
+}: ControlDeps): { readonly outcome: 'refused' | 'stopping'; readonly detail: string } | undefined {
+  const now = phase();
+  switch (now.name) {
+    case 'running':
+      return now.standby === 'no'
+        ? undefined
+        : { outcome: 'refused', detail: 'it stands by since SIGUSR2: its object is gone, for good' };
+    case 'starting':
+      return { outcome: 'refused', detail: 'kuma-dp has not been started yet' };
+    case 'deregistering':
+    case 'settling':
+    case 'draining':
+    case 'exiting':
+    case 'confirming':
+    case 'stopped':
+      return { outcome: 'stopping', detail: 'stopping: the dataplane leaves for good' };
+  }
+}
+
+function statusOf(deps: ControlDeps): AgentStatusReport {
+  const { clock, registration, attachment, rotation, label, incarnation, lifecycle } = deps;
+  const phase = deps.phase();
+  return {
+    phase: phase.name,
+    standby: phase.name === 'running' && phase.standby !== 'no',
+    label,
+    incarnation,
+    lifecycle,
+    version: VERSION,
+    upMs: Math.round(clock.monotonicMs() - deps.beganAtMs),
+    kumaDpPid: deps.kumaDpPid(),
+    envoy: phase.name !== 'starting' && (phase.name !== 'running' || phase.envoy),
+    endpoints: registration.endpoints.map(({ url, reachable }) => ({ url, reachable })),
+    companion: attachment === undefined ? undefined : attachment.standing,
+    settleMs: registration.settleMs,
+    rotation: rotation?.stage ?? 'in',
+    since: rotation?.since,
+  };
+}

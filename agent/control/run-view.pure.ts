@@ -1,0 +1,34 @@
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { Owner } from '../identity/owner.pure.ts';
+import type { Phase } from '../stop/phases.pure.ts';
+import type { RotationStage } from '../object/rotation-record.pure.ts';
+import type { Tallies } from '../metrics/tallies.pure.ts';
+
+/** How a run stands, for whoever watches from outside. */
+export interface RunView {
+  readonly phase: Phase;
+  readonly stopBudgetMs: number;
+  /** `undefined`: it could not be derived, and will not be deregistered. */
+  readonly dataplane: DataplaneView | undefined;
+}
+
+export interface DataplaneView {
+  readonly key: DataplaneKey;
+  readonly owner: Owner;
+  readonly settleMs: number;
+  /** Without credentials; `undefined` before the first look. */
+  readonly endpoints: readonly { readonly url: string; readonly reachable: boolean | undefined }[];
+  /** `undefined` where none is configured. */
+  readonly companion: { readonly attached: boolean; readonly epoch: number | undefined } | undefined;
+  readonly rotation: RotationStage;
+}
+
+export interface CountedRun extends RunView {
+  readonly tallies: Tallies;
+}
+
+/** Where it is as far as its peers are concerned; `standby`: out for good, since SIGUSR2. */
+export function standingOf({ phase, dataplane }: RunView): RotationStage | 'standby' {
+  if (phase.name === 'running' && phase.standby !== 'no') return 'standby';
+  return dataplane?.rotation ?? 'in';
+}

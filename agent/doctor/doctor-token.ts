@@ -1,0 +1,38 @@
+import { systemClock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
+import type { Finding } from '../../kernel/findings.ts';
+import { decodeToken } from '../../kuma/decoded-token.ts';
+import { dataplaneToken } from '../identity/dataplane-token.io.ts';
+import { judgeToken } from './host-findings.pure.ts';
+import { tokenOf } from '../object/connection.io.ts';
+import type { DerivedDataplane } from '../identity/derive.io.ts';
+import { mayBeMe } from './doctor-look.ts';
+
+/**
+ * Decoded only: what it says is shown, what it is never.
+ *
+ * @param version of the control plane: what a token is compared with differs by line
+ */
+export async function examineToken(
+  { command, identity }: DerivedDataplane,
+  version: string | undefined,
+): Promise<Finding> {
+  const about = 'dataplane token';
+  const source = tokenOf(command);
+  if (source.file === undefined && source.inline === undefined) {
+    return { level: 'ok', about, says: 'none: the control plane asks for none, or kuma-dp is refused' };
+  }
+  const token = dataplaneToken(source);
+  try {
+    await token.refresh();
+  } catch (error) {
+    const remedy = 'check --dataplane-token-file of kuma-dp, and who may read it';
+    return { level: mayBeMe(error), about, says: describeError(error), remedy };
+  }
+  const decoded = decodeToken(token.current ?? '');
+  if ('problem' in decoded) {
+    const remedy = 'kumactl generate dataplane-token';
+    return { level: 'failure', about, says: decoded.problem, remedy };
+  }
+  return judgeToken(decoded.value, { ...identity, version }, systemClock.wallMs());
+}

@@ -1,0 +1,97 @@
+import type { Finding } from '../../kernel/findings.ts';
+import { isOnPath } from '../child/child-process.io.ts';
+import { processFacts, serviceOf } from '../child/process-facts.io.ts';
+import { systemctl, type Said } from '../systemd/systemctl.io.ts';
+import { isCompanion } from '../object/endpoint-url.pure.ts';
+import type { HostState } from '../state/host-state.pure.ts';
+import {
+  applicationsOf,
+  readOrderedUnits,
+  readUnitSettings,
+  type OrderedUnit,
+  type UnitSettings,
+} from '../systemd/systemd-unit.pure.ts';
+import { judgeCare, type HelperProgram } from './unit-care.pure.ts';
+import { judgeUnit } from './unit-findings.pure.ts';
+import type { RunOptions } from '../options.ts';
+import type { DoctorRequest } from './doctor-subject.ts';
+
+/** The unit that runs the dataplane, and the agent in it. */
+export interface FoundUnit {
+  /** Of the agent; with several of them and no unit that says which, none. */
+  readonly agentPid: number | undefined;
+  readonly settings: UnitSettings | undefined;
+  readonly cat: string;
+  /** The services that stop before it does. */
+  readonly orderedAfter: readonly OrderedUnit[];
+  /** Why nothing is known of a unit. */
+  readonly problem: string;
+}
+
+export async function findUnit(
+  { options, env }: DoctorRequest,
+  states: readonly HostState[],
+): Promise<FoundUnit> {
+  const [state, ...more] = states;
+  const onlyAgent = more.length === 0 ? state?.agent.pid : undefined;
+  const name = options.unit ?? (onlyAgent === undefined ? undefined : serviceOf(onlyAgent));
+  const unknown = { agentPid: onlyAgent, settings: undefined, cat: '', orderedAfter: [] };
+  if (name === undefined) {
+    const problem =
+      onlyAgent === undefined
+        ? 'it is not known which unit runs the dataplane, if any: --unit NAME'
+        : `the agent, pid ${onlyAgent}, runs outside any service; where systemd stops it all the same: --unit NAME`;
+    return { ...unknown, problem };
+  }
+  const control = systemctl(env);
+  const [shown, cat] = await Promise.all([control.show(name), control.cat(name)]);
+  if ('problem' in shown) return { ...unknown, problem: shown.problem };
+  const settings = readUnitSettings(shown.text);
+  const applications = applicationsOf(settings);
+  const shownToo = applications.length === 0 ? undefined : await control.showOrdered(applications);
+  return {
+    agentPid: settings.mainPid ?? onlyAgent,
+    settings,
+    cat: textOf(cat),
+    orderedAfter: shownToo === undefined ? [] : readOrderedUnits(textOf(shownToo)),
+    problem: '',
+  };
+}
+
+/** What a unit is held against. */
+export interface UnitDemands {
+  readonly options: RunOptions;
+  /** Where the unit looks for programs. */
+  readonly searchPath: string;
+  /** Whether an endpoint has to be looked up by name. */
+  readonly needsNames: boolean;
+}
+
+export function examineUnit(
+  { settings, cat, orderedAfter, problem }: FoundUnit,
+  { options, searchPath, needsNames }: UnitDemands,
+): readonly Finding[] {
+  if (settings === undefined) {
+    return [{ level: 'unseen', about: 'systemd', says: problem }];
+  }
+  const { mainPid } = settings;
+  const mainArgv = mainPid === undefined ? undefined : processFacts(mainPid).argv;
+  const { stopBudgetMs: budgetMs, stateDir, endpoints } = options;
+  return [
+    ...judgeUnit({ unit: settings, cat, budgetMs, mainArgv, needsNames }),
+    ...judgeCare({
+      unit: settings,
+      cat,
+      stateDir,
+      companion: endpoints.some(isCompanion),
+      orderedAfter,
+      missing: new Set(HELPERS.filter((program) => !isOnPath(program, searchPath))),
+    }),
+  ];
+}
+
+const HELPERS: readonly HelperProgram[] = ['sh', 'systemd-notify'];
+
+function textOf(said: Said): string {
+  return 'text' in said ? said.text : '';
+}

@@ -1,0 +1,178 @@
+import { isIP } from 'node:net';
+
+import { systemClock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
+import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
+import { linuxHost } from '../state/host.io.ts';
+import { lookAtObject, type ObjectLook } from '../object/object-look.io.ts';
+import { firstFacts, judgeEndpoints } from './endpoint-findings.pure.ts';
+import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
+import { judgeBudget, judgeObject } from './host-findings.pure.ts';
+import type { HostState } from '../state/host-state.pure.ts';
+import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
+import { settleMs } from '../stop/settle.pure.ts';
+import { readTls, type EndpointTls } from '../object/connection.io.ts';
+import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
+import { examineEnvoy } from './doctor-envoy.ts';
+import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
+import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
+import { examineToken } from './doctor-token.ts';
+import { findUnit, examineUnit } from './doctor-unit.ts';
+import { lookAtEndpoints } from './endpoint-looks.ts';
+
+/** What on this host would break a stop, each with its remedy. Starts and changes nothing. */
+export async function doctor(
+  request: DoctorRequest,
+): Promise<{ readonly text: string; readonly code: number }> {
+  const findings = await examine(request);
+  const code = exitCodeOf(findings);
+  const text = request.options.json
+    ? `${JSON.stringify({ code, findings }, undefined, 2)}\n`
+    : describeFindings(findings);
+  return { text, code };
+}
+
+async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
+  const { options } = request;
+  const { states, hidden } = livingStates(options.stateDir, linuxHost());
+  const unit = await findUnit(request, states);
+  const subject = findSubject(request, unit.agentPid, states.length);
+  if ('problem' in subject) {
+    const demands = { options, searchPath: request.env['PATH'] ?? '', needsNames: true };
+    return [unknownDataplane(subject.problem, hidden), ...examineUnit(unit, demands)];
+  }
+  const derived = await deriveDataplane(subject.argv, subject.env, undefined);
+  const urls = 'problem' in derived ? [] : endpointsOf(subject, derived);
+  const needsNames = urls.some(({ hostname }) => isIP(hostname.replaceAll(/[[\]]/g, '')) === 0);
+  const searchPath = subject.env['PATH'] ?? request.env['PATH'] ?? '';
+  const unitFindings = examineUnit(unit, { options: subject.options, searchPath, needsNames });
+  const asFarAsSeen = subject.partly ? doubted : (findings: readonly Finding[]) => findings;
+  if ('problem' in derived) {
+    const remedy = 'correct what it names: a stop passes the signal on and deregisters nothing';
+    const unclear: Finding = { level: 'failure', about: 'dataplane', says: derived.problem, remedy };
+    return [...asFarAsSeen([unclear]), ...unitFindings];
+  }
+  const { key } = derived.identity;
+  const state = states.find(({ dataplane }) => sameKey(dataplane, key));
+  const patient: Patient = { subject, derived, urls, state, hidden };
+  return [
+    describeDataplane(patient),
+    ...unitFindings.flatMap((finding) =>
+      finding.about === 'TimeoutStopSec' ? asFarAsSeen([finding]) : [finding],
+    ),
+    ...asFarAsSeen(await examineSurroundings(request, patient)),
+    await examineEnvoy(state?.agent.pid ?? (request.argv === undefined ? unit.agentPid : undefined)),
+  ];
+}
+
+function unknownDataplane(says: string, hidden: boolean): Finding {
+  const about = 'dataplane';
+  const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
+  // There may be one in what this user may not read.
+  return { level: hidden ? 'unseen' : 'failure', about, says, remedy };
+}
+
+interface Patient {
+  readonly subject: Subject;
+  readonly derived: DerivedDataplane;
+  readonly urls: readonly URL[];
+  /** Of the agent that runs this dataplane on this host now, as far as this user may know. */
+  readonly state: HostState | undefined;
+  /** Whether there are states that this user may not read. */
+  readonly hidden: boolean;
+}
+
+function endpointsOf({ options }: Subject, { identity }: DerivedDataplane): readonly URL[] {
+  const { key, defaultEndpoint: fallback } = identity;
+  return orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback }).urls;
+}
+
+function sameKey(a: HostState['dataplane'], b: DerivedDataplane['identity']['key']): boolean {
+  return a.proxyType === b.proxyType && a.mesh === b.mesh && a.name === b.name;
+}
+
+function describeDataplane({ subject, derived }: Patient): Finding {
+  const about = `dataplane ${derived.label}`;
+  const { from, partly } = subject;
+  if (derived.unset.length > 0) {
+    const says = `from ${from}; nobody sets ${derived.unset.join(', ')}`;
+    return { level: 'warning', about, says, remedy: "kuma-dp's --dataplane-var" };
+  }
+  if (!partly) return { level: 'ok', about, says: `from ${from}` };
+  const says = `from ${from}, whose environment this user may not read`;
+  return { level: 'unseen', about, says, remedy: 'run the doctor as the user of the unit, or as root' };
+}
+
+/** The control plane, and what it has of this dataplane. */
+async function examineSurroundings(
+  { options: asked }: DoctorRequest,
+  patient: Patient,
+): Promise<readonly Finding[]> {
+  const { subject, derived, urls, state } = patient;
+  const { options } = subject;
+  let tls: EndpointTls;
+  try {
+    tls = readTls(options, derived.command);
+  } catch (error) {
+    const remedy = 'check --ca-file, --client-cert-file and --client-key-file, and who may read them';
+    const unreadable = { level: mayBeMe(error), about: 'certificates', says: describeError(error), remedy };
+    return [unreadable, await examineToken(derived, undefined)];
+  }
+  const looks = await lookAtEndpoints(urls, {
+    derived,
+    userTokenFile: options.userTokenFile,
+    tls: () => tls,
+    budgetMs: CHECK_BUDGET_MS,
+  });
+  const facts = firstFacts(looks);
+  const companion = urls.some(isCompanion);
+  const owner = state?.owner ?? chooseOwner(options.lifecycle, derived.identity, companion).owner;
+  const precautions = { companion, agentOwns: owner === 'agent', paced: options.restartPacing === 'auto' };
+  return [
+    ...judgeBudget({
+      budgetMs: options.stopBudgetMs,
+      settleMs: options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle,
+      drainTimeMs: derived.identity.drainTimeMs,
+      supervisorMs: asked.supervisorTimeoutMs === 'none' ? undefined : asked.supervisorTimeoutMs,
+    }),
+    ...judgeEndpoints(looks),
+    ...(facts === undefined ? [] : judgeDefects(facts, precautions)),
+    ...(facts === undefined ? [] : await examineObject(patient, tls, { facts, owner })),
+    await examineToken(derived, facts?.version),
+  ];
+}
+
+async function examineObject(
+  { subject, derived, urls, state, hidden }: Patient,
+  tls: EndpointTls,
+  { owner }: { readonly facts: ControlPlaneFacts; readonly owner: Owner },
+): Promise<readonly Finding[]> {
+  const { key, resource } = derived.identity;
+  const about = `object ${derived.label}`;
+  const url = urls.find((candidate) => !isCompanion(candidate));
+  if (url === undefined) {
+    return [{ level: 'unseen', about, says: 'only a companion is named, which shows no objects' }];
+  }
+  const { userTokenFile } = subject.options;
+  let look: ObjectLook;
+  try {
+    look = await bounded(`look at ${derived.label}`, (signal) =>
+      lookAtObject({ url, tls, userTokenFile, key }, signal),
+    );
+  } catch (error) {
+    return [{ level: 'unseen', about, says: describeError(error) }];
+  }
+  const finding = judgeObject({
+    key,
+    owner,
+    address: state?.address ?? resource?.networking?.address,
+    incarnation: state?.incarnation,
+    running: state?.phase === 'running',
+    overview: look.overview,
+  });
+  const clock = judgeClock(look.clockMs, systemClock.wallMs());
+  // An agent that runs here may have left its state where this user may not read it.
+  return [clock, ...(state === undefined && hidden ? doubted([finding]) : [finding])];
+}

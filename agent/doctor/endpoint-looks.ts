@@ -1,0 +1,56 @@
+import { systemClock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { EndpointLook } from './endpoint-findings.pure.ts';
+import { endpointName } from '../object/endpoint-url.pure.ts';
+import type { Endpoint } from '../ports.ts';
+import { openEndpoints, tokenOf, type EndpointTls } from '../object/connection.io.ts';
+import type { DerivedDataplane } from '../identity/derive.io.ts';
+
+export interface EndpointLooks {
+  readonly derived: DerivedDataplane;
+  readonly userTokenFile: string | undefined;
+  /** What it throws is what is seen of each endpoint. */
+  readonly tls: () => EndpointTls;
+  /** For one endpoint; they are looked at side by side. */
+  readonly budgetMs: number;
+}
+
+/** One look at each endpoint, as a run would open it. Never throws. */
+export async function lookAtEndpoints(
+  urls: readonly URL[],
+  { derived, userTokenFile, tls, budgetMs }: EndpointLooks,
+): Promise<readonly EndpointLook[]> {
+  try {
+    const { endpoints } = await openEndpoints(urls, {
+      tls: tls(),
+      userTokenFile,
+      dataplaneToken: tokenOf(derived.command),
+    });
+    return await Promise.all(endpoints.map((endpoint) => lookAt(endpoint, derived.identity.key, budgetMs)));
+  } catch (error) {
+    return urls.map((url) => ({ url: endpointName(url), seen: problemOf(error) }));
+  }
+}
+
+async function lookAt(endpoint: Endpoint, key: DataplaneKey, budgetMs: number): Promise<EndpointLook> {
+  const { url } = endpoint;
+  try {
+    const facts = await withDeadline({ clock: systemClock, action: `reach ${url}`, budgetMs }, ({ signal }) =>
+      endpoint.check(key, signal),
+    );
+    return { url, seen: { facts } };
+  } catch (error) {
+    return { url, seen: problemOf(error) };
+  } finally {
+    endpoint.close();
+  }
+}
+
+function problemOf(error: unknown): Extract<EndpointLook['seen'], { readonly problem: string }> {
+  return {
+    problem: describeError(error),
+    code: error instanceof OperationalError ? error.code : undefined,
+  };
+}

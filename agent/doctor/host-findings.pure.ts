@@ -1,0 +1,160 @@
+import { formatDuration } from '../../kernel/duration.ts';
+import type { Finding } from '../../kernel/findings.ts';
+import type { DecodedToken } from '../../kuma/decoded-token.ts';
+import type { DataplaneClaims } from '../../kuma/dataplane-token.ts';
+import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
+import { judgeOwnership } from '../../kuma/ownership.ts';
+import { permits } from '../../kuma/token-rules.ts';
+import type { Owner } from '../identity/owner.pure.ts';
+import { LAST_WORDS_MS, STOP_WISHES } from '../stop/stop-budget.pure.ts';
+
+export interface BudgetGiven {
+  readonly budgetMs: number;
+  readonly settleMs: number;
+  readonly drainTimeMs: number;
+  /** How long whoever stops this host waits: a supervisor, a cloud's notice. `undefined` if nobody said. */
+  readonly supervisorMs: number | undefined;
+}
+
+/** Whether the stop has the time that it needs, and whether whoever asks for it waits so long. */
+export function judgeBudget(given: BudgetGiven): readonly Finding[] {
+  const { budgetMs, settleMs, drainTimeMs, supervisorMs } = given;
+  const about = 'stop budget';
+  const { deregisterMs, exitMs, confirmMs } = STOP_WISHES;
+  const drainMs = Math.max(0, budgetMs - deregisterMs - settleMs - exitMs - confirmMs);
+  const budget = formatDuration(budgetMs);
+  const enough: Finding =
+    drainMs >= drainTimeMs
+      ? { level: 'ok', about, says: `${budget}, enough for all of kuma-dp's drain time` }
+      : {
+          level: 'warning',
+          about,
+          says: `${budget}: at its worst a stop has ${formatDuration(drainMs)} of kuma-dp's ${formatDuration(drainTimeMs)} to drain`,
+          remedy: `--stop-budget ${formatDuration(Math.ceil((budgetMs + drainTimeMs - drainMs) / 1_000) * 1_000)}, or a shorter --drain-time of kuma-dp`,
+        };
+  return supervisorMs === undefined ? [enough] : [enough, judgeSupervisor(budgetMs, supervisorMs)];
+}
+
+function judgeSupervisor(budgetMs: number, supervisorMs: number): Finding {
+  const about = 'notice of a stop';
+  const says = `${formatDuration(supervisorMs)}, the stop budget is ${formatDuration(budgetMs)}`;
+  if (supervisorMs >= budgetMs + LAST_WORDS_MS) return { level: 'ok', about, says };
+  const fits = Math.max(1_000, Math.floor((supervisorMs - LAST_WORDS_MS) / 1_000) * 1_000);
+  return {
+    level: 'failure',
+    about,
+    says: `${says}: SIGKILL, or the end of the host, comes first`,
+    remedy: `--stop-budget ${formatDuration(fits)}: the drain is cut then, and the deregistration is not`,
+  };
+}
+
+const SOON_MS = 7 * 86_400_000;
+
+export interface TokenUser {
+  readonly key: DataplaneKey;
+  /** What kuma-dp brings; `undefined` for a dataplane that was applied beforehand. */
+  readonly resource?: DataplaneResource | undefined;
+  /** Of the control plane: what a token is compared with differs by line. */
+  readonly version: string | undefined;
+}
+
+/** By what it says alone: nothing is checked that needs the control plane's key. */
+export function judgeToken(token: DecodedToken, user: TokenUser, wallMs: number): Finding {
+  const { key } = user;
+  const about = 'dataplane token';
+  const { claims, expiresAtMs, notBeforeMs } = token;
+  const says = `bound to ${describeBinding(claims)}${expiresAtMs === undefined ? ', does not expire' : `, valid until ${new Date(expiresAtMs).toISOString()}`}`;
+  const remedy = 'kumactl generate dataplane-token, and restart';
+  if (claims.name !== '' && claims.name !== key.name) {
+    return { level: 'failure', about, says: `${says}: not for ${describeKey(key)}`, remedy };
+  }
+  if (claims.mesh !== '' && claims.mesh !== key.mesh) {
+    return { level: 'failure', about, says: `${says}: not for ${describeKey(key)}`, remedy };
+  }
+  if (notBeforeMs !== undefined && notBeforeMs > wallMs) {
+    const from = new Date(notBeforeMs).toISOString();
+    return { level: 'failure', about, says: `${says}, but not before ${from}`, remedy: 'check the clock' };
+  }
+  const unfit = judgeBinding(claims, user);
+  if (unfit !== undefined) return { level: 'failure', about, says: `${says}: ${unfit}`, remedy };
+  if (expiresAtMs === undefined || expiresAtMs - wallMs > SOON_MS) return { level: 'ok', about, says };
+  return expiresAtMs <= wallMs
+    ? {
+        level: 'failure',
+        about,
+        says: `${says}: expired. A stream that is open stays, the next is refused`,
+        remedy,
+      }
+    : { level: 'warning', about, says: `${says}: less than a week`, remedy };
+}
+
+/** Tags and workload, where it is known what they are compared with. */
+function judgeBinding(claims: DataplaneClaims, { key, resource, version }: TokenUser): string | undefined {
+  if (key.proxyType !== 'dataplane' || resource === undefined || version === undefined) return undefined;
+  const permission = permits(claims, { key, stored: resource, version });
+  return permission.allowed ? undefined : permission.reason;
+}
+
+function describeBinding({ name, mesh, tags, workload }: DataplaneClaims): string {
+  const parts = [
+    ...(mesh === '' ? [] : [`mesh ${mesh}`]),
+    ...(name === '' ? [] : [`name ${name}`]),
+    ...Object.entries(tags).map(([tag, values]) => `${tag}=${values.join('|')}`),
+    ...(workload === '' ? [] : [`workload ${workload}`]),
+  ];
+  return parts.length === 0 ? 'nothing' : parts.join(', ');
+}
+
+export interface ObjectGiven {
+  readonly key: DataplaneKey;
+  readonly owner: Owner;
+  readonly address: string | undefined;
+  /** `undefined` if the one that runs here is not known, or none does. */
+  readonly incarnation: string | undefined;
+  /** Whether an agent runs it on this host now. */
+  readonly running: boolean;
+  readonly overview: DataplaneOverview | undefined;
+}
+
+/** What was derived from the command against what the control plane has. */
+export function judgeObject(given: ObjectGiven): Finding {
+  const { key, owner, overview, running, address, incarnation } = given;
+  const about = `object ${describeKey(key)}`;
+  if (overview === undefined) return judgeMissing(about, owner, running);
+  const ownership = judgeOwnership({ incarnation, address }, overview);
+  if (!ownership.ours) {
+    return {
+      level: 'failure',
+      about,
+      says: `${ownership.reason}: a stop leaves it alone`,
+      remedy: 'two hosts use the same name: rename one, or wait for the other to leave',
+    };
+  }
+  const online = overview.subscriptions.some(isOnline);
+  const where = overview.networking?.address ?? 'an unknown address';
+  const says = `at ${where}, ${online ? 'connected' : 'not connected'}`;
+  if (online && !running) {
+    return {
+      level: 'warning',
+      about,
+      says: `${says}, but no agent runs it on this host`,
+      remedy: 'it may run without the agent, or elsewhere: a stop there is noticed',
+    };
+  }
+  return { level: 'ok', about, says };
+}
+
+function judgeMissing(about: string, owner: Owner, running: boolean): Finding {
+  if (running) {
+    return {
+      level: 'failure',
+      about,
+      says: 'missing, although an agent runs it: peers send nothing',
+      remedy: "see the agent's log and kuma-dp's; a restart puts it back",
+    };
+  }
+  return owner === 'external'
+    ? { level: 'failure', about, says: 'missing', remedy: 'kumactl apply it before kuma-dp starts' }
+    : { level: 'ok', about, says: 'not there yet: it is created at the start' };
+}

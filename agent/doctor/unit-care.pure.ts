@@ -1,0 +1,178 @@
+import type { Finding } from '../../kernel/findings.ts';
+import { whoSets, type OrderedUnit, type UnitSettings } from '../systemd/systemd-unit.pure.ts';
+
+export interface CareGiven {
+  readonly unit: UnitSettings;
+  /** What `systemctl cat` prints; empty if it could not be had. */
+  readonly cat: string;
+  readonly stateDir: string;
+  /** Whether a companion would finish what a killed agent leaves. */
+  readonly companion: boolean;
+  /** The services that are ordered after this one, and so stop before it. */
+  readonly orderedAfter: readonly OrderedUnit[];
+  /** Programs that were looked for where the unit looks, and not found. */
+  readonly missing: ReadonlySet<HelperProgram>;
+}
+
+export type HelperProgram = 'sh' | 'systemd-notify';
+
+/** What becomes of a dataplane whose agent is killed, and of those around it. What is as usual goes without saying. */
+export function judgeCare(given: CareGiven): readonly Finding[] {
+  if (given.unit.loadState !== 'loaded') return [];
+  return [
+    ...judgeNow(given),
+    judgeAfterKill(given),
+    judgeRestart(given),
+    ...judgeStateFolder(given),
+    ...judgeLastKill(given),
+    ...judgeShutdown(given),
+    ...judgeDescriptors(given),
+    ...judgePrograms(given),
+    ...judgeApplications(given),
+  ];
+}
+
+/** @see systemd.service(5), $SERVICE_RESULT */
+function judgeNow({ unit: { id, activeState, result } }: CareGiven): readonly Finding[] {
+  // With Restart=always it is tried again and again, and never counts as failed.
+  const unstarted = result === 'resources' && activeState !== 'active';
+  if (activeState !== 'failed' && !unstarted) return [];
+  const cause = unstarted
+    ? ': systemd could not even start it, most often for a missing file (EnvironmentFile= without "-") or folder'
+    : '';
+  const about = 'now';
+  return [
+    { level: 'warning', about, says: `${activeState}, ${result}${cause}`, remedy: `journalctl -u ${id}` },
+  ];
+}
+
+const FALLBACK = 'ExecStopPost=-/usr/bin/kuma-dp-agent deregister --state';
+
+function judgeAfterKill({ unit: { execStopPost }, stateDir, companion }: CareGiven): Finding {
+  const about = 'after a killed agent';
+  const finisher = execStopPost.find((command) => /kuma-dp-agent(\S*) .*\bderegister\b/.test(command));
+  if (finisher === undefined) {
+    if (companion)
+      return { level: 'ok', about, says: 'no ExecStopPost, but the companion finishes its work' };
+    const says =
+      'no ExecStopPost finishes its work on this host: its object stays until the control plane notices';
+    return { level: 'warning', about, says, remedy: `${FALLBACK} ${stateDir}` };
+  }
+  const [, looksIn] = / --state[= ](\S+)/.exec(finisher) ?? [];
+  if (looksIn !== undefined && !isWithin(looksIn, stateDir)) {
+    const says = `ExecStopPost looks in ${looksIn}, but the agent leaves its state in ${stateDir}`;
+    return { level: 'warning', about, says, remedy: `${FALLBACK} ${stateDir}` };
+  }
+  return { level: 'ok', about, says: 'ExecStopPost finishes its work' };
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path.replace(/\/$/, '') === folder.replace(/\/$/, '') || path.startsWith(`${folder}/`);
+}
+
+function judgeRestart({ unit: { restart }, cat }: CareGiven): Finding {
+  const about = 'Restart';
+  const file = whoSets(cat, about);
+  const says = `${restart}${file === undefined ? '' : ` (${file})`}`;
+  return ['no', 'on-success'].includes(restart)
+    ? {
+        level: 'warning',
+        about,
+        says: `${says}: after a crash the dataplane stays down`,
+        remedy: 'Restart=always and RestartSec=1s',
+      }
+    : { level: 'ok', about, says: restart === '' ? 'systemd does not say' : says };
+}
+
+/** A drain and the pacing of a restart are remembered there. */
+function judgeStateFolder({ unit, stateDir }: CareGiven): readonly Finding[] {
+  const { runtimeDirectories, runtimeDirectoryPreserve: preserve } = unit;
+  const owned = runtimeDirectories.some((name) => isWithin(stateDir, `/run/${name}`));
+  if (!owned || preserve !== 'no') return [];
+  return [
+    {
+      level: 'warning',
+      about: 'RuntimeDirectory',
+      says: `${stateDir} is removed at each stop: a drain is forgotten, and no start waits until its name is accepted again`,
+      remedy: 'RuntimeDirectoryPreserve=yes',
+    },
+  ];
+}
+
+function judgeLastKill({ unit: { sendSigkill, finalKillSignal } }: CareGiven): readonly Finding[] {
+  const about = 'end of a stop that hangs';
+  if (!sendSigkill) {
+    const says = 'SendSIGKILL=no: what does not end stays, and serves on without anybody who looks after it';
+    return [{ level: 'warning', about, says, remedy: 'SendSIGKILL=yes, which is the default' }];
+  }
+  if (['9', 'SIGKILL', ''].includes(finalKillSignal)) return [];
+  const says = `FinalKillSignal=${finalKillSignal}: what ignores it stays`;
+  return [{ level: 'warning', about, says, remedy: 'FinalKillSignal=SIGKILL, which is the default' }];
+}
+
+function judgeShutdown({ unit: { defaultDependencies, conflicts } }: CareGiven): readonly Finding[] {
+  if (defaultDependencies || conflicts.has('shutdown.target')) return [];
+  return [
+    {
+      level: 'warning',
+      about: 'reboot and power-off',
+      says: 'DefaultDependencies=no, and no Conflicts=shutdown.target: it is killed at the end, not stopped',
+      remedy: 'DefaultDependencies=yes, or Conflicts=shutdown.target and Before=shutdown.target',
+    },
+  ];
+}
+
+/** Two for each request that Envoy forwards, and some for itself. */
+const FEW_DESCRIPTORS = 4_096;
+
+function judgeDescriptors({ unit: { limitNofile } }: CareGiven): readonly Finding[] {
+  if (limitNofile === undefined || limitNofile >= FEW_DESCRIPTORS) return [];
+  return [
+    {
+      level: 'warning',
+      about: 'LimitNOFILE',
+      says: `${limitNofile}: Envoy needs two descriptors for each request that it forwards`,
+      remedy: 'LimitNOFILE=1048576',
+    },
+  ];
+}
+
+function judgePrograms({ unit: { type }, missing }: CareGiven): readonly Finding[] {
+  const findings: Finding[] = [];
+  if (missing.has('sh')) {
+    findings.push({
+      level: 'warning',
+      about: 'sh',
+      says: 'not found: if the agent is killed, kuma-dp and Envoy live on unwatched',
+      remedy: 'install a POSIX shell',
+    });
+  }
+  if (missing.has('systemd-notify') && type.startsWith('notify')) {
+    findings.push({
+      level: 'failure',
+      about: 'systemd-notify',
+      says: `not found: with Type=${type} the unit never counts as started`,
+      remedy: "install systemd's own tools, or Type=simple",
+    });
+  }
+  return findings;
+}
+
+const NAMED_APPLICATIONS = 3;
+
+/** Those stop before the dataplane does, while peers still send to it. */
+function judgeApplications({ orderedAfter, unit: { id } }: CareGiven): readonly Finding[] {
+  const hasty = orderedAfter.filter(({ drains }) => !drains).map((unit) => unit.id);
+  if (hasty.length === 0) return [];
+  const more = hasty.length > NAMED_APPLICATIONS ? ` and ${hasty.length - NAMED_APPLICATIONS} more` : '';
+  const named = `${hasty.slice(0, NAMED_APPLICATIONS).join(', ')}${more}`;
+  return [
+    {
+      level: 'warning',
+      about: 'applications',
+      says: `${named}: ordered after ${id}, so stopped before it, while peers still send requests`,
+      remedy:
+        'in each of them: ExecStop=-+/usr/bin/kuma-dp-agent drain --wait, unless it takes no requests from the mesh',
+    },
+  ];
+}

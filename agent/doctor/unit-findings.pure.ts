@@ -1,0 +1,207 @@
+import { formatDuration } from '../../kernel/duration.ts';
+import type { Finding } from '../../kernel/findings.ts';
+import { LAST_WORDS_MS } from '../stop/stop-budget.pure.ts';
+import { whoSets, type UnitSettings } from '../systemd/systemd-unit.pure.ts';
+
+export interface UnitGiven {
+  readonly unit: UnitSettings;
+  /** What `systemctl cat` prints; empty if it could not be had. */
+  readonly cat: string;
+  readonly budgetMs: number;
+  /** The command line of the main process; `undefined` if it does not run or may not be seen. */
+  readonly mainArgv: readonly string[] | undefined;
+  /** Whether an endpoint has to be looked up by name. */
+  readonly needsNames: boolean;
+}
+
+/** As long as kuma-dp tries to get its bootstrap before it gives up. */
+const KUMA_DP_PATIENCE_MS = 300_000;
+
+/** What in the unit would break a stop. */
+export function judgeUnit(given: UnitGiven): readonly Finding[] {
+  const { unit } = given;
+  if (unit.loadState !== 'loaded') {
+    return [
+      {
+        level: 'failure',
+        about: `unit ${unit.id}`,
+        says: unit.loadState === '' ? 'systemd says nothing of it' : unit.loadState,
+        remedy: 'name the unit that runs kuma-dp: --unit NAME',
+      },
+    ];
+  }
+  return [
+    judgeReload(unit),
+    judgeKillMode(given),
+    judgeKillSignal(given),
+    judgeTimeoutStop(given),
+    judgeReadiness(given),
+    judgeMainProcess(given),
+    judgeOrder(given),
+  ];
+}
+
+function judgeReload({ id, needsReload }: UnitSettings): Finding {
+  const about = `unit ${id}`;
+  return needsReload
+    ? {
+        level: 'warning',
+        about,
+        says: 'its files were changed since systemd read them: what follows is what systemd has in force',
+        remedy: 'systemctl daemon-reload',
+      }
+    : { level: 'ok', about, says: 'as its files say' };
+}
+
+function judgeKillMode({ unit, cat }: UnitGiven): Finding {
+  const about = 'KillMode';
+  const says = `${unit.killMode}${setBy(cat, about)}`;
+  switch (unit.killMode) {
+    case 'mixed':
+      return { level: 'ok', about, says };
+    case 'process':
+      return {
+        level: 'warning',
+        about,
+        says: `${says}: what the agent leaves behind when it is killed goes on`,
+        remedy: 'KillMode=mixed',
+      };
+    default:
+      return {
+        level: 'failure',
+        about,
+        says: `${says}: ${unit.killMode === 'none' ? 'nobody is told to stop' : 'Envoy is told to stop at the same moment as the agent, and drops what it serves'}`,
+        remedy: 'KillMode=mixed',
+      };
+  }
+}
+
+/** The signals that begin a stop, as systemd writes them. */
+const STOP_SIGNALS: ReadonlySet<string> = new Set(['15', '2', '1', 'SIGTERM', 'SIGINT', 'SIGHUP', '']);
+
+function judgeKillSignal({ unit: { killSignal }, cat }: UnitGiven): Finding {
+  const about = 'KillSignal';
+  const says = `${killSignal === '' ? 'not told' : killSignal}${setBy(cat, about)}`;
+  return STOP_SIGNALS.has(killSignal)
+    ? { level: 'ok', about, says }
+    : {
+        level: 'failure',
+        about,
+        says: `${says}: it does not ask the agent to stop`,
+        remedy: 'KillSignal=SIGTERM, which is the default',
+      };
+}
+
+function judgeTimeoutStop(given: UnitGiven): Finding {
+  const { unit, cat, budgetMs } = given;
+  const about = 'TimeoutStopSec';
+  const budget = formatDuration(budgetMs);
+  if (unit.timeoutStopMs === undefined) return { level: 'unseen', about, says: 'systemd does not say' };
+  const says = `${formatLimit(unit.timeoutStopMs)}${setBy(cat, about)}, the stop budget is ${budget}`;
+  if (unit.timeoutStopMs >= budgetMs + LAST_WORDS_MS) return { level: 'ok', about, says };
+  const remedy = `TimeoutStopSec=${Math.ceil(budgetMs / 1_000) + 15}s, or a smaller --stop-budget`;
+  return hears(unit)
+    ? { level: 'warning', about, says: `${says}; the agent asks for more time, which systemd grants`, remedy }
+    : { level: 'failure', about, says: `${says}: SIGKILL comes first`, remedy };
+}
+
+/** Whether systemd listens to what the agent's children say. As root, systemd-notify speaks in the agent's name. */
+function hears({ notifyAccess, user }: UnitSettings): boolean {
+  return notifyAccess === 'all' || (notifyAccess === 'main' && ['', 'root', '0'].includes(user));
+}
+
+function judgeReadiness({ unit, cat }: UnitGiven): Finding {
+  const { type, notifyAccess } = unit;
+  const about = 'Type';
+  const says = `${type}${setBy(cat, about)}, NotifyAccess=${notifyAccess}`;
+  if (type === 'simple' || type === 'exec') {
+    return {
+      level: 'ok',
+      about,
+      says: `${says}: counts as started before it serves (Type=notify would wait)`,
+    };
+  }
+  if (!type.startsWith('notify')) {
+    return {
+      level: 'failure',
+      about,
+      says: `${says}: the agent stays in the foreground and says when it is ready`,
+      remedy: 'Type=notify with NotifyAccess=all',
+    };
+  }
+  if (!hears(unit)) {
+    return {
+      level: 'failure',
+      about,
+      says: `${says}: systemd does not listen to systemd-notify, a child of the agent, and the start times out`,
+      remedy: 'NotifyAccess=all',
+    };
+  }
+  const { timeoutStartMs } = unit;
+  if (timeoutStartMs !== undefined && timeoutStartMs <= KUMA_DP_PATIENCE_MS) {
+    return {
+      level: 'warning',
+      about,
+      says: `${says}, TimeoutStartSec=${formatLimit(timeoutStartMs)}: without a control plane it is killed and started for ever`,
+      remedy: 'TimeoutStartSec=infinity',
+    };
+  }
+  return { level: 'ok', about, says };
+}
+
+/** Shells and the like, which do not pass a signal on, or not the right one. */
+const AGENT = /(^|\/)kuma-dp-agent(\/main\.js)?$/;
+
+function judgeMainProcess({ unit: { mainPid }, mainArgv }: UnitGiven): Finding {
+  const about = 'main process';
+  if (mainPid === undefined) return { level: 'unseen', about, says: 'the unit does not run' };
+  if (mainArgv === undefined || mainArgv.length === 0) {
+    return { level: 'unseen', about, says: `pid ${mainPid}, which this user may not look at` };
+  }
+  const program = mainArgv[0]?.split('/').at(-1) ?? '';
+  // What an interpreter runs is its script; sudo and the like name the agent further on.
+  const isAgent =
+    AGENT.test(mainArgv[0] ?? '') ||
+    (/^(node|nodejs)$/.test(program) && mainArgv.some((word) => AGENT.test(word)));
+  if (isAgent) return { level: 'ok', about, says: `pid ${mainPid} is the agent` };
+  const behind = mainArgv.some((word) => AGENT.test(word));
+  return {
+    level: 'failure',
+    about,
+    says: `pid ${mainPid} is ${program}${behind ? ', which stands between systemd and the agent' : ', and no agent'}`,
+    remedy: behind
+      ? 'let ExecStart run the agent itself: User= instead of sudo, exec in a shell script'
+      : 'put "kuma-dp-agent run --" in front of the command in ExecStart, and restart',
+  };
+}
+
+const NETWORK: readonly string[] = ['network-online.target', 'network.target', 'network-pre.target'];
+
+function judgeOrder({ unit: { after }, needsNames }: UnitGiven): Finding {
+  const about = 'order';
+  const missing = [
+    ...(NETWORK.slice(0, 2).some((target) => after.has(target)) ? [] : ['network-online.target']),
+    ...(needsNames && !after.has('nss-lookup.target') ? ['nss-lookup.target'] : []),
+  ];
+  if (missing.length > 0) {
+    return {
+      level: 'warning',
+      about,
+      says: `not after ${missing.join(' and ')}: at a reboot it may be gone before the dataplane has left`,
+      remedy: `After=${[...missing, ...(after.has('time-sync.target') ? [] : ['time-sync.target'])].join(' ')}`,
+    };
+  }
+  const synchronised = after.has('time-sync.target')
+    ? ''
+    : '; not after time-sync.target, so a token may be refused at the first start';
+  return { level: 'ok', about, says: `stops before the network does${synchronised}` };
+}
+
+function setBy(cat: string, setting: string): string {
+  const file = whoSets(cat, setting);
+  return file === undefined ? (cat === '' ? '' : " (systemd's default)") : ` (${file})`;
+}
+
+function formatLimit(limitMs: number): string {
+  return Number.isFinite(limitMs) ? formatDuration(limitMs) : 'infinity';
+}

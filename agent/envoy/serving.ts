@@ -1,0 +1,76 @@
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import { listensOn } from './envoy-activity.pure.ts';
+import { listeningPorts } from '../../kuma/owned-resource.ts';
+import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
+
+/** A start is waited for; a kuma-dp whose control plane is away retries for five minutes. */
+const EAGER_POLL_MS = 50;
+const EAGER_FOR_MS = 15_000;
+const PATIENT_POLL_MS = 1_000;
+
+export interface EnvoyWatch {
+  readonly clock: Clock;
+  readonly finder: EnvoyFinder;
+  readonly kumaDpPid: number;
+  readonly over: AbortSignal;
+}
+
+/** Resolves when kuma-dp has started its Envoy; the admin is `undefined` where it cannot be asked. */
+export async function untilEnvoyRuns(
+  watch: EnvoyWatch,
+): Promise<{ readonly admin: EnvoyAdmin } | { readonly hidden: string }> {
+  const { clock, finder, kumaDpPid, over } = watch;
+  const startedAtMs = clock.monotonicMs();
+  for (;;) {
+    const lookup = await finder.find(kumaDpPid);
+    if (lookup !== 'absent') return lookup;
+    await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), over);
+  }
+}
+
+/** Resolves when Envoy listens on every port of the resource. */
+export async function untilServing(
+  clock: Clock,
+  admin: EnvoyAdmin,
+  serving: { readonly resource: DataplaneResource; readonly over: AbortSignal },
+): Promise<void> {
+  const ports = listeningPorts(serving.resource);
+  const startedAtMs = clock.monotonicMs();
+  for (;;) {
+    // The admin answers only once Envoy has come up so far.
+    const listeners = await admin.listeners().catch(() => ({}));
+    if (listensOn(listeners, ports)) return;
+    await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), serving.over);
+  }
+}
+
+/** What of Envoy's stats says that it is live: it has its first configuration, and its listeners are warm. */
+const LIVE_STATS_FILTER = '^server\\.state$';
+const LIVE = /^server\.state: 0$/m;
+
+/** Resolves when Envoy says that it is live: for a dataplane whose ports nobody on this host knows. */
+export async function untilLive(clock: Clock, admin: EnvoyAdmin, over: AbortSignal): Promise<void> {
+  const startedAtMs = clock.monotonicMs();
+  for (;;) {
+    if (LIVE.test(await admin.stats(LIVE_STATS_FILTER).catch(() => ''))) return;
+    await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), over);
+  }
+}
+
+/** Resolves when Envoy serves, as far as that can be known: one that cannot be asked is taken for one that does. */
+export async function untilUp(
+  clock: Clock,
+  admin: EnvoyAdmin | undefined,
+  up: { readonly resource: DataplaneResource | undefined; readonly over: AbortSignal },
+): Promise<void> {
+  if (admin === undefined) return;
+  const { resource, over } = up;
+  await (resource === undefined || listeningPorts(resource).length === 0
+    ? untilLive(clock, admin, over)
+    : untilServing(clock, admin, { resource, over }));
+}
+
+function pollMs(sinceMs: number): number {
+  return sinceMs < EAGER_FOR_MS ? EAGER_POLL_MS : PATIENT_POLL_MS;
+}

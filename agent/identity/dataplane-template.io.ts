@@ -1,0 +1,148 @@
+import { open, stat } from 'node:fs/promises';
+
+import mustache from 'mustache';
+import { parseDocument } from 'yaml';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import { DataplaneResource } from '../../kuma/dataplane.ts';
+import { readsStandardInput, type KumaDpCommand } from './kuma-dp-command.pure.ts';
+
+/** A Dataplane of a large gateway is a few kilobytes; what is larger than this is not one. */
+const MAX_TEMPLATE_BYTES = 1024 * 1024;
+
+export interface RenderedTemplate {
+  /** What it was read from, for messages. */
+  readonly source: string;
+  /** `undefined`: the command names no resource. */
+  readonly resource: DataplaneResource | undefined;
+  /** Variables that the template uses and nobody sets: kuma-dp renders them as nothing. */
+  readonly unset: readonly string[];
+}
+
+/**
+ * Reads, renders and parses the resource as kuma-dp will.
+ *
+ * @param stdin the bytes that kuma-dp will get on its standard input
+ * @throws `CONFIG_INVALID` that names the file and the place
+ * @see kuma 2.14.3: app/kuma-dp/cmd/dataplane.go, pkg/util/template/render.go
+ */
+export async function readDataplaneTemplate(
+  command: KumaDpCommand,
+  stdin: Promise<Uint8Array> | undefined,
+): Promise<RenderedTemplate> {
+  const { source, text } = await readTemplate(command, stdin);
+  if (text === '') return { source, resource: undefined, unset: [] };
+  const unset = unsetVariables(source, text, command.resourceVars);
+  return { source, resource: parseResource(source, render(text, command.resourceVars)), unset };
+}
+
+async function readTemplate(
+  command: KumaDpCommand,
+  stdin: Promise<Uint8Array> | undefined,
+): Promise<{ readonly source: string; readonly text: string }> {
+  const path = command.resourcePath;
+  if (path === '') return { source: 'the inline resource (--dataplane)', text: command.resource };
+  if (readsStandardInput(command)) {
+    const source = 'the resource on standard input';
+    return { source, text: decode(source, (await stdin) ?? new Uint8Array()) };
+  }
+  return { source: `"${path}"`, text: decode(`"${path}"`, await readUpTo(path)) };
+}
+
+async function readUpTo(path: string): Promise<Uint8Array> {
+  try {
+    if (!(await stat(path)).isFile())
+      throw new TypeError('not a regular file: only kuma-dp can read it, and only once');
+    await using file = await open(path, 'r');
+    const buffer = Buffer.alloc(MAX_TEMPLATE_BYTES + 1);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < buffer.length; length += read) {
+      read = (await file.read(buffer, length, buffer.length - length)).bytesRead;
+    }
+    return buffer.subarray(0, length);
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot read Dataplane file "${path}"`, { cause });
+  }
+}
+
+function decode(source: string, bytes: Uint8Array): string {
+  if (bytes.length <= MAX_TEMPLATE_BYTES) return new TextDecoder().decode(bytes);
+  throw new OperationalError(
+    'CONFIG_INVALID',
+    `Cannot read ${source}: it is larger than ${MAX_TEMPLATE_BYTES} bytes`,
+  );
+}
+
+/** As Go's html/template escapes, which is not what mustache.js does. */
+const ESCAPES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&#34;',
+  "'": '&#39;',
+};
+
+/**
+ * Raw tags that kuma-dp's mustache takes for names that nobody sets: by an ampersand, or with blanks inside.
+ *
+ * @see https://github.com/hoisie/mustache: `parse`, which trims every tag but this one
+ */
+const UNKNOWN_RAW_TAGS = /\{\{\s*&[^}]*\}\}|\{\{\{(?:\s[^}]*|[^}]*\s)\}\}\}/g;
+
+function render(text: string, vars: Readonly<Record<string, string>>): string {
+  return mustache.render(text.replaceAll(UNKNOWN_RAW_TAGS, ''), nested(vars), undefined, {
+    escape: (value: unknown) =>
+      String(value).replace(/[&<>"']/g, (character) => ESCAPES[character] ?? character),
+  });
+}
+
+/** `a.b=1` is read by `{{ a.b }}`: dots nest. */
+function nested(vars: Readonly<Record<string, string>>): Record<string, unknown> {
+  const root: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(vars)) {
+    const path = key.split('.');
+    const leaf = path.pop() ?? key;
+    let at = root;
+    for (const part of path) {
+      const next = at[part];
+      const inner = typeof next === 'object' && next !== null ? (next as Record<string, unknown>) : {};
+      at[part] = inner;
+      at = inner;
+    }
+    at[leaf] = value;
+  }
+  return root;
+}
+
+function unsetVariables(
+  source: string,
+  text: string,
+  vars: Readonly<Record<string, string>>,
+): readonly string[] {
+  let tokens: ReturnType<typeof mustache.parse>;
+  try {
+    tokens = mustache.parse(text);
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot render ${source}`, { cause });
+  }
+  const unknown = text.match(UNKNOWN_RAW_TAGS) ?? [];
+  const used = tokens.filter(([kind]) => kind === 'name' || kind === '&').map(([, name]) => name);
+  return [...new Set([...used.filter((name) => !(name in vars)), ...unknown])];
+}
+
+function parseResource(source: string, rendered: string): DataplaneResource {
+  // YAML 1.1, as sigs.k8s.io/yaml reads it: `no` is a boolean, `010` is eight.
+  const document = parseDocument(rendered, { version: '1.1', prettyErrors: true });
+  const [error] = document.errors;
+  if (error !== undefined) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot parse ${source}: ${error.message.split('\n')[0]}`);
+  }
+  const parsed = DataplaneResource.safeParse(document.toJS());
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const place = issue === undefined || issue.path.length === 0 ? 'the whole' : issue.path.join('.');
+  throw new OperationalError(
+    'CONFIG_INVALID',
+    `Cannot use ${source}: ${place}: ${issue?.message ?? 'not a Dataplane'}`,
+  );
+}

@@ -1,0 +1,33 @@
+import { describeError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import { readDataplaneTemplate } from './dataplane-template.io.ts';
+import { deriveIdentity, type DataplaneIdentity } from './dataplane-identity.pure.ts';
+import { readKumaDpCommand, type KumaDpCommand } from './kuma-dp-command.pure.ts';
+
+export interface DerivedDataplane {
+  readonly command: KumaDpCommand;
+  readonly identity: DataplaneIdentity;
+  readonly label: string;
+  /** Template variables that nobody sets. */
+  readonly unset: readonly string[];
+}
+
+/** What the wrapped command says it is; the problem in words where it does not say. */
+export async function deriveDataplane(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  stdin: Promise<Uint8Array> | undefined,
+): Promise<DerivedDataplane | { readonly problem: string }> {
+  const command = readKumaDpCommand(argv, env);
+  if (command === undefined) return { problem: 'the command after "--" is not "kuma-dp run …"' };
+  try {
+    const { source, resource, unset } = await readDataplaneTemplate(command, stdin);
+    const derived = deriveIdentity(command, resource);
+    if ('problem' in derived) {
+      return resource === undefined ? derived : { problem: `Cannot use ${source}: ${derived.problem}` };
+    }
+    return { command, identity: derived.identity, label: describeKey(derived.identity.key), unset };
+  } catch (error) {
+    return { problem: describeError(error) };
+  }
+}

@@ -1,0 +1,38 @@
+import { OperationalError } from '../../kernel/errors.ts';
+import { isLocal, parseListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
+import { metricsRoute, startHttpFaces } from '../../program/http-faces.ts';
+import { agentMetrics, type MetricsSource } from './metrics.io.ts';
+
+export interface MetricsFace {
+  /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
+  readonly address: string;
+  /** At once: answers that are not out yet are cut off. */
+  close(): void;
+}
+
+/**
+ * Serves /metrics, and nothing else, until it is closed.
+ *
+ * @throws OperationalError `LISTENER_FAILED`
+ */
+export async function openMetricsFace(
+  address: ListenerAddress,
+  source: MetricsSource & { readonly onError: (error: unknown) => void },
+): Promise<MetricsFace> {
+  const faces = await startHttpFaces({
+    address,
+    routes: [metricsRoute(agentMetrics(source))],
+    onError: (_path, error) => {
+      source.onError(error);
+    },
+  });
+  // "localhost" means what the host's own files say.
+  if (!isLocal(parseListenerAddress(faces.address))) {
+    await faces.close();
+    throw new OperationalError(
+      'LISTENER_FAILED',
+      `Cannot listen on ${faces.address}: that is no loopback address`,
+    );
+  }
+  return { address: faces.address, close: () => void faces.close() };
+}

@@ -1,0 +1,308 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+import { VERSION } from '../../kernel/version.ts';
+import { isCompanion } from '../object/endpoint-url.pure.ts';
+import { standingOf, type CountedRun, type DataplaneView } from '../control/run-view.pure.ts';
+import { PHASE_NAMES } from '../stop/stop-report.pure.ts';
+import {
+  RESULTS,
+  STEP_BOUNDS,
+  STEPS,
+  STOP_BOUNDS,
+  STOP_CAUSES,
+  STOP_OUTCOMES,
+  type Distribution,
+  type StopCause,
+  type StopOutcome,
+} from './tallies.pure.ts';
+
+export interface MetricsSource {
+  /** Asked by each metric, at a scrape. */
+  readonly read: () => CountedRun;
+  /** When the run began, ms since the epoch. */
+  readonly startedAtMs: number;
+}
+
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: number];
+interface Described {
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly string[];
+}
+
+const PREFIX = 'kuma_dp_agent_';
+const ROTATION_STATES = ['in', 'turning out', 'out', 'turning in', 'standby'] as const;
+
+/** The agent's metrics: nothing is counted here, each scrape shows what the run says of itself. */
+export function agentMetrics(source: MetricsSource): Registry {
+  const registry = new Registry();
+  const { read, startedAtMs } = source;
+  standingMetrics(registry, read);
+  dataplaneMetrics(registry, read);
+  stopMetrics(registry, read);
+  startMetrics(registry, read);
+  // Without the prefix: every program has it under this name.
+  gauge(registry, { name: 'process_start_time_seconds', help: 'When the agent was started' }, () => [
+    [{}, startedAtMs / 1_000],
+  ]);
+  return registry;
+}
+
+function standingMetrics(registry: Registry, read: MetricsSource['read']): void {
+  gauge(registry, { name: `${PREFIX}build_info`, help: 'The version that runs', labels: ['version'] }, () => [
+    [{ version: VERSION }, 1],
+  ]);
+  gauge(registry, { name: `${PREFIX}phase`, help: 'The phase that the agent is in', labels: ['phase'] }, () =>
+    PHASE_NAMES.map((phase) => [{ phase }, Number(phase === read().phase.name)]),
+  );
+  gauge(
+    registry,
+    { name: `${PREFIX}rotation`, help: 'Whether peers see the dataplane', labels: ['state'] },
+    () => ROTATION_STATES.map((state) => [{ state: word(state) }, Number(state === standingOf(read()))]),
+  );
+  gauge(
+    registry,
+    { name: `${PREFIX}stop_budget_seconds`, help: 'All that a stop may take' },
+    (): readonly Sample[] => [[{}, read().stopBudgetMs / 1_000]],
+  );
+}
+
+function dataplaneMetrics(registry: Registry, read: MetricsSource['read']): void {
+  const known = (look: (dataplane: DataplaneView) => readonly Sample[]) => () => {
+    const { dataplane } = read();
+    return dataplane === undefined ? [] : look(dataplane);
+  };
+  gauge(
+    registry,
+    { name: `${PREFIX}dataplane_known`, help: 'Whether it could be derived which dataplane this is' },
+    () => [[{}, Number(read().dataplane !== undefined)]],
+  );
+  gauge(
+    registry,
+    {
+      name: `${PREFIX}dataplane_info`,
+      help: 'Which dataplane the agent looks after, and who owns its object',
+      labels: ['mesh', 'name', 'proxy_type', 'lifecycle'],
+    },
+    known(({ key, owner }) => [
+      [{ mesh: key.mesh, name: key.name, proxy_type: key.proxyType, lifecycle: owner }, 1],
+    ]),
+  );
+  gauge(
+    registry,
+    {
+      name: `${PREFIX}endpoint_up`,
+      help: 'Whether the endpoint answered the last look',
+      labels: ['url', 'kind'],
+    },
+    known(({ endpoints }) =>
+      endpoints.flatMap(({ url, reachable }): readonly Sample[] =>
+        reachable === undefined ? [] : [[{ url, kind: kindOf(url) }, Number(reachable)]],
+      ),
+    ),
+  );
+  gauge(
+    registry,
+    { name: `${PREFIX}companion_attached`, help: 'Whether a companion watches over the dataplane' },
+    known(({ companion }) => (companion === undefined ? [] : [[{}, Number(companion.attached)]])),
+  );
+  gauge(
+    registry,
+    { name: `${PREFIX}companion_epoch`, help: 'The epoch that a companion gave to this incarnation' },
+    known(({ companion }) => (companion?.epoch === undefined ? [] : [[{}, companion.epoch]])),
+  );
+  gauge(
+    registry,
+    { name: `${PREFIX}settle_seconds`, help: 'How long a stop waits for the peers to let go' },
+    known(({ settleMs }) => [[{}, settleMs / 1_000]]),
+  );
+}
+
+function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
+  const tallies = () => read().tallies;
+  counter(
+    registry,
+    {
+      name: `${PREFIX}stops_total`,
+      help: 'Stops, by what began them and what became of the object',
+      labels: ['cause', 'outcome'],
+    },
+    () =>
+      STOP_SERIES.map(([cause, outcome]) => [
+        { cause, outcome },
+        tallies().stops.find((each) => each.cause === cause && each.outcome === outcome)?.count ?? 0,
+      ]),
+  );
+  counter(
+    registry,
+    {
+      name: `${PREFIX}stop_budgets_exceeded_total`,
+      help: 'Stops that took longer than their budget',
+    },
+    () => [[{}, tallies().budgetsExceeded]],
+  );
+  histogram(
+    registry,
+    { name: `${PREFIX}stop_duration_seconds`, help: 'From what began a stop to the end of the agent' },
+    { bounds: STOP_BOUNDS, look: () => [[{}, tallies().stopDurations]] },
+  );
+  histogram(
+    registry,
+    {
+      name: `${PREFIX}stop_step_duration_seconds`,
+      help: 'How long each step of a stop took',
+      labels: ['step'],
+    },
+    {
+      bounds: STEP_BOUNDS,
+      look: () => STEPS.map((step) => [{ step }, tallies().stepDurations[step]]),
+    },
+  );
+  counter(
+    registry,
+    {
+      name: `${PREFIX}deregistrations_total`,
+      help: 'Deregistrations by the endpoint that answered; none did where they failed',
+      labels: ['url', 'kind', 'result'],
+    },
+    () => deregistrationsOf(read()),
+  );
+  counter(
+    registry,
+    {
+      name: `${PREFIX}recreations_undone_total`,
+      help: 'Objects that were created again during a stop and deleted again',
+    },
+    () => [[{}, tallies().recreationsUndone]],
+  );
+}
+
+function startMetrics(registry: Registry, read: MetricsSource['read']): void {
+  counter(
+    registry,
+    { name: `${PREFIX}restarts_paced_total`, help: 'Starts that waited until their name was accepted again' },
+    () => [[{}, read().tallies.startsPaced]],
+  );
+  counter(
+    registry,
+    { name: `${PREFIX}restart_pacing_seconds_total`, help: 'How long starts have waited in all' },
+    () => [[{}, read().tallies.pacedSeconds]],
+  );
+}
+
+/** Those that can be. */
+const STOP_SERIES = STOP_CAUSES.flatMap((cause) =>
+  STOP_OUTCOMES.filter((outcome) => (cause === 'killed') === (outcome === 'unknown')).map(
+    (outcome): readonly [StopCause, StopOutcome] => [cause, outcome],
+  ),
+);
+
+/** With a zero for what has not happened yet, so that its first time is an increase. */
+function deregistrationsOf({ dataplane, tallies }: CountedRun): readonly Sample[] {
+  const urls = ['', ...(dataplane?.endpoints ?? []).map(({ url }) => url)];
+  return urls.flatMap((url) =>
+    RESULTS.filter((result) => canBe(url, result)).map((result): Sample => [
+      { url, kind: kindOf(url), result },
+      tallies.deregistrations.find((each) => each.url === url && each.result === result)?.count ?? 0,
+    ]),
+  );
+}
+
+/** Who keeps an object, or fails, has no answer of an endpoint. A companion that takes over may not have said who it is. */
+function canBe(url: string, result: (typeof RESULTS)[number]): boolean {
+  if (result === 'handed_over') return true;
+  return (result === 'kept' || result === 'failed') === (url === '');
+}
+
+function kindOf(url: string): string {
+  if (url === '') return '';
+  return isCompanion(new URL(url)) ? 'companion' : 'rest';
+}
+
+function word(text: string): string {
+  return text.replaceAll(' ', '_');
+}
+
+function gauge(registry: Registry, described: Described, look: () => readonly Sample[]): void {
+  const { name, help, labels = [] } = described;
+  const metric = new Gauge({
+    name,
+    help,
+    labelNames: labels,
+    registers: [],
+    collect() {
+      this.reset();
+      // Without a label it would be zero, which is not the same as not being there.
+      this.remove({});
+      for (const [given, value] of look()) this.set(given, value);
+    },
+  });
+  registry.registerMetric(metric);
+}
+
+function counter(registry: Registry, described: Described, look: () => readonly Sample[]): void {
+  const { name, help, labels = [] } = described;
+  const metric = new Counter({
+    name,
+    help,
+    labelNames: labels,
+    registers: [],
+    collect() {
+      this.reset();
+      for (const [given, value] of look()) this.inc(given, value);
+    },
+  });
+  registry.registerMetric(metric);
+}
+
+interface Distributed {
+  readonly bounds: readonly number[];
+  readonly look: () => readonly (readonly [labels: Labels, of: Distribution | undefined])[];
+}
+
+/** One whose counts come from elsewhere: prom-client's own can only be observed into, and starts at zero. */
+class GivenHistogram extends Histogram {
+  readonly #described: Described;
+  readonly #distributed: Distributed;
+
+  constructor(described: Described, distributed: Distributed) {
+    const { name, help, labels = [] } = described;
+    super({ name, help, labelNames: labels, buckets: [...distributed.bounds], registers: [] });
+    this.#described = described;
+    this.#distributed = distributed;
+  }
+
+  /** What a registry asks for; `get()` does as well. */
+  getForPromString() {
+    const { name, help } = this.#described;
+    const { bounds, look } = this.#distributed;
+    const values = look().flatMap(([labels, of]) =>
+      of === undefined ? [] : seriesOf({ name, labels, bounds, of }),
+    );
+    return Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values });
+  }
+}
+
+function seriesOf(series: {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly bounds: readonly number[];
+  readonly of: Distribution;
+}) {
+  const { name, labels, bounds, of } = series;
+  let sofar = 0;
+  const buckets = [...bounds, '+Inf' as const].map((le, at) => {
+    sofar += of.counts[at] ?? 0;
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: sofar };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: of.sumSeconds },
+    { metricName: `${name}_count`, labels, value: sofar },
+  ];
+}
+
+function histogram(registry: Registry, described: Described, distributed: Distributed): void {
+  registry.registerMetric(new GivenHistogram(described, distributed));
+}

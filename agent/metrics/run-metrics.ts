@@ -1,0 +1,130 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { formatListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
+import type * as metricsFace from './metrics-face.io.ts';
+import { TalliesFile } from './tallies-file.io.ts';
+import type { RunView } from '../control/run-view.pure.ts';
+import {
+  goOnFrom,
+  NO_TALLIES,
+  tallyDeregistration,
+  tallyPacing,
+  tallyRecreation,
+  tallyStop,
+  type Tallies,
+} from './tallies.pure.ts';
+import type { AgentEvents } from '../events.ts';
+
+export interface RunMetricsDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly address: ListenerAddress;
+}
+
+/**
+ * What a run counts and where that can be read. Only where somebody asked for it: prom-client and an HTTP server are
+ * loaded for it, at once: a start may wait, and an upgrade meanwhile replaces the files. Whatever fails here costs a
+ * warning, nothing else.
+ */
+export class RunMetrics {
+  readonly #deps: RunMetricsDeps;
+  readonly #startedAtMs: number;
+  #tallies: Tallies = NO_TALLIES;
+  #file: TalliesFile | undefined;
+  #warned = false;
+  #written: Promise<void> = Promise.resolve();
+  readonly #face: Promise<typeof metricsFace>;
+
+  private constructor(deps: RunMetricsDeps) {
+    this.#deps = deps;
+    this.#face = import('./metrics-face.io.ts');
+    this.#face.catch(() => {
+      // Said by open().
+    });
+    this.#startedAtMs = deps.clock.wallMs();
+  }
+
+  /** @returns `undefined` where they are not asked for */
+  static of(
+    deps: Omit<RunMetricsDeps, 'address'> & { readonly address: ListenerAddress | 'off' },
+  ): RunMetrics | undefined {
+    const { address } = deps;
+    return address === 'off' ? undefined : new RunMetrics({ ...deps, address });
+  }
+
+  /** The same events, of which those that count are counted. */
+  get events(): AgentEvents {
+    const { events } = this.#deps;
+    return {
+      ...events,
+      startPaced: (waitMs) => {
+        events.startPaced(waitMs);
+        this.#count(tallyPacing(this.#tallies, waitMs));
+      },
+      deregistered: (result) => {
+        events.deregistered(result);
+        this.#count(tallyDeregistration(this.#tallies, result));
+      },
+      confirmed: (confirmed) => {
+        events.confirmed(confirmed);
+        if (confirmed.outcome === 'deleted again') this.#count(tallyRecreation(this.#tallies));
+      },
+      stopReported: (report) => {
+        events.stopReported(report);
+        this.#count(tallyStop(this.#tallies, report));
+      },
+    };
+  }
+
+  /**
+   * Goes on from what the last run under this name has counted.
+   *
+   * @param urls the endpoints of this run
+   */
+  onDerived(stateFile: string, urls: readonly string[]): void {
+    const file = new TalliesFile(stateFile);
+    let previous: Tallies | undefined;
+    try {
+      previous = file.read();
+    } catch (error) {
+      this.#deps.events.countsForgotten(error);
+    }
+    this.#file = file;
+    this.#count(previous === undefined ? this.#tallies : goOnFrom(previous, this.#tallies, urls));
+  }
+
+  /**
+   * The agent ends as it should: the next run must not take it for killed. Settles when everything that was counted is
+   * on disk, or was given up.
+   */
+  onEnd(): Promise<void> {
+    this.#count({ ...this.#tallies, open: false });
+    return this.#written;
+  }
+
+  /** @returns `undefined` if there is no way to listen, which is said */
+  async open(view: () => RunView): Promise<{ close(): void } | undefined> {
+    const { address, events } = this.#deps;
+    try {
+      const { openMetricsFace } = await this.#face;
+      const face = await openMetricsFace(address, {
+        read: () => ({ ...view(), tallies: this.#tallies }),
+        startedAtMs: this.#startedAtMs,
+        onError: events.failedUnexpectedly,
+      });
+      events.metricsServed(face.address);
+      return face;
+    } catch (error) {
+      events.metricsUnavailable(formatListenerAddress(address), error);
+      return undefined;
+    }
+  }
+
+  #count(tallies: Tallies): void {
+    this.#tallies = tallies;
+    if (this.#file === undefined) return;
+    this.#written = this.#file.write(tallies).catch((error: unknown) => {
+      if (!this.#warned) this.#deps.events.countsForgotten(error);
+      this.#warned = true;
+    });
+  }
+}

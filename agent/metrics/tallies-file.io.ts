@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import { Tallies } from './tallies.pure.ts';
+import { WholeFile } from '../state/whole-file.io.ts';
+
+/** What one run leaves to the next for its metrics: beside the state file, whose name it shares. */
+export class TalliesFile {
+  readonly #file: WholeFile;
+
+  constructor(stateFile: string) {
+    this.#file = new WholeFile(`${stateFile.replace(/\.json$/, '')}.tallies`);
+  }
+
+  /**
+   * @returns `undefined` if there is none
+   * @throws `STATE_UNUSABLE` if it cannot be read or is not one of ours
+   */
+  read(): Tallies | undefined {
+    const { path } = this.#file;
+    try {
+      return Tallies.parse(JSON.parse(readFileSync(path, 'utf8')));
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw new OperationalError('STATE_UNUSABLE', `Cannot go on from the counts in "${path}"`, { cause });
+    }
+  }
+
+  /** Settles when they are on disk. */
+  write(tallies: Tallies): Promise<void> {
+    return this.#file.write(`${JSON.stringify(tallies)}\n`);
+  }
+}

@@ -1,0 +1,85 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
+import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import type { Attachment } from '../companion/attachment.ts';
+import type { Owner, OwnerChoice } from '../identity/owner.pure.ts';
+import type { AgentEvents } from '../events.ts';
+import type { Registration } from './registration.ts';
+
+export interface ClaimDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly registration: Registration;
+  /** `undefined` where there is no companion. */
+  readonly attachment: Attachment | undefined;
+  /** Aborts when a stop comes first. */
+  readonly stopping: AbortSignal;
+}
+
+export interface Claim {
+  readonly choice: OwnerChoice;
+  /** Somebody asked for `agent` by name: then the object is put even where no companion answers. */
+  readonly insistent: boolean;
+  readonly resource: DataplaneResource | undefined;
+}
+
+/**
+ * A start that waits for its control plane waits no longer than this: less than a second together with what we take to
+ * load. Not less on a machine that is slow to load us, since that is slow to answer as well, and a start that gives up is
+ * one whose next restart takes ten seconds more.
+ */
+const CLAIM_BUDGET_MS = 800;
+/** Whoever has just given an epoch answers, and gets so long to put the object, too. */
+const ANNOUNCE_FLOOR_MS = 200;
+/** Left to put the object where that is worth something without an epoch. */
+const ANNOUNCE_RESERVE_MS = 400;
+
+/**
+ * Takes an epoch at a companion, if there is one, and puts the object if the agent is to own it. Where one of them
+ * fails in time, kuma-dp starts as without us and its control plane creates the object.
+ *
+ * @returns who owns the object
+ */
+export async function claimName(deps: ClaimDeps, claim: Claim): Promise<Owner> {
+  const { clock, events, attachment, stopping } = deps;
+  const { owner, because } = claim.choice;
+  if (because !== undefined) events.ownershipGivenUp(because);
+  if (stopping.aborted) return owner;
+  const byMs = clock.monotonicMs() + CLAIM_BUDGET_MS;
+  const fenced = await attach(deps, claim, byMs);
+  const settled = fenced || owner !== 'agent' ? await announce(deps, claim, byMs) : 'cp';
+  attachment?.settleOwner(settled);
+  return settled;
+}
+
+/** @returns whether the object may be put: it has an epoch, or does not need one */
+async function attach(
+  { clock, events, attachment, stopping }: ClaimDeps,
+  { choice, insistent }: Claim,
+  byMs: number,
+): Promise<boolean> {
+  if (attachment === undefined) return true;
+  const reserveMs = insistent ? ANNOUNCE_RESERVE_MS : 0;
+  const budgetMs = Math.max(0, byMs - reserveMs - clock.monotonicMs());
+  const epoch = await attachment.begin(choice.owner, budgetMs, stopping);
+  if (epoch !== undefined) return true;
+  if (!stopping.aborted) events.companionMissed(budgetMs);
+  return insistent;
+}
+
+async function announce(
+  { clock, events, registration, stopping }: ClaimDeps,
+  { choice: { owner }, resource }: Claim,
+  byMs: number,
+): Promise<Owner> {
+  if (owner !== 'agent' || resource === undefined || stopping.aborted) return owner;
+  try {
+    const budgetMs = Math.max(byMs - clock.monotonicMs(), ANNOUNCE_FLOOR_MS);
+    await registration.announce(resource, budgetMs, stopping);
+    events.dataplaneAnnounced();
+    return 'agent';
+  } catch (error) {
+    events.ownershipGivenUp(describeError(error));
+    return 'cp';
+  }
+}

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
+import { dataplaneToken, type DataplaneTokenSource } from '../identity/dataplane-token.io.ts';
+import { kumaRestEndpoint } from './kuma-rest-endpoint.io.ts';
+import { userToken } from './user-token.io.ts';
+import { isCompanion } from './endpoint-url.pure.ts';
+import type { KumaDpCommand } from '../identity/kuma-dp-command.pure.ts';
+import type { ConnectionOptions } from '../options.ts';
+import type { Companion, Endpoint } from '../ports.ts';
+
+export type { EndpointTls };
+
+export interface OpenEndpoints {
+  /** In the order in which they are asked, companions included. */
+  readonly endpoints: readonly Endpoint[];
+  readonly companions: readonly Companion[];
+}
+
+export interface Credentials {
+  readonly tls: EndpointTls;
+  /** For Kuma's REST API. */
+  readonly userTokenFile: string | undefined;
+  /** For companions. Neither ever sees the other's. */
+  readonly dataplaneToken: DataplaneTokenSource;
+}
+
+/**
+ * gRPC is loaded only where somebody speaks it: it is a tenth of what an idle agent needs.
+ *
+ * @param urls in the order in which they are asked
+ */
+export async function openEndpoints(
+  urls: readonly URL[],
+  { tls, userTokenFile, dataplaneToken: source }: Credentials,
+): Promise<OpenEndpoints> {
+  const forRest = userToken(userTokenFile);
+  const forCompanions = dataplaneToken(source);
+  const grpc = urls.some(isCompanion) ? await import('../companion/companion-endpoint.io.ts') : undefined;
+  // Where it cannot be read, whoever attaches or checks says so.
+  if (grpc !== undefined) await forCompanions.refresh().catch(() => {});
+  const companions: Companion[] = [];
+  const endpoints = urls.map((url): Endpoint => {
+    if (grpc === undefined || !isCompanion(url)) return kumaRestEndpoint({ url, tls, userToken: forRest });
+    const companion = grpc.companionEndpoint({ url, tls, token: forCompanions });
+    companions.push(companion);
+    return companion;
+  });
+  return { endpoints, companions };
+}
+
+/** The token as kuma-dp will have it: given inline it wins. */
+export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
+  const { token, tokenPath } = command;
+  return {
+    inline: token === '' ? undefined : token,
+    file: tokenPath === '' || token !== '' ? undefined : resolve(tokenPath),
+  };
+}
+
+/**
+ * The agent's own settings first, then what kuma-dp is told about the same control plane: its general certificate also
+ * serves the REST API (KUMA: bootstrap/autoconfig.go).
+ *
+ * @throws `CONFIG_INVALID` for a file that cannot be read
+ */
+export function readTls(options: ConnectionOptions, command: KumaDpCommand | undefined): EndpointTls {
+  return {
+    ca: readCa(options, command),
+    clientCertificate: readOptional(options.clientCertificateFile),
+    clientKey: readOptional(options.clientKeyFile),
+    skipVerify: options.caFile === undefined && command?.skipVerify === true,
+  };
+}
+
+function readCa(options: ConnectionOptions, command: KumaDpCommand | undefined): string | undefined {
+  if (options.caFile !== undefined) return readOptional(options.caFile);
+  if (command === undefined) return undefined;
+  if (command.caCert !== '') return command.caCert;
+  return command.caCertFile === '' ? undefined : readOptional(command.caCertFile);
+}
+
+function readOptional(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot read "${path}"`, { cause });
+  }
+}

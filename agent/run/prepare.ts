@@ -1,0 +1,247 @@
+import { join } from 'node:path';
+
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
+import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
+import { linuxHost, outwait, type Host } from '../state/host.io.ts';
+import { readStateFile, StateFile } from '../state/state-file.io.ts';
+import { stateFileName, type HostState } from '../state/host-state.pure.ts';
+import { orderEndpoints } from '../object/endpoint-url.pure.ts';
+import { chooseOwner, isDeletable, type Owner, type OwnerChoice } from '../identity/owner.pure.ts';
+import { restartPacingMs } from './restart-pacing.pure.ts';
+import { STOP_WISHES } from '../stop/stop-budget.pure.ts';
+import type { AgentEvents } from '../events.ts';
+import { Attachment } from '../companion/attachment.ts';
+import { claimName } from '../object/claim-name.ts';
+import { Registration } from '../object/registration.ts';
+import { openEndpoints, readTls, tokenOf, type EndpointTls } from '../object/connection.io.ts';
+import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
+import type { RunRequest } from './run-request.ts';
+
+/** What a run knows of its dataplane once everything that comes before kuma-dp is done. */
+export interface PreparedDataplane extends DerivedDataplane {
+  readonly owner: Owner;
+  readonly registration: Registration;
+  /** `undefined` where there is no companion. */
+  readonly attachment: Attachment | undefined;
+  readonly stateFile: StateFile;
+  readonly host: Host;
+  readonly initialState: HostState;
+}
+
+export interface PrepareContext {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly incarnation: string;
+  readonly agentPid: number;
+  readonly stdin: Promise<Uint8Array> | undefined;
+  /** Aborts when a stop comes first. */
+  readonly stopping: AbortSignal;
+  /** What a departure depends on was learnt. */
+  readonly onFacts: () => void;
+}
+
+const PREDECESSOR_POLL_MS = 100;
+
+interface Known {
+  readonly derived: DerivedDataplane;
+  readonly tls: EndpointTls;
+}
+
+interface Connected {
+  readonly urls: readonly URL[];
+  readonly choice: OwnerChoice;
+  readonly registration: Registration;
+  readonly attachment: Attachment | undefined;
+}
+
+/**
+ * Derives which dataplane it is, waits until its name is accepted again, takes an epoch where there is a companion, and
+ * puts the object if the agent owns it.
+ *
+ * @returns the problem in words where the dataplane cannot be deregistered later
+ */
+export async function prepare(
+  request: RunRequest,
+  context: PrepareContext,
+): Promise<PreparedDataplane | { readonly problem: string }> {
+  const { options } = request;
+  const derived = await deriveDataplane(request.argv, request.env, context.stdin);
+  if ('problem' in derived) return derived;
+  const { key } = derived.identity;
+  const host = linuxHost();
+  const stateFile = new StateFile(join(options.stateDir, stateFileName(key)));
+  const previous = readPrevious(stateFile.path, host, context.events);
+  if (previous !== undefined && host.isAlive(previous.agent)) {
+    return { problem: `another agent on this host looks after ${derived.label}: pid ${previous.agent.pid}` };
+  }
+  const tls = tryReadTls(request, derived);
+  if ('problem' in tls) return tls;
+  if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
+  const connected = await tryConnect(request, context, { derived, tls });
+  if ('problem' in connected) return connected;
+  if (options.restartPacing === 'auto' && previous !== undefined) {
+    const ended = await outwaitPredecessor(previous, {
+      host,
+      context,
+      drainTimeMs: derived.identity.drainTimeMs,
+    });
+    await pace(ended, host, context);
+  }
+  const { registration, attachment, urls, choice } = connected;
+  const owner = await claimName(
+    { clock: context.clock, events: context.events, registration, attachment, stopping: context.stopping },
+    { choice, insistent: options.lifecycle === 'agent', resource: derived.identity.resource },
+  );
+  const initialState = {
+    ...stateAtStart(request, context, { derived, tls, owner, host, urls }),
+    rotation: previous?.rotation,
+    lastStop: previous?.lastStop,
+  };
+  return { ...derived, owner, registration, attachment, stateFile, host, initialState };
+}
+
+function tryReadTls(
+  request: RunRequest,
+  derived: DerivedDataplane,
+): EndpointTls | { readonly problem: string } {
+  try {
+    return readTls(request.options, derived.command);
+  } catch (error) {
+    return { problem: describeError(error) };
+  }
+}
+
+/** @returns the last run's state, if it is from this boot */
+function readPrevious(path: string, host: Host, events: AgentEvents): HostState | undefined {
+  try {
+    const previous = readStateFile(path);
+    return previous?.bootId === host.bootId ? previous : undefined;
+  } catch (error) {
+    events.stateUnreadable(error);
+    return undefined;
+  }
+}
+
+/** A CA that is none, say, is first looked at here. */
+async function tryConnect(
+  request: RunRequest,
+  context: PrepareContext,
+  known: Known,
+): Promise<Connected | { readonly problem: string }> {
+  try {
+    return await connect(request, context, known);
+  } catch (error) {
+    return { problem: describeError(error) };
+  }
+}
+
+async function connect(
+  request: RunRequest,
+  context: PrepareContext,
+  { derived, tls }: Known,
+): Promise<Connected> {
+  const { clock, events, incarnation } = context;
+  const { options } = request;
+  const { key, resource, defaultEndpoint } = derived.identity;
+  const { urls, bypassed } = orderEndpoints(options.endpoints, {
+    proxyType: key.proxyType,
+    fallback: defaultEndpoint,
+  });
+  if (bypassed) events.companionsBypassed(derived.label);
+  const { endpoints, companions } = await openEndpoints(urls, {
+    tls,
+    userTokenFile: options.userTokenFile,
+    dataplaneToken: tokenOf(derived.command),
+  });
+  const choice = chooseOwner(options.lifecycle, derived.identity, companions.length > 0);
+  const departure = { key, own: { incarnation, address: resource?.networking?.address } };
+  const mayDelete = isDeletable(choice.owner, options.deleteExternal);
+  const shared = { clock, events, random: Math.random };
+  const registration = new Registration({
+    ...shared,
+    endpoints,
+    departure,
+    mayDelete,
+    settle: options.settle,
+    onFacts: context.onFacts,
+  });
+  const attachment =
+    companions.length === 0
+      ? undefined
+      : new Attachment({
+          ...shared,
+          companions,
+          hello: { departure, deletable: mayDelete, resource },
+          learn: (facts) => {
+            registration.learn(facts);
+          },
+        });
+  return {
+    urls,
+    choice,
+    registration,
+    attachment,
+  };
+}
+
+/**
+ * The kuma-dp of a killed agent drains on, and has the ports that the next one needs. Waits until it has ended, no longer
+ * than kuma-dp takes for its drain and its end.
+ *
+ * @returns `previous`, with the end that nobody was there to write down
+ */
+async function outwaitPredecessor(
+  previous: HostState,
+  { host, context, drainTimeMs }: { host: Host; context: PrepareContext; drainTimeMs: number },
+): Promise<HostState> {
+  const { kumaDp } = previous;
+  const { clock, events, stopping } = context;
+  if (kumaDp === undefined || !host.isAlive(kumaDp)) return previous;
+  events.predecessorDrains(kumaDp.pid);
+  const byMs = clock.monotonicMs() + drainTimeMs + STOP_WISHES.exitMs;
+  await outwait(() => host.isAlive(kumaDp), { clock, pollMs: PREDECESSOR_POLL_MS, byMs, cancel: stopping });
+  return host.isAlive(kumaDp) ? previous : { ...previous, endedAtUptimeMs: host.uptimeMs() };
+}
+
+async function pace(previous: HostState, host: Host, context: PrepareContext): Promise<void> {
+  const { owner, endedAtUptimeMs, deregistrationDelayMs, controlPlaneVersion: version } = previous;
+  const waitMs = restartPacingMs({ owner, endedAtUptimeMs, deregistrationDelayMs, version }, host.uptimeMs());
+  if (waitMs === 0) return;
+  context.events.startPaced(waitMs);
+  await sleep(context.clock, waitMs, context.stopping).catch(() => {});
+}
+
+function stateAtStart(
+  { options }: RunRequest,
+  { incarnation, agentPid }: PrepareContext,
+  known: Known & {
+    readonly owner: Owner;
+    readonly host: Host;
+    readonly urls: readonly URL[];
+  },
+): HostState {
+  const { derived, tls, owner, host, urls } = known;
+  const { key, resource } = derived.identity;
+  const { clientCertificateFile, clientKeyFile, userTokenFile } = options;
+  return {
+    schema: 1,
+    incarnation,
+    dataplane: key,
+    owner,
+    mayDelete: isDeletable(owner, options.deleteExternal),
+    address: resource?.networking?.address,
+    endpoints: urls.map((url) => url.href),
+    ca: tls.ca,
+    skipVerify: tls.skipVerify,
+    clientCertificateFile,
+    clientKeyFile,
+    userTokenFile,
+    dataplaneTokenFile: tokenOf(derived.command).file,
+    bootId: host.bootId,
+    agent: host.processRef(agentPid) ?? { pid: agentPid, startTicks: 0 },
+    phase: 'running',
+    deregistered: false,
+    deregistrationDelayMs: DEFAULT_FACTS.deregistrationDelayMs,
+  };
+}

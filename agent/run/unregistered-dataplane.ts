@@ -1,0 +1,22 @@
+import { kumaDpReadiness } from '../child/kuma-dp-readiness.io.ts';
+import { DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../identity/kuma-dp-command.pure.ts';
+import type { SupervisedDataplane } from '../stop/supervisor.ts';
+import type { RunRequest } from './run-request.ts';
+
+/** A kuma-dp that is looked after although nobody knows which dataplane it is: `problem` says why. */
+export function unregisteredDataplane(
+  { argv, env }: Pick<RunRequest, 'argv' | 'env'>,
+  incarnation: string,
+  problem: string,
+): SupervisedDataplane {
+  const command = readKumaDpCommand(argv, env);
+  return {
+    label: 'unknown',
+    incarnation,
+    lifecycle: 'unknown',
+    registration: undefined,
+    unregisteredBecause: problem,
+    readiness: kumaDpReadiness(command?.readinessPort ?? READINESS_PORT),
+    drainTimeMs: DRAIN_TIME_MS,
+  };
+}

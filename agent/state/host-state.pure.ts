@@ -1,0 +1,102 @@
+import * as z from 'zod/mini';
+
+import { PROXY_TYPES } from '../../kuma/dataplane.ts';
+import { RotationRecord } from '../object/rotation-record.pure.ts';
+
+const ProcessRef = z.object({
+  pid: z.number(),
+  /** Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. */
+  startTicks: z.number(),
+});
+export type ProcessRef = z.infer<typeof ProcessRef>;
+
+/** What one run writes down, so that another process can finish its work. */
+export const HostState = z.object({
+  schema: z.literal(1),
+  incarnation: z.string(),
+  dataplane: z.object({ proxyType: z.enum(PROXY_TYPES), mesh: z.string(), name: z.string() }),
+  owner: z.enum(['agent', 'cp', 'external']),
+  /** Whether the object may be deleted at all: not for an external one, unless told. */
+  mayDelete: z.boolean(),
+  address: z.optional(z.string()),
+  endpoints: z.array(z.string()),
+  ca: z.optional(z.string()),
+  skipVerify: z.boolean(),
+  clientCertificateFile: z.optional(z.string()),
+  clientKeyFile: z.optional(z.string()),
+  userTokenFile: z.optional(z.string()),
+  /** For a companion. Only where it is, never what it says. */
+  dataplaneTokenFile: z.optional(z.string()),
+  bootId: z.string(),
+  agent: ProcessRef,
+  kumaDp: z.optional(ProcessRef),
+  phase: z.enum(['running', 'leaving', 'ended']),
+  deregistered: z.boolean(),
+  endedAtUptimeMs: z.optional(z.number()),
+  deregistrationDelayMs: z.number(),
+  controlPlaneVersion: z.optional(z.string()),
+  /** Left out in rotation. A next run of this boot goes on with it. */
+  rotation: z.optional(RotationRecord),
+  /** Of this run, or of the one before it. */
+  lastStop: z.optional(
+    z.object({
+      stoppedAt: z.string(),
+      cause: z.string(),
+      totalMs: z.number(),
+      outcome: z.string(),
+      exit: z.string(),
+    }),
+  ),
+});
+export type HostState = z.infer<typeof HostState>;
+
+/** What is true of this host now, to hold a state file against. */
+export interface HostEvidence {
+  readonly bootId: string;
+  isAlive(process: ProcessRef): boolean;
+  /** Whether it belongs to the systemd service whose ExecStopPost we are: systemd kills it as soon as we have ended. */
+  endsWithUs(process: ProcessRef): boolean;
+}
+
+export type Takeover =
+  | {
+      readonly verdict: 'deregister';
+      /** `ending`: it may still be connected, so its control plane cannot say that it has gone. */
+      readonly kumaDp: 'gone' | 'ending';
+    }
+  | { readonly verdict: 'done'; readonly reason: string }
+  | { readonly verdict: 'refuse'; readonly reason: string };
+
+/** Whether the work that `state` speaks of is still to be done, and may be done by somebody else than its agent. */
+export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
+  if (!state.mayDelete)
+    return { verdict: 'done', reason: 'the dataplane was applied by somebody else and stays' };
+  if (state.deregistered && state.phase === 'ended')
+    return { verdict: 'done', reason: 'it was deregistered already' };
+  if (state.bootId !== host.bootId) {
+    return {
+      verdict: 'refuse',
+      reason: 'the file was written before this host booted: it says nothing about now',
+    };
+  }
+  if (host.isAlive(state.agent)) {
+    return {
+      verdict: 'refuse',
+      reason: `its agent still runs (pid ${state.agent.pid}) and will deregister it`,
+    };
+  }
+  if (state.kumaDp === undefined || !host.isAlive(state.kumaDp))
+    return { verdict: 'deregister', kumaDp: 'gone' };
+  return host.endsWithUs(state.kumaDp)
+    ? { verdict: 'deregister', kumaDp: 'ending' }
+    : { verdict: 'refuse', reason: `its kuma-dp still runs (pid ${state.kumaDp.pid})` };
+}
+
+/** The file of one dataplane below `--state-dir`. Kuma 2.7 allowed names that are no file names. */
+export function stateFileName(key: {
+  readonly proxyType: string;
+  readonly mesh: string;
+  readonly name: string;
+}): string {
+  return `${[key.proxyType, key.mesh, key.name].map((part) => encodeURIComponent(part)).join('~')}.json`;
+}

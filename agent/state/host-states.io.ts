@@ -1,0 +1,34 @@
+import { writeError } from '../child/standard-streams.io.ts';
+import { listStateFiles } from './state-directory.io.ts';
+import { readStateFile } from './state-file.io.ts';
+import type { FoundState } from './select-state.pure.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+
+export interface HostStates {
+  readonly states: readonly FoundState[];
+  /** How many files could not be read: damaged, or another user's. */
+  readonly unreadable: number;
+}
+
+/**
+ * Every state file of a folder, by name. One that cannot be read is named on standard error and left out.
+ *
+ * @throws `STATE_UNUSABLE` if there is no such folder
+ */
+export function readHostStates(folder: string): HostStates {
+  const paths = listStateFiles(folder);
+  if (paths === undefined)
+    throw new OperationalError('STATE_UNUSABLE', `Cannot read the state directory "${folder}"`);
+  let unreadable = 0;
+  const states = paths.toSorted().flatMap((path) => {
+    try {
+      const state = readStateFile(path);
+      return state === undefined ? [] : [{ path, state }];
+    } catch (error) {
+      writeError(describeError(error));
+      unreadable += 1;
+      return [];
+    }
+  });
+  return { states, unreadable };
+}

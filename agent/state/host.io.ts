@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import type { HostEvidence, ProcessRef } from './host-state.pure.ts';
+import { sharesOurService } from '../child/process-facts.io.ts';
+
+/** This boot of the host, in terms that another process can check later. Linux only, through procfs. */
+export interface Host extends HostEvidence {
+  /** Milliseconds since boot, suspend included, in steps of 10. */
+  uptimeMs(): number;
+  /** `undefined` if there is no such process. */
+  processRef(pid: number): ProcessRef | undefined;
+}
+
+export interface Patience {
+  readonly clock: Clock;
+  readonly pollMs: number;
+  /** On the monotonic clock. */
+  readonly byMs: number;
+  readonly cancel?: AbortSignal;
+}
+
+/** Waits as long as `holds` does: a process that is no child of ours says nothing when it ends. */
+export async function outwait(holds: () => boolean, patience: Patience): Promise<void> {
+  const { clock, pollMs, byMs } = patience;
+  while (holds() && clock.monotonicMs() < byMs && patience.cancel?.aborted !== true) {
+    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
+    await sleep(clock, pollMs, patience.cancel).catch(() => {});
+  }
+}
+
+export function linuxHost(): Host {
+  return {
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    uptimeMs: () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1_000,
+    processRef,
+    isAlive: (known) => processRef(known.pid)?.startTicks === known.startTicks,
+    // Of a service, systemd says so only to what it runs at its end: systemd.exec(5).
+    endsWithUs: ({ pid }) => process.env['SERVICE_RESULT'] !== undefined && sharesOurService(pid),
+  };
+}
+
+/** @returns `undefined` if there is no such process, or only what is left of it */
+export function processRef(pid: number): ProcessRef | undefined {
+  const fields = readStat(pid);
+  // proc(5): the list starts at field 3, the state; field 22 is the start time in clock ticks.
+  return fields === undefined || fields[0] === 'Z' ? undefined : { pid, startTicks: Number(fields[19]) };
+}
+
+function readStat(pid: number): readonly string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,112 @@
+import type { ChildExit } from '../child/exit-status.pure.ts';
+import type { StopDeadlines } from './stop-budget.pure.ts';
+
+/**
+ * What can be, in the agent's life: phases, what happens in them, and what is to be done. lifecycle.ts says how they
+ * follow each other.
+ */
+export type Phase = Starting | Running | Deregistering | Settling | Draining | Exiting | Confirming | Stopped;
+
+/** kuma-dp is not there yet: restart pacing waits, or the object is being put. */
+export interface Starting {
+  readonly name: 'starting';
+  /** The agent has put the object already, so whatever ends the start has to take it away again. */
+  readonly announced: boolean;
+}
+
+export interface Running {
+  readonly name: 'running';
+  /** The agent put the object; otherwise kuma-dp's control plane does, once Envoy connects. */
+  readonly announced: boolean;
+  /** Envoy was seen: only then can the control plane have created the object, and only then is there a drain. */
+  readonly envoy: boolean;
+  /** SIGUSR2, kuma-dp's "drain and stay": first deregistered, then passed on. */
+  readonly standby: 'no' | 'deregistering' | 'yes';
+}
+
+/** What every phase of a stop carries. */
+export interface Stopping {
+  readonly deadlines: StopDeadlines;
+  /** How often somebody asked: 1 in order, 2 in a hurry. */
+  readonly asked: number;
+}
+
+export interface Deregistering extends Stopping {
+  readonly name: 'deregistering';
+  readonly child: 'alive' | ChildExit;
+  readonly envoy: boolean;
+  /** kuma-dp has drained for SIGUSR2 already: the first SIGTERM ends it. */
+  readonly standby: boolean;
+}
+
+export interface Settling extends Stopping {
+  readonly name: 'settling';
+  readonly standby: boolean;
+}
+
+export interface Draining extends Stopping {
+  readonly name: 'draining';
+}
+
+/** kuma-dp was told to end now. */
+export interface Exiting extends Stopping {
+  readonly name: 'exiting';
+}
+
+export interface Confirming extends Stopping {
+  readonly name: 'confirming';
+  readonly exit: ChildExit;
+}
+
+export interface Stopped {
+  readonly name: 'stopped';
+  readonly exit: ChildExit;
+}
+
+/**
+ * `gone`: the object is not there any more. `kept`: nobody was meant to delete it, or it belongs to somebody else.
+ * `handed over`: it was not gone in time, but a companion has written down that it is to go, and does not give up.
+ * `failed`: it should be gone, but no endpoint said so in time.
+ */
+export type DeregistrationOutcome = 'gone' | 'kept' | 'handed over' | 'failed';
+
+export type Input =
+  | { readonly type: 'announced' }
+  | { readonly type: 'spawned' }
+  | { readonly type: 'spawn-failed'; readonly exit: ChildExit }
+  | { readonly type: 'envoy-seen' }
+  | {
+      readonly type: 'stop-requested';
+      readonly signal: NodeJS.Signals;
+      /** How the budget divides if this is the request that begins the stop. */
+      readonly deadlines: StopDeadlines;
+    }
+  | { readonly type: 'standby-requested'; readonly deregisterByMs: number }
+  | {
+      readonly type: 'child-exited';
+      readonly exit: ChildExit;
+      /** For a kuma-dp that died by itself; `undefined` if nothing is to be done then (`--on-crash keep`). */
+      readonly deadlines: StopDeadlines | undefined;
+    }
+  | {
+      readonly type: 'deregistered';
+      readonly outcome: DeregistrationOutcome;
+      readonly settleMs: number;
+      readonly atMs: number;
+    }
+  | { readonly type: 'timer-fired'; readonly timer: Timer }
+  | { readonly type: 'drained' }
+  | { readonly type: 'confirmed' };
+
+/** `settle`: the peers have been told. `drain`: no more time to drain. `kill`: no more time for kuma-dp. */
+export type Timer = 'settle' | 'drain' | 'kill';
+
+export type Effect =
+  | { readonly type: 'cancel-start' }
+  | { readonly type: 'deregister'; readonly byMs: number }
+  | { readonly type: 'hasten-deregistration' }
+  | { readonly type: 'arm'; readonly timer: Timer; readonly atMs: number }
+  | { readonly type: 'watch-drain' }
+  | { readonly type: 'tell-child'; readonly stage: 'drain' | 'end' | 'kill' | 'standby' }
+  | { readonly type: 'confirm'; readonly byMs: number }
+  | { readonly type: 'exit'; readonly exit: ChildExit };

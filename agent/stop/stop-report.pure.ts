@@ -1,0 +1,140 @@
+import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
+import type { DeregistrationOutcome, Phase } from './phases.pure.ts';
+import type { StopDeadlines } from './stop-budget.pure.ts';
+
+/** One way out of the mesh, as one JSON line. Times are milliseconds; the steps count from the stop's beginning. */
+export interface StopReport {
+  readonly schema: 1;
+  /** RFC 3339, wall clock: for people, never for decisions. */
+  readonly stoppedAt: string;
+  readonly dataplane: string;
+  readonly incarnation: string;
+  readonly lifecycle: string;
+  /** `signal SIGTERM`, or `kuma-dp exited`. */
+  readonly cause: string;
+  /** How often the stop was asked for. */
+  readonly asked: number;
+  readonly budgetMs: number;
+  /** What was left of the budget at the end, never negative. */
+  readonly leftMs: number;
+  readonly totalMs: number;
+  readonly steps: readonly StepReport[];
+  readonly exit: ChildExit;
+}
+
+export interface StepReport {
+  readonly step: 'deregister' | 'settle' | 'drain' | 'exit' | 'confirm';
+  readonly startMs: number;
+  readonly durationMs: number;
+  /** What ended it: `gone`, `waited`, `quiet`, `timeout`, `killed`, … */
+  readonly outcome: string;
+  readonly detail?: Readonly<Record<string, unknown>>;
+}
+
+export interface Deregistration {
+  readonly outcome: DeregistrationOutcome;
+  /** `deleted`, `already gone`, or why it was kept or failed. */
+  readonly reason: string;
+  readonly endpoint: string | undefined;
+  readonly attempts: number;
+}
+
+/** How the look after kuma-dp's end came out, for the report. */
+export interface Confirmed {
+  readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
+  readonly reason?: string;
+}
+
+const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefined>> = {
+  starting: undefined,
+  running: undefined,
+  deregistering: 'deregister',
+  settling: 'settle',
+  draining: 'drain',
+  exiting: 'exit',
+  confirming: 'confirm',
+  stopped: undefined,
+};
+
+/** All of them, in their order. */
+export const PHASE_NAMES = Object.keys(STEP_OF_PHASE) as readonly Phase['name'][];
+
+/** Collects the steps of one stop while they happen; immutable. */
+export interface StopRecord {
+  readonly cause: string;
+  readonly deadlines: StopDeadlines;
+  readonly open: { readonly step: StepReport['step']; readonly sinceMs: number } | undefined;
+  readonly steps: readonly StepReport[];
+}
+
+export function beginRecord(cause: string, deadlines: StopDeadlines): StopRecord {
+  return { cause, deadlines, open: undefined, steps: [] };
+}
+
+/** Closes the step of the phase that is left and opens that of the phase that is entered. */
+export function recordPhase(
+  record: StopRecord,
+  entered: Phase['name'],
+  change: {
+    readonly atMs: number;
+    readonly outcome: string;
+    readonly detail?: Readonly<Record<string, unknown>>;
+  },
+): StopRecord {
+  const { atMs, outcome, detail } = change;
+  const { startedAtMs } = record.deadlines;
+  const step = STEP_OF_PHASE[entered];
+  const closed: readonly StepReport[] =
+    record.open === undefined
+      ? []
+      : [
+          {
+            step: record.open.step,
+            startMs: round(record.open.sinceMs - startedAtMs),
+            durationMs: round(atMs - record.open.sinceMs),
+            outcome,
+            ...(detail === undefined ? {} : { detail }),
+          },
+        ];
+  return {
+    ...record,
+    open: step === undefined ? undefined : { step, sinceMs: atMs },
+    steps: [...record.steps, ...closed],
+  };
+}
+
+export function finishReport(
+  record: StopRecord,
+  about: Pick<StopReport, 'stoppedAt' | 'dataplane' | 'incarnation' | 'lifecycle' | 'asked' | 'exit'> & {
+    readonly atMs: number;
+  },
+): StopReport {
+  const { atMs, ...rest } = about;
+  const { startedAtMs, endsAtMs } = record.deadlines;
+  return {
+    schema: 1,
+    ...rest,
+    cause: record.cause,
+    budgetMs: round(endsAtMs - startedAtMs),
+    leftMs: Math.max(0, round(endsAtMs - atMs)),
+    totalMs: round(atMs - startedAtMs),
+    steps: record.steps,
+  };
+}
+
+/** The report in one line, for the state file. */
+export function summariseStop(report: StopReport): {
+  readonly stoppedAt: string;
+  readonly cause: string;
+  readonly totalMs: number;
+  readonly outcome: string;
+  readonly exit: string;
+} {
+  const { stoppedAt, cause, totalMs, steps, exit } = report;
+  const outcome = steps.find(({ step }) => step === 'deregister')?.outcome ?? 'not deregistered';
+  return { stoppedAt, cause, totalMs, outcome, exit: describeExit(exit) };
+}
+
+function round(valueMs: number): number {
+  return Math.round(valueMs * 10) / 10;
+}

@@ -1,0 +1,349 @@
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
+import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
+import { INITIAL_PHASE, step } from './step.pure.ts';
+import type { Effect, Input, Phase, Timer } from './phases.pure.ts';
+import { drainFloorMs } from './settle.pure.ts';
+import { CRASH_BUDGET_MS, divideBudget, STOP_WISHES } from './stop-budget.pure.ts';
+import {
+  beginRecord,
+  finishReport,
+  recordPhase,
+  summariseStop,
+  type Confirmed,
+  type Deregistration,
+  type StopRecord,
+} from './stop-report.pure.ts';
+import type { StopReport } from './stop-report.pure.ts';
+import { untilDrained } from '../envoy/drain-watch.ts';
+import type { AgentEvents } from '../events.ts';
+import { KumaDpProcess } from '../child/kuma-dp-process.ts';
+import type { Child, EnvoyAdmin, KumaDpReadiness } from '../ports.ts';
+import type { Registration } from '../object/registration.ts';
+
+/** What the supervisor needs to know of the dataplane. Arrives after kuma-dp may have been started already. */
+export interface SupervisedDataplane {
+  readonly label: string;
+  readonly incarnation: string;
+  readonly lifecycle: string;
+  /** `undefined`: nothing can be deregistered; everything else is the same. */
+  readonly registration: Registration | undefined;
+  /** Why there is no registration. */
+  readonly unregisteredBecause: string;
+  readonly readiness: KumaDpReadiness;
+  readonly drainTimeMs: number;
+  /** For a dataplane that was out of rotation already: what its peers still need to be told. */
+  readonly settleLeftMs?: () => number;
+}
+
+export interface SupervisorDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly stopBudgetMs: number;
+  readonly onCrash: 'deregister' | 'keep';
+  readonly dataplane: Promise<SupervisedDataplane>;
+  /** Each phase as it is entered, for whoever watches from outside. */
+  readonly onPhase?: (phase: Phase) => void;
+  /** Each change that another process must know of if this one is killed. */
+  readonly note: (note: StateNote) => void;
+  /** Last words: the report, if there was a stop, and what `note` has not written yet. The exit waits, but not long. */
+  readonly finish: (report: StopReport | undefined) => Promise<void>;
+}
+
+export type StateNote =
+  | { readonly phase: 'leaving'; readonly deregistered: boolean }
+  | {
+      readonly phase: 'ended';
+      readonly deregistered: boolean;
+      readonly lastStop?: ReturnType<typeof summariseStop>;
+    }
+  | { readonly phase: 'running'; readonly pid: number };
+
+/** How long last words may take, once the budget of the stop is spent or saved. */
+const FINISH_BUDGET_MS = 250;
+
+const STOP_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);
+
+/** Feeds what happens to {@link step} and carries out what it decides. The only writer of the phase. */
+export class Supervisor {
+  readonly #deps: SupervisorDeps;
+  readonly #ended = Promise.withResolvers<ChildExit>();
+  readonly #timers = new Map<Timer, () => void>();
+  /** Aborts when a stop begins: whatever prepares or announces must not go on beside it. */
+  readonly #startCancelled = new AbortController();
+  readonly #over = new AbortController();
+  #phase: Phase = INITIAL_PHASE;
+  #kumaDp: KumaDpProcess | undefined;
+  #kumaDpLives = false;
+  #envoyAdmin: EnvoyAdmin | undefined;
+  #record: StopRecord | undefined;
+  #asked = 0;
+  #deregistration: Deregistration | undefined;
+  #confirmed: Confirmed | undefined;
+  #stepOutcome: { readonly outcome: string; readonly detail?: Readonly<Record<string, unknown>> } | undefined;
+
+  constructor(deps: SupervisorDeps) {
+    this.#deps = deps;
+  }
+
+  /** How the agent has to end. */
+  get ended(): Promise<ChildExit> {
+    return this.#ended.promise;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** Aborts as soon as a stop begins. */
+  get stopping(): AbortSignal {
+    return this.#startCancelled.signal;
+  }
+
+  /** TERM, INT, HUP: stop. USR2: standby. Everything else goes to kuma-dp as it came. */
+  onSignal(signal: NodeJS.Signals): void {
+    const { clock, events, stopBudgetMs } = this.#deps;
+    const deadlines = divideBudget(clock.monotonicMs(), stopBudgetMs);
+    if (STOP_SIGNALS.has(signal)) {
+      this.#asked += 1;
+      // The third changes all that can be changed; a storm of them is not worth a line each.
+      if (this.#asked <= 3) events.stopRequested(signal, this.#asked);
+      this.#record ??= beginRecord(`signal ${signal}`, deadlines);
+      this.#accept({ type: 'stop-requested', signal, deadlines });
+    } else if (signal === 'SIGUSR2') {
+      this.#accept({ type: 'standby-requested', deregisterByMs: deadlines.deregisterByMs });
+    } else if (this.#kumaDpLives) {
+      events.signalForwarded(signal);
+      this.#kumaDp?.forward(signal);
+    }
+  }
+
+  onAnnounced(): void {
+    this.#accept({ type: 'announced' });
+  }
+
+  onSpawned(child: Child, exited: Promise<ChildExit>): void {
+    const { clock, dataplane } = this.#deps;
+    this.#kumaDp = new KumaDpProcess(child, {
+      clock,
+      readiness: dataplane.then(({ readiness }) => readiness),
+      ended: exited,
+    });
+    this.#kumaDpLives = true;
+    this.#deps.note({ phase: 'running', pid: child.pid });
+    this.#accept({ type: 'spawned' });
+    void exited.then((exit) => {
+      this.#onChildExited(exit);
+    });
+  }
+
+  onSpawnFailed(exitCode: number): void {
+    this.#accept({ type: 'spawn-failed', exit: { code: exitCode, signal: null } });
+  }
+
+  /** @param admin `undefined` where Envoy runs but cannot be asked */
+  onEnvoySeen(admin: EnvoyAdmin | undefined): void {
+    this.#envoyAdmin = admin;
+    this.#accept({ type: 'envoy-seen' });
+  }
+
+  #onChildExited(exit: ChildExit): void {
+    const { clock, events, onCrash } = this.#deps;
+    this.#kumaDpLives = false;
+    events.childExited(exit);
+    const deadlines = divideBudget(clock.monotonicMs(), CRASH_BUDGET_MS);
+    this.#record ??= beginRecord('kuma-dp exited', deadlines);
+    this.#stepOutcome ??= { outcome: describeExit(exit) };
+    this.#accept({ type: 'child-exited', exit, deadlines: onCrash === 'keep' ? undefined : deadlines });
+  }
+
+  #accept(input: Input): void {
+    const before = this.#phase;
+    const { phase, effects } = step(before, input);
+    this.#phase = phase;
+    if (phase.name !== before.name) {
+      this.#deps.events.phaseChanged(before.name, phase.name, input.type);
+      this.#recordPhase(phase, input);
+      this.#deps.onPhase?.(phase);
+    }
+    for (const effect of effects) this.#run(effect);
+  }
+
+  #recordPhase(entered: Phase, input: Input): void {
+    if (this.#record === undefined) return;
+    const { outcome, detail } = this.#stepOutcome ?? { outcome: OUTCOME_OF_INPUT[input.type] };
+    this.#stepOutcome = undefined;
+    this.#record = recordPhase(this.#record, entered.name, {
+      atMs: this.#deps.clock.monotonicMs(),
+      outcome,
+      ...(detail === undefined ? {} : { detail }),
+    });
+  }
+
+  #run(effect: Effect): void {
+    switch (effect.type) {
+      case 'cancel-start':
+        this.#startCancelled.abort(new Error('The start was cancelled by a signal'));
+        return;
+      case 'deregister':
+        this.#startCancelled.abort(new Error('A stop has begun'));
+        this.#attend(this.#deregister(effect.byMs));
+        return;
+      case 'hasten-deregistration':
+        this.#attend(this.#deps.dataplane.then(({ registration }) => registration?.hasten()));
+        return;
+      case 'arm':
+        this.#arm(effect.timer, effect.atMs);
+        return;
+      case 'watch-drain':
+        this.#attend(this.#watchDrain());
+        return;
+      case 'tell-child':
+        if (this.#kumaDp !== undefined) this.#attend(this.#kumaDp.tell(effect.stage));
+        return;
+      case 'confirm':
+        this.#attend(this.#confirm(effect.byMs));
+        return;
+      case 'exit':
+        this.#attend(this.#exit(effect.exit));
+    }
+  }
+
+  /** Effects settle their own failures; what still comes out of one is a bug that must not cost the stop. */
+  #attend(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      this.#deps.events.failedUnexpectedly(error);
+    });
+  }
+
+  #arm(timer: Timer, atMs: number): void {
+    const { clock } = this.#deps;
+    this.#timers.get(timer)?.();
+    const disarm = clock.after(Math.max(0, atMs - clock.monotonicMs()), () => {
+      this.#timers.delete(timer);
+      if (timer === 'kill' && this.#kumaDpLives) this.#stepOutcome = { outcome: 'killed' };
+      this.#accept({ type: 'timer-fired', timer });
+    });
+    this.#timers.set(timer, disarm);
+  }
+
+  async #deregister(byMs: number): Promise<void> {
+    const { clock, events, note } = this.#deps;
+    const { registration, unregisteredBecause, settleLeftMs } = await this.#deps.dataplane;
+    const pending = registration?.deregister(byMs);
+    note({ phase: 'leaving', deregistered: false });
+    const result: Deregistration = (await pending) ?? {
+      outcome: 'kept',
+      reason: unregisteredBecause,
+      endpoint: undefined,
+      attempts: 0,
+    };
+    if (this.#deregistration === undefined) events.deregistered(result);
+    this.#deregistration = result;
+    note({ phase: 'leaving', deregistered: result.outcome !== 'failed' });
+    const { outcome, ...detail } = result;
+    this.#stepOutcome = { outcome, detail };
+    this.#accept({
+      type: 'deregistered',
+      outcome,
+      settleMs: settleLeftMs?.() ?? registration?.settleMs ?? 0,
+      atMs: clock.monotonicMs(),
+    });
+    this.#stepOutcome = undefined;
+  }
+
+  async #watchDrain(): Promise<void> {
+    const { clock, events, dataplane } = this.#deps;
+    const { registration, drainTimeMs, settleLeftMs } = await dataplane;
+    const admin = this.#envoyAdmin;
+    // No Envoy yet, or one whose admin cannot be reached, which was said when it was found.
+    if (admin === undefined) return;
+    // Peers that were told before the stop have let go, whatever came of the deletion.
+    const toldMs = settleLeftMs?.() === 0 ? 0 : drainTimeMs;
+    const floorMs =
+      registration === undefined || toldMs === 0
+        ? toldMs
+        : drainFloorMs(this.#deregistration?.outcome ?? 'failed', registration.facts, drainTimeMs);
+    // The drain begins with the signal, and before the signal there is a look.
+    await this.#kumaDp?.told;
+    try {
+      await untilDrained({ clock, admin, floorMs, stopped: this.#over.signal });
+      this.#accept({ type: 'drained' });
+    } catch (error) {
+      if (this.#phase.name === 'draining') events.drainBlind(describeError(error));
+    }
+  }
+
+  async #confirm(byMs: number): Promise<void> {
+    const { registration } = await this.#deps.dataplane;
+    if (registration?.mayDelete === true) {
+      // What the other steps left over is no reason to look longer.
+      const lookMs = this.#deps.clock.monotonicMs() + STOP_WISHES.confirmMs;
+      const confirmed = await registration.confirm(Math.min(byMs, lookMs));
+      if (this.#phase.name !== 'confirming') return;
+      this.#confirmed = confirmed;
+      this.#deps.events.confirmed(confirmed);
+      const { outcome, reason } = confirmed;
+      this.#stepOutcome = { outcome, ...(reason === undefined ? {} : { detail: { reason } }) };
+    }
+    this.#accept({ type: 'confirmed' });
+  }
+
+  async #exit(exit: ChildExit): Promise<void> {
+    const { clock, finish, note } = this.#deps;
+    this.#startCancelled.abort(new Error('The stop is over'));
+    this.#over.abort(new Error('The stop is over'));
+    for (const disarm of this.#timers.values()) disarm();
+    const report = await this.#report(exit);
+    const lastStop = report === undefined ? {} : { lastStop: summariseStop(report) };
+    note({ phase: 'ended', deregistered: this.#nothingLeftToDo(), ...lastStop });
+    const finished = new AbortController();
+    await Promise.race([
+      // kuma-dp has ended, and so must the agent, whatever is wrong with its last words.
+      finish(report).catch(this.#deps.events.failedUnexpectedly),
+      sleep(clock, FINISH_BUDGET_MS, finished.signal).catch(() => {}),
+    ]);
+    finished.abort(new Error('Everything is written'));
+    this.#ended.resolve(exit);
+  }
+
+  /** What was seen last counts: a control plane that restarted may have created the object again. */
+  #nothingLeftToDo(): boolean {
+    if (this.#confirmed !== undefined) {
+      return this.#confirmed.outcome === 'gone' || this.#confirmed.outcome === 'deleted again';
+    }
+    return this.#deregistration !== undefined && this.#deregistration.outcome !== 'failed';
+  }
+
+  async #report(exit: ChildExit): Promise<StopReport | undefined> {
+    if (this.#record === undefined) return undefined;
+    const { clock, dataplane, events } = this.#deps;
+    const { label, incarnation, lifecycle } = await dataplane;
+    const report = finishReport(this.#record, {
+      stoppedAt: new Date(clock.wallMs()).toISOString(),
+      dataplane: label,
+      incarnation,
+      lifecycle,
+      asked: this.#asked,
+      exit,
+      atMs: clock.monotonicMs(),
+    });
+    events.stopReported(report);
+    return report;
+  }
+}
+
+/** What a step of the report says ended it, where nothing more exact is known. */
+const OUTCOME_OF_INPUT: Readonly<Record<Input['type'], string>> = {
+  announced: '',
+  spawned: '',
+  'spawn-failed': 'spawn failed',
+  'envoy-seen': '',
+  'stop-requested': 'hurried',
+  'standby-requested': '',
+  'child-exited': 'kuma-dp exited',
+  deregistered: 'done',
+  'timer-fired': 'time is up',
+  drained: 'quiet',
+  confirmed: 'skipped',
+};

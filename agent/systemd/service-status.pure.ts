@@ -1,0 +1,47 @@
+import type { ServiceFields } from '../../kernel/service-fields.ts';
+import type { Phase } from '../stop/phases.pure.ts';
+
+/** How much longer systemd is asked to wait at a time, and how often it is asked again. */
+const EXTENSION_MS = 15_000;
+export const RENEWAL_MS = 5_000;
+
+/** What the service manager is to know of a phase. */
+export interface ServicePhase {
+  readonly phase: Phase;
+  /** `default/web-1`; `undefined` while it is not known. */
+  readonly label: string | undefined;
+  readonly serving: boolean;
+  readonly nowMs: number;
+}
+
+/**
+ * The phase as a message to systemd. A stop asks for time as long as it is within its budget, and never for more than
+ * what is left of it: a stop that hangs is killed when the budget ends, or when the unit's own limit does, whichever is
+ * later.
+ *
+ * `READY=1` is said once Envoy serves, whatever the phase is called by then; it is no matter of the phase alone.
+ */
+export function messageOf({ phase, label, serving, nowMs }: ServicePhase): ServiceFields {
+  const words = phase.name === 'running' && serving ? 'serving' : WORDS[phase.name];
+  const status = label === undefined ? words : `${label}: ${words}`;
+  if (phase.name === 'starting') return { status };
+  if (phase.name === 'running') return serving ? { ready: true, status } : { status };
+  const extendMs = 'deadlines' in phase ? extensionMs(phase.deadlines.endsAtMs, nowMs) : 0;
+  return { stopping: true, status, ...(extendMs > 0 ? { extendMs } : {}) };
+}
+
+/** @returns 0 once the budget is spent */
+export function extensionMs(endsAtMs: number, nowMs: number): number {
+  return Math.max(0, Math.min(EXTENSION_MS, endsAtMs - nowMs));
+}
+
+const WORDS: Readonly<Record<Phase['name'], string>> = {
+  starting: 'waiting before kuma-dp is started',
+  running: 'kuma-dp runs, Envoy does not serve yet',
+  deregistering: 'stopping: taking the dataplane out of the mesh',
+  settling: 'stopping: out of the mesh, serving on until the peers have let go',
+  draining: 'stopping: waiting for the last requests',
+  exiting: 'stopping: waiting for kuma-dp to end',
+  confirming: 'stopping: looking whether the object is still gone',
+  stopped: 'stopped',
+};

@@ -1,0 +1,32 @@
+import { execFile } from 'node:child_process';
+
+import { ORDERED_UNIT_PROPERTIES, UNIT_PROPERTIES } from './systemd-unit.pure.ts';
+
+const PATIENCE_MS = 3_000;
+
+export type Said = { readonly text: string } | { readonly problem: string };
+
+/** systemd's own command, asked and never told. Where there is no systemd, each answer is a problem. */
+export interface Systemctl {
+  show(unit: string): Promise<Said>;
+  cat(unit: string): Promise<Said>;
+  /** What is asked of units around it; a blank line between them. */
+  showOrdered(units: readonly string[]): Promise<Said>;
+}
+
+export function systemctl(env: Readonly<Record<string, string | undefined>>): Systemctl {
+  const ask = (args: readonly string[]): Promise<Said> =>
+    new Promise((resolve) => {
+      const options = { timeout: PATIENCE_MS, env: { ...env, SYSTEMD_COLORS: '0', LC_ALL: 'C' } };
+      execFile('systemctl', ['--no-pager', ...args], options, (error, stdout, stderr) => {
+        if (error === null) resolve({ text: stdout });
+        else if (error.code === 'ENOENT') resolve({ problem: 'there is no systemctl on this host' });
+        else resolve({ problem: stderr.trim().split('\n')[0] ?? error.message });
+      });
+    });
+  return {
+    show: (unit) => ask(['show', `--property=${UNIT_PROPERTIES.join(',')}`, '--', unit]),
+    showOrdered: (units) => ask(['show', `--property=${ORDERED_UNIT_PROPERTIES.join(',')}`, '--', ...units]),
+    cat: (unit) => ask(['cat', '--', unit]),
+  };
+}

@@ -1,0 +1,148 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { requireAnswer } from '../../kuma/answers.ts';
+import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
+import { readFacts } from '../../kuma/control-plane.ts';
+import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { readOverview } from '../../kuma/overview.ts';
+import { RestClient } from '../../kuma/rest-client.io.ts';
+import type { ControlPlanes, InstanceLook, OverviewLook, OverviewPage } from '../ports.ts';
+import { Failover, type Question } from './failover.io.ts';
+import { readOverviewPages } from './overview-pages.io.ts';
+
+export interface KumaControlPlanesOptions {
+  readonly clock: Clock;
+  /** The REST API of each control plane of the zone. */
+  readonly urls: readonly [URL, ...URL[]];
+  readonly tls: EndpointTls;
+  /** Of an administrator; asked for before each request, so that it may be rotated. */
+  readonly userToken: () => string | undefined;
+}
+
+interface Target {
+  /** Without credentials. */
+  readonly url: string;
+  readonly client: RestClient;
+}
+
+/** A control plane answers these in milliseconds; one that needs seconds will not help. */
+const OBJECT_PATIENCE_MS = 2_000;
+/** A storm of departures should not pay for a connection each. */
+const IDLE_CONNECTIONS = 64;
+/** A thousand overviews are a megabyte or two. */
+const LIST_PATIENCE_MS = 15_000;
+
+/** The zone's control planes over Kuma's REST API. They share one database, so each can answer for all objects. */
+export function kumaControlPlanes(options: KumaControlPlanesOptions): ControlPlanes {
+  const [first, ...others] = options.urls;
+  const targets = [target(first, options), ...others.map((url) => target(url, options))] as const;
+  const failover = new Failover<Target>({ clock: options.clock, targets: [...targets] });
+  return {
+    look: (signal) => Promise.all(targets.map((each) => look(each, signal))),
+    overview: (key, signal) =>
+      failover.first(about('look at', key, signal), ({ client }, bounded) => overview(client, key, bounded)),
+    overviews: (signal) =>
+      failover.first<OverviewPage>(
+        { action: 'list the dataplanes', patienceMs: LIST_PATIENCE_MS, signal },
+        ({ client }, bounded) => readOverviewPages(client, bounded),
+      ),
+    read: (key, signal) =>
+      failover.first(about('read', key, signal), ({ client }, bounded) => read(client, key, bounded)),
+    put: (key, resource, { beforeSend, signal }) =>
+      failover.first(about('put', key, signal), ({ client }, bounded) =>
+        put(client, { key, resource }, { beforeSend, signal: bounded }),
+      ),
+    delete: (key, beforeSend, signal) =>
+      failover.first(about('delete', key, signal), ({ client }, bounded) =>
+        remove(client, { key, beforeSend }, bounded),
+      ),
+    close: () => {
+      for (const { client } of targets) client.close();
+    },
+  };
+}
+
+function about(verb: string, key: DataplaneKey, signal: AbortSignal): Question {
+  return { action: `${verb} dataplane ${describeKey(key)}`, patienceMs: OBJECT_PATIENCE_MS, signal };
+}
+
+function target(url: URL, { tls, userToken }: KumaControlPlanesOptions): Target {
+  return {
+    url: `${url.origin}${url.pathname}`.replace(/\/+$/, ''),
+    client: new RestClient({
+      url,
+      tls,
+      userToken,
+      userAgent: 'kuma-deregistrar',
+      idleConnections: IDLE_CONNECTIONS,
+      lean: true,
+    }),
+  };
+}
+
+async function look({ url, client }: Target, signal: AbortSignal): Promise<InstanceLook> {
+  try {
+    const [index, config] = await Promise.all([client.get('', signal), readConfig(client, signal)]);
+    requireAnswer('read the version', index);
+    const facts = readFacts(index.body, config);
+    return { url, seen: facts === undefined ? { problem: 'this is not a Kuma control plane' } : { facts } };
+  } catch (error) {
+    return { url, seen: { problem: describeError(error) } };
+  }
+}
+
+/** Some may not read it: then Kuma's defaults stand in. A control plane that could not answer is another matter. */
+async function readConfig(client: RestClient, signal: AbortSignal): Promise<unknown> {
+  const answer = await client.get('config', signal);
+  if (answer.status === 403 || answer.status === 404) return undefined;
+  requireAnswer('read the configuration', answer);
+  return answer.body;
+}
+
+async function overview(client: RestClient, key: DataplaneKey, signal: AbortSignal): Promise<OverviewLook> {
+  const action = `look at dataplane ${describeKey(key)}`;
+  const answer = await client.get(`${resourcePath(key)}/_overview`, signal);
+  const { clockMs } = answer;
+  if (requireAnswer(action, answer) === 'missing') return { overview: undefined, clockMs };
+  const found = readOverview(answer.body);
+  if (found !== undefined && found.name === key.name && found.mesh === key.mesh) {
+    return { overview: found, clockMs };
+  }
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not its overview`);
+}
+
+async function read(
+  client: RestClient,
+  key: DataplaneKey,
+  signal: AbortSignal,
+): Promise<DataplaneResource | undefined> {
+  const action = `read dataplane ${describeKey(key)}`;
+  const answer = await client.get(resourcePath(key), signal);
+  if (requireAnswer(action, answer) === 'missing') return undefined;
+  const parsed = DataplaneResource.safeParse(answer.body);
+  if (parsed.success && parsed.data.name === key.name) return parsed.data;
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not its resource`);
+}
+
+async function put(
+  client: RestClient,
+  { key, resource }: { readonly key: DataplaneKey; readonly resource: DataplaneResource },
+  options: { readonly beforeSend: () => void; readonly signal: AbortSignal },
+): Promise<void> {
+  const action = `put dataplane ${describeKey(key)}`;
+  const answer = requireAnswer(action, await client.putFenced(resourcePath(key), resource, options));
+  if (answer === 'found') return;
+  throw new OperationalError('ENDPOINT_REJECTED', `Cannot ${action}: there is no such mesh`);
+}
+
+/** Twice in effect is once: whoever is asked after a lost answer finds it gone. */
+async function remove(
+  client: RestClient,
+  { key, beforeSend }: { readonly key: DataplaneKey; readonly beforeSend: () => void },
+  signal: AbortSignal,
+): Promise<'deleted' | 'already gone'> {
+  const answer = await client.deleteFenced(resourcePath(key), beforeSend, signal);
+  return requireAnswer(`delete dataplane ${describeKey(key)}`, answer) === 'found'
+    ? 'deleted'
+    : 'already gone';
+}

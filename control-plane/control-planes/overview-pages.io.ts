@@ -1,0 +1,74 @@
+import * as z from 'zod/mini';
+
+import { OperationalError } from '../../kernel/errors.ts';
+import { requireAnswer } from '../../kuma/answers.ts';
+import { readOverview, type DataplaneOverview } from '../../kuma/overview.ts';
+import type { RestClient } from '../../kuma/rest-client.io.ts';
+import type { OverviewPage } from '../ports.ts';
+
+/** As many as Kuma gives at once. */
+const PAGE_SIZE = 1_000;
+/** A million dataplanes: whoever says that there are more goes round in circles. */
+const MOST_PAGES = 1_000;
+const ACTION = 'list the dataplanes';
+
+const Page = z.looseObject({ items: z.array(z.unknown()), next: z.nullish(z.string()) });
+
+/**
+ * Every dataplane of every mesh, as one control plane lists them.
+ *
+ * Kuma pages by offset over a list that lives on: what is deleted in between moves others into pages that were read
+ * already, and what is created moves others into pages to come. So one may be missing that exists, and its absence
+ * proves nothing; one that comes twice is taken as it was last seen; and each is only as fresh as its page. What cannot
+ * be read is left out for the same reason: one odd object must not hide all others.
+ *
+ * `clockMs` is of the first page, so that no age comes out too high.
+ *
+ * @see kuma pkg/api-server/pagination.go, pkg/core/resources/store/pagination_store.go
+ */
+export async function readOverviewPages(client: RestClient, signal: AbortSignal): Promise<OverviewPage> {
+  const found = new Map<string, DataplaneOverview>();
+  const visited = new Set<string>();
+  let clockMs: number | undefined;
+  for (let offset: string | undefined = '0'; offset !== undefined;) {
+    if (visited.has(offset) || visited.size >= MOST_PAGES) throw unreadable('its pages do not end');
+    // oxlint-disable-next-line no-await-in-loop -- a page says where the next one is
+    const page = await readPage(client, offset, signal);
+    if (visited.size === 0) clockMs = page.clockMs;
+    visited.add(offset);
+    for (const overview of page.overviews) found.set(`${overview.mesh}/${overview.name}`, overview);
+    offset = page.next;
+  }
+  return { overviews: [...found.values()], clockMs };
+}
+
+interface ReadPage extends OverviewPage {
+  readonly next: string | undefined;
+}
+
+async function readPage(client: RestClient, offset: string, signal: AbortSignal): Promise<ReadPage> {
+  const query = new URLSearchParams({ size: String(PAGE_SIZE), ...(offset === '0' ? {} : { offset }) });
+  const answer = await client.get(`dataplanes/_overview?${query.toString()}`, signal);
+  const parsed = z.safeParse(Page, answer.body);
+  if (requireAnswer(ACTION, answer) === 'missing' || !parsed.success) throw unreadable('this is not a page');
+  const { items, next } = parsed.data;
+  const overviews = items.map((item) => readOverview(item)).filter((item) => item !== undefined);
+  if (items.length > 0 && overviews.length === 0) throw unreadable('there is no overview in it');
+  if (items.length === 0 && typeof next === 'string') throw unreadable('an empty page has a next one');
+  return { overviews, clockMs: answer.clockMs, next: offsetOf(next) };
+}
+
+/**
+ * Only where in the list it goes on. The rest of the link was made from a header of our own request, or by whoever
+ * answers in the control plane's place; the credential stays here.
+ */
+function offsetOf(next: string | null | undefined): string | undefined {
+  if (next === null || next === undefined) return undefined;
+  const offset = URL.parse(next, 'http://control-plane.invalid')?.searchParams.get('offset') ?? '';
+  if (offset === '') throw unreadable('the next page has no offset');
+  return offset;
+}
+
+function unreadable(what: string): OperationalError {
+  return new OperationalError('ANSWER_UNREADABLE', `Cannot ${ACTION}: ${what}`);
+}

@@ -1,0 +1,159 @@
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import type { DeletionAttempt } from './attempt.ts';
+import type { AttachedAgents } from '../agents/attached-agents.ts';
+import type { DataplaneRecord } from './records.pure.ts';
+import { crashPoint } from './crash-points.ts';
+import { standingOf, type Departures, type Standing } from './departures.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { Arrival, Fence, Store } from '../ports.ts';
+
+export interface AnnouncedDeparturesDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly replica: string;
+  readonly agents: AttachedAgents;
+  readonly departures: Departures;
+  readonly attempt: DeletionAttempt;
+}
+
+/** How an announced departure stands. Not `durable`: the store is away, and so far it is in memory only. */
+export type Announced = (Standing & { readonly durable: boolean }) | { readonly kind: 'superseded' };
+
+interface Unrecorded {
+  readonly arrival: Arrival;
+  /** When it was announced, monotonic. */
+  readonly atMs: number;
+}
+
+/** Whoever recorded a departure tries first; should it die, others take over after this. */
+const HEAD_START_MS = 2_000;
+const RETRY_MS = 1_000;
+/** An attempt without the store holds nothing that could be taken from it; it is simply short. */
+const UNRECORDED_HOLD_MS = 2_500;
+
+/** What agents say about leaving: recorded before anything else happens, then deleted, whoever stays to hear of it. */
+export class AnnouncedDepartures {
+  readonly #deps: AnnouncedDeparturesDeps;
+  readonly #unrecorded = new Map<string, Unrecorded>();
+
+  constructor(deps: AnnouncedDeparturesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Departures that are in memory only. */
+  get unrecorded(): number {
+    return this.#unrecorded.size;
+  }
+
+  /**
+   * Records that `arrival` leaves and waits for the end until `byMs` (monotonic).
+   *
+   * @param again its object was created again after it had left
+   */
+  async announce(arrival: Arrival, byMs: number, again = false): Promise<Announced> {
+    const { store, replica, departures, events } = this.#deps;
+    this.#markLeaving(arrival);
+    try {
+      const leave = await store.leave(arrival, { replica, headStartMs: HEAD_START_MS, again });
+      crashPoint('leave.recorded');
+      if (leave.kind === 'superseded') return leave;
+      if (leave.kind === 'departed') return { ...standingOf(leave.departure), durable: true };
+      const { key, incarnation } = arrival;
+      events.leaving({ key, incarnation, epoch: leave.epoch });
+      const standing = await departures.settle({ key, incarnation, epoch: leave.epoch }, byMs);
+      return { ...standing, durable: true };
+    } catch (error) {
+      if (!(error instanceof OperationalError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+      return this.#announceUnrecorded(arrival);
+    }
+  }
+
+  /** Records what is in memory only as soon as the store is back, and goes on deleting meanwhile, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, store, replica, departures, events } = this.#deps;
+    while (!signal.aborted) {
+      await sleep(clock, RETRY_MS, signal).catch(() => {});
+      for (const [name, unrecorded] of this.#unrecorded) {
+        try {
+          await store.leave(unrecorded.arrival, { replica, headStartMs: 0 });
+          this.#unrecorded.delete(name);
+          departures.nudge();
+        } catch (error) {
+          if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+          const standing = await this.#tryUnrecorded(unrecorded);
+          if (standing.kind === 'ended') this.#unrecorded.delete(name);
+        }
+      }
+    }
+  }
+
+  #markLeaving({ key, incarnation }: Arrival): void {
+    const agent = this.#deps.agents.find(key);
+    if (agent?.arrival.incarnation === incarnation) agent.leaving = true;
+  }
+
+  async #announceUnrecorded(arrival: Arrival): Promise<Announced> {
+    this.#deps.events.leaving({ key: arrival.key, incarnation: arrival.incarnation });
+    const unrecorded = { arrival, atMs: this.#deps.clock.monotonicMs() };
+    const standing = await this.#tryUnrecorded(unrecorded);
+    if (standing.kind === 'pending') this.#unrecorded.set(describeKey(arrival.key), unrecorded);
+    return { ...standing, durable: false };
+  }
+
+  /**
+   * Only what the agent itself has just said is acted on without the store, and only while nobody else attached here:
+   * the object's own marks are read right before, as an agent does that has no companion.
+   */
+  async #tryUnrecorded({ arrival, atMs }: Unrecorded): Promise<Standing> {
+    const { clock, attempt, agents, events, store } = this.#deps;
+    const current = agents.find(arrival.key);
+    if (current !== undefined && current.arrival.incarnation !== arrival.incarnation) {
+      return {
+        kind: 'ended',
+        outcome: 'superseded',
+        guard: 'newer-epoch',
+        reason: 'a newer incarnation is attached',
+      };
+    }
+    const nowMs = clock.monotonicMs();
+    const record = asRecord(arrival, atMs, current === undefined ? nowMs : undefined);
+    // A successor may have attached at another replica.
+    const isBlind = store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
+    const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind });
+    events.attempted(record, result);
+    return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };
+  }
+}
+
+/** Times are monotonic here: they are only compared with each other. */
+function asRecord(arrival: Arrival, sinceMs: number, lostAtMs: number | undefined): DataplaneRecord {
+  return {
+    ...arrival,
+    epoch: 0,
+    state: 'leaving',
+    sinceMs,
+    lostAtMs,
+    replica: undefined,
+    dueAtMs: sinceMs,
+    attempts: 0,
+    guard: undefined,
+    reason: undefined,
+  };
+}
+
+function unrecordedFence(clock: Clock, nowMs: number): Fence {
+  const heldUntilMs = nowMs + UNRECORDED_HOLD_MS;
+  return {
+    nowMs,
+    assertHeld() {
+      if (clock.monotonicMs() < heldUntilMs) return;
+      throw new OperationalError('FENCE_LOST', 'Gave up a deletion without the store: it took too long');
+    },
+    // There is nowhere to keep it; the agent brought one like it.
+    keepBody: () => Promise.resolve(),
+    alone: () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,52 @@
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DepartureNote } from '../page/fleet-view.pure.ts';
+import { readStopTimeline } from '../page/stop-steps.pure.ts';
+import type { Attempt } from '../ports.ts';
+
+interface Incarnation {
+  readonly key: DataplaneKey;
+  readonly incarnation: string;
+}
+
+/** More than the page shows. */
+const MOST = 200;
+
+/** What was heard and done here about the last departures, for people. In memory only, and never much. */
+export class DepartureNotes {
+  readonly #notes = new Map<string, DepartureNote>();
+
+  get size(): number {
+    return this.#notes.size;
+  }
+
+  find(which: Incarnation): DepartureNote | undefined {
+    return this.#notes.get(nameOf(which));
+  }
+
+  /** The stop report of an agent, as far as it can be drawn. */
+  reported(which: Incarnation, report: unknown): void {
+    const timeline = readStopTimeline(report);
+    if (timeline !== undefined) this.#note(which, { timeline });
+  }
+
+  attempted({ record, result }: Attempt): void {
+    if (result.kind !== 'ended') return;
+    const { state, lostAtMs, sinceMs } = record;
+    this.#note(record, { beganAtMs: state === 'lost' ? (lostAtMs ?? sinceMs) : sinceMs });
+  }
+
+  #note(which: Incarnation, more: DepartureNote): void {
+    const name = nameOf(which);
+    const note = { ...this.#notes.get(name), ...more };
+    this.#notes.delete(name);
+    this.#notes.set(name, note);
+    for (const oldest of this.#notes.keys()) {
+      if (this.#notes.size <= MOST) break;
+      this.#notes.delete(oldest);
+    }
+  }
+}
+
+function nameOf({ key, incarnation }: Incarnation): string {
+  return `${describeKey(key)} ${incarnation}`;
+}

@@ -1,0 +1,192 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DeletionAttempt } from './attempt.ts';
+import type { DepartureOutcome, DepartureRecord } from './records.pure.ts';
+import { crashPoint } from './crash-points.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { Attempt, DueShare, Store } from '../ports.ts';
+
+export interface DeparturesDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly attempt: DeletionAttempt;
+  /**
+   * Deletions under way at once: those that a caller waits for, and beside them what is due by itself. A thousand hosts
+   * that are lost must not keep one waiting that says goodbye.
+   */
+  readonly concurrency: { readonly awaited: number; readonly due: number };
+  /** `tookMs`: how long ago the departure began, as the store's clock and this process have it. */
+  readonly onAttempt?: (attempt: Attempt, tookMs: number) => void;
+  /** Which part of the work is ours, as long as all replicas do theirs; `undefined`: none of it. */
+  readonly share: () => DueShare | undefined;
+}
+
+/** How a departure stands: `pending` goes on by itself. */
+export type Standing =
+  | {
+      readonly kind: 'ended';
+      readonly outcome: DepartureOutcome;
+      readonly guard?: string | undefined;
+      readonly reason: string;
+    }
+  | { readonly kind: 'pending'; readonly guard?: string | undefined; readonly reason: string };
+
+/** What one look found, and if it has not ended, when to try again. */
+type Look = Standing & { readonly afterMs?: number };
+
+interface At {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+  readonly incarnation: string;
+}
+
+/** Others may have made a record due, and a clock is not told. */
+const POLL_MS = 1_000;
+/** How soon somebody who waits looks again. */
+const WATCH_MS = 200;
+const RECENT = 5;
+
+/** Works off everything that is due, on a context of its own: nobody who asked for it needs to stay. */
+export class Departures {
+  readonly #deps: DeparturesDeps;
+  readonly #limit: LimitFunction;
+  #nudged = Promise.withResolvers<void>();
+
+  constructor(deps: DeparturesDeps) {
+    this.#deps = deps;
+    this.#limit = pLimit(deps.concurrency.awaited);
+  }
+
+  /** Ends with `signal`, once what is under way has ended. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    const working = new Set<Promise<void>>();
+    const work = (): void => {
+      if (signal.aborted || working.size >= this.#deps.concurrency.due) return;
+      const one = this.#next(work).finally(() => working.delete(one));
+      working.add(one);
+    };
+    while (!signal.aborted) {
+      this.#nudged = Promise.withResolvers();
+      work();
+      await Promise.race([this.#nudged.promise, sleep(clock, POLL_MS, signal).catch(() => {})]);
+    }
+    await Promise.allSettled(working);
+  }
+
+  /** Something may be due. */
+  nudge(): void {
+    this.#nudged.resolve();
+  }
+
+  /**
+   * Tries at once and waits until `byMs` (monotonic), trying again when it is due: a control plane that asks for patience
+   * gets it, whoever waits. Whatever it answers, the departure goes on.
+   */
+  async settle(at: At, byMs: number): Promise<Standing> {
+    const { clock } = this.#deps;
+    let last: Look = { kind: 'pending', reason: 'it is being deleted' };
+    let dueMs = clock.monotonicMs();
+    while (clock.monotonicMs() < byMs) {
+      const isDue = clock.monotonicMs() >= dueMs;
+      const seen = await this.#within(byMs, isDue ? this.#look(at) : this.#findEnd(at));
+      if (seen?.kind === 'ended') return seen;
+      const nowMs = clock.monotonicMs();
+      if (seen !== undefined) {
+        last = seen;
+        dueMs = nowMs + (seen.afterMs ?? WATCH_MS);
+      }
+      await sleep(clock, Math.max(0, Math.min(WATCH_MS, dueMs - nowMs, byMs - nowMs)));
+    }
+    return last;
+  }
+
+  /** An attempt may take longer than whoever asked for it: then it goes on without them. */
+  async #within<T>(byMs: number, look: Promise<T>): Promise<T | undefined> {
+    const { clock } = this.#deps;
+    const seen = new AbortController();
+    const tooLate = sleep(clock, Math.max(0, byMs - clock.monotonicMs()), seen.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await Promise.race([look, tooLate]);
+    } finally {
+      seen.abort(new Error('Nobody waits any more'));
+    }
+  }
+
+  /** Tries, or if somebody else does just now, looks whether they have ended. Never throws what may pass. */
+  async #look(at: At): Promise<Look> {
+    try {
+      const attempt = await this.#limit(() => this.#attempt(at));
+      if (attempt?.result.kind === 'ended') return attempt.result;
+      if (attempt !== undefined) {
+        const { guard, reason, afterMs } = attempt.result;
+        return { kind: 'pending', guard, reason, afterMs };
+      }
+      return (await this.#findEnd(at)) ?? { kind: 'pending', reason: 'another attempt is under way' };
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+      // The caller is only told that it goes on; that this process was paused, or cut off, is worth a line.
+      if (error.code === 'FENCE_LOST') this.#deps.events.attemptFailed(undefined, error);
+      return { kind: 'pending', reason: describeError(error) };
+    }
+  }
+
+  /** Whether it ended by somebody else's doing. `undefined` if that cannot be told now. */
+  async #findEnd({ key, incarnation, epoch }: At): Promise<Look | undefined> {
+    try {
+      const departures = await this.#deps.store.departures({ key, incarnation, limit: RECENT });
+      // It may have left before, under another epoch.
+      const departure = departures.find((each) => each.epoch === epoch);
+      return departure === undefined ? undefined : standingOf(departure);
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+      return undefined;
+    }
+  }
+
+  /** One that is due, whichever; goes on as long as there are more. `more` starts another worker beside this one. */
+  async #next(more: () => void): Promise<void> {
+    for (;;) {
+      const share = this.#deps.share();
+      if (share === undefined) return;
+      const attempt = await this.#attempt(share, more).catch((error: unknown) => {
+        this.#failed(error);
+        return undefined;
+      });
+      if (attempt === undefined) return;
+    }
+  }
+
+  async #attempt(which: DueShare | At, begun?: () => void): Promise<Attempt | undefined> {
+    const { clock, store, attempt, events, onAttempt } = this.#deps;
+    let beganMs = clock.monotonicMs();
+    const made = await store.attempt(which, async (record, fence) => {
+      begun?.();
+      beganMs = clock.monotonicMs() - Math.max(0, fence.nowMs - record.sinceMs);
+      return attempt.run(record, fence);
+    });
+    if (made === undefined) return undefined;
+    crashPoint('attempt.recorded');
+    events.attempted(made.record, made.result);
+    onAttempt?.(made, clock.monotonicMs() - beganMs);
+    return made;
+  }
+
+  #failed(error: unknown): void {
+    const { events } = this.#deps;
+    if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+    // That the store is away is said once, by whoever watches it.
+    else if (error.code !== 'STORE_UNAVAILABLE') events.attemptFailed(undefined, error);
+  }
+}
+
+export function standingOf({ outcome, guard, reason }: DepartureRecord): Standing {
+  return { kind: 'ended', outcome, guard, reason };
+}

@@ -1,0 +1,90 @@
+import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
+import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
+import {
+  describeBrakes,
+  judgeBrake,
+  type BrakeRuling,
+  type BrakeSettings,
+  type BrakeStanding,
+  type BrakeView,
+  type PastDeletion,
+} from './brake.pure.ts';
+import { readinessByService } from './services.pure.ts';
+import type { Store } from '../ports.ts';
+import type { ZoneWatch } from './zone-watch.ts';
+
+export interface BrakeGateDeps {
+  readonly store: Store;
+  readonly watch: ZoneWatch;
+  readonly settings: BrakeSettings;
+}
+
+/** A list of all dataplanes that old still says how many there are. */
+const FLEET_AGE_MS = 5_000;
+const MOST_DEPARTURES = 100_000;
+
+/** Brings the brake what it judges by: the fleet, what was deleted lately, and what operators released. */
+export class BrakeGate {
+  readonly #deps: BrakeGateDeps;
+
+  constructor(deps: BrakeGateDeps) {
+    this.#deps = deps;
+  }
+
+  async judge(candidate: DataplaneOverview): Promise<BrakeRuling> {
+    return judgeBrake(await this.#view(), candidate);
+  }
+
+  /** How the meshes and services stand that hold something back, or soon will. */
+  async standings(): Promise<readonly BrakeStanding[]> {
+    const view = await this.#view();
+    const held = new Set(
+      (await this.#deps.store.records())
+        .filter(({ guard }) => guard === 'brake')
+        .map(({ key }) => describeKey(key)),
+    );
+    return describeBrakes(
+      view,
+      view.overviews.filter((each) => held.has(describeKey(keyOf(each)))),
+    );
+  }
+
+  async #view(): Promise<BrakeView> {
+    const { store, watch, settings } = this.#deps;
+    const { overviews } = await watch.fleet(FLEET_AGE_MS);
+    const nowMs = await store.nowMs();
+    const past = await this.#past(nowMs - settings.windowMs);
+    // Deleted since the list was made.
+    const gone = new Set(
+      past.filter(({ atMs }) => atMs > nowMs - FLEET_AGE_MS * 2).map(({ key }) => describeKey(key)),
+    );
+    return {
+      overviews: overviews.filter((each) => !gone.has(describeKey(keyOf(each)))),
+      past,
+      releases: await store.brakeReleases(),
+      nowMs,
+      settings,
+    };
+  }
+
+  async #past(sinceMs: number): Promise<readonly PastDeletion[]> {
+    const { store } = this.#deps;
+    const departures = await store.departures({
+      causes: ['fallback', 'sweep'],
+      sinceMs,
+      limit: MOST_DEPARTURES,
+    });
+    const deleted = departures.filter(({ outcome }) => outcome === 'deleted');
+    if (deleted.length === 0) return [];
+    const bodies = new Map(
+      (await store.deletedBodies(sinceMs)).map(({ epoch, resource }) => [epoch, resource]),
+    );
+    return deleted.map((departure) => ({ ...departure, services: servicesOf(bodies.get(departure.epoch)) }));
+  }
+}
+
+function servicesOf(resource: string | undefined): readonly string[] {
+  if (resource === undefined) return [];
+  const parsed = DataplaneResource.safeParse(JSON.parse(resource));
+  return parsed.success ? [...readinessByService(parsed.data).keys()] : [];
+}

@@ -1,0 +1,232 @@
+import { formatDuration } from '../../kernel/duration.ts';
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneOverview } from '../../kuma/overview.ts';
+import type { Cause, DepartureOutcome } from '../departures/records.pure.ts';
+import { readinessByService } from './services.pure.ts';
+
+export interface BrakeSettings {
+  /** Of a mesh's or a service's dataplanes, so much may be deleted unannounced in one window; in [0, 1]. */
+  readonly share: number;
+  /** So many may always be, however small the mesh. */
+  readonly minimum: number;
+  readonly windowMs: number;
+}
+
+export const DEFAULT_BRAKE: BrakeSettings = { share: 0.25, minimum: 3, windowMs: 600_000 };
+
+/** A departure that ended, with the services of its last body. */
+export interface PastDeletion {
+  readonly key: DataplaneKey;
+  readonly cause: Cause;
+  readonly outcome: DepartureOutcome;
+  readonly atMs: number;
+  readonly services: readonly string[];
+}
+
+/** What the brake is judged by. Times are the store's, in ms. */
+export interface BrakeView {
+  readonly overviews: readonly DataplaneOverview[];
+  readonly past: readonly PastDeletion[];
+  /** Empty mesh: every mesh. */
+  readonly releases: readonly { readonly mesh: string; readonly untilMs: number }[];
+  readonly nowMs: number;
+  readonly settings: BrakeSettings;
+}
+
+export type BrakeRuling =
+  | { readonly held: false }
+  | { readonly held: true; readonly reason: string; readonly retryAfterMs: number };
+
+/** How one mesh, or one service of it, stands: `BrakeStatus` of the contract. */
+export interface BrakeStanding {
+  readonly mesh: string;
+  /** Empty: the whole mesh. */
+  readonly service: string;
+  readonly dataplanes: number;
+  readonly deleted: number;
+  readonly allowed: number;
+  readonly heldBack: number;
+  readonly reason: string;
+  readonly releasedForMs: number | undefined;
+}
+
+interface Scope {
+  readonly mesh: string;
+  readonly service: string;
+}
+
+/** Who is there, and who was deleted within the window, with the time. */
+interface Tally extends Scope {
+  readonly present: ReadonlySet<string>;
+  readonly deletedAtMs: ReadonlyMap<string, number>;
+}
+
+const RELEASE_HINT = 'released by `kuma-deregistrar brake release`';
+/** Another one of its service may become ready at any time. */
+const RELOOK_MS = 15_000;
+
+/**
+ * Whether one more may be deleted that nobody announced: not more than a share of its mesh and of each of its services
+ * within the window, and never the last one that is ready for a service. An object that is not ready may go: no peer
+ * has it. A release of an operator frees both, the last one of a service too: they said so. Announced departures are
+ * not to be asked about.
+ */
+export function judgeBrake(view: BrakeView, candidate: DataplaneOverview): BrakeRuling {
+  if (releasedForMs(view, candidate.mesh) !== undefined) return { held: false };
+  for (const scope of scopesOf(candidate)) {
+    const ruling = judgeScope(view, tally(view, scope), candidate);
+    if (ruling.held) return ruling;
+  }
+  return { held: false };
+}
+
+/** The meshes and services that hold one of `waiting` back, or would hold the next but one. */
+export function describeBrakes(
+  view: BrakeView,
+  waiting: readonly DataplaneOverview[],
+): readonly BrakeStanding[] {
+  const scopes = new Map(
+    [...waiting.flatMap(scopesOf), ...recent(view).flatMap(scopesOfPast)].map((scope) => [
+      JSON.stringify([scope.mesh, scope.service]),
+      scope,
+    ]),
+  );
+  return [...scopes.values()].flatMap((scope) => {
+    const standing = standingOf(view, scope, waiting);
+    const { heldBack, deleted, allowed } = standing;
+    return heldBack > 0 || (deleted > 0 && deleted + 1 >= allowed) ? [standing] : [];
+  });
+}
+
+function standingOf(view: BrakeView, scope: Scope, waiting: readonly DataplaneOverview[]): BrakeStanding {
+  const tallied = tally(view, scope);
+  const released = releasedForMs(view, scope.mesh);
+  const standing = {
+    ...scope,
+    dataplanes: countAll(tallied),
+    deleted: tallied.deletedAtMs.size,
+    allowed: countAllowed(view, tallied),
+    releasedForMs: released,
+  };
+  if (released !== undefined)
+    return { ...standing, heldBack: 0, reason: `released for ${minutes(released)}` };
+  const held = waiting
+    .filter((each) => isIn(scope, each))
+    .map((each) => judgeScope(view, tallied, each))
+    .filter((ruling) => ruling.held);
+  return { ...standing, heldBack: held.length, reason: held[0]?.reason ?? describeTally(view, tallied) };
+}
+
+function releasedForMs({ releases, nowMs }: BrakeView, mesh: string): number | undefined {
+  const left = releases
+    .filter((release) => release.mesh === '' || release.mesh === mesh)
+    .map(({ untilMs }) => untilMs - nowMs)
+    .filter((ms) => ms > 0);
+  return left.length === 0 ? undefined : Math.max(...left);
+}
+
+function scopesOf(overview: DataplaneOverview): readonly Scope[] {
+  const { mesh } = overview;
+  return ['', ...readinessByService(overview).keys()].map((service) => ({ mesh, service }));
+}
+
+function scopesOfPast({ key: { mesh }, services }: PastDeletion): readonly Scope[] {
+  return ['', ...services].map((service) => ({ mesh, service }));
+}
+
+function judgeScope(view: BrakeView, tallied: Tally, candidate: DataplaneOverview): BrakeRuling {
+  if (isLastReady(view, tallied, candidate)) {
+    const reason = `it is the last ready dataplane ${describeScope(tallied)}; ${RELEASE_HINT} or once another one is ready`;
+    return { held: true, reason, retryAfterMs: RELOOK_MS };
+  }
+  if (fits(view, tallied, candidate)) return { held: false };
+  const retryAfterMs = fitsAfterMs(view, tallied, candidate);
+  const reason = `${describeTally(view, tallied)}; ${RELEASE_HINT} or in ${minutes(retryAfterMs)}`;
+  return { held: true, reason, retryAfterMs };
+}
+
+function isLastReady(
+  { overviews }: BrakeView,
+  { mesh, service }: Scope,
+  candidate: DataplaneOverview,
+): boolean {
+  const isReady = (each: DataplaneOverview): boolean => readinessByService(each).get(service) === true;
+  if (service === '' || !isReady(candidate)) return false;
+  return !overviews.some((each) => each.mesh === mesh && each.name !== candidate.name && isReady(each));
+}
+
+/** One that was deleted, came back and vanished again counts once. */
+function fits(view: BrakeView, tallied: Tally, candidate: DataplaneOverview): boolean {
+  const { deletedAtMs } = tallied;
+  const more = deletedAtMs.has(nameOf(candidate)) ? 0 : 1;
+  return deletedAtMs.size + more <= countAllowed(view, tallied);
+}
+
+/** When enough deletions have left the window. */
+function fitsAfterMs(view: BrakeView, tallied: Tally, candidate: DataplaneOverview): number {
+  const { nowMs, settings } = view;
+  const remaining = new Map([...tallied.deletedAtMs].toSorted(([, a], [, b]) => a - b));
+  for (const [name, atMs] of remaining) {
+    remaining.delete(name);
+    if (fits(view, { ...tallied, deletedAtMs: remaining }, candidate)) {
+      return Math.min(atMs, nowMs) + settings.windowMs - nowMs;
+    }
+  }
+  return settings.windowMs;
+}
+
+function tally(view: BrakeView, scope: Scope): Tally {
+  const { mesh, service } = scope;
+  const deletedAtMs = new Map<string, number>();
+  for (const { key, services, atMs } of recent(view)) {
+    if (key.mesh !== mesh || (service !== '' && !services.includes(service))) continue;
+    const name = describeKey(key);
+    deletedAtMs.set(name, Math.max(atMs, deletedAtMs.get(name) ?? atMs));
+  }
+  const present = new Set(view.overviews.filter((each) => isIn(scope, each)).map(nameOf));
+  return { ...scope, present, deletedAtMs };
+}
+
+function countAll({ present, deletedAtMs }: Tally): number {
+  return present.size + [...deletedAtMs.keys()].filter((name) => !present.has(name)).length;
+}
+
+function countAllowed({ settings }: BrakeView, tallied: Tally): number {
+  return Math.max(settings.minimum, Math.floor(countAll(tallied) * settings.share));
+}
+
+/** A time ahead of now is a clock that was set back: it counts. */
+function recent({ past, nowMs, settings }: BrakeView): readonly PastDeletion[] {
+  return past.filter(
+    ({ cause, outcome, atMs }) =>
+      cause !== 'announced' && outcome === 'deleted' && atMs > nowMs - settings.windowMs,
+  );
+}
+
+function isIn({ mesh, service }: Scope, overview: DataplaneOverview): boolean {
+  return overview.mesh === mesh && (service === '' || readinessByService(overview).has(service));
+}
+
+function nameOf({ mesh, name }: DataplaneOverview): string {
+  return describeKey({ proxyType: 'dataplane', mesh, name });
+}
+
+function describeTally(view: BrakeView, tallied: Tally): string {
+  const { share, minimum, windowMs } = view.settings;
+  const rule = `${Math.round(share * 100)} %, at least ${minimum}`;
+  const { deletedAtMs } = tallied;
+  return (
+    `${deletedAtMs.size} of ${countAll(tallied)} dataplanes ${describeScope(tallied)} were deleted in the last ` +
+    `${minutes(windowMs)}, at most ${countAllowed(view, tallied)} (${rule})`
+  );
+}
+
+function describeScope({ mesh, service }: Scope): string {
+  return service === '' ? `of mesh ${mesh}` : `of service ${service} in mesh ${mesh}`;
+}
+
+/** Never less than what is left, so that nobody looks too early. */
+function minutes(ms: number): string {
+  const unitMs = ms > 120_000 ? 60_000 : 1_000;
+  return formatDuration(Math.ceil(ms / unitMs) * unitMs);
+}

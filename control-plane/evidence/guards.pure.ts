@@ -1,0 +1,322 @@
+import { takesDataplanes } from '../../kuma/control-plane.ts';
+import { INCARNATION_LABEL } from '../../kuma/dataplane.ts';
+import { judgeOwnership } from '../../kuma/ownership.ts';
+import { isOnline, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
+import type { Cause, DataplaneRecord } from '../departures/records.pure.ts';
+
+/** What can hold a deletion back, by the name it has in logs, metrics and answers. */
+export const GUARDS = {
+  'not-zone-cp': 'The control plane is not the one that dataplanes belong to',
+  'not-lifecycle-managed': 'Somebody applied the object by hand: it is not ours to delete',
+  'subscription-online': 'A control plane that lives holds a stream of this dataplane',
+  'newer-epoch': 'A newer incarnation has the name',
+  'evidence-too-young': 'It has not been gone for long enough',
+  'foreign-incarnation': 'The object is another incarnation’s',
+  'changed-since-read': 'The object changed while it was judged',
+  probation: 'The control plane or the companion has not been up for long enough to believe a silence',
+  brake: 'Too many dataplanes have vanished at once, or it is the last one of its service',
+  'unknown-insight': 'The control plane does not say whether this dataplane is connected',
+} as const satisfies Record<string, string>;
+
+export type Guard = keyof typeof GUARDS;
+
+/** What holds for all dataplanes alike, as this process sees it now. Durations are monotonic. */
+export interface Surroundings {
+  /** Ids of the control plane instances that answer now. */
+  readonly liveInstances: ReadonlySet<string>;
+  /** Configured control planes that do not answer: what they hold cannot be told. */
+  readonly silentControlPlanes: number;
+  /** `zone`, `standalone`, `global`; `undefined` if it cannot be read. */
+  readonly mode: string | undefined;
+  /** For how long this process and every control plane that answers have been up, as this process saw it. */
+  readonly steadyMs: number;
+  /** For how long this process alone has been up; `steadyMs` if not given. */
+  readonly upMs?: number;
+}
+
+/** Everything a deletion is judged by. */
+export interface DeletionCase {
+  readonly cause: Cause;
+  readonly record: Pick<DataplaneRecord, 'incarnation' | 'deletable' | 'address'>;
+  /** Incarnations of this name that are known to be over. An object that one of them left behind is nobody else's. */
+  readonly predecessors?: ReadonlySet<string>;
+  /** How long its agent's stream has been missing; `undefined` while one is open. */
+  readonly missingMs: number | undefined;
+  /**
+   * How long ago it was announced or first suspected. Believed only while this process has been up for longer: a clock
+   * that was set back while nobody ran would make it too short.
+   */
+  readonly pendingMs: number;
+  /** The object now. */
+  readonly stored: DataplaneOverview;
+  /** For how long this process has seen the object the same, as {@link sameLook} says. */
+  readonly unchangedMs: number;
+  /** The control plane's own clock when it answered; `undefined` if it did not say. */
+  readonly clockMs: number | undefined;
+  readonly around: Surroundings;
+  readonly graceMs: number;
+  /** How long Kuma must show it offline before a sweep. */
+  readonly sweepOfflineAfterMs: number;
+}
+
+/** `refuse` ends the departure, `wait` judges again after `retryAfterMs`. */
+export type Judgement =
+  | { readonly verdict: 'delete' }
+  | { readonly verdict: 'refuse'; readonly guard: Guard; readonly reason: string }
+  | {
+      readonly verdict: 'wait';
+      readonly guard: Guard;
+      readonly reason: string;
+      readonly retryAfterMs: number;
+    };
+
+/**
+ * Envoy's longest backoff before it connects to a control plane again.
+ *
+ * @see kuma pkg/xds/bootstrap/template_v3.go (no retry policy of its own), envoy's RETRY_MAX_DELAY_MS in grpc_stream.h
+ */
+const RECONNECT_BACKOFF_MS = 30_000;
+/** Before what only a control plane can change is looked at again. */
+const RELOOK_MS = 5_000;
+/** Clocks of one zone's control planes and our way to them. */
+const CLOCK_SLACK_MS = 2_000;
+
+/** Whether this object may be deleted now. Where the evidence is not clear, it stays. The brake is asked last, elsewhere. */
+export function judgeDeletion(given: DeletionCase): Judgement {
+  return (
+    judgePlace(given.around) ??
+    judgeOwner(given) ??
+    (given.cause === 'announced' ? judgeAnnounced(given) : judgeSuspected(given)) ?? { verdict: 'delete' }
+  );
+}
+
+/** The fingerprint by which two looks at an object are the same. */
+export function sameLook(a: DataplaneOverview, b: DataplaneOverview): boolean {
+  return lookTrace(a) === lookTrace(b);
+}
+
+/** How long Kuma has shown it offline, by the control plane's clock; `undefined` if it does not. */
+export function offlineMs(stored: DataplaneOverview, clockMs: number | undefined): number | undefined {
+  const ended = stored.subscriptions.map(({ disconnectTime }) => Date.parse(disconnectTime ?? ''));
+  if (clockMs === undefined || ended.length === 0 || ended.some(Number.isNaN)) return undefined;
+  return Math.max(0, clockMs - Math.max(...ended));
+}
+
+/** What two looks have in common while nothing has happened to the object. */
+export function lookTrace({
+  creationTime,
+  modificationTime,
+  labels,
+  subscriptions,
+}: DataplaneOverview): string {
+  return JSON.stringify([
+    creationTime,
+    // A control plane writes the object when a stream opens, up to seconds before it records the stream.
+    modificationTime,
+    labels[INCARNATION_LABEL],
+    subscriptions.map(({ id, connectTime, disconnectTime }) => [id, connectTime, disconnectTime]),
+  ]);
+}
+
+function judgePlace({ mode }: Surroundings): Judgement | undefined {
+  if (takesDataplanes(mode)) return undefined;
+  return wait('not-zone-cp', `this is a ${mode ?? ''} control plane`, RELOOK_MS);
+}
+
+function judgeOwner({ cause, record, predecessors, stored }: DeletionCase): Judgement | undefined {
+  const { incarnation, address, deletable } = record;
+  const isLeftBehind = predecessors?.has(stored.labels[INCARNATION_LABEL] ?? '') === true;
+  const ownership = judgeOwnership(
+    { incarnation: incarnation === '' || isLeftBehind ? undefined : incarnation, address },
+    stored,
+  );
+  if (!ownership.ours) return refuse('foreign-incarnation', ownership.reason);
+  if (cause === 'announced') return undefined;
+  const managed = cause === 'fallback' ? deletable : isLifecycleManaged(stored);
+  return managed
+    ? undefined
+    : refuse('not-lifecycle-managed', 'neither its control plane nor an agent put it');
+}
+
+/**
+ * The marks that an object is created and deleted by a machine: its kuma-dp brought the resource (Kuma 2.11 and later
+ * say so), or an agent labelled it.
+ *
+ * @see kuma pkg/core/xds/metadata.go, FieldDataplaneDataplaneResource
+ */
+function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
+  return metadata['dataplane.resource'] !== undefined || labels[INCARNATION_LABEL] !== undefined;
+}
+
+/**
+ * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may somebody else
+ * have come under this name without telling us: whatever happened after the announcement may be theirs.
+ */
+function judgeAnnounced(given: DeletionCase): Judgement | undefined {
+  const { missingMs, stored, around, graceMs } = given;
+  if (missingMs === undefined) return undefined;
+  const since = stored.subscriptions.filter((each) => !wasBefore(each.connectTime, given));
+  const isDoubtful = isLabelled(given)
+    ? since.some(isOnline)
+    : since.length > 0 || !wasBefore(stored.modificationTime ?? stored.creationTime, given);
+  if (!isDoubtful) return undefined;
+  const neededMs = graceMs + RECONNECT_BACKOFF_MS;
+  const quietMs = quietSinceMs(given);
+  const streams = judgeStreams(since, given);
+  if (streams !== undefined) return streams;
+  if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
+  if (quietMs >= neededMs) return undefined;
+  return wait(
+    'evidence-too-young',
+    `something came after its agent had left: quiet for ${seconds(quietMs)} of ${seconds(neededMs)}`,
+    neededMs - quietMs,
+  );
+}
+
+/** Whether something was there before the announcement: by the control plane's clock, and the time between by ours. */
+function wasBefore(time: string | undefined, { clockMs, pendingMs, around }: DeletionCase): boolean {
+  if (clockMs === undefined || (around.upMs ?? around.steadyMs) <= pendingMs) return false;
+  return clockMs - Date.parse(time ?? '') > pendingMs + CLOCK_SLACK_MS;
+}
+
+/**
+ * Whether its own agent put it. Where it did not, a kuma-dp that brings the resource writes the object first, and its
+ * stream is recorded later: that the object was written counts like a stream.
+ *
+ * @see kuma pkg/xds/server/callbacks/dataplane_lifecycle.go, register()
+ */
+function isLabelled({ stored, record }: DeletionCase): boolean {
+  return record.incarnation !== '' && stored.labels[INCARNATION_LABEL] === record.incarnation;
+}
+
+/** For how long nothing happened to it, by the control plane's clock; 0 if that cannot be told. */
+function quietSinceMs({ stored, clockMs }: DeletionCase): number {
+  const { creationTime, modificationTime, subscriptions } = stored;
+  const times = [
+    creationTime,
+    modificationTime,
+    ...subscriptions.flatMap((each) => [each.connectTime, each.disconnectTime]),
+  ].flatMap((time) => (time === undefined ? [] : [Date.parse(time)]));
+  if (clockMs === undefined || times.length === 0 || times.some(Number.isNaN)) return 0;
+  return Math.max(0, clockMs - Math.max(...times));
+}
+
+/** Nobody said anything: the agent is silent, or there never was one. */
+function judgeSuspected(given: DeletionCase): Judgement | undefined {
+  const { cause, missingMs, graceMs, stored } = given;
+  const neededMs = cause === 'fallback' ? graceMs : graceMs + RECONNECT_BACKOFF_MS;
+  if (cause === 'fallback' && missingMs === undefined) {
+    return wait('subscription-online', 'its agent is attached', RELOOK_MS);
+  }
+  const streams = judgeStreams(stored.subscriptions, given);
+  if (streams !== undefined) return streams;
+  return judgeSilence(given, neededMs) ?? judgeInsight(given);
+}
+
+/** Whether everybody who could have said something had the time to. */
+function judgeSilence(given: DeletionCase, neededMs: number): Judgement | undefined {
+  const { missingMs, unchangedMs, around } = given;
+  if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
+  const silentMs = Math.max(0, Math.min(unchangedMs, missingMs ?? unchangedMs));
+  if (silentMs >= neededMs) return undefined;
+  return wait(
+    'evidence-too-young',
+    `silent for ${seconds(silentMs)} of ${seconds(neededMs)}`,
+    neededMs - silentMs,
+  );
+}
+
+function judgeInsight(given: DeletionCase): Judgement | undefined {
+  const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs } = given;
+  if (stored.subscriptions.length === 0) return judgeUnrecorded(given);
+  if (stored.subscriptions.some(isOnline)) return undefined;
+  const neededMs = cause === 'fallback' ? graceMs : sweepOfflineAfterMs;
+  const offline = offlineMs(stored, clockMs);
+  if (offline === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
+  if (offline >= neededMs) return undefined;
+  return wait(
+    'evidence-too-young',
+    `offline for ${seconds(offline)} of ${seconds(neededMs)}`,
+    neededMs - offline,
+  );
+}
+
+/**
+ * No stream of it was ever recorded: it never connected, or its object was put back while it was connected. A stream
+ * that lives is recorded again within half of the control plane's idle timeout (2.5 min). Where streams are never
+ * recorded, there is metadata without them. A sweep takes only what no peer is told of.
+ *
+ * @see kuma pkg/xds/server/callbacks/dataplane_status_sink.go; KUMA_METRICS_DATAPLANE_SUBSCRIPTION_LIMIT
+ */
+function judgeUnrecorded(given: DeletionCase): Judgement | undefined {
+  const { cause, stored, graceMs, sweepOfflineAfterMs } = given;
+  const isNew = isUnseen(stored);
+  if (cause === 'fallback' && isNew) return undefined;
+  const mayAge = cause === 'fallback' ? Object.keys(stored.metadata).length === 0 : isNew;
+  return mayAge
+    ? judgeSilence(given, Math.max(graceMs + RECONNECT_BACKOFF_MS, sweepOfflineAfterMs))
+    : unknownInsight(cause, 'no stream of it was ever recorded');
+}
+
+/** A sweep has nobody's word to keep: it looks again another time, and leaves no row behind meanwhile. */
+function unknownInsight(cause: Cause, reason: string): Judgement {
+  return cause === 'sweep' ? refuse('unknown-insight', reason) : wait('unknown-insight', reason, RELOOK_MS);
+}
+
+/** Life: a stream at an instance that answers, or one of which it cannot be told. */
+function judgeStreams(
+  subscriptions: readonly Subscription[],
+  { around, cause }: DeletionCase,
+): Judgement | undefined {
+  const life = findLife(subscriptions, around);
+  if (life === undefined) return undefined;
+  if (life.certain && cause === 'sweep') return refuse('subscription-online', life.reason);
+  return wait('subscription-online', life.reason, RELOOK_MS);
+}
+
+/** A stream that says that the dataplane lives, or may: not every control plane can be asked. */
+export function findLife(
+  subscriptions: readonly Subscription[],
+  around: Surroundings,
+): { readonly certain: boolean; readonly reason: string } | undefined {
+  const online = subscriptions.filter(isOnline);
+  const living = online.find(
+    ({ controlPlaneInstanceId: id }) => id === undefined || around.liveInstances.has(id),
+  );
+  if (living !== undefined) {
+    return { certain: true, reason: `connected to ${living.controlPlaneInstanceId ?? 'some instance'}` };
+  }
+  if (online.length === 0 || (around.silentControlPlanes === 0 && around.liveInstances.size > 0)) {
+    return undefined;
+  }
+  return {
+    certain: false,
+    reason: 'connected to an instance that may live: not every control plane answers',
+  };
+}
+
+/** Whether no peer is told of it: an agent put it and never made it ready. */
+function isUnseen({ labels, networking }: DataplaneOverview): boolean {
+  const ports = [...(networking?.inbound ?? []), ...(networking?.listeners ?? [])];
+  return (
+    labels[INCARNATION_LABEL] !== undefined &&
+    ports.length > 0 &&
+    ports.every(({ state }) => state === 'NotReady')
+  );
+}
+
+function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
+  return { verdict: 'wait', guard, reason, retryAfterMs };
+}
+
+function onProbation(retryAfterMs: number): Judgement {
+  return wait('probation', 'the control plane or the companion is only just up', retryAfterMs);
+}
+
+function refuse(guard: Guard, reason: string): Judgement {
+  return { verdict: 'refuse', guard, reason };
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 100) / 10} s`;
+}

@@ -1,0 +1,79 @@
+import { takesDataplanes } from '../../kuma/control-plane.ts';
+import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { asReady } from '../../kuma/owned-resource.ts';
+import { judgeOwnership } from '../../kuma/ownership.ts';
+import type { Surroundings } from './guards.pure.ts';
+import type { DataplaneRecord } from '../departures/records.pure.ts';
+
+/** An attached dataplane of which the list of all shows no object. Durations are monotonic. */
+export interface MissingCase {
+  readonly record: Pick<
+    DataplaneRecord,
+    'state' | 'lostAtMs' | 'owner' | 'deletable' | 'phase' | 'incarnation' | 'address'
+  >;
+  /** Whether its agent said last that Envoy serves. */
+  readonly serving: boolean;
+  /** How many looks in a row showed no object, and how long lies between the first and the last of them. */
+  readonly absence: { readonly looks: number; readonly spanMs: number };
+  readonly around: Surroundings;
+  /** The body that this process saw last. */
+  readonly lastSeen: DataplaneResource | undefined;
+  /** The rendered Dataplane, as its agent brought it. */
+  readonly brought: DataplaneResource | undefined;
+}
+
+/** `put` only while holding the name, and only if a read of this one object finds nothing either. */
+export type Healing =
+  | { readonly verdict: 'put'; readonly resource: DataplaneResource; readonly reason: string }
+  | { readonly verdict: 'leave'; readonly reason: string };
+
+/** Longer than the caches of two control planes that answer in turn (1 s), and than a page that skipped one. */
+const ABSENCE_MS = 5_000;
+/** A control plane that is only just up may not have registered it again yet. */
+const STEADY_MS = 15_000;
+
+/**
+ * Whether to put back the object of a dataplane that runs: Kuma's own races delete it, and its Envoy then gets no more
+ * configuration and its peers no endpoint until it connects anew.
+ *
+ * @see https://github.com/kumahq/kuma/issues/4616, https://github.com/kumahq/kuma/issues/6653
+ */
+export function judgeMissing(given: MissingCase): Healing {
+  const doubt = doubtAgent(given) ?? doubtAbsence(given);
+  if (doubt !== undefined) return { verdict: 'leave', reason: doubt };
+  const resource = bodyOf(given);
+  if (resource === undefined) return { verdict: 'leave', reason: 'there is no body to put back' };
+  return { verdict: 'put', resource, reason: 'its agent runs and its object is gone' };
+}
+
+function doubtAgent({ record, serving }: MissingCase): string | undefined {
+  const { state, owner, deletable, phase, lostAtMs } = record;
+  if (state !== 'attached' || lostAtMs !== undefined) return `its agent is not attached: ${state}`;
+  if (owner === 'external') return 'somebody else applied it';
+  if (!deletable) return 'its agent would not delete it';
+  // Whoever stops deletes the object before its phase has come here.
+  if (phase !== 'running') return `its agent is not running: ${phase === '' ? 'unknown' : phase}`;
+  return serving ? undefined : 'its Envoy does not serve';
+}
+
+function doubtAbsence({ absence, around }: MissingCase): string | undefined {
+  if (!takesDataplanes(around.mode)) {
+    return `this is a ${around.mode ?? ''} control plane`;
+  }
+  if (around.liveInstances.size === 0 || around.silentControlPlanes > 0) {
+    return 'not every control plane answers';
+  }
+  if (around.steadyMs < STEADY_MS) return 'the control plane or the companion is only just up';
+  if (absence.looks < 2 || absence.spanMs < ABSENCE_MS) return 'it has not been missing for long enough';
+  return undefined;
+}
+
+/** What was seen may be another incarnation's: then what the agent brought. */
+function bodyOf({ record, lastSeen, brought }: MissingCase): DataplaneResource | undefined {
+  const { incarnation, address, owner } = record;
+  const body =
+    lastSeen !== undefined && judgeOwnership({ incarnation, address }, lastSeen).ours ? lastSeen : brought;
+  if (body === undefined || owner !== 'agent') return body;
+  const labelled = { ...body, labels: { ...body.labels, [INCARNATION_LABEL]: incarnation } };
+  return asReady(labelled, brought ?? labelled);
+}

@@ -1,0 +1,61 @@
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneOverview } from '../../kuma/overview.ts';
+import { findLife, judgeDeletion, offlineMs, type Guard, type Surroundings } from './guards.pure.ts';
+
+export interface SweepView {
+  readonly overviews: readonly DataplaneOverview[];
+  /** The control plane's own clock when it listed them; `undefined` if it did not say. */
+  readonly clockMs: number | undefined;
+  readonly around: Surroundings;
+  readonly graceMs: number;
+  readonly sweepOfflineAfterMs: number;
+  /** Names with a record, as `describeKey` writes them: an agent, or a sweep under way, looks after those. */
+  readonly recorded: ReadonlySet<string>;
+  /** For how long this process has seen the object the same, as `sameLook` says. */
+  readonly unchangedMs: (overview: DataplaneOverview) => number;
+}
+
+/** An object that Kuma shows offline, or of which nothing is known. */
+export interface SweepFinding {
+  readonly key: DataplaneKey;
+  /** By the control plane's clock; `undefined` where it does not know of an end: a ghost, or never connected. */
+  readonly offlineMs: number | undefined;
+  /** What holds it back; `undefined` for a candidate. The brake is asked later, one by one. */
+  readonly guard: Guard | undefined;
+  readonly reason: string;
+}
+
+/** Who a sweep would delete, and who is offline but held back, with the guard that says why. */
+export function findOffline(view: SweepView): readonly SweepFinding[] {
+  return view.overviews.flatMap((stored) => {
+    const key: DataplaneKey = { proxyType: 'dataplane', mesh: stored.mesh, name: stored.name };
+    if (view.recorded.has(describeKey(key))) return [];
+    if (findLife(stored.subscriptions, view.around) !== undefined) return [];
+    return [judge(view, key, stored)];
+  });
+}
+
+function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): SweepFinding {
+  const { clockMs, around, graceMs, sweepOfflineAfterMs } = view;
+  const offline = offlineMs(stored, clockMs);
+  const judgement = judgeDeletion({
+    cause: 'sweep',
+    record: { incarnation: '', deletable: false, address: undefined },
+    missingMs: undefined,
+    pendingMs: 0,
+    stored,
+    unchangedMs: view.unchangedMs(stored),
+    clockMs,
+    around,
+    graceMs,
+    sweepOfflineAfterMs,
+  });
+  if (judgement.verdict !== 'delete') {
+    return { key, offlineMs: offline, guard: judgement.guard, reason: judgement.reason };
+  }
+  const reason =
+    offline === undefined
+      ? 'its last stream was at a control plane instance that is gone'
+      : 'Kuma shows it offline for long enough';
+  return { key, offlineMs: offline, guard: undefined, reason };
+}

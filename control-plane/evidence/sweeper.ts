@@ -1,0 +1,82 @@
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
+import { findOffline, type SweepFinding } from './sweep.pure.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { LookLog } from './look-log.ts';
+import type { Store } from '../ports.ts';
+import type { ZoneWatch } from './zone-watch.ts';
+
+export interface SweeperDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly watch: ZoneWatch;
+  readonly looks: LookLog;
+  readonly graceMs: number;
+  readonly offlineAfterMs: number;
+  readonly mode: 'delete' | 'report' | 'off';
+  /** Something is due. */
+  readonly nudge: () => void;
+}
+
+/** Often enough to have seen a dataplane unchanged for Envoy's longest backoff when its time has come. */
+const INTERVAL_MS = 15_000;
+
+/** Finds what Kuma itself shows offline and nobody looks after: hosts without an agent, and leaks from before. */
+export class Sweeper {
+  readonly #deps: SweeperDeps;
+  readonly #reported = new Set<string>();
+
+  constructor(deps: SweeperDeps) {
+    this.#deps = deps;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, events, mode } = this.#deps;
+    if (mode === 'off') return;
+    while (!signal.aborted) {
+      await this.sweep(mode === 'report').catch((error: unknown) => {
+        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      });
+      await sleep(clock, INTERVAL_MS, signal).catch(() => {});
+    }
+  }
+
+  /** @returns all that is offline, with the guard that holds it back, if one does */
+  async sweep(dryRun: boolean): Promise<readonly SweepFinding[]> {
+    const { store, watch, looks, graceMs, offlineAfterMs } = this.#deps;
+    const { overviews, clockMs } = await watch.fleet(1_000);
+    this.#forgetReported(overviews);
+    const recorded = new Set((await store.records()).map(({ key }) => describeKey(key)));
+    const findings = findOffline({
+      overviews,
+      clockMs,
+      around: watch.surroundings,
+      graceMs,
+      sweepOfflineAfterMs: offlineAfterMs,
+      recorded,
+      unchangedMs: (overview) => looks.note(overview),
+    });
+    for (const finding of findings) if (finding.guard === undefined) await this.#act(finding, dryRun);
+    return findings;
+  }
+
+  async #act({ key, reason }: SweepFinding, dryRun: boolean): Promise<void> {
+    const { events, store, nudge } = this.#deps;
+    const name = describeKey(key);
+    if (dryRun) {
+      if (!this.#reported.has(name)) events.sweepReported(key, reason);
+      this.#reported.add(name);
+    } else if (await store.beginSweep(key)) {
+      events.swept(key, reason);
+      nudge();
+    }
+  }
+
+  #forgetReported(overviews: readonly DataplaneOverview[]): void {
+    const names = new Set(overviews.map((each) => describeKey(keyOf(each))));
+    for (const name of this.#reported) if (!names.has(name)) this.#reported.delete(name);
+  }
+}

@@ -1,0 +1,177 @@
+import { sleep, type Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import type { Surroundings } from './guards.pure.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { ControlPlanes, InstanceLook, OverviewPage } from '../ports.ts';
+
+export interface ZoneWatchDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly controlPlanes: ControlPlanes;
+  /** A control plane answers that did not before. */
+  readonly onReturned: () => void;
+}
+
+/** A configured control plane, as it was seen last. */
+export interface WatchedControlPlane extends InstanceLook {
+  /** For how long this process has seen this instance, in ms; 0 if it does not answer. */
+  readonly upMs: number;
+}
+
+const LOOK_INTERVAL_MS = 2_000;
+const LOOK_BUDGET_MS = 2_000;
+const SLACK_MS = 500;
+const FLEET_BUDGET_MS = 20_000;
+/** An instance that was not seen for so long is forgotten. */
+const FORGET_AFTER_MS = 600_000;
+
+/** Who the zone's control planes are and since when, and what dataplanes they have. */
+export class ZoneWatch {
+  readonly #deps: ZoneWatchDeps;
+  readonly #startedAtMs: number;
+  /** By instance id, monotonic ms. */
+  readonly #instances = new Map<string, { readonly firstMs: number; lastMs: number }>();
+  readonly #unnamed = new Set<string>();
+  #looks: readonly InstanceLook[] = [];
+  #fleet: { readonly atMs: number; readonly page: Promise<OverviewPage> } | undefined;
+
+  constructor(deps: ZoneWatchDeps) {
+    this.#deps = deps;
+    this.#startedAtMs = deps.clock.monotonicMs();
+  }
+
+  /** Looks now and again until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.look();
+      await sleep(this.#deps.clock, LOOK_INTERVAL_MS, signal).catch(() => {});
+    }
+  }
+
+  /** Never throws. */
+  async look(): Promise<void> {
+    const returned = this.#note(await this.#lookAtAll());
+    if (returned) this.#deps.onReturned();
+  }
+
+  get surroundings(): Surroundings {
+    const answering = this.#looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
+    const ids = answering.flatMap(({ instanceId }) => (instanceId === undefined ? [] : [instanceId]));
+    const nowMs = this.#deps.clock.monotonicMs();
+    const upMs = nowMs - this.#startedAtMs;
+    return {
+      upMs,
+      // One that nobody named but that took a stream while we watched lives, or lived just now: keep what it holds.
+      liveInstances: new Set([...ids, ...this.#unnamed]),
+      silentControlPlanes: this.#looks.length - answering.length,
+      mode: answering.map(({ mode }) => mode).find((mode) => !takesDataplanes(mode)) ?? answering[0]?.mode,
+      steadyMs:
+        answering.length === 0
+          ? 0
+          : Math.min(upMs, ...ids.map((id) => nowMs - (this.#instances.get(id)?.firstMs ?? nowMs))),
+    };
+  }
+
+  /** Of the first control plane that answers; Kuma's defaults until one does. */
+  get facts(): ControlPlaneFacts {
+    for (const { seen } of this.#looks) if ('facts' in seen) return seen.facts;
+    return DEFAULT_FACTS;
+  }
+
+  get controlPlanes(): readonly WatchedControlPlane[] {
+    const nowMs = this.#deps.clock.monotonicMs();
+    return this.#looks.map((look) => {
+      const id = 'facts' in look.seen ? look.seen.facts.instanceId : undefined;
+      const known = id === undefined ? undefined : this.#instances.get(id);
+      return { ...look, upMs: known === undefined ? 0 : nowMs - known.firstMs };
+    });
+  }
+
+  /** Every dataplane, at most `maxAgeMs` old. */
+  async fleet(maxAgeMs: number): Promise<OverviewPage> {
+    const { clock, controlPlanes } = this.#deps;
+    const atMs = clock.monotonicMs();
+    if (this.#fleet !== undefined && atMs - this.#fleet.atMs <= maxAgeMs) return this.#fleet.page;
+    const page = withDeadline(
+      { clock, action: 'list the dataplanes', budgetMs: FLEET_BUDGET_MS },
+      ({ signal }) => controlPlanes.overviews(signal),
+    );
+    const fleet = { atMs, page };
+    this.#fleet = fleet;
+    try {
+      const listed = await page;
+      this.#warnOfUnnamed(listed);
+      return listed;
+    } catch (error) {
+      if (this.#fleet === fleet) this.#fleet = undefined;
+      throw error;
+    }
+  }
+
+  /** One that hangs is one that does not answer; what the others say counts all the same. */
+  async #lookAtAll(): Promise<readonly InstanceLook[]> {
+    const { clock, controlPlanes, events } = this.#deps;
+    const patience = new AbortController();
+    const disarm = clock.after(LOOK_BUDGET_MS, () => {
+      const text = `Cannot reach a control plane within ${LOOK_BUDGET_MS} ms`;
+      patience.abort(new OperationalError('DEADLINE_EXCEEDED', text));
+    });
+    try {
+      const action = 'look at the control planes';
+      return await withDeadline({ clock, action, budgetMs: LOOK_BUDGET_MS + SLACK_MS }, () =>
+        controlPlanes.look(patience.signal),
+      );
+    } catch (error) {
+      events.failedUnexpectedly(error);
+      // What was seen before is no evidence of now.
+      return this.#looks.map(({ url }) => ({ url, seen: { problem: describeError(error) } }));
+    } finally {
+      disarm();
+    }
+  }
+
+  /** @returns whether an instance answers that did not before */
+  #note(looks: readonly InstanceLook[]): boolean {
+    const nowMs = this.#deps.clock.monotonicMs();
+    let returned = false;
+    looks.forEach((look, at) => {
+      if ('problem' in look.seen) {
+        if (!isSilent(this.#looks[at])) this.#deps.events.controlPlaneLost(look.url, look.seen.problem);
+        return;
+      }
+      const { instanceId = look.url, mode } = look.seen.facts;
+      const known = this.#instances.get(instanceId);
+      if (known === undefined || isSilent(this.#looks[at])) {
+        returned = true;
+        this.#deps.events.controlPlaneFound(look.url, look.seen.facts);
+        if (!takesDataplanes(mode)) this.#deps.events.controlPlaneWrong(look.url, mode ?? '');
+      }
+      this.#instances.set(instanceId, { firstMs: known?.firstMs ?? nowMs, lastMs: nowMs });
+    });
+    for (const [id, { lastMs }] of this.#instances) {
+      if (nowMs - lastMs > FORGET_AFTER_MS) this.#instances.delete(id);
+    }
+    this.#looks = looks;
+    return returned;
+  }
+
+  /** A stream that began while we watched, at an instance nobody named: the configuration lacks a control plane. */
+  #warnOfUnnamed({ overviews, clockMs }: OverviewPage): void {
+    if (clockMs === undefined) return;
+    const watchedMs = this.#deps.clock.monotonicMs() - this.#startedAtMs;
+    for (const { subscriptions } of overviews) {
+      for (const { controlPlaneInstanceId: id, connectTime } of subscriptions) {
+        if (id === undefined || this.#instances.has(id) || this.#unnamed.has(id)) continue;
+        if (clockMs - Date.parse(connectTime ?? '') >= watchedMs) continue;
+        this.#unnamed.add(id);
+        this.#deps.events.controlPlaneUnnamed(id);
+      }
+    }
+  }
+}
+
+function isSilent(look: InstanceLook | undefined): boolean {
+  return look === undefined || 'problem' in look.seen;
+}

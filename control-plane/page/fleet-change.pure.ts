@@ -1,0 +1,32 @@
+import type { FleetDeparture, FleetHead, FleetRow, FleetSnapshot } from './fleet-view.pure.ts';
+
+/** What makes one snapshot of another. What is left out is as it was. */
+export interface FleetChange {
+  readonly nowMs: number;
+  readonly head?: FleetHead;
+  /** Those that came or changed. */
+  readonly dataplanes?: readonly FleetRow[];
+  /** Ids of those that are no more. */
+  readonly gone?: readonly string[];
+  /** All of them: they are few. */
+  readonly departures?: readonly FleetDeparture[];
+}
+
+/** @returns `undefined` if nothing but the time has passed */
+export function changeBetween(before: FleetSnapshot, after: FleetSnapshot): FleetChange | undefined {
+  const known = new Map(before.dataplanes.map((row) => [row.id, JSON.stringify(row)]));
+  const dataplanes = after.dataplanes.filter((row) => known.get(row.id) !== JSON.stringify(row));
+  const present = new Set(after.dataplanes.map(({ id }) => id));
+  const gone = [...known.keys()].filter((id) => !present.has(id));
+  const change = {
+    ...(isSame(before.head, after.head) ? {} : { head: after.head }),
+    ...(dataplanes.length === 0 ? {} : { dataplanes }),
+    ...(gone.length === 0 ? {} : { gone }),
+    ...(isSame(before.departures, after.departures) ? {} : { departures: after.departures }),
+  };
+  return Object.keys(change).length === 0 ? undefined : { nowMs: after.nowMs, ...change };
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

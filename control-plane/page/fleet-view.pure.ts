@@ -1,0 +1,146 @@
+import { describeKey } from '../../kuma/dataplane.ts';
+import type { BrakeStanding } from '../evidence/brake.pure.ts';
+import { GUARDS } from '../evidence/guards.pure.ts';
+import type { Cause, DataplaneRecord, DepartureRecord, RecordState } from '../departures/records.pure.ts';
+import type { StopTimeline, TimelineStep } from './stop-steps.pure.ts';
+
+/** The fleet as the page shows it. Times are the store's, in ms; ages are the viewer's to count. */
+export interface FleetSnapshot {
+  readonly nowMs: number;
+  readonly head: FleetHead;
+  /** In the order of their ids. */
+  readonly dataplanes: readonly FleetRow[];
+  /** Newest first. */
+  readonly departures: readonly FleetDeparture[];
+}
+
+/** What holds for all of them. */
+export interface FleetHead {
+  readonly version: string;
+  /** This process, among those that share the store. */
+  readonly replica: string;
+  readonly startedAtMs: number;
+  readonly replicas: readonly string[];
+  /** Empty `problem`: it answers. */
+  readonly store: { readonly kind: string; readonly problem: string };
+  readonly controlPlanes: readonly FleetControlPlane[];
+  readonly brakes: readonly FleetBrake[];
+  /** What each guard is for. */
+  readonly guards: Readonly<Record<string, string>>;
+}
+
+export interface FleetControlPlane {
+  readonly url: string;
+  readonly mode: string;
+  readonly version: string;
+  readonly instanceId: string;
+  /** Empty if it answers. */
+  readonly problem: string;
+}
+
+export type FleetBrake = Omit<BrakeStanding, 'releasedForMs'>;
+
+export interface FleetRow {
+  /** `mesh/name`. */
+  readonly id: string;
+  readonly state: RecordState;
+  /** The agent's own word. */
+  readonly phase: string;
+  readonly incarnation: string;
+  readonly epoch: number;
+  readonly replica: string;
+  /** 0 if nobody knows: the store is away. */
+  readonly sinceMs: number;
+  readonly attempts: number;
+  /** What holds its deletion back; empty if nothing does. */
+  readonly guard: string;
+  readonly reason: string;
+  readonly dueAtMs: number;
+}
+
+export interface FleetDeparture {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly epoch: number;
+  readonly cause: Cause;
+  readonly outcome: string;
+  readonly guard: string;
+  readonly reason: string;
+  readonly attempts: number;
+  readonly atMs: number;
+  /** 0 if it is not known. */
+  readonly totalMs: number;
+  readonly steps: readonly TimelineStep[];
+}
+
+/** What is remembered of a departure beyond its record. */
+export interface DepartureNote {
+  readonly timeline?: StopTimeline;
+  /** When it was announced, or its stream was lost. */
+  readonly beganAtMs?: number;
+}
+
+/** What every head has. */
+export const GUARD_WORDS: Readonly<Record<string, string>> = GUARDS;
+
+export function viewDataplane(record: DataplaneRecord): FleetRow {
+  const { key, state, phase, incarnation, epoch, replica, sinceMs, attempts } = record;
+  return {
+    id: describeKey(key),
+    state,
+    phase,
+    incarnation,
+    epoch,
+    replica: replica ?? '',
+    sinceMs: Math.round(sinceMs),
+    attempts,
+    guard: state === 'attached' ? '' : (record.guard ?? ''),
+    reason: state === 'attached' ? '' : (record.reason ?? ''),
+    dueAtMs: Math.round(record.dueAtMs ?? 0),
+  };
+}
+
+/** An open stream while the store cannot be asked. */
+export function viewUnrecorded(
+  { key, incarnation }: Pick<DataplaneRecord, 'key' | 'incarnation'>,
+  agent: { readonly epoch: number | undefined; readonly phase: string; readonly leaving: boolean },
+): FleetRow {
+  return {
+    id: describeKey(key),
+    state: agent.leaving ? 'leaving' : 'attached',
+    phase: agent.phase,
+    incarnation,
+    epoch: agent.epoch ?? 0,
+    replica: '',
+    sinceMs: 0,
+    attempts: 0,
+    guard: '',
+    reason: '',
+    dueAtMs: 0,
+  };
+}
+
+/**
+ * A departure as a bar. What an agent reported of its stop is drawn for an announced one only: that of the others is
+ * what this program did about it.
+ */
+export function viewDeparture(record: DepartureRecord, note: DepartureNote = {}): FleetDeparture {
+  const { key, guard, atMs, ...rest } = record;
+  const timeline = (rest.cause === 'announced' ? note.timeline : undefined) ?? drawn(record, note.beganAtMs);
+  return { id: describeKey(key), ...rest, guard: guard ?? '', atMs: Math.round(atMs), ...timeline };
+}
+
+const ONLY_STEP: Readonly<Record<Cause, string>> = {
+  announced: 'deregister',
+  fallback: 'silent',
+  sweep: 'offline',
+};
+
+function drawn(
+  { cause, outcome, atMs }: Pick<DepartureRecord, 'cause' | 'outcome' | 'atMs'>,
+  beganAtMs: number | undefined,
+): StopTimeline {
+  if (beganAtMs === undefined) return { totalMs: 0, steps: [] };
+  const totalMs = Math.max(0, Math.round(atMs - beganAtMs));
+  return { totalMs, steps: [{ step: ONLY_STEP[cause], startMs: 0, durationMs: totalMs, outcome }] };
+}

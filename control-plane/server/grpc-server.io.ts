@@ -1,0 +1,223 @@
+import type { Server as NetServer } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
+
+import { Server, ServerCredentials, type ConnectionInjector, type ServerOptions } from '@grpc/grpc-js';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import {
+  ConnectionLimits,
+  type ConnectionCounts,
+  type ConnectionLimitSettings,
+} from './connection-limits.io.ts';
+import { Connections, type ConnectionEvents } from './connections.io.ts';
+import { nameOfService, type GrpcService } from './grpc-service.io.ts';
+import { Health } from './health.io.ts';
+import { formatListenerAddress, isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
+import { boundAddress, isExposed, openListener } from '../../program/listener.ts';
+import { reflectionServices } from './reflection.io.ts';
+import type { ServerCertificate } from './server-certificate.io.ts';
+
+export interface ListenerSettings {
+  readonly address: ListenerAddress;
+  /** `undefined`: in plain text, which only this host may reach. */
+  readonly certificate: ServerCertificate | undefined;
+  /** What is served here, and nowhere else. Health and reflection come with it. */
+  readonly services: readonly GrpcService[];
+}
+
+export interface ServerLimits extends ConnectionLimitSettings {
+  /** Of one message that is received, decompressed. */
+  readonly messageBytes: number;
+  /** Open at once on one connection. */
+  readonly streamsPerConnection: number;
+  /** A peer is asked this often whether it is there, and has `keepaliveTimeoutMs` to say so. */
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+}
+
+export interface GrpcServerSettings {
+  readonly listeners: readonly ListenerSettings[];
+  readonly limits: ServerLimits;
+  readonly clock: Clock;
+  readonly events: ConnectionEvents;
+}
+
+/** A silent host is noticed within 15 s: 10 + 4, and a second to spare. */
+export const DEFAULT_LIMITS: ServerLimits = {
+  connections: 20_000,
+  unauthenticated: 1_000,
+  unauthenticatedPerAddress: 64,
+  firstCallMs: 10_000,
+  messageBytes: 256 * 1024,
+  streamsPerConnection: 16,
+  keepaliveMs: 10_000,
+  keepaliveTimeoutMs: 4_000,
+};
+
+/** How long a connection without an authenticated call may take to hear that the server stops. */
+const PARTING_MS = 250;
+
+/** What names the connection of a call. */
+interface Call {
+  getPeer(): string;
+}
+
+export interface Listener {
+  readonly address: string;
+  readonly connections: Connections;
+  readonly injector: ConnectionInjector;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts all listeners, or none.
+ *
+ * @throws OperationalError `CONFIG_INVALID`, `LISTENER_FAILED`
+ */
+export async function startGrpcServer(settings: GrpcServerSettings): Promise<GrpcServer> {
+  const { limits, clock } = settings;
+  const health = new Health();
+  const connectionLimits = new ConnectionLimits(limits, clock);
+  const server = new GrpcServer(connectionLimits, health, clock);
+  try {
+    for (const listener of settings.listeners) {
+      // oxlint-disable-next-line no-await-in-loop -- the first that fails ends it
+      server.add(await startListener(settings, listener, { connectionLimits, health }));
+    }
+  } catch (error) {
+    await server.drain(0);
+    throw error;
+  }
+  return server;
+}
+
+/** A server that runs. */
+export class GrpcServer {
+  readonly #listeners: Listener[] = [];
+  readonly #limits: ConnectionLimits;
+  readonly #health: Health;
+  readonly #clock: Clock;
+  #drained: Promise<void> | undefined;
+
+  constructor(limits: ConnectionLimits, health: Health, clock: Clock) {
+    this.#limits = limits;
+    this.#health = health;
+    this.#clock = clock;
+  }
+
+  /** What it listens on, in the order of the settings, with the ports that the kernel chose. */
+  get addresses(): readonly string[] {
+    return this.#listeners.map(({ address }) => address);
+  }
+
+  /** Of all TCP listeners. Unix sockets do not count: their mode says who may. */
+  get connections(): ConnectionCounts {
+    return this.#limits.counts;
+  }
+
+  /** To be called while it starts. */
+  add(listener: Listener): void {
+    this.#listeners.push(listener);
+  }
+
+  /** To be said of a call whose caller was authenticated: its connection may stay. */
+  authenticated(call: Call): void {
+    const peer = call.getPeer();
+    for (const { connections } of this.#listeners) connections.authenticated(peer);
+  }
+
+  /** @param service its full name, empty for the server as a whole */
+  setServing(serving: boolean, service = ''): void {
+    this.#health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING');
+  }
+
+  /**
+   * Ends it: nothing new is accepted, clients are told to go elsewhere (GOAWAY), calls that are under way may end within
+   * `graceMs`; then what is left is cut. The first call counts. Never rejects.
+   */
+  drain(graceMs: number): Promise<void> {
+    this.#drained ??= this.#drain(graceMs);
+    return this.#drained;
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    this.setServing(false);
+    this.#health.endWatches();
+    const closed = this.#listeners.map((listener) => listener.close());
+    for (const { injector } of this.#listeners) injector.drain(graceMs);
+    const armed = [
+      this.#clock.after(Math.min(graceMs, PARTING_MS), () => {
+        for (const { connections } of this.#listeners) connections.cutStrangers();
+      }),
+      this.#clock.after(graceMs, () => {
+        for (const { connections } of this.#listeners) connections.cutAll();
+      }),
+    ];
+    await Promise.all(closed);
+    for (const disarm of armed) disarm();
+    for (const { injector } of this.#listeners) injector.destroy();
+  }
+}
+
+async function startListener(
+  settings: GrpcServerSettings,
+  { address, certificate, services }: ListenerSettings,
+  shared: { readonly connectionLimits: ConnectionLimits; readonly health: Health },
+): Promise<Listener> {
+  if (certificate === undefined && !isLocal(address)) throw exposed(address);
+  const grpc = new Server(grpcOptions(settings.limits));
+  const names = services.map(({ definition }) => nameOfService(definition));
+  for (const service of [...services, shared.health.service(), ...reflectionServices(names)])
+    grpc.addService(service.definition, service.implementation);
+  // The TLS is ours: HTTP/2 is given what is decrypted already.
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const tls = address.kind === 'tcp' ? certificate?.createServer() : undefined;
+  const connections = new Connections({
+    limits: shared.connectionLimits,
+    events: settings.events,
+    trusted: address.kind === 'unix',
+    tls,
+    ready: (socket) => {
+      injector.injectConnection(socket);
+    },
+  });
+  const server = await openListener(address, (socket) => {
+    connections.accept(socket);
+  });
+  const close = (): Promise<void> => closeListener(server, tls);
+  if (tls === undefined && isExposed(server)) {
+    await close();
+    throw exposed(address);
+  }
+  return { address: formatListenerAddress(boundAddress(server, address)), connections, injector, close };
+}
+
+/** Resolves when the last connection has ended. */
+function closeListener(server: NetServer, tls: TlsServer | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => {
+      tls?.emit('close');
+      resolve();
+    });
+  });
+}
+
+function grpcOptions(limits: ServerLimits): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': limits.messageBytes,
+    'grpc.max_concurrent_streams': limits.streamsPerConnection,
+    'grpc.keepalive_time_ms': limits.keepaliveMs,
+    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
+    // Statistics of each connection that nobody asks for.
+    'grpc.enable_channelz': 0,
+  };
+}
+
+function exposed(address: ListenerAddress): OperationalError {
+  const where = formatListenerAddress(address);
+  return new OperationalError(
+    'CONFIG_INVALID',
+    `Cannot listen on ${where} without TLS: tokens would travel unencrypted. Only loopback addresses and Unix sockets may`,
+  );
+}

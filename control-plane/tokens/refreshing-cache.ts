@@ -1,0 +1,106 @@
+import type { Clock } from '../../kernel/clock.ts';
+
+/** How long a failure is remembered: a control plane that is down is not asked by every caller. */
+const RETRY_MS = 2_000;
+
+/** How long somebody waits for news while there is an older answer to fall back on. */
+const PATIENCE_MS = 250;
+
+export interface RefreshingCacheOptions<T> {
+  readonly clock: Clock;
+  readonly load: (key: string) => Promise<T>;
+  /** How long an answer is good without asking again. */
+  readonly freshMs: (value: T) => number;
+  /** Whether an answer that is not fresh any more still is better than none. Others are forgotten. */
+  readonly lasts: (value: T) => boolean;
+}
+
+interface Entry<T> {
+  readonly value: T;
+  readonly atMs: number;
+}
+
+/**
+ * Answers that are asked for again after a while, one request at a time for each. While that fails, the last answer
+ * holds, however old: agents deregister just when a control plane restarts.
+ */
+export class RefreshingCache<T> {
+  readonly #options: RefreshingCacheOptions<T>;
+  readonly #entries = new Map<string, Entry<T>>();
+  readonly #failures = new Map<string, Entry<unknown>>();
+  readonly #loading = new Map<string, Promise<T>>();
+
+  constructor(options: RefreshingCacheOptions<T>) {
+    this.#options = options;
+  }
+
+  /** How many answers and failures are held. */
+  get size(): number {
+    return this.#entries.size + this.#failures.size;
+  }
+
+  /** Whether {@link get} would answer without waiting for somebody who has never answered. */
+  has(key: string): boolean {
+    this.#forget();
+    return this.#entries.has(key) || this.#failures.has(key) || this.#loading.has(key);
+  }
+
+  /** @throws what `load` threw, if there is no answer to fall back on */
+  async get(key: string, maxAgeMs = Number.POSITIVE_INFINITY): Promise<T> {
+    this.#forget();
+    const held = this.#entries.get(key);
+    if (held !== undefined && this.#age(held) < Math.min(maxAgeMs, this.#options.freshMs(held.value))) {
+      return held.value;
+    }
+    const failed = this.#failures.get(key);
+    if (failed !== undefined && held === undefined) throw failed.value;
+    if (failed !== undefined && held !== undefined) return held.value;
+    const loaded = this.#loading.get(key) ?? this.#load(key);
+    return held === undefined ? loaded : this.#patiently(loaded, held.value);
+  }
+
+  #load(key: string): Promise<T> {
+    const { clock, load } = this.#options;
+    const loading = (async () => {
+      try {
+        const value = await load(key);
+        this.#entries.set(key, { value, atMs: clock.monotonicMs() });
+        return value;
+      } catch (error) {
+        this.#failures.set(key, { value: error, atMs: clock.monotonicMs() });
+        throw error;
+      } finally {
+        this.#loading.delete(key);
+      }
+    })();
+    this.#loading.set(key, loading);
+    return loading;
+  }
+
+  async #patiently(loaded: Promise<T>, fallback: T): Promise<T> {
+    const waited = Promise.withResolvers<T>();
+    const disarm = this.#options.clock.after(PATIENCE_MS, () => {
+      waited.resolve(fallback);
+    });
+    try {
+      return await Promise.race([loaded.catch(() => fallback), waited.promise]);
+    } finally {
+      disarm();
+    }
+  }
+
+  /** Keys of our own making come and go; those of strangers must not pile up. */
+  #forget(): void {
+    const { freshMs, lasts } = this.#options;
+    for (const [key, entry] of this.#entries) {
+      if (!lasts(entry.value) && this.#age(entry) >= freshMs(entry.value)) this.#entries.delete(key);
+    }
+    for (const [key, failure] of this.#failures) {
+      if (this.#age(failure) >= RETRY_MS) this.#failures.delete(key);
+    }
+  }
+
+  #age({ atMs }: { readonly atMs: number }): number {
+    return this.#options.clock.monotonicMs() - atMs;
+  }
+}

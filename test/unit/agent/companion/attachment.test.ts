@@ -1,0 +1,376 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { Attachment } from '../../../../agent/companion/attachment.ts';
+import { agentEvents } from '../../../../agent/events.ts';
+import type {
+  AgentStatus,
+  Attached,
+  AttachStream,
+  Companion,
+  Hello,
+  StreamEnd,
+  LastWords,
+} from '../../../../agent/ports.ts';
+import { OperationalError } from '../../../../kernel/errors.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../../kuma/control-plane.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+import { FakeEndpoint } from '../../../support/fake-endpoint.ts';
+import { FakeLog } from '../../../support/fake-log.ts';
+
+const DEPARTURE = {
+  key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
+  own: { incarnation: 'run-1', address: '10.0.0.1' },
+} as const;
+
+class FakeStream implements AttachStream {
+  readonly told: AgentStatus[] = [];
+  readonly reports: string[] = [];
+  readonly ended: Promise<StreamEnd>;
+  readonly end: (end: StreamEnd) => void;
+  hears = true;
+
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<StreamEnd>();
+    this.ended = promise;
+    this.end = resolve;
+  }
+
+  tell(status: AgentStatus): void {
+    this.told.push(status);
+  }
+
+  finish({ report }: LastWords): Promise<void> {
+    this.reports.push(report);
+    return this.hears ? Promise.resolve() : new Promise(() => {});
+  }
+
+  close(): void {
+    this.end(lost('CANCELLED'));
+  }
+}
+
+type Welcome = (onAttached: (attached: Attached) => void, signal: AbortSignal) => Promise<FakeStream>;
+
+/** A companion that welcomes as it is told; the last welcome repeats. */
+class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
+  readonly hellos: { readonly hello: Hello; readonly atMs: number }[] = [];
+  readonly streams: FakeStream[] = [];
+  readonly #clock: FakeClock;
+  readonly #welcomes: Welcome[];
+
+  constructor(clock: FakeClock, url: string, welcomes: readonly Welcome[]) {
+    super(clock, url);
+    this.#clock = clock;
+    this.#welcomes = [...welcomes];
+  }
+
+  /** From now on. */
+  welcome(welcome: Welcome): void {
+    this.#welcomes.splice(0, this.#welcomes.length, welcome);
+  }
+
+  async attach(
+    hello: Hello,
+    onAttached: (attached: Attached) => void,
+    signal: AbortSignal,
+  ): Promise<AttachStream> {
+    this.hellos.push({ hello, atMs: this.#clock.monotonicMs() });
+    const welcome = this.#welcomes.length > 1 ? this.#welcomes.shift() : this.#welcomes[0];
+    if (welcome === undefined) throw new TypeError('No welcome');
+    const stream = await welcome(onAttached, signal);
+    this.streams.push(stream);
+    return stream;
+  }
+}
+
+function lost(code: OperationalError['code'] = 'ENDPOINT_UNREACHABLE'): StreamEnd {
+  return { kind: 'lost', error: new OperationalError(code, `Cannot attach: ${code}`) };
+}
+
+const FACTS: ControlPlaneFacts = { ...DEFAULT_FACTS, version: '2.14.3' };
+
+const attaches =
+  (epoch: number | undefined): Welcome =>
+  (onAttached) => {
+    onAttached({ epoch, facts: FACTS });
+    return Promise.resolve(new FakeStream());
+  };
+
+const fails =
+  (code: OperationalError['code']): Welcome =>
+  () =>
+    Promise.reject(new OperationalError(code, `Cannot attach: ${code}`));
+
+const hangs: Welcome = () => new Promise(() => {});
+
+function attempts(of: FakeCompanionEndpoint): readonly number[] {
+  return of.hellos.map(({ atMs }) => atMs);
+}
+
+describe('Attachment', () => {
+  let clock: FakeClock;
+  let log: FakeLog;
+  let stopping: AbortController;
+  let learnt: ControlPlaneFacts[];
+  let attachments: Attachment[];
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    log = new FakeLog();
+    stopping = new AbortController();
+    learnt = [];
+    attachments = [];
+  });
+
+  afterEach(async () => {
+    for (const made of attachments) made.close();
+    await clock.settle();
+    expect(clock.armed, 'timers left armed').toBe(0);
+  });
+
+  function companion(url: string, ...welcomes: readonly Welcome[]): FakeCompanionEndpoint {
+    return new FakeCompanionEndpoint(clock, url, welcomes);
+  }
+
+  function attachment(...companions: readonly FakeCompanionEndpoint[]): Attachment {
+    const made = new Attachment({
+      clock,
+      events: agentEvents(log),
+      random: () => 0.5,
+      companions,
+      hello: { departure: DEPARTURE, deletable: true, resource: undefined },
+      learn: (facts) => learnt.push(facts),
+    });
+    attachments.push(made);
+    return made;
+  }
+
+  async function begin(
+    made: Attachment,
+    budgetMs = 900,
+  ): Promise<{ readonly epoch: number | undefined; readonly atMs: number }> {
+    let begun: { readonly epoch: number | undefined; readonly atMs: number } | undefined;
+    void made.begin('agent', budgetMs, stopping.signal).then((epoch) => {
+      begun = { epoch, atMs: clock.monotonicMs() };
+    });
+    await clock.passUntil(() => begun !== undefined);
+    return begun ?? { epoch: undefined, atMs: Number.NaN };
+  }
+
+  test('waits for the epoch, and passes on what it learns of the control plane', async () => {
+    const only = companion('a', attaches(7));
+    expect(await begin(attachment(only))).toEqual({ epoch: 7, atMs: 0 });
+    expect(learnt).toEqual([FACTS]);
+    expect(log.events).toEqual(['companion.attached']);
+    expect(only.hellos[0]?.hello).toEqual({
+      departure: DEPARTURE,
+      deletable: true,
+      resource: undefined,
+      owner: 'agent',
+      status: { phase: 'starting', serving: false },
+    });
+  });
+
+  test('waits no longer than it may, and attaches later all the same', async () => {
+    const only = companion('a', hangs, attaches(7));
+    const made = attachment(only);
+    expect(await begin(made)).toEqual({ epoch: undefined, atMs: 900 });
+    await clock.passUntil(() => only.streams.length === 1);
+    expect(attempts(only)).toEqual([0, 5_100]);
+    expect(log.events).toEqual(['companion.lost', 'companion.attached']);
+  });
+
+  test('waits no longer once a stop has begun', async () => {
+    const made = attachment(companion('a', hangs));
+    clock.after(100, () => {
+      stopping.abort(new Error('stop'));
+    });
+    expect(await begin(made)).toEqual({ epoch: undefined, atMs: 100 });
+  });
+
+  test('a companion whose store is out of reach gives no epoch, but is not left', async () => {
+    const only = companion('a', attaches(undefined));
+    expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 900 });
+    expect(log.events).toEqual(['companion.degraded']);
+    expect(attempts(only)).toEqual([0]);
+  });
+
+  test('while a start waits, a silent companion is soon left for the next', async () => {
+    const [silent, quick] = [companion('a', hangs), companion('b', attaches(2))];
+    expect(await begin(attachment(silent, quick))).toEqual({ epoch: 2, atMs: 450 });
+    expect([attempts(silent), attempts(quick)]).toEqual([[0], [450]]);
+  });
+
+  test('once nobody waits any more, it waits longer for each', async () => {
+    const [first, second] = [companion('a', fails('ENDPOINT_UNREACHABLE')), companion('b', attaches(2))];
+    await begin(attachment(first, second));
+    second.streams[0]?.end(lost());
+    await clock.passUntil(() => first.hellos.length === 2);
+    await clock.passUntil(() => second.hellos.length === 2);
+    first.welcome(hangs);
+    second.streams[1]?.end(lost());
+    await clock.passUntil(() => second.hellos.length === 3);
+    const [, , silentAtMs = 0] = attempts(first);
+    expect((attempts(second)[2] ?? 0) - silentAtMs).toBeGreaterThan(5_000);
+  });
+
+  test('an epoch that comes once the store is back is good as well', async () => {
+    const only = companion('a', (onAttached) => {
+      onAttached({ epoch: undefined, facts: FACTS });
+      clock.after(300, () => {
+        onAttached({ epoch: 9, facts: FACTS });
+      });
+      return Promise.resolve(new FakeStream());
+    });
+    expect(await begin(attachment(only))).toEqual({ epoch: 9, atMs: 300 });
+    expect(log.events).toEqual(['companion.degraded', 'companion.attached']);
+  });
+
+  test('goes to the next one where one fails', async () => {
+    const [down, up] = [companion('a', fails('ENDPOINT_UNREACHABLE')), companion('b', attaches(2))];
+    expect(await begin(attachment(down, up))).toEqual({ epoch: 2, atMs: 100 });
+  });
+
+  test('comes back as the same incarnation after a cut, with its phase', async () => {
+    const only = companion('a', attaches(7));
+    const made = attachment(only);
+    await begin(made);
+    made.onPhase('running');
+    made.onServing();
+    await clock.pass(60_000);
+    only.streams[0]?.end(lost());
+    await clock.passUntil(() => only.streams.length === 2);
+    expect(attempts(only)).toEqual([0, 60_100]);
+    expect(only.hellos[1]?.hello).toMatchObject({
+      departure: DEPARTURE,
+      status: { phase: 'running', serving: true },
+    });
+    // The greeting has no word for it.
+    expect(only.streams[1]?.told).toEqual([{ phase: 'running', serving: true }]);
+    expect(log.events).toEqual(['companion.attached', 'companion.lost', 'companion.attached']);
+  });
+
+  test('backs off from a companion that never lets a stream stand', async () => {
+    const only = companion('a', attaches(7));
+    await begin(attachment(only));
+    for (let cuts = 1; cuts <= 9; cuts += 1) {
+      only.streams.at(-1)?.end(lost());
+      await clock.passUntil(() => only.streams.length > cuts);
+    }
+    const pauses = attempts(only).map((atMs, at, all) => atMs - (all[at - 1] ?? 0));
+    expect(pauses).toEqual([0, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]);
+  });
+
+  test('goes elsewhere when it is asked to', async () => {
+    const [leaving, staying] = [companion('a', attaches(3)), companion('b', attaches(3))];
+    await begin(attachment(leaving, staying));
+    leaving.streams[0]?.end({ kind: 'redirected', reason: 'it stops' });
+    await clock.passUntil(() => staying.streams.length === 1);
+    expect(log.events).toEqual(['companion.attached', 'companion.redirected', 'companion.attached']);
+  });
+
+  test('asks rarely once a newer incarnation has the name, and says so once', async () => {
+    const only = companion('a', fails('DATAPLANE_FOREIGN'));
+    expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 900 });
+    await clock.pass(180_000);
+    expect(attempts(only)).toEqual([0, 60_000, 120_000, 180_000]);
+    expect(log.events).toEqual(['name.superseded']);
+  });
+
+  test('says once that nobody answers', async () => {
+    const only = companion('a', fails('ENDPOINT_UNREACHABLE'));
+    await begin(attachment(only));
+    await clock.pass(120_000);
+    expect(only.hellos.length).toBeGreaterThan(10);
+    expect(log.events).toEqual(['companion.lost']);
+  });
+
+  test('tells each change once, and serves only while it runs', async () => {
+    const only = companion('a', attaches(1));
+    const made = attachment(only);
+    await begin(made);
+    made.onPhase('running');
+    made.onPhase('running');
+    made.onServing();
+    made.onPhase('deregistering');
+    made.onPhase('draining');
+    expect(only.streams[0]?.told).toEqual([
+      { phase: 'running', serving: false },
+      { phase: 'running', serving: true },
+      { phase: 'deregistering', serving: false },
+      { phase: 'draining', serving: false },
+    ]);
+  });
+
+  test('an owner that is another in the end is told at once, on a new stream', async () => {
+    const only = companion('a', attaches(1));
+    const made = attachment(only);
+    await begin(made);
+    made.settleOwner('cp');
+    await clock.settle();
+    expect(only.hellos.map(({ hello, atMs }) => [hello.owner, atMs])).toEqual([
+      ['agent', 0],
+      ['cp', 0],
+    ]);
+    expect(log.events).toEqual(['companion.attached', 'companion.attached']);
+  });
+
+  test('an attempt under way that names the wrong owner is begun again', async () => {
+    const only = companion('a', hangs, attaches(1));
+    const made = attachment(only);
+    await begin(made);
+    made.settleOwner('cp');
+    await clock.settle();
+    expect(only.hellos.map(({ hello, atMs }) => [hello.owner, atMs])).toEqual([
+      ['agent', 0],
+      ['cp', 900],
+    ]);
+  });
+
+  test('an owner that stays the same changes nothing', async () => {
+    const only = companion('a', attaches(1));
+    const made = attachment(only);
+    await begin(made);
+    made.settleOwner('agent');
+    await clock.settle();
+    expect(attempts(only)).toEqual([0]);
+  });
+
+  async function finish(
+    hears: boolean,
+  ): Promise<{ readonly reports: readonly string[]; readonly atMs: number }> {
+    const only = companion('a', attaches(1));
+    const made = attachment(only);
+    await begin(made);
+    const [stream] = only.streams;
+    if (stream === undefined) throw new TypeError('No stream');
+    stream.hears = hears;
+    let atMs: number | undefined;
+    void made.finish({ report: '{}', keep: false }).then(() => {
+      atMs = clock.monotonicMs();
+    });
+    await clock.passUntil(() => atMs !== undefined);
+    stream.end(lost());
+    await clock.pass(60_000);
+    expect(attempts(only), 'attached again').toEqual([0]);
+    return { reports: stream.reports, atMs: atMs ?? Number.NaN };
+  }
+
+  describe('the last words', () => {
+    test('are said, and nobody attaches again', async () => {
+      expect(await finish(true)).toEqual({ reports: ['{}'], atMs: 0 });
+    });
+
+    test('hold nobody up for longer than 100 ms', async () => {
+      expect(await finish(false)).toEqual({ reports: ['{}'], atMs: 100 });
+    });
+
+    test('are dropped where nobody listens', async () => {
+      const made = attachment(companion('a', hangs));
+      await begin(made);
+      const nowMs = clock.monotonicMs();
+      await made.finish({ report: '{}', keep: false });
+      expect(clock.monotonicMs()).toBe(nowMs);
+    });
+  });
+});

@@ -1,0 +1,129 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import type { EnvoyLookup } from '../../../../agent/ports.ts';
+import { untilEnvoyRuns, untilLive, untilServing } from '../../../../agent/envoy/serving.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+import { FakeEnvoyAdmin } from '../../../support/fake-envoy-admin.ts';
+
+const PID = 4711;
+const RESOURCE = {
+  type: 'Dataplane',
+  name: 'web-1',
+  networking: { address: '10.0.0.1', inbound: [{ port: 80 }] },
+};
+const LISTENING = {
+  listener_statuses: [{ local_address: { socket_address: { address: '10.0.0.1', port_value: 80 } } }],
+};
+
+describe('serving', () => {
+  let clock: FakeClock;
+  let over: AbortController;
+  let looks: number[];
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    over = new AbortController();
+    looks = [];
+  });
+
+  afterEach(async () => {
+    over.abort(new Error('the test is over'));
+    await clock.settle();
+    expect(clock.armed, 'timers left armed').toBe(0);
+  });
+
+  function finderOf(lookupAt: (atMs: number) => EnvoyLookup) {
+    return {
+      find: (pid: number): Promise<EnvoyLookup> => {
+        expect(pid).toBe(PID);
+        looks.push(clock.monotonicMs());
+        return Promise.resolve(lookupAt(clock.monotonicMs()));
+      },
+    };
+  }
+
+  async function ending(
+    work: Promise<unknown>,
+  ): Promise<{ readonly atMs: number; readonly result: unknown }> {
+    let done: { readonly atMs: number; readonly result: unknown } | undefined;
+    void work
+      .catch((error: unknown) => error)
+      .then((result) => {
+        done = { atMs: clock.monotonicMs(), result };
+      });
+    await clock.passUntil(() => done !== undefined);
+    if (done === undefined) throw new TypeError('it has not ended');
+    return done;
+  }
+
+  describe('untilEnvoyRuns()', () => {
+    test('looks every 50 ms until there is one', async () => {
+      const admin = new FakeEnvoyAdmin();
+      const finder = finderOf((atMs) => (atMs < 120 ? 'absent' : { admin }));
+      const work = untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal });
+      expect(await ending(work)).toEqual({ atMs: 150, result: { admin } });
+      expect(looks).toEqual([0, 50, 100, 150]);
+    });
+
+    test('says why one that is there cannot be asked', async () => {
+      const finder = finderOf(() => ({ hidden: 'no admin address' }));
+      const work = untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal });
+      expect(await ending(work)).toEqual({ atMs: 0, result: { hidden: 'no admin address' } });
+    });
+
+    test('looks once a second after 15 s: kuma-dp waits for its control plane', async () => {
+      const finder = finderOf((atMs) => (atMs < 20_000 ? 'absent' : { hidden: '' }));
+      const work = untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal });
+      expect((await ending(work)).atMs).toBe(20_000);
+      expect(looks.filter((atMs) => atMs > 15_000)).toEqual([16_000, 17_000, 18_000, 19_000, 20_000]);
+    });
+
+    test('ends with the watch', async () => {
+      const finder = finderOf(() => 'absent');
+      clock.after(75, () => {
+        over.abort(new Error('kuma-dp has ended'));
+      });
+      const work = untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal });
+      expect(await ending(work)).toEqual({ atMs: 75, result: new Error('kuma-dp has ended') });
+    });
+  });
+
+  describe('untilServing()', () => {
+    test('waits until Envoy listens on every port of the resource', async () => {
+      const admin = new FakeEnvoyAdmin();
+      admin.onListeners = () =>
+        Promise.resolve(clock.monotonicMs() < 240 ? { listener_statuses: [] } : LISTENING);
+      const work = untilServing(clock, admin, { resource: RESOURCE, over: over.signal });
+      expect(await ending(work)).toEqual({ atMs: 250, result: undefined });
+    });
+
+    test('an admin that does not answer yet is not an end', async () => {
+      const admin = new FakeEnvoyAdmin();
+      admin.onListeners = () =>
+        clock.monotonicMs() < 100 ? Promise.reject(new Error('refused')) : Promise.resolve(LISTENING);
+      expect((await ending(untilServing(clock, admin, { resource: RESOURCE, over: over.signal }))).atMs).toBe(
+        100,
+      );
+    });
+
+    test('ends with the watch', async () => {
+      clock.after(75, () => {
+        over.abort(new Error('kuma-dp has ended'));
+      });
+      const work = untilServing(clock, new FakeEnvoyAdmin(), { resource: RESOURCE, over: over.signal });
+      expect(await ending(work)).toEqual({ atMs: 75, result: new Error('kuma-dp has ended') });
+    });
+  });
+
+  test('an Envoy whose ports nobody knows serves once it says that it is live', async () => {
+    const said = ['', 'server.state: 2\n', 'server.state: 0\n'];
+    const admin = new FakeEnvoyAdmin();
+    admin.onStats = () => {
+      const text = said.shift() ?? '';
+      return text === '' ? Promise.reject(new Error('not up')) : Promise.resolve(text);
+    };
+    const live = ending(untilLive(clock, admin, over.signal));
+    await clock.pass(1_000);
+    expect(await live).toMatchObject({ atMs: 100 });
+  });
+});

@@ -1,0 +1,128 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+
+import type { HostState } from '../../../../agent/state/host-state.pure.ts';
+import { agentEvents } from '../../../../agent/events.ts';
+import { StateNotes } from '../../../../agent/state/state-notes.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../../kuma/control-plane.ts';
+import { FakeLog } from '../../../support/fake-log.ts';
+
+const INITIAL: HostState = {
+  schema: 1,
+  incarnation: 'run-1',
+  dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
+  owner: 'cp',
+  mayDelete: true,
+  endpoints: ['https://cp:5682'],
+  skipVerify: false,
+  bootId: 'boot-1',
+  agent: { pid: 100, startTicks: 1 },
+  phase: 'running',
+  deregistered: false,
+  deregistrationDelayMs: 0,
+};
+
+describe('StateNotes', () => {
+  let log: FakeLog;
+  let written: HostState[];
+  let facts: ControlPlaneFacts;
+  let failure: Error | undefined;
+
+  beforeEach(() => {
+    log = new FakeLog();
+    written = [];
+    facts = DEFAULT_FACTS;
+    failure = undefined;
+  });
+
+  function notes(): StateNotes {
+    return new StateNotes(INITIAL, {
+      events: agentEvents(log),
+      host: { uptimeMs: () => 123_456, processRef: (pid) => ({ pid, startTicks: 7 }) },
+      facts: () => facts,
+      write: (state) => {
+        written.push(state);
+        return failure === undefined ? Promise.resolve() : Promise.reject(failure);
+      },
+    });
+  }
+
+  test('writes one whole state per note, each with what the notes before it said', async () => {
+    const state = notes();
+    state.note({ phase: 'running', pid: 200 });
+    facts = { ...DEFAULT_FACTS, version: '2.14.3', deregistrationDelayMs: 3_000 };
+    state.note({ phase: 'leaving', deregistered: false });
+    state.note({ phase: 'leaving', deregistered: true });
+    state.note({ phase: 'ended', deregistered: true });
+    await state.written;
+    const running: HostState = {
+      ...INITIAL,
+      kumaDp: { pid: 200, startTicks: 7 },
+      deregistrationDelayMs: 10_000,
+      controlPlaneVersion: undefined,
+    };
+    const leaving: HostState = {
+      ...running,
+      phase: 'leaving',
+      deregistrationDelayMs: 3_000,
+      controlPlaneVersion: '2.14.3',
+    };
+    expect(written).toEqual([
+      running,
+      leaving,
+      { ...leaving, deregistered: true },
+      { ...leaving, phase: 'ended', deregistered: true, endedAtUptimeMs: 123_456 },
+    ]);
+  });
+
+  test('writes down what is learnt of the control plane, and only what is new', async () => {
+    const state = notes();
+    state.note({ phase: 'running', pid: 200 });
+    state.noteFacts();
+    facts = { ...DEFAULT_FACTS, version: '2.14.3', deregistrationDelayMs: 3_000 };
+    state.noteFacts();
+    state.noteFacts();
+    await state.written;
+    expect(written.map(({ phase, deregistrationDelayMs }) => [phase, deregistrationDelayMs])).toEqual([
+      ['running', 10_000],
+      ['running', 3_000],
+    ]);
+  });
+
+  test('a kuma-dp that has ended already is nobody to look for', async () => {
+    const state = new StateNotes(INITIAL, {
+      events: agentEvents(log),
+      host: { uptimeMs: () => 0, processRef: () => undefined },
+      facts: () => facts,
+      write: (next) => {
+        written.push(next);
+        return Promise.resolve();
+      },
+    });
+    state.note({ phase: 'running', pid: 200 });
+    await state.written;
+    expect(written[0]?.kumaDp).toBeUndefined();
+  });
+
+  test('a file that cannot be written costs one warning, however often', async () => {
+    failure = new Error('no space left on device');
+    const state = notes();
+    state.note({ phase: 'running', pid: 200 });
+    state.note({ phase: 'leaving', deregistered: false });
+    await state.written;
+    state.note({ phase: 'ended', deregistered: true });
+    await state.written;
+    expect(written).toHaveLength(3);
+    expect(log.lines).toEqual([
+      {
+        level: 'warn',
+        event: 'state.unwritable',
+        message: 'If this agent is killed, nobody on this host can finish its work',
+        fields: { err: failure },
+      },
+    ]);
+  });
+
+  test('has nothing to wait for before the first note', async () => {
+    await expect(notes().written).resolves.toBeUndefined();
+  });
+});

@@ -1,0 +1,303 @@
+import { describe, expect, test } from 'vitest';
+
+import { INITIAL_PHASE, step } from '../../../../agent/stop/step.pure.ts';
+import type { Effect, Input, Phase } from '../../../../agent/stop/phases.pure.ts';
+import {
+  announced,
+  CLEAN,
+  confirmed,
+  deregistered,
+  drained,
+  envoySeen,
+  exited,
+  exitedAndKept,
+  fired,
+  spawned,
+  spawnFailed,
+  standbyAsked,
+  stop,
+} from './step-words.ts';
+
+const ALPHABET: readonly Input[] = [
+  announced,
+  spawned,
+  spawnFailed({ code: 127, signal: null }),
+  envoySeen,
+  stop,
+  standbyAsked,
+  exited(CLEAN),
+  exitedAndKept(CLEAN),
+  deregistered('gone'),
+  deregistered('kept'),
+  deregistered('failed'),
+  fired('settle'),
+  fired('drain'),
+  fired('kill'),
+  drained,
+  confirmed,
+];
+
+const STOP_PHASES: ReadonlySet<Phase['name']> = new Set([
+  'deregistering',
+  'settling',
+  'draining',
+  'exiting',
+  'confirming',
+]);
+
+/** What a walk has done so far, as far as a rule depends on it. */
+interface Done {
+  readonly drain: number;
+  readonly end: number;
+  readonly stopsBegun: number;
+  readonly exits: number;
+}
+
+const NOTHING_DONE: Done = { drain: 0, end: 0, stopsBegun: 0, exits: 0 };
+
+type Change = Readonly<{ before: Phase; after: Phase; effects: readonly Effect[] }>;
+
+function stagesOf(effects: readonly Effect[]): readonly string[] {
+  return effects.flatMap((effect) => (effect.type === 'tell-child' ? [effect.stage] : []));
+}
+
+function countOf(effects: readonly Effect[], type: Effect['type']): number {
+  return effects.filter((effect) => effect.type === type).length;
+}
+
+function beginsStop({ before, after }: Change): boolean {
+  return before.name !== 'deregistering' && after.name === 'deregistering';
+}
+
+function addUp(done: Done, change: Change): Done {
+  const stages = stagesOf(change.effects);
+  return {
+    drain: done.drain + stages.filter((stage) => stage === 'drain').length,
+    end: done.end + stages.filter((stage) => stage === 'end').length,
+    stopsBegun: done.stopsBegun + (beginsStop(change) ? 1 : 0),
+    exits: done.exits + countOf(change.effects, 'exit'),
+  };
+}
+
+/** The rules that hold for every order of inputs, possible or not. @returns those that are broken */
+function brokenAlways(before: Done, after: Done, change: Change): readonly string[] {
+  const { effects } = change;
+  const stages = stagesOf(effects);
+  const rules: Readonly<Record<string, boolean>> = {
+    'stopped is final':
+      change.before.name !== 'stopped' || (change.after === change.before && effects.length === 0),
+    'a stop begins once': after.stopsBegun <= 1,
+    'a stop begins with one deregistration': !beginsStop(change) || countOf(effects, 'deregister') === 1,
+    'kuma-dp is told to drain at most once': after.drain <= 1,
+    'kuma-dp is told to end at most once': after.end <= 1,
+    'kuma-dp is never told to drain after it was told to end':
+      !stages.includes('drain') ||
+      (before.end === 0 && (!stages.includes('end') || stages.indexOf('drain') < stages.indexOf('end'))),
+    'there is one exit, and only once it is stopped':
+      after.exits === (change.after.name === 'stopped' ? 1 : 0),
+    'the exit is the last effect': countOf(effects, 'exit') === 0 || effects.at(-1)?.type === 'exit',
+  };
+  return Object.keys(rules).filter((rule) => rules[rule] !== true);
+}
+
+function follow(before: Phase, input: Input): Change {
+  const { phase, effects } = step(before, input);
+  return { before, after: phase, effects };
+}
+
+describe('step(): every sequence of inputs', () => {
+  test('of ten, possible or not, keeps the rules', () => {
+    let frontier = new Map([['', { phase: INITIAL_PHASE, done: NOTHING_DONE }]]);
+    const reached = new Set<string>();
+    const broken = new Set<string>();
+    for (let depth = 0; depth < 10; depth += 1) {
+      const found: typeof frontier = new Map();
+      for (const { phase, done } of frontier.values()) {
+        for (const input of ALPHABET) {
+          const change = follow(phase, input);
+          const state = { phase: change.after, done: addUp(done, change) };
+          for (const rule of brokenAlways(done, state.done, change))
+            broken.add(`${phase.name} + ${input.type}: ${rule}`);
+          const key = JSON.stringify(state);
+          if (!reached.has(key)) found.set(key, state);
+          reached.add(key);
+        }
+      }
+      frontier = found;
+    }
+    expect(broken).toEqual(new Set());
+    expect(reached.size).toBeGreaterThan(100);
+  });
+});
+
+/** The agent together with what surrounds it: only what can happen does. */
+interface World {
+  readonly phase: Phase;
+  readonly child: 'unborn' | 'alive' | 'dead';
+  readonly done: Done;
+  readonly killed: boolean;
+  /** Deregistrations that have not been answered yet. */
+  readonly pending: number;
+  /** One was answered after the stop began. */
+  readonly answered: boolean;
+  readonly armed: readonly string[];
+  readonly watching: boolean;
+  readonly confirming: boolean;
+  readonly asked: number;
+}
+
+const BEGINNING: World = {
+  phase: INITIAL_PHASE,
+  child: 'unborn',
+  done: NOTHING_DONE,
+  killed: false,
+  pending: 0,
+  answered: false,
+  armed: [],
+  watching: false,
+  confirming: false,
+  asked: 0,
+};
+
+/** More requests than this do what the last one did. */
+const ASKED_AT_MOST = 4;
+
+function isPossible(world: World, input: Input): boolean {
+  const { phase, child } = world;
+  switch (input.type) {
+    case 'announced':
+      return phase.name === 'starting' && !phase.announced;
+    case 'spawned':
+    case 'spawn-failed':
+      return phase.name === 'starting' && child === 'unborn';
+    case 'envoy-seen':
+    case 'child-exited':
+      return child === 'alive';
+    case 'stop-requested':
+      return world.asked < ASKED_AT_MOST;
+    case 'standby-requested':
+      return world.pending < 2;
+    case 'deregistered':
+      return world.pending > 0;
+    case 'timer-fired':
+      return world.armed.includes(input.timer);
+    case 'drained':
+      return world.watching;
+    case 'confirmed':
+      return world.confirming;
+  }
+}
+
+const CHILD_AFTER: Partial<Record<Input['type'], World['child']>> = {
+  spawned: 'alive',
+  'child-exited': 'dead',
+};
+
+function armedAfter(world: World, input: Input, effects: readonly Effect[]): readonly string[] {
+  const left = world.armed.filter((timer) => input.type !== 'timer-fired' || timer !== input.timer);
+  const armed = effects.flatMap((effect) => (effect.type === 'arm' ? [effect.timer] : []));
+  return [...new Set([...left, ...armed])].toSorted((a, b) => a.localeCompare(b));
+}
+
+function advance(world: World, input: Input): { readonly world: World; readonly broken: readonly string[] } {
+  const change = follow(world.phase, input);
+  const { effects } = change;
+  const done = addUp(world.done, change);
+  const isAnswer = input.type === 'deregistered';
+  const next: World = {
+    phase: change.after,
+    child: CHILD_AFTER[input.type] ?? world.child,
+    done,
+    killed: world.killed || stagesOf(effects).includes('kill'),
+    pending: world.pending + countOf(effects, 'deregister') - (isAnswer ? 1 : 0),
+    answered: world.answered || (isAnswer && STOP_PHASES.has(world.phase.name)),
+    armed: armedAfter(world, input, effects),
+    watching: countOf(effects, 'watch-drain') > 0 || (world.watching && input.type !== 'drained'),
+    confirming: countOf(effects, 'confirm') > 0 || (world.confirming && input.type !== 'confirmed'),
+    asked: world.asked + (input.type === 'stop-requested' ? 1 : 0),
+  };
+  const broken = [...brokenAlways(world.done, done, change), ...brokenForChild(world, next, effects)];
+  return { world: next, broken: broken.map((rule) => `${JSON.stringify(world)} + ${input.type}: ${rule}`) };
+}
+
+/** The rules about kuma-dp, which only hold where the inputs can happen. */
+function brokenForChild(world: World, next: World, effects: readonly Effect[]): readonly string[] {
+  const stages = stagesOf(effects);
+  const stops = stages.includes('drain') || stages.includes('end');
+  const rules: Readonly<Record<string, boolean>> = {
+    'nothing is told to a kuma-dp that is not there': next.child === 'alive' || stages.length === 0,
+    'kuma-dp is not stopped before the deregistration was answered': !stops || next.answered,
+    'kuma-dp is killed only when its time is up or somebody asked three times':
+      !stages.includes('kill') ||
+      next.asked > 2 ||
+      (world.armed.includes('kill') && !next.armed.includes('kill')),
+    'the agent does not end before kuma-dp': countOf(effects, 'exit') === 0 || next.child !== 'alive',
+  };
+  return Object.keys(rules).filter((rule) => rules[rule] !== true);
+}
+
+function everyWorld(): { readonly worlds: readonly World[]; readonly broken: readonly string[] } {
+  const reached = new Map([[JSON.stringify(BEGINNING), BEGINNING]]);
+  const open = [BEGINNING];
+  const broken: string[] = [];
+  for (let world = open.pop(); world !== undefined; world = open.pop()) {
+    for (const input of ALPHABET) {
+      if (!isPossible(world, input)) continue;
+      const next = advance(world, input);
+      broken.push(...next.broken);
+      const key = JSON.stringify(next.world);
+      if (!reached.has(key)) open.push(next.world);
+      reached.set(key, next.world);
+    }
+  }
+  return { worlds: [...reached.values()], broken };
+}
+
+/** What happens next if nobody asks for anything any more: calls are answered, timers fire, a killed child ends. */
+function onlyTimePasses(world: World, obedient: boolean): Input | undefined {
+  if (world.pending > 0) return deregistered('failed');
+  if (world.confirming) return confirmed;
+  if (world.child === 'alive' && (world.killed || (obedient && world.done.end > 0))) return exited(CLEAN);
+  return (['settle', 'drain', 'kill'] as const).filter((timer) => world.armed.includes(timer)).map(fired)[0];
+}
+
+function endOf(world: World, obedient: boolean): Phase['name'] {
+  let at = world;
+  for (let steps = 0; steps < 12; steps += 1) {
+    const input = onlyTimePasses(at, obedient);
+    if (at.phase.name === 'stopped' || input === undefined) break;
+    at = advance(at, input).world;
+  }
+  return at.phase.name;
+}
+
+describe('step(): every world that can be', () => {
+  const { worlds, broken } = everyWorld();
+  const stops = worlds.filter(({ phase }) => STOP_PHASES.has(phase.name));
+
+  test('keeps the rules', () => {
+    expect(broken).toEqual([]);
+    expect(worlds.length).toBeGreaterThan(500);
+    expect(new Set(worlds.map(({ phase }) => phase.name))).toEqual(
+      new Set(['starting', 'running', ...STOP_PHASES, 'stopped']),
+    );
+  });
+
+  test.for([
+    { what: 'a kuma-dp that obeys', obedient: true },
+    { what: 'a kuma-dp that only SIGKILL ends', obedient: false },
+  ])('no stop has a dead end: time alone ends each of them, with $what', ({ obedient }) => {
+    expect(stops.filter((world) => endOf(world, obedient) !== 'stopped')).toEqual([]);
+    expect(stops.length).toBeGreaterThan(300);
+  });
+
+  test('a kuma-dp that ends after the deregistration was answered is confirmed, unless three asked for haste', () => {
+    const outlived = stops.filter(
+      ({ child, answered, asked }) => child === 'alive' && answered && asked <= 2,
+    );
+    expect(outlived.length).toBeGreaterThan(50);
+    expect(outlived.filter(({ phase }) => step(phase, exited(CLEAN)).phase.name !== 'confirming')).toEqual(
+      [],
+    );
+  });
+});

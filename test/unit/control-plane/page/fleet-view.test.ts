@@ -1,0 +1,172 @@
+import { describe, expect, test } from 'vitest';
+
+import {
+  viewDataplane,
+  viewDeparture,
+  viewUnrecorded,
+  type DepartureNote,
+} from '../../../../control-plane/page/fleet-view.pure.ts';
+import type { DataplaneRecord, DepartureRecord } from '../../../../control-plane/departures/records.pure.ts';
+
+const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
+const NOW_MS = 1_800_000_000_000;
+
+const RECORD: DataplaneRecord = {
+  key: KEY,
+  epoch: 7,
+  incarnation: 'one',
+  owner: 'agent',
+  deletable: true,
+  address: '192.0.2.1',
+  resource: '{"secret":true}',
+  state: 'lost',
+  sinceMs: NOW_MS - 20_000.4,
+  lostAtMs: NOW_MS - 20_000.4,
+  replica: undefined,
+  phase: 'running',
+  dueAtMs: NOW_MS + 5_000.6,
+  attempts: 2,
+  guard: 'brake',
+  reason: 'too many',
+};
+
+const DEPARTED: DepartureRecord = {
+  key: KEY,
+  epoch: 7,
+  incarnation: 'one',
+  cause: 'announced',
+  outcome: 'deleted',
+  guard: undefined,
+  reason: 'deleted',
+  attempts: 1,
+  atMs: NOW_MS,
+};
+
+const TIMELINE = {
+  totalMs: 3_000,
+  steps: [{ step: 'settle', startMs: 0, durationMs: 3_000, outcome: 'waited' }],
+};
+
+describe('viewDataplane()', () => {
+  test('shows what holds it back and why, and nothing of its resource', () => {
+    expect(viewDataplane(RECORD)).toEqual({
+      id: 'default/web-1',
+      state: 'lost',
+      phase: 'running',
+      incarnation: 'one',
+      epoch: 7,
+      replica: '',
+      sinceMs: NOW_MS - 20_000,
+      attempts: 2,
+      guard: 'brake',
+      reason: 'too many',
+      dueAtMs: NOW_MS + 5_001,
+    });
+  });
+
+  test('one that is attached is held back by nothing, whatever held it before', () => {
+    const row = viewDataplane({ ...RECORD, state: 'attached', replica: 'cp-1', dueAtMs: undefined });
+    expect(row).toMatchObject({ state: 'attached', replica: 'cp-1', guard: '', reason: '', dueAtMs: 0 });
+  });
+
+  test('an open stream is shown while the store cannot be asked', () => {
+    const row = viewUnrecorded(RECORD, { epoch: undefined, phase: 'draining', leaving: true });
+    expect(row).toEqual({
+      id: 'default/web-1',
+      state: 'leaving',
+      phase: 'draining',
+      incarnation: 'one',
+      epoch: 0,
+      replica: '',
+      sinceMs: 0,
+      attempts: 0,
+      guard: '',
+      reason: '',
+      dueAtMs: 0,
+    });
+  });
+});
+
+describe('viewDeparture()', () => {
+  const beganAtMs = NOW_MS - 15_800;
+
+  test.for<{
+    readonly name: string;
+    readonly record: Partial<DepartureRecord>;
+    readonly note: DepartureNote | undefined;
+    readonly steps: readonly (readonly [string, number])[];
+    readonly totalMs: number;
+  }>([
+    { name: 'nothing is known of it', record: {}, note: undefined, steps: [], totalMs: 0 },
+    {
+      name: 'its agent reported the stop',
+      record: {},
+      note: { timeline: TIMELINE, beganAtMs },
+      steps: [['settle', 3_000]],
+      totalMs: 3_000,
+    },
+    {
+      name: 'its agent has not reported yet',
+      record: {},
+      note: { beganAtMs: NOW_MS - 90 },
+      steps: [['deregister', 90]],
+      totalMs: 90,
+    },
+    {
+      name: 'it fell silent',
+      record: { cause: 'fallback' },
+      note: { beganAtMs },
+      steps: [['silent', 15_800]],
+      totalMs: 15_800,
+    },
+    {
+      name: 'it fell silent, and reported a stop that came to nothing',
+      record: { cause: 'fallback' },
+      note: { timeline: TIMELINE, beganAtMs },
+      steps: [['silent', 15_800]],
+      totalMs: 15_800,
+    },
+    {
+      name: 'it was swept',
+      record: { cause: 'sweep' },
+      note: { beganAtMs },
+      steps: [['offline', 15_800]],
+      totalMs: 15_800,
+    },
+    {
+      name: 'the clock of the store was set back meanwhile',
+      record: { cause: 'fallback' },
+      note: { beganAtMs: NOW_MS + 5 },
+      steps: [['silent', 0]],
+      totalMs: 0,
+    },
+  ])('draws it when $name', ({ record, note, steps, totalMs }) => {
+    const view = viewDeparture({ ...DEPARTED, ...record }, note);
+    expect([view.steps.map(({ step, durationMs }) => [step, durationMs]), view.totalMs]).toEqual([
+      steps,
+      totalMs,
+    ]);
+  });
+
+  test('says how it ended', () => {
+    const refused = {
+      ...DEPARTED,
+      outcome: 'refused',
+      guard: 'newer-epoch',
+      reason: 'it came back',
+    } as const;
+    expect(viewDeparture(refused)).toEqual({
+      id: 'default/web-1',
+      epoch: 7,
+      incarnation: 'one',
+      cause: 'announced',
+      outcome: 'refused',
+      guard: 'newer-epoch',
+      reason: 'it came back',
+      attempts: 1,
+      atMs: NOW_MS,
+      totalMs: 0,
+      steps: [],
+    });
+  });
+});
