@@ -1,43 +1,57 @@
 import type { Arrival, Store } from '../../../control-plane/ports.ts';
+import { STORE_LIMITS } from '../../../control-plane/store/limits.ts';
 import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
+import { MemoryDatabase } from '../../support/fakes/memory-database.ts';
+import { MemoryStore } from '../../support/fakes/memory-store.ts';
 import { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-export const STORE_KINDS = ['sqlite', 'postgres'] as const;
+/** The real ones, and the fake of each that unit tests and the simulation use: one contract for all. */
+export const STORE_KINDS = ['sqlite', 'postgres', 'fake sqlite', 'fake postgres'] as const;
 
-/** Where stores of one kind live: a folder, or a server. Closes whatever was opened. */
+interface StorePlace {
+  /** One that nobody has used. */
+  newLocation(): Promise<string>;
+  open(location: string, options: StoreOptions): Promise<Store>;
+}
+
+/** Where stores of one kind live: a folder, a server, or memory. Closes whatever was opened. */
 export class StoreWorld implements AsyncDisposable {
   readonly #parts: AsyncDisposableStack;
-  readonly #newLocation: () => Promise<string>;
+  readonly #place: StorePlace;
   readonly #open = new Set<Store>();
 
-  private constructor(parts: AsyncDisposableStack, newLocation: () => Promise<string>) {
+  private constructor(parts: AsyncDisposableStack, place: StorePlace) {
     this.#parts = parts;
-    this.#newLocation = newLocation;
+    this.#place = place;
   }
 
   static async start(kind: (typeof STORE_KINDS)[number]): Promise<StoreWorld> {
     const parts = new AsyncDisposableStack();
+    if (kind === 'fake sqlite') return new StoreWorld(parts, inMemory('sqlite'));
+    if (kind === 'fake postgres') return new StoreWorld(parts, inMemory('postgres'));
     if (kind === 'sqlite') {
       const dir = parts.use(new TemporaryDir());
       let files = 0;
-      return new StoreWorld(parts, () => Promise.resolve(dir.join(`${(files += 1)}.db`)));
+      const newLocation = (): Promise<string> => Promise.resolve(dir.join(`${(files += 1)}.db`));
+      return new StoreWorld(parts, { newLocation, open: openStore });
     }
     const server = await PostgresServer.start();
     if ('missing' in server) throw new Error(`The store needs a PostgreSQL: ${server.missing}`);
     parts.use(server);
-    return new StoreWorld(parts, async () => server.url(await server.createDatabase()));
+    const newLocation = async (): Promise<string> => server.url(await server.createDatabase());
+    return new StoreWorld(parts, { newLocation, open: openStore });
   }
 
   /** One that nobody has used. */
   newLocation(): Promise<string> {
-    return this.#newLocation();
+    return this.#place.newLocation();
   }
 
   async open(location: string, options: Partial<StoreOptions> = {}): Promise<Store> {
-    const store = await openStore(location, { clock: systemClock, ...options });
+    const store = await this.#place.open(location, { clock: systemClock, ...options });
     this.#open.add(store);
     return store;
   }
@@ -60,6 +74,19 @@ export class StoreWorld implements AsyncDisposable {
     await this.closeAll();
     await this.#parts.disposeAsync();
   }
+}
+
+function inMemory(kind: 'sqlite' | 'postgres'): StorePlace {
+  const databases = new Map<string, MemoryDatabase>();
+  return {
+    newLocation: () => Promise.resolve(`memory ${databases.size}`),
+    open: (location, options) => {
+      const { lockWaitMs } = { ...STORE_LIMITS, ...options.limits };
+      const database = databases.get(location) ?? new MemoryDatabase(kind, systemClock, lockWaitMs);
+      databases.set(location, database);
+      return Promise.resolve(new MemoryStore(database, options));
+    },
+  };
 }
 
 export function arrivalOf(name: string, given: Partial<Arrival> = {}): Arrival {

@@ -1,0 +1,148 @@
+import {
+  CAUSES,
+  type DataplaneRecord,
+  type DepartureRecord,
+} from '../../../control-plane/departures/records.pure.ts';
+import type { Arrival, Attachment, Leave } from '../../../control-plane/ports.ts';
+import { describeKey } from '../../../kuma/dataplane.ts';
+import type { MemoryDatabase } from './memory-database.ts';
+
+/** No attempt to delete it was made yet. */
+export const UNTRIED = { attempts: 0, guard: undefined, reason: undefined } as const;
+
+/** One transaction of a fake store: the caller has the name to itself. */
+export interface MemorySession {
+  readonly database: MemoryDatabase;
+  readonly nowMs: number;
+}
+
+export function attach(session: MemorySession, arrival: Arrival, replica: string): Attachment {
+  const row = session.database.find(arrival.key);
+  if (row !== undefined && isSame(row, arrival)) {
+    const leaving = row.state === 'leaving';
+    const sinceMs = row.state === 'attached' ? row.sinceMs : session.nowMs;
+    const fresh = { ...UNTRIED, state: 'attached', sinceMs, dueAtMs: undefined } as const;
+    const common = { ...brought(arrival, row), replica, lostAtMs: undefined };
+    session.database.change(row, leaving ? common : { ...common, ...fresh });
+    return { kind: 'attached', epoch: row.epoch, leaving };
+  }
+  const departure = departureOf(session, arrival);
+  if (departure !== undefined) {
+    if (departure.outcome === 'superseded' || (row !== undefined && row.incarnation !== ''))
+      return { kind: 'superseded' };
+    if (departure.cause === 'announced') return { kind: 'attached', epoch: departure.epoch, leaving: true };
+  }
+  const attached = { state: 'attached', lostAtMs: undefined, replica, dueAtMs: undefined } as const;
+  return { kind: 'attached', epoch: replace(session, row, { arrival, begins: attached }), leaving: false };
+}
+
+export function reattach(
+  session: MemorySession,
+  arrival: Arrival,
+  replica: string,
+): Attachment | { readonly kind: 'elsewhere' } {
+  const row = session.database.find(arrival.key);
+  const elsewhere = row?.replica !== undefined && row.replica !== replica;
+  if (elsewhere && isSame(row, arrival)) return { kind: 'elsewhere' };
+  return attach(session, arrival, replica);
+}
+
+export function leave(
+  session: MemorySession,
+  arrival: Arrival,
+  { headStartMs, again = false }: { readonly headStartMs: number; readonly again?: boolean },
+): Leave {
+  const { nowMs, database } = session;
+  const row = database.find(arrival.key);
+  if (row !== undefined && (arrival.incarnation === '' || isSame(row, arrival)))
+    return leaveNow(session, row, { arrival, headStartMs });
+  const departure = departureOf(session, arrival);
+  const isOver = departure?.outcome === 'superseded';
+  if (departure?.cause === 'announced' && !isOver && !again) return { kind: 'departed', departure };
+  if (isOver || isTaken(row, departure)) return { kind: 'superseded' };
+  const dueAtMs = nowMs + headStartMs;
+  const leaving = { state: 'leaving', lostAtMs: nowMs, replica: undefined, dueAtMs } as const;
+  return { kind: 'leaving', epoch: replace(session, row, { arrival, begins: leaving }) };
+}
+
+function leaveNow(
+  { database, nowMs }: MemorySession,
+  row: DataplaneRecord,
+  { arrival, headStartMs }: { readonly arrival: Arrival; readonly headStartMs: number },
+): Leave {
+  const isNameless = arrival.incarnation === '';
+  if (isNameless && row.state === 'attached') return { kind: 'superseded' };
+  if (row.state !== 'leaving') {
+    const times = { sinceMs: nowMs, dueAtMs: nowMs + headStartMs };
+    const change = { ...UNTRIED, ...times, state: 'leaving' } as const;
+    database.change(row, isNameless ? change : { ...brought(arrival, row), ...change });
+  }
+  return { kind: 'leaving', epoch: row.epoch };
+}
+
+function isTaken(row: DataplaneRecord | undefined, departure: DepartureRecord | undefined): boolean {
+  if (row === undefined || row.incarnation === '') return false;
+  return departure !== undefined || row.lostAtMs === undefined;
+}
+
+/** @returns of which epoch the departure is, how it came, and how often it was tried */
+export function departureBase(
+  row: DataplaneRecord,
+): Pick<DepartureRecord, 'key' | 'epoch' | 'incarnation' | 'cause' | 'attempts'> {
+  const { key, epoch, incarnation, state, attempts } = row;
+  return {
+    key,
+    epoch,
+    incarnation,
+    cause: state === 'attached' ? 'fallback' : CAUSES[state],
+    attempts,
+  };
+}
+
+function replace(
+  { database, nowMs }: MemorySession,
+  old: DataplaneRecord | undefined,
+  next: {
+    readonly arrival: Arrival;
+    readonly begins: Pick<DataplaneRecord, 'state' | 'lostAtMs' | 'replica' | 'dueAtMs'>;
+  },
+): number {
+  if (old !== undefined) {
+    const superseded = { outcome: 'superseded', guard: 'newer-epoch', atMs: nowMs } as const;
+    const reason = 'a newer incarnation has the name';
+    database.tables.departures.push({ ...departureBase(old), ...superseded, reason });
+  }
+  const epoch = database.nextEpoch();
+  const { key, incarnation } = next.arrival;
+  const fresh = { key, epoch, incarnation, sinceMs: nowMs, ...UNTRIED };
+  database.put({ ...brought(next.arrival, undefined), ...next.begins, ...fresh });
+  return epoch;
+}
+
+function departureOf(
+  { database }: MemorySession,
+  { key, incarnation }: Arrival,
+): DepartureRecord | undefined {
+  if (incarnation === '') return undefined;
+  const name = describeKey(key);
+  return database.tables.departures
+    .filter((each) => each.incarnation === incarnation && describeKey(each.key) === name)
+    .toSorted((a, b) => b.epoch - a.epoch)[0];
+}
+
+function brought(
+  { owner, deletable, address, resource, phase }: Arrival,
+  before: DataplaneRecord | undefined,
+): Pick<DataplaneRecord, 'owner' | 'deletable' | 'address' | 'resource' | 'phase'> {
+  return {
+    owner,
+    deletable,
+    address: address ?? before?.address,
+    resource: resource ?? before?.resource,
+    phase,
+  };
+}
+
+function isSame({ incarnation }: DataplaneRecord, arrival: Arrival): boolean {
+  return incarnation !== '' && incarnation === arrival.incarnation;
+}

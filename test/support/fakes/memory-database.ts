@@ -1,0 +1,89 @@
+import type {
+  DataplaneRecord,
+  DeletedBody,
+  DepartureRecord,
+} from '../../../control-plane/departures/records.pure.ts';
+import { NameLocks } from '../../../control-plane/store/name-locks.ts';
+import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
+import type { Clock } from '../../../kernel/clock.ts';
+
+/** Everything that a store keeps. Values never change once they are in here, so a copy is shallow. */
+export interface MemoryTables {
+  readonly rows: Map<string, DataplaneRecord>;
+  readonly departures: DepartureRecord[];
+  readonly bodies: Map<number, DeletedBody>;
+  readonly replicas: Map<string, number>;
+  readonly releases: Map<string, number>;
+  epochs: number;
+  /** The latest time that was ever written down, ms since the epoch. */
+  latestMs: number;
+}
+
+/** What several stores of one test share, as replicas share a database. Its locks do not outlive it. */
+export class MemoryDatabase {
+  readonly kind: 'sqlite' | 'postgres';
+  /** The database server's own clock. */
+  readonly clock: Clock;
+  readonly locks: NameLocks;
+  tables: MemoryTables = emptyTables();
+
+  constructor(kind: 'sqlite' | 'postgres', clock: Clock, lockWaitMs: number) {
+    this.kind = kind;
+    this.clock = clock;
+    this.locks = new NameLocks(clock, lockWaitMs);
+  }
+
+  find(key: DataplaneKey): DataplaneRecord | undefined {
+    return this.tables.rows.get(describeKey(key));
+  }
+
+  put(row: DataplaneRecord): void {
+    this.tables.rows.set(describeKey(row.key), row);
+  }
+
+  /** Changes the row of this epoch, if it is still there. */
+  change({ key, epoch }: Pick<DataplaneRecord, 'key' | 'epoch'>, to: Partial<DataplaneRecord>): void {
+    const row = this.find(key);
+    if (row?.epoch === epoch) this.put({ ...row, ...to });
+  }
+
+  remove({ key, epoch }: Pick<DataplaneRecord, 'key' | 'epoch'>): void {
+    if (this.find(key)?.epoch === epoch) this.tables.rows.delete(describeKey(key));
+  }
+
+  /** @returns in the order of their epochs */
+  rowsWhere(condition: (row: DataplaneRecord) => boolean): DataplaneRecord[] {
+    return [...this.tables.rows.values()].filter(condition).toSorted((a, b) => a.epoch - b.epoch);
+  }
+
+  nextEpoch(): number {
+    this.tables.epochs += 1;
+    return this.tables.epochs;
+  }
+
+  /** The contents now, as a backup or a replica that lags behind has them. */
+  snapshot(): MemoryTables {
+    const { rows, departures, bodies, replicas, releases, epochs, latestMs } = this.tables;
+    return {
+      rows: new Map(rows),
+      departures: [...departures],
+      bodies: new Map(bodies),
+      replicas: new Map(replicas),
+      releases: new Map(releases),
+      epochs,
+      latestMs,
+    };
+  }
+}
+
+function emptyTables(): MemoryTables {
+  return {
+    rows: new Map(),
+    departures: [],
+    bodies: new Map(),
+    replicas: new Map(),
+    releases: new Map(),
+    epochs: 0,
+    latestMs: 0,
+  };
+}

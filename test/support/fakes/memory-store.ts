@@ -1,0 +1,386 @@
+import type { DataplaneRecord, RecordCount } from '../../../control-plane/departures/records.pure.ts';
+import type { Attempt, AttemptResult, DueShare, Fence, Store } from '../../../control-plane/ports.ts';
+import { advancingTime } from '../../../control-plane/store/advancing-time.ts';
+import { lease } from '../../../control-plane/store/lease.ts';
+import { STORE_LIMITS, type StoreLimits } from '../../../control-plane/store/limits.ts';
+import type { Clock } from '../../../kernel/clock.ts';
+import { OperationalError } from '../../../kernel/errors.ts';
+import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
+import { attach, departureBase, leave, reattach, UNTRIED, type MemorySession } from './memory-attaching.ts';
+import type { MemoryDatabase } from './memory-database.ts';
+
+type Which = Parameters<Store['attempt']>[0];
+type At = Pick<DataplaneRecord, 'key' | 'epoch'>;
+
+export interface MemoryStoreOptions {
+  /** The clock of the process that uses this store; the database has its own. */
+  readonly clock: Clock;
+  readonly limits?: Partial<StoreLimits>;
+}
+
+/** What another replica should have taken for so long, it does not take any more. */
+const OTHERS_MS = 2_000;
+
+/**
+ * A store in memory that keeps the contract of the real ones: one handle for each process that shares `database`.
+ * Nothing waits in it but for a name that somebody else holds.
+ */
+export class MemoryStore implements Store {
+  readonly kind: 'sqlite' | 'postgres';
+  readonly #database: MemoryDatabase;
+  readonly #clock: Clock;
+  readonly #limits: StoreLimits;
+  readonly #nowMs: () => number;
+  readonly #held = new Set<() => void>();
+  #latestMs = 0;
+  #closed = false;
+
+  constructor(database: MemoryDatabase, { clock, limits = {} }: MemoryStoreOptions) {
+    this.kind = database.kind;
+    this.#database = database;
+    this.#clock = clock;
+    this.#limits = { ...STORE_LIMITS, ...limits };
+    // One process has a SQLite file; the replicas of a PostgreSQL all read its server's clock.
+    this.#nowMs =
+      database.kind === 'sqlite'
+        ? advancingTime(clock, database.tables.latestMs)
+        : () => Math.floor(database.clock.wallMs());
+    if (database.kind === 'sqlite') database.tables.replicas.clear();
+  }
+
+  async nowMs(): Promise<number> {
+    return this.#run(({ nowMs }) => nowMs);
+  }
+
+  async heartbeat(replica: string, withinMs: number): Promise<readonly string[]> {
+    return this.#run(({ nowMs, database: { tables } }) => {
+      tables.replicas.set(replica, nowMs);
+      const alive = [...tables.replicas].filter(([, seenMs]) => seenMs >= nowMs - withinMs);
+      return alive.map(([name]) => name).toSorted();
+    });
+  }
+
+  async loseStreamsOfSilentReplicas(silentMs: number): Promise<number> {
+    return this.#run((session) => {
+      const { database, nowMs } = session;
+      const { replicas } = database.tables;
+      const isSilent = (replica: string): boolean =>
+        (replicas.get(replica) ?? Number.NEGATIVE_INFINITY) < nowMs - silentMs;
+      const silent = database.rowsWhere(
+        (row) => row.replica !== undefined && isSilent(row.replica) && this.#isFree(row.key),
+      );
+      return silent.filter((row) => loseStream(session, row, replicas.get(row.replica ?? '') ?? nowMs))
+        .length;
+    });
+  }
+
+  async attach(...[arrival, replica]: Parameters<Store['attach']>) {
+    return this.#runAlone(arrival.key, (session) => attach(session, arrival, replica));
+  }
+
+  async reattach(...[arrival, replica]: Parameters<Store['reattach']>) {
+    return this.#runAlone(arrival.key, (session) => reattach(session, arrival, replica));
+  }
+
+  async leave(...[arrival, options]: Parameters<Store['leave']>) {
+    return this.#runAlone(arrival.key, (session) => leave(session, arrival, options));
+  }
+
+  async detach({ key, epoch }: At, replica: string): Promise<void> {
+    return this.#runOnRow(key, (session) => {
+      const row = session.database.find(key);
+      if (row?.epoch === epoch && row.replica === replica) loseStream(session, row, session.nowMs);
+    });
+  }
+
+  async notePhase({ key, epoch }: At, phase: string): Promise<void> {
+    return this.#runOnRow(key, ({ database }) => {
+      database.change({ key, epoch }, { phase });
+    });
+  }
+
+  async beginSweep(key: DataplaneKey): Promise<boolean> {
+    return this.#runAlone(key, ({ database, nowMs }) => {
+      if (database.find(key) !== undefined) return false;
+      const who = {
+        key,
+        epoch: database.nextEpoch(),
+        incarnation: '',
+        owner: 'external',
+        deletable: true,
+      } as const;
+      const nothing = { address: undefined, resource: undefined, replica: undefined, phase: '' };
+      const times = { sinceMs: nowMs, lostAtMs: nowMs, dueAtMs: nowMs };
+      database.put({ ...who, ...nothing, ...times, ...UNTRIED, state: 'swept' });
+      return true;
+    });
+  }
+
+  async attempt(
+    which: Which,
+    act: (record: DataplaneRecord, fence: Fence) => Promise<AttemptResult>,
+  ): Promise<Attempt | undefined> {
+    this.#assertOpen();
+    const assertLeased = lease(this.#clock, this.#limits.leaseMs);
+    for (const record of this.#wanted(which)) {
+      const release = this.#database.locks.tryTake(describeKey(record.key));
+      if (release === undefined) continue;
+      const settle = (session: MemorySession, result: AttemptResult): void => {
+        settleAttempt(session, record, result);
+      };
+      const result = await this.#hold({ record, release, assertLeased, settle }, act);
+      return { record, result };
+    }
+    return undefined;
+  }
+
+  async whileCurrent<T>(
+    { key, epoch }: At,
+    act: (record: DataplaneRecord, fence: Fence) => Promise<T>,
+  ): Promise<T | undefined> {
+    this.#assertOpen();
+    const assertLeased = lease(this.#clock, this.#limits.leaseMs);
+    const release = await this.#database.locks.take(describeKey(key));
+    const record = this.#database.find(key);
+    if (this.#closed || record?.epoch !== epoch) {
+      release();
+      this.#assertOpen();
+      return undefined;
+    }
+    return this.#hold({ record, release, assertLeased, settle: () => {} }, act);
+  }
+
+  async find(key: DataplaneKey) {
+    return this.#run(({ database }) => database.find(key));
+  }
+
+  async records() {
+    return this.#run(({ database }) => database.rowsWhere(() => true));
+  }
+
+  async counts(): Promise<readonly RecordCount[]> {
+    return this.#run(({ database }) => countRecords(database.rowsWhere(() => true)));
+  }
+
+  async departures(filter: Parameters<Store['departures']>[0]) {
+    const { key, incarnation, causes, sinceMs = Number.NEGATIVE_INFINITY, limit } = filter;
+    const name = key === undefined ? undefined : describeKey(key);
+    return this.#run(({ database: { tables } }) =>
+      tables.departures
+        .filter(
+          (each) =>
+            (name === undefined || describeKey(each.key) === name) &&
+            (incarnation === undefined || each.incarnation === incarnation) &&
+            (causes === undefined || causes.includes(each.cause)) &&
+            each.atMs >= sinceMs,
+        )
+        .toSorted((a, b) => b.atMs - a.atMs || b.epoch - a.epoch)
+        .slice(0, limit)
+        .map((each) => ({ ...each, undoable: tables.bodies.has(each.epoch) })),
+    );
+  }
+
+  async lastDeletedBody(key: DataplaneKey) {
+    const name = describeKey(key);
+    return this.#run(
+      ({ database: { tables } }) =>
+        [...tables.bodies.values()]
+          .filter((each) => describeKey(each.key) === name)
+          .toSorted((a, b) => b.atMs - a.atMs || b.epoch - a.epoch)[0],
+    );
+  }
+
+  async deletedBodies(sinceMs: number) {
+    return this.#run(({ database: { tables } }) =>
+      [...tables.bodies.values()].filter(({ atMs }) => atMs >= sinceMs).toSorted((a, b) => a.epoch - b.epoch),
+    );
+  }
+
+  async releaseBrake(mesh: string, untilMs: number): Promise<void> {
+    return this.#run(({ database }) => {
+      database.tables.releases.set(mesh, Math.ceil(untilMs));
+    });
+  }
+
+  async brakeReleases() {
+    return this.#run(({ database, nowMs }) =>
+      [...database.tables.releases]
+        .filter(([, untilMs]) => untilMs > nowMs)
+        .map(([mesh, untilMs]) => ({ mesh, untilMs }))
+        .toSorted((a, b) => (a.mesh < b.mesh ? -1 : 1)),
+    );
+  }
+
+  async prune(beforeMs: number): Promise<void> {
+    return this.#run(({ database: { tables } }) => {
+      const kept = tables.departures.filter(({ atMs }) => atMs >= beforeMs);
+      tables.departures.splice(0, tables.departures.length, ...kept);
+      for (const [epoch, { atMs }] of tables.bodies) if (atMs < beforeMs) tables.bodies.delete(epoch);
+      for (const [mesh, untilMs] of tables.releases) if (untilMs < beforeMs) tables.releases.delete(mesh);
+      const holders = new Set([...tables.rows.values()].map(({ replica }) => replica));
+      for (const [replica, seenMs] of tables.replicas)
+        if (seenMs < beforeMs && !holders.has(replica)) tables.replicas.delete(replica);
+    });
+  }
+
+  async hasten(): Promise<void> {
+    return this.#run(({ database, nowMs }) => {
+      const waiting = database.rowsWhere(({ key, dueAtMs }) => (dueAtMs ?? 0) > nowMs && this.#isFree(key));
+      for (const row of waiting) database.change(row, { dueAtMs: nowMs });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const release of this.#held) release();
+    return Promise.resolve();
+  }
+
+  #session(): MemorySession {
+    this.#assertOpen();
+    this.#latestMs = Math.max(this.#latestMs, this.#nowMs());
+    this.#database.tables.latestMs = Math.max(this.#database.tables.latestMs, this.#latestMs);
+    return { database: this.#database, nowMs: this.#latestMs };
+  }
+
+  async #run<T>(work: (session: MemorySession) => T): Promise<T> {
+    return work(this.#session());
+  }
+
+  async #runAlone<T>(key: DataplaneKey, work: (session: MemorySession) => T): Promise<T> {
+    this.#assertOpen();
+    const release = await this.#database.locks.take(describeKey(key));
+    try {
+      return work(this.#session());
+    } finally {
+      release();
+    }
+  }
+
+  /** SQLite has nothing open in the database while a name is held; PostgreSQL has locked its row. */
+  async #runOnRow<T>(key: DataplaneKey, work: (session: MemorySession) => T): Promise<T> {
+    return this.kind === 'sqlite' ? this.#run(work) : this.#runAlone(key, work);
+  }
+
+  #isFree(key: DataplaneKey): boolean {
+    if (this.kind === 'sqlite') return true;
+    const release = this.#database.locks.tryTake(describeKey(key));
+    release?.();
+    return release !== undefined;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: it is closed');
+  }
+
+  #wanted(which: Which): readonly DataplaneRecord[] {
+    const { nowMs, database } = this.#session();
+    if (typeof which === 'object' && 'key' in which) {
+      const row = database.find(which.key);
+      return row?.epoch === which.epoch && row.state !== 'attached' ? [row] : [];
+    }
+    const mine: DueShare = which === 'next due' ? { share: 0, of: 1 } : which;
+    return database
+      .rowsWhere(({ dueAtMs = Number.POSITIVE_INFINITY, epoch }) =>
+        epoch % mine.of === mine.share ? dueAtMs <= nowMs : dueAtMs <= nowMs - OTHERS_MS,
+      )
+      .toSorted((a, b) => (a.dueAtMs ?? 0) - (b.dueAtMs ?? 0));
+  }
+
+  /** Lets go of the name when `act` has ended, or when the database takes it away from a process that fell silent. */
+  async #hold<T>(
+    hold: {
+      readonly record: DataplaneRecord;
+      readonly release: () => void;
+      readonly assertLeased: () => void;
+      readonly settle: (session: MemorySession, value: T) => void;
+    },
+    act: (record: DataplaneRecord, fence: Fence) => Promise<T>,
+  ): Promise<T> {
+    const { record, assertLeased, settle } = hold;
+    const database = this.#database;
+    const releases = [hold.release];
+    const held = { lost: false };
+    const lose = (): void => {
+      held.lost = true;
+      for (const release of releases) release();
+    };
+    this.#held.add(lose);
+    const disarm =
+      this.kind === 'postgres' ? database.clock.after(this.#limits.sessionMs, lose) : (): void => {};
+    const assertHeld = (): void => {
+      assertLeased();
+      if (held.lost) throw new OperationalError('FENCE_LOST', 'Cannot delete: the connection was lost');
+    };
+    try {
+      const value = await act(record, {
+        nowMs: this.#session().nowMs,
+        assertHeld,
+        keepBody: (resource) =>
+          this.#run(({ nowMs }) => {
+            const { key, epoch } = record;
+            database.tables.bodies.set(epoch, { key, epoch, resource, atMs: nowMs });
+          }),
+        alone: async (what) => {
+          const release = await database.locks.take(`alone ${what}`);
+          if (held.lost) release();
+          else releases.push(release);
+        },
+      });
+      if (held.lost)
+        throw new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: the connection was lost');
+      settle(this.#session(), value);
+      return value;
+    } finally {
+      disarm();
+      this.#held.delete(lose);
+      lose();
+    }
+  }
+}
+
+/** @returns whether it is lost from now on: what nobody would delete is forgotten, and what leaves goes on leaving */
+function loseStream({ database, nowMs }: MemorySession, row: DataplaneRecord, goneAtMs: number): boolean {
+  if (row.state === 'attached' && !row.deletable) {
+    database.remove(row);
+    return false;
+  }
+  const lostAtMs = Math.max(row.sinceMs, goneAtMs);
+  const silent = { lostAtMs, replica: undefined };
+  const isLost = row.state === 'attached';
+  const begins = { ...UNTRIED, state: 'lost', sinceMs: lostAtMs, dueAtMs: nowMs } as const;
+  const lost = isLost ? begins : {};
+  database.change(row, { ...silent, ...lost });
+  return isLost;
+}
+
+function settleAttempt(
+  { database, nowMs }: MemorySession,
+  row: DataplaneRecord,
+  result: AttemptResult,
+): void {
+  const { guard, reason } = result;
+  const attempts = row.attempts + 1;
+  if (result.kind === 'later') {
+    database.change(row, { attempts, dueAtMs: nowMs + Math.ceil(result.afterMs), guard, reason });
+    return;
+  }
+  const { outcome } = result;
+  const { departures, bodies } = database.tables;
+  departures.push({ ...departureBase(row), outcome, guard, reason, attempts, atMs: nowMs });
+  database.remove(row);
+  const resource = result.body ?? (outcome === 'already gone' ? row.resource : undefined);
+  const { key, epoch } = row;
+  if (resource !== undefined && !bodies.has(epoch)) bodies.set(epoch, { key, epoch, resource, atMs: nowMs });
+}
+
+function countRecords(rows: readonly DataplaneRecord[]): readonly RecordCount[] {
+  const counts = new Map<string, RecordCount>();
+  for (const { key, state, guard, sinceMs } of rows) {
+    const group = [key.mesh, state, guard ?? ''].join('\n');
+    const { count = 0, oldestSinceMs = sinceMs } = counts.get(group) ?? {};
+    const oldest = Math.min(oldestSinceMs, sinceMs);
+    counts.set(group, { mesh: key.mesh, state, guard, count: count + 1, oldestSinceMs: oldest });
+  }
+  return [...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
+}
