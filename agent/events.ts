@@ -5,7 +5,7 @@ import { describeSteps } from '../kernel/stop-words.ts';
 import { VERSION } from '../kernel/version.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeExit, type ChildExit } from './child/exit-status.pure.ts';
-import { settleMs } from './stop/settle.pure.ts';
+import { settleMs } from './object/settle.pure.ts';
 import type { Confirmed, Deregistration, StopReport } from './stop/stop-report.pure.ts';
 
 /** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */

@@ -6,7 +6,7 @@ import { AttachedAgents } from './agents/attached-agents.ts';
 import { DeletionAttempt } from './departures/attempt.ts';
 import { BrakeGate } from './evidence/brake-gate.ts';
 import type { BrakeSettings } from './evidence/brake.pure.ts';
-import { DepartureNotes } from './departures/departure-notes.ts';
+import { DepartureNotes } from './page/departure-notes.ts';
 import { Departures } from './departures/departures.ts';
 import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './evidence/healer.ts';

@@ -5,7 +5,7 @@ import { describeSteps } from '../kernel/stop-words.ts';
 import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { AttemptResult } from './ports.ts';
 import type { TokenProblem } from './tokens/token-ports.ts';
-import type { DataplaneRecord } from './departures/records.pure.ts';
+import type { DataplaneRecord } from './records.pure.ts';
 import { readStopTimeline } from './page/stop-steps.pure.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 

@@ -1,4 +1,3 @@
-import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../kuma/overview.ts';
 import type {
@@ -10,7 +9,8 @@ import type {
   KnownDeparture,
   Owner,
   RecordCount,
-} from './departures/records.pure.ts';
+} from './records.pure.ts';
+import type { InstanceLook } from './control-planes/instance-look.pure.ts';
 
 /** An agent's stream opens: who it says it is. Its token was checked. */
 export interface Arrival {
@@ -172,13 +172,6 @@ export interface Store {
   /** Makes everything that waits due now, because the world has changed: a control plane came back. */
   hasten(): Promise<void>;
   close(): Promise<void>;
-}
-
-/** One configured control plane, looked at. */
-export interface InstanceLook {
-  /** Without credentials. */
-  readonly url: string;
-  readonly seen: { readonly facts: ControlPlaneFacts } | { readonly problem: string };
 }
 
 /** One object, looked at; `overview` is `undefined` if it is not there. */

@@ -16,7 +16,7 @@ import type { DeregisterOptions } from '../options.ts';
 import type { Departure, Endpoint } from '../ports.ts';
 import { Registration } from '../object/registration.ts';
 import { agentLog } from './agent-log.ts';
-import { openEndpoints, readTls, type OpenEndpoints } from '../object/connection.io.ts';
+import { openEndpoints, readTls, type OpenEndpoints } from '../run/connection.ts';
 
 const OK: ChildExit = { code: 0, signal: null };
 const FAILED: ChildExit = { code: 1, signal: null };

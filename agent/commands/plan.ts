@@ -5,9 +5,9 @@ import { readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-comma
 import { firstFacts, type EndpointLook } from '../doctor/endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { chooseOwner, isDeletable } from '../identity/owner.pure.ts';
-import { settleMs } from '../stop/settle.pure.ts';
+import { settleMs } from '../object/settle.pure.ts';
 import { planStop } from '../stop/stop-plan.pure.ts';
-import { readTls } from '../object/connection.io.ts';
+import { readTls } from '../run/connection.ts';
 import { deriveDataplane } from '../identity/derive.io.ts';
 import { lookAtEndpoints } from '../doctor/endpoint-looks.ts';
 import type { RunRequest } from '../run/run-request.ts';

@@ -11,7 +11,7 @@ import { socketPathOf } from '../control/control-protocol.pure.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
 import { selectState, type FoundState } from '../state/select-state.pure.ts';
 import type { RotateOptions } from '../options.ts';
-import { readHostStates } from '../state/host-states.io.ts';
+import { readHostStates } from './host-states.ts';
 
 /** How much longer than asked for the agent may take to say how far it has come. */
 const ANSWER_MARGIN_MS = 5_000;

@@ -34,7 +34,7 @@ export async function run(request: RunRequest): Promise<ChildExit> {
     import('../run/supervise.ts'),
     import('../metrics/memory.io.ts'),
     import('./agent-log.ts').then(({ agentLog }) => agentLog(options, env)),
-    options.metrics === 'off' ? undefined : import('../metrics/run-metrics.ts'),
+    options.metrics === 'off' ? undefined : import('../metrics/run-metrics.io.ts'),
   ]);
   const disarm = systemClock.after(STARTED_AFTER_MS, returnUnusedMemory);
   return supervise({ ...request, ...metrics, log, beganAtMs, spawner, stdin, spawned }).finally(disarm);

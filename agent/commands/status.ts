@@ -10,7 +10,7 @@ import type { ChildExit } from '../child/exit-status.pure.ts';
 import type { FoundState } from '../state/select-state.pure.ts';
 import { judgeStatus, statusLines, type Asked, type DataplaneStatus } from '../control/status-words.pure.ts';
 import type { StatusOptions } from '../options.ts';
-import { readHostStates, type HostStates } from '../state/host-states.io.ts';
+import { readHostStates, type HostStates } from './host-states.ts';
 
 const ASK_BUDGET_MS = 2_000;
 

@@ -1,6 +1,6 @@
 import { VERSION } from '../../kernel/version.ts';
 import type { Clock } from '../../kernel/clock.ts';
-import { openControlSocket, type ControlSocket } from './control-socket.io.ts';
+import type { ControlSocket, openControlSocket } from './control-socket.io.ts';
 import type { Attachment } from '../companion/attachment.ts';
 import {
   socketPathOf,
@@ -14,6 +14,7 @@ import type { Registration } from '../object/registration.ts';
 import type { Rotation } from '../object/rotation.ts';
 
 export interface ControlDeps {
+  readonly openSocket: typeof openControlSocket;
   readonly clock: Clock;
   readonly events: AgentEvents;
   readonly stateFile: string;
@@ -31,9 +32,9 @@ export interface ControlDeps {
 
 /** What this run answers on its control socket. A socket that cannot be made costs a warning, nothing else. */
 export async function openControl(deps: ControlDeps): Promise<ControlSocket | undefined> {
-  const { clock, events, stateFile } = deps;
+  const { clock, events, openSocket, stateFile } = deps;
   try {
-    return await openControlSocket({
+    return await openSocket({
       clock,
       path: socketPathOf(stateFile),
       answer: (request, gone) => answer(deps, request, gone),

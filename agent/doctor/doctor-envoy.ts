@@ -2,7 +2,7 @@ import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import type { Finding } from '../../kernel/findings.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
-import { mayActAs } from '../child/process-facts.io.ts';
+import { mayActAs } from '../systemd/process-facts.io.ts';
 import { bounded } from './doctor-look.ts';
 
 /** Whether a stop can see when the last request is done. */

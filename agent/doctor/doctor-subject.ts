@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 
 import { readCommandLine } from '../../program/command-line.ts';
 import type { Host } from '../state/host.io.ts';
-import { enterFolderOf, processFacts } from '../child/process-facts.io.ts';
+import { enterFolderOf, processFacts } from '../systemd/process-facts.io.ts';
 import { listStateFiles } from '../state/state-directory.io.ts';
 import { readStateFile } from '../state/state-file.io.ts';
 import type { HostState } from '../state/host-state.pure.ts';

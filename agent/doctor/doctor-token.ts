@@ -4,7 +4,7 @@ import type { Finding } from '../../kernel/findings.ts';
 import { decodeToken } from '../../kuma/decoded-token.ts';
 import { dataplaneToken } from '../identity/dataplane-token.io.ts';
 import { judgeToken } from './host-findings.pure.ts';
-import { tokenOf } from '../object/connection.io.ts';
+import { tokenOf } from '../run/connection.ts';
 import type { DerivedDataplane } from '../identity/derive.io.ts';
 import { mayBeMe } from './doctor-look.ts';
 

@@ -1,6 +1,6 @@
 import type { Finding } from '../../kernel/findings.ts';
 import { isOnPath } from '../child/child-process.io.ts';
-import { processFacts, serviceOf } from '../child/process-facts.io.ts';
+import { processFacts, serviceOf } from '../systemd/process-facts.io.ts';
 import { systemctl, type Said } from '../systemd/systemctl.io.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import type { HostState } from '../state/host-state.pure.ts';

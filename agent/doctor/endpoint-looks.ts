@@ -5,7 +5,7 @@ import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { EndpointLook } from './endpoint-findings.pure.ts';
 import { endpointName } from '../object/endpoint-url.pure.ts';
 import type { Endpoint } from '../ports.ts';
-import { openEndpoints, tokenOf, type EndpointTls } from '../object/connection.io.ts';
+import { openEndpoints, tokenOf, type EndpointTls } from '../run/connection.ts';
 import type { DerivedDataplane } from '../identity/derive.io.ts';
 
 export interface EndpointLooks {

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 import { VERSION } from '../../kernel/version.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
-import { standingOf, type CountedRun, type DataplaneView } from '../control/run-view.pure.ts';
+import { standingOf, type CountedRun, type DataplaneView } from './run-view.pure.ts';
 import { PHASE_NAMES } from '../stop/stop-report.pure.ts';
 import {
   RESULTS,

@@ -5,7 +5,7 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { describeKey, type DataplaneResource } from '../../kuma/dataplane.ts';
 import type { RotationAnswer, RotationOrder } from '../../kuma/rotation.ts';
-import { settleMs } from '../stop/settle.pure.ts';
+import { settleMs } from './settle.pure.ts';
 import type { Confirmed, Deregistration } from '../stop/stop-report.pure.ts';
 import { EndpointWatch, type LastLook } from './endpoint-watch.ts';
 import type { AgentEvents } from '../events.ts';

@@ -1,6 +1,7 @@
+import { openControlSocket } from '../control/control-socket.io.ts';
 import { openControl, type ControlDeps } from '../control/control.ts';
-import type { RunView } from '../control/run-view.pure.ts';
-import type { RunMetrics } from '../metrics/run-metrics.ts';
+import type { RunView } from '../metrics/run-view.pure.ts';
+import type { RunMetrics } from '../metrics/run-metrics.io.ts';
 import type { PreparedDataplane } from './prepare.ts';
 
 export interface FaceParts extends Pick<
@@ -41,7 +42,15 @@ export class Faces {
 
 function controlOf(parts: FaceParts, prepared: PreparedDataplane): ControlDeps {
   const { stateFile, label, owner, registration, attachment } = prepared;
-  return { ...parts, stateFile: stateFile.path, label, lifecycle: owner, registration, attachment };
+  return {
+    ...parts,
+    openSocket: openControlSocket,
+    stateFile: stateFile.path,
+    label,
+    lifecycle: owner,
+    registration,
+    attachment,
+  };
 }
 
 function viewOf({ prepared, rotation, phase, stopBudgetMs }: FaceParts): RunView {

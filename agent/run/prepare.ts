@@ -14,7 +14,7 @@ import type { AgentEvents } from '../events.ts';
 import { Attachment } from '../companion/attachment.ts';
 import { claimName } from '../object/claim-name.ts';
 import { Registration } from '../object/registration.ts';
-import { openEndpoints, readTls, tokenOf, type EndpointTls } from '../object/connection.io.ts';
+import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import type { RunRequest } from './run-request.ts';
 

@@ -18,7 +18,7 @@ import type { ServiceNotices } from '../systemd/service-notices.ts';
 import { untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
 import { portStates } from '../../kuma/rotation.ts';
 import { Rotation } from '../object/rotation.ts';
-import type { RunMetrics } from '../metrics/run-metrics.ts';
+import type { RunMetrics } from '../metrics/run-metrics.io.ts';
 import { StateNotes } from '../state/state-notes.ts';
 import { Supervisor, type SupervisedDataplane } from '../stop/supervisor.ts';
 import { Faces } from './open-faces.ts';

@@ -3,7 +3,7 @@ import process from 'node:process';
 
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import type { HostEvidence, ProcessRef } from './host-state.pure.ts';
-import { sharesOurService } from '../child/process-facts.io.ts';
+import { sharesOurService } from '../systemd/process-facts.io.ts';
 
 /** This boot of the host, in terms that another process can check later. Linux only, through procfs. */
 export interface Host extends HostEvidence {

@@ -3,7 +3,7 @@ import { describeError } from '../../kernel/errors.ts';
 import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
 import { INITIAL_PHASE, step } from './step.pure.ts';
 import type { Effect, Input, Phase, Timer } from './phases.pure.ts';
-import { drainFloorMs } from './settle.pure.ts';
+import { drainFloorMs } from '../object/settle.pure.ts';
 import { CRASH_BUDGET_MS, divideBudget, STOP_WISHES } from './stop-budget.pure.ts';
 import {
   beginRecord,
@@ -17,7 +17,7 @@ import {
 import type { StopReport } from './stop-report.pure.ts';
 import { untilDrained } from '../envoy/drain-watch.ts';
 import type { AgentEvents } from '../events.ts';
-import { KumaDpProcess } from '../child/kuma-dp-process.ts';
+import { KumaDpProcess } from './kuma-dp-process.ts';
 import type { Child, EnvoyAdmin, KumaDpReadiness } from '../ports.ts';
 import type { Registration } from '../object/registration.ts';
 

@@ -1,7 +1,7 @@
 import type { Finding } from '../../kernel/findings.ts';
 import { judgeClock, judgeMode } from '../../kuma/control-plane-findings.ts';
 import { isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
-import type { InstanceLook } from '../ports.ts';
+import type { InstanceLook } from '../control-planes/instance-look.pure.ts';
 
 const CERTIFICATE_WARNING_MS = 14 * 24 * 3_600_000;
 

@@ -14,7 +14,7 @@ import {
   type HttpRoute,
 } from '../../program/http-faces.ts';
 import { withoutForeignNames, withToken } from '../server/http-gate.io.ts';
-import { WatchedFile } from '../server/watched-file.io.ts';
+import { WatchedFile } from '../tokens/watched-file.io.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import { FleetFeed } from '../page/fleet-feed.ts';

@@ -4,8 +4,8 @@ import type { GrpcServer } from '../server/grpc-server.io.ts';
 import type { Metrics } from '../server/metrics.io.ts';
 import type { Engine } from '../engine.ts';
 import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
-import { totalsOf } from '../departures/record-totals.pure.ts';
-import { CAUSES } from '../departures/records.pure.ts';
+import { totalsOf } from '../record-totals.pure.ts';
+import { CAUSES } from '../records.pure.ts';
 import type { Attempt, Store } from '../ports.ts';
 
 /** Those that contain what somebody else does meanwhile. */

@@ -6,7 +6,8 @@ import { readFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient } from '../../kuma/rest-client.io.ts';
-import type { ControlPlanes, InstanceLook, OverviewLook, OverviewPage } from '../ports.ts';
+import type { ControlPlanes, OverviewLook, OverviewPage } from '../ports.ts';
+import type { InstanceLook } from './instance-look.pure.ts';
 import { Failover, type Question } from './failover.io.ts';
 import { readOverviewPages } from './overview-pages.io.ts';
 

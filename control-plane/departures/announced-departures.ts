@@ -3,7 +3,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
-import type { DataplaneRecord } from './records.pure.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import { standingOf, type Departures, type Standing } from './departures.ts';
 import type { DeregistrarEvents } from '../events.ts';

@@ -5,7 +5,7 @@ import { describeKey, INCARNATION_LABEL, type DataplaneKey } from '../../kuma/da
 import type { DataplaneOverview } from '../../kuma/overview.ts';
 import type { BrakeRuling } from '../evidence/brake.pure.ts';
 import { judgeDeletion, sameLook, type DeletionCase } from '../evidence/guards.pure.ts';
-import { CAUSES, type DataplaneRecord } from './records.pure.ts';
+import { CAUSES, type DataplaneRecord } from '../records.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { LookLog } from '../evidence/look-log.ts';

@@ -4,7 +4,7 @@ import { sleep, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
-import type { DepartureOutcome, DepartureRecord } from './records.pure.ts';
+import type { DepartureOutcome, DepartureRecord } from '../records.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Attempt, DueShare, Store } from '../ports.ts';

@@ -1,7 +1,7 @@
 import { formatDuration } from '../../kernel/duration.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
-import type { Cause, DepartureOutcome } from '../departures/records.pure.ts';
+import type { Cause, DepartureOutcome } from '../records.pure.ts';
 import { readinessByService } from './services.pure.ts';
 
 export interface BrakeSettings {

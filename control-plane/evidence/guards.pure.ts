@@ -2,7 +2,7 @@ import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import { isOnline, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
-import type { Cause, DataplaneRecord } from '../departures/records.pure.ts';
+import type { Cause, DataplaneRecord } from '../records.pure.ts';
 
 /** What can hold a deletion back, by the name it has in logs, metrics and answers. */
 export const GUARDS = {

@@ -3,7 +3,7 @@ import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.
 import { asReady } from '../../kuma/owned-resource.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import type { Surroundings } from './guards.pure.ts';
-import type { DataplaneRecord } from '../departures/records.pure.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
 
 /** An attached dataplane of which the list of all shows no object. Durations are monotonic. */
 export interface MissingCase {

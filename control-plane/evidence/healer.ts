@@ -5,7 +5,7 @@ import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import type { AttachedAgent, AttachedAgents } from '../agents/attached-agents.ts';
 import { judgeMissing, type Healing } from './heal.pure.ts';
-import type { DataplaneRecord } from '../departures/records.pure.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ControlPlanes, Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';

@@ -4,7 +4,8 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { Surroundings } from './guards.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { ControlPlanes, InstanceLook, OverviewPage } from '../ports.ts';
+import type { ControlPlanes, OverviewPage } from '../ports.ts';
+import type { InstanceLook } from '../control-planes/instance-look.pure.ts';
 
 export interface ZoneWatchDeps {
   readonly clock: Clock;

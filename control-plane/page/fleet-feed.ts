@@ -14,8 +14,8 @@ import {
   type FleetHead,
   type FleetSnapshot,
 } from './fleet-view.pure.ts';
-import type { DataplaneRecord } from '../departures/records.pure.ts';
-import type { DepartureNotes } from '../departures/departure-notes.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
+import type { DepartureNotes } from './departure-notes.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Store } from '../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../evidence/zone-watch.ts';

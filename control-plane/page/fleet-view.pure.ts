@@ -1,7 +1,7 @@
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { BrakeStanding } from '../evidence/brake.pure.ts';
 import { GUARDS } from '../evidence/guards.pure.ts';
-import type { Cause, DataplaneRecord, DepartureRecord, RecordState } from '../departures/records.pure.ts';
+import type { Cause, DataplaneRecord, DepartureRecord, RecordState } from '../records.pure.ts';
 import type { StopTimeline, TimelineStep } from './stop-steps.pure.ts';
 
 /** The fleet as the page shows it. Times are the store's, in ms; ages are the viewer's to count. */

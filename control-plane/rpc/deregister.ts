@@ -3,7 +3,7 @@ import { DeregisterResponse_Outcome as Outcome } from '../../proto/gen/deregistr
 import type { DeregisterRequest, DeregisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Announced, AnnouncedDepartures } from '../departures/announced-departures.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
-import type { DepartureOutcome } from '../departures/records.pure.ts';
+import type { DepartureOutcome } from '../records.pure.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';
 import { asArrival } from './requests.ts';

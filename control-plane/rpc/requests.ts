@@ -11,7 +11,7 @@ import {
   type Incarnation,
   type Rotation,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Owner } from '../departures/records.pure.ts';
+import type { Owner } from '../records.pure.ts';
 import type { Arrival } from '../ports.ts';
 
 /** RFC 1123 as Kuma asks for since 2.10, and the underscore that 2.7 still took. */

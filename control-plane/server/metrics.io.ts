@@ -2,8 +2,8 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import { VERSION } from '../../kernel/version.ts';
 import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
-import { CAUSES, type Cause, type DepartureOutcome, type RecordState } from '../departures/records.pure.ts';
-import type { RecordTotals } from '../departures/record-totals.pure.ts';
+import { CAUSES, type Cause, type DepartureOutcome, type RecordState } from '../records.pure.ts';
+import type { RecordTotals } from '../record-totals.pure.ts';
 import { CONNECTION_LIMITS, type ConnectionCounts, type ConnectionLimit } from './connection-limits.io.ts';
 
 /** Typed ways to record what the companion does. */

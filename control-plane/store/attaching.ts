@@ -1,4 +1,4 @@
-import { CAUSES } from '../departures/records.pure.ts';
+import { CAUSES } from '../records.pure.ts';
 import type { Arrival, Attachment, Leave } from '../ports.ts';
 import { departureOf, keyColumns } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';

@@ -1,7 +1,7 @@
 import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord } from '../departures/records.pure.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
 import type { AttemptResult, DueShare } from '../ports.ts';
 import { departureBase } from './attaching.ts';
 import { keyColumns } from './rows.ts';

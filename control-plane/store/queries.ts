@@ -1,10 +1,5 @@
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type {
-  DataplaneRecord,
-  DeletedBody,
-  KnownDeparture,
-  RecordCount,
-} from '../departures/records.pure.ts';
+import type { DataplaneRecord, DeletedBody, KnownDeparture, RecordCount } from '../records.pure.ts';
 import type { Store } from '../ports.ts';
 import { bodyOf, knownDepartureOf, recordOf } from './rows.ts';
 import { isNamed, type Session } from './session.ts';

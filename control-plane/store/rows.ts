@@ -1,10 +1,5 @@
 import type { DataplaneKey, ProxyType } from '../../kuma/dataplane.ts';
-import type {
-  DataplaneRecord,
-  DeletedBody,
-  DepartureRecord,
-  KnownDeparture,
-} from '../departures/records.pure.ts';
+import type { DataplaneRecord, DeletedBody, DepartureRecord, KnownDeparture } from '../records.pure.ts';
 import type { BodyRow, DataplaneRow, DepartureRow } from './schema.ts';
 
 /** The columns of a name, for a condition on all three. */

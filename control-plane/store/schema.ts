@@ -1,4 +1,4 @@
-import type { Cause, DepartureOutcome, Owner, RecordState } from '../departures/records.pure.ts';
+import type { Cause, DepartureOutcome, Owner, RecordState } from '../records.pure.ts';
 
 /** The tables, as Kysely sees them. Times are the store's, in ms since the epoch. */
 export interface Schema {

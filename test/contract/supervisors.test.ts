@@ -10,7 +10,7 @@ import { divideBudget } from '../../agent/stop/stop-budget.pure.ts';
 import { RUN_OPTIONS } from '../../agent/options.ts';
 import { formatDuration, parseDuration } from '../../kernel/duration.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
-import { settleMs } from '../../agent/stop/settle.pure.ts';
+import { settleMs } from '../../agent/object/settle.pure.ts';
 import { documented } from '../support/supervisors/documented.ts';
 
 const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'supervisors.md'), 'utf8');

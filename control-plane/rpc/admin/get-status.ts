@@ -12,7 +12,7 @@ import type {
 import type { AttachedAgents } from '../../agents/attached-agents.ts';
 import type { BrakeGate } from '../../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../../evidence/brake.pure.ts';
-import type { DataplaneRecord, KnownDeparture } from '../../departures/records.pure.ts';
+import type { DataplaneRecord, KnownDeparture } from '../../records.pure.ts';
 import type { Store } from '../../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../../evidence/zone-watch.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';

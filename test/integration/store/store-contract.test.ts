@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import type { DataplaneRecord } from '../../../control-plane/departures/records.pure.ts';
+import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
 import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports.ts';
 import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
 

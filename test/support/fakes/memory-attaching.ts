@@ -1,8 +1,4 @@
-import {
-  CAUSES,
-  type DataplaneRecord,
-  type DepartureRecord,
-} from '../../../control-plane/departures/records.pure.ts';
+import { CAUSES, type DataplaneRecord, type DepartureRecord } from '../../../control-plane/records.pure.ts';
 import type { Arrival, Attachment, Leave } from '../../../control-plane/ports.ts';
 import { describeKey } from '../../../kuma/dataplane.ts';
 import type { MemoryDatabase } from './memory-database.ts';

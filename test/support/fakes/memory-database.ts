@@ -1,8 +1,4 @@
-import type {
-  DataplaneRecord,
-  DeletedBody,
-  DepartureRecord,
-} from '../../../control-plane/departures/records.pure.ts';
+import type { DataplaneRecord, DeletedBody, DepartureRecord } from '../../../control-plane/records.pure.ts';
 import { NameLocks } from '../../../control-plane/store/name-locks.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import type { Clock } from '../../../kernel/clock.ts';

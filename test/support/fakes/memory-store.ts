@@ -1,4 +1,4 @@
-import type { DataplaneRecord, RecordCount } from '../../../control-plane/departures/records.pure.ts';
+import type { DataplaneRecord, RecordCount } from '../../../control-plane/records.pure.ts';
 import type { Attempt, AttemptResult, DueShare, Fence, Store } from '../../../control-plane/ports.ts';
 import { advancingTime } from '../../../control-plane/store/advancing-time.ts';
 import { lease } from '../../../control-plane/store/lease.ts';

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { agentEvents, type AgentEvents } from '../../../agent/events.ts';
 import type { StopReport } from '../../../agent/stop/stop-report.pure.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../../../control-plane/events.ts';
-import type { DataplaneRecord } from '../../../control-plane/departures/records.pure.ts';
+import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import type { Log } from '../../../kernel/log.ts';
 import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';

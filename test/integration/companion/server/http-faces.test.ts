@@ -14,7 +14,7 @@ import {
   type HttpRoute,
 } from '../../../../program/http-faces.ts';
 import { createMetrics } from '../../../../control-plane/server/metrics.io.ts';
-import { totalsOf, type RecordTotals } from '../../../../control-plane/departures/record-totals.pure.ts';
+import { totalsOf, type RecordTotals } from '../../../../control-plane/record-totals.pure.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { agentMetrics } from '../../../../agent/metrics/metrics.io.ts';
-import type { CountedRun, DataplaneView, RunView } from '../../../../agent/control/run-view.pure.ts';
+import type { CountedRun, DataplaneView, RunView } from '../../../../agent/metrics/run-view.pure.ts';
 import {
   NO_TALLIES,
   Tallies,
@@ -11,7 +11,7 @@ import {
   tallyStop,
 } from '../../../../agent/metrics/tallies.pure.ts';
 import { agentEvents, type AgentEvents } from '../../../../agent/events.ts';
-import { RunMetrics } from '../../../../agent/metrics/run-metrics.ts';
+import { RunMetrics } from '../../../../agent/metrics/run-metrics.io.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';

@@ -10,12 +10,7 @@ import {
   type Surroundings,
 } from '../../../../control-plane/evidence/guards.pure.ts';
 import { judgeMissing } from '../../../../control-plane/evidence/heal.pure.ts';
-import {
-  CAUSES,
-  type Cause,
-  type Owner,
-  type RecordState,
-} from '../../../../control-plane/departures/records.pure.ts';
+import { CAUSES, type Cause, type Owner, type RecordState } from '../../../../control-plane/records.pure.ts';
 import { findOffline } from '../../../../control-plane/evidence/sweep.pure.ts';
 import type { DataplaneResource } from '../../../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../../../kuma/overview.ts';

@@ -1,4 +1,4 @@
-import type { Owner } from '../../../../control-plane/departures/records.pure.ts';
+import type { Owner } from '../../../../control-plane/records.pure.ts';
 import { GRACE_MS, WorldCompanion, type Deletion } from './world-companion.ts';
 import { WorldControlPlane } from './world-control-plane.ts';
 

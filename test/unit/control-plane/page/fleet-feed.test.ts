@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { FleetChange } from '../../../../control-plane/page/fleet-change.pure.ts';
 import type { FleetSnapshot } from '../../../../control-plane/page/fleet-view.pure.ts';
-import type { DataplaneRecord } from '../../../../control-plane/departures/records.pure.ts';
-import { DepartureNotes } from '../../../../control-plane/departures/departure-notes.ts';
+import type { DataplaneRecord } from '../../../../control-plane/records.pure.ts';
+import { DepartureNotes } from '../../../../control-plane/page/departure-notes.ts';
 import { deregistrarEvents } from '../../../../control-plane/events.ts';
 import { FleetFeed, type FleetFeedDeps } from '../../../../control-plane/page/fleet-feed.ts';
 import type { Store } from '../../../../control-plane/ports.ts';

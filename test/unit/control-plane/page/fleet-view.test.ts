@@ -6,7 +6,7 @@ import {
   viewUnrecorded,
   type DepartureNote,
 } from '../../../../control-plane/page/fleet-view.pure.ts';
-import type { DataplaneRecord, DepartureRecord } from '../../../../control-plane/departures/records.pure.ts';
+import type { DataplaneRecord, DepartureRecord } from '../../../../control-plane/records.pure.ts';
 
 const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
 const NOW_MS = 1_800_000_000_000;

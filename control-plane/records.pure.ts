@@ -1,4 +1,4 @@
-import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneKey } from '../kuma/dataplane.ts';
 
 /** Who creates the object, as the agent said when it attached. */
 export type Owner = 'cp' | 'agent' | 'external';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { drainFloorMs, settleMs } from '../../../../agent/stop/settle.pure.ts';
+import { drainFloorMs, settleMs } from '../../../../agent/object/settle.pure.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../../kuma/control-plane.ts';
 
 const HDS: ControlPlaneFacts = { ...DEFAULT_FACTS, hdsDelayMs: 6_000 };

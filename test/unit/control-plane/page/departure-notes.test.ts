@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
-import type { DataplaneRecord } from '../../../../control-plane/departures/records.pure.ts';
-import { DepartureNotes } from '../../../../control-plane/departures/departure-notes.ts';
+import type { DataplaneRecord } from '../../../../control-plane/records.pure.ts';
+import { DepartureNotes } from '../../../../control-plane/page/departure-notes.ts';
 import type { AttemptResult } from '../../../../control-plane/ports.ts';
 
 const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;

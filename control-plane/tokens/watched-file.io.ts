@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
-import type { TokenProblem } from '../tokens/token-ports.ts';
+import type { TokenProblem } from './token-ports.ts';
 
 /** How often it is looked whether a file has changed, at the most. */
 const LOOK_MS = 2_000;

@@ -1,7 +1,7 @@
 import { writeError } from '../child/standard-streams.io.ts';
-import { listStateFiles } from './state-directory.io.ts';
-import { readStateFile } from './state-file.io.ts';
-import type { FoundState } from './select-state.pure.ts';
+import { listStateFiles } from '../state/state-directory.io.ts';
+import { readStateFile } from '../state/state-file.io.ts';
+import type { FoundState } from '../state/select-state.pure.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 
 export interface HostStates {

@@ -1,6 +1,6 @@
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
-import type { DepartureNote } from '../page/fleet-view.pure.ts';
-import { readStopTimeline } from '../page/stop-steps.pure.ts';
+import type { DepartureNote } from './fleet-view.pure.ts';
+import { readStopTimeline } from './stop-steps.pure.ts';
 import type { Attempt } from '../ports.ts';
 
 interface Incarnation {

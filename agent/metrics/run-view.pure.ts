@@ -2,7 +2,7 @@ import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 import type { RotationStage } from '../object/rotation-record.pure.ts';
-import type { Tallies } from '../metrics/tallies.pure.ts';
+import type { Tallies } from './tallies.pure.ts';
 
 /** How a run stands, for whoever watches from outside. */
 export interface RunView {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { KumaDpProcess } from '../../../../agent/child/kuma-dp-process.ts';
+import { KumaDpProcess } from '../../../../agent/stop/kuma-dp-process.ts';
 import { FakeChild } from '../../../support/fake-child.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 

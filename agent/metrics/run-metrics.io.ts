@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { formatListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
 import type * as metricsFace from './metrics-face.io.ts';
 import { TalliesFile } from './tallies-file.io.ts';
-import type { RunView } from '../control/run-view.pure.ts';
+import type { RunView } from './run-view.pure.ts';
 import {
   goOnFrom,
   NO_TALLIES,

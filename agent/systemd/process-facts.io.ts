@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 
-import { unitOfCgroup } from '../systemd/systemd-unit.pure.ts';
+import { unitOfCgroup } from './systemd-unit.pure.ts';
 
 /** What procfs tells of a process. What this user may not see, or what has ended, is `undefined`. */
 export interface ProcessFacts {

@@ -1,5 +1,5 @@
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
-import type { DeregistrationOutcome } from './phases.pure.ts';
+import type { DeregistrationOutcome } from '../stop/phases.pure.ts';
 
 /**
  * How long after kuma-dp's first signal a drain must go on even if nothing seems to happen, because peers may still

@@ -1,5 +1,5 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
-import type { Effect } from '../stop/phases.pure.ts';
+import type { Effect } from './phases.pure.ts';
 import type { Child, KumaDpReadiness } from '../ports.ts';
 
 type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];
