@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../kernel/clock.ts';
+import { pause, type Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { AnnouncedDepartures } from './departures/announced-departures.ts';
@@ -154,7 +154,7 @@ export class Engine {
       } catch (error) {
         if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
       }
-      await sleep(clock, HOUSEKEEPING_MS, signal).catch(() => {});
+      await pause(clock, HOUSEKEEPING_MS, signal);
     }
   }
 }

@@ -37,3 +37,8 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     signal?.addEventListener('abort', onAbort, { once: true });
   });
 }
+
+/** Resolves after `delayMs`, or as soon as `signal` aborts. Never rejects: the caller looks at the signal itself. */
+export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return sleep(clock, delayMs, signal).catch(() => {});
+}

@@ -14,7 +14,6 @@ export const ERROR_CODES = {
     summary: 'A flag or environment variable is missing or malformed',
     hint: 'correct what the message names',
   },
-  CHILD_SPAWN_FAILED: { retryable: false, summary: 'The wrapped command could not be started' },
   DEADLINE_EXCEEDED: {
     retryable: true,
     summary: 'An operation did not finish within its time budget',

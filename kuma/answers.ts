@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 
 import { OperationalError } from '../kernel/errors.ts';
 import type { RestAnswer } from './rest-client.io.ts';
+import { isObject } from '../kernel/json.ts';
 
 /**
  * The body of every error of Kuma's API server.
@@ -40,10 +41,6 @@ export function requireAnswer(action: string, answer: RestAnswer): 'found' | 'mi
   const standard = z.safeParse(StandardError, body);
   if (status === 404 && standard.success) return 'missing';
   throw rejection(action, answer, standard.success ? standard.data : undefined);
-}
-
-function isObject(body: unknown): boolean {
-  return typeof body === 'object' && body !== null && !Array.isArray(body);
 }
 
 function rejection(

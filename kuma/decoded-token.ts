@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 
 import type { Reading } from '../kernel/options.ts';
 import { readClaims, type DataplaneClaims } from './dataplane-token.ts';
+import { parseJson } from '../kernel/json.ts';
 
 /** What a dataplane token says, as long as nobody has checked its signature. */
 export interface DecodedToken {
@@ -30,12 +31,4 @@ function toMs(seconds: number | null | undefined): number | undefined {
 
 function decodeBase64Url(text: string): string {
   return Buffer.from(text, 'base64url').toString('utf8');
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -160,7 +160,6 @@ async function attemptAll(
   for (const [at, way] of ways.entries()) {
     const nowMs = systemClock.monotonicMs();
     const byMs = nowMs + Math.max(0, endsAtMs - nowMs) / (ways.length - at);
-    // oxlint-disable-next-line no-await-in-loop -- the next one only if this one could not
     result = await attempt(way, { departure, events, byMs });
     if (result.outcome !== 'failed') break;
   }

@@ -1,5 +1,5 @@
 import { isAborted } from '../../kernel/aborted.ts';
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -123,7 +123,7 @@ export class Attachment {
     this.#end();
     if (this.#stream === undefined) return;
     const heard = new AbortController();
-    const tooLate = sleep(this.#deps.clock, FINISH_BUDGET_MS, heard.signal).catch(() => {});
+    const tooLate = pause(this.#deps.clock, FINISH_BUDGET_MS, heard.signal);
     await Promise.race([this.#stream.finish(words), tooLate]);
     heard.abort(new Error('The last words were heard'));
   }
@@ -152,7 +152,7 @@ export class Attachment {
       const pauseMs = attachPauseMs(end, failures, random());
       failures = countFailures(failures, clock.monotonicMs() - beganAtMs);
       at += 1;
-      await sleep(clock, pauseMs, over).catch(() => {});
+      await pause(clock, pauseMs, over);
     }
   }
 

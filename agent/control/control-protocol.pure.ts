@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { parseJson } from '../../kernel/json.ts';
 
 /**
  * What is said on the control socket of a running agent: one JSON line each way, then the connection ends. The file
@@ -75,12 +76,4 @@ export function socketPathProblem(path: string): string | undefined {
   const bytes = new TextEncoder().encode(path).length;
   if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined;
   return `the path of its socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes (${bytes}): choose a shorter --state-dir: ${path}`;
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }

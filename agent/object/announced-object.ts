@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { spread } from '../../kernel/spread.ts';
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import type { AgentEvents } from '../events.ts';
@@ -43,7 +43,7 @@ export class AnnouncedObject {
   async #keep(until: AbortSignal): Promise<void> {
     const { clock, random, events, registration, template } = this.#deps;
     for (;;) {
-      await sleep(clock, spread(LOOK_INTERVAL_MS, random()), until).catch(() => {});
+      await pause(clock, spread(LOOK_INTERVAL_MS, random()), until);
       if (until.aborted) return;
       // What fails is looked at again, and whoever makes the object ready says what is wrong.
       const put = await registration.announceAgain(template, until).catch(() => false);

@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { spread } from '../../kernel/spread.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -51,7 +51,7 @@ export class EndpointWatch {
     const { clock, random } = this.#deps;
     while (!signal.aborted) {
       await this.#look(endpoint, signal);
-      await sleep(clock, spread(LOOK_INTERVAL_MS, random()), signal).catch(() => {});
+      await pause(clock, spread(LOOK_INTERVAL_MS, random()), signal);
     }
   }
 

@@ -1,5 +1,5 @@
 import { isAborted } from '../../kernel/aborted.ts';
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -129,7 +129,7 @@ export class Registration {
         if (isAborted(stopped)) return false;
         if (!warned) events.announcementFailed(error);
         if (error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN') return false;
-        await sleep(clock, 500 + random() * 1_000, stopped).catch(() => {});
+        await pause(clock, 500 + random() * 1_000, stopped);
       }
     }
     return false;

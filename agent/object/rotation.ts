@@ -1,5 +1,5 @@
 import { isAborted } from '../../kernel/aborted.ts';
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep, type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import {
   NO_OBJECT,
@@ -145,7 +145,6 @@ export class Rotation {
         return { outcome: 'refused', changed, detail: 'given up: asked otherwise' };
       if (clock.monotonicMs() >= untilMs)
         return { outcome: 'pending', changed, detail: this.#whyPending(wanted) };
-      // oxlint-disable-next-line no-await-in-loop -- polling is sequential
       await sleep(clock, POLL_MS);
     }
     if (wanted === 'in' || !request.wait) return this.#done(wanted, changed);
@@ -178,7 +177,6 @@ export class Rotation {
       const record = this.#record;
       this.#next = new AbortController();
       try {
-        // oxlint-disable-next-line no-await-in-loop -- one look after the other
         await this.#turnOnce(record);
         this.#failure = undefined;
         warned = false;
@@ -194,8 +192,7 @@ export class Rotation {
         return;
       }
       const pauseMs = lookAgainMs(clock.monotonicMs() - this.#wantedAtMs, this.#last.found);
-      // oxlint-disable-next-line no-await-in-loop -- one look after the other
-      await sleep(clock, pauseMs, this.#next.signal).catch(() => {});
+      await pause(clock, pauseMs, this.#next.signal);
     }
   }
 

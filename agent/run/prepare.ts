@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { linuxHost, outwait, type Host } from '../state/host.io.ts';
@@ -209,7 +209,7 @@ async function pace(previous: HostState, host: Host, context: PrepareContext): P
   const waitMs = restartPacingMs({ owner, endedAtUptimeMs, deregistrationDelayMs, version }, host.uptimeMs());
   if (waitMs === 0) return;
   context.events.startPaced(waitMs);
-  await sleep(context.clock, waitMs, context.stopping).catch(() => {});
+  await pause(context.clock, waitMs, context.stopping);
 }
 
 function stateAtStart(

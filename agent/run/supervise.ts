@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import process from 'node:process';
 
-import { sleep, systemClock } from '../../kernel/clock.ts';
+import { pause, systemClock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../child/child-process.io.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
@@ -219,8 +219,7 @@ class Supervision {
   /** A stop that comes before the template has been read goes on as if there were none. */
   async #goOnWithoutDataplane(): Promise<void> {
     const { spawned } = this.#request;
-    if (spawned !== undefined)
-      await sleep(this.#clock, DERIVATION_PATIENCE_MS, this.#over.signal).catch(() => {});
+    if (spawned !== undefined) await pause(this.#clock, DERIVATION_PATIENCE_MS, this.#over.signal);
     this.#dataplane.resolve(
       unregisteredDataplane(
         this.#request,

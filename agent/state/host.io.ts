@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import type { HostEvidence, ProcessRef } from './host-state.pure.ts';
 import { sharesOurService } from '../systemd/process-facts.io.ts';
 
@@ -25,8 +25,7 @@ export interface Patience {
 export async function outwait(holds: () => boolean, patience: Patience): Promise<void> {
   const { clock, pollMs, byMs } = patience;
   while (holds() && clock.monotonicMs() < byMs && patience.cancel?.aborted !== true) {
-    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
-    await sleep(clock, pollMs, patience.cancel).catch(() => {});
+    await pause(clock, pollMs, patience.cancel);
   }
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { OperationalError } from '../../kernel/errors.ts';
 import { HostState } from './host-state.pure.ts';
 import { WholeFile } from './whole-file.io.ts';
+import { parseJson } from '../../kernel/json.ts';
 
 /**
  * @returns `undefined` if there is no such file
@@ -38,13 +39,5 @@ export class StateFile {
   /** Settles when `state` is on disk. */
   write(state: HostState): Promise<void> {
     return this.#file.write(`${JSON.stringify(state)}\n`);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

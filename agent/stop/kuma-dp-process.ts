@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import type { Effect } from './phases.pure.ts';
 import type { Child, KumaDpReadiness } from '../ports.ts';
 
@@ -75,7 +75,7 @@ export class KumaDpProcess {
 
   async #tellToEnd(): Promise<void> {
     const waitMs = this.#lastTermAtMs + BETWEEN_SIGNALS_MS - this.#clock.monotonicMs();
-    if (waitMs > 0) await sleep(this.#clock, waitMs, this.#ended.signal).catch(() => {});
+    if (waitMs > 0) await pause(this.#clock, waitMs, this.#ended.signal);
     this.#terminate();
   }
 

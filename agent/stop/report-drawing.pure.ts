@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 
 import { formatDuration } from '../../kernel/duration.ts';
+import { parseJson } from '../../kernel/json.ts';
 
 const Step = z.looseObject({
   step: z.string(),
@@ -159,12 +160,4 @@ function summaryLines({
       return `${step.padEnd(10)} ${cells.join(' ')}`;
     }),
   ];
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
 import { INITIAL_PHASE, step } from './step.pure.ts';
@@ -301,7 +301,7 @@ export class Supervisor {
     await Promise.race([
       // kuma-dp has ended, and so must the agent, whatever is wrong with its last words.
       finish(report).catch(this.#deps.events.failedUnexpectedly),
-      sleep(clock, FINISH_BUDGET_MS, finished.signal).catch(() => {}),
+      pause(clock, FINISH_BUDGET_MS, finished.signal),
     ]);
     finished.abort(new Error('Everything is written'));
     this.#ended.resolve(exit);

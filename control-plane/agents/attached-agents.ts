@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -222,7 +222,7 @@ export class AttachedAgents {
         if (steadyBeats * HEARTBEAT_MS > SILENT_MS || this.#deps.store.kind === 'sqlite')
           await this.#loseSilent();
       }
-      await sleep(clock, HEARTBEAT_MS, signal).catch(() => {});
+      await pause(clock, HEARTBEAT_MS, signal);
     }
   }
 
@@ -273,7 +273,7 @@ export class AttachedAgents {
 
   /** What the store has not been told yet; after a gap, whether our streams are still ours. */
   async #catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
-    if (doubted) await sleep(this.#deps.clock, SETTLE_MS, signal).catch(() => {});
+    if (doubted) await pause(this.#deps.clock, SETTLE_MS, signal);
     // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
     if (doubted) for (const agent of this.#agents.values()) this.#mistaken.add(agent);
     await this.#recordEnds();

@@ -1,4 +1,4 @@
-import { sleep, systemClock } from '../../kernel/clock.ts';
+import { pause, systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { RestClient } from '../../kuma/rest-client.io.ts';
@@ -55,7 +55,7 @@ async function findFiles(
     } catch (error) {
       if (!(error instanceof OperationalError) || error.code === 'CONFIG_INVALID') throw error;
       if (!said) events.certificateAwaited(describeError(error));
-      await sleep(systemClock, ASK_AGAIN_MS, stop).catch(() => {});
+      await pause(systemClock, ASK_AGAIN_MS, stop);
     }
   }
   return 'stopped';

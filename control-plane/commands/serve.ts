@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 
 import { collectDefaultMetrics, Registry } from 'prom-client';
 
-import { sleep, systemClock, type Clock } from '../../kernel/clock.ts';
+import { pause, systemClock, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
@@ -119,7 +119,7 @@ async function keepTelling(
     const status = `serving, ${engine.agents.size} agents attached`;
     if (status !== said && !stop.aborted) service.tell({ ready: true, status });
     said = status;
-    await sleep(systemClock, STATUS_MS, signal).catch(() => {});
+    await pause(systemClock, STATUS_MS, signal);
   }
 }
 
@@ -145,7 +145,7 @@ async function openPatiently(
     } catch (error) {
       if (!(error instanceof OperationalError) || !error.retryable) throw error;
       if (!said) events.storeLost(error);
-      await sleep(systemClock, REOPEN_MS, stop).catch(() => {});
+      await pause(systemClock, REOPEN_MS, stop);
     }
   }
   return undefined;

@@ -45,7 +45,6 @@ export class Failover<T> {
     for (const [asked, target] of order.entries()) {
       try {
         const last = asked === order.length - 1;
-        // oxlint-disable-next-line no-await-in-loop -- the next one is asked only if this one fails
         const answer = await (last ? ask(target, question.signal) : this.#patiently(question, target, ask));
         this.#preferred = target;
         return answer;

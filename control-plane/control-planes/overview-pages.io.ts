@@ -32,7 +32,6 @@ export async function readOverviewPages(client: RestClient, signal: AbortSignal)
   let clockMs: number | undefined;
   for (let offset: string | undefined = '0'; offset !== undefined;) {
     if (visited.has(offset) || visited.size >= MOST_PAGES) throw unreadable('its pages do not end');
-    // oxlint-disable-next-line no-await-in-loop -- a page says where the next one is
     const page = await readPage(client, offset, signal);
     if (visited.size === 0) clockMs = page.clockMs;
     visited.add(offset);

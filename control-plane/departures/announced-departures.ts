@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
@@ -75,7 +75,7 @@ export class AnnouncedDepartures {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, store, replica, departures, events } = this.#deps;
     while (!signal.aborted) {
-      await sleep(clock, RETRY_MS, signal).catch(() => {});
+      await pause(clock, RETRY_MS, signal);
       for (const [name, unrecorded] of this.#unrecorded) {
         try {
           await store.leave(unrecorded.arrival, { replica, headStartMs: 0 });

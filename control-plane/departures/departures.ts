@@ -1,6 +1,6 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
@@ -73,7 +73,7 @@ export class Departures {
     while (!signal.aborted) {
       this.#nudged = Promise.withResolvers();
       work();
-      await Promise.race([this.#nudged.promise, sleep(clock, POLL_MS, signal).catch(() => {})]);
+      await Promise.race([this.#nudged.promise, pause(clock, POLL_MS, signal)]);
     }
     await Promise.allSettled(working);
   }

@@ -1,4 +1,5 @@
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import { isObject } from '../../kernel/json.ts';
 
 type Networking = NonNullable<DataplaneResource['networking']>;
 type Port = NonNullable<Networking['inbound']>[number];
@@ -69,8 +70,4 @@ function isReady(port: Port): boolean {
 function serviceTag(tags: unknown): string | undefined {
   const service = isObject(tags) ? tags[SERVICE_TAG] : undefined;
   return typeof service === 'string' ? service : undefined;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }

@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
@@ -40,7 +40,7 @@ export class Sweeper {
       await this.sweep(mode === 'report').catch((error: unknown) => {
         if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
       });
-      await sleep(clock, INTERVAL_MS, signal).catch(() => {});
+      await pause(clock, INTERVAL_MS, signal);
     }
   }
 

@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -47,7 +47,7 @@ export class ZoneWatch {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.look();
-      await sleep(this.#deps.clock, LOOK_INTERVAL_MS, signal).catch(() => {});
+      await pause(this.#deps.clock, LOOK_INTERVAL_MS, signal);
     }
   }
 

@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
@@ -96,7 +96,7 @@ export class FleetFeed {
         events.failedUnexpectedly(error);
       }
       const costMs = clock.monotonicMs() - beganMs;
-      await sleep(clock, Math.max(INTERVAL_MS, costMs * TIMES_ITS_COST), signal).catch(() => {});
+      await pause(clock, Math.max(INTERVAL_MS, costMs * TIMES_ITS_COST), signal);
     }
   }
 

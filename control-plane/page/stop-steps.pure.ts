@@ -1,3 +1,5 @@
+import { isObject } from '../../kernel/json.ts';
+
 /** One stretch of a departure, as it is drawn. Times in ms from the departure's beginning. */
 export interface TimelineStep {
   readonly step: string;
@@ -44,8 +46,4 @@ function readStep(given: unknown): readonly TimelineStep[] {
 
 function readMs(given: unknown): number | undefined {
   return typeof given === 'number' && given >= 0 && given <= LONGEST_MS ? given : undefined;
-}
-
-function isObject(given: unknown): given is Readonly<Record<string, unknown>> {
-  return typeof given === 'object' && given !== null;
 }

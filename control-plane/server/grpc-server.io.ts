@@ -82,7 +82,6 @@ export async function startGrpcServer(settings: GrpcServerSettings): Promise<Grp
   const server = new GrpcServer(connectionLimits, health, clock);
   try {
     for (const listener of settings.listeners) {
-      // oxlint-disable-next-line no-await-in-loop -- the first that fails ends it
       server.add(await startListener(settings, listener, { connectionLimits, health }));
     }
   } catch (error) {

@@ -4,7 +4,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { Pool, types, type PoolClient } from 'pg';
 
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { breaksConnection, ofPostgres } from './postgres-errors.ts';
 import type { Schema } from './schema.ts';
@@ -89,7 +89,7 @@ export class PostgresConnections {
     const ended = this.#pool.end().finally(() => {
       patience.abort(new Error('closed'));
     });
-    await Promise.race([ended, sleep(clock, GOODBYE_MS, patience.signal).catch(() => {})]);
+    await Promise.race([ended, pause(clock, GOODBYE_MS, patience.signal)]);
     // A database that is out of reach does not confirm the end of a connection for minutes.
     for (const socket of this.#sockets) socket.destroy();
   }

@@ -81,11 +81,9 @@ export class SqliteBatches {
 
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // oxlint-disable-next-line no-await-in-loop -- one connection
       await new Promise((resolve) => {
         setImmediate(resolve);
       });
-      // oxlint-disable-next-line no-await-in-loop -- one connection
       await this.#runBatch(this.#waiting.splice(0, MAX_JOBS));
     }
     this.#running = undefined;
@@ -98,7 +96,6 @@ export class SqliteBatches {
     try {
       this.#statements.begin.run();
       const before = this.#changes.get();
-      // oxlint-disable-next-line no-await-in-loop -- one connection
       for (const job of jobs) if (await this.#runJob(job)) done.push(job);
       if (this.#changes.get() !== before) this.#rememberTime.run(nowMs());
       this.#statements.commit.run();

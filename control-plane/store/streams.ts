@@ -49,7 +49,6 @@ export async function loseStreamsOfSilentReplicas(session: Session, silentMs: nu
   for (const { replica, seen_at: seenMs } of holders) {
     if (replica === null || (seenMs !== null && seenMs >= nowMs - silentMs)) continue;
     const itsOwn = unlocked(session, (row) => row('replica', '=', replica));
-    // oxlint-disable-next-line no-await-in-loop -- one connection
     lost += await loseStreams(session, itsOwn, seenMs ?? nowMs);
   }
   return lost;

@@ -185,7 +185,6 @@ export class AgentProcess implements AsyncDisposable {
       // A killed agent's child gets a signal of its own, and may start something before it arrives.
       for (let round = 0; this.living.length > 0 && round < 50; round += 1) {
         for (const { pid } of this.living) sendSignal(pid, 'SIGKILL');
-        // oxlint-disable-next-line no-await-in-loop -- polling is sequential
         await delay(20);
       }
       await this.#ended;

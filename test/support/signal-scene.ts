@@ -167,7 +167,6 @@ export class Scene implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const failures: unknown[] = [];
     for (const agent of this.#agents) {
-      // oxlint-disable-next-line no-await-in-loop -- few, and one after the other reads better in a failure
       await agent[Symbol.asyncDispose]().catch((error: unknown) => failures.push(error));
     }
     this.dir[Symbol.dispose]();

@@ -224,7 +224,6 @@ async function companionHost(): Promise<MeshHost> {
   const lines = Object.entries(settings).map(([name, value]) => `KUMA_DEREGISTRAR_${name}=${value}\n`);
   // Beside its control plane, whose certificate it shows to agents.
   for (const kind of ['crt', 'key'])
-    // oxlint-disable-next-line no-await-in-loop -- two
     await host.systemd.write(
       `/var/lib/kuma-test/cp/kuma-cp.${kind}`,
       readFileSync(join(TLS_FIXTURES, `server.${kind}`), 'utf8'),

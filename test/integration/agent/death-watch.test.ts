@@ -77,7 +77,6 @@ describe.concurrent('an agent that is killed', () => {
       { ticks: startTicks + 1, spared: true },
       { ticks: startTicks, spared: false },
     ]) {
-      // oxlint-disable-next-line no-await-in-loop -- the second is the proof that the first could have failed
       await killedWatching(pid, ticks);
       expect(lives(pid)).toBe(spared);
     }

@@ -422,7 +422,6 @@ describe.concurrent('a standard error that nobody reads', () => {
     // Each line of the log is some hundred bytes; signals that are passed on write one each.
     for (let round = 0; round < 40; round += 1) {
       agent.signal('SIGWINCH', 50);
-      // oxlint-disable-next-line no-await-in-loop -- pending signals are merged
       await delay(20);
     }
     agent.signal('SIGTERM');

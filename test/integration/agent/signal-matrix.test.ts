@@ -199,7 +199,6 @@ async function sendSignals(scene: Scene, agent: AgentProcess, row: SignalRow): P
       const before = stopsBefore(row) ? 1 : 0;
       for (let sent = 1; sent <= (row.count === 'twice' ? 2 : 3); sent += 1) {
         send();
-        // oxlint-disable-next-line no-await-in-loop -- signals that are pending together are merged
         await untilNoticed(scene, agent, { row, asked: before + sent });
       }
     }

@@ -241,7 +241,6 @@ describe.concurrent('asked again', () => {
 
     for (let asked = 1; asked <= 3; asked += 1) {
       agent.signal('SIGTERM');
-      // oxlint-disable-next-line no-await-in-loop -- signals that are pending together are merged
       await agent.waitForEvent('stop.requested', { count: asked });
     }
     expect(await agent.exited).toEqual({ code: null, signal: 'SIGKILL' });

@@ -160,7 +160,6 @@ test.concurrent('thousands of connections that say nothing keep nobody out for l
     const opened = Array.from({ length: 200 }, () => connect({ host, port: Number(port) }));
     for (const socket of opened) socket.on('error', () => {}).resume();
     sockets.push(...opened);
-    // oxlint-disable-next-line no-await-in-loop -- as fast as they are accepted
     await Promise.all(opened.map((socket) => Promise.race([once(socket, 'connect'), once(socket, 'close')])));
   }
   // Half of an HTTP/2 greeting, and no more.

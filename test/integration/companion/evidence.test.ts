@@ -36,7 +36,6 @@ describe.concurrent('what takes its time', () => {
     for (const each of worlds) {
       expect(each.companion.seen('deregistrar.failed')).toEqual([]);
       expect(each.find('bystander')).toBeDefined();
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await each[Symbol.asyncDispose]();
     }
   });

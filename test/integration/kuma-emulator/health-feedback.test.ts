@@ -28,7 +28,6 @@ async function untilState(state: string): Promise<void> {
 describe('health feedback', () => {
   test('a draining dataplane becomes NotReady while it still serves, in versions with and without an admin socket', async () => {
     for (const version of ['2.14.3', '2.10.1'] as const) {
-      // oxlint-disable no-await-in-loop -- one after the other
       await world[Symbol.asyncDispose]();
       world = await QuickWorld.start({ version });
       const dataplane = await world.servingDataplane('b1');
@@ -36,7 +35,6 @@ describe('health feedback', () => {
       dataplane.process.signal('SIGTERM');
       await untilState('NotReady');
       expect(await answersHttp(dataplane.inboundPort), version).toBe(true);
-      // oxlint-enable no-await-in-loop
     }
   });
 

@@ -155,7 +155,6 @@ describe('a dataplane that was passed to kuma-dp', () => {
     for (const round of [1, 2]) {
       const from = world.controlPlane.journal.events.length;
       world.controlPlane.dropStreams('b1');
-      // oxlint-disable-next-line no-await-in-loop -- rounds are sequential
       await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-accepted', { from });
       expect(world.subscriptions('b1'), `round ${round}`).toHaveLength(2);
     }

@@ -31,7 +31,6 @@ describe('a client Envoy', () => {
     const { endpoint } = await world.servingDataplane('b1');
     await watcher.waitFor('entered', endpoint);
     for (let round = 0; round < 5; round += 1) {
-      // oxlint-disable no-await-in-loop -- rounds are sequential
       const object = world.find('b1');
       const deletedAtMs = performance.now();
       expect(await world.delete('b1')).toBe(200);
@@ -40,7 +39,6 @@ describe('a client Envoy', () => {
       if (object === undefined) throw new Error('It was not there');
       await world.put({ type: 'Dataplane', mesh: 'default', name: 'b1', ...object.spec });
       await watcher.waitFor('entered', endpoint, { sinceMs: left.atMs });
-      // oxlint-enable no-await-in-loop
     }
   });
 
@@ -66,7 +64,6 @@ describe('a load generator', () => {
         await world.servingDataplane('b2', { protocol: kind, servicePort: other.port }),
       ];
       for (const { endpoint } of dataplanes) {
-        // oxlint-disable-next-line no-await-in-loop -- both have to be there
         await watcher.waitFor('entered', endpoint);
       }
       const startedAtMs = performance.now();

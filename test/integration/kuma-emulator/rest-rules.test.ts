@@ -131,7 +131,6 @@ describe('zone proxies', () => {
 describe('lists', () => {
   test('pages by offset, with a link to the next page until the last', async () => {
     for (const name of ['a', 'b', 'c']) {
-      // oxlint-disable-next-line no-await-in-loop -- order matters
       await put(name, body(name));
     }
     const first = await fetch(`${controlPlane.httpUrl}/dataplanes/_overview?size=2`);

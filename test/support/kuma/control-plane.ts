@@ -126,7 +126,6 @@ export class ControlPlane implements AsyncDisposable {
   async acceptConnections(servers: readonly ServerName[] = SERVER_NAMES): Promise<void> {
     for (const name of servers) {
       const server = this.#run?.servers[name];
-      // oxlint-disable-next-line no-await-in-loop -- a failure should not leave the others half open
       await server?.listen();
       if (server !== undefined) this.#ports[name] = server.port;
     }

@@ -17,7 +17,6 @@ export class Gate {
 
   /** Resolves at once while open. */
   async passed(): Promise<void> {
-    // oxlint-disable-next-line no-await-in-loop -- it may close again in between
     while (this.#opened !== undefined) await this.#opened.promise;
   }
 }

@@ -79,10 +79,8 @@ export class HealthFeedback {
   async #waitForObject(stream: GrpcStream, node: NodeInfo): Promise<StoredObject | undefined> {
     const { gate, store, timers } = this.#dependencies;
     for (let tries = 0; tries <= NOT_FOUND_RETRIES && stream.open; tries += 1) {
-      // oxlint-disable-next-line no-await-in-loop -- retries are sequential
       await gate.passed();
       const object = store.find(keyOf(node));
-      // oxlint-disable-next-line no-await-in-loop -- retries are sequential
       if (object !== undefined || !(await timers.sleep(NOT_FOUND_RETRY_MS))) return object;
     }
     return undefined;

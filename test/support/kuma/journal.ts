@@ -70,7 +70,6 @@ export class Journal {
         const seen = this.events.slice(from).map(({ kind, subject }) => `${kind} ${subject}`);
         throw new Error(`No such event within ${budgetMs} ms; seen: ${seen.join(', ') || 'none'}`);
       }
-      // oxlint-disable-next-line no-await-in-loop -- polling is sequential
       await delay(POLL_MS);
     }
   }

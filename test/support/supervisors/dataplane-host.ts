@@ -280,7 +280,6 @@ export class DataplaneHost implements AsyncDisposable {
     // What is killed may just have started something, a supervisor above all.
     for (let round = 0; this.living.length > 0 && round < 50; round += 1) {
       for (const { pid } of this.living) sendSignal(pid, 'SIGKILL');
-      // oxlint-disable-next-line no-await-in-loop -- polling is sequential
       await delay(20);
     }
     await this.application[Symbol.asyncDispose]();

@@ -50,9 +50,7 @@ export class EndpointWatcher implements AsyncDisposable {
 
   async #watch(): Promise<void> {
     while (this.#watching) {
-      // oxlint-disable-next-line no-await-in-loop -- looks are sequential
       await this.#look();
-      // oxlint-disable-next-line no-await-in-loop -- looks are sequential
       await new Promise((elapsed) => setTimeout(elapsed, LOOK_EVERY_MS));
     }
   }

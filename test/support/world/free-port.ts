@@ -19,7 +19,6 @@ const handedOut = new Set<number>();
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const port = FIRST + SHARE * SHARE_SIZE + Math.floor(Math.random() * SHARE_SIZE);
-    // oxlint-disable-next-line no-await-in-loop -- the first free one ends the search
     if (!handedOut.has(port) && (await isFree(port))) {
       handedOut.add(port);
       return port;

@@ -103,7 +103,6 @@ export class HttpApplication implements AsyncDisposable {
       response.setHeader(INSTANCE_HEADER, this.#name);
       if (pathname === '/hold') await new Promise<void>((released) => this.#held.push(released));
       for (let chunk = 1; chunk <= chunks; chunk += 1) {
-        // oxlint-disable-next-line no-await-in-loop -- a stream has an order
         if (delayMs > 0) await new Promise((elapsed) => setTimeout(elapsed, delayMs));
         writeLine(response, `${this.#name}\n`, chunk === chunks);
       }

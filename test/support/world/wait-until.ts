@@ -21,7 +21,6 @@ export async function waitUntil<T>(
   let cause: unknown;
   for (;;) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- polling is sequential
       const answer = await ask();
       if (answer !== undefined && answer !== false) return answer;
     } catch (error) {
@@ -31,7 +30,6 @@ export async function waitUntil<T>(
       throw new Error(`Waited ${budgetMs} ms in vain for ${typeof what === 'string' ? what : what()}`, {
         cause,
       });
-    // oxlint-disable-next-line no-await-in-loop -- polling is sequential
     await delay(pollMs);
   }
 }

@@ -84,7 +84,6 @@ describe('ServiceManager', () => {
     manager.close();
     manager = open(1_000);
     for (let second = 0; second < 2; second += 1) {
-      // oxlint-disable-next-line no-await-in-loop -- time passes in order
       await clock.pass(520);
       answers.at(-1)?.(undefined);
     }

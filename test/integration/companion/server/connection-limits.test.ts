@@ -160,9 +160,7 @@ describe('connections that say nothing', () => {
     const agent = server.client();
     await expect(ask(agent)).resolves.toBe('ok');
     for (let round = 0; round < 10; round += 1) {
-      // oxlint-disable-next-line no-await-in-loop -- the flood and the agent take turns
       await Promise.all(Array.from({ length: 300 }, () => server.dial()));
-      // oxlint-disable-next-line no-await-in-loop
       await expect(ask(agent)).resolves.toBe('ok');
       expect(server.server.connections.unauthenticated).toBeLessThanOrEqual(400);
     }

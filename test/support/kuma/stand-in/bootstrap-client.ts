@@ -26,12 +26,10 @@ export async function fetchBootstrap(
   const givesUpAt = performance.now() + configuration.retryMaxMs;
   for (;;) {
     log('INFO', 'trying to fetch bootstrap configuration from the Control Plane');
-    // oxlint-disable-next-line no-await-in-loop -- attempts are sequential
     const outcome = await attempt(body, configuration, stopped);
     if (typeof outcome !== 'string') return outcome;
     throwIfStopped(stopped);
     log('INFO', `${outcome}. Retrying.`, { backoff: `${configuration.retryBackoffMs}ms` });
-    // oxlint-disable-next-line no-await-in-loop -- attempts are sequential
     await pause(configuration.retryBackoffMs, stopped);
     throwIfStopped(stopped);
     if (performance.now() > givesUpAt) throw failure(outcome);
