@@ -1,6 +1,7 @@
 import type { handleUnaryCall, Metadata, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 
 import type { DeregistrarEvents } from '../events.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { asServiceError } from './answers.ts';
 
@@ -14,18 +15,19 @@ export interface CallContext {
 }
 
 export interface UnaryDeps {
+  readonly clock: Clock;
   readonly events: DeregistrarEvents;
   readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
 }
 
 /** A promise as a gRPC handler. Whether the caller stays to hear the answer makes no difference to it. */
 export function unary<Request, Response>(
-  { events, markAuthenticated }: UnaryDeps,
+  { clock, events, markAuthenticated }: UnaryDeps,
   handle: (request: Request, context: CallContext) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   const answer = async (call: ServerUnaryCall<Request, Response>): Promise<Answer<Response>> => {
     try {
-      return [null, await handle(call.request, contextOf(call, markAuthenticated))];
+      return [null, await handle(call.request, contextOf(call, { clock, markAuthenticated }))];
     } catch (error) {
       if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
       return [asServiceError(error)];
@@ -42,11 +44,11 @@ type Answer<Response> = Parameters<sendUnaryData<Response>>;
 
 function contextOf<Request, Response>(
   call: ServerUnaryCall<Request, Response>,
-  markAuthenticated: UnaryDeps['markAuthenticated'],
+  { clock, markAuthenticated }: Pick<UnaryDeps, 'clock' | 'markAuthenticated'>,
 ): CallContext {
   return {
     metadata: call.metadata,
-    remainingMs: remainingMs(call.getDeadline()),
+    remainingMs: remainingMs(call.getDeadline(), clock),
     authenticated: () => {
       markAuthenticated(call);
     },
@@ -54,7 +56,7 @@ function contextOf<Request, Response>(
 }
 
 /** grpc-js speaks of deadlines in wall time. */
-function remainingMs(deadline: Date | number): number | undefined {
+function remainingMs(deadline: Date | number, clock: Clock): number | undefined {
   const atMs = deadline instanceof Date ? deadline.getTime() : deadline;
-  return Number.isFinite(atMs) ? Math.max(0, atMs - Date.now()) : undefined;
+  return Number.isFinite(atMs) ? Math.max(0, atMs - clock.wallMs()) : undefined;
 }

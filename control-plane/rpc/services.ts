@@ -41,7 +41,7 @@ export function deregistrarService(given: AgentServiceDeps) {
     watch,
     onDenied,
   });
-  const calls = { events, markAuthenticated };
+  const calls = { clock, events, markAuthenticated };
   const implementation: DeregistrarServer = {
     attach: attach({
       clock,
@@ -73,7 +73,7 @@ export function deregistrarService(given: AgentServiceDeps) {
 export function adminService(engine: Engine, startedAtMs: number) {
   const { watch, agents, brakes, sweeper, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;
-  const calls = { events, markAuthenticated: () => {} };
+  const calls = { clock, events, markAuthenticated: () => {} };
   const implementation: AdminServer = {
     getStatus: unary(calls, (request) =>
       getStatus({ clock, store, watch, agents, brakes, replica, startedAtMs }, request),

@@ -1,0 +1,91 @@
+import { EventEmitter } from 'node:events';
+
+import type { Metadata, ServerDuplexStream } from '@grpc/grpc-js';
+
+import type {
+  AttachRequest,
+  AttachResponse,
+  Attached,
+  Hello,
+} from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+
+type Message = NonNullable<AttachResponse['message']>;
+
+/** How the companion ended a stream. */
+export type StreamEnd = { readonly code: number; readonly details: string } | 'closed';
+
+/** An agent's end of an Attach stream, without a network: what it says is heard at once. */
+export class FakeAgentStream {
+  readonly received: Message[] = [];
+  /** Told of each message, and of the end that the companion makes. */
+  onMessage: (message: Message) => void = () => {};
+  onEnd: (end: StreamEnd) => void = () => {};
+  end: StreamEnd | undefined;
+  readonly #wire = new EventEmitter();
+
+  constructor(open: (stream: ServerDuplexStream<AttachRequest, AttachResponse>) => void, metadata: Metadata) {
+    const serverSide = {
+      metadata,
+      getPeer: () => '127.0.0.1:1',
+      write: ({ message }: AttachResponse) => {
+        if (message !== undefined) this.#receive(message);
+        return true;
+      },
+      end: () => {
+        this.#finish('closed');
+      },
+    };
+    const wire = Object.assign(this.#wire, serverSide);
+    wire.on('error', (end: Exclude<StreamEnd, 'closed'>) => {
+      this.#finish({ code: end.code, details: end.details });
+    });
+    open(wire as unknown as ServerDuplexStream<AttachRequest, AttachResponse>);
+  }
+
+  /** What the companion answered to its Hello, the last time. */
+  get attached(): Attached | undefined {
+    const answer = this.received.findLast(({ $case }) => $case === 'attached');
+    return answer?.$case === 'attached' ? answer.value : undefined;
+  }
+
+  get redirected(): boolean {
+    return this.received.some(({ $case }) => $case === 'redirected');
+  }
+
+  hello(hello: Hello): void {
+    this.#say({ $case: 'hello', value: hello });
+  }
+
+  phase(phase: string, serving: boolean): void {
+    this.#say({ $case: 'phaseChanged', value: { phase, serving } });
+  }
+
+  stopped(report: unknown, keep = false): void {
+    this.#say({ $case: 'stopped', value: { report: JSON.stringify(report), keep } });
+  }
+
+  /** The agent ends it. */
+  close(): void {
+    this.#wire.emit('end');
+  }
+
+  /** The companion is told that the connection is lost. */
+  lose(): void {
+    this.#wire.emit('cancelled');
+  }
+
+  #say(message: NonNullable<AttachRequest['message']>): void {
+    if (this.end === undefined) this.#wire.emit('data', { message });
+  }
+
+  #receive(message: Message): void {
+    this.received.push(message);
+    this.onMessage(message);
+  }
+
+  #finish(end: StreamEnd): void {
+    if (this.end !== undefined) return;
+    this.end = end;
+    this.onEnd(end);
+  }
+}

@@ -1,0 +1,111 @@
+import type { InstanceLook } from '../../../control-plane/control-planes/instance-look.pure.ts';
+import type { ControlPlanes, OverviewLook, OverviewPage } from '../../../control-plane/ports.ts';
+import { OperationalError } from '../../../kernel/errors.ts';
+import type { DataplaneKey, DataplaneResource } from '../../../kuma/dataplane.ts';
+import type { FakePlane, FakeZone } from './fake-zone.ts';
+
+/** The way between one companion and the control planes. Whatever it throws is what the caller gets. */
+export interface FakeWire {
+  /** Before a request arrives; for a write, after its last check. */
+  request(call: string, plane: FakePlane): Promise<void>;
+  /** After the request was carried out. */
+  answer(call: string, plane: FakePlane): Promise<void>;
+}
+
+const DIRECT: FakeWire = { request: () => Promise.resolve(), answer: () => Promise.resolve() };
+
+/** A zone as one companion sees it, through those of its control planes that it names. */
+export class FakeControlPlanes implements ControlPlanes {
+  readonly #zone: FakeZone;
+  readonly #named: readonly FakePlane[];
+  readonly #wire: FakeWire;
+
+  constructor(zone: FakeZone, named: readonly FakePlane[] = zone.planes, wire: FakeWire = DIRECT) {
+    this.#zone = zone;
+    this.#named = named;
+    this.#wire = wire;
+  }
+
+  look(): Promise<readonly InstanceLook[]> {
+    return Promise.all(
+      this.#named.map(async (plane) => {
+        const { url } = plane;
+        try {
+          return { url, seen: { facts: await this.#ask('look', plane, () => plane.facts) } };
+        } catch (error) {
+          return { url, seen: { problem: error instanceof Error ? error.message : 'no answer' } };
+        }
+      }),
+    );
+  }
+
+  overview(key: DataplaneKey): Promise<OverviewLook> {
+    return this.#first('overview', (plane) => ({
+      overview: this.#zone.overview(key),
+      clockMs: clockOf(plane),
+    }));
+  }
+
+  overviews(): Promise<OverviewPage> {
+    return this.#first('overviews', (plane) => ({
+      overviews: this.#zone.overviews(),
+      clockMs: clockOf(plane),
+    }));
+  }
+
+  read(key: DataplaneKey): Promise<DataplaneResource | undefined> {
+    return this.#first('read', () => this.#zone.find(key)?.resource);
+  }
+
+  async put(
+    key: DataplaneKey,
+    resource: DataplaneResource,
+    { beforeSend }: { readonly beforeSend: () => void },
+  ): Promise<void> {
+    await this.#first(
+      'put',
+      (plane) => {
+        this.#zone.put(key, resource, plane);
+      },
+      beforeSend,
+    );
+  }
+
+  delete(key: DataplaneKey, beforeSend: () => void): Promise<'deleted' | 'already gone'> {
+    return this.#first('delete', () => (this.#zone.delete(key) ? 'deleted' : 'already gone'), beforeSend);
+  }
+
+  close(): void {}
+
+  /** By the first that answers. */
+  async #first<T>(call: string, act: (plane: FakePlane) => T, beforeSend?: () => void): Promise<T> {
+    let failure: unknown = unreachable('a control plane');
+    for (const plane of this.#named) {
+      try {
+        beforeSend?.();
+        return await this.#ask(call, plane, () => act(plane));
+      } catch (error) {
+        if (!(error instanceof OperationalError) || error.code !== 'ENDPOINT_UNREACHABLE') throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  async #ask<T>(call: string, plane: FakePlane, act: () => T): Promise<T> {
+    await this.#wire.request(call, plane);
+    if (!plane.isUp) throw unreachable(plane.url);
+    const answer = act();
+    await this.#wire.answer(call, plane);
+    return answer;
+  }
+}
+
+function unreachable(what: string): OperationalError {
+  return new OperationalError('ENDPOINT_UNREACHABLE', `Cannot reach ${what}: connection refused`);
+}
+
+/** As the Date header has it. */
+function clockOf({ nowMs }: FakePlane): number {
+  return Math.floor(nowMs / 1_000) * 1_000;
+}
