@@ -1,10 +1,11 @@
 import { open, stat } from 'node:fs/promises';
 
 import mustache from 'mustache';
-import { parseDocument } from 'yaml';
+import { parseAllDocuments, type Document, type Tags } from 'yaml';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource } from '../../kuma/dataplane.ts';
+import { asDataplaneDocument } from './dataplane-document.pure.ts';
 import { readsStandardInput, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 
 /** A Dataplane of a large gateway is a few kilobytes; what is larger than this is not one. */
@@ -131,18 +132,39 @@ function unsetVariables(
 }
 
 function parseResource(source: string, rendered: string): DataplaneResource {
-  // YAML 1.1, as sigs.k8s.io/yaml reads it: `no` is a boolean, `010` is eight.
-  const document = parseDocument(rendered, { version: '1.1', prettyErrors: true });
-  const [error] = document.errors;
+  const document = firstDocument(rendered);
+  const [error] = document?.errors ?? [];
   if (error !== undefined) {
     throw new OperationalError('CONFIG_INVALID', `Cannot parse ${source}: ${error.message.split('\n')[0]}`);
   }
-  const parsed = DataplaneResource.safeParse(document.toJS());
+  const parsed = DataplaneResource.safeParse(asDataplaneDocument(document?.toJS()));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const place = issue === undefined || issue.path.length === 0 ? 'the whole' : issue.path.join('.');
   throw new OperationalError(
     'CONFIG_INVALID',
     `Cannot use ${source}: ${place}: ${issue?.message ?? 'not a Dataplane'}`,
+  );
+}
+
+/**
+ * kuma-dp reads the first document of several and, of a key that is given twice, the last value.
+ *
+ * @see sigs.k8s.io/yaml 1.6.0, which parses with go.yaml.in/yaml/v2
+ */
+function firstDocument(text: string): Document | undefined {
+  const documents = parseAllDocuments(text, {
+    version: '1.1',
+    customTags: asGoResolves,
+    uniqueKeys: false,
+    prettyErrors: true,
+  });
+  return Array.isArray(documents) ? documents[0] : undefined;
+}
+
+/** YAML 1.1 as Go has it (`no` is a boolean, `010` is eight), where a date and a time of day are texts. */
+function asGoResolves(tags: Tags): Tags {
+  return tags.filter(
+    (tag) => typeof tag === 'string' || !(tag.tag === 'tag:yaml.org,2002:timestamp' || tag.format === 'TIME'),
   );
 }

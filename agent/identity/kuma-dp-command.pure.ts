@@ -30,7 +30,7 @@ export interface KumaDpCommand {
   readonly readinessPort: string;
 }
 
-/** Flags without a value. All others take the next argument, whatever it looks like. */
+/** Flags without a value. */
 const SWITCHES: ReadonlySet<string> = new Set([
   'help',
   'skip-verify',
@@ -38,6 +38,32 @@ const SWITCHES: ReadonlySet<string> = new Set([
   'dns-enable-logging',
   'bind-outbounds',
   'transparent-proxy',
+]);
+
+/**
+ * Flags that take the next argument, whatever it looks like. Of a flag that is in neither list, Kong Mesh's
+ * `--opa-enabled` for example, the value is the next argument unless that looks like a flag.
+ */
+const VALUED: ReadonlySet<string> = new Set([
+  'name',
+  'mesh',
+  'proxy-type',
+  'drain-time',
+  'cp-address',
+  'ca-cert-file',
+  'binary-path',
+  'concurrency',
+  'config-dir',
+  'work-dir',
+  'dataplane-token-file',
+  'dataplane-token',
+  'dataplane',
+  'dataplane-file',
+  'dataplane-var',
+  'envoy-log-level',
+  'envoy-component-log-level',
+  'log-level',
+  'log-output-path',
 ]);
 
 /** What Go's strconv.ParseBool takes for true, in a flag and in the environment. */
@@ -61,7 +87,7 @@ export function readKumaDpCommand(
   const pick = (flag: string | undefined, variable: string, fallback: string): string =>
     env[variable] ?? (flag === undefined ? undefined : last(flag)) ?? fallback;
   return {
-    name: pick('name', 'KUMA_DATAPLANE_NAME', ''),
+    name: podNameUnlessNamed(pick('name', 'KUMA_DATAPLANE_NAME', ''), env),
     mesh: pick('mesh', 'KUMA_DATAPLANE_MESH', ''),
     proxyType: pick('proxy-type', 'KUMA_DATAPLANE_PROXY_TYPE', 'dataplane'),
     drainTime: pick('drain-time', 'KUMA_DATAPLANE_DRAIN_TIME', '30s'),
@@ -77,6 +103,13 @@ export function readKumaDpCommand(
     workDir: pick('work-dir', 'KUMA_DATAPLANE_RUNTIME_WORK_DIR', last('config-dir') ?? ''),
     readinessPort: pick(undefined, 'KUMA_READINESS_PORT', READINESS_PORT),
   };
+}
+
+/** @see kuma 2.14.3: pkg/config/app/kuma-dp/config.go, `PostProcess` */
+function podNameUnlessNamed(name: string, env: Readonly<Record<string, string | undefined>>): string {
+  const { POD_NAME: pod, POD_NAMESPACE: namespace } = env;
+  const named = name !== '' && !/[$(){}]/.test(name);
+  return named || pod === undefined || namespace === undefined ? name : `${pod}.${namespace}`;
 }
 
 /** Whether kuma-dp will read its resource from standard input. */
@@ -137,7 +170,7 @@ function* tokens(args: readonly string[]): Generator<Token> {
       return;
     }
     const [flag, inline] = splitFlag(argument);
-    const takesNext = flag !== undefined && inline === undefined && !SWITCHES.has(flag);
+    const takesNext = flag !== undefined && inline === undefined && takesValue(flag, args[at + 1]);
     yield {
       flag,
       value: takesNext ? args[at + 1] : inline,
@@ -145,6 +178,11 @@ function* tokens(args: readonly string[]): Generator<Token> {
     };
     if (takesNext) at += 1;
   }
+}
+
+function takesValue(flag: string, next: string | undefined): boolean {
+  if (SWITCHES.has(flag)) return false;
+  return VALUED.has(flag) || (next !== undefined && !next.startsWith('-'));
 }
 
 function splitFlag(argument: string): readonly [flag: string | undefined, inline: string | undefined] {

@@ -80,6 +80,24 @@ describe('readKumaDpCommand()', () => {
     expect(read(['--skip-verify'], { KUMA_CONTROL_PLANE_TLS_SKIP_VERIFY: text })?.skipVerify).toBe(skips);
   });
 
+  test('a flag of another distribution takes the next argument only where that is no flag', () => {
+    expect(read(['--opa-enabled', '--name', 'a', '--opa-addr', 'x', '--mesh=m'])).toEqual({
+      ...DEFAULTS,
+      name: 'a',
+      mesh: 'm',
+    });
+    expect(read(['--name=a', '--opa-enabled'])).toEqual({ ...DEFAULTS, name: 'a' });
+  });
+
+  test("without a usable name takes the pod's, where both variables are set", () => {
+    const pod = { POD_NAME: 'web-1', POD_NAMESPACE: 'shop' };
+    expect(read([], pod)?.name).toBe('web-1.shop');
+    expect(read(['--name', '$(POD_NAME)'], pod)?.name).toBe('web-1.shop');
+    expect(read(['--name', 'a'], pod)?.name).toBe('a');
+    expect(read([], { POD_NAME: 'web-1' })?.name).toBe('');
+    expect(read([], { POD_NAMESPACE: 'shop' })?.name).toBe('');
+  });
+
   test('a switch takes no argument', () => {
     expect(read(['--skip-verify', 'false'])?.skipVerify).toBe(true);
   });

@@ -1,0 +1,79 @@
+import { isObject } from '../../kernel/json.ts';
+
+/** What Go's encoding/json finds in any case; everything else a Dataplane says is found by its exact name. */
+const META = ['type', 'mesh', 'name', 'labels', 'creationTime', 'modificationTime'] as const;
+const META_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(META.map((key) => [key.toLowerCase(), key]));
+
+/** @see kuma 2.14.3: api/mesh/v1alpha1/dataplane.proto */
+const STATES = ['Ready', 'NotReady', 'Ignored'];
+const GATEWAY_TYPES = ['DELEGATED', 'BUILTIN'];
+
+/**
+ * A document as kuma-dp understands it: `null` stands for what is absent, numbers may be quoted, enums may be numbers,
+ * and the fields beside `networking` may be written in any case.
+ *
+ * Everything that this project does not read stays as it is written: the control plane reads it by the same rules.
+ *
+ * @param document parsed YAML or JSON
+ * @see kuma 2.14.3: pkg/core/resources/model/rest/unversioned/resource.go (encoding/json, then golang/protobuf's jsonpb)
+ */
+export function asDataplaneDocument(document: unknown): unknown {
+  if (!isObject(document)) return document;
+  const present = withoutNulls(document);
+  const { networking, ...meta } = inMetaCase(present);
+  return isObject(networking) ? { ...meta, networking: asNetworking(networking) } : { ...meta, networking };
+}
+
+/** Go reads the keys in their order and the last one wins; by then they are sorted. */
+function inMetaCase(document: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const read: Record<string, unknown> = {};
+  for (const key of Object.keys(document).toSorted()) {
+    read[META_BY_LOWER_CASE.get(key.toLowerCase()) ?? key] = document[key];
+  }
+  return read;
+}
+
+function withoutNulls(document: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(document)
+      .filter(([, value]) => value !== null && value !== undefined)
+      .map(([key, value]) => [key, deepWithoutNulls(value)]),
+  );
+}
+
+function deepWithoutNulls(value: unknown): unknown {
+  // An element of null is an empty element, not one element fewer.
+  if (Array.isArray(value))
+    return value.map((element) => (element === null ? {} : deepWithoutNulls(element)));
+  return isObject(value) ? withoutNulls(value) : value;
+}
+
+function asNetworking(networking: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { inbound, listeners, gateway } = networking;
+  return {
+    ...networking,
+    ...(Array.isArray(inbound) ? { inbound: inbound.map(asPort) } : {}),
+    ...(Array.isArray(listeners) ? { listeners: listeners.map(asPort) } : {}),
+    ...(isObject(gateway) && 'type' in gateway
+      ? { gateway: { ...gateway, type: asEnum(gateway['type'], GATEWAY_TYPES) } }
+      : {}),
+  };
+}
+
+function asPort(port: unknown): unknown {
+  if (!isObject(port)) return port;
+  return {
+    ...port,
+    ...('port' in port ? { port: asNumber(port['port']) } : {}),
+    ...('servicePort' in port ? { servicePort: asNumber(port['servicePort']) } : {}),
+    ...('state' in port ? { state: asEnum(port['state'], STATES) } : {}),
+  };
+}
+
+function asNumber(value: unknown): unknown {
+  return typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
+}
+
+function asEnum(value: unknown, names: readonly string[]): unknown {
+  return typeof value === 'number' ? (names[value] ?? value) : value;
+}
