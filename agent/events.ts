@@ -247,6 +247,12 @@ function stopEvents(log: Log) {
       if (signal === 'SIGCONT') return;
       log.info('signal.forwarded', `${signal} was passed on to kuma-dp`, { signal });
     },
+    deregistrationLate: () => {
+      log.warn(
+        'deregistration.late',
+        'The object is not gone yet: kuma-dp drains meanwhile, and the agent keeps trying',
+      );
+    },
     deregistered: (result: Deregistration & { readonly dataplane?: string }) => {
       const { outcome, reason, ...fields } = result;
       if (outcome === 'failed') {

@@ -13,8 +13,8 @@ import type { EnvoyAdmin } from '../ports.ts';
 export interface DrainWatchOptions {
   readonly clock: Clock;
   readonly admin: EnvoyAdmin;
-  /** No end before this much has passed, however quiet it is. */
-  readonly floorMs: number;
+  /** No end before this much has passed, however quiet it is. Asked each time: it may change while Envoy drains. */
+  readonly floorMs: () => number;
   readonly stopped: AbortSignal;
 }
 
@@ -40,7 +40,8 @@ export async function untilDrained(options: DrainWatchOptions): Promise<void> {
       failures = 0;
       const nowMs = clock.monotonicMs();
       quiet = followQuiet(quiet, activity, nowMs);
-      if (quiet !== undefined && nowMs - quiet.sinceMs >= QUIET_MS && nowMs - startedAtMs >= floorMs) return;
+      if (quiet !== undefined && nowMs - quiet.sinceMs >= QUIET_MS && nowMs - startedAtMs >= floorMs())
+        return;
     } catch (error) {
       failures += 1;
       if (failures >= FAILURES_ALLOWED) throw error;

@@ -194,6 +194,13 @@ export class Registration {
     void this.#deregistration?.then(disarm);
   }
 
+  /** kuma-dp has ended and nothing waits any longer: the attempt under way ends now. */
+  giveUp(): void {
+    this.#hasten.abort(
+      new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${this.#name}: kuma-dp has ended`),
+    );
+  }
+
   /** Whether the object is still gone at the end, by `byMs` (monotonic). Never throws. */
   async confirm(byMs: number): Promise<Confirmed> {
     const { clock, departure, mayDelete } = this.#deps;

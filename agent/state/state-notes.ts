@@ -2,7 +2,7 @@ import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { HostState, ProcessRef } from './host-state.pure.ts';
 import type { RotationRecord } from '../object/rotation-record.pure.ts';
 import type { AgentEvents } from '../events.ts';
-import type { StateNote } from '../stop/supervisor.ts';
+import type { StateNote } from '../stop/stop-report.pure.ts';
 
 export interface StateNotesDeps {
   readonly events: AgentEvents;

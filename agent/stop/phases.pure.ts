@@ -44,18 +44,29 @@ export interface Settling extends Stopping {
   readonly standby: boolean;
 }
 
+/**
+ * How far the deregistration is while kuma-dp ends. `trying`: nothing has answered yet, and the attempts go on.
+ * `answered`: the object is gone, or stays on purpose. `failed`: no attempt is left. `needless`: there was neither an
+ * object nor an Envoy when the stop began.
+ */
+export type Progress = 'trying' | 'answered' | 'failed' | 'needless';
+
 export interface Draining extends Stopping {
   readonly name: 'draining';
+  readonly progress: Progress;
 }
 
 /** kuma-dp was told to end now. */
 export interface Exiting extends Stopping {
   readonly name: 'exiting';
+  readonly progress: Progress;
 }
 
+/** kuma-dp has ended: the last attempt to deregister gets a moment, or the agent looks if the object is still gone. */
 export interface Confirming extends Stopping {
   readonly name: 'confirming';
   readonly exit: ChildExit;
+  readonly trying: boolean;
 }
 
 export interface Stopped {
@@ -85,6 +96,8 @@ export type Input =
   | {
       readonly type: 'child-exited';
       readonly exit: ChildExit;
+      /** On the monotonic clock. */
+      readonly atMs: number;
       /** For a kuma-dp that died by itself; `undefined` if nothing is to be done then (`--on-crash keep`). */
       readonly deadlines: StopDeadlines | undefined;
     }
@@ -98,13 +111,17 @@ export type Input =
   | { readonly type: 'drained' }
   | { readonly type: 'confirmed' };
 
-/** `settle`: the peers have been told. `drain`: no more time to drain. `kill`: no more time for kuma-dp. */
-export type Timer = 'settle' | 'drain' | 'kill';
+/**
+ * `deregister`: kuma-dp waits no longer for the deregistration. `settle`: the peers have been told. `drain`: no more time
+ * to drain. `kill`: no more time for kuma-dp. `give-up`: no more time for the last attempt to deregister.
+ */
+export type Timer = 'deregister' | 'settle' | 'drain' | 'kill' | 'give-up';
 
 export type Effect =
   | { readonly type: 'cancel-start' }
   | { readonly type: 'deregister'; readonly byMs: number }
   | { readonly type: 'hasten-deregistration' }
+  | { readonly type: 'give-up-deregistration' }
   | { readonly type: 'arm'; readonly timer: Timer; readonly atMs: number }
   | { readonly type: 'watch-drain' }
   | { readonly type: 'tell-child'; readonly stage: 'drain' | 'end' | 'kill' | 'standby' }

@@ -2,18 +2,37 @@ import type { ChildExit } from '../child/exit-status.pure.ts';
 import type {
   Confirming,
   Deregistering,
+  DeregistrationOutcome,
   Draining,
   Effect,
   Exiting,
   Input,
   Phase,
+  Progress,
   Running,
   Settling,
   Starting,
   Stopping,
   Timer,
 } from './phases.pure.ts';
+import {
+  DRAIN,
+  END,
+  finish,
+  GIVE_UP,
+  HASTEN,
+  KILL,
+  lastAttempt,
+  progressOf,
+  STANDBY,
+  stay,
+  to,
+  type Step,
+  withProgress,
+} from './transition.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
+
+export const INITIAL_PHASE: Phase = { name: 'starting', announced: false };
 
 /**
  * The agent's life as data. Nothing here performs I/O: {@link step} maps a phase and an input to the next phase plus
@@ -22,23 +41,20 @@ import type { StopDeadlines } from './stop-budget.pure.ts';
  * ```text
  * starting ──spawned──▶ running ──stop──▶ deregistering ──gone──▶ settling ──timer──▶ draining ──quiet──▶ exiting
  *    │                     │                    │                    │      SIGTERM      │   2nd SIGTERM     │
- *    │                     │                    └──────not gone──────┼─────────▶─────────┘                   │
+ *    │                     │                    └──not gone, or late──┼─────────▶─────────┘                   │
  *    │                     │                                         └────────kuma-dp exits──────────────────┤
  *    │                     └──kuma-dp exits──▶ deregistering (its exit noted) ──────────────┐                ▼
  *    └──stop, or it cannot be spawned──────────────────────────────────────▶ stopped ◀──────┴─────────── confirming
  * ```
  *
+ * A deregistration that is late is tried on while kuma-dp drains, and for a moment after its end. Where neither an
+ * object was announced nor an Envoy seen there is nothing to deregister, and kuma-dp is told at once.
+ *
  * Three signals: the first stops in order; the second skips the waits, never the attempt to deregister; the third
  * kills. Signals coalesce, so no path counts on seeing each of them: the deadlines end every phase as well.
+ *
+ * Pure. An input that means nothing in the current phase returns that same phase and no effects.
  */
-export interface Step {
-  readonly phase: Phase;
-  readonly effects: readonly Effect[];
-}
-
-export const INITIAL_PHASE: Phase = { name: 'starting', announced: false };
-
-/** Pure. An input that means nothing in the current phase returns that same phase and no effects. */
 export function step(phase: Phase, input: Input): Step {
   switch (phase.name) {
     case 'starting':
@@ -124,17 +140,17 @@ function standBy(phase: Running, deregisterByMs: number): Step {
 }
 
 function beginStop(phase: Running, deadlines: StopDeadlines): Step {
+  const armKill: Effect = { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs };
+  const standby = phase.standby === 'yes';
+  if (!phase.announced && !phase.envoy && phase.standby === 'no') {
+    const drained = drain({ deadlines, asked: 1, standby }, 'needless');
+    return to(drained.phase, armKill, ...drained.effects);
+  }
   return to(
-    {
-      name: 'deregistering',
-      child: 'alive',
-      envoy: phase.envoy,
-      standby: phase.standby === 'yes',
-      deadlines,
-      asked: 1,
-    },
-    { type: 'deregister', byMs: deadlines.deregisterByMs },
-    { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs },
+    { name: 'deregistering', child: 'alive', envoy: phase.envoy, standby, deadlines, asked: 1 },
+    { type: 'deregister', byMs: deadlines.killAtMs },
+    { type: 'arm', timer: 'deregister', atMs: deadlines.deregisterByMs },
+    armKill,
   );
 }
 
@@ -152,13 +168,13 @@ function fromDeregistering(phase: Deregistering, input: Input): Step {
     case 'deregistered':
       return afterDeregistration(phase, input);
     case 'child-exited':
-      return to({ ...phase, child: input.exit });
+      return to({ ...phase, child: input.exit }, lastAttempt(phase.deadlines, input.atMs));
     case 'envoy-seen':
       return to({ ...phase, envoy: true });
     case 'stop-requested':
-      return askAgain(phase, { type: 'hasten-deregistration' });
+      return askAgain(phase, HASTEN);
     case 'timer-fired':
-      return input.timer === 'kill' && phase.child === 'alive' ? to(phase, KILL) : stay(phase);
+      return whileDeregistering(phase, input.timer);
     case 'announced':
     case 'spawned':
     case 'spawn-failed':
@@ -169,12 +185,29 @@ function fromDeregistering(phase: Deregistering, input: Input): Step {
   }
 }
 
+function whileDeregistering(phase: Deregistering, timer: Timer): Step {
+  const alive = phase.child === 'alive';
+  switch (timer) {
+    case 'deregister':
+      // A second request has bounded the wait already.
+      return alive && phase.asked === 1 ? drain(phase, 'trying') : stay(phase);
+    case 'kill':
+      return alive ? to(phase, KILL) : stay(phase);
+    case 'give-up':
+      return to(phase, GIVE_UP);
+    case 'settle':
+    case 'drain':
+      return stay(phase);
+  }
+}
+
 function afterDeregistration(phase: Deregistering, input: Extract<Input, { type: 'deregistered' }>): Step {
   if (phase.child !== 'alive') return finish(phase.child);
-  if (phase.asked > 2) return end(phase);
-  if (phase.asked > 1) return end(phase, DRAIN, END);
+  const progress = progressOf(input.outcome);
+  if (phase.asked > 2) return end({ ...phase, progress });
+  if (phase.asked > 1) return end({ ...phase, progress }, DRAIN, END);
   // Where Envoy never came up nobody was served, and where the object stays no peer will let go of it.
-  if (!phase.envoy || input.outcome !== 'gone') return drain(phase);
+  if (!phase.envoy || input.outcome !== 'gone') return drain(phase, progress);
   const { deadlines, asked, standby } = phase;
   const settledAtMs = Math.min(input.atMs + input.settleMs, deadlines.waitsEndAtMs);
   return to(
@@ -184,18 +217,22 @@ function afterDeregistration(phase: Deregistering, input: Extract<Input, { type:
 }
 
 /** A kuma-dp in standby would end at the first SIGTERM, so that one waits until the last request is done. */
-function drain({ deadlines, asked, standby }: Deregistering | Settling): Step {
+function drain(stop: Stopping & { readonly standby: boolean }, progress: Progress): Step {
+  const { deadlines, asked, standby } = stop;
   const untilMs = deadlines.waitsEndAtMs;
   return to(
-    { name: 'draining', deadlines, asked },
+    { name: 'draining', deadlines, asked, progress },
     ...(standby ? [] : [DRAIN]),
     { type: 'watch-drain' },
     { type: 'arm', timer: 'drain', atMs: untilMs },
   );
 }
 
-function end({ deadlines, asked }: Stopping, ...effects: readonly Effect[]): Step {
-  return to({ name: 'exiting', deadlines, asked }, ...effects);
+function end(
+  { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
+  ...effects: readonly Effect[]
+): Step {
+  return to({ name: 'exiting', deadlines, asked, progress }, ...effects);
 }
 
 /** kuma-dp lives and somebody waits: for the peers, for the last request, or for its end. */
@@ -208,38 +245,63 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
     case 'stop-requested':
       return hurry(phase);
     case 'child-exited':
-      return confirm(phase, input.exit);
+      return afterEnd(withProgress(phase), input);
+    case 'deregistered':
+      return afterLateDeregistration(phase, input.outcome);
+    case 'envoy-seen':
+      return afterLateEnvoy(phase);
     case 'announced':
     case 'spawned':
     case 'spawn-failed':
-    case 'envoy-seen':
     case 'standby-requested':
-    case 'deregistered':
     case 'confirmed':
       return stay(phase);
   }
 }
 
+function afterLateDeregistration(phase: Settling | Draining | Exiting, outcome: DeregistrationOutcome): Step {
+  if (phase.name === 'settling' || phase.progress !== 'trying') return stay(phase);
+  return to({ ...phase, progress: progressOf(outcome) });
+}
+
+/** Envoy had just been started when the stop began: by now its control plane may have created the object. */
+function afterLateEnvoy(phase: Settling | Draining | Exiting): Step {
+  if (phase.name === 'settling' || phase.progress !== 'needless') return stay(phase);
+  const watch: readonly Effect[] = phase.name === 'draining' ? [{ type: 'watch-drain' }] : [];
+  return to(
+    { ...phase, progress: 'trying' },
+    { type: 'deregister', byMs: phase.deadlines.killAtMs },
+    ...watch,
+  );
+}
+
 function afterTimer(phase: Settling | Draining | Exiting, timer: Timer): Step {
   switch (timer) {
     case 'settle':
-      return phase.name === 'settling' ? drain(phase) : stay(phase);
+      return phase.name === 'settling' ? drain(phase, 'answered') : stay(phase);
     case 'drain':
       return phase.name === 'draining' ? end(phase, END) : stay(phase);
     case 'kill':
-      return end(phase, KILL);
+      return end(withProgress(phase), KILL);
+    case 'deregister':
+    case 'give-up':
+      return stay(phase);
   }
 }
 
 function hurry(phase: Settling | Draining | Exiting): Step {
   switch (phase.name) {
     case 'settling':
-      return end({ ...phase, asked: phase.asked + 1 }, DRAIN, END);
+      return end({ ...withProgress(phase), asked: phase.asked + 1 }, DRAIN, END);
     case 'draining':
-      return end({ ...phase, asked: phase.asked + 1 }, END);
+      return end({ ...phase, asked: phase.asked + 1 }, ...whileTrying(phase), END);
     case 'exiting':
-      return askAgain(phase);
+      return askAgain(phase, ...whileTrying(phase));
   }
+}
+
+function whileTrying({ progress }: Draining | Exiting): readonly Effect[] {
+  return progress === 'trying' ? [HASTEN] : [];
 }
 
 function fromConfirming(phase: Confirming, input: Input): Step {
@@ -247,23 +309,20 @@ function fromConfirming(phase: Confirming, input: Input): Step {
     case 'confirmed':
     case 'stop-requested':
       return finish(phase.exit);
+    case 'deregistered':
+      return phase.trying ? finish(phase.exit) : stay(phase);
+    case 'timer-fired':
+      return input.timer === 'give-up' ? to(phase, GIVE_UP) : stay(phase);
     case 'announced':
     case 'spawned':
     case 'spawn-failed':
     case 'envoy-seen':
     case 'standby-requested':
     case 'child-exited':
-    case 'deregistered':
-    case 'timer-fired':
     case 'drained':
       return stay(phase);
   }
 }
-
-const DRAIN: Effect = { type: 'tell-child', stage: 'drain' };
-const END: Effect = { type: 'tell-child', stage: 'end' };
-const KILL: Effect = { type: 'tell-child', stage: 'kill' };
-const STANDBY: Effect = { type: 'tell-child', stage: 'standby' };
 
 /** The second request hurries, the third kills; later ones kill again, which harms nobody. */
 function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[]): Step {
@@ -272,20 +331,20 @@ function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[
   return to({ ...phase, asked }, ...(asked === 2 ? hastening : alive ? [KILL] : []));
 }
 
-function confirm(stop: Stopping, exit: ChildExit): Step {
-  const { deadlines, asked } = stop;
+/** Where every attempt has failed, one more look would fail as well and only delay the end. */
+function afterEnd(
+  { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
+  { exit, atMs }: Extract<Input, { type: 'child-exited' }>,
+): Step {
   if (asked > 2) return finish(exit);
-  return to({ name: 'confirming', deadlines, asked, exit }, { type: 'confirm', byMs: deadlines.endsAtMs });
-}
-
-function finish(exit: ChildExit): Step {
-  return to({ name: 'stopped', exit }, { type: 'exit', exit });
-}
-
-function to(phase: Phase, ...effects: readonly Effect[]): Step {
-  return { phase, effects };
-}
-
-function stay(phase: Phase): Step {
-  return { phase, effects: [] };
+  const confirming = { name: 'confirming', deadlines, asked, exit } as const;
+  switch (progress) {
+    case 'answered':
+      return to({ ...confirming, trying: false }, { type: 'confirm', byMs: deadlines.endsAtMs });
+    case 'trying':
+      return to({ ...confirming, trying: true }, lastAttempt(deadlines, atMs));
+    case 'failed':
+    case 'needless':
+      return finish(exit);
+  }
 }

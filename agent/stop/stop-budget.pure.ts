@@ -1,6 +1,6 @@
 /** Durations that a stop would like to have, all in milliseconds. */
 export interface StopWishes {
-  /** All attempts to deregister together. */
+  /** How long kuma-dp waits for the deregistration. */
   readonly deregisterMs: number;
   /** From kuma-dp's second signal to its end: it gives Envoy 5 s before SIGKILL. */
   readonly exitMs: number;
@@ -11,6 +11,7 @@ export interface StopWishes {
 /** Points in time, on the monotonic clock, that the steps of one stop may not pass. */
 export interface StopDeadlines {
   readonly startedAtMs: number;
+  /** kuma-dp waits no longer for the deregistration, which is tried on while it drains. */
   readonly deregisterByMs: number;
   /** Settle and drain share what lies before this. */
   readonly waitsEndAtMs: number;
@@ -19,10 +20,23 @@ export interface StopDeadlines {
   readonly endsAtMs: number;
 }
 
-export const STOP_WISHES: StopWishes = { deregisterMs: 5_000, exitMs: 6_000, confirmMs: 2_000 };
+/**
+ * A deregistration takes milliseconds. What has not come about after a second is tried on while kuma-dp drains: a stop
+ * whose attempts all fail takes at most two seconds longer than kuma-dp alone, and this is the largest part of them.
+ */
+export const STOP_WISHES: StopWishes = { deregisterMs: 1_000, exitMs: 6_000, confirmMs: 2_000 };
 
-/** When kuma-dp died by itself there is nothing to drain, and somebody waits for the restart. */
-export const CRASH_BUDGET_MS = 3_000;
+/** How long the last attempt to deregister may outlive kuma-dp. */
+export const LAST_ATTEMPT_MS = 500;
+
+/** When kuma-dp died by itself there is nothing to drain, and a service manager waits to start it again. */
+const CRASH_BUDGET_MS = 3_000;
+const CRASH_WISHES: StopWishes = { ...STOP_WISHES, deregisterMs: 700 };
+
+/** The deadlines after the end of a kuma-dp that was not asked to stop. */
+export function crashDeadlines(endedAtMs: number): StopDeadlines {
+  return divideBudget(endedAtMs, CRASH_BUDGET_MS, CRASH_WISHES);
+}
 
 /** What whoever stops the agent has to leave above the budget: for last words and the exit itself. */
 export const LAST_WORDS_MS = 1_000;

@@ -1,5 +1,5 @@
 import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
-import type { DeregistrationOutcome, Phase } from './phases.pure.ts';
+import type { DeregistrationOutcome, Input, Phase } from './phases.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
 /** One way out of the mesh, as one JSON line. Times are milliseconds; the steps count from the stop's beginning. */
@@ -56,6 +56,21 @@ const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefin
   stopped: undefined,
 };
 
+/** What a step of the report says ended it, where nothing more exact is known. */
+export const OUTCOME_OF_INPUT: Readonly<Record<Input['type'], string>> = {
+  announced: '',
+  spawned: '',
+  'spawn-failed': 'spawn failed',
+  'envoy-seen': '',
+  'stop-requested': 'hurried',
+  'standby-requested': '',
+  'child-exited': 'kuma-dp exited',
+  deregistered: 'done',
+  'timer-fired': 'time is up',
+  drained: 'quiet',
+  confirmed: 'skipped',
+};
+
 /** All of them, in their order. */
 export const PHASE_NAMES = Object.keys(STEP_OF_PHASE) as readonly Phase['name'][];
 
@@ -103,6 +118,24 @@ export function recordPhase(
   };
 }
 
+/** How a deregistration came out that kuma-dp did not wait for: its step then lasts beside the others. */
+export function amendDeregistration(
+  record: StopRecord,
+  answer: {
+    readonly atMs: number;
+    readonly outcome: DeregistrationOutcome;
+    readonly detail: Readonly<Record<string, unknown>>;
+  },
+): StopRecord {
+  const { atMs, outcome, detail } = answer;
+  const sinceStartMs = atMs - record.deadlines.startedAtMs;
+  const amend = (step: StepReport): StepReport =>
+    step.step === 'deregister'
+      ? { ...step, durationMs: round(sinceStartMs - step.startMs), outcome, detail }
+      : step;
+  return { ...record, steps: record.steps.map(amend) };
+}
+
 export function finishReport(
   record: StopRecord,
   about: Pick<StopReport, 'stoppedAt' | 'dataplane' | 'incarnation' | 'lifecycle' | 'asked' | 'exit'> & {
@@ -134,6 +167,16 @@ export function summariseStop(report: StopReport): {
   const outcome = steps.find(({ step }) => step === 'deregister')?.outcome ?? 'not deregistered';
   return { stoppedAt, cause, totalMs, outcome, exit: describeExit(exit) };
 }
+
+/** What another process must know of a run whose agent is killed. */
+export type StateNote =
+  | { readonly phase: 'leaving'; readonly deregistered: boolean }
+  | {
+      readonly phase: 'ended';
+      readonly deregistered: boolean;
+      readonly lastStop?: ReturnType<typeof summariseStop>;
+    }
+  | { readonly phase: 'running'; readonly pid: number };
 
 function round(valueMs: number): number {
   return Math.round(valueMs * 10) / 10;

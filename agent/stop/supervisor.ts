@@ -4,14 +4,17 @@ import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
 import { INITIAL_PHASE, step } from './step.pure.ts';
 import type { Effect, Input, Phase, Timer } from './phases.pure.ts';
 import { drainFloorMs } from '../object/settle.pure.ts';
-import { CRASH_BUDGET_MS, divideBudget, STOP_WISHES } from './stop-budget.pure.ts';
+import { crashDeadlines, divideBudget, STOP_WISHES } from './stop-budget.pure.ts';
 import {
+  amendDeregistration,
   beginRecord,
   finishReport,
+  OUTCOME_OF_INPUT,
   recordPhase,
   summariseStop,
   type Confirmed,
   type Deregistration,
+  type StateNote,
   type StopRecord,
 } from './stop-report.pure.ts';
 import type { StopReport } from './stop-report.pure.ts';
@@ -50,17 +53,11 @@ export interface SupervisorDeps {
   readonly finish: (report: StopReport | undefined) => Promise<void>;
 }
 
-export type StateNote =
-  | { readonly phase: 'leaving'; readonly deregistered: boolean }
-  | {
-      readonly phase: 'ended';
-      readonly deregistered: boolean;
-      readonly lastStop?: ReturnType<typeof summariseStop>;
-    }
-  | { readonly phase: 'running'; readonly pid: number };
-
 /** How long last words may take, once the budget of the stop is spent or saved. */
 const FINISH_BUDGET_MS = 250;
+
+/** All attempts to deregister before a standby, which nobody waits for. */
+const STANDBY_MS = 5_000;
 
 const STOP_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);
 
@@ -79,6 +76,10 @@ export class Supervisor {
   #record: StopRecord | undefined;
   #asked = 0;
   #deregistration: Deregistration | undefined;
+  /** When the peers of an object that is gone have been told. */
+  #settledAtMs = Number.NEGATIVE_INFINITY;
+  /** There may be an object: the agent has put it, or Envoy was there to connect. */
+  #registered = false;
   #confirmed: Confirmed | undefined;
   #stepOutcome: { readonly outcome: string; readonly detail?: Readonly<Record<string, unknown>> } | undefined;
 
@@ -111,7 +112,7 @@ export class Supervisor {
       this.#record ??= beginRecord(`signal ${signal}`, deadlines);
       this.#accept({ type: 'stop-requested', signal, deadlines });
     } else if (signal === 'SIGUSR2') {
-      this.#accept({ type: 'standby-requested', deregisterByMs: deadlines.deregisterByMs });
+      this.#accept({ type: 'standby-requested', deregisterByMs: clock.monotonicMs() + STANDBY_MS });
     } else if (this.#kumaDpLives) {
       events.signalForwarded(signal);
       this.#kumaDp?.forward(signal);
@@ -119,6 +120,7 @@ export class Supervisor {
   }
 
   onAnnounced(): void {
+    this.#registered = true;
     this.#accept({ type: 'announced' });
   }
 
@@ -144,6 +146,7 @@ export class Supervisor {
   /** @param admin `undefined` where Envoy runs but cannot be asked */
   onEnvoySeen(admin: EnvoyAdmin | undefined): void {
     this.#envoyAdmin = admin;
+    this.#registered = true;
     this.#accept({ type: 'envoy-seen' });
   }
 
@@ -151,10 +154,11 @@ export class Supervisor {
     const { clock, events, onCrash } = this.#deps;
     this.#kumaDpLives = false;
     events.childExited(exit);
-    const deadlines = divideBudget(clock.monotonicMs(), CRASH_BUDGET_MS);
+    const atMs = clock.monotonicMs();
+    const deadlines = crashDeadlines(atMs);
     this.#record ??= beginRecord('kuma-dp exited', deadlines);
     this.#stepOutcome ??= { outcome: describeExit(exit) };
-    this.#accept({ type: 'child-exited', exit, deadlines: onCrash === 'keep' ? undefined : deadlines });
+    this.#accept({ type: 'child-exited', exit, atMs, deadlines: onCrash === 'keep' ? undefined : deadlines });
   }
 
   #accept(input: Input): void {
@@ -192,6 +196,9 @@ export class Supervisor {
       case 'hasten-deregistration':
         this.#attend(this.#deps.dataplane.then(({ registration }) => registration?.hasten()));
         return;
+      case 'give-up-deregistration':
+        this.#attend(this.#deps.dataplane.then(({ registration }) => registration?.giveUp()));
+        return;
       case 'arm':
         this.#arm(effect.timer, effect.atMs);
         return;
@@ -222,13 +229,15 @@ export class Supervisor {
     const disarm = clock.after(Math.max(0, atMs - clock.monotonicMs()), () => {
       this.#timers.delete(timer);
       if (timer === 'kill' && this.#kumaDpLives) this.#stepOutcome = { outcome: 'killed' };
+      if (timer === 'deregister' && this.#phase.name === 'deregistering')
+        this.#deps.events.deregistrationLate();
       this.#accept({ type: 'timer-fired', timer });
     });
     this.#timers.set(timer, disarm);
   }
 
   async #deregister(byMs: number): Promise<void> {
-    const { clock, events, note } = this.#deps;
+    const { events, note } = this.#deps;
     const { registration, unregisteredBecause, settleLeftMs } = await this.#deps.dataplane;
     const pending = registration?.deregister(byMs);
     note({ phase: 'leaving', deregistered: false });
@@ -241,14 +250,16 @@ export class Supervisor {
     if (this.#deregistration === undefined) events.deregistered(result);
     this.#deregistration = result;
     note({ phase: 'leaving', deregistered: result.outcome !== 'failed' });
-    const { outcome, ...detail } = result;
-    this.#stepOutcome = { outcome, detail };
-    this.#accept({
-      type: 'deregistered',
-      outcome,
-      settleMs: settleLeftMs?.() ?? registration?.settleMs ?? 0,
-      atMs: clock.monotonicMs(),
-    });
+    this.#acceptDeregistration(result, settleLeftMs?.() ?? registration?.settleMs ?? 0);
+  }
+
+  #acceptDeregistration({ outcome, ...detail }: Deregistration, settleMs: number): void {
+    const atMs = this.#deps.clock.monotonicMs();
+    this.#settledAtMs = atMs + settleMs;
+    if (this.#phase.name === 'deregistering') this.#stepOutcome = { outcome, detail };
+    else if (this.#record !== undefined)
+      this.#record = amendDeregistration(this.#record, { atMs, outcome, detail });
+    this.#accept({ type: 'deregistered', outcome, settleMs, atMs });
     this.#stepOutcome = undefined;
   }
 
@@ -260,12 +271,15 @@ export class Supervisor {
     if (admin === undefined) return;
     // Peers that were told before the stop have let go, whatever came of the deletion.
     const toldMs = settleLeftMs?.() === 0 ? 0 : drainTimeMs;
-    const floorMs =
-      registration === undefined || toldMs === 0
-        ? toldMs
-        : drainFloorMs(this.#deregistration?.outcome ?? 'failed', registration.facts, drainTimeMs);
     // The drain begins with the signal, and before the signal there is a look.
     await this.#kumaDp?.told;
+    const startedAtMs = clock.monotonicMs();
+    const floorMs = (): number => {
+      if (registration === undefined || toldMs === 0) return toldMs;
+      const outcome = this.#deregistration?.outcome ?? 'failed';
+      const floor = drainFloorMs(outcome, registration.facts, drainTimeMs);
+      return outcome === 'gone' ? Math.max(floor, this.#settledAtMs - startedAtMs) : floor;
+    };
     try {
       await untilDrained({ clock, admin, floorMs, stopped: this.#over.signal });
       this.#accept({ type: 'drained' });
@@ -312,7 +326,8 @@ export class Supervisor {
     if (this.#confirmed !== undefined) {
       return this.#confirmed.outcome === 'gone' || this.#confirmed.outcome === 'deleted again';
     }
-    return this.#deregistration !== undefined && this.#deregistration.outcome !== 'failed';
+    if (this.#deregistration === undefined) return !this.#registered;
+    return this.#deregistration.outcome !== 'failed';
   }
 
   async #report(exit: ChildExit): Promise<StopReport | undefined> {
@@ -332,18 +347,3 @@ export class Supervisor {
     return report;
   }
 }
-
-/** What a step of the report says ended it, where nothing more exact is known. */
-const OUTCOME_OF_INPUT: Readonly<Record<Input['type'], string>> = {
-  announced: '',
-  spawned: '',
-  'spawn-failed': 'spawn failed',
-  'envoy-seen': '',
-  'stop-requested': 'hurried',
-  'standby-requested': '',
-  'child-exited': 'kuma-dp exited',
-  deregistered: 'done',
-  'timer-fired': 'time is up',
-  drained: 'quiet',
-  confirmed: 'skipped',
-};

@@ -1,13 +1,8 @@
 import { agentEvents } from '../../agent/events.ts';
 import type { ChildExit } from '../../agent/child/exit-status.pure.ts';
-import type { StopReport } from '../../agent/stop/stop-report.pure.ts';
+import type { StateNote, StopReport } from '../../agent/stop/stop-report.pure.ts';
 import { Registration, type RegistrationDeps } from '../../agent/object/registration.ts';
-import {
-  Supervisor,
-  type StateNote,
-  type SupervisedDataplane,
-  type SupervisorDeps,
-} from '../../agent/stop/supervisor.ts';
+import { Supervisor, type SupervisedDataplane, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
 import { FakeChild } from './fake-child.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeEndpoint } from './fake-endpoint.ts';

@@ -81,6 +81,7 @@ const AGENT: Calls<AgentEvents> = {
   phaseChanged: (odd) => [odd, odd, odd],
   stopRequested: () => ['SIGTERM', 2],
   signalForwarded: () => ['SIGUSR1'],
+  deregistrationLate: () => [],
   deregistered: (odd) => [{ outcome: 'failed', reason: odd, endpoint: odd, attempts: 3, dataplane: odd }],
   drainBlind: (odd) => [odd],
   childExited: () => [{ code: null, signal: 'SIGKILL' }],

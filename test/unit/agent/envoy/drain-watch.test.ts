@@ -28,7 +28,7 @@ describe('untilDrained()', () => {
 
   async function watch(floorMs = 0): Promise<{ readonly atMs: number; readonly failure?: unknown }> {
     let done: { readonly atMs: number; readonly failure?: unknown } | undefined;
-    untilDrained({ clock, admin, floorMs, stopped: stopped.signal }).then(
+    untilDrained({ clock, admin, floorMs: () => floorMs, stopped: stopped.signal }).then(
       () => {
         done = { atMs: clock.monotonicMs() };
       },

@@ -23,9 +23,15 @@ import {
 
 describe('step(): inputs that mean nothing', () => {
   const settling: Phase = { name: 'settling', deadlines: DEADLINES, asked: 1, standby: false };
-  const draining: Phase = { name: 'draining', deadlines: DEADLINES, asked: 1 };
-  const exiting: Phase = { name: 'exiting', deadlines: DEADLINES, asked: 1 };
-  const confirming: Phase = { name: 'confirming', deadlines: DEADLINES, asked: 1, exit: CLEAN };
+  const draining: Phase = { name: 'draining', deadlines: DEADLINES, asked: 1, progress: 'answered' };
+  const exiting: Phase = { name: 'exiting', deadlines: DEADLINES, asked: 1, progress: 'answered' };
+  const confirming: Phase = {
+    name: 'confirming',
+    deadlines: DEADLINES,
+    asked: 1,
+    exit: CLEAN,
+    trying: false,
+  };
   const running: Phase = { name: 'running', announced: false, envoy: true, standby: 'no' };
   const deregistering: Phase = {
     name: 'deregistering',

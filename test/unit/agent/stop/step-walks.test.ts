@@ -30,9 +30,12 @@ const ALPHABET: readonly Input[] = [
   deregistered('gone'),
   deregistered('kept'),
   deregistered('failed'),
+  deregistered('handed over'),
+  fired('deregister'),
   fired('settle'),
   fired('drain'),
   fired('kill'),
+  fired('give-up'),
   drained,
   confirmed,
 ];
@@ -50,10 +53,12 @@ interface Done {
   readonly drain: number;
   readonly end: number;
   readonly stopsBegun: number;
+  /** Deregistrations that a stop has begun. */
+  readonly deregistrations: number;
   readonly exits: number;
 }
 
-const NOTHING_DONE: Done = { drain: 0, end: 0, stopsBegun: 0, exits: 0 };
+const NOTHING_DONE: Done = { drain: 0, end: 0, stopsBegun: 0, deregistrations: 0, exits: 0 };
 
 type Change = Readonly<{ before: Phase; after: Phase; effects: readonly Effect[] }>;
 
@@ -66,7 +71,13 @@ function countOf(effects: readonly Effect[], type: Effect['type']): number {
 }
 
 function beginsStop({ before, after }: Change): boolean {
-  return before.name !== 'deregistering' && after.name === 'deregistering';
+  return !STOP_PHASES.has(before.name) && STOP_PHASES.has(after.name);
+}
+
+/** There is something to deregister: the agent has put the object, or Envoy was there to connect. */
+function isRegistered(phase: Phase): boolean {
+  if (phase.name === 'starting') return phase.announced;
+  return phase.name === 'running' && (phase.announced || phase.envoy || phase.standby !== 'no');
 }
 
 function addUp(done: Done, change: Change): Done {
@@ -75,6 +86,8 @@ function addUp(done: Done, change: Change): Done {
     drain: done.drain + stages.filter((stage) => stage === 'drain').length,
     end: done.end + stages.filter((stage) => stage === 'end').length,
     stopsBegun: done.stopsBegun + (beginsStop(change) ? 1 : 0),
+    deregistrations:
+      done.deregistrations + (STOP_PHASES.has(change.after.name) ? countOf(change.effects, 'deregister') : 0),
     exits: done.exits + countOf(change.effects, 'exit'),
   };
 }
@@ -87,7 +100,9 @@ function brokenAlways(before: Done, after: Done, change: Change): readonly strin
     'stopped is final':
       change.before.name !== 'stopped' || (change.after === change.before && effects.length === 0),
     'a stop begins once': after.stopsBegun <= 1,
-    'a stop begins with one deregistration': !beginsStop(change) || countOf(effects, 'deregister') === 1,
+    'a stop begins with a deregistration where there is something to deregister':
+      !beginsStop(change) || countOf(effects, 'deregister') === (isRegistered(change.before) ? 1 : 0),
+    'a stop deregisters once': after.deregistrations <= 1,
     'kuma-dp is told to drain at most once': after.drain <= 1,
     'kuma-dp is told to end at most once': after.end <= 1,
     'kuma-dp is never told to drain after it was told to end':
@@ -140,6 +155,8 @@ interface World {
   readonly pending: number;
   /** One was answered after the stop began. */
   readonly answered: boolean;
+  /** kuma-dp has waited for it as long as it may. */
+  readonly late: boolean;
   readonly armed: readonly string[];
   readonly watching: boolean;
   readonly confirming: boolean;
@@ -153,6 +170,7 @@ const BEGINNING: World = {
   killed: false,
   pending: 0,
   answered: false,
+  late: false,
   armed: [],
   watching: false,
   confirming: false,
@@ -199,6 +217,11 @@ function armedAfter(world: World, input: Input, effects: readonly Effect[]): rea
   return [...new Set([...left, ...armed])].toSorted((a, b) => a.localeCompare(b));
 }
 
+/** Whether something that an effect begins goes on after this input. */
+function goesOn(was: boolean, begins: number, ends: boolean): boolean {
+  return begins > 0 || (was && !ends);
+}
+
 function advance(world: World, input: Input): { readonly world: World; readonly broken: readonly string[] } {
   const change = follow(world.phase, input);
   const { effects } = change;
@@ -211,9 +234,10 @@ function advance(world: World, input: Input): { readonly world: World; readonly 
     killed: world.killed || stagesOf(effects).includes('kill'),
     pending: world.pending + countOf(effects, 'deregister') - (isAnswer ? 1 : 0),
     answered: world.answered || (isAnswer && STOP_PHASES.has(world.phase.name)),
+    late: world.late || (input.type === 'timer-fired' && input.timer === 'deregister'),
     armed: armedAfter(world, input, effects),
-    watching: countOf(effects, 'watch-drain') > 0 || (world.watching && input.type !== 'drained'),
-    confirming: countOf(effects, 'confirm') > 0 || (world.confirming && input.type !== 'confirmed'),
+    watching: goesOn(world.watching, countOf(effects, 'watch-drain'), input.type === 'drained'),
+    confirming: goesOn(world.confirming, countOf(effects, 'confirm'), input.type === 'confirmed'),
     asked: world.asked + (input.type === 'stop-requested' ? 1 : 0),
   };
   const broken = [...brokenAlways(world.done, done, change), ...brokenForChild(world, next, effects)];
@@ -226,7 +250,8 @@ function brokenForChild(world: World, next: World, effects: readonly Effect[]): 
   const stops = stages.includes('drain') || stages.includes('end');
   const rules: Readonly<Record<string, boolean>> = {
     'nothing is told to a kuma-dp that is not there': next.child === 'alive' || stages.length === 0,
-    'kuma-dp is not stopped before the deregistration was answered': !stops || next.answered,
+    'kuma-dp is not stopped before the deregistration was answered, or late, or needless':
+      !stops || next.answered || next.late || !isRegistered(world.phase),
     'kuma-dp is killed only when its time is up or somebody asked three times':
       !stages.includes('kill') ||
       next.asked > 2 ||
@@ -253,12 +278,18 @@ function everyWorld(): { readonly worlds: readonly World[]; readonly broken: rea
   return { worlds: [...reached.values()], broken };
 }
 
-/** What happens next if nobody asks for anything any more: calls are answered, timers fire, a killed child ends. */
+const TIMERS = ['deregister', 'settle', 'drain', 'kill', 'give-up'] as const;
+
+/**
+ * What happens next if nobody asks for anything any more: timers fire, a killed child ends, and a control plane that is
+ * silent lets each attempt end with its time.
+ */
 function onlyTimePasses(world: World, obedient: boolean): Input | undefined {
-  if (world.pending > 0) return deregistered('failed');
   if (world.confirming) return confirmed;
   if (world.child === 'alive' && (world.killed || (obedient && world.done.end > 0))) return exited(CLEAN);
-  return (['settle', 'drain', 'kill'] as const).filter((timer) => world.armed.includes(timer)).map(fired)[0];
+  const timer = TIMERS.find((each) => world.armed.includes(each));
+  if (timer !== undefined) return fired(timer);
+  return world.pending > 0 ? deregistered('failed') : undefined;
 }
 
 function endOf(world: World, obedient: boolean): Phase['name'] {
@@ -291,13 +322,15 @@ describe('step(): every world that can be', () => {
     expect(stops.length).toBeGreaterThan(300);
   });
 
-  test('a kuma-dp that ends after the deregistration was answered is confirmed, unless three asked for haste', () => {
-    const outlived = stops.filter(
-      ({ child, answered, asked }) => child === 'alive' && answered && asked <= 2,
-    );
-    expect(outlived.length).toBeGreaterThan(50);
-    expect(outlived.filter(({ phase }) => step(phase, exited(CLEAN)).phase.name !== 'confirming')).toEqual(
-      [],
-    );
+  test('after the end of kuma-dp the agent looks once more, or gives the last attempt a moment, or just ends', () => {
+    const ends = { answered: 'confirm', trying: 'arm', failed: 'exit', needless: 'exit' } as const;
+    const seen = new Set<string>();
+    for (const { phase, asked } of stops) {
+      if ((phase.name !== 'draining' && phase.name !== 'exiting') || asked > 2) continue;
+      seen.add(phase.progress);
+      const [effect, ...more] = step(phase, exited(CLEAN)).effects;
+      expect([effect?.type, more], JSON.stringify(phase)).toEqual([ends[phase.progress], []]);
+    }
+    expect(seen).toEqual(new Set(Object.keys(ends)));
   });
 });

@@ -7,16 +7,16 @@ import type {
   Phase,
   Timer,
 } from '../../../../agent/stop/phases.pure.ts';
-import { CRASH_BUDGET_MS, divideBudget } from '../../../../agent/stop/stop-budget.pure.ts';
+import { crashDeadlines, divideBudget } from '../../../../agent/stop/stop-budget.pure.ts';
 
 export const CLEAN: ChildExit = { code: 0, signal: null };
 export const FAILED: ChildExit = { code: 1, signal: null };
 export const KILLED: ChildExit = { code: null, signal: 'SIGKILL' };
 export const TERMED: ChildExit = { code: null, signal: 'SIGTERM' };
 
-/** With the default budget: deregister by 5 s, waits end at 52 s, kill at 58 s, end at 60 s. */
+/** With the default budget: deregister by 1 s, waits end at 52 s, kill at 58 s, end at 60 s. */
 export const DEADLINES = divideBudget(0, 60_000);
-const CRASH = divideBudget(0, CRASH_BUDGET_MS);
+const CRASH = crashDeadlines(0);
 
 export const announced: Input = { type: 'announced' };
 export const spawned: Input = { type: 'spawned' };
@@ -26,10 +26,16 @@ export const standbyAsked: Input = { type: 'standby-requested', deregisterByMs: 
 export const drained: Input = { type: 'drained' };
 export const confirmed: Input = { type: 'confirmed' };
 export const fired = (timer: Timer): Input => ({ type: 'timer-fired', timer });
-export const exited = (exit: ChildExit): Input => ({ type: 'child-exited', exit, deadlines: CRASH });
+export const exited = (exit: ChildExit): Input => ({
+  type: 'child-exited',
+  exit,
+  atMs: 200,
+  deadlines: CRASH,
+});
 export const exitedAndKept = (exit: ChildExit): Input => ({
   type: 'child-exited',
   exit,
+  atMs: 200,
   deadlines: undefined,
 });
 export const spawnFailed = (exit: ChildExit): Input => ({ type: 'spawn-failed', exit });
@@ -41,10 +47,15 @@ export const deregistered = (outcome: DeregistrationOutcome, atMs = 100): Input 
 });
 
 export const cancelStart: Effect = { type: 'cancel-start' };
-export const deregister: Effect = { type: 'deregister', byMs: 5_000 };
-export const deregisterCrashed: Effect = { type: 'deregister', byMs: 1_500 };
+export const deregister: Effect = { type: 'deregister', byMs: 58_000 };
+export const deregisterForStandby: Effect = { type: 'deregister', byMs: 5_000 };
+export const deregisterAnnounced: Effect = { type: 'deregister', byMs: 1_000 };
+export const deregisterCrashed: Effect = { type: 'deregister', byMs: 700 };
 export const hasten: Effect = { type: 'hasten-deregistration' };
-const armKill: Effect = { type: 'arm', timer: 'kill', atMs: 58_000 };
+export const giveUp: Effect = { type: 'give-up-deregistration' };
+export const armKill: Effect = { type: 'arm', timer: 'kill', atMs: 58_000 };
+const armDeregister: Effect = { type: 'arm', timer: 'deregister', atMs: 1_000 };
+export const armGiveUp: Effect = { type: 'arm', timer: 'give-up', atMs: 700 };
 export const armDrain: Effect = { type: 'arm', timer: 'drain', atMs: 52_000 };
 export const armSettle: Effect = { type: 'arm', timer: 'settle', atMs: 2_350 };
 export const watchDrain: Effect = { type: 'watch-drain' };
@@ -53,7 +64,7 @@ export const tell = (stage: 'drain' | 'end' | 'kill' | 'standby'): Effect => ({ 
 export const exit = (as: ChildExit): Effect => ({ type: 'exit', exit: as });
 
 /** What a stop does up to each phase, so that a row says only what is special about it. */
-export const BEGIN = [deregister, armKill];
+export const BEGIN = [deregister, armDeregister, armKill];
 export const DRAIN = [tell('drain'), watchDrain, armDrain];
 export const serving = [spawned, envoySeen];
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   announced,
   armDrain,
+  armGiveUp,
   armSettle,
   BEGIN,
   cancelStart,
@@ -10,9 +11,10 @@ import {
   confirm,
   confirmed,
   DEADLINES,
-  deregister,
+  deregisterAnnounced,
   deregisterCrashed,
   deregistered,
+  deregisterForStandby,
   DRAIN,
   drained,
   envoySeen,
@@ -54,7 +56,7 @@ describe('step(): one request to stop', () => {
       name: 'gives the drain the time of settling when nobody deregistered it',
       inputs: [...serving, stop, deregistered('failed')],
       effects: [...BEGIN, ...DRAIN],
-      ends: { name: 'draining', deadlines: DEADLINES, asked: 1 },
+      ends: { name: 'draining', deadlines: DEADLINES, asked: 1, progress: 'failed' },
     },
     {
       name: 'drains at once when the object stays on purpose',
@@ -63,14 +65,14 @@ describe('step(): one request to stop', () => {
       ends: stopped(CLEAN),
     },
     {
-      name: 'drains at once when Envoy never came up',
-      inputs: [spawned, stop, deregistered('gone'), exited(FAILED), confirmed],
+      name: 'drains at once when Envoy never came up, once the announced object is gone',
+      inputs: [announced, spawned, stop, deregistered('gone'), exited(FAILED), confirmed],
       effects: [...BEGIN, ...DRAIN, confirm, exit(FAILED)],
       ends: stopped(FAILED),
     },
     {
       name: 'settles when Envoy comes up while it deregisters',
-      inputs: [spawned, stop, envoySeen, deregistered('gone')],
+      inputs: [announced, spawned, stop, envoySeen, deregistered('gone')],
       effects: [...BEGIN, armSettle],
       ends: { name: 'settling', deadlines: DEADLINES, asked: 1, standby: false },
     },
@@ -106,14 +108,14 @@ describe('step(): one request to stop', () => {
     {
       name: 'kills even while nobody has said that the object is gone',
       inputs: [...serving, stop, fired('kill'), exited(KILLED), deregistered('failed')],
-      effects: [...BEGIN, tell('kill'), exit(KILLED)],
+      effects: [...BEGIN, tell('kill'), armGiveUp, exit(KILLED)],
       ends: stopped(KILLED),
     },
     {
       name: 'says no second word to a drain that is over already',
       inputs: [...serving, stop, deregistered('gone'), fired('settle'), drained, drained, fired('drain')],
       effects: [...BEGIN, armSettle, ...DRAIN, tell('end')],
-      ends: { name: 'exiting', deadlines: DEADLINES, asked: 1 },
+      ends: { name: 'exiting', deadlines: DEADLINES, progress: 'answered', asked: 1 },
     },
   ])('$name', ({ inputs, effects, ends }) => {
     expect(follow(inputs)).toEqual({ effects, ends });
@@ -145,19 +147,19 @@ describe('step(): asked again', () => {
       name: 'a second request while settling drains and ends in one go',
       inputs: [...serving, stop, deregistered('gone'), stop],
       effects: [...BEGIN, armSettle, tell('drain'), tell('end')],
-      ends: { name: 'exiting', deadlines: DEADLINES, asked: 2 },
+      ends: { name: 'exiting', deadlines: DEADLINES, progress: 'answered', asked: 2 },
     },
     {
       name: 'a second request while draining ends the drain',
       inputs: [...serving, stop, deregistered('kept'), stop],
       effects: [...BEGIN, ...DRAIN, tell('end')],
-      ends: { name: 'exiting', deadlines: DEADLINES, asked: 2 },
+      ends: { name: 'exiting', deadlines: DEADLINES, progress: 'answered', asked: 2 },
     },
     {
       name: 'a second request while kuma-dp ends changes nothing',
       inputs: [...serving, stop, deregistered('kept'), drained, stop],
       effects: [...BEGIN, ...DRAIN, tell('end')],
-      ends: { name: 'exiting', deadlines: DEADLINES, asked: 2 },
+      ends: { name: 'exiting', deadlines: DEADLINES, progress: 'answered', asked: 2 },
     },
     {
       name: 'a second request while confirming leaves it at that',
@@ -168,7 +170,7 @@ describe('step(): asked again', () => {
     {
       name: 'a third request while deregistering kills, and still waits for the answer',
       inputs: [...serving, stop, stop, stop, exited(KILLED), deregistered('gone')],
-      effects: [...BEGIN, hasten, tell('kill'), exit(KILLED)],
+      effects: [...BEGIN, hasten, tell('kill'), armGiveUp, exit(KILLED)],
       ends: stopped(KILLED),
     },
     {
@@ -193,12 +195,12 @@ describe('step(): asked again', () => {
       name: 'a fourth request kills once more',
       inputs: [...serving, stop, deregistered('failed'), stop, stop, stop],
       effects: [...BEGIN, ...DRAIN, tell('end'), tell('kill'), tell('kill')],
-      ends: { name: 'exiting', deadlines: DEADLINES, asked: 4 },
+      ends: { name: 'exiting', deadlines: DEADLINES, progress: 'failed', asked: 4 },
     },
     {
       name: 'a third request finds nobody to kill once kuma-dp is gone',
       inputs: [...serving, stop, exited(CLEAN), stop, stop, deregistered('gone')],
-      effects: [...BEGIN, hasten, exit(CLEAN)],
+      effects: [...BEGIN, armGiveUp, hasten, exit(CLEAN)],
       ends: stopped(CLEAN),
     },
   ])('$name', ({ inputs, effects, ends }) => {
@@ -253,13 +255,13 @@ describe('step(): kuma-dp ends by itself', () => {
     {
       name: 'while deregistering: the answer is waited for',
       inputs: [...serving, stop, exited(CLEAN), deregistered('gone')],
-      effects: [...BEGIN, exit(CLEAN)],
+      effects: [...BEGIN, armGiveUp, exit(CLEAN)],
       ends: stopped(CLEAN),
     },
     {
       name: 'while deregistering: its timer finds nobody to kill',
       inputs: [...serving, stop, exited(CLEAN), fired('kill')],
-      effects: BEGIN,
+      effects: [...BEGIN, armGiveUp],
       ends: {
         name: 'deregistering',
         child: CLEAN,
@@ -311,13 +313,13 @@ describe('step(): before kuma-dp is there', () => {
     {
       name: 'a stop takes an announced object away first, without a timer to kill anybody',
       inputs: [announced, stop, deregistered('gone')],
-      effects: [cancelStart, deregister, exit(TERMED)],
+      effects: [cancelStart, deregisterAnnounced, exit(TERMED)],
       ends: stopped(TERMED),
     },
     {
       name: 'three stops hasten the deregistration once and kill nobody',
       inputs: [announced, stop, stop, stop, deregistered('failed')],
-      effects: [cancelStart, deregister, hasten, exit(TERMED)],
+      effects: [cancelStart, deregisterAnnounced, hasten, exit(TERMED)],
       ends: stopped(TERMED),
     },
     {
@@ -342,25 +344,25 @@ describe('step(): SIGUSR2, drain and stay', () => {
     {
       name: 'deregisters, then passes it on',
       inputs: [...serving, standbyAsked, deregistered('gone')],
-      effects: [deregister, tell('standby')],
+      effects: [deregisterForStandby, tell('standby')],
       ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'passes it on as well when nobody deregistered it',
       inputs: [...serving, standbyAsked, deregistered('failed')],
-      effects: [deregister, tell('standby')],
+      effects: [deregisterForStandby, tell('standby')],
       ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'asked twice for standby before it is deregistered, passes it on once',
       inputs: [...serving, standbyAsked, standbyAsked, deregistered('gone')],
-      effects: [deregister, tell('standby')],
+      effects: [deregisterForStandby, tell('standby')],
       ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'asked again in standby, passes it on again',
       inputs: [...serving, standbyAsked, deregistered('gone'), standbyAsked],
-      effects: [deregister, tell('standby'), tell('standby')],
+      effects: [deregisterForStandby, tell('standby'), tell('standby')],
       ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
     },
     {
@@ -377,7 +379,7 @@ describe('step(): SIGUSR2, drain and stay', () => {
         confirmed,
       ],
       effects: [
-        deregister,
+        deregisterForStandby,
         tell('standby'),
         ...BEGIN,
         armSettle,
@@ -392,8 +394,8 @@ describe('step(): SIGUSR2, drain and stay', () => {
     {
       name: 'a stop in standby that nobody deregistered drains without a SIGTERM as well',
       inputs: [...serving, standbyAsked, deregistered('gone'), stop, deregistered('failed')],
-      effects: [deregister, tell('standby'), ...BEGIN, watchDrain, armDrain],
-      ends: { name: 'draining', deadlines: DEADLINES, asked: 1 },
+      effects: [deregisterForStandby, tell('standby'), ...BEGIN, watchDrain, armDrain],
+      ends: { name: 'draining', deadlines: DEADLINES, asked: 1, progress: 'failed' },
     },
     {
       name: 'a stop during its deregistration takes over: nobody stays',
@@ -408,7 +410,7 @@ describe('step(): SIGUSR2, drain and stay', () => {
         exited(CLEAN),
         confirmed,
       ],
-      effects: [deregister, ...BEGIN, armSettle, ...DRAIN, tell('end'), confirm, exit(CLEAN)],
+      effects: [deregisterForStandby, ...BEGIN, armSettle, ...DRAIN, tell('end'), confirm, exit(CLEAN)],
       ends: stopped(CLEAN),
     },
     {
@@ -420,7 +422,7 @@ describe('step(): SIGUSR2, drain and stay', () => {
     {
       name: 'a kuma-dp that ends in standby is deregistered again',
       inputs: [...serving, standbyAsked, deregistered('gone'), exited(CLEAN), deregistered('gone')],
-      effects: [deregister, tell('standby'), deregisterCrashed, exit(CLEAN)],
+      effects: [deregisterForStandby, tell('standby'), deregisterCrashed, exit(CLEAN)],
       ends: stopped(CLEAN),
     },
   ])('$name', ({ inputs, effects, ends }) => {

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import {
-  CRASH_BUDGET_MS,
+  crashDeadlines,
   divideBudget,
   STOP_WISHES,
   type StopDeadlines,
@@ -23,32 +23,32 @@ describe('divideBudget()', () => {
     {
       budget: 'the default',
       budgetMs: 60_000,
-      deregister: 5_000,
-      waits: 47_000,
+      deregister: 1_000,
+      waits: 51_000,
       exit: 6_000,
       confirm: 2_000,
     },
     {
       budget: 'just enough for every wish',
       budgetMs: 40_000,
-      deregister: 5_000,
-      waits: 27_000,
+      deregister: 1_000,
+      waits: 31_000,
       exit: 6_000,
       confirm: 2_000,
     },
     {
       budget: 'the drain shrinks first',
       budgetMs: 24_000,
-      deregister: 5_000,
-      waits: 11_800,
+      deregister: 1_000,
+      waits: 15_800,
       exit: 6_000,
       confirm: 1_200,
     },
     {
       budget: 'then the reserves, in proportion',
       budgetMs: 10_000,
-      deregister: 5_000,
-      waits: 2_000,
+      deregister: 1_000,
+      waits: 6_000,
       exit: 2_500,
       confirm: 500,
     },
@@ -60,16 +60,12 @@ describe('divideBudget()', () => {
       exit: 250,
       confirm: 50,
     },
-    {
-      budget: 'a kuma-dp that died',
-      budgetMs: CRASH_BUDGET_MS,
-      deregister: 1_500,
-      waits: 600,
-      exit: 750,
-      confirm: 150,
-    },
   ])('$budgetMs ms: $budget', ({ budgetMs, deregister, waits, exit, confirm }) => {
     expect(shares(divideBudget(1_000_000, budgetMs))).toEqual({ deregister, waits, exit, confirm });
+  });
+
+  test('a kuma-dp that died is started again soon: the deregistration gets less than a second', () => {
+    expect(shares(crashDeadlines(1_000_000))).toMatchObject({ deregister: 700 });
   });
 
   test('begins when it is told to and ends with the budget', () => {

@@ -309,25 +309,62 @@ describe('Supervisor: SIGUSR2', () => {
 
 describe('Supervisor: no help from the control plane', () => {
   test.for([
-    { name: 'it hangs', reply: hangs, deregisterMs: 5_000 },
-    { name: 'it is busy', reply: fails('ENDPOINT_BUSY', { retryAfterMs: 60_000 }), deregisterMs: 0 },
-    { name: 'it refuses', reply: fails('ENDPOINT_REJECTED'), deregisterMs: 0 },
-    { name: 'it is not trusted', reply: fails('ENDPOINT_UNTRUSTED'), deregisterMs: 0 },
+    { name: 'it hangs', reply: hangs, toldMs: 1_000, lastMs: 500 },
+    { name: 'it cannot be reached', reply: fails('ENDPOINT_UNREACHABLE'), toldMs: 1_000, lastMs: 500 },
+    {
+      name: 'it is busy',
+      reply: fails('ENDPOINT_BUSY', { retryAfterMs: 60_000 }),
+      toldMs: 0,
+      lastMs: 0,
+    },
+    { name: 'it refuses', reply: fails('ENDPOINT_REJECTED'), toldMs: 0, lastMs: 0 },
+    { name: 'it is not trusted', reply: fails('ENDPOINT_UNTRUSTED'), toldMs: 0, lastMs: 0 },
   ])(
-    "$name: no settling, the drain lasts kuma-dp's drain time, the exit is kuma-dp's",
-    async ({ reply, deregisterMs }) => {
+    "$name: no settling, the drain lasts kuma-dp's drain time, the end is at most 2 s later than kuma-dp's own",
+    async ({ reply, toldMs, lastMs }) => {
       const run = serving({ replies: { deregister: reply } });
       run.signal('SIGTERM');
-      expect((await run.untilEnded()).exit).toEqual(CLEAN);
-      expect(run.sent).toEqual([`SIGTERM ${deregisterMs}`, `SIGTERM ${deregisterMs + 30_000}`]);
+      const drainedMs = toldMs + 30_000;
+      expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: drainedMs + lastMs });
+      expect(run.sent).toEqual([`SIGTERM ${toldMs}`, `SIGTERM ${drainedMs}`]);
       expect(stepsOf(run).slice(0, 2)).toEqual([
-        `deregister 0+${deregisterMs} failed`,
-        `drain ${deregisterMs}+30000 quiet`,
+        `deregister 0+${lastMs === 0 ? 0 : drainedMs + lastMs} failed`,
+        `drain ${toldMs}+30000 quiet`,
       ]);
+      expect(run.endpoint.times('confirm')).toEqual([]);
       expect(run.log.events).toContain('deregistration.failed');
       expect(run.notes[2]).toEqual({ phase: 'leaving', deregistered: false });
     },
   );
+
+  test('it answers while kuma-dp drains: Envoy ends as soon as the peers have been told', async () => {
+    const unreachable = Array.from({ length: 8 }, () => fails('ENDPOINT_UNREACHABLE'));
+    const run = serving({ replies: { deregister: [...unreachable, answers('deleted')] } });
+    run.signal('SIGTERM');
+    const { atMs } = await run.untilEnded();
+    const goneMs = run.endpoint.times('deregister').at(-1) ?? 0;
+    expect(goneMs).toBeGreaterThan(2_000);
+    expect(run.sent).toEqual(['SIGTERM 1000', `SIGTERM ${atMs}`]);
+    expect(atMs).toBeGreaterThanOrEqual(goneMs + 2_250);
+    expect(atMs).toBeLessThan(goneMs + 2_500);
+    expect(stepsOf(run)[0]).toBe(`deregister 0+${goneMs} gone`);
+    expect(run.endpoint.times('confirm')).toEqual([atMs]);
+    expect(run.log.events).toContain('deregistration.late');
+    expect(run.notes.at(-1)).toMatchObject({ phase: 'ended', deregistered: true });
+  });
+
+  test('a stop before Envoy was there asks it nothing, and kuma-dp is told at once', async () => {
+    const run = start({ replies: { deregister: hangs, confirm: hangs } });
+    run.supervisor.onSpawned(run.child, run.child.exited);
+    run.child.reacts = () => {
+      run.child.exit(FAILED);
+    };
+    run.signal('SIGTERM');
+    expect(await run.untilEnded()).toEqual({ exit: FAILED, atMs: 0 });
+    expect(run.sent).toEqual(['SIGTERM 0']);
+    expect(run.endpoint.calls).toEqual([]);
+    expect(run.notes.at(-1)).toMatchObject({ phase: 'ended', deregistered: true });
+  });
 
   test.for<{
     readonly confirmation: Confirmation;
@@ -387,10 +424,10 @@ describe('Supervisor: kuma-dp ends by itself', () => {
     expect(stepsOf(run)).toEqual(['deregister 0+0 gone']);
   });
 
-  test('within 1.5 s, whatever the control plane does', async () => {
+  test('within 0.7 s, whatever the control plane does', async () => {
     const run = serving({ replies: { deregister: hangs } });
     run.child.exit(CLEAN);
-    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 1_500 });
+    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 700 });
   });
 
   test('under --on-crash keep is mirrored at once', async () => {
@@ -425,7 +462,7 @@ describe('Supervisor: before kuma-dp is there', () => {
     expect(run.supervisor.stopping.aborted).toBe(true);
     expect(await run.untilEnded()).toEqual({ exit: TERMED, atMs: 0 });
     expect(run.endpoint.calls).toEqual([]);
-    expect(run.notes).toMatchObject([{ phase: 'ended', deregistered: false }]);
+    expect(run.notes).toMatchObject([{ phase: 'ended', deregistered: true }]);
   });
 
   test('a stop takes an announced object away first', async () => {

@@ -9,7 +9,7 @@ import { FakeClock } from '../../../support/fake-clock.ts';
 
 const RUNNING: Phase = { name: 'running', announced: false, envoy: true, standby: 'no' };
 const deadlines = divideBudget(0, 60_000);
-const DRAINING: Phase = { name: 'draining', deadlines, asked: 1 };
+const DRAINING: Phase = { name: 'draining', progress: 'answered', deadlines, asked: 1 };
 
 describe('messageOf()', () => {
   test.for<{ phase: Phase; serving: boolean; says: ServiceFields }>([
