@@ -4,6 +4,7 @@ import process from 'node:process';
 import type { OptionTable } from '../kernel/options.ts';
 import { VERSION } from '../kernel/version.ts';
 import { readCommandLine, type CommandLine } from '../program/command-line.ts';
+import { INHERITED } from './child/inherited.io.ts';
 import { inheritedDescriptors } from './child/inherited-descriptors.io.ts';
 import { catchSignals } from './child/signals.io.ts';
 import { leaveStandardErrorAsItIs, writeError } from './child/standard-streams.io.ts';
@@ -28,11 +29,11 @@ import {
 } from './options.ts';
 
 // Before anything else: a stop that is asked for while we start must not get lost.
-const signals = catchSignals();
+const signals = catchSignals(INHERITED.signals);
 leaveStandardErrorAsItIs();
 // Before anything of ours is open.
 const descriptors = inheritedDescriptors();
-const { env } = process;
+const { env } = INHERITED;
 
 /** How long a clean end may take after everything is said and done. */
 const END_BUDGET_MS = 1_000;
@@ -80,7 +81,9 @@ async function runCommand(args: readonly string[]): Promise<ChildExit> {
   const { values, origins, problems } = resolveRunOptions({ flags: line.flags, env });
   const argv = line.wrapped ?? [];
   const all = [...line.problems, ...strayProblems(line), ...problems, ...wrappedProblems(line)];
-  return all.length > 0 ? refuse(all) : run({ options: values, origins, argv, env, signals, descriptors });
+  return all.length > 0
+    ? refuse(all)
+    : run({ options: values, origins, argv, env, signals, descriptors, inherited: INHERITED });
 }
 
 async function planCommand(args: readonly string[]): Promise<ChildExit> {

@@ -1,6 +1,6 @@
 /**
  * Bundles each program into `dist/`: CommonJS, split so that what starts kuma-dp is loaded first and the rest after.
- * `dist/bin/NAME` runs it on the Node that the repository pins, from any directory.
+ * `dist/bin/NAME` runs it on the Node that the repository pins, from any directory. Needs no compiler.
  *
  * With `--crash-points` it makes the test build instead, in `dist-crash-points/`: the companion ends where
  * `test/support/crash-points.ts` is told to.
@@ -11,7 +11,8 @@ import { fileURLToPath } from 'node:url';
 
 import { rolldown, type OutputChunk, type Plugin } from 'rolldown';
 
-import { launcher } from './launcher.ts';
+import { entryModule, launcher } from './launcher.ts';
+import { prebuilt } from './native-programs.ts';
 
 /**
  * What the packages would load for features that are off: got's HTTP/2, decompression and caches, pino's worker threads
@@ -66,8 +67,16 @@ const withAssets: Plugin = {
   },
 };
 
+const PROCESSORS = ['x64', 'arm64'] as const;
+
 const PROGRAMS = [
-  { name: 'kuma-dp-agent', entry: 'agent/main.ts', assets: [], files: [] },
+  {
+    name: 'kuma-dp-agent',
+    entry: 'agent/main.ts',
+    assets: [],
+    // Starts kuma-dp where its arguments or environment are no text.
+    files: PROCESSORS.map((cpu) => `native/prebuilt/${prebuilt('exec-bytes', cpu)}`),
+  },
   {
     name: 'kuma-deregistrar',
     entry: 'control-plane/main.ts',
@@ -105,18 +114,21 @@ for (const { name, entry, assets, files } of PROGRAMS) {
     dir: `${target}/${name}`,
     format: 'cjs',
     minify: true,
-    entryFileNames: '[name].js',
+    entryFileNames: 'program.js',
     chunkFileNames: '[name].js',
   });
   await bundle.close();
   for (const asset of assets)
     cpSync(`node_modules/${asset}`, `${target}/${name}/assets/${asset}`, { recursive: true });
   for (const file of files) cpSync(file, `${target}/${name}/${basename(file)}`);
+  writeFileSync(`${target}/${name}/main.js`, entryModule(name));
   bundled[name] = packagesOf(output.filter((file) => file.type === 'chunk'));
   writeFileSync(
     `${target}/bin/${name}`,
     launcher({
-      nodes: ['x64', 'arm64'].map((cpu) => `../node_modules/node-linux-${cpu}/bin/node`),
+      name,
+      cpu: process.arch,
+      nodes: PROCESSORS.map((cpu) => `../node_modules/node-linux-${cpu}/bin/node`),
       main: `${name}/main.js`,
     }),
   );

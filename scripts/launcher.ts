@@ -1,27 +1,64 @@
+import { readFileSync } from 'node:fs';
+
+import { prebuilt } from './native-programs.ts';
+
 /** Only what leaves Node's own compiled code valid: an option that changes code generation costs 15 ms of each start. */
 const NODE_FLAGS = [
   // Node loads its own roots in advance unless told otherwise, 1 MB that whoever names a CA does not need. For the
-  // others the agent loads them, and the host's (`agent/object/kuma-rest-endpoint.io.ts`).
+  // others the agent loads them, and the host's (`program/known-roots.ts`).
   '--use-openssl-ca',
   // Young objects are few: a small nursery costs nothing and saves 0.6 MB.
   '--max-semi-space-size=1',
 ] as const;
 
+/** Where the settings of `native/launch.c` begin, and how much room they have. */
+const PLACEHOLDER = Buffer.from('@@LAUNCHER-SETTINGS@@');
+const ROOM = 1_024;
+
+export interface LauncherPlace {
+  readonly name: string;
+  /** As Node calls it. */
+  readonly cpu: string;
+  /** Relative to the folder above the launcher's own. The first that can be executed is taken, else the one on `PATH`. */
+  readonly nodes: readonly string[];
+  /** Relative to the same folder. */
+  readonly main: string;
+}
+
 /**
- * What `/usr/bin/NAME` and `dist/bin/NAME` are. No process more than Node itself: the shell only finds its own place and
- * replaces itself, so that whoever started it (systemd's MainPID) has the program.
+ * What `/usr/bin/NAME` and `dist/bin/NAME` are: `native/launch.c` with the settings of one program filled in. It replaces
+ * itself by Node, so the process that was started (systemd's MainPID) is the program.
  *
- * @param place paths relative to the folder above the launcher's own. `nodes`: the first that is there is taken, and
- *   the one on `PATH` where there are several and none is there
+ * @throws Error if the settings are longer than their place
  */
-export function launcher(place: { readonly nodes: readonly string[]; readonly main: string }): string {
-  const [first = 'node', ...others] = place.nodes.map((node) => `$base/${node}`);
-  const fallbacks = others.length === 0 ? [] : [...others, 'node'];
-  return `#!/bin/sh
-self=$0
-[ -L "$self" ] && self=$(readlink -f -- "$self")
-base=\${self%/*}/..
-node=${first}
-${fallbacks.map((node) => `[ -x "$node" ] || node=${node}\n`).join('')}exec "$node" ${NODE_FLAGS.join(' ')} "$base/${place.main}" "$@"
+export function launcher({ name, cpu, nodes, main }: LauncherPlace): Buffer {
+  const program = readFileSync(new URL(`../native/prebuilt/${prebuilt('launch', cpu)}`, import.meta.url));
+  const settings = Buffer.from([name, ...nodes, '', ...NODE_FLAGS, '', main, ''].join('\0'));
+  const at = program.indexOf(PLACEHOLDER);
+  if (at === -1 || settings.length > ROOM) throw new Error(`Cannot write the launcher of ${name}`);
+  program.fill(0, at, at + ROOM);
+  settings.copy(program, at);
+  return program;
+}
+
+/**
+ * The program's `main.js`: the only file that an old Node reads, so in its language. It names the process, which Node
+ * calls `MainThread`, and loads the bundle.
+ */
+export function entryModule(name: string): string {
+  return `'use strict';
+var fs = require('fs');
+if (parseInt(process.versions.node, 10) < 24) {
+  fs.writeSync(2, '${name}: Cannot start: it needs Node.js 24 or later, and ' + process.execPath + ' is ' + process.version +
+    '. Install Node.js 24 or later (nodejs.org/en/download), or a package of this program: it brings its own\\n');
+  process.exit(78);
+}
+try {
+  // The kernel keeps 15 characters.
+  fs.writeFileSync('/proc/self/comm', '${name}');
+} catch (error) {
+  // Without /proc it keeps the name that Node gave it.
+}
+require('./program.js');
 `;
 }

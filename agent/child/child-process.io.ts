@@ -1,12 +1,18 @@
-import { spawn, type StdioOptions } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter } from 'node:path';
 import process from 'node:process';
+import { Writable } from 'node:stream';
 
 import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from './exit-status.pure.ts';
+import { exactStart } from './exact-start.pure.ts';
+import { exactStarter, ownStart } from './inherited.io.ts';
+import type { Inherited } from './inherited.pure.ts';
 import { watchOver } from './death-watch.io.ts';
 import { processRef } from '../state/host.io.ts';
 import type { Child, Spawned, SpawnRequest } from '../ports.ts';
+
+type StandardIo = 'pipe' | 'ignore' | number;
 
 /** Runs what tells kuma-dp that its agent was killed. */
 const SHELL = 'sh';
@@ -17,7 +23,8 @@ export interface Spawner {
   readonly guarded: boolean;
 }
 
-export function childSpawner(searchPath: string): Spawner {
+/** @param inherited what this process was started with, and hands on */
+export function childSpawner(searchPath: string, inherited: Inherited): Spawner {
   const shell = findProgram(SHELL, searchPath);
   return {
     guarded: 'path' in shell,
@@ -25,14 +32,19 @@ export function childSpawner(searchPath: string): Spawner {
       const [program = ''] = request.argv;
       const found = findProgram(program, request.env['PATH'] ?? '');
       if ('problem' in found) return found;
-      return start(found.path, request, 'path' in shell ? shell.path : undefined);
+      return start(found.path, request, { shell: 'path' in shell ? shell.path : undefined, inherited });
     },
   };
 }
 
-function start(path: string, request: SpawnRequest, shell: string | undefined): Spawned {
-  const [argv0 = '', ...args] = request.argv;
-  const started = spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
+interface StartWith {
+  /** Path of a POSIX shell. */
+  readonly shell: string | undefined;
+  readonly inherited: Inherited;
+}
+
+function start(path: string, request: SpawnRequest, { shell, inherited }: StartWith): Spawned {
+  const started = startExactly(path, request, inherited) ?? startAsText(path, request);
   const exited = new Promise<ChildExit>((resolve) => {
     started.once('exit', (code, signal) => {
       resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
@@ -68,9 +80,41 @@ function start(path: string, request: SpawnRequest, shell: string | undefined): 
   return { child, exited };
 }
 
+function startAsText(path: string, request: SpawnRequest): ChildProcess {
+  const [argv0 = '', ...args] = request.argv;
+  return spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
+}
+
+/**
+ * By a program that becomes the wanted one: same process, but for bytes and signals that Node cannot hand on.
+ *
+ * @returns `undefined` where Node can, and where that program cannot be started
+ */
+function startExactly(path: string, request: SpawnRequest, inherited: Inherited): ChildProcess | undefined {
+  const own = ownStart();
+  const { argv, env } = request;
+  const bytes =
+    own === undefined
+      ? undefined
+      : exactStart({ path, argv, env, signals: inherited.signals }, own, inherited.env);
+  const starter = bytes === undefined ? undefined : exactStarter();
+  if (bytes === undefined || starter === undefined) return undefined;
+  const stdio = stdioOf(request);
+  const fd = stdio.findIndex((use, at) => at > 2 && use === 'ignore');
+  const at = fd === -1 ? stdio.length : fd;
+  stdio[at] = 'pipe';
+  const started = spawn(starter, [String(at)], { stdio, env: {} });
+  const pipe = started.stdio[at];
+  if (started.pid === undefined || !(pipe instanceof Writable)) return undefined;
+  // It ends without a word if it does not get everything; whoever waits for it sees that.
+  pipe.on('error', () => {});
+  pipe.end(bytes);
+  return started;
+}
+
 /** Ours as they are, each under its own number; what is not listed stays closed. */
-function stdioOf(request: SpawnRequest): StdioOptions {
-  const stdio: ('pipe' | 'ignore' | number)[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
+function stdioOf(request: SpawnRequest): StandardIo[] {
+  const stdio: StandardIo[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
   for (const fd of request.descriptors) {
     while (stdio.length < fd) stdio.push('ignore');
     stdio[fd] = fd;

@@ -1,4 +1,7 @@
+import os from 'node:os';
 import process from 'node:process';
+
+import type { SignalSets } from './inherited.pure.ts';
 
 /**
  * Every signal that may be sent to a kuma-dp and can be caught. The rest keep their default action: STOP and KILL
@@ -27,14 +30,23 @@ export interface SignalSource {
   dieOf(signal: NodeJS.Signals): void;
 }
 
-/** Installs the handlers at once: from here on no signal is lost, whoever comes to take it. */
-export function catchSignals(): SignalSource {
+/** kuma-dp asks for these, and gets them even where they were ignored before it was started. */
+const KUMA_DP_CATCHES: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGUSR2']);
+
+/**
+ * Installs the handlers at once: from here on no signal is lost, whoever comes to take it.
+ *
+ * @param inherited a signal that was ignored when this process was started, as by nohup(1), stays ignored
+ */
+export function catchSignals({ ignored }: SignalSets): SignalSource {
+  const isIgnored = (signal: NodeJS.Signals): boolean =>
+    !KUMA_DP_CATCHES.has(signal) && ((ignored >> BigInt(os.constants.signals[signal] - 1)) & 1n) === 1n;
   const early: NodeJS.Signals[] = [];
   let deliver = (signal: NodeJS.Signals): void => {
     early.push(signal);
   };
   const handle = (signal: NodeJS.Signals): void => {
-    deliver(signal);
+    if (!isIgnored(signal)) deliver(signal);
   };
   for (const signal of CAUGHT_SIGNALS) process.on(signal, handle);
   return {
@@ -43,7 +55,7 @@ export function catchSignals(): SignalSource {
       deliver = receive;
     },
     release() {
-      for (const signal of CAUGHT_SIGNALS) process.off(signal, handle);
+      for (const signal of CAUGHT_SIGNALS) if (!isIgnored(signal)) process.off(signal, handle);
       for (const signal of early.splice(0)) process.kill(process.pid, signal);
     },
     dieOf(signal) {

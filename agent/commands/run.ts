@@ -23,7 +23,7 @@ const STARTED_AFTER_MS = 1_500;
 export async function run(request: RunRequest): Promise<ChildExit> {
   const beganAtMs = systemClock.monotonicMs();
   const { options, argv, env, descriptors } = request;
-  const spawner = childSpawner(env['PATH'] ?? '');
+  const spawner = childSpawner(env['PATH'] ?? '', request.inherited);
   const command = readKumaDpCommand(argv, env);
   const stdin = readsStandardInput(command) ? readStandardInput() : undefined;
   const spawned = mustPrepare(options, command)

@@ -1,3 +1,4 @@
+import type { Inherited } from '../child/inherited.pure.ts';
 import type { SignalSource } from '../child/signals.io.ts';
 import type { RunOptions } from '../options.ts';
 
@@ -7,6 +8,8 @@ export interface RunRequest {
   readonly origins: Readonly<Record<keyof RunOptions, string>>;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What this process was started with; `env` is part of it. */
+  readonly inherited: Inherited;
   readonly signals: SignalSource;
   /** What the agent was started with, beside the standard streams. */
   readonly descriptors: readonly number[];

@@ -54,7 +54,15 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
   return new Map<string, PackagedFile>([
     [
       `usr/bin/${name}`,
-      { content: launcher({ nodes: [`lib/${name}/node`], main: `lib/${name}/main.js` }), mode: 0o755 },
+      {
+        content: launcher({
+          name,
+          cpu: build.cpu,
+          nodes: [`lib/${name}/node`],
+          main: `lib/${name}/main.js`,
+        }),
+        mode: 0o755,
+      },
     ],
     [`usr/lib/${name}/node`, { content: { copyOf: node }, mode: 0o755 }],
     [`usr/lib/${name}/package.json`, { content: readFileSync('dist/package.json') }],
@@ -73,18 +81,23 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
   ]);
 }
 
+const OF_ONE_PROCESSOR = /-(x64|arm64)(\.node)?$/;
+
 /** The bundle as it was built. Of compiled code only what this processor runs. */
 function code(name: string, { cpu, stripped }: Build): readonly (readonly [string, PackagedFile])[] {
   const folder = join('dist', name);
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .toSorted()
     .filter((path) => statSync(join(folder, path)).isFile())
-    .filter((path) => !path.endsWith('.node') || path.endsWith(`linux-${cpu}.node`))
+    .filter(
+      (path) => !OF_ONE_PROCESSOR.test(path) || path.endsWith(`-${cpu}`) || path.endsWith(`-${cpu}.node`),
+    )
     .map((path) => {
       const source = join(folder, path);
+      const mode = statSync(source).mode & 0o111 ? 0o755 : 0o644;
       return [
         `usr/lib/${name}/${path}`,
-        { content: { copyOf: path.endsWith('.node') ? stripped(source) : source } },
+        { content: { copyOf: path.endsWith('.node') ? stripped(source) : source }, mode },
       ];
     });
 }

@@ -1,4 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
@@ -8,6 +9,8 @@ import type { DataplaneHost } from '../support/supervisors/dataplane-host.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
 
 const host = hostsOfThisFile();
 
@@ -25,7 +28,11 @@ async function startHeld(here: DataplaneHost, init: Init): Promise<Container> {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
     }`,
   );
-  const container = new Container(here, init, (argv) => ['env', `NODE_OPTIONS=--require=${script}`, ...argv]);
+  // The launcher keeps NODE_OPTIONS away from its Node.
+  const preloaded = [process.execPath, '--require', script, join(ROOT, 'dist/kuma-dp-agent/main.js')];
+  const container = new Container(here, init, (argv) =>
+    argv.flatMap((word) => (word.endsWith('/kuma-dp-agent') ? preloaded : [word])),
+  );
   await container.start();
   await waitUntil(() => existsSync(reached), { what: 'the agent’s Node' });
   return container;

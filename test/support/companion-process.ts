@@ -13,6 +13,9 @@ const ROOT = join(import.meta.dirname, '..', '..');
 export const COMPANION_BIN =
   process.env['KUMA_DEREGISTRAR_BIN'] ?? join(ROOT, 'dist', 'bin', 'kuma-deregistrar');
 
+/** What the launcher has Node run. */
+const COMPANION_MODULE = join(ROOT, 'dist', 'kuma-deregistrar', 'main.js');
+
 export interface CompanionOptions {
   /** REST API of each control plane. */
   readonly kumaApi: readonly string[];
@@ -38,6 +41,8 @@ export interface CompanionOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The program, if it is not {@link COMPANION_BIN}. */
   readonly bin?: string;
+  /** A module that its Node imports first: the launcher keeps `NODE_OPTIONS` away from it. */
+  readonly preload?: string;
 }
 
 export interface CompanionExit {
@@ -134,9 +139,11 @@ export class CompanionProcess implements AsyncDisposable {
   /** Starts it, for the first time or again. Waits for a build that somebody replaces at this moment. */
   async start(): Promise<void> {
     if (this.running) return;
-    const { bin = COMPANION_BIN, env = {}, dir } = this.#options;
+    const { bin = COMPANION_BIN, env = {}, dir, preload } = this.#options;
     await waitUntil(() => existsSync(bin), { what: `a built companion: ${bin}` });
-    const child = spawn(bin, this.argv, {
+    const program = preload === undefined ? [bin] : [process.execPath, '--import', preload, COMPANION_MODULE];
+    const [command = '', ...argv] = [...program, ...this.argv];
+    const child = spawn(command, argv, {
       cwd: dir,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },

@@ -86,7 +86,7 @@ describe.concurrent('an agent that is killed', () => {
 /** A process that has `pid` watched, as an agent does, and is killed; returns when the watch has done what it does. */
 async function killedWatching(pid: number, startTicks: number): Promise<void> {
   const mark = `WATCH_TEST_MARK=${randomUUID()}`;
-  const module = join(import.meta.dirname, '..', '..', '..', 'agent', 'adapters', 'death-watch.ts');
+  const module = join(import.meta.dirname, '..', '..', '..', 'agent', 'child', 'death-watch.io.ts');
   const program = `
     const { watchOver } = await import(${JSON.stringify(module)});
     watchOver({ pid: ${pid}, startTicks: ${startTicks} }, '/bin/sh', process.env);

@@ -22,8 +22,8 @@ test.concurrent.for([HOUR_MS, -HOUR_MS])(
   async (shiftMs) => {
     await using fleet = await ReplicaFleet.create(postgres);
     fleet.addBystander();
-    const env = { NODE_OPTIONS: `--import ${SHIFTED_CLOCK}`, CLOCK_SHIFT_MS: String(shiftMs) };
-    const { companion } = await fleet.add({ env });
+    const env = { CLOCK_SHIFT_MS: String(shiftMs) };
+    const { companion } = await fleet.add({ env, preload: SHIFTED_CLOCK });
     await fleet.add();
     await fleet.waitUntilAcquainted();
     const [live, other, crashing, leaving] = ['live', 'other', 'crashing', 'leaving'].map((name, at) =>

@@ -145,8 +145,7 @@ test.concurrent('woken after its lease, while PostgreSQL still holds the name fo
 const HEALED_WITHIN_MS = 45_000;
 
 test.concurrent('paused with the bytes of its DELETE in its hand, it deletes the new epoch’s object, which is put back', async () => {
-  const env = { NODE_OPTIONS: `--import ${STOP_BEFORE_DELETE}` };
-  await using pause = await pauseDeletion('announced', 'agent', { env });
+  await using pause = await pauseDeletion('announced', 'agent', { preload: STOP_BEFORE_DELETE });
   const { fleet, paused, successor } = pause;
   await successor.run();
   const wokenAtMs = performance.now();

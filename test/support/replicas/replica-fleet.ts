@@ -23,7 +23,7 @@ export interface Replica {
   readonly address: string;
 }
 
-export type ReplicaOptions = Pick<CompanionOptions, 'bin' | 'env'>;
+export type ReplicaOptions = Pick<CompanionOptions, 'bin' | 'env' | 'preload'>;
 
 /** Every deletion is let through: what is tested here is who may delete, not how many. */
 const BRAKE = ['--brake-share', '100%', '--brake-min', '10', '--brake-window', '1m'];

@@ -1,5 +1,5 @@
 /**
- * Preloaded into a companion with `NODE_OPTIONS=--import`: it pauses itself once, with the bytes of its first DELETE in
+ * Preloaded into a companion with `--import`: it pauses itself once, with the bytes of its first DELETE in
  * its hand. No check is left between here and the kernel.
  */
 import { Socket } from 'node:net';

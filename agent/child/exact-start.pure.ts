@@ -1,0 +1,118 @@
+import { NO_SIGNALS, shownEntry, type Environment, type SignalSets } from './inherited.pure.ts';
+
+/** What a process was started with, as the kernel keeps it. */
+export interface StartBytes {
+  /** The program first. */
+  readonly args: readonly Uint8Array[];
+  /** `NAME=VALUE` each, in order. */
+  readonly env: readonly Uint8Array[];
+}
+
+export interface WantedStart {
+  /** Path of the program. */
+  readonly path: string;
+  readonly argv: readonly string[];
+  readonly env: Environment;
+  readonly signals: SignalSets;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/**
+ * What `native/exec-bytes.c` needs to start a program exactly as this process was asked to.
+ *
+ * @param own of this process
+ * @param ownEnv the same environment as Node decoded it
+ * @returns `undefined` where Node starts the same by itself: all text is UTF-8, no name is there twice, and no signal is
+ *   ignored or blocked
+ */
+export function exactStart(
+  wanted: WantedStart,
+  own: StartBytes,
+  ownEnv: Environment,
+): Uint8Array | undefined {
+  const args = exactArguments(wanted.argv, own.args);
+  const env = exactEnvironment(wanted.env, own.env, ownEnv);
+  const text = textOf(wanted);
+  const { ignored, blocked } = wanted.signals;
+  const plain =
+    ignored === NO_SIGNALS.ignored &&
+    blocked === NO_SIGNALS.blocked &&
+    same([...args, ...env], [...text.args, ...text.env]);
+  if (plain) return undefined;
+  const digits = [ignored, blocked].map((set) => encoder.encode(set.toString(16).padStart(16, '0')));
+  const parts = [
+    ...digits,
+    encoder.encode(wanted.path),
+    encoder.encode(String(args.length)),
+    ...args,
+    ...env,
+  ];
+  const body = parts.flatMap((part) => [part, Uint8Array.of(0)]);
+  const size = body.reduce((sum, { length }) => sum + length, 0);
+  return joined([encoder.encode(`${size}\0`), ...body]);
+}
+
+/** Where several arguments decode to the same text, they are taken in their order. */
+function exactArguments(argv: readonly string[], own: readonly Uint8Array[]): readonly Uint8Array[] {
+  const undecodable = Map.groupBy(
+    own.filter((bytes) => !same([bytes], [encoder.encode(decoder.decode(bytes))])),
+    (bytes) => decoder.decode(bytes),
+  );
+  return argv.map((text) => undecodable.get(text)?.shift() ?? encoder.encode(text));
+}
+
+/** What is wanted as it was stays as it was, in its place; what is new or changed goes to the end. */
+function exactEnvironment(
+  wanted: Environment,
+  own: readonly Uint8Array[],
+  ownEnv: Environment,
+): readonly Uint8Array[] {
+  const kept = own.flatMap((entry) => shownEntry(entry) ?? []);
+  const names = new Set(kept.map(nameOf));
+  // Node does not list every name: not one that is a number, nor one that is not UTF-8.
+  const isKept = (name: string): boolean =>
+    !Object.hasOwn(ownEnv, name) || (Object.hasOwn(wanted, name) && wanted[name] === ownEnv[name]);
+  return [
+    ...kept.filter((entry) => isKept(nameOf(entry))),
+    ...Object.entries(wanted)
+      .filter(([name, value]) => value !== undefined && !(names.has(name) && isKept(name)))
+      .map(([name, value]) => encoder.encode(`${name}=${value}`)),
+  ];
+}
+
+const EQUALS = '='.charCodeAt(0);
+
+function nameOf(entry: Uint8Array): string {
+  const equals = entry.indexOf(EQUALS);
+  return decoder.decode(equals === -1 ? entry : entry.subarray(0, equals));
+}
+
+function textOf({ argv, env }: WantedStart): StartBytes {
+  const entries = Object.entries(env).filter(([, value]) => value !== undefined);
+  return {
+    args: argv.map((text) => encoder.encode(text)),
+    env: entries.map(([name, value]) => encoder.encode(`${name}=${value}`)),
+  };
+}
+
+function same(some: readonly Uint8Array[], others: readonly Uint8Array[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every((bytes, at) => {
+      const other = others[at];
+      return other?.length === bytes.length && bytes.every((byte, index) => byte === other[index]);
+    })
+  );
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,41 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+
+import type { StartBytes } from './exact-start.pure.ts';
+import { inheritedOf, type Inherited } from './inherited.pure.ts';
+
+/** What this process was started with: by the launcher, or without it. */
+export const INHERITED: Inherited = inheritedOf(process.env);
+
+/** @returns `undefined` where procfs does not tell: the text that Node made of it has to do */
+export function ownStart(): StartBytes | undefined {
+  try {
+    return { args: texts('/proc/self/cmdline'), env: texts('/proc/self/environ') };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The program that starts another from bytes. @returns `undefined` where it cannot be executed */
+export function exactStarter(): string | undefined {
+  const path = join(import.meta.dirname, `exec-bytes-${process.arch}`);
+  try {
+    accessSync(path, constants.X_OK);
+    return path;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Texts that end with a NUL each. */
+function texts(path: string): readonly Uint8Array[] {
+  const whole = readFileSync(path);
+  const found: Uint8Array[] = [];
+  for (let at = 0; at < whole.length;) {
+    const end = whole.indexOf(0, at);
+    found.push(whole.subarray(at, end === -1 ? whole.length : end));
+    at = end === -1 ? whole.length : end + 1;
+  }
+  return found;
+}

@@ -1,0 +1,51 @@
+/**
+ * What the launcher (`native/launch.c`) hands over in the environment: the variables that it hid from Node, and the
+ * signals that were ignored or blocked when it was started.
+ */
+
+/** The launcher clears it in the first byte of a name that it hides. */
+const HIDING_BIT = 0x40;
+const SIGNALS = '\u0001SIGNALS';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Bit n - 1 stands for signal n, as in /proc/PID/status. */
+export interface SignalSets {
+  readonly ignored: bigint;
+  readonly blocked: bigint;
+}
+
+export interface Inherited {
+  /** As whoever started the launcher set it. */
+  readonly env: Environment;
+  readonly signals: SignalSets;
+}
+
+export const NO_SIGNALS: SignalSets = { ignored: 0n, blocked: 0n };
+
+/** @param env of this process */
+export function inheritedOf(env: Environment): Inherited {
+  const entries = Object.entries(env);
+  const [ignored, blocked] = (env[SIGNALS] ?? '').split(',').map((digits) => BigInt(`0x${digits || '0'}`));
+  return {
+    env: Object.fromEntries(
+      entries.flatMap(([name, value]) => (name === SIGNALS ? [] : [[shownName(name), value]])),
+    ),
+    signals: { ignored: ignored ?? 0n, blocked: blocked ?? 0n },
+  };
+}
+
+function shownName(name: string): string {
+  const first = name.charCodeAt(0);
+  return name === '' || first >= 0x20 ? name : `${String.fromCharCode(first | HIDING_BIT)}${name.slice(1)}`;
+}
+
+/** The same for `NAME=VALUE` as the kernel keeps it. @returns `undefined` for what the launcher added */
+export function shownEntry(entry: Uint8Array): Uint8Array | undefined {
+  const [first = 0x20] = entry;
+  if (first >= 0x20) return entry;
+  if (first === SIGNALS.charCodeAt(0)) return undefined;
+  const shown = Uint8Array.from(entry);
+  shown[0] = first | HIDING_BIT;
+  return shown;
+}

@@ -1,0 +1,35 @@
+/**
+ * Compiles the programs in `native/` into `native/prebuilt/`, for both processors. Only who changes a source needs this,
+ * and the compilers: `apt-get install gcc gcc-x86-64-linux-gnu gcc-aarch64-linux-gnu` of Debian 12.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { COMPILERS, NATIVE_PROGRAMS, prebuilt } from './native-programs.ts';
+
+const FLAGS = [
+  '-std=c11',
+  '-Os',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-ffreestanding',
+  '-fno-stack-protector',
+  '-fno-asynchronous-unwind-tables',
+  '-fno-ident',
+  '-nostdlib',
+  '-static',
+  '-s',
+  '-Wl,--build-id=none',
+  '-Wl,-z,noexecstack',
+  '-Wl,-z,noseparate-code',
+] as const;
+
+const [target = 'native/prebuilt'] = process.argv.slice(2);
+mkdirSync(target, { recursive: true });
+for (const program of NATIVE_PROGRAMS)
+  for (const [cpu, compiler] of Object.entries(COMPILERS))
+    execFileSync(compiler, [...FLAGS, '-o', join(target, prebuilt(program, cpu)), `native/${program}.c`], {
+      stdio: 'inherit',
+    });
