@@ -34,6 +34,8 @@ export default defineConfig({
   test: {
     // Most of what real processes are tested for is waiting: more of them than there are cores.
     maxWorkers: 4,
+    // Envoy needs an inotify instance for each file that it watches, of which a user has 128.
+    maxConcurrency: 5,
     globalSetup: ['test/support/require-node-24.ts'],
     reporters: resultsFile === undefined ? ['default'] : ['default', 'json'],
     ...(resultsFile === undefined ? {} : { outputFile: { json: resultsFile } }),
@@ -42,6 +44,7 @@ export default defineConfig({
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
+      project('comparison', { timeoutMs: 180_000 }),
       project('supervisors', { timeoutMs: 60_000 }),
       project('page', { timeoutMs: 60_000 }),
       project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),

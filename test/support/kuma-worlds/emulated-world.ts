@@ -15,7 +15,7 @@ import {
   type WorldOptions,
   type WorldTiming,
 } from './kuma-world.ts';
-import { worldResource } from './world-resource.ts';
+import { placeInbounds, worldResource } from './world-resource.ts';
 
 /** Kuma's intervals made short: how they add up is the same. */
 const TIMING: WorldTiming = {
@@ -26,78 +26,111 @@ const TIMING: WorldTiming = {
   healthReportIntervalMs: 500,
 };
 
+/** Kuma's defaults. */
+const KUMAS_TIMING: WorldTiming = {
+  storeCacheMs: 1_000,
+  refreshMs: 1_000,
+  deregistrationDelayMs: 10_000,
+  healthCheckIntervalMs: 1_000,
+  healthReportIntervalMs: 5_000,
+};
+
 /** The emulator as a world. */
 export class EmulatedWorld implements KumaWorld {
   readonly version: string;
   readonly behaviour: KumaBehaviour;
-  readonly timing = TIMING;
+  readonly timing: WorldTiming;
   readonly durable = true;
   readonly caFile = join(TLS_FIXTURES, 'ca.crt');
   readonly companionTls = {
     certificateFile: join(TLS_FIXTURES, 'server.crt'),
     keyFile: join(TLS_FIXTURES, 'server.key'),
   };
-  readonly #controlPlane: ControlPlane;
+  readonly #controlPlanes: readonly ControlPlane[];
   readonly #dir: TemporaryDir;
   readonly #disposables = new AsyncDisposableStack();
 
-  private constructor(version: string, dir: TemporaryDir, controlPlane: ControlPlane) {
+  private constructor(
+    version: KumaVersion,
+    timing: WorldTiming,
+    parts: { readonly dir: TemporaryDir; readonly controlPlanes: readonly ControlPlane[] },
+  ) {
     this.version = version;
+    this.timing = timing;
     this.behaviour = behaviourOf(version);
-    this.#dir = this.#disposables.use(dir);
-    this.#controlPlane = this.#disposables.use(controlPlane);
+    this.#dir = this.#disposables.use(parts.dir);
+    this.#controlPlanes = parts.controlPlanes;
+    for (const controlPlane of parts.controlPlanes) this.#disposables.use(controlPlane);
   }
 
   static async create(version: KumaVersion, options: WorldOptions): Promise<EmulatedWorld> {
     const dir = new TemporaryDir();
-    const { healthFeedback = true, localhostIsAdmin = true, mode = 'zone', idleTimeoutMs } = options;
-    const settings = {
-      ...TIMING,
-      version,
-      healthFeedback,
-      localhostIsAdmin,
-      mode,
-      ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
-    };
-    return new EmulatedWorld(
-      version,
-      dir,
-      await ControlPlane.start({ ...settings, endpointsDir: dir.join('eds') }),
-    );
+    const { defaultTiming = false, controlPlanes: count = 1, deregistrationDelayMs, ...rest } = options;
+    const own = defaultTiming ? KUMAS_TIMING : TIMING;
+    const timing = deregistrationDelayMs === undefined ? own : { ...own, deregistrationDelayMs };
+    const settings = { localhostIsAdmin: true, ...timing, ...rest, version };
+    const controlPlanes: ControlPlane[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const [first] = controlPlanes;
+      const endpointsDir = dir.join(`eds-${index}`);
+      controlPlanes.push(await ControlPlane.start({ ...settings, endpointsDir }, first?.store));
+    }
+    return new EmulatedWorld(version, timing, { dir, controlPlanes });
   }
 
   get restUrl(): string {
-    return this.#controlPlane.httpUrl;
+    return this.#controlPlane(0).httpUrl;
   }
 
   get secureRestUrl(): string {
-    return this.#controlPlane.httpsUrl;
+    return this.#controlPlane(0).httpsUrl;
+  }
+
+  get secureRestUrls(): readonly string[] {
+    return this.#controlPlanes.map(({ httpsUrl }) => httpsUrl);
+  }
+
+  get dataplanePorts(): readonly number[] {
+    return this.#controlPlanes.map(({ ports }) => ports.dataplane);
   }
 
   join(...names: readonly string[]): string {
     return this.#dir.join(...names);
   }
 
-  start(): Promise<void> {
-    return this.#controlPlane.start();
+  start(index = 0): Promise<void> {
+    return this.#controlPlane(index).start();
   }
 
-  stop(): Promise<void> {
-    return this.#controlPlane.stop();
+  stop(index = 0): Promise<void> {
+    return this.#controlPlane(index).stop();
   }
 
-  kill(): Promise<void> {
-    return this.#controlPlane.crash();
+  kill(index = 0): Promise<void> {
+    return this.#controlPlane(index).crash();
+  }
+
+  freeze(index = 0): void {
+    this.#controlPlane(index).pause();
+  }
+
+  thaw(index = 0): void {
+    this.#controlPlane(index).resume();
   }
 
   async dataplane(dataplane: WorldDataplane): Promise<DataplaneCommand> {
-    const { name } = dataplane;
+    const { name, controlPlane: index = 0, controlPlanePort: port, outbounds = [] } = dataplane;
+    const controlPlane = this.#controlPlane(index);
+    for (const { service } of outbounds) controlPlane.endpointsFile(service);
+    for (const { backend } of controlPlane.settings.gateways) controlPlane.endpointsFile(backend);
+    const inbounds = await placeInbounds(dataplane);
     const command = await dataplaneCommand({
       ...dataplane,
-      controlPlaneUrl: this.#controlPlane.dataplaneUrl,
+      controlPlaneUrl: port === undefined ? controlPlane.dataplaneUrl : `https://127.0.0.1:${port}`,
       workDir: this.join(name),
+      ...(inbounds[0] === undefined ? {} : { inboundPort: inbounds[0].port }),
     });
-    const resource = worldResource({ ...dataplane, ...command }, this.behaviour);
+    const resource = worldResource({ ...dataplane, ...command }, inbounds, this.behaviour);
     const tokenFile = this.join(`${name}.token`);
     writeFileSync(tokenFile, this.#token(name), { mode: 0o600 });
     const argv = command.argv
@@ -109,8 +142,14 @@ export class EmulatedWorld implements KumaWorld {
     return { ...command, resource, env, argv: [...argv, `--dataplane-token-file=${tokenFile}`] };
   }
 
+  #controlPlane(index: number): ControlPlane {
+    const controlPlane = this.#controlPlanes[index];
+    if (controlPlane === undefined) throw new Error(`No control plane ${index}`);
+    return controlPlane;
+  }
+
   #token(name: string): string {
-    const { store, settings } = this.#controlPlane;
+    const { store, settings } = this.#controlPlane(0);
     const request = { name, mesh: 'default', type: 'dataplane', validFor: '24h' };
     const token = new DataplaneTokens(store, settings).issue(request);
     if (token === undefined) throw new Error('There is no mesh default');
@@ -119,7 +158,7 @@ export class EmulatedWorld implements KumaWorld {
 
   async peer(service: string): Promise<Peer> {
     const client = this.#disposables.use(
-      await ClientEnvoy.start({ service, endpointsDir: this.join('eds') }),
+      await ClientEnvoy.start({ service, endpointsDir: this.join('eds-0') }),
     );
     return {
       port: client.ports.http1,

@@ -1,3 +1,4 @@
+import { type GatewayListener } from '../kuma/bootstrap-protocol.ts';
 import { type DataplaneCommand } from '../world/dataplane-command.ts';
 import { type KumaBehaviour } from './behaviour.ts';
 
@@ -21,6 +22,31 @@ export interface WorldOptions {
   readonly mode?: 'zone' | 'global';
   /** Kuma's own intervals, also where the emulator would take shorter ones. */
   readonly defaultTiming?: boolean;
+  /** `KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY`; the world's own if left out. */
+  readonly deregistrationDelayMs?: number;
+  /** Control planes of the zone, on one store; one if left out. */
+  readonly controlPlanes?: number;
+  /** What MeshGateways say. */
+  readonly gateways?: readonly GatewayListener[];
+  /** What MeshTimeouts say: by service, after which an upstream connection without a request is closed. */
+  readonly idleTimeouts?: Readonly<Record<string, number>>;
+}
+
+export type Protocol = 'http' | 'http2' | 'grpc' | 'tcp';
+
+/** What peers call: one service at one application. */
+export interface WorldInbound {
+  readonly service: string;
+  readonly servicePort: number;
+  readonly protocol?: Protocol;
+  /** Where Envoy listens; any free port if left out. */
+  readonly port?: number;
+}
+
+/** What the application calls: a loopback port that leads to a service. */
+export interface WorldOutbound {
+  readonly service: string;
+  readonly port: number;
 }
 
 export interface WorldDataplane {
@@ -32,6 +58,17 @@ export interface WorldDataplane {
   readonly serviceProbe?: boolean;
   /** `direct`: kuma-dp is given the resource. `pre-applied`: only its name; PUT the resource before. */
   readonly lifecycle?: 'direct' | 'pre-applied';
+  /** In place of the one inbound for {@link service}. */
+  readonly inbounds?: readonly WorldInbound[];
+  readonly outbounds?: readonly WorldOutbound[];
+  /** A gateway has no inbound; `service` is its tag. */
+  readonly gateway?: 'DELEGATED' | 'BUILTIN';
+  /** Of its listeners; 127.0.0.1 if left out. */
+  readonly address?: string;
+  /** Which of the zone's control planes it connects to; the first if left out. */
+  readonly controlPlane?: number;
+  /** A port in front of the control planes, in place of {@link controlPlane}'s own. */
+  readonly controlPlanePort?: number;
 }
 
 /** Another dataplane of the mesh that calls a service: how everybody else sees that service. */
@@ -64,10 +101,17 @@ export interface KumaWorld extends AsyncDisposable {
   /** A folder for this world's files. Short, since sockets are made in it. */
   join(...names: readonly string[]): string;
 
-  /** The control plane: SIGTERM and SIGKILL, and a start on the same ports and objects. */
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  kill(): Promise<void>;
+  /** REST APIs of all control planes, over TLS, and where kuma-dp connects to each. */
+  readonly secureRestUrls: readonly string[];
+  readonly dataplanePorts: readonly number[];
+
+  /** A control plane, the first if left out: SIGTERM and SIGKILL, and a start on the same ports and objects. */
+  start(controlPlane?: number): Promise<void>;
+  stop(controlPlane?: number): Promise<void>;
+  kill(controlPlane?: number): Promise<void>;
+  /** SIGSTOP and SIGCONT. */
+  freeze(controlPlane?: number): void;
+  thaw(controlPlane?: number): void;
 
   /** `kuma-dp run …` for this control plane, with a token of its own. Starts nothing. */
   dataplane(dataplane: WorldDataplane): Promise<DataplaneCommand>;

@@ -42,6 +42,10 @@ export class LoggedProcess {
     return readFileSync(this.#logFile, 'utf8').slice(-LAST_WORDS);
   }
 
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(signal);
+  }
+
   /** Sends the signal, kills it if that does not end it in time, and waits for the end. */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     if (!this.running) return;

@@ -61,6 +61,18 @@ export class RealControlPlane implements AsyncDisposable {
     return join(this.#dir, 'kuma-cp.crt');
   }
 
+  /** For another control plane that shows the same certificate. */
+  get sharedCertificate(): Readonly<Record<string, string>> {
+    return {
+      KUMA_GENERAL_TLS_CERT_FILE: this.caFile,
+      KUMA_GENERAL_TLS_KEY_FILE: this.caFile.replace(/\.crt$/, '.key'),
+    };
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#process?.signal(signal);
+  }
+
   /** Changes a setting for the next start. */
   set(settings: Readonly<Record<string, string>>): void {
     Object.assign(this.#env, settings);
@@ -82,10 +94,14 @@ export class RealControlPlane implements AsyncDisposable {
           fetch(`${this.restUrl}/`),
           fetch(`http://127.0.0.1:${this.ports.diagnostics}/ready`),
         ]);
-        return api.ok && ready.ok && existsSync(this.caFile);
+        return api.ok && ready.ok && (this.#sharesCertificate || existsSync(this.caFile));
       },
       { what: 'kuma-cp to be ready', budgetMs: 60_000, pollMs: 50 },
     );
+  }
+
+  get #sharesCertificate(): boolean {
+    return this.#env['KUMA_GENERAL_TLS_CERT_FILE'] !== undefined;
   }
 
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {

@@ -20,7 +20,8 @@ import {
 import { emptyDatabase } from './postgres-server.ts';
 import { RealControlPlane } from './real-control-plane.ts';
 import { RealPeer } from './real-peer.ts';
-import { worldResource } from './world-resource.ts';
+import { meshPolicies } from './mesh-policies.ts';
+import { placeInbounds, worldResource } from './world-resource.ts';
 
 export interface KumaBinaries {
   readonly controlPlane: string;
@@ -40,10 +41,10 @@ const TIMING: WorldTiming = {
 export class RealWorld implements KumaWorld {
   readonly version: string;
   readonly behaviour: KumaBehaviour;
-  readonly timing = TIMING;
+  readonly timing: WorldTiming;
   readonly companionTls = 'of the control plane';
   readonly durable: boolean;
-  readonly #controlPlane: RealControlPlane;
+  readonly #controlPlanes: readonly RealControlPlane[];
   readonly #dir: TemporaryDir;
   readonly #binaries: KumaBinaries;
   readonly #disposables: AsyncDisposableStack;
@@ -52,7 +53,8 @@ export class RealWorld implements KumaWorld {
   private constructor(parts: {
     readonly version: string;
     readonly durable: boolean;
-    readonly controlPlane: RealControlPlane;
+    readonly timing: WorldTiming;
+    readonly controlPlanes: readonly RealControlPlane[];
     readonly dir: TemporaryDir;
     readonly binaries: KumaBinaries;
     readonly disposables: AsyncDisposableStack;
@@ -60,7 +62,8 @@ export class RealWorld implements KumaWorld {
     this.version = parts.version;
     this.behaviour = behaviourOf(parts.version);
     this.durable = parts.durable;
-    this.#controlPlane = parts.controlPlane;
+    this.timing = parts.timing;
+    this.#controlPlanes = parts.controlPlanes;
     this.#dir = parts.dir;
     this.#binaries = parts.binaries;
     this.#disposables = parts.disposables;
@@ -73,23 +76,23 @@ export class RealWorld implements KumaWorld {
     const database = await emptyDatabase();
     const durable = !('missing' in database);
     if (durable) disposables.use(database);
-    const controlPlane = disposables.use(
-      await RealControlPlane.create({
-        command: binaries.controlPlane,
-        dir: dir.join('cp'),
-        database: durable ? database : undefined,
-        env: {
-          KUMA_DP_SERVER_HDS_ENABLED: String(options.healthFeedback ?? true),
-          KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY: formatDuration(TIMING.deregistrationDelayMs),
-          KUMA_MODE: options.mode ?? 'zone',
-          ...(options.idleTimeoutMs === undefined
-            ? {}
-            : { KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT: formatDuration(options.idleTimeoutMs) }),
-        },
-      }),
-    );
-    await controlPlane.start();
-    const parts = { version, durable, controlPlane, dir, binaries };
+    const { deregistrationDelayMs = TIMING.deregistrationDelayMs } = options;
+    const timing = { ...TIMING, deregistrationDelayMs };
+    const controlPlanes: RealControlPlane[] = [];
+    for (let index = 0; index < (options.controlPlanes ?? 1); index += 1) {
+      const controlPlane = disposables.use(
+        await RealControlPlane.create({
+          command: binaries.controlPlane,
+          dir: dir.join(`cp-${index}`),
+          database: durable ? database : undefined,
+          // What is in front of all of them has one name: they show one certificate.
+          env: { ...environment(options, timing), ...controlPlanes[0]?.sharedCertificate },
+        }),
+      );
+      await controlPlane.start();
+      controlPlanes.push(controlPlane);
+    }
+    const parts = { version, durable, timing, controlPlanes, dir, binaries };
     const world = new RealWorld({ ...parts, disposables: disposables.move() });
     try {
       await world.#prepare(options);
@@ -101,43 +104,61 @@ export class RealWorld implements KumaWorld {
   }
 
   get restUrl(): string {
-    return this.#controlPlane.restUrl;
+    return this.#controlPlane(0).restUrl;
   }
 
   get secureRestUrl(): string {
-    return `https://127.0.0.1:${this.#controlPlane.ports.https}`;
+    return `https://127.0.0.1:${this.#controlPlane(0).ports.https}`;
+  }
+
+  get secureRestUrls(): readonly string[] {
+    return this.#controlPlanes.map(({ ports }) => `https://127.0.0.1:${ports.https}`);
+  }
+
+  get dataplanePorts(): readonly number[] {
+    return this.#controlPlanes.map(({ ports }) => ports.dataplane);
   }
 
   get caFile(): string {
-    return this.#controlPlane.caFile;
+    return this.#controlPlane(0).caFile;
   }
 
   join(...names: readonly string[]): string {
     return this.#dir.join(...names);
   }
 
-  start(): Promise<void> {
-    return this.#controlPlane.start();
+  start(index = 0): Promise<void> {
+    return this.#controlPlane(index).start();
   }
 
-  stop(): Promise<void> {
-    return this.#controlPlane.end('SIGTERM');
+  stop(index = 0): Promise<void> {
+    return this.#controlPlane(index).end('SIGTERM');
   }
 
-  kill(): Promise<void> {
-    return this.#controlPlane.end('SIGKILL');
+  kill(index = 0): Promise<void> {
+    return this.#controlPlane(index).end('SIGKILL');
+  }
+
+  freeze(index = 0): void {
+    this.#controlPlane(index).signal('SIGSTOP');
+  }
+
+  thaw(index = 0): void {
+    this.#controlPlane(index).signal('SIGCONT');
   }
 
   async dataplane(dataplane: WorldDataplane): Promise<DataplaneCommand> {
-    const { name, drainTime = '30s', lifecycle = 'direct' } = dataplane;
-    const inboundPort = await freePort();
+    const { name, drainTime = '30s', lifecycle = 'direct', controlPlane: index = 0 } = dataplane;
+    const { controlPlanePort = this.#controlPlane(index).ports.dataplane } = dataplane;
+    const inbounds = await placeInbounds(dataplane);
+    const inboundPort = inbounds[0]?.port ?? 0;
     const adminPort = await freePort();
     const readinessPort = await freePort();
     const workDir = this.join(name);
     mkdirSync(workDir, { recursive: true });
     const tokenFile = this.join(`${name}.token`);
     writeFileSync(tokenFile, await this.#dataplaneToken(name), { mode: 0o600 });
-    const resource = worldResource({ ...dataplane, inboundPort, adminPort }, this.behaviour);
+    const resource = worldResource({ ...dataplane, adminPort }, inbounds, this.behaviour);
     const identity =
       lifecycle === 'direct'
         ? ['--dataplane', JSON.stringify(resource)]
@@ -146,7 +167,7 @@ export class RealWorld implements KumaWorld {
       command: this.#binaries.dataplane,
       argv: [
         'run',
-        `--cp-address=https://127.0.0.1:${this.#controlPlane.ports.dataplane}`,
+        `--cp-address=https://127.0.0.1:${controlPlanePort}`,
         `--ca-cert-file=${this.caFile}`,
         `--dataplane-token-file=${tokenFile}`,
         ...identity,
@@ -175,10 +196,17 @@ export class RealWorld implements KumaWorld {
     await this.#disposables.disposeAsync();
   }
 
+  #controlPlane(index: number): RealControlPlane {
+    const controlPlane = this.#controlPlanes[index];
+    if (controlPlane === undefined) throw new Error(`No control plane ${index}`);
+    return controlPlane;
+  }
+
   /** As an administrator, since callers on loopback are ones until told otherwise. */
-  async #prepare({ localhostIsAdmin = true }: WorldOptions): Promise<void> {
+  async #prepare({ localhostIsAdmin = true, ...options }: WorldOptions): Promise<void> {
     const mesh = { type: 'Mesh', name: 'default', skipCreatingInitialPolicies: ['*'] };
     await this.#accepted('PUT', '/meshes/default', mesh);
+    for (const { path, body } of meshPolicies(options)) await this.#accepted('PUT', path, body);
     // The mesh's signing key is made a moment later.
     await waitUntil(() => this.#dataplaneToken('probe'), { what: 'dataplane tokens to be issued' });
     if (localhostIsAdmin) return;
@@ -186,7 +214,7 @@ export class RealWorld implements KumaWorld {
     const secret = await waitUntil(() => this.#accepted('GET', path), { what: 'the administrator’s token' });
     this.#adminToken = Buffer.from((JSON.parse(secret) as { data: string }).data, 'base64').toString();
     await this.stop();
-    this.#controlPlane.set({ KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN: 'false' });
+    this.#controlPlane(0).set({ KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN: 'false' });
     await this.start();
   }
 
@@ -212,6 +240,17 @@ export class RealWorld implements KumaWorld {
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
     return text;
   }
+}
+
+function environment(options: WorldOptions, timing: WorldTiming): Readonly<Record<string, string>> {
+  return {
+    KUMA_DP_SERVER_HDS_ENABLED: String(options.healthFeedback ?? true),
+    KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY: formatDuration(timing.deregistrationDelayMs),
+    KUMA_MODE: options.mode ?? 'zone',
+    ...(options.idleTimeoutMs === undefined
+      ? {}
+      : { KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT: formatDuration(options.idleTimeoutMs) }),
+  };
 }
 
 /** `kuma-cp version` says `Kuma: 2.14.3`. */

@@ -1,43 +1,67 @@
+import { freePort } from '../world/free-port.ts';
 import { type KumaBehaviour } from './behaviour.ts';
-import { type WorldDataplane } from './kuma-world.ts';
+import { type WorldDataplane, type WorldInbound } from './kuma-world.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
+type PlacedInbound = Required<WorldInbound>;
+
+/** The inbounds of a dataplane, each with a port. */
+export async function placeInbounds(dataplane: WorldDataplane): Promise<readonly PlacedInbound[]> {
+  const { service, servicePort, inbounds = [{ service, servicePort }] } = dataplane;
+  const placed: PlacedInbound[] = [];
+  for (const { port, protocol = 'http', ...rest } of dataplane.gateway === undefined ? inbounds : []) {
+    placed.push({ ...rest, protocol, port: port ?? (await freePort()) });
+  }
+  return placed;
+}
+
 /**
- * The Dataplane object of one instance. Up to Kuma 2 its inbound belongs to a service by a tag; in Kuma 3 a MeshService
- * selects it by a label.
+ * The Dataplane object of one instance. Up to Kuma 2 its inbounds and outbounds belong to services by tags; in Kuma 3 a
+ * MeshService selects an inbound by a label.
  */
 export function worldResource(
-  dataplane: WorldDataplane & {
-    readonly inboundPort: number;
-    readonly adminPort: number;
-    readonly outbound?: Json;
-  },
+  dataplane: WorldDataplane & { readonly adminPort: number },
+  inbounds: readonly PlacedInbound[],
   behaviour: KumaBehaviour,
 ): Json {
-  const { name, service, servicePort, inboundPort, adminPort, outbound } = dataplane;
+  const { name, service, adminPort, gateway, address = '127.0.0.1', outbounds = [] } = dataplane;
   return {
     type: 'Dataplane',
     mesh: 'default',
     name,
     labels: { app: service },
     networking: {
-      address: '127.0.0.1',
+      address,
       ...(behaviour.adminSocket ? {} : { admin: { port: adminPort } }),
-      inbound: [
-        {
-          port: inboundPort,
-          servicePort,
-          serviceAddress: '127.0.0.1',
-          name: 'main',
-          protocol: 'http',
-          ...(behaviour.inboundTags
-            ? { tags: { 'kuma.io/service': service, 'kuma.io/protocol': 'http' } }
-            : {}),
-          ...(dataplane.serviceProbe === true ? { serviceProbe: {} } : {}),
-        },
-      ],
-      ...(outbound === undefined ? {} : { outbound: [outbound] }),
+      ...(gateway === undefined ? {} : { gateway: { type: gateway, tags: { 'kuma.io/service': service } } }),
+      ...(gateway === undefined
+        ? { inbound: inbounds.map((inbound, index) => inboundOf(inbound, { dataplane, behaviour, index })) }
+        : {}),
+      ...(outbounds.length === 0
+        ? {}
+        : {
+            outbound: outbounds.map((outbound) => ({
+              port: outbound.port,
+              tags: { 'kuma.io/service': outbound.service },
+            })),
+          }),
     },
+  };
+}
+
+function inboundOf(
+  { port, service, servicePort, protocol }: PlacedInbound,
+  place: { readonly dataplane: WorldDataplane; readonly behaviour: KumaBehaviour; readonly index: number },
+): Json {
+  const { dataplane, behaviour, index } = place;
+  return {
+    port,
+    servicePort,
+    serviceAddress: '127.0.0.1',
+    name: index === 0 ? 'main' : `port-${port}`,
+    protocol,
+    ...(behaviour.inboundTags ? { tags: { 'kuma.io/service': service, 'kuma.io/protocol': protocol } } : {}),
+    ...(dataplane.serviceProbe === true ? { serviceProbe: {} } : {}),
   };
 }

@@ -35,6 +35,10 @@ export const kumasUnderAgent = kumasUnderTest.filter(
   ({ label, real }) => real || EMULATED_FOR_AGENT.has(label),
 );
 
+/** What the comparison of a stop alone and a stop with the agent runs on: one version, its answers are what differs. */
+export const kumaEmulated = emulated('2.14.3');
+export const realKumas = kumasUnderTest.filter(({ real }) => real);
+
 function missing(): string | undefined {
   const unset = ['KUMA_CP_BIN', 'KUMA_DP_BIN'].filter((name) => (process.env[name] ?? '') === '');
   return unset.length === 0 ? undefined : `${unset.join(' and ')} not set`;

@@ -33,8 +33,23 @@ export interface BootstrapAnswer {
   readonly unifiedNames: boolean;
   readonly reusePort: boolean;
   readonly endpointsDir: string | undefined;
+  /** `http`, `http2`, `grpc` or `tcp` for each service that the control plane knows at this moment. */
+  readonly protocols: Readonly<Record<string, string>>;
+  /** What a MeshTimeout says of a service: an upstream connection without a request is closed after so long. Milliseconds. */
+  readonly idleTimeouts: Readonly<Record<string, number>>;
+  /** What a MeshGateway and its route say of this dataplane; none if it is no builtin gateway. */
+  readonly gatewayListeners: readonly GatewayListener[];
   /** Sent back in {@link NODE_HEADER} on every stream. */
   readonly node: NodeInfo;
+}
+
+/** A MeshGateway with one HTTP listener whose route leads to one service. */
+export interface GatewayListener {
+  readonly name: string;
+  /** The gateway's tag `kuma.io/service`. */
+  readonly service: string;
+  readonly port: number;
+  readonly backend: string;
 }
 
 /** What Kuma reads from Envoy's node metadata. */

@@ -1,6 +1,12 @@
 import { join } from 'node:path';
 
-import { type BootstrapAnswer, type BootstrapRequest, keyOf, type NodeInfo } from './bootstrap-protocol.ts';
+import {
+  type BootstrapAnswer,
+  type BootstrapRequest,
+  type GatewayListener,
+  keyOf,
+  type NodeInfo,
+} from './bootstrap-protocol.ts';
 import { type BootstrapReply } from './dataplane-server.ts';
 import { networkingOf } from './dataplane-model.ts';
 import { validateSpec } from './dataplane-validation.ts';
@@ -54,9 +60,30 @@ export function bootstrapReply(
     unifiedNames: traits.unifiedNames,
     reusePort: traits.reusePort,
     endpointsDir: settings.endpointsDir,
+    protocols: protocolsOf(store),
+    idleTimeouts: settings.idleTimeouts,
+    gatewayListeners: gatewayListenersOf(spec, settings),
     node,
   };
   return { status: 200, body };
+}
+
+function protocolsOf(store: Store): Readonly<Record<string, string>> {
+  const inbounds = store.list('Dataplane').flatMap(({ spec }) => networkingOf(spec).inbound ?? []);
+  return Object.fromEntries(
+    inbounds.flatMap(({ tags }) => {
+      const service = tags?.['kuma.io/service'];
+      return service === undefined ? [] : [[service, tags?.['kuma.io/protocol'] ?? 'tcp']];
+    }),
+  );
+}
+
+function gatewayListenersOf(spec: Fields, { gateways }: ControlPlaneSettings): readonly GatewayListener[] {
+  const gateway = networkingOf(spec).gateway as
+    | { readonly type?: string; readonly tags?: Readonly<Record<string, string>> }
+    | undefined;
+  if (gateway?.type !== 'BUILTIN') return [];
+  return gateways.filter(({ service }) => service === gateway.tags?.['kuma.io/service']);
 }
 
 function adminSocket(workdir: string): string {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { formatDuration } from '../../../kernel/duration.ts';
+import { type GatewayListener } from './bootstrap-protocol.ts';
 import { type KumaVersion, traitsOf } from './version-traits.ts';
 
 /** How a control plane is set up. Durations are milliseconds; every default is Kuma's own. */
@@ -43,6 +44,10 @@ export interface ControlPlaneSettings {
   readonly userTokens: readonly string[];
   /** `KUMA_BOOTSTRAP_SERVER_PARAMS_ADMIN_PORT`: Envoy's admin port where it has no socket. */
   readonly adminPort: number;
+  /** MeshGateways. */
+  readonly gateways: readonly GatewayListener[];
+  /** MeshTimeouts: by service, after which an upstream connection without a request is closed. */
+  readonly idleTimeouts: Readonly<Record<string, number>>;
   /** Delays the answer to `POST /bootstrap`. */
   readonly bootstrapDelayMs: number;
 }
@@ -70,6 +75,8 @@ const DEFAULTS: ControlPlaneSettings = {
   localhostIsAdmin: false,
   userTokens: [],
   adminPort: 9901,
+  gateways: [],
+  idleTimeouts: {},
   bootstrapDelayMs: 0,
 };
 

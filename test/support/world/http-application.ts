@@ -102,7 +102,11 @@ export class HttpApplication implements AsyncDisposable {
       const chunks = Number(searchParams.get('chunks') ?? '1');
       response.setHeader(INSTANCE_HEADER, this.#name);
       if (pathname === '/hold') await new Promise<void>((released) => this.#held.push(released));
-      for (let chunk = 1; chunk <= chunks; chunk += 1) {
+      const gone = new AbortController();
+      response.once('close', () => {
+        gone.abort();
+      });
+      for (let chunk = 1; chunk <= chunks && !gone.signal.aborted; chunk += 1) {
         if (delayMs > 0) await new Promise((elapsed) => setTimeout(elapsed, delayMs));
         writeLine(response, `${this.#name}\n`, chunk === chunks);
       }

@@ -6,6 +6,8 @@ export interface LoadOptions {
   readonly ratePerSecond: number;
   /** A request without a complete answer by then has failed. */
   readonly timeoutMs?: number;
+  /** Sends no more than this in all. */
+  readonly limit?: number;
 }
 
 export interface LoadResult {
@@ -39,16 +41,18 @@ export class LoadGenerator implements AsyncDisposable {
   readonly #sender: Sender;
   readonly #intervalMs: number;
   readonly #timeoutMs: number;
+  readonly #limit: number;
   readonly #startedAtMs = performance.now();
   readonly #inFlight = new Set<Promise<void>>();
   #sent = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor({ target, ratePerSecond, timeoutMs = DEFAULT_TIMEOUT_MS }: LoadOptions) {
+  constructor({ target, ratePerSecond, timeoutMs = DEFAULT_TIMEOUT_MS, limit }: LoadOptions) {
     this.#sender = senderFor(target);
     this.#intervalMs = 1_000 / ratePerSecond;
     this.#timeoutMs = timeoutMs;
+    this.#limit = limit ?? Number.POSITIVE_INFINITY;
     this.#schedule();
   }
 
@@ -100,16 +104,20 @@ export class LoadGenerator implements AsyncDisposable {
     const dueAtMs = this.#startedAtMs + this.#sent * this.#intervalMs;
     this.#timer = setTimeout(
       () => {
-        while (!this.#stopped && performance.now() >= this.#startedAtMs + this.#sent * this.#intervalMs) {
+        while (!this.#done && performance.now() >= this.#startedAtMs + this.#sent * this.#intervalMs) {
           this.#sent += 1;
           const request = this.#send();
           this.#inFlight.add(request);
           void request.then(() => this.#inFlight.delete(request));
         }
-        if (!this.#stopped) this.#schedule();
+        if (!this.#done) this.#schedule();
       },
       Math.max(0, dueAtMs - performance.now()),
     );
+  }
+
+  get #done(): boolean {
+    return this.#stopped || this.#sent >= this.#limit;
   }
 
   async #send(): Promise<void> {

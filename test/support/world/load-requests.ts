@@ -1,15 +1,20 @@
 import { Agent, request } from 'node:http';
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
 import { connect } from 'node:net';
 
+import { GrpcEchoClient } from './grpc-echo.ts';
 import { INSTANCE_HEADER } from './http-application.ts';
 
 /** What a load generator sends its requests to. */
 export interface LoadTarget {
-  readonly protocol: 'http1' | 'http2' | 'tcp';
+  readonly protocol: 'http1' | 'http2' | 'grpc' | 'tcp';
   readonly port: number;
-  /** Path with query; ignored for TCP. */
-  readonly path?: string;
+  /** Of the host to call; 127.0.0.1 if left out. HTTP/1.1 only. */
+  readonly host?: string;
+  /** How long the application takes for an answer. */
+  readonly delayMs?: number;
+  /** A new connection for each request. HTTP/1.1 only; TCP has no other way. */
+  readonly fresh?: true;
 }
 
 /** A successful answer: who gave it. */
@@ -30,17 +35,20 @@ export function senderFor(target: LoadTarget): Sender {
       return http1Sender(target);
     case 'http2':
       return http2Sender(target);
+    case 'grpc':
+      return grpcSender(target);
     case 'tcp':
       return tcpSender(target);
   }
 }
 
-function http1Sender({ port, path = '/' }: LoadTarget): Sender {
-  const agent = new Agent({ keepAlive: true });
+function http1Sender({ port, host = '127.0.0.1', fresh, ...target }: LoadTarget): Sender {
+  const agent = new Agent({ keepAlive: fresh !== true });
+  const path = pathOf(target);
   return {
     send: (signal) =>
       new Promise((resolve, reject) => {
-        const call = request({ host: '127.0.0.1', port, path, agent, signal }, (response) => {
+        const call = request({ host, port, path, agent, signal }, (response) => {
           const { statusCode, headers } = response;
           response.on('error', reject);
           response.on('aborted', () => {
@@ -61,8 +69,11 @@ function http1Sender({ port, path = '/' }: LoadTarget): Sender {
   };
 }
 
+const MAX_REFUSALS = 3;
+
 /** One session at a time; a new one when the old one is going away. */
-function http2Sender({ port, path = '/' }: LoadTarget): Sender {
+function http2Sender({ port, ...target }: LoadTarget): Sender {
+  const path = pathOf(target);
   let current: ClientHttp2Session | undefined;
   const session = (): ClientHttp2Session => {
     if (current !== undefined && !current.closed && !current.destroyed) return current;
@@ -76,26 +87,52 @@ function http2Sender({ port, path = '/' }: LoadTarget): Sender {
     current = fresh;
     return fresh;
   };
+  const attempt = (signal: AbortSignal): Promise<LoadAnswer | 'refused'> =>
+    new Promise((resolve, reject) => {
+      const stream = session().request({ ':path': path }, { signal });
+      let status = 0;
+      let instance = '';
+      stream.on('response', (headers) => {
+        status = headers[':status'] ?? 0;
+        instance = String(headers[INSTANCE_HEADER] ?? '');
+      });
+      stream.on('error', (error: Error) => {
+        if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) resolve('refused');
+        else reject(error);
+      });
+      stream.on('close', () => {
+        if (status === 200 && stream.rstCode === 0) resolve({ instance });
+        else reject(new Error(`status ${status}, stream code ${stream.rstCode}`));
+      });
+      stream.resume();
+      stream.end();
+    });
   return {
-    send: (signal) =>
-      new Promise((resolve, reject) => {
-        const stream = session().request({ ':path': path }, { signal });
-        let status = 0;
-        let instance = '';
-        stream.on('response', (headers) => {
-          status = headers[':status'] ?? 0;
-          instance = String(headers[INSTANCE_HEADER] ?? '');
-        });
-        stream.on('error', reject);
-        stream.on('close', () => {
-          if (status === 200 && stream.rstCode === 0) resolve({ instance });
-          else reject(new Error(`status ${status}, stream code ${stream.rstCode}`));
-        });
-        stream.resume();
-        stream.end();
-      }),
+    // A stream that a server refused was not begun: clients send it again, over another connection (RFC 9113, 8.7).
+    send: async (signal) => {
+      for (let attempts = 0; attempts < MAX_REFUSALS; attempts += 1) {
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        const answer = await attempt(signal);
+        if (answer !== 'refused') return answer;
+      }
+      throw new Error('stream refused');
+    },
     close: () => {
       current?.destroy();
+    },
+  };
+}
+
+function pathOf({ delayMs = 0 }: Pick<LoadTarget, 'delayMs'>): string {
+  return delayMs === 0 ? '/' : `/?delay=${delayMs}`;
+}
+
+function grpcSender({ port, delayMs = 0 }: LoadTarget): Sender {
+  const client = new GrpcEchoClient(port);
+  return {
+    send: async (signal) => ({ instance: await client.unary(delayMs, signal) }),
+    close: () => {
+      client.close();
     },
   };
 }

@@ -13,6 +13,7 @@ import {
   socketAddress,
   staticCluster,
   tcpFilter,
+  upstreamOptions,
 } from './envoy-resources.ts';
 
 interface EnvoyConfiguration {
@@ -185,17 +186,31 @@ function listeners(answer: BootstrapAnswer, inbounds: readonly Inbound[]): reado
     if (service === undefined || answer.endpointsDir === undefined) return [];
     const target = { address: one.address ?? '127.0.0.1', port: one.port };
     const name = `outbound:${target.address}:${target.port}`;
-    return [{ ...listener(name, target, tcpFilter(service)), traffic_direction: 'OUTBOUND' }];
+    const filter = proxyFilter(service, answer.protocols[service] ?? 'tcp');
+    return [{ ...listener(name, target, filter), traffic_direction: 'OUTBOUND' }];
   });
-  return [...incoming, ...zone, ...outgoing];
+  return [...incoming, ...zone, ...gatewayListeners(answer, address), ...outgoing];
 }
 
-function outboundClusters({ spec, endpointsDir }: BootstrapAnswer): readonly Json[] {
+/** @see kuma v2.14.3 pkg/plugins/runtime/gateway/listener_generator.go */
+function gatewayListeners({ gatewayListeners: gateways }: BootstrapAnswer, address: string): readonly Json[] {
+  return gateways.map(({ name, port, backend }) => ({
+    ...listener(`${name}:HTTP:${port}`, { address, port }, proxyFilter(backend, 'http')),
+    traffic_direction: 'INBOUND',
+    enable_reuse_port: true,
+  }));
+}
+
+function outboundClusters(answer: BootstrapAnswer): readonly Json[] {
+  const { spec, endpointsDir, protocols, idleTimeouts, gatewayListeners: gateways } = answer;
   if (endpointsDir === undefined) return [];
-  const services = new Set((networkingOf(spec).outbound ?? []).map(({ tags }) => tags?.['kuma.io/service']));
-  return [...services].flatMap((service) =>
-    service === undefined ? [] : [endpointsCluster(service, endpointsDir)],
-  );
+  const called = (networkingOf(spec).outbound ?? []).map(({ tags }) => tags?.['kuma.io/service']);
+  const services = new Set([...called, ...gateways.map(({ backend }) => backend)]);
+  return [...services].flatMap((service) => {
+    if (service === undefined) return [];
+    const options = upstreamOptions(protocols[service] ?? 'tcp', idleTimeouts[service]);
+    return [{ ...endpointsCluster(service, endpointsDir), ...options }];
+  });
 }
 
 /** A cluster whose endpoints come from the file that the emulated control plane publishes. */

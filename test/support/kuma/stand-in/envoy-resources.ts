@@ -32,12 +32,28 @@ export function assignment(cluster: string, addresses: readonly Json[]): Json {
 }
 
 export function http2Options(options: Json = {}): Json {
+  return httpOptions({ explicit_http_config: { http2_protocol_options: options } });
+}
+
+/** How an HTTP cluster speaks upstream, and when it closes a connection without a request. */
+export function upstreamOptions(protocol: string, idleTimeoutMs?: number): Json {
+  if (!HTTP_PROTOCOLS.has(protocol)) return {};
+  const config = HTTP2_PROTOCOLS.has(protocol)
+    ? { http2_protocol_options: {} }
+    : { http_protocol_options: {} };
+  return httpOptions({
+    explicit_http_config: config,
+    ...(idleTimeoutMs === undefined
+      ? {}
+      : { common_http_protocol_options: { idle_timeout: `${idleTimeoutMs / 1_000}s` } }),
+  });
+}
+
+function httpOptions(options: Json): Json {
+  const type = `${TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions`;
   return {
     typed_extension_protocol_options: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': `${TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions`,
-        explicit_http_config: { http2_protocol_options: options },
-      },
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': { '@type': type, ...options },
     },
   };
 }

@@ -1,0 +1,5 @@
+import { compareStops } from '../support/comparison/compare.ts';
+import { OUTBOUND } from '../support/comparison/stop-scenarios.ts';
+import { kumaEmulated } from '../support/kuma-worlds/worlds.ts';
+
+compareStops(OUTBOUND, [kumaEmulated]);

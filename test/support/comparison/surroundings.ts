@@ -1,0 +1,49 @@
+import { type KumaWorld } from '../kuma-worlds/kuma-world.ts';
+import { callAdmin } from '../kuma/stand-in/admin-client.ts';
+import { acceptsConnections } from '../world/accepts-connections.ts';
+import { type Instance } from '../world/fleet.ts';
+import { waitUntil } from '../world/wait-until.ts';
+import { type Tempo } from './scenario.ts';
+
+/** What a lane needs of the world around it. */
+export interface Surroundings {
+  readonly world: KumaWorld;
+  readonly tempo: Tempo;
+  /** A dataplane of another service, whose Envoy calls every lane's service. */
+  readonly peer: () => Instance;
+  /** Where the peer's Envoy listens for a lane's service. */
+  readonly peerPort: (service: string) => number;
+  /** Where dataplanes connect, if not to the first control plane. */
+  readonly frontPort: number | undefined;
+  /** Where the listeners of a builtin gateway are. */
+  readonly gatewayPort: (service: string) => number;
+}
+
+/** Waits until an instance's Envoy listens on a port. */
+export async function untilAccepting(port: number, instance: Instance): Promise<void> {
+  await waitUntil(() => acceptsConnections(port), {
+    what: () => `${instance.name} to listen on ${port}; it said: ${instance.process.stderr.slice(-2_000)}`,
+    budgetMs: 60_000,
+  });
+}
+
+/** What an instance's Envoy would balance over for a service: `127.0.0.1:10001`. */
+export async function endpointsAt(instance: Instance, service: string): Promise<readonly string[]> {
+  const { body } = await callAdmin({ socket: instance.command.adminSocket }, 'GET', '/clusters?format=json');
+  const { cluster_statuses: clusters } = JSON.parse(body) as ClustersAnswer;
+  return clusters
+    .filter(({ name }) => name === service)
+    .flatMap((cluster) => cluster.host_statuses ?? [])
+    .map(({ address: { socket_address: socket } }) => `${socket.address}:${socket.port_value}`);
+}
+
+interface ClustersAnswer {
+  readonly cluster_statuses: readonly {
+    readonly name: string;
+    readonly host_statuses?: readonly {
+      readonly address: {
+        readonly socket_address: { readonly address: string; readonly port_value: number };
+      };
+    }[];
+  }[];
+}
