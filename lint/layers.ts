@@ -79,6 +79,8 @@ function foundations(): Override[] {
   const kuma = ['./*.ts', '../kernel/*.ts', ...PURE_PACKAGES];
   return [
     restrict(['kernel/**'], { allowed: ['./*.ts'] }),
+    // The version.
+    restrict(['kernel/version.ts'], { allowed: ['../package.json'] }),
     restrict(['proto/*.ts'], { allowed: ['./**/*.ts'] }),
     restrict(['program/**'], {
       allowed: ['./*.ts', '../kernel/*.ts', ...NODE, 'pino', 'prom-client'],

@@ -87,7 +87,7 @@ function describeBuild(revision: number): Build {
   const cpu = process.arch;
   const nodeFolder = `node_modules/node-linux-${cpu}`;
   if (!existsSync(nodeFolder)) throw new Error(`No Node to bring along: ${nodeFolder} is not installed`);
-  const { license } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly license?: string };
+  const { license } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly license: string };
   return {
     version: VERSION,
     debianVersion: debianVersion(VERSION, revision),
@@ -96,10 +96,7 @@ function describeBuild(revision: number): Build {
     cpu,
     nodeFolder,
     stripped: strip,
-    licence:
-      license === undefined
-        ? 'They state no licence for their own code.'
-        : `Licence of its own code: ${license}.`,
+    licence: license,
   };
 }
 

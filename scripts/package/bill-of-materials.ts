@@ -2,7 +2,12 @@ import type { Bundled } from './bundled.ts';
 
 /** A CycloneDX 1.6 document (cyclonedx.org/docs/1.6/json). No serial number: two builds give the same bytes. */
 export function billOfMaterials(
-  program: { readonly name: string; readonly version: string; readonly epoch: number },
+  program: {
+    readonly name: string;
+    readonly version: string;
+    readonly epoch: number;
+    readonly licence: string;
+  },
   bundled: readonly Bundled[],
 ): string {
   const subject = {
@@ -10,6 +15,7 @@ export function billOfMaterials(
     'bom-ref': program.name,
     name: program.name,
     version: program.version,
+    licenses: [licence(program)],
   };
   const document = {
     bomFormat: 'CycloneDX',
@@ -46,6 +52,6 @@ function component(bundled: Bundled): object {
   };
 }
 
-function licence({ licence: spdx }: Bundled): object {
+function licence({ licence: spdx }: { readonly licence: string }): object {
   return / (AND|OR|WITH) /.test(spdx) ? { expression: spdx } : { license: { id: spdx } };
 }

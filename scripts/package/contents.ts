@@ -39,7 +39,7 @@ export interface Build {
   readonly nodeFolder: string;
   /** The same binary, and the addons, without what only a debugger needs; by their path in `dist/` or `node_modules/`. */
   readonly stripped: (path: string) => string;
-  /** What the program's own authors say of its licence. */
+  /** Of the program's own code, as SPDX names it. */
   readonly licence: string;
 }
 
@@ -50,7 +50,8 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
   const node = build.stripped(join(build.nodeFolder, 'bin/node'));
   const bundled = [bundledNode(build.nodeFolder, node), ...bundledPackages(name)];
   const doc = `usr/share/doc/${name}`;
-  const dated = { name, version: build.version, epoch: build.epoch };
+  const { version, epoch, licence } = build;
+  const dated = { name, version, epoch };
   return new Map<string, PackagedFile>([
     [
       `usr/bin/${name}`,
@@ -73,8 +74,11 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
     [`usr/share/man/man${section}/${name}.${section}.gz`, { content: gzip(manualPage(program, dated)) }],
     [`usr/share/bash-completion/completions/${name}`, { content: bashCompletion(program) }],
     [`usr/share/fish/vendor_completions.d/${name}.fish`, { content: fishCompletion(program) }],
-    [`${doc}/copyright`, { content: copyright({ name, licence: build.licence }, bundled) }],
-    [`${doc}/sbom.cdx.json`, { content: billOfMaterials(dated, bundled) }],
+    [
+      `${doc}/copyright`,
+      { content: copyright({ name, licence, licenceText: readFileSync('LICENSE', 'utf8') }, bundled) },
+    ],
+    [`${doc}/sbom.cdx.json`, { content: billOfMaterials({ ...dated, licence }, bundled) }],
     [`${doc}/changelog.gz`, { content: gzip(readFileSync('CHANGELOG.md', 'utf8')) }],
     [`${doc}/changelog.Debian.gz`, { content: gzip(debianChangelog(name, build)) }],
     [`usr/share/lintian/overrides/${name}`, { content: readFileSync(`scripts/package/lintian/${name}`) }],

@@ -2,9 +2,9 @@ import type { Bundled } from './bundled.ts';
 
 const RULE = '-'.repeat(78);
 
-/** The file `copyright`: whose the program is, and the whole licence of everything that it brings along. */
+/** The file `copyright`: whose the program is, its licence, and the whole licence of everything that it brings along. */
 export function copyright(
-  program: { readonly name: string; readonly licence: string },
+  program: { readonly name: string; readonly licence: string; readonly licenceText: string },
   bundled: readonly Bundled[],
 ): string {
   const byText = new Map<string, Bundled[]>();
@@ -16,7 +16,10 @@ export function copyright(
     const titles = parts.map(({ name, version, licence }) => `${name} ${version} (${licence})`);
     return `${RULE}\n${titles.join('\n')}\n${RULE}\n\n${text}\n`;
   });
-  return `Copyright of ${program.name}: its developers. ${program.licence}
+  return `Copyright of ${program.name}: its developers.
+Licence of its own code: ${program.licence}, as follows.
+
+${program.licenceText.trimEnd()}
 
 The package brings along what is listed in sbom.cdx.json, bundled into the program's
 code or beside it, each part under its own copyright and licence, which follow. The

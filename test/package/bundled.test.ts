@@ -141,7 +141,13 @@ describe.each([
       specVersion: '1.6',
       metadata: {
         timestamp: new Date(EPOCH * 1_000).toISOString(),
-        component: { type: 'application', 'bom-ref': name, name, version: VERSION },
+        component: {
+          type: 'application',
+          'bom-ref': name,
+          name,
+          version: VERSION,
+          licenses: [{ license: { id: 'Apache-2.0' } }],
+        },
       },
     });
     expect(new Set(components.map(({ purl }) => purl)).size).toBe(components.length);

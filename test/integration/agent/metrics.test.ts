@@ -4,6 +4,7 @@ import { once } from 'node:events';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { VERSION } from '../../../kernel/version.ts';
 import { Tallies } from '../../../agent/metrics/tallies.pure.ts';
 import { sendSignal, type AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
@@ -53,7 +54,7 @@ describe.concurrent('the metrics of the agent', () => {
     const before = await scrape(address);
     const url = scene.controlPlane.httpUrl;
     expect(before.nonZero(/^kuma_dp_agent_/)).toEqual({
-      'kuma_dp_agent_build_info{version="0.1.0"}': 1,
+      [`kuma_dp_agent_build_info{version="${VERSION}"}`]: 1,
       'kuma_dp_agent_phase{phase="running"}': 1,
       'kuma_dp_agent_rotation{state="in"}': 1,
       kuma_dp_agent_stop_budget_seconds: 20,

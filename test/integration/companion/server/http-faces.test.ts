@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 
+import { VERSION } from '../../../../kernel/version.ts';
 import {
   liveRoute,
   metricsRoute,
@@ -148,7 +149,7 @@ describe('the HTTP faces', () => {
     const lines = body.split('\n').filter((line) => line !== '');
     expect(lines.filter((line) => !LINE.test(line.replaceAll('\\"', "'")))).toEqual([]);
     expect(lines.filter((line) => !/^#|_bucket| 0$/.test(line))).toEqual([
-      'kuma_deregistrar_build_info{version="0.1.0"} 1',
+      `kuma_deregistrar_build_info{version="${VERSION}"} 1`,
       'kuma_deregistrar_dataplanes{state="attached"} 3',
       'kuma_deregistrar_dataplanes{state="lost"} 5',
       'kuma_deregistrar_departures_held{guard="probation"} 1',

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { VERSION } from '../../../../kernel/version.ts';
 import { agentMetrics } from '../../../../agent/metrics/metrics.io.ts';
 import type { CountedRun, DataplaneView, RunView } from '../../../../agent/metrics/run-view.pure.ts';
 import {
@@ -52,7 +53,7 @@ function withoutZeros(lines: readonly string[]): readonly string[] {
 describe('agentMetrics()', () => {
   test('show how the run stands', async () => {
     expect(withoutZeros(await exposed({}))).toEqual([
-      'kuma_dp_agent_build_info{version="0.1.0"} 1',
+      `kuma_dp_agent_build_info{version="${VERSION}"} 1`,
       'kuma_dp_agent_phase{phase="running"} 1',
       'kuma_dp_agent_rotation{state="turning_out"} 1',
       'kuma_dp_agent_stop_budget_seconds 60',
