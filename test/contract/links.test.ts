@@ -47,13 +47,15 @@ describe('files that a page speaks of', () => {
   });
 });
 
+const PROJECT_FILES = ['CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'SECURITY.md'];
+
 describe('the index in README.md', () => {
   test('names every page once', () => {
     const text = README?.text ?? '';
     const index = { path: 'README.md', text: text.slice(text.indexOf('\n## More\n')) };
     const named = linksOf(index).map(({ target }) => target);
     const wanted = PAGES.map(({ path }) => (path.startsWith('docs/adr/') ? 'docs/adr' : path));
-    const all = [...new Set(['CHANGELOG.md', ...wanted.filter((path) => path !== 'README.md')])];
+    const all = [...new Set([...PROJECT_FILES, ...wanted.filter((path) => path !== 'README.md')])];
     expect(named.toSorted()).toEqual(all.toSorted());
   });
 });
