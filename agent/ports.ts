@@ -97,11 +97,15 @@ export interface Hello {
   readonly deletable: boolean;
   readonly resource: DataplaneResource | undefined;
   readonly status: AgentStatus;
+  /** The last epoch that this incarnation was given; `undefined` for none. */
+  readonly epoch: number | undefined;
 }
 
 export interface Attached {
   /** The fencing number of this incarnation; `undefined` while the companion's store is out of reach. */
   readonly epoch: number | undefined;
+  /** Why another incarnation keeps the name for now; left out if none does. */
+  readonly held?: string;
   readonly facts: ControlPlaneFacts;
 }
 

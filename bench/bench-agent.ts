@@ -66,6 +66,8 @@ export class BenchAgent {
             deletable: true,
             resource: new TextEncoder().encode(JSON.stringify(dataplane(this.name))) as Buffer,
             phase: 'running',
+            epoch: 0,
+            answersAsks: false,
             agentVersion: 'bench',
           },
         },

@@ -3,6 +3,7 @@ import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { AnnouncedDepartures } from './departures/announced-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
+import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
 import { DeletionAttempt } from './departures/attempt.ts';
 import { BrakeGate } from './evidence/brake-gate.ts';
 import type { BrakeSettings } from './evidence/brake.pure.ts';
@@ -12,6 +13,7 @@ import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './evidence/healer.ts';
 import { LookLog } from './evidence/look-log.ts';
 import type { Attempt, ControlPlanes, DueShare, Store } from './ports.ts';
+import type { DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
 import { ZoneWatch } from './evidence/zone-watch.ts';
 
@@ -34,6 +36,8 @@ export interface EngineDeps {
   readonly settings: EngineSettings;
   readonly onAttempt: (attempt: Attempt, tookMs: number) => void;
   readonly onHealed: () => void;
+  /** Whether this process is refused where the record's Envoy should listen. Never throws; left out: never. */
+  readonly isRefused?: (record: DataplaneRecord) => Promise<boolean>;
 }
 
 /** What is kept for `undo` and against late comers. */
@@ -49,6 +53,7 @@ export class Engine {
   readonly deps: EngineDeps;
   readonly watch: ZoneWatch;
   readonly agents: AttachedAgents;
+  readonly heartbeat: ReplicaHeartbeat;
   readonly departures: Departures;
   readonly announced: AnnouncedDepartures;
   readonly brakes: BrakeGate;
@@ -84,8 +89,16 @@ export class Engine {
     const share = (): DueShare | undefined => this.#share;
     const concurrency = CONCURRENCY[store.kind];
     this.departures = new Departures({ ...common, attempt, concurrency, onAttempt, share });
-    this.agents = new AttachedAgents({ ...common, onAttached, onReported });
+    const isRefused = deps.isRefused ?? (() => Promise.resolve(false));
+    this.agents = new AttachedAgents({ ...common, onAttached, onReported, isRefused });
     const { agents, departures } = this;
+    this.heartbeat = new ReplicaHeartbeat({
+      ...common,
+      onBeat: (doubted, signal) => agents.catchUp(doubted, signal),
+      onDoubt: () => {
+        agents.redirectRemembered();
+      },
+    });
     this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
     this.#healer = new Healer({ ...common, watch, agents, onHealed });
     this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
@@ -96,7 +109,7 @@ export class Engine {
     const { heal } = this.deps.settings;
     await Promise.all([
       this.watch.run(signal),
-      this.agents.run(signal),
+      this.heartbeat.run(signal),
       this.announced.run(signal),
       this.departures.run(signal),
       this.sweeper.run(signal),
@@ -107,7 +120,7 @@ export class Engine {
 
   /** Who reaches no control plane would only take from the others what they can finish. */
   get #share(): DueShare | undefined {
-    const { share } = this.agents;
+    const { share } = this.heartbeat;
     return share.of > 1 && this.watch.surroundings.steadyMs === 0 ? undefined : share;
   }
 
@@ -120,7 +133,10 @@ export class Engine {
       controlPlanes,
       watch: this.watch,
       looks: this.#looks,
-      isAttached: (record) => this.agents.holds(record),
+      isAttached: (record) => this.agents.isOpen(record),
+      onContradiction: (record) => {
+        this.agents.doubt(record);
+      },
       predecessors: (key) => this.#predecessors(key),
       brake: (stored) => this.brakes.judge(stored),
       graceMs,
@@ -128,10 +144,14 @@ export class Engine {
     });
   }
 
-  /** None while the store is away: then what carries another incarnation stays. */
+  /**
+   * None while the store is away: then what carries another incarnation stays. One that was superseded and still asks
+   * for its name is not over.
+   */
   async #predecessors(key: DataplaneKey): Promise<ReadonlySet<string>> {
     const departures = await this.deps.store.departures({ key, limit: PREDECESSORS }).catch(() => []);
-    return new Set(departures.map(({ incarnation }) => incarnation).filter((each) => each !== ''));
+    const over = departures.map(({ incarnation }) => incarnation);
+    return new Set(over.filter((each) => each !== '' && !this.agents.isAsking(each)));
   }
 
   /** What a control plane that was away holds may be judged now. */

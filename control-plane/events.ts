@@ -17,6 +17,7 @@ export function deregistrarEvents(log: Log) {
     ...processEvents(log),
     ...zoneEvents(log),
     ...agentEvents(log),
+    ...objectEvents(log),
     ...departureEvents(log),
     ...storeEvents(log),
     ...connectionEvents(log),
@@ -118,6 +119,9 @@ function agentEvents(log: Log) {
         named(known),
       );
     },
+    held: (known: Known, reason: string) => {
+      log.warn('agent.held', `An agent waits for its name: ${reason}`, named(known));
+    },
     refused: (dataplane: string, code: string, reason: string) => {
       log.warn('agent.refused', `${code}: ${reason}`, { dataplane, code });
     },
@@ -129,6 +133,11 @@ function agentEvents(log: Log) {
           : `Stopped in ${roughDuration(told.totalMs)}: ${describeSteps(told.steps)}`;
       log.info('agent.reported', text, { ...named(known), report });
     },
+  };
+}
+
+function objectEvents(log: Log) {
+  return {
     kept: (known: Known) => {
       log.info('dataplane.kept', 'Its agent ends and wants its object to stay', named(known));
     },
@@ -204,6 +213,13 @@ function storeEvents(log: Log) {
     },
     storeFound: (awayMs: number) => {
       log.info('store.found', `The store answers again after ${formatDuration(Math.round(awayMs))}`);
+    },
+    epochsRaised: (epoch: number) => {
+      log.warn(
+        'store.behind',
+        `The store gave out epochs before that it does not know of, as after a failover or a restored copy: epochs go on at ${epoch}`,
+        { epoch },
+      );
     },
     streamsLost: (count: number) => {
       log.warn('replica.lost', `${count} agents were attached to a replica that is silent`, { count });

@@ -6,9 +6,11 @@ import type {
   DeletedBody,
   DepartureOutcome,
   DepartureRecord,
+  InstanceRecord,
   KnownDeparture,
   Owner,
   RecordCount,
+  ZoneIdentity,
 } from './records.pure.ts';
 import type { InstanceLook } from './control-planes/instance-look.pure.ts';
 
@@ -21,15 +23,32 @@ export interface Arrival {
   readonly address: string | undefined;
   readonly resource: string | undefined;
   readonly phase: string;
+  /** The highest epoch that this incarnation was ever given, as it says. */
+  readonly shownEpoch?: number;
+}
+
+/** What the caller knows that decides who gets a name. */
+export interface EntryView {
+  readonly graceMs: number;
+  /** Epoch of the holder at whose Envoy this process was refused just now. */
+  readonly refusedEpoch?: number;
 }
 
 /**
  * - `attached`: it has its epoch: a new one for a new incarnation, its own for one that came back.
  * - `superseded`: a newer incarnation has the name; this one is not to act on it any more.
+ * - `held`: an older incarnation has the name, its stream is open, and its Envoy may serve.
  */
 export type Attachment =
-  | { readonly kind: 'attached'; readonly epoch: number; readonly leaving: boolean }
-  | { readonly kind: 'superseded' };
+  | {
+      readonly kind: 'attached';
+      readonly epoch: number;
+      readonly leaving: boolean;
+      /** The store's epochs were behind what it holds, or what this agent was given before. */
+      readonly raised?: true;
+    }
+  | { readonly kind: 'superseded' }
+  | { readonly kind: 'held'; readonly holder: DataplaneRecord };
 
 /**
  * - `leaving`: recorded, durably.
@@ -97,22 +116,29 @@ export interface Store {
   /** Says that this replica lives. @returns the replicas that said so within `withinMs`, this one included */
   heartbeat(replica: string, withinMs: number): Promise<readonly string[]>;
   /**
-   * Attached records whose replica has not been heard of for `silentMs` become `lost`, as of its last heartbeat, and
-   * due at once: who judges them knows the grace.
+   * Attached records whose replica has not been heard of for `silentMs` become `lost` and `unseen`, as of its last
+   * heartbeat, and due at once: who judges them knows the grace.
    *
    * @returns how many
    */
   loseStreamsOfSilentReplicas(silentMs: number): Promise<number>;
 
-  attach(arrival: Arrival, replica: string): Promise<Attachment>;
+  attach(arrival: Arrival, replica: string, entry?: EntryView): Promise<Attachment>;
   /**
    * For a stream that has been open all the while, after this process or the store was away: takes the record back
    * unless another replica has it by now.
    */
-  reattach(arrival: Arrival, replica: string): Promise<Attachment | { readonly kind: 'elsewhere' }>;
+  reattach(
+    arrival: Arrival,
+    replica: string,
+    entry?: EntryView,
+  ): Promise<Attachment | { readonly kind: 'elsewhere' }>;
   /** The stream of this epoch ended at this replica. Without effect if the record has moved on since. */
   detach(at: { readonly key: DataplaneKey; readonly epoch: number }, replica: string): Promise<void>;
-  notePhase(at: { readonly key: DataplaneKey; readonly epoch: number }, phase: string): Promise<void>;
+  notePhase(
+    at: { readonly key: DataplaneKey; readonly epoch: number },
+    said: { readonly phase: string; readonly serving: boolean },
+  ): Promise<void>;
   /**
    * Records that this incarnation leaves; one that was never seen gets a record on the spot. The first attempt of
    * anybody else is due after `headStartMs`: whoever recorded it tries first. With `again`, one that has departed
@@ -169,6 +195,18 @@ export interface Store {
 
   /** Forgets departures, bodies and releases from before `beforeMs`, and replicas that have long been silent. */
   prune(beforeMs: number): Promise<void>;
+  /**
+   * Binds the store to this zone, if it is bound to none yet. What the zone that it is bound to did not say at the time
+   * is filled in.
+   *
+   * @returns the zone that it is bound to
+   */
+  bindZone(zone: ZoneIdentity): Promise<ZoneIdentity>;
+  /** The zone's control plane instances that were ever noted and not forgotten. */
+  instances(): Promise<readonly InstanceRecord[]>;
+  /** Notes these, and forgets those that nobody has noted since `beforeMs`. */
+  noteInstances(instances: readonly InstanceRecord[], beforeMs: number): Promise<void>;
+
   /** Makes everything that waits due now, because the world has changed: a control plane came back. */
   hasten(): Promise<void>;
   close(): Promise<void>;

@@ -39,6 +39,13 @@ export interface DataplaneRecord {
   readonly replica: string | undefined;
   /** The agent's own phase, as it last said. */
   readonly phase: string;
+  /** Whether its Envoy serves, as it last said; `undefined` while this incarnation has not said so on this stream. */
+  readonly serving?: boolean | undefined;
+  /**
+   * No replica saw its stream end: the one that held it fell silent or was restarted. Its agent may be attached again
+   * any moment.
+   */
+  readonly unseen?: true | undefined;
   /** When the next attempt to delete it is due; `undefined` while `attached`. */
   readonly dueAtMs: number | undefined;
   /** Attempts so far. */
@@ -92,4 +99,29 @@ export interface DeletedBody {
   /** JSON, as a PUT takes it. */
   readonly resource: string;
   readonly atMs: number;
+}
+
+/** What tells one zone from another, as its control planes say it. What they do not say is `undefined`. */
+export interface ZoneIdentity {
+  /** `multizone.zone.name` of `GET /config`. */
+  readonly name: string | undefined;
+  /** `clusterId` of `GET /`, where it outlives the control plane: one with a store in memory makes a new one. */
+  readonly clusterId: string | undefined;
+}
+
+/**
+ * What is known of one control plane instance, from its answers and from the streams that name it.
+ *
+ * - `named`: it answered at a URL of ours, and nothing has shown yet that it ended.
+ * - `shared`: the same, at a URL behind which there are several.
+ * - `unnamed`: dataplanes are connected to it, and no URL of ours leads to it.
+ * - `ended`: another instance has taken its place at its URL.
+ */
+export type InstanceStanding = 'named' | 'shared' | 'unnamed' | 'ended';
+
+export interface InstanceRecord {
+  readonly id: string;
+  /** Without credentials; `undefined` for `unnamed`. */
+  readonly url: string | undefined;
+  readonly standing: InstanceStanding;
 }

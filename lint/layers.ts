@@ -35,18 +35,22 @@ const AGENT: Program = {
 };
 
 const CONTROL_PLANE: Program = {
-  agents: {},
+  agents: { uses: ['evidence'] },
   commands: { kind: 'wiring', uses: ['control-planes'], packages: ['prom-client'] },
   'control-planes': {},
   departures: { uses: ['agents', 'evidence'] },
-  evidence: { uses: ['agents', 'control-planes'] },
+  evidence: { uses: ['control-planes'] },
   page: { uses: ['agents', 'evidence'] },
   rpc: { kind: 'io', uses: ['agents', 'departures', 'evidence'], packages: ['@grpc/grpc-js'] },
   server: {
     uses: ['evidence', 'tokens'],
     packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@grpc/reflection', 'grpc-health-check', 'prom-client'],
   },
-  store: { kind: 'io', packages: ['better-sqlite3', 'kysely', 'kysely/migration', 'p-limit', 'pg'] },
+  store: {
+    kind: 'io',
+    uses: ['evidence'],
+    packages: ['better-sqlite3', 'kysely', 'kysely/migration', 'p-limit', 'pg'],
+  },
   tokens: { uses: ['control-planes'], packages: ['jose'] },
 };
 

@@ -22,7 +22,7 @@ export interface AttachmentDeps {
   readonly random: () => number;
   /** Never empty. Any of them will do; they know of each other. */
   readonly companions: readonly Companion[];
-  readonly hello: Omit<Hello, 'owner' | 'status'>;
+  readonly hello: Omit<Hello, 'owner' | 'status' | 'epoch'>;
   /** Told what the companion knows of its control plane. */
   readonly learn: (facts: ControlPlaneFacts) => void;
 }
@@ -172,7 +172,7 @@ export class Attachment {
         },
         ({ signal }) =>
           companion.attach(
-            { ...this.#deps.hello, owner: this.#owner, status },
+            { ...this.#deps.hello, owner: this.#owner, status, epoch: this.#epoch },
             (attached) => this.#onAttached(companion, attached),
             signal,
           ),
@@ -187,12 +187,13 @@ export class Attachment {
     }
   }
 
-  #onAttached(companion: Companion, { epoch, facts }: Attached): void {
+  #onAttached(companion: Companion, { epoch, held, facts }: Attached): void {
     const { events, learn } = this.#deps;
     this.#lossSaid = false;
     learn(facts);
     if (epoch === undefined) {
-      events.companionDegraded(companion.url);
+      if (held === undefined) events.companionDegraded(companion.url);
+      else events.nameHeld(companion.url, held);
       return;
     }
     this.#epoch = epoch;

@@ -72,6 +72,7 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
         action: `attach to ${url}`,
         call: channel.client.attach(channel.metadata()),
         hello: toHello(hello, anonymous),
+        status: hello.status,
         onAttached,
         // Behind the same name there may be another replica.
         onRedirected: () => {

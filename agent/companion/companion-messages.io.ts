@@ -63,6 +63,8 @@ export function toHello(hello: Hello, anonymous: string): AttachRequest {
         resource: toResource(resource),
         phase: PHASES[status.phase],
         agentVersion: VERSION,
+        epoch: hello.epoch ?? 0,
+        answersAsks: true,
       },
     },
   };

@@ -2,7 +2,7 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import type { AttachRequest, AttachResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Attached, AttachStream, LastWords, StreamEnd } from '../ports.ts';
+import type { AgentStatus, Attached, AttachStream, LastWords, StreamEnd } from '../ports.ts';
 import { fromControlPlane, toPhaseChanged, toStopped } from './companion-messages.io.ts';
 import { fromServiceError, isServiceError } from './grpc-failure.io.ts';
 
@@ -11,6 +11,8 @@ export interface CompanionStreamOptions {
   readonly action: string;
   readonly call: ClientDuplexStream<AttachRequest, AttachResponse>;
   readonly hello: AttachRequest;
+  /** What the hello says of the agent. */
+  readonly status: AgentStatus;
   readonly onAttached: (attached: Attached) => void;
   readonly onRedirected: () => void;
   /** Bounds the wait until it is attached. */
@@ -20,6 +22,7 @@ export interface CompanionStreamOptions {
 /** Says hello and waits until the companion has attached the dataplane. */
 export async function openCompanionStream(options: CompanionStreamOptions): Promise<AttachStream> {
   const { call, hello, action, onAttached, onRedirected, signal } = options;
+  let said = options.status;
   signal.throwIfAborted();
   const ended = Promise.withResolvers<StreamEnd>();
   const attached = Promise.withResolvers<void>();
@@ -29,9 +32,12 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
   signal.addEventListener('abort', onAbort, { once: true });
   call.on('data', ({ message }: AttachResponse) => {
     if (message?.$case === 'attached') {
-      const { epoch, fenced, controlPlane } = message.value;
-      onAttached({ epoch: fenced ? epoch : undefined, facts: fromControlPlane(controlPlane) });
+      const { epoch, fenced, controlPlane, held } = message.value;
+      const facts = fromControlPlane(controlPlane);
+      onAttached({ epoch: fenced ? epoch : undefined, facts, ...(held === '' ? {} : { held }) });
       attached.resolve();
+    } else if (message?.$case === 'ask') {
+      call.write(toPhaseChanged(said));
     } else if (message?.$case === 'redirected') {
       ended.resolve({ kind: 'redirected', reason: message.value.reason });
       onRedirected();
@@ -58,6 +64,7 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
   return {
     ended: ended.promise,
     tell: (status) => {
+      said = status;
       call.write(toPhaseChanged(status));
     },
     finish: (words) => finish(call, words),

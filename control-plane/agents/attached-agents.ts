@@ -1,30 +1,15 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival, Attachment, DueShare, Store } from '../ports.ts';
-
-/** The stream of one agent, as far as it can be told something. */
-export interface AgentChannel {
-  attached(epoch: number | undefined, leaving: boolean): void;
-  redirect(reason: string): void;
-  /** A newer incarnation has the name. */
-  supersede(): void;
-}
-
-/** One open stream. */
-export interface AttachedAgent {
-  readonly arrival: Arrival;
-  readonly channel: AgentChannel;
-  /** `undefined` while the store could not be asked. */
-  epoch: number | undefined;
-  leaving: boolean;
-  /** Whether its Envoy serves, as the agent last said. */
-  serving: boolean;
-  phase: string;
-  /** JSON of the object as the control plane last had it. */
-  lastBody: string | undefined;
-}
+import { judgeEntry } from '../evidence/entry.pure.ts';
+import type { Arrival, Attachment, Store } from '../ports.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
+import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
+import { PhaseNotes } from './phase-notes.ts';
+import { Redirects } from './redirects.ts';
+import { TurnedAway } from './turned-away.ts';
+import { UnrecordedEnds } from './unrecorded-ends.ts';
 
 export interface AttachedAgentsDeps {
   readonly clock: Clock;
@@ -33,73 +18,52 @@ export interface AttachedAgentsDeps {
   /** Names this process among those that share the store. */
   readonly replica: string;
   readonly graceMs: number;
-  /** A stream was lost, or the store is back: there may be something to do. */
+  /** A stream was lost: there may be something to do. */
   readonly nudge: () => void;
   /** A running agent came (back): whether its object is still there is worth a look. */
   readonly onAttached: (agent: AttachedAgent) => void;
   /** The stop report of an agent, as it came. */
   readonly onReported: (arrival: Arrival, report: unknown) => void;
+  /** Whether this process is refused where the record's Envoy should listen. Never throws. */
+  readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
 }
 
-interface UnrecordedEnd {
-  readonly key: DataplaneKey;
-  readonly epoch: number;
-  telling: Promise<void> | undefined;
-}
+type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] };
 
 /** What became of a stream that wants to attach. */
 export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };
 
-const HEARTBEAT_MS = 2_000;
-/** A replica that said nothing for so long is taken for dead: three heartbeats. */
-const SILENT_MS = 6_000;
-/** After so long without a heartbeat of our own, others may have taken us for dead. */
-const DOUBT_MS = 4_000;
+/** `unknown`: the store is out of reach, and nothing here speaks against it. */
+type Given =
+  | Exclude<Attachment, { readonly kind: 'held' }>
+  | { readonly kind: 'held'; readonly holder: Pick<DataplaneRecord, 'address'> }
+  | { readonly kind: 'unknown' };
+
 /** After a pause of this process, what happened to its connections meanwhile is learned first. */
 const SETTLE_MS = 1_500;
 
 /** The agents whose streams end here. The store learns of each that comes and goes, as soon as it can be reached. */
 export class AttachedAgents {
   readonly #deps: AttachedAgentsDeps;
-  readonly #agents = new Map<string, AttachedAgent>();
-  /**
-   * Streams that have ended, of which the store does not know yet, and the attempt to tell it: whoever comes back under
-   * that name waits for it, or would be taken for lost after they came.
-   */
-  readonly #unrecordedEnds = new Map<string, UnrecordedEnd>();
+  readonly #agents = new Map<string, MutableAgent>();
+  /** Their names are held by others that live and serve. */
+  readonly #held = new Set<MutableAgent>();
   /** Open streams that the store may take for lost all the same. */
-  readonly #mistaken = new Set<AttachedAgent>();
-  #draining = false;
-  #storeLostAtMs: number | undefined;
-  #storeProblem: string | undefined;
-  #replicas: readonly string[] = [];
+  readonly #doubted = new Set<AttachedAgent>();
+  readonly #ends: UnrecordedEnds;
+  readonly #phases: PhaseNotes;
+  readonly #redirects = new Redirects();
+  readonly #turnedAway: TurnedAway;
 
   constructor(deps: AttachedAgentsDeps) {
     this.#deps = deps;
+    this.#ends = new UnrecordedEnds(deps);
+    this.#phases = new PhaseNotes(deps.store, deps.events.failedUnexpectedly);
+    this.#turnedAway = new TurnedAway(deps.clock);
   }
 
   get size(): number {
     return this.#agents.size;
-  }
-
-  get storeIsUp(): boolean {
-    return this.#storeLostAtMs === undefined;
-  }
-
-  /** Why nothing can be written down, as of the last heartbeat: it may still be read. `undefined` if it can. */
-  get storeProblem(): string | undefined {
-    return this.#storeProblem;
-  }
-
-  /** Those that share the store, as of the last heartbeat. */
-  get replicas(): readonly string[] {
-    return this.#replicas;
-  }
-
-  /** This one, among them; all of it while nobody is known. */
-  get share(): DueShare {
-    const at = this.#replicas.indexOf(this.#deps.replica);
-    return at === -1 ? { share: 0, of: 1 } : { share: at, of: this.#replicas.length };
   }
 
   [Symbol.iterator](): IterableIterator<AttachedAgent> {
@@ -110,79 +74,71 @@ export class AttachedAgents {
     return this.#agents.get(describeKey(key));
   }
 
-  /** @throws `STORE_BUSY`, and `ENDPOINT_BUSY` while draining */
+  /** Whether the stream of this epoch is open here. */
+  isOpen({ key, epoch }: At): boolean {
+    return this.find(key)?.epoch === epoch;
+  }
+
+  /** Whether this incarnation has asked for its name lately although another one has it: it lives, then. */
+  isAsking(incarnation: string): boolean {
+    return this.#turnedAway.isAsking(incarnation);
+  }
+
+  /** @throws `STORE_BUSY`, and `ENDPOINT_BUSY` while this replica shuts down */
   async open(arrival: Arrival, channel: AgentChannel): Promise<Admission> {
-    if (this.#draining)
-      throw new OperationalError('ENDPOINT_BUSY', 'This replica is stopping: attach elsewhere');
-    const { store, replica, events } = this.#deps;
-    let attachment: Attachment | undefined;
-    await this.#unrecordedEnds.get(describeKey(arrival.key))?.telling;
-    try {
-      attachment = await store.attach(arrival, replica);
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-    }
-    if (attachment?.kind === 'superseded') {
-      events.superseded(arrival);
+    this.#redirects.assertOpen();
+    await this.#ends.underWay(describeKey(arrival.key));
+    const given = await this.#ask(arrival);
+    if (given.kind === 'superseded') {
+      this.#turnedAway.note(arrival.incarnation);
+      this.#deps.events.superseded(arrival);
       return { superseded: true };
     }
-    const agent: AttachedAgent = {
+    const agent: MutableAgent = {
       // The store has it: ten thousand of them need not be in memory as well.
-      arrival: attachment === undefined ? arrival : { ...arrival, resource: undefined },
+      arrival: given.kind === 'attached' ? { ...arrival, resource: undefined } : arrival,
       channel,
-      epoch: attachment?.epoch,
-      leaving: attachment?.leaving ?? false,
+      epoch: undefined,
+      leaving: false,
       serving: false,
       phase: arrival.phase,
-      lastBody: undefined,
+      words: 1,
     };
-    this.#take(agent);
-    events.attached(
-      { ...arrival, epoch: agent.epoch },
-      { fenced: agent.epoch !== undefined, leaving: agent.leaving },
-    );
-    channel.attached(agent.epoch, agent.leaving);
+    if (given.kind === 'held') this.#hold(agent, given.holder);
+    else this.#take(agent, given);
     return { agent };
   }
 
   /** The stream of `agent` ended, for whichever reason. */
   async close(agent: AttachedAgent, reason: string): Promise<void> {
+    if (this.#held.delete(agent)) return;
     const { arrival, epoch, leaving } = agent;
     const name = describeKey(arrival.key);
     // Another stream of the same name has taken its place here.
     if (this.#agents.get(name) !== agent) return;
-    this.#agents.delete(name);
-    this.#mistaken.delete(agent);
-    if (this.#draining) return;
+    this.#forget(agent);
+    if (this.#redirects.isShuttingDown) return;
     const { events, graceMs } = this.#deps;
     if (leaving) events.gone({ ...arrival, epoch });
     else events.lost({ ...arrival, epoch }, reason, arrival.deletable ? graceMs : undefined);
-    if (epoch === undefined) return;
-    const end: UnrecordedEnd = { key: arrival.key, epoch, telling: undefined };
-    this.#unrecordedEnds.set(name, end);
-    await this.#recordEnd(name, end);
+    if (epoch !== undefined) await this.#ends.add({ key: arrival.key, epoch });
+    await this.#admitHeld(name);
   }
 
-  /**
-   * Whether the stream of this epoch is open here. If the store says otherwise it is told soon: nobody is lost whose
-   * stream we hold.
-   */
-  holds({ key, epoch }: { readonly key: DataplaneKey; readonly epoch: number }): boolean {
-    const agent = this.find(key);
-    if (agent === undefined || agent.epoch !== epoch) return false;
-    this.#mistaken.add(agent);
-    return true;
+  /** The store takes the stream of this epoch for lost, and it is open here: the store is told soon. */
+  doubt(at: At): void {
+    const agent = this.find(at.key);
+    if (agent?.epoch === at.epoch) this.#doubted.add(agent);
   }
 
   phaseChanged(agent: AttachedAgent, phase: string, serving: boolean): void {
-    agent.phase = phase;
-    const began = serving && !agent.serving;
-    agent.serving = serving;
-    if (began) this.#deps.onAttached(agent);
-    if (agent.epoch === undefined) return;
-    const at = { key: agent.arrival.key, epoch: agent.epoch };
-    // Only shown to people: the next change says it again.
-    this.#deps.store.notePhase(at, phase).catch(() => {});
+    const changed = this.#own(agent);
+    if (changed === undefined) return;
+    const began = serving && !changed.serving;
+    Object.assign(changed, { phase, serving, words: changed.words + 1 });
+    if (changed.epoch === undefined) return;
+    if (began) this.#deps.onAttached(changed);
+    this.#phases.note({ key: changed.arrival.key, epoch: changed.epoch }, { phase, serving });
   }
 
   reported(agent: AttachedAgent, report: unknown): void {
@@ -191,161 +147,189 @@ export class AttachedAgents {
     this.#deps.onReported(arrival, report);
   }
 
+  /** This incarnation announced that it stops: the end of its stream is no loss. */
+  markLeaving({ key, incarnation }: Pick<Arrival, 'key' | 'incarnation'>): void {
+    const agent = this.#agents.get(describeKey(key));
+    if (agent?.arrival.incarnation !== incarnation) return;
+    agent.leaving = true;
+  }
+
   /** Its object is to stay when it ends, on purpose: then there is nothing to remember of it. */
   async keep(agent: AttachedAgent): Promise<void> {
+    const changed = this.#own(agent);
+    if (changed?.epoch === undefined) return;
     const { store, replica } = this.#deps;
-    await store.attach({ ...agent.arrival, deletable: false }, replica);
-    agent.leaving = true;
+    await store.attach({ ...agent.arrival, deletable: false }, replica, this.#entry);
+    changed.leaving = true;
     this.#deps.events.kept({ ...agent.arrival, epoch: agent.epoch });
   }
 
-  /** Sends everybody elsewhere. From here on, the end of a stream is no departure. */
-  drain(reason: string): void {
-    this.#draining = true;
-    for (const { channel } of this.#agents.values()) channel.redirect(reason);
+  /** Sends all agents to other replicas. From here on, the end of a stream is no departure. */
+  shutDown(reason: string): void {
+    this.#redirects.shutDown([...this.#agents.values(), ...this.#held], reason);
   }
 
-  /** Keeps the store and the streams in step, until `signal` aborts. */
-  async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
-    let lastMs = clock.monotonicMs();
-    let steadyBeats = 0;
-    while (!signal.aborted) {
-      const beat = await this.#beat();
-      const gapMs = clock.monotonicMs() - lastMs;
-      if (!beat && gapMs > DOUBT_MS) this.#sendRemembered();
-      if (beat) {
-        lastMs = clock.monotonicMs();
-        steadyBeats = gapMs > DOUBT_MS ? 0 : steadyBeats + 1;
-        await this.#catchUp(gapMs > DOUBT_MS, signal);
-        // A store that was away made every replica look silent: give each the time to say that it lives.
-        if (steadyBeats * HEARTBEAT_MS > SILENT_MS || this.#deps.store.kind === 'sqlite')
-          await this.#loseSilent();
-      }
-      await pause(clock, HEARTBEAT_MS, signal);
+  redirectRemembered(): void {
+    this.#redirects.sendRemembered(this.#agents.values());
+  }
+
+  /** The store answers: tells it what it does not know yet; when `doubted`, asks whether our streams are still ours. */
+  async catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
+    if (doubted) {
+      await pause(this.#deps.clock, SETTLE_MS, signal);
+      // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
+      for (const agent of this.#agents.values()) this.#doubted.add(agent);
+    }
+    await this.#ends.recordAll();
+    for (const agent of this.#agents.values()) {
+      if (agent.epoch !== undefined && !this.#doubted.has(agent)) continue;
+      if (!(await this.#try(() => this.#reattach(agent)))) return;
+    }
+    for (const name of new Set([...this.#held].map(({ arrival }) => describeKey(arrival.key))))
+      if (!(await this.#try(() => this.#admitHeld(name)))) return;
+  }
+
+  get #entry(): { readonly graceMs: number } {
+    return { graceMs: this.#deps.graceMs };
+  }
+
+  /** `undefined` for a stream that has been replaced meanwhile. */
+  #own(agent: AttachedAgent): MutableAgent | undefined {
+    const known = this.#agents.get(describeKey(agent.arrival.key));
+    if (known === agent) return known;
+    return [...this.#held].find((each) => each === agent);
+  }
+
+  /** Where another incarnation has the name, its Envoy is looked at before the newcomer is kept waiting. */
+  async #ask(arrival: Arrival): Promise<Given> {
+    const { store, replica, isRefused } = this.#deps;
+    try {
+      const given = await store.attach(arrival, replica, this.#entry);
+      if (given.kind !== 'held' || !(await isRefused(given.holder))) return given;
+      const entry = { ...this.#entry, refusedEpoch: given.holder.epoch };
+      return await store.attach(arrival, replica, entry);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      return this.#askHere(arrival);
     }
   }
 
-  #take(agent: AttachedAgent): void {
+  /** Without the store: only what is attached here is known. */
+  #askHere(arrival: Arrival): Given {
+    const agent = this.#agents.get(describeKey(arrival.key));
+    if (agent === undefined || agent.arrival.incarnation === arrival.incarnation) return { kind: 'unknown' };
+    const verdict = judgeEntry({
+      holder: {
+        epoch: agent.epoch ?? 0,
+        incarnation: agent.arrival.incarnation,
+        state: agent.leaving ? 'leaving' : 'attached',
+        serving: agent.serving,
+        lostAtMs: undefined,
+      },
+      nowMs: 0,
+      refusedEpoch: undefined,
+      newcomer: arrival,
+      departure: this.#turnedAway.isAsking(arrival.incarnation) ? SUPERSEDED : undefined,
+      graceMs: this.#deps.graceMs,
+    });
+    if (verdict === 'enter') return { kind: 'unknown' };
+    return verdict === 'held' ? { kind: 'held', holder: agent.arrival } : { kind: 'superseded' };
+  }
+
+  #hold(agent: MutableAgent, holder: Pick<DataplaneRecord, 'address'>): void {
+    const { arrival, channel } = agent;
+    this.#held.add(agent);
+    const where = holder.address === undefined ? '' : ` at ${holder.address}`;
+    const reason = `another incarnation of ${describeKey(arrival.key)}${where} is attached and may serve`;
+    if (!this.#turnedAway.isAsking(arrival.incarnation)) this.#deps.events.held(arrival, reason);
+    this.#turnedAway.note(arrival.incarnation);
+    channel.held(reason);
+  }
+
+  #take(agent: MutableAgent, given: Exclude<Given, { kind: 'superseded' | 'held' }>): void {
+    const { events } = this.#deps;
+    if (given.kind === 'attached') {
+      agent.epoch = given.epoch;
+      agent.leaving ||= given.leaving;
+      if (given.raised === true) events.epochsRaised(given.epoch);
+    }
+    const { arrival, channel, epoch, leaving } = agent;
+    this.#replace(agent);
+    events.attached({ ...arrival, epoch }, { fenced: epoch !== undefined, leaving });
+    channel.attached(epoch, leaving);
+  }
+
+  #replace(agent: MutableAgent): void {
     const name = describeKey(agent.arrival.key);
     const before = this.#agents.get(name);
-    this.#unrecordedEnds.delete(name);
+    this.#ends.forget(name);
+    this.#held.delete(agent);
     this.#agents.set(name, agent);
-    if (before === undefined) return;
+    if (before === undefined || before === agent) return;
+    this.#doubted.delete(before);
     if (before.arrival.incarnation === agent.arrival.incarnation) {
       // It comes back before its old stream has been noticed to be dead.
       agent.serving = before.serving;
-      agent.lastBody = before.lastBody;
       before.channel.redirect('another stream of this agent is open');
     } else before.channel.supersede();
   }
 
-  /** @returns whether the store answers */
-  async #beat(): Promise<boolean> {
-    const { store, replica, clock, events } = this.#deps;
-    try {
-      this.#replicas = await store.heartbeat(replica, SILENT_MS);
-      if (this.#storeLostAtMs !== undefined) {
-        events.storeFound(clock.monotonicMs() - this.#storeLostAtMs);
-        this.#storeLostAtMs = undefined;
-        this.#storeProblem = undefined;
-        this.#deps.nudge();
-      }
-      return true;
-    } catch (error) {
-      if (this.#storeLostAtMs === undefined) events.storeLost(error);
-      this.#storeProblem = describeError(error);
-      this.#storeLostAtMs ??= clock.monotonicMs();
-      return false;
+  /** The holder of this name may be gone: those that wait for it are asked about again, the oldest first. */
+  async #admitHeld(name: string): Promise<void> {
+    for (const agent of this.#held) {
+      const { arrival, channel } = agent;
+      if (describeKey(arrival.key) !== name) continue;
+      const given = await this.#ask(arrival);
+      if (!this.#held.has(agent)) continue;
+      if (given.kind === 'attached') this.#take(agent, given);
+      if (given.kind !== 'superseded') continue;
+      this.#held.delete(agent);
+      channel.supersede();
     }
   }
 
-  /**
-   * Other replicas that still reach the store are about to take our streams for lost: who is remembered there had better
-   * be seen there. Whoever comes back, because nobody else answers, stays.
-   */
-  #sendRemembered(): void {
-    if (this.#replicas.length < 2) return;
-    for (const { epoch, channel } of this.#agents.values()) {
-      if (epoch !== undefined) channel.redirect('this replica cannot reach its store');
-    }
-  }
-
-  /** What the store has not been told yet; after a gap, whether our streams are still ours. */
-  async #catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
-    if (doubted) await pause(this.#deps.clock, SETTLE_MS, signal);
-    // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
-    if (doubted) for (const agent of this.#agents.values()) this.#mistaken.add(agent);
-    await this.#recordEnds();
-    for (const agent of this.#agents.values()) {
-      if (agent.epoch !== undefined && !this.#mistaken.has(agent)) continue;
-      try {
-        await this.#reattach(agent);
-      } catch (error) {
-        if (isUnavailable(error)) return;
-        if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
-      }
-    }
-  }
-
-  async #reattach(agent: AttachedAgent): Promise<void> {
+  async #reattach(agent: MutableAgent): Promise<void> {
     const { store, replica, events } = this.#deps;
     const { arrival, channel } = agent;
-    const attachment = await store.reattach(arrival, replica);
+    const shown = agent.epoch === undefined ? {} : { shownEpoch: agent.epoch };
+    const given = await store.reattach({ ...arrival, ...shown }, replica, this.#entry);
     if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
-    if (attachment.kind === 'attached') {
-      const known = agent.epoch === attachment.epoch;
-      this.#mistaken.delete(agent);
-      agent.epoch = attachment.epoch;
-      agent.leaving ||= attachment.leaving;
-      if (known) return;
-      events.attached({ ...arrival, epoch: agent.epoch }, { fenced: true, leaving: agent.leaving });
-      channel.attached(agent.epoch, agent.leaving);
+    if (given.kind === 'attached') {
+      const known = agent.epoch === given.epoch;
+      this.#doubted.delete(agent);
+      if (known) agent.leaving ||= given.leaving;
+      else this.#take(agent, given);
       return;
     }
-    this.#agents.delete(describeKey(arrival.key));
-    this.#mistaken.delete(agent);
-    if (attachment.kind === 'superseded') {
+    this.#forget(agent);
+    if (given.kind === 'held') this.#hold(agent, given.holder);
+    else if (given.kind === 'elsewhere') channel.redirect('another replica has this agent');
+    else {
+      this.#turnedAway.note(arrival.incarnation);
       events.superseded(arrival);
       channel.supersede();
-    } else channel.redirect('another replica has this agent');
-  }
-
-  async #recordEnds(): Promise<void> {
-    await Promise.all([...this.#unrecordedEnds].map(([name, end]) => this.#recordEnd(name, end)));
-  }
-
-  #recordEnd(name: string, end: UnrecordedEnd): Promise<void> {
-    end.telling ??= this.#tellEnd(name, end).finally(() => {
-      end.telling = undefined;
-    });
-    return end.telling;
-  }
-
-  /** What the store cannot be told now is told with the next heartbeat. */
-  async #tellEnd(name: string, end: UnrecordedEnd): Promise<void> {
-    const { store, replica, nudge } = this.#deps;
-    try {
-      await store.detach(end, replica);
-      if (this.#unrecordedEnds.get(name) === end) this.#unrecordedEnds.delete(name);
-      nudge();
-    } catch (error) {
-      if (!(error instanceof OperationalError)) throw error;
     }
   }
 
-  async #loseSilent(): Promise<void> {
-    const { store, events, nudge } = this.#deps;
+  #forget(agent: AttachedAgent): void {
+    this.#agents.delete(describeKey(agent.arrival.key));
+    this.#doubted.delete(agent);
+  }
+
+  /** @returns `false` if the store is out of reach: then there is no sense in asking it about the next one */
+  async #try(work: () => Promise<void>): Promise<boolean> {
     try {
-      const lost = await store.loseStreamsOfSilentReplicas(SILENT_MS);
-      if (lost === 0) return;
-      events.streamsLost(lost);
-      nudge();
+      await work();
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
+      if (isUnavailable(error)) return false;
+      if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
     }
+    return true;
   }
 }
+
+/** What is not known without the store stays as it was said the last time. */
+const SUPERSEDED = { cause: 'fallback', outcome: 'superseded' } as const;
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof OperationalError && error.code === 'STORE_UNAVAILABLE';

@@ -55,12 +55,12 @@ export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefine
 }
 
 async function pageRoutes({ engine, events }: FaceParts): Promise<readonly HttpRoute[]> {
-  const { watch, agents, brakes, notes, deps } = engine;
+  const { watch, agents, heartbeat, brakes, notes, deps } = engine;
   const { clock, store, replica } = deps;
   return fleetRoutes({
     clock,
     html: await readPage(),
-    fleet: new FleetFeed({ clock, events, store, watch, agents, brakes, notes, replica }),
+    fleet: new FleetFeed({ clock, events, store, watch, agents, heartbeat, brakes, notes, replica }),
   });
 }
 

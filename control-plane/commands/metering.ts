@@ -74,7 +74,7 @@ async function refreshGauges(
   { engine, server, certificate }: GaugeSources,
 ): Promise<void> {
   const { store } = engine.deps;
-  metrics.storeUp(engine.agents.storeIsUp);
+  metrics.storeUp(engine.heartbeat.storeIsUp);
   metrics.connections(server.connections);
   metrics.unrecorded(engine.announced.unrecorded);
   if (certificate !== undefined) metrics.certificateExpires(certificate.expiresAtMs);

@@ -14,6 +14,7 @@ import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../server/grpc
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { StreamLimit } from '../server/stream-limit.io.ts';
+import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
 import { Engine } from '../engine.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
 import { DEFAULT_LISTEN, type ServeOptions } from '../options.ts';
@@ -71,6 +72,7 @@ export async function serve(request: ServeRequest): Promise<void> {
     controlPlanes,
     replica: `${hostname()}-${randomUUID().slice(0, 8)}`,
     settings: settingsOf(options),
+    isRefused: (record) => isRefusedByEnvoy(record, systemClock),
     ...metricsOf(metrics),
   });
   service?.tell({ status: 'waiting for a control plane and its certificate' });
@@ -95,7 +97,7 @@ async function runUntil(stop: AbortSignal, { engine, server, events, service }: 
   });
   service?.tell({ stopping: true, status: `stopping: sending ${engine.agents.size} agents elsewhere` });
   events.stopping(engine.agents.size);
-  engine.agents.drain('this replica is stopping');
+  engine.agents.shutDown('this replica is stopping');
   await server.drain(DRAIN_MS);
   over.abort(new OperationalError('CANCELLED', 'The companion stops'));
   await Promise.all([running, told]);
@@ -179,6 +181,7 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
       metrics.tokenRejected('permission-denied');
     },
     markAuthenticated: (call) => server?.authenticated(call),
+    heardBytes: (call) => server?.heardBytes(call),
     takePlace: streamPlaces(),
   });
   server = await startGrpcServer({

@@ -55,7 +55,7 @@ export class AnnouncedDepartures {
    */
   async announce(arrival: Arrival, byMs: number, again = false): Promise<Announced> {
     const { store, replica, departures, events } = this.#deps;
-    this.#markLeaving(arrival);
+    this.#deps.agents.markLeaving(arrival);
     try {
       const leave = await store.leave(arrival, { replica, headStartMs: HEAD_START_MS, again });
       crashPoint('leave.recorded');
@@ -88,11 +88,6 @@ export class AnnouncedDepartures {
         }
       }
     }
-  }
-
-  #markLeaving({ key, incarnation }: Arrival): void {
-    const agent = this.#deps.agents.find(key);
-    if (agent?.arrival.incarnation === incarnation) agent.leaving = true;
   }
 
   async #announceUnrecorded(arrival: Arrival): Promise<Announced> {

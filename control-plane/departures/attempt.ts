@@ -20,6 +20,8 @@ export interface DeletionAttemptDeps {
   readonly looks: LookLog;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
+  /** The stream is open here, and the record says that it is lost. */
+  readonly onContradiction: (record: DataplaneRecord) => void;
   /** Incarnations of this name that are known to be over. */
   readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
   /** Asked last, and only for what nobody announced, while no other such deletion is under way. */
@@ -61,6 +63,7 @@ export class DeletionAttempt {
   async #judge(record: DataplaneRecord, fence: Fence): Promise<AttemptResult> {
     const { nowMs } = fence;
     if (record.state === 'lost' && this.#deps.isAttached(record)) {
+      this.#deps.onContradiction(record);
       return {
         kind: 'later',
         afterMs: ATTACHED_RELOOK_MS,

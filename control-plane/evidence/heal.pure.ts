@@ -15,6 +15,8 @@ export interface MissingCase {
   readonly serving: boolean;
   /** How many looks in a row showed no object, and how long lies between the first and the last of them. */
   readonly absence: { readonly looks: number; readonly spanMs: number };
+  /** Whether its agent has said something, or its connection brought something, since the object was found missing. */
+  readonly provenAlive: boolean;
   readonly around: Surroundings;
   /** The body that this process saw last. */
   readonly lastSeen: DataplaneResource | undefined;
@@ -56,7 +58,7 @@ function doubtAgent({ record, serving }: MissingCase): string | undefined {
   return serving ? undefined : 'its Envoy does not serve';
 }
 
-function doubtAbsence({ absence, around }: MissingCase): string | undefined {
+function doubtAbsence({ absence, provenAlive, around }: MissingCase): string | undefined {
   if (!takesDataplanes(around.mode)) {
     return `this is a ${around.mode ?? ''} control plane`;
   }
@@ -65,6 +67,8 @@ function doubtAbsence({ absence, around }: MissingCase): string | undefined {
   }
   if (around.steadyMs < STEADY_MS) return 'the control plane or the companion is only just up';
   if (absence.looks < 2 || absence.spanMs < ABSENCE_MS) return 'it has not been missing for long enough';
+  // A silent stream looks open for up to 14 s: its dataplane may have deleted the object itself, another way.
+  if (!provenAlive) return 'nothing was heard of its agent since it went missing';
   return undefined;
 }
 

@@ -1,14 +1,23 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
+import { DataplaneResource, describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
-import type { AttachedAgent, AttachedAgents } from '../agents/attached-agents.ts';
+import type { At, AttachedAgent } from '../attached-agent.ts';
 import { judgeMissing, type Healing } from './heal.pure.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ControlPlanes, Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';
+
+/** The agents whose streams end here. */
+interface AttachedHere extends Iterable<AttachedAgent> {
+  readonly size: number;
+  /** The record of this stream is wrong. */
+  doubt(at: At): void;
+  /** Whether this incarnation has asked lately for a name that another one has. */
+  isAsking(incarnation: string): boolean;
+}
 
 export interface HealerDeps {
   readonly clock: Clock;
@@ -16,7 +25,7 @@ export interface HealerDeps {
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
-  readonly agents: AttachedAgents;
+  readonly agents: AttachedHere;
   readonly onHealed?: () => void;
 }
 
@@ -27,11 +36,28 @@ const SOON_MS = 5_500;
 const RETURNED_MS = 1_000;
 const PUT_BUDGET_MS = 2_000;
 
+/** An object that is not there, or that an incarnation left behind which is over. */
+interface Missing {
+  readonly sinceMs: number;
+  looks: number;
+  /** What its agent had said when the object was found missing. */
+  readonly words: number;
+  /** What its connection had brought when the object was found missing. */
+  readonly heardBytes: number | undefined;
+}
+
+interface SeenBody {
+  readonly incarnation: string;
+  readonly body: string;
+}
+
 /** Puts back what is missing although its dataplane runs. Looks at the agents that are attached here. */
 export class Healer {
   readonly #deps: HealerDeps;
-  /** By name: since when and how often its object was not in the list. */
-  readonly #missing = new Map<string, { readonly sinceMs: number; looks: number }>();
+  /** By name. */
+  readonly #missing = new Map<string, Missing>();
+  /** By name: JSON of the object as the control plane last had it. */
+  readonly #bodies = new Map<string, SeenBody>();
   #soon = Promise.withResolvers<void>();
 
   constructor(deps: HealerDeps) {
@@ -43,7 +69,7 @@ export class Healer {
     return this.#missing.size;
   }
 
-  /** Somebody came back: look soon. */
+  /** An agent came back: look soon. */
   lookSoon(): void {
     this.#soon.resolve();
   }
@@ -66,40 +92,34 @@ export class Healer {
   }
 
   async #look(): Promise<void> {
-    const { watch, agents, clock } = this.#deps;
+    const { watch, agents } = this.#deps;
     const { overviews } = await watch.fleet(1_000);
     const present = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
-    const nowMs = clock.monotonicMs();
-    for (const name of this.#missing.keys()) if (present.has(name)) this.#missing.delete(name);
     for (const agent of agents) {
       // One that is busy, or cannot be put, must not keep the others waiting.
-      await this.#lookAt(agent, present, nowMs).catch((error: unknown) => {
+      await this.#lookAt(agent, present).catch((error: unknown) => {
         if (!(error instanceof OperationalError)) throw error;
       });
     }
     const attached = new Set([...agents].map(({ arrival }) => describeKey(arrival.key)));
-    for (const name of this.#missing.keys()) if (!attached.has(name)) this.#missing.delete(name);
+    for (const map of [this.#missing, this.#bodies])
+      for (const name of map.keys()) if (!attached.has(name)) map.delete(name);
   }
 
-  async #lookAt(
-    agent: AttachedAgent,
-    present: ReadonlyMap<string, DataplaneOverview>,
-    nowMs: number,
-  ): Promise<void> {
+  async #lookAt(agent: AttachedAgent, present: ReadonlyMap<string, DataplaneOverview>): Promise<void> {
     const name = describeKey(agent.arrival.key);
     const seen = present.get(name);
-    if (seen !== undefined) {
-      agent.lastBody = JSON.stringify(seen.resource);
+    if (seen !== undefined && !(await this.#isLeftBehind(agent, seen.labels))) {
+      const { incarnation } = agent.arrival;
+      this.#bodies.set(name, { incarnation, body: JSON.stringify(seen.resource) });
+      this.#missing.delete(name);
       return;
     }
     if (!agent.serving || agent.leaving || agent.epoch === undefined) return;
-    const known = this.#missing.get(name) ?? { sinceMs: nowMs, looks: 0 };
-    known.looks += 1;
-    this.#missing.set(name, known);
+    const missing = this.#noteMissing(agent);
     const at = { key: agent.arrival.key, epoch: agent.epoch };
-    const absence = { looks: known.looks, spanMs: nowMs - known.sinceMs };
     const judged = await this.#deps.store.whileCurrent(at, async (record, fence) => {
-      const healing = this.#judge(agent, record, absence);
+      const healing = this.#judge(agent, record, missing);
       if (healing.verdict === 'put' && !agent.leaving) {
         await this.#put(agent, healing, () => {
           fence.assertHeld();
@@ -108,20 +128,48 @@ export class Healer {
       return healing.verdict;
     });
     // The store has forgotten one whose stream is open here.
-    if (judged === undefined) this.#deps.agents.holds(at);
+    if (judged === undefined) this.#deps.agents.doubt(at);
   }
 
-  #judge(
-    agent: AttachedAgent,
-    record: DataplaneRecord,
-    absence: { readonly looks: number; readonly spanMs: number },
-  ): Healing {
+  /** Asks the agent for a sign of life with each look: what it says from now on, it says after the object had gone. */
+  #noteMissing({ arrival, channel, words }: AttachedAgent): Missing {
+    const name = describeKey(arrival.key);
+    const missing = this.#missing.get(name) ?? {
+      sinceMs: this.#deps.clock.monotonicMs(),
+      looks: 0,
+      words,
+      heardBytes: channel.heardBytes(),
+    };
+    missing.looks += 1;
+    this.#missing.set(name, missing);
+    channel.ask();
+    return missing;
+  }
+
+  /** Whether an incarnation put it that is over: its agent owned it, and its departure has ended. */
+  async #isLeftBehind(
+    { arrival }: AttachedAgent,
+    labels: DataplaneOverview['labels'] = {},
+  ): Promise<boolean> {
+    const incarnation = labels[INCARNATION_LABEL];
+    if (arrival.owner !== 'agent' || incarnation === undefined || incarnation === arrival.incarnation)
+      return false;
+    if (this.#deps.agents.isAsking(incarnation)) return false;
+    const ended = await this.#deps.store.departures({ key: arrival.key, incarnation, limit: 1 });
+    return ended.length > 0;
+  }
+
+  #judge(agent: AttachedAgent, record: DataplaneRecord, missing: Missing): Healing {
+    const { clock, watch } = this.#deps;
+    const { serving, phase, words, arrival } = agent;
+    const seen = this.#bodies.get(describeKey(arrival.key));
     return judgeMissing({
-      record: { ...record, phase: agent.phase },
-      serving: agent.serving,
-      absence,
-      around: this.#deps.watch.surroundings,
-      lastSeen: parse(agent.lastBody),
+      record: { ...record, phase },
+      serving,
+      absence: { looks: missing.looks, spanMs: clock.monotonicMs() - missing.sinceMs },
+      provenAlive: words > missing.words || hasGrown(missing.heardBytes, agent.channel.heardBytes()),
+      around: watch.surroundings,
+      lastSeen: seen?.incarnation === arrival.incarnation ? parse(seen.body) : undefined,
       brought: parse(record.resource),
     });
   }
@@ -135,7 +183,8 @@ export class Healer {
     const { key } = agent.arrival;
     const action = `put dataplane ${describeKey(key)} back`;
     const put = await withDeadline({ clock, action, budgetMs: PUT_BUDGET_MS }, async ({ signal }) => {
-      if ((await controlPlanes.read(key, signal)) !== undefined) return false;
+      const stored = await controlPlanes.read(key, signal);
+      if (stored !== undefined && !(await this.#isLeftBehind(agent, stored.labels))) return false;
       await controlPlanes.put(key, resource, { beforeSend: assertHeld, signal });
       return true;
     });
@@ -144,6 +193,10 @@ export class Healer {
     events.healed({ ...agent.arrival, epoch: agent.epoch }, reason);
     onHealed?.();
   }
+}
+
+function hasGrown(before: number | undefined, now: number | undefined): boolean {
+  return before !== undefined && now !== undefined && now > before;
 }
 
 function parse(resource: string | undefined): DataplaneResource | undefined {

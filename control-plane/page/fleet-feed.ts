@@ -2,6 +2,7 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
+import type { ReplicaHeartbeat } from '../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../evidence/brake.pure.ts';
 import { changeBetween, type FleetChange } from './fleet-change.pure.ts';
@@ -25,7 +26,8 @@ export interface FleetFeedDeps {
   readonly events: DeregistrarEvents;
   readonly store: Store;
   readonly watch: Pick<ZoneWatch, 'controlPlanes'>;
-  readonly agents: Pick<AttachedAgents, 'replicas' | 'storeProblem' | typeof Symbol.iterator>;
+  readonly agents: Pick<AttachedAgents, typeof Symbol.iterator>;
+  readonly heartbeat: Pick<ReplicaHeartbeat, 'replicas' | 'storeProblem'>;
   readonly brakes: Pick<BrakeGate, 'standings'>;
   readonly notes: DepartureNotes;
   readonly replica: string;
@@ -109,7 +111,7 @@ export class FleetFeed {
   }
 
   async #read(): Promise<FleetSnapshot> {
-    const { store, notes, agents, clock } = this.#deps;
+    const { store, notes, agents, heartbeat, clock } = this.#deps;
     try {
       const nowMs = Math.round(await store.nowMs());
       const records = await store.records();
@@ -117,7 +119,7 @@ export class FleetFeed {
       const standings = await this.#brakes(records);
       return {
         nowMs,
-        head: this.#head(standings, agents.storeProblem ?? ''),
+        head: this.#head(standings, heartbeat.storeProblem ?? ''),
         dataplanes: records.map(viewDataplane).toSorted((a, b) => compare(a.id, b.id)),
         departures: departures.map((record) => viewDeparture(record, notes.find(record))),
       };
@@ -149,12 +151,12 @@ export class FleetFeed {
   }
 
   #head(standings: readonly BrakeStanding[], problem: string): FleetHead {
-    const { store, watch, agents, replica } = this.#deps;
+    const { store, watch, heartbeat, replica } = this.#deps;
     return {
       version: VERSION,
       replica,
       startedAtMs: this.#startedAtMs,
-      replicas: agents.replicas,
+      replicas: heartbeat.replicas,
       store: { kind: store.kind, problem },
       controlPlanes: watch.controlPlanes.map(viewControlPlane),
       brakes: standings.map(({ releasedForMs: _released, ...brake }) => brake),

@@ -5,7 +5,8 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
-import type { AgentChannel, AttachedAgent, AttachedAgents } from '../agents/attached-agents.ts';
+import type { AgentChannel, AttachedAgent } from '../attached-agent.ts';
+import type { AttachedAgents } from '../agents/attached-agents.ts';
 import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
@@ -23,6 +24,7 @@ export interface AttachDeps {
   readonly markAuthenticated: (call: Pick<Stream, 'getPeer'>) => void;
   /** @returns what gives the place back; `undefined` if there is none left */
   readonly takePlace: (dataplane: string) => (() => void) | undefined;
+  readonly heardBytes: (call: Pick<Stream, 'getPeer'>) => number | undefined;
 }
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>;
@@ -48,6 +50,7 @@ class AttachedStream {
   #admission: Promise<AttachedAgent | undefined> | undefined;
   #releasePlace: (() => void) | undefined;
   #ended = false;
+  #answersAsks = false;
 
   constructor(deps: AttachDeps, stream: Stream) {
     this.#deps = deps;
@@ -97,6 +100,7 @@ class AttachedStream {
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
     const { authorise, agents, markAuthenticated, takePlace } = this.#deps;
     const { arrival, brought } = readHello(hello);
+    this.#answersAsks = hello.answersAsks;
     await authorise(this.#stream.metadata, arrival.key, brought);
     markAuthenticated(this.#stream);
     const release = takePlace(describeKey(arrival.key));
@@ -116,19 +120,22 @@ class AttachedStream {
 
   #channel(): AgentChannel {
     const { watch, graceMs, clock } = this.#deps;
+    const attached = (epoch: number | undefined, how: { leaving: boolean; held: string }): void => {
+      const fences = { epoch: epoch ?? 0, fenced: epoch !== undefined, ...how };
+      const zone = { grace: toWireDuration(graceMs), controlPlane: asControlPlane(watch.facts) };
+      this.#send({ $case: 'attached', value: { ...fences, ...zone } });
+    };
     return {
       attached: (epoch, leaving) => {
-        this.#send({
-          $case: 'attached',
-          value: {
-            epoch: epoch ?? 0,
-            fenced: epoch !== undefined,
-            leaving,
-            grace: toWireDuration(graceMs),
-            controlPlane: asControlPlane(watch.facts),
-          },
-        });
+        attached(epoch, { leaving, held: '' });
       },
+      held: (reason) => {
+        attached(undefined, { leaving: false, held: reason });
+      },
+      ask: () => {
+        this.#send({ $case: 'ask', value: {} });
+      },
+      heardBytes: () => (this.#answersAsks ? undefined : this.#deps.heardBytes(this.#stream)),
       redirect: (reason) => {
         if (this.#ended) return;
         this.#send({ $case: 'redirected', value: { reason } });

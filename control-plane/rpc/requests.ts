@@ -86,6 +86,7 @@ export function readHello(hello: Hello): {
     deletable: hello.deletable,
     resource: brought === undefined ? undefined : JSON.stringify(brought),
     phase: readPhase(hello.phase),
+    ...(hello.epoch > 0 ? { shownEpoch: hello.epoch } : {}),
   };
   return { arrival, brought };
 }

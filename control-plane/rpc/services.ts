@@ -25,11 +25,20 @@ export interface AgentServiceDeps {
   readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
   /** @returns what gives the place of one stream back; `undefined` if there is none left */
   readonly takePlace: (dataplane: string) => (() => void) | undefined;
+  /** @returns how many bytes have come on the connection of this call; `undefined` where that is not counted */
+  readonly heardBytes?: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => number | undefined;
 }
 
 /** What agents call. */
 export function deregistrarService(given: AgentServiceDeps) {
-  const { engine, authenticator, onDenied, markAuthenticated, takePlace } = given;
+  const {
+    engine,
+    authenticator,
+    onDenied,
+    markAuthenticated,
+    takePlace,
+    heardBytes = () => undefined,
+  } = given;
   const { watch, agents, announced, deps } = engine;
   const { clock, events, store, controlPlanes, settings } = deps;
   const { authorise, authoriseByName } = authorisation({
@@ -52,6 +61,7 @@ export function deregistrarService(given: AgentServiceDeps) {
       graceMs: settings.graceMs,
       markAuthenticated,
       takePlace,
+      heardBytes,
     }),
     register: unary(calls, (request, context) =>
       register({ clock, events, authorise, agents, store, controlPlanes }, request, context),
@@ -71,12 +81,12 @@ export function deregistrarService(given: AgentServiceDeps) {
 
 /** What operators call. Whoever can open its socket may. */
 export function adminService(engine: Engine, startedAtMs: number) {
-  const { watch, agents, brakes, sweeper, deps } = engine;
+  const { watch, agents, heartbeat, brakes, sweeper, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;
   const calls = { clock, events, markAuthenticated: () => {} };
   const implementation: AdminServer = {
     getStatus: unary(calls, (request) =>
-      getStatus({ clock, store, watch, agents, brakes, replica, startedAtMs }, request),
+      getStatus({ clock, store, watch, agents, heartbeat, brakes, replica, startedAtMs }, request),
     ),
     sweep: unary(calls, (request) => sweep(settings.sweep === 'off' ? undefined : sweeper, request)),
     undo: unary(calls, (request) => undo({ clock, events, store, controlPlanes }, request)),

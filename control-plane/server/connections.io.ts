@@ -73,6 +73,11 @@ export class Connections {
     connection.admitted?.authenticated();
   }
 
+  /** @param peer as grpc-js names it */
+  heardBytes(peer: string): number | undefined {
+    return peer === '' ? undefined : this.#byPeer.get(peer)?.socket.bytesRead;
+  }
+
   /** Ends those that have carried no authenticated call: nothing waits for them. */
   cutStrangers(): void {
     for (const { socket, known } of this.#all) if (!known) socket.destroy();

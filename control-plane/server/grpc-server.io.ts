@@ -126,6 +126,16 @@ export class GrpcServer {
     for (const { connections } of this.#listeners) connections.authenticated(peer);
   }
 
+  /** @returns how many bytes have come on the connection of this call; `undefined` on a Unix socket, which cannot fall silent */
+  heardBytes(call: Call): number | undefined {
+    const peer = call.getPeer();
+    for (const { connections } of this.#listeners) {
+      const bytes = connections.heardBytes(peer);
+      if (bytes !== undefined) return bytes;
+    }
+    return undefined;
+  }
+
   /** @param service its full name, empty for the server as a whole */
   setServing(serving: boolean, service = ''): void {
     this.#health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING');

@@ -1,37 +1,50 @@
+import { judgeEntry } from '../evidence/entry.pure.ts';
 import { CAUSES } from '../records.pure.ts';
-import type { Arrival, Attachment, Leave } from '../ports.ts';
-import { departureOf, keyColumns } from './rows.ts';
+import type { Arrival, Attachment, EntryView, Leave } from '../ports.ts';
+import { departureOf, keyColumns, recordOf } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, type Session } from './session.ts';
 
-type NewRow = Pick<DataplaneRow, 'state' | 'lost_at' | 'replica' | 'due_at'>;
+type NewRow = Pick<DataplaneRow, 'state' | 'lost_at' | 'replica' | 'due_at' | 'unseen'>;
 
 /** The caller has the name to itself. An incarnation that was never seen before is newer than all that were. */
-export async function attach(session: Session, arrival: Arrival, replica: string): Promise<Attachment> {
+export async function attach(
+  session: Session,
+  arrival: Arrival,
+  { replica, entry }: { readonly replica: string; readonly entry: EntryView },
+): Promise<Attachment> {
   const row = await currentRow(session, arrival.key);
   if (row !== undefined && isSame(row, arrival)) return attachAgain(session, row, { arrival, replica });
   const departure = await departureOfIncarnation(session, arrival);
-  if (departure !== undefined) {
-    const replaced = row !== undefined && row.incarnation !== '';
-    if (departure.outcome === 'superseded' || replaced) return { kind: 'superseded' };
-    // It left, is still draining, and its stream was interrupted: there is nothing left to do for it. One that was only
-    // cut off for longer than the grace lives, and begins anew.
-    if (departure.cause === 'announced') return { kind: 'attached', epoch: departure.epoch, leaving: true };
-  }
-  const attached = { state: 'attached', lost_at: null, replica, due_at: null } as const;
-  return { kind: 'attached', epoch: await replace(session, row, { arrival, attached }), leaving: false };
+  const holder = row === undefined ? undefined : recordOf(row);
+  const verdict = judgeEntry({
+    holder,
+    nowMs: session.nowMs,
+    refusedEpoch: entry.refusedEpoch,
+    newcomer: arrival,
+    departure,
+    graceMs: entry.graceMs,
+  });
+  if (verdict === 'superseded') return { kind: 'superseded' };
+  if (verdict === 'held' && holder !== undefined) return { kind: 'held', holder };
+  // It is still draining, and its stream was interrupted: there is nothing left to do for it.
+  if (verdict === 'leaving' && departure !== undefined)
+    return { kind: 'attached', epoch: departure.epoch, leaving: true };
+  const attached = { state: 'attached', lost_at: null, replica, due_at: null, unseen: 0 } as const;
+  const { epoch, raised } = await replace(session, row, { arrival, attached });
+  return { kind: 'attached', epoch, leaving: false, ...(raised ? { raised } : {}) };
 }
 
 /** As {@link attach}, unless another replica has its stream by now. */
 export async function reattach(
   session: Session,
   arrival: Arrival,
-  replica: string,
+  how: { readonly replica: string; readonly entry: EntryView },
 ): Promise<Attachment | { readonly kind: 'elsewhere' }> {
   const row = await currentRow(session, arrival.key);
-  const elsewhere = row !== undefined && row.replica !== null && row.replica !== replica;
+  const elsewhere = row !== undefined && row.replica !== null && row.replica !== how.replica;
   if (elsewhere && isSame(row, arrival)) return { kind: 'elsewhere' };
-  return attach(session, arrival, replica);
+  return attach(session, arrival, how);
 }
 
 /** The caller has the name to itself. Who leaves never takes the name from one that is there. */
@@ -47,15 +60,28 @@ export async function leave(
   if (row !== undefined && (isNameless || isSame(row, arrival)))
     return leaveNow(session, row, { arrival, headStartMs });
   const departure = await departureOfIncarnation(session, arrival);
-  const isOver = departure?.outcome === 'superseded';
-  if (departure?.cause === 'announced' && !isOver && !again)
+  if (departure !== undefined && !again && hasLeft(departure))
     return { kind: 'departed', departure: departureOf(departure) };
-  if (isOver || hasTheName(row, departure)) return { kind: 'superseded' };
-  const leaving = { state: 'leaving', lost_at: nowMs, replica: null, due_at: nowMs + headStartMs } as const;
-  return { kind: 'leaving', epoch: await replace(session, row, { arrival, attached: leaving }) };
+  if (hasTheName(row, departure)) return { kind: 'superseded' };
+  const leaving = {
+    state: 'leaving',
+    lost_at: nowMs,
+    replica: null,
+    due_at: nowMs + headStartMs,
+    unseen: 0,
+  } as const;
+  const { epoch } = await replace(session, row, { arrival, attached: leaving });
+  return { kind: 'leaving', epoch };
 }
 
-/** Against one that leaves: whoever came after it, and of whom that is not known, whoever is there. */
+function hasLeft({ cause, outcome }: DepartureRow): boolean {
+  return cause === 'announced' && outcome !== 'superseded';
+}
+
+/**
+ * The row wins over the leaver if it is newer, or if we cannot tell which is newer. Where the incarnation that took the
+ * name from the leaver is over, the leaver leaves like any other: its object is still its own.
+ */
 function hasTheName(row: DataplaneRow | undefined, departure: DepartureRow | undefined): boolean {
   if (row === undefined || row.incarnation === '') return false;
   return departure !== undefined || row.lost_at === null;
@@ -67,7 +93,7 @@ async function attachAgain(
   { arrival, replica }: { readonly arrival: Arrival; readonly replica: string },
 ): Promise<Attachment> {
   const leaving = row.state === 'leaving';
-  const common = { ...brought(arrival, row), replica, lost_at: null };
+  const common = { ...brought(arrival, row), replica, lost_at: null, unseen: 0, serving: servingOf(arrival) };
   const fresh = {
     state: 'attached',
     since_at: row.state === 'attached' ? row.since_at : session.nowMs,
@@ -111,7 +137,7 @@ async function replace(
   session: Session,
   old: DataplaneRow | undefined,
   { arrival, attached }: { readonly arrival: Arrival; readonly attached: NewRow },
-): Promise<number> {
+): Promise<{ readonly epoch: number; readonly raised: boolean }> {
   const { db, nowMs } = session;
   if (old !== undefined) {
     const departure = { ...departureBase(old), outcome: 'superseded', guard: 'newer-epoch' } as const;
@@ -122,19 +148,20 @@ async function replace(
       .execute();
     await db.deleteFrom('dataplanes').where('epoch', '=', old.epoch).execute();
   }
-  const epoch = await nextEpoch(session);
+  const next = await nextEpoch(session, arrival.shownEpoch);
   const { key, incarnation } = arrival;
   const rest = { since_at: nowMs, attempts: 0, guard: null, reason: null };
   const row = {
     ...keyColumns(key),
-    epoch,
+    epoch: next.epoch,
     incarnation,
+    serving: servingOf(arrival),
     ...brought(arrival, undefined),
     ...attached,
     ...rest,
   };
   await db.insertInto('dataplanes').values(row).execute();
-  return epoch;
+  return next;
 }
 
 /** What a departure takes over from the row that it ends. */
@@ -158,6 +185,11 @@ function departureOfIncarnation(
     .where('incarnation', '=', incarnation)
     .orderBy('epoch', 'desc')
     .executeTakeFirst();
+}
+
+/** An agent that starts has no Envoy that serves; of any other, that is not known until it says so. */
+function servingOf({ phase }: Arrival): 0 | null {
+  return phase === 'running' ? null : 0;
 }
 
 /** What an agent says of itself; where it says nothing, what it said before. */

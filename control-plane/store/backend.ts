@@ -18,6 +18,8 @@ export interface Backend {
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T>;
   /** One transaction. */
   run<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  /** The same, on a way of its own: however much else is asked of the database, a heartbeat does not wait for it. */
+  beat<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** One transaction, while nobody else attaches, leaves or deletes under this name. */
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
   /**

@@ -17,7 +17,7 @@ export async function beginSweep(session: Session, key: DataplaneKey): Promise<b
   if ((await currentRow(session, key)) !== undefined) return false;
   const row: DataplaneRow = {
     ...keyColumns(key),
-    epoch: await nextEpoch(session),
+    epoch: (await nextEpoch(session)).epoch,
     incarnation: '',
     owner: 'external',
     deletable: 1,
@@ -28,6 +28,8 @@ export async function beginSweep(session: Session, key: DataplaneKey): Promise<b
     lost_at: nowMs,
     replica: null,
     phase: '',
+    serving: null,
+    unseen: 0,
     due_at: nowMs,
     attempts: 0,
     guard: null,

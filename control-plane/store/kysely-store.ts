@@ -1,25 +1,30 @@
-import type { Attempt, Store } from '../ports.ts';
+import type { Attempt, EntryView, Store } from '../ports.ts';
 import { attach, leave, reattach } from './attaching.ts';
 import type { Backend } from './backend.ts';
 import { beginSweep, hasten, prune, settle, type Wanted } from './deletions.ts';
 import * as queries from './queries.ts';
 import { recordOf } from './rows.ts';
 import * as streams from './streams.ts';
+import * as zones from './zones.ts';
+
+/** For a caller without a grace of its own. */
+const ANY_ENTRY: EntryView = { graceMs: 0 };
 
 /** The store over whichever database: what is the same for all of them. */
 export function kyselyStore(backend: Backend): Store {
   return {
     kind: backend.kind,
     nowMs: () => backend.run(({ nowMs }) => Promise.resolve(nowMs)),
-    heartbeat: (replica, withinMs) => backend.run((session) => streams.heartbeat(session, replica, withinMs)),
+    heartbeat: (replica, withinMs) =>
+      backend.beat((session) => streams.heartbeat(session, replica, withinMs)),
     loseStreamsOfSilentReplicas: (silentMs) =>
-      backend.run((session) => streams.loseStreamsOfSilentReplicas(session, silentMs)),
-    attach: (arrival, replica) =>
-      backend.runAlone(arrival.key, (session) => attach(session, arrival, replica)),
-    reattach: (arrival, replica) =>
-      backend.runAlone(arrival.key, (session) => reattach(session, arrival, replica)),
+      backend.beat((session) => streams.loseStreamsOfSilentReplicas(session, silentMs)),
+    attach: (arrival, replica, entry = ANY_ENTRY) =>
+      backend.runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry })),
+    reattach: (arrival, replica, entry = ANY_ENTRY) =>
+      backend.runAlone(arrival.key, (session) => reattach(session, arrival, { replica, entry })),
     detach: (at, replica) => backend.run((session) => streams.detach(session, at, replica)),
-    notePhase: (at, phase) => backend.run((session) => streams.notePhase(session, at, phase)),
+    notePhase: (at, said) => backend.run((session) => streams.notePhase(session, at, said)),
     leave: (arrival, options) => backend.runAlone(arrival.key, (session) => leave(session, arrival, options)),
     beginSweep: (key) => backend.runAlone(key, (session) => beginSweep(session, key)),
     attempt: (which, act) => attempt(backend, which, act),
@@ -39,6 +44,10 @@ export function kyselyStore(backend: Backend): Store {
     deletedBodies: (sinceMs) => backend.read((session) => queries.deletedBodies(session, sinceMs)),
     releaseBrake: (mesh, untilMs) => backend.run((session) => queries.releaseBrake(session, mesh, untilMs)),
     brakeReleases: () => backend.run(queries.brakeReleases),
+    bindZone: (zone) => backend.run((session) => zones.bindZone(session, zone)),
+    instances: () => backend.read(zones.instances),
+    noteInstances: (instances, beforeMs) =>
+      backend.run((session) => zones.noteInstances(session, instances, beforeMs)),
     prune: (beforeMs) => backend.run((session) => prune(session, beforeMs)),
     hasten: () => backend.run(hasten),
     close: () => backend.close(),

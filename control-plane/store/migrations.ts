@@ -9,6 +9,7 @@ type Kind = 'sqlite' | 'postgres';
 /** Released ones never change: a store that has run one does not run it again. */
 const MIGRATIONS: Readonly<Record<string, (db: Kysely<Schema>, kind: Kind) => Promise<void>>> = {
   '0001-records': createTables,
+  '0002-evidence': addEvidence,
 };
 
 /**
@@ -90,6 +91,28 @@ async function createTables(db: Kysely<Schema>, kind: Kind): Promise<void> {
     .execute();
   await createSmallTables(db);
   await (kind === 'postgres' ? sql`create sequence epochs`.execute(db) : createCounters(db));
+}
+
+/** Whether Envoy serves, streams that nobody saw end, the zone, and its control planes. */
+async function addEvidence({ schema }: Kysely<Schema>): Promise<void> {
+  await schema.alterTable('dataplanes').addColumn('serving', 'integer').execute();
+  await schema
+    .alterTable('dataplanes')
+    .addColumn('unseen', 'integer', (column) => column.notNull().defaultTo(0))
+    .execute();
+  await schema
+    .createTable('instances')
+    .addColumn('instance_id', 'text', (column) => column.primaryKey())
+    .addColumn('url', 'text')
+    .addColumn('standing', 'text', (column) => column.notNull())
+    .addColumn('seen_at', 'bigint', (column) => column.notNull())
+    .execute();
+  await schema
+    .createTable('zones')
+    .addColumn('id', 'integer', (column) => column.primaryKey())
+    .addColumn('name', 'text')
+    .addColumn('cluster_id', 'text')
+    .execute();
 }
 
 async function createSmallTables({ schema }: Kysely<Schema>): Promise<void> {

@@ -39,6 +39,7 @@ export async function openPostgres(
     limits,
     holds: new PostgresConnections({ ...common, max: HOLDS }),
     connections: new PostgresConnections({ ...common, max: CONNECTIONS }),
+    heartbeats: new PostgresConnections({ ...common, max: 1 }),
   });
 }
 
@@ -49,6 +50,7 @@ class PostgresBackend implements Backend {
   readonly #limits: StoreLimits;
   readonly #holds: PostgresConnections;
   readonly #connections: PostgresConnections;
+  readonly #heartbeats: PostgresConnections;
   #latestMs = 0;
 
   constructor(deps: {
@@ -56,11 +58,13 @@ class PostgresBackend implements Backend {
     readonly limits: StoreLimits;
     readonly holds: PostgresConnections;
     readonly connections: PostgresConnections;
+    readonly heartbeats: PostgresConnections;
   }) {
     this.#clock = deps.clock;
     this.#limits = deps.limits;
     this.#holds = deps.holds;
     this.#connections = deps.connections;
+    this.#heartbeats = deps.heartbeats;
   }
 
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T> {
@@ -69,6 +73,10 @@ class PostgresBackend implements Backend {
 
   run<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#transact(this.#connections, async (db) => work(await this.#session(db)));
+  }
+
+  beat<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#transact(this.#heartbeats, async (db) => work(await this.#session(db)));
   }
 
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
@@ -108,7 +116,7 @@ class PostgresBackend implements Backend {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#holds.close(), this.#connections.close()]);
+    await Promise.all([this.#holds.close(), this.#connections.close(), this.#heartbeats.close()]);
   }
 
   #transact<T>(

@@ -25,6 +25,8 @@ export function recordOf(row: DataplaneRow): DataplaneRecord {
     lostAtMs: row.lost_at ?? undefined,
     replica: row.replica ?? undefined,
     phase: row.phase,
+    ...(row.serving === null ? {} : { serving: row.serving === 1 }),
+    ...(row.unseen === 1 ? { unseen: true } : {}),
     dueAtMs: row.due_at ?? undefined,
     attempts: row.attempts,
     guard: row.guard ?? undefined,

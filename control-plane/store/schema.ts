@@ -1,4 +1,4 @@
-import type { Cause, DepartureOutcome, Owner, RecordState } from '../records.pure.ts';
+import type { Cause, DepartureOutcome, InstanceStanding, Owner, RecordState } from '../records.pure.ts';
 
 /** The tables, as Kysely sees them. Times are the store's, in ms since the epoch. */
 export interface Schema {
@@ -6,9 +6,25 @@ export interface Schema {
   departures: DepartureRow;
   bodies: BodyRow;
   replicas: { replica: string; seen_at: number };
+  instances: InstanceRow;
+  /** One row, once the store is bound to a zone. */
+  zones: ZoneRow;
   brake_releases: { mesh: string; until_at: number };
   /** SQLite only: PostgreSQL has a sequence and a clock of its own. */
   counters: { name: string; value: number };
+}
+
+export interface InstanceRow {
+  instance_id: string;
+  url: string | null;
+  standing: InstanceStanding;
+  seen_at: number;
+}
+
+export interface ZoneRow {
+  id: 1;
+  name: string | null;
+  cluster_id: string | null;
 }
 
 interface KeyColumns {
@@ -30,6 +46,10 @@ export interface DataplaneRow extends KeyColumns {
   lost_at: number | null;
   replica: string | null;
   phase: string;
+  /** 0 or 1; null while its agent has not said whether its Envoy serves. */
+  serving: number | null;
+  /** 0 or 1: its stream was not seen to end, the replica that held it fell silent or was restarted. */
+  unseen: number;
   due_at: number | null;
   attempts: number;
   guard: string | null;

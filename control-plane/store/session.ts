@@ -17,8 +17,45 @@ export function currentRow(session: Session, key: DataplaneKey): Promise<Datapla
   return (session.kind === 'postgres' ? query.forUpdate() : query).executeTakeFirst();
 }
 
-/** Every epoch is taken from one sequence for all names, which outlives the rows: none is ever seen twice. */
-export async function nextEpoch({ kind, db }: Session): Promise<number> {
+/** How far above the sequence an agent's epoch is believed: a store never goes back by more. */
+const BELIEVED_EPOCHS = 1_000_000;
+
+/**
+ * Every epoch is taken from one sequence for all names, which outlives the rows: none is ever seen twice. Where the
+ * sequence is behind, it moves above the highest epoch that the rows show: a failover to a logical replica brings
+ * the rows and not the sequence.
+ *
+ * @param shown an epoch that an agent says it was given; it may be of a store that has gone back in time since
+ * @returns `raised` if the sequence was behind
+ */
+export async function nextEpoch(
+  session: Session,
+  shown = 0,
+): Promise<{ readonly epoch: number; readonly raised: boolean }> {
+  const epoch = await takeEpoch(session);
+  const highest = await highestEpoch(session);
+  const above = shown > highest && shown <= highest + BELIEVED_EPOCHS ? shown : highest;
+  if (epoch > above) return { epoch, raised: false };
+  await raiseEpochs(session, above);
+  return { epoch: await takeEpoch(session), raised: true };
+}
+
+async function highestEpoch({ db }: Session): Promise<number> {
+  const { rows } = await sql<{ highest: number | null }>`select max(epoch) as highest from (
+    select max(epoch) as epoch from dataplanes union all
+    select max(epoch) from departures union all
+    select max(epoch) from bodies) as epochs`.execute(db);
+  return theOnly(rows).highest ?? 0;
+}
+
+/** Never moves it back: another transaction may have raised it meanwhile. */
+async function raiseEpochs({ kind, db }: Session, above: number): Promise<void> {
+  await (kind === 'postgres'
+    ? sql`select setval('epochs', greatest(last_value, ${above})) from epochs`.execute(db)
+    : sql`update counters set value = max(value, ${above}) where name = 'epoch'`.execute(db));
+}
+
+async function takeEpoch({ kind, db }: Session): Promise<number> {
   if (kind === 'postgres') {
     const { rows } = await sql<{ epoch: number }>`select nextval('epochs') as epoch`.execute(db);
     return theOnly(rows).epoch;

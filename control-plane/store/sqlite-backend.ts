@@ -96,6 +96,10 @@ class SqliteBackend implements Backend {
     return this.#batches.run(work);
   }
 
+  beat<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#batches.run(work);
+  }
+
   async runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
     const release = await this.#locks.take(describeKey(key));
     try {

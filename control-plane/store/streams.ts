@@ -32,7 +32,8 @@ export async function heartbeat(
 }
 
 export async function detach(session: Session, { key, epoch }: At, replica: string): Promise<void> {
-  await loseStreams(session, (row) => row.and({ ...keyColumns(key), epoch, replica }), session.nowMs);
+  const which: Condition = (row) => row.and({ ...keyColumns(key), epoch, replica });
+  await loseStreams(session, which, { goneAtMs: session.nowMs, unseen: 0 });
 }
 
 /** A replica of which there is no record can only have been silent for as long as this one has looked: since now. */
@@ -49,15 +50,19 @@ export async function loseStreamsOfSilentReplicas(session: Session, silentMs: nu
   for (const { replica, seen_at: seenMs } of holders) {
     if (replica === null || (seenMs !== null && seenMs >= nowMs - silentMs)) continue;
     const itsOwn = unlocked(session, (row) => row('replica', '=', replica));
-    lost += await loseStreams(session, itsOwn, seenMs ?? nowMs);
+    lost += await loseStreams(session, itsOwn, { goneAtMs: seenMs ?? nowMs, unseen: 1 });
   }
   return lost;
 }
 
-export async function notePhase({ db }: Session, { key, epoch }: At, phase: string): Promise<void> {
+export async function notePhase(
+  { db }: Session,
+  { key, epoch }: At,
+  { phase, serving }: { readonly phase: string; readonly serving: boolean },
+): Promise<void> {
   await db
     .updateTable('dataplanes')
-    .set({ phase })
+    .set({ phase, serving: serving ? 1 : 0 })
     .where((row) => row.and({ ...keyColumns(key), epoch }))
     .execute();
 }
@@ -68,7 +73,11 @@ export async function notePhase({ db }: Session, { key, epoch }: At, phase: stri
  *
  * @returns how many became `lost`
  */
-async function loseStreams({ db, nowMs }: Session, which: Condition, goneAtMs: number): Promise<number> {
+async function loseStreams(
+  { db, nowMs }: Session,
+  which: Condition,
+  { goneAtMs, unseen }: { readonly goneAtMs: number; readonly unseen: 0 | 1 },
+): Promise<number> {
   await db
     .deleteFrom('dataplanes')
     .where(which)
@@ -77,7 +86,7 @@ async function loseStreams({ db, nowMs }: Session, which: Condition, goneAtMs: n
     .execute();
   // Its replica may have been heard of for the last time before it said this.
   const lostAt = sql<number>`case when since_at > ${goneAtMs} then since_at else ${goneAtMs} end`;
-  const silent = { lost_at: lostAt, replica: null };
+  const silent = { lost_at: lostAt, replica: null, unseen };
   await db.updateTable('dataplanes').set(silent).where(which).where('state', '<>', 'attached').execute();
   const { numUpdatedRows } = await db
     .updateTable('dataplanes')

@@ -94,6 +94,8 @@ export class AttachedClient implements Disposable {
       resource: bytesOf(resource),
       phase: 'starting',
       agentVersion: 'test',
+      epoch: 0,
+      answersAsks: false,
       ...hello,
     };
   }

@@ -46,6 +46,7 @@ export function attachedAs(epoch: number, change: Partial<Attached> = {}): Attac
     epoch,
     fenced: true,
     leaving: false,
+    held: '',
     grace: { seconds: 15, nanos: 0 },
     controlPlane: CONTROL_PLANE,
     ...change,

@@ -10,6 +10,7 @@ import type {
   GetStatusResponse,
 } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import type { AttachedAgents } from '../../agents/attached-agents.ts';
+import type { ReplicaHeartbeat } from '../../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../../evidence/brake.pure.ts';
 import type { DataplaneRecord, KnownDeparture } from '../../records.pure.ts';
@@ -23,6 +24,7 @@ export interface GetStatusDeps {
   readonly store: Store;
   readonly watch: ZoneWatch;
   readonly agents: AttachedAgents;
+  readonly heartbeat: ReplicaHeartbeat;
   readonly brakes: BrakeGate;
   readonly replica: string;
   readonly startedAtMs: number;
@@ -32,7 +34,7 @@ const DEPARTURES = 50;
 
 /** Everything an operator asks first. What cannot be read now is left out and said so. */
 export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest): Promise<GetStatusResponse> {
-  const { clock, agents, watch, replica, startedAtMs } = deps;
+  const { clock, agents, heartbeat, watch, replica, startedAtMs } = deps;
   const stored = await readStore(deps);
   const isWanted = ({ key }: { readonly key: { readonly mesh: string } }): boolean =>
     mesh === '' || key.mesh === mesh;
@@ -42,8 +44,8 @@ export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest)
     up: toWireDuration(clock.monotonicMs() - startedAtMs),
     store: {
       kind: deps.store.kind,
-      problem: 'problem' in stored ? stored.problem : (agents.storeProblem ?? ''),
-      replicas: [...agents.replicas],
+      problem: 'problem' in stored ? stored.problem : (heartbeat.storeProblem ?? ''),
+      replicas: [...heartbeat.replicas],
     },
     controlPlanes: watch.controlPlanes.map(asControlPlaneStatus),
     dataplanes:

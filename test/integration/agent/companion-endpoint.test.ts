@@ -40,6 +40,7 @@ const HELLO: Hello = {
   deletable: true,
   resource: RESOURCE,
   status: { phase: 'starting', serving: false },
+  epoch: undefined,
 };
 const CA = readFileSync(join(TLS_FIXTURES, 'ca.crt'), 'utf8');
 const OTHER_CA = readFileSync(join(TLS_FIXTURES, 'other-ca.crt'), 'utf8');

@@ -265,9 +265,9 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
 
   test('notePhase() notes it for the current epoch only', async () => {
     await attach();
-    await store.notePhase(at(1), 'serving');
-    await store.notePhase(at(2), 'draining');
-    expect(await store.find(web.key)).toMatchObject({ phase: 'serving', state: 'attached' });
+    await store.notePhase(at(1), { phase: 'running', serving: true });
+    await store.notePhase(at(2), { phase: 'draining', serving: false });
+    expect(await store.find(web.key)).toMatchObject({ phase: 'running', serving: true, state: 'attached' });
   });
 
   describe('leave()', () => {

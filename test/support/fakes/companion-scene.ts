@@ -41,6 +41,8 @@ function helloOf(name: string, id: string, given: Partial<Hello> = {}): Hello {
     resource: bytesOf(resourceOf(name)),
     phase: 'starting',
     agentVersion: '0',
+    epoch: 0,
+    answersAsks: true,
     ...given,
   };
 }

@@ -21,6 +21,9 @@ export class FakeAgentStream {
   onMessage: (message: Message) => void = () => {};
   onEnd: (end: StreamEnd) => void = () => {};
   end: StreamEnd | undefined;
+  /** The way to the agent fell silent: it hears nothing, and nothing that it says is heard. */
+  silent = false;
+  #said = { phase: 'starting', serving: false };
   readonly #wire = new EventEmitter();
 
   constructor(open: (stream: ServerDuplexStream<AttachRequest, AttachResponse>) => void, metadata: Metadata) {
@@ -57,7 +60,8 @@ export class FakeAgentStream {
   }
 
   phase(phase: string, serving: boolean): void {
-    this.#say({ $case: 'phaseChanged', value: { phase, serving } });
+    this.#said = { phase, serving };
+    this.#say({ $case: 'phaseChanged', value: this.#said });
   }
 
   stopped(report: unknown, keep = false): void {
@@ -75,11 +79,13 @@ export class FakeAgentStream {
   }
 
   #say(message: NonNullable<AttachRequest['message']>): void {
-    if (this.end === undefined) this.#wire.emit('data', { message });
+    if (this.end === undefined && !this.silent) this.#wire.emit('data', { message });
   }
 
   #receive(message: Message): void {
+    if (this.silent) return;
     this.received.push(message);
+    if (message.$case === 'ask') this.phase(this.#said.phase, this.#said.serving);
     this.onMessage(message);
   }
 

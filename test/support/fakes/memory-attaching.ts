@@ -1,5 +1,6 @@
 import { CAUSES, type DataplaneRecord, type DepartureRecord } from '../../../control-plane/records.pure.ts';
-import type { Arrival, Attachment, Leave } from '../../../control-plane/ports.ts';
+import { judgeEntry } from '../../../control-plane/evidence/entry.pure.ts';
+import type { Arrival, Attachment, EntryView, Leave } from '../../../control-plane/ports.ts';
 import { describeKey } from '../../../kuma/dataplane.ts';
 import type { MemoryDatabase } from './memory-database.ts';
 
@@ -12,35 +13,58 @@ export interface MemorySession {
   readonly nowMs: number;
 }
 
-export function attach(session: MemorySession, arrival: Arrival, replica: string): Attachment {
+export function attach(
+  session: MemorySession,
+  arrival: Arrival,
+  { replica, entry }: { readonly replica: string; readonly entry: EntryView },
+): Attachment {
   const row = session.database.find(arrival.key);
-  if (row !== undefined && isSame(row, arrival)) {
-    const leaving = row.state === 'leaving';
-    const sinceMs = row.state === 'attached' ? row.sinceMs : session.nowMs;
-    const fresh = { ...UNTRIED, state: 'attached', sinceMs, dueAtMs: undefined } as const;
-    const common = { ...brought(arrival, row), replica, lostAtMs: undefined };
-    session.database.change(row, leaving ? common : { ...common, ...fresh });
-    return { kind: 'attached', epoch: row.epoch, leaving };
-  }
+  if (row !== undefined && isSame(row, arrival)) return attachAgain(session, row, { arrival, replica });
   const departure = departureOf(session, arrival);
-  if (departure !== undefined) {
-    if (departure.outcome === 'superseded' || (row !== undefined && row.incarnation !== ''))
-      return { kind: 'superseded' };
-    if (departure.cause === 'announced') return { kind: 'attached', epoch: departure.epoch, leaving: true };
-  }
+  const verdict = judgeEntry({
+    holder: row,
+    nowMs: session.nowMs,
+    refusedEpoch: entry.refusedEpoch,
+    newcomer: arrival,
+    departure,
+    graceMs: entry.graceMs,
+  });
+  if (verdict === 'superseded') return { kind: 'superseded' };
+  if (verdict === 'held' && row !== undefined) return { kind: 'held', holder: row };
+  if (verdict === 'leaving' && departure !== undefined)
+    return { kind: 'attached', epoch: departure.epoch, leaving: true };
   const attached = { state: 'attached', lostAtMs: undefined, replica, dueAtMs: undefined } as const;
-  return { kind: 'attached', epoch: replace(session, row, { arrival, begins: attached }), leaving: false };
+  const { epoch, raised } = replace(session, row, { arrival, begins: attached });
+  return { kind: 'attached', epoch, leaving: false, ...(raised ? { raised } : {}) };
+}
+
+function attachAgain(
+  { database, nowMs }: MemorySession,
+  row: DataplaneRecord,
+  { arrival, replica }: { readonly arrival: Arrival; readonly replica: string },
+): Attachment {
+  const leaving = row.state === 'leaving';
+  const sinceMs = row.state === 'attached' ? row.sinceMs : nowMs;
+  const fresh = { ...UNTRIED, state: 'attached', sinceMs, dueAtMs: undefined } as const;
+  const common = { ...brought(arrival, row), ...unsaid(arrival), replica, lostAtMs: undefined };
+  database.change(row, leaving ? common : { ...common, ...fresh });
+  return { kind: 'attached', epoch: row.epoch, leaving };
+}
+
+/** What was said on an earlier stream does not hold for this one. */
+function unsaid({ phase }: Arrival): Partial<DataplaneRecord> {
+  return { unseen: undefined, serving: phase === 'running' ? undefined : false };
 }
 
 export function reattach(
   session: MemorySession,
   arrival: Arrival,
-  replica: string,
+  how: { readonly replica: string; readonly entry: EntryView },
 ): Attachment | { readonly kind: 'elsewhere' } {
   const row = session.database.find(arrival.key);
-  const elsewhere = row?.replica !== undefined && row.replica !== replica;
+  const elsewhere = row?.replica !== undefined && row.replica !== how.replica;
   if (elsewhere && isSame(row, arrival)) return { kind: 'elsewhere' };
-  return attach(session, arrival, replica);
+  return attach(session, arrival, how);
 }
 
 export function leave(
@@ -53,12 +77,11 @@ export function leave(
   if (row !== undefined && (arrival.incarnation === '' || isSame(row, arrival)))
     return leaveNow(session, row, { arrival, headStartMs });
   const departure = departureOf(session, arrival);
-  const isOver = departure?.outcome === 'superseded';
-  if (departure?.cause === 'announced' && !isOver && !again) return { kind: 'departed', departure };
-  if (isOver || isTaken(row, departure)) return { kind: 'superseded' };
+  if (departure !== undefined && !again && hasLeft(departure)) return { kind: 'departed', departure };
+  if (isTaken(row, departure)) return { kind: 'superseded' };
   const dueAtMs = nowMs + headStartMs;
   const leaving = { state: 'leaving', lostAtMs: nowMs, replica: undefined, dueAtMs } as const;
-  return { kind: 'leaving', epoch: replace(session, row, { arrival, begins: leaving }) };
+  return { kind: 'leaving', epoch: replace(session, row, { arrival, begins: leaving }).epoch };
 }
 
 function leaveNow(
@@ -74,6 +97,10 @@ function leaveNow(
     database.change(row, isNameless ? change : { ...brought(arrival, row), ...change });
   }
   return { kind: 'leaving', epoch: row.epoch };
+}
+
+function hasLeft({ cause, outcome }: DepartureRecord): boolean {
+  return cause === 'announced' && outcome !== 'superseded';
 }
 
 function isTaken(row: DataplaneRecord | undefined, departure: DepartureRecord | undefined): boolean {
@@ -102,17 +129,18 @@ function replace(
     readonly arrival: Arrival;
     readonly begins: Pick<DataplaneRecord, 'state' | 'lostAtMs' | 'replica' | 'dueAtMs'>;
   },
-): number {
+): { readonly epoch: number; readonly raised: boolean } {
   if (old !== undefined) {
     const superseded = { outcome: 'superseded', guard: 'newer-epoch', atMs: nowMs } as const;
     const reason = 'a newer incarnation has the name';
     database.tables.departures.push({ ...departureBase(old), ...superseded, reason });
   }
-  const epoch = database.nextEpoch();
+  const given = database.nextEpoch(next.arrival.shownEpoch);
+  const { epoch } = given;
   const { key, incarnation } = next.arrival;
   const fresh = { key, epoch, incarnation, sinceMs: nowMs, ...UNTRIED };
-  database.put({ ...brought(next.arrival, undefined), ...next.begins, ...fresh });
-  return epoch;
+  database.put({ ...brought(next.arrival, undefined), ...unsaid(next.arrival), ...next.begins, ...fresh });
+  return given;
 }
 
 function departureOf(

@@ -1,4 +1,10 @@
-import type { DataplaneRecord, DeletedBody, DepartureRecord } from '../../../control-plane/records.pure.ts';
+import type {
+  DataplaneRecord,
+  DeletedBody,
+  DepartureRecord,
+  InstanceRecord,
+  ZoneIdentity,
+} from '../../../control-plane/records.pure.ts';
 import { NameLocks } from '../../../control-plane/store/name-locks.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import type { Clock } from '../../../kernel/clock.ts';
@@ -10,6 +16,8 @@ export interface MemoryTables {
   readonly bodies: Map<number, DeletedBody>;
   readonly replicas: Map<string, number>;
   readonly releases: Map<string, number>;
+  readonly instances: Map<string, InstanceRecord & { readonly seenAtMs: number }>;
+  zone: ZoneIdentity | undefined;
   epochs: number;
   /** The latest time that was ever written down, ms since the epoch. */
   latestMs: number;
@@ -52,20 +60,28 @@ export class MemoryDatabase {
     return [...this.tables.rows.values()].filter(condition).toSorted((a, b) => a.epoch - b.epoch);
   }
 
-  nextEpoch(): number {
-    this.tables.epochs += 1;
-    return this.tables.epochs;
+  /** @param shown an epoch that an agent says it was given */
+  nextEpoch(shown = 0): { readonly epoch: number; readonly raised: boolean } {
+    const { tables } = this;
+    const rows = [...tables.rows.values(), ...tables.departures, ...tables.bodies.values()];
+    const highest = Math.max(0, ...rows.map(({ epoch }) => epoch));
+    const above = shown > highest && shown <= highest + 1_000_000 ? shown : highest;
+    const raised = tables.epochs + 1 <= above;
+    tables.epochs = Math.max(tables.epochs, above) + 1;
+    return { epoch: tables.epochs, raised };
   }
 
   /** The contents now, as a backup or a replica that lags behind has them. */
   snapshot(): MemoryTables {
-    const { rows, departures, bodies, replicas, releases, epochs, latestMs } = this.tables;
+    const { rows, departures, bodies, replicas, releases, instances, zone, epochs, latestMs } = this.tables;
     return {
       rows: new Map(rows),
       departures: [...departures],
       bodies: new Map(bodies),
       replicas: new Map(replicas),
       releases: new Map(releases),
+      instances: new Map(instances),
+      zone,
       epochs,
       latestMs,
     };
@@ -79,6 +95,8 @@ function emptyTables(): MemoryTables {
     bodies: new Map(),
     replicas: new Map(),
     releases: new Map(),
+    instances: new Map(),
+    zone: undefined,
     epochs: 0,
     latestMs: 0,
   };

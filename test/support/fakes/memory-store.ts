@@ -1,4 +1,10 @@
-import type { DataplaneRecord, RecordCount } from '../../../control-plane/records.pure.ts';
+import { joined, mayBeSameZone } from '../../../control-plane/evidence/zone-binding.pure.ts';
+import type {
+  DataplaneRecord,
+  InstanceRecord,
+  RecordCount,
+  ZoneIdentity,
+} from '../../../control-plane/records.pure.ts';
 import type { Attempt, AttemptResult, DueShare, Fence, Store } from '../../../control-plane/ports.ts';
 import { advancingTime } from '../../../control-plane/store/advancing-time.ts';
 import { lease } from '../../../control-plane/store/lease.ts';
@@ -11,6 +17,9 @@ import type { MemoryDatabase } from './memory-database.ts';
 
 type Which = Parameters<Store['attempt']>[0];
 type At = Pick<DataplaneRecord, 'key' | 'epoch'>;
+
+/** For a caller without a grace of its own. */
+const ANY_ENTRY = { graceMs: 0 };
 
 export interface MemoryStoreOptions {
   /** The clock of the process that uses this store; the database has its own. */
@@ -69,17 +78,21 @@ export class MemoryStore implements Store {
       const silent = database.rowsWhere(
         (row) => row.replica !== undefined && isSilent(row.replica) && this.#isFree(row.key),
       );
-      return silent.filter((row) => loseStream(session, row, replicas.get(row.replica ?? '') ?? nowMs))
-        .length;
+      return silent.filter((row) =>
+        loseStream(session, row, {
+          goneAtMs: replicas.get(row.replica ?? '') ?? nowMs,
+          unseen: { unseen: true },
+        }),
+      ).length;
     });
   }
 
-  async attach(...[arrival, replica]: Parameters<Store['attach']>) {
-    return this.#runAlone(arrival.key, (session) => attach(session, arrival, replica));
+  async attach(...[arrival, replica, entry = ANY_ENTRY]: Parameters<Store['attach']>) {
+    return this.#runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry }));
   }
 
-  async reattach(...[arrival, replica]: Parameters<Store['reattach']>) {
-    return this.#runAlone(arrival.key, (session) => reattach(session, arrival, replica));
+  async reattach(...[arrival, replica, entry = ANY_ENTRY]: Parameters<Store['reattach']>) {
+    return this.#runAlone(arrival.key, (session) => reattach(session, arrival, { replica, entry }));
   }
 
   async leave(...[arrival, options]: Parameters<Store['leave']>) {
@@ -89,13 +102,14 @@ export class MemoryStore implements Store {
   async detach({ key, epoch }: At, replica: string): Promise<void> {
     return this.#runOnRow(key, (session) => {
       const row = session.database.find(key);
-      if (row?.epoch === epoch && row.replica === replica) loseStream(session, row, session.nowMs);
+      if (row?.epoch === epoch && row.replica === replica)
+        loseStream(session, row, { goneAtMs: session.nowMs, unseen: {} });
     });
   }
 
-  async notePhase({ key, epoch }: At, phase: string): Promise<void> {
+  async notePhase({ key, epoch }: At, said: { readonly phase: string; readonly serving: boolean }) {
     return this.#runOnRow(key, ({ database }) => {
-      database.change({ key, epoch }, { phase });
+      database.change({ key, epoch }, said);
     });
   }
 
@@ -104,7 +118,7 @@ export class MemoryStore implements Store {
       if (database.find(key) !== undefined) return false;
       const who = {
         key,
-        epoch: database.nextEpoch(),
+        epoch: database.nextEpoch().epoch,
         incarnation: '',
         owner: 'external',
         deletable: true,
@@ -220,6 +234,29 @@ export class MemoryStore implements Store {
       const holders = new Set([...tables.rows.values()].map(({ replica }) => replica));
       for (const [replica, seenMs] of tables.replicas)
         if (seenMs < beforeMs && !holders.has(replica)) tables.replicas.delete(replica);
+    });
+  }
+
+  async bindZone(zone: ZoneIdentity): Promise<ZoneIdentity> {
+    return this.#run(({ database: { tables } }) => {
+      const bound = tables.zone ?? zone;
+      tables.zone = mayBeSameZone(bound, zone) ? joined(bound, zone) : bound;
+      return tables.zone;
+    });
+  }
+
+  async instances(): Promise<readonly InstanceRecord[]> {
+    return this.#run(({ database: { tables } }) =>
+      [...tables.instances.values()]
+        .map(({ id, url, standing }) => ({ id, url, standing }))
+        .toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    );
+  }
+
+  async noteInstances(instances: readonly InstanceRecord[], beforeMs: number): Promise<void> {
+    return this.#run(({ database: { tables }, nowMs }) => {
+      for (const each of instances) tables.instances.set(each.id, { ...each, seenAtMs: nowMs });
+      for (const [id, { seenAtMs }] of tables.instances) if (seenAtMs < beforeMs) tables.instances.delete(id);
     });
   }
 
@@ -340,13 +377,17 @@ export class MemoryStore implements Store {
 }
 
 /** @returns whether it is lost from now on: what nobody would delete is forgotten, and what leaves goes on leaving */
-function loseStream({ database, nowMs }: MemorySession, row: DataplaneRecord, goneAtMs: number): boolean {
+function loseStream(
+  { database, nowMs }: MemorySession,
+  row: DataplaneRecord,
+  { goneAtMs, unseen }: { readonly goneAtMs: number; readonly unseen: { readonly unseen?: true } },
+): boolean {
   if (row.state === 'attached' && !row.deletable) {
     database.remove(row);
     return false;
   }
   const lostAtMs = Math.max(row.sinceMs, goneAtMs);
-  const silent = { lostAtMs, replica: undefined };
+  const silent = { lostAtMs, replica: undefined, ...unseen };
   const isLost = row.state === 'attached';
   const begins = { ...UNTRIED, state: 'lost', sinceMs: lostAtMs, dueAtMs: nowMs } as const;
   const lost = isLost ? begins : {};

@@ -209,6 +209,8 @@ export class ScriptedAgent implements AsyncDisposable {
       deletable: true,
       resource: Buffer.from(JSON.stringify(this.#resource)),
       phase: this.#phase.phase,
+      epoch: 0,
+      answersAsks: false,
       agentVersion: 'test',
     };
   }

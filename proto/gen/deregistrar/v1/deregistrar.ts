@@ -79,6 +79,13 @@ export interface Hello {
   /** The phase it is in when it attaches; see PhaseChanged. */
   phase: string;
   agentVersion: string;
+  /**
+   * The highest epoch that this incarnation was ever given; 0 for none. A companion whose store went back in time goes on
+   * above it.
+   */
+  epoch: number;
+  /** Whether it answers an Ask. */
+  answersAsks: boolean;
 }
 
 export interface PhaseChanged {
@@ -96,7 +103,10 @@ export interface Stopped {
 }
 
 export interface AttachResponse {
-  message: { $case: "attached"; value: Attached } | { $case: "redirected"; value: Redirected } | undefined;
+  message: { $case: "attached"; value: Attached } | { $case: "redirected"; value: Redirected } | {
+    $case: "ask";
+    value: Ask;
+  } | undefined;
 }
 
 export interface Attached {
@@ -108,7 +118,18 @@ export interface Attached {
   leaving: boolean;
   /** How long after a lost stream the fallback deletion begins. */
   grace: Duration | undefined;
-  controlPlane: ControlPlane | undefined;
+  controlPlane:
+    | ControlPlane
+    | undefined;
+  /**
+   * Why another incarnation keeps the name for now; empty if none does. `fenced` is false then. This incarnation is
+   * attached on the same stream as soon as the other one leaves, is lost or stops serving.
+   */
+  held: string;
+}
+
+/** Say your phase again, now: whether this end of the stream lives is about to matter. */
+export interface Ask {
 }
 
 /** Attach somewhere else. The stream ends soon, and that is no departure. */
@@ -503,7 +524,16 @@ export const AttachRequest: MessageFns<AttachRequest> = {
 };
 
 function createBaseHello(): Hello {
-  return { incarnation: undefined, owner: 0, deletable: false, resource: Buffer.alloc(0), phase: "", agentVersion: "" };
+  return {
+    incarnation: undefined,
+    owner: 0,
+    deletable: false,
+    resource: Buffer.alloc(0),
+    phase: "",
+    agentVersion: "",
+    epoch: 0,
+    answersAsks: false,
+  };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -525,6 +555,12 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.agentVersion !== "") {
       writer.uint32(50).string(message.agentVersion);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(56).uint64(message.epoch);
+    }
+    if (message.answersAsks !== false) {
+      writer.uint32(64).bool(message.answersAsks);
     }
     return writer;
   },
@@ -590,6 +626,22 @@ export const Hello: MessageFns<Hello> = {
             message.agentVersion = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.answersAsks = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -615,6 +667,8 @@ export const Hello: MessageFns<Hello> = {
     message.resource = object.resource ?? Buffer.alloc(0);
     message.phase = object.phase ?? "";
     message.agentVersion = object.agentVersion ?? "";
+    message.epoch = object.epoch ?? 0;
+    message.answersAsks = object.answersAsks ?? false;
     return message;
   },
 };
@@ -766,6 +820,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "redirected":
         Redirected.encode(message.message.value, writer.uint32(18).fork()).join();
         break;
+      case "ask":
+        Ask.encode(message.message.value, writer.uint32(26).fork()).join();
+        break;
     }
     return writer;
   },
@@ -799,6 +856,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "redirected", value: Redirected.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = { $case: "ask", value: Ask.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -829,13 +894,19 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         }
         break;
       }
+      case "ask": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "ask", value: Ask.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseAttached(): Attached {
-  return { epoch: 0, fenced: false, leaving: false, grace: undefined, controlPlane: undefined };
+  return { epoch: 0, fenced: false, leaving: false, grace: undefined, controlPlane: undefined, held: "" };
 }
 
 export const Attached: MessageFns<Attached> = {
@@ -854,6 +925,9 @@ export const Attached: MessageFns<Attached> = {
     }
     if (message.controlPlane !== undefined) {
       ControlPlane.encode(message.controlPlane, writer.uint32(42).fork()).join();
+    }
+    if (message.held !== "") {
+      writer.uint32(50).string(message.held);
     }
     return writer;
   },
@@ -911,6 +985,14 @@ export const Attached: MessageFns<Attached> = {
             message.controlPlane = ControlPlane.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.held = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -937,6 +1019,50 @@ export const Attached: MessageFns<Attached> = {
     message.controlPlane = (object.controlPlane !== undefined && object.controlPlane !== null)
       ? ControlPlane.fromPartial(object.controlPlane)
       : undefined;
+    message.held = object.held ?? "";
+    return message;
+  },
+};
+
+function createBaseAsk(): Ask {
+  return {};
+}
+
+export const Ask: MessageFns<Ask> = {
+  encode(_: Ask, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ask {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAsk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Ask>, I>>(base?: I): Ask {
+    return Ask.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Ask>, I>>(_: I): Ask {
+    const message = createBaseAsk();
     return message;
   },
 };

@@ -23,6 +23,7 @@ const CLEAR: MissingCase = {
     address: '10.0.0.1',
   },
   serving: true,
+  provenAlive: true,
   absence: { looks: 2, spanMs: 5_000 },
   around: { ...AROUND, steadyMs: 15_000 },
   lastSeen: SEEN,

@@ -257,6 +257,7 @@ export class WorldCompanion {
     const healing = judgeMissing({
       record: { ...row, deletable: true, phase: 'running', address: undefined },
       serving: true,
+      provenAlive: true,
       absence: { looks: nowMs > firstMs ? 2 : 1, spanMs: nowMs - firstMs },
       around: this.#around(nowMs),
       lastSeen: undefined,

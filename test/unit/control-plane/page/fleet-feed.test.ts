@@ -75,7 +75,8 @@ describe('FleetFeed', () => {
       events: deregistrarEvents(log),
       store,
       watch: { controlPlanes: [{ url: 'http://cp', seen: { problem: 'refused' }, upMs: 0 }] },
-      agents: { replicas: ['cp-1'], storeProblem: undefined, [Symbol.iterator]: () => [agent].values() },
+      agents: { [Symbol.iterator]: () => [agent].values() },
+      heartbeat: { replicas: ['cp-1'], storeProblem: undefined },
       brakes: {
         standings: () => {
           asked += 1;

@@ -1,0 +1,60 @@
+import { connect, isIP } from 'node:net';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { DataplaneResource } from '../../kuma/dataplane.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
+
+/** A start waits 0.8 s for its epoch; this is a part of it. */
+const LOOK_MS = 300;
+/** So many inbounds are tried: the first ones stand for all. */
+const PORTS = 2;
+
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Whether this process is refused at every inbound that is tried. Only a refusal says something: where an address
+ * cannot be reached, or nothing answers in time, Envoy may serve. No byte is sent.
+ */
+export async function isRefusedByEnvoy(
+  { resource }: Pick<DataplaneRecord, 'resource'>,
+  clock: Clock,
+): Promise<boolean> {
+  const places = inboundsOf(resource);
+  if (places.length === 0) return false;
+  const refused = await Promise.all(places.map((place) => isRefused(place, clock)));
+  return refused.every(Boolean);
+}
+
+/** Names are left out: what they stand for here may not be what they stand for there. */
+function inboundsOf(resource: string | undefined): readonly Place[] {
+  if (resource === undefined || resource === '') return [];
+  const { data } = DataplaneResource.safeParse(JSON.parse(resource));
+  const address = data?.networking?.address;
+  return (data?.networking?.inbound ?? [])
+    .map(({ port, address: own }) => ({ host: own ?? address, port }))
+    .filter((place): place is Place => isIP(String(place.host)) !== 0 && typeof place.port === 'number')
+    .slice(0, PORTS);
+}
+
+function isRefused(place: Place, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(place);
+    const end = (refused: boolean): void => {
+      disarm();
+      socket.destroy();
+      resolve(refused);
+    };
+    const disarm = clock.after(LOOK_MS, () => {
+      end(false);
+    });
+    socket.once('connect', () => {
+      end(false);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      end(error.code === 'ECONNREFUSED');
+    });
+  });
+}

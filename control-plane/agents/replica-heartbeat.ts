@@ -1,0 +1,114 @@
+import { pause, type Clock } from '../../kernel/clock.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { DueShare, Store } from '../ports.ts';
+
+export interface ReplicaHeartbeatDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  /** Names this process among those that share the store. */
+  readonly replica: string;
+  /** Streams were lost, or the store is back: there may be something to do. */
+  readonly nudge: () => void;
+  /**
+   * The store answers: what it was not told can be told.
+   *
+   * @param doubted others may have taken this replica for dead meanwhile
+   */
+  readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
+  /** Other replicas are about to take this one for dead. */
+  readonly onDoubt: () => void;
+}
+
+const HEARTBEAT_MS = 2_000;
+/** A replica that said nothing for so long is silent: three heartbeats. */
+const SILENT_MS = 6_000;
+/** After so long without a heartbeat of our own, others may have taken us for dead. */
+const DOUBT_MS = 4_000;
+
+/** Says that this replica lives, knows the others, and notices those that fall silent. */
+export class ReplicaHeartbeat {
+  readonly #deps: ReplicaHeartbeatDeps;
+  #storeLostAtMs: number | undefined;
+  #storeProblem: string | undefined;
+  #replicas: readonly string[] = [];
+
+  constructor(deps: ReplicaHeartbeatDeps) {
+    this.#deps = deps;
+  }
+
+  /** Why nothing can be written down, as of the last heartbeat: it may still be read. `undefined` if it can. */
+  get storeProblem(): string | undefined {
+    return this.#storeProblem;
+  }
+
+  get storeIsUp(): boolean {
+    return this.#storeLostAtMs === undefined;
+  }
+
+  /** Those that share the store, as of the last heartbeat. */
+  get replicas(): readonly string[] {
+    return this.#replicas;
+  }
+
+  /** This one, among them; all of it while no other is known. */
+  get share(): DueShare {
+    const at = this.#replicas.indexOf(this.#deps.replica);
+    return at === -1 ? { share: 0, of: 1 } : { share: at, of: this.#replicas.length };
+  }
+
+  /** Until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, store, onBeat, onDoubt } = this.#deps;
+    let lastMs = clock.monotonicMs();
+    let steadyBeats = 0;
+    while (!signal.aborted) {
+      const beat = await this.#beat();
+      const gapMs = clock.monotonicMs() - lastMs;
+      const doubted = gapMs > DOUBT_MS;
+      if (!beat && doubted && this.#replicas.length > 1) onDoubt();
+      if (beat) {
+        lastMs = clock.monotonicMs();
+        steadyBeats = doubted ? 0 : steadyBeats + 1;
+        await onBeat(doubted, signal);
+        // A store that was away, or a pause of this process, made every replica look silent: each needs the time to
+        // say that it lives.
+        if (steadyBeats * HEARTBEAT_MS > SILENT_MS || store.kind === 'sqlite') await this.#loseSilent();
+      }
+      await pause(clock, HEARTBEAT_MS, signal);
+    }
+  }
+
+  /** @returns whether the store answers */
+  async #beat(): Promise<boolean> {
+    const { store, replica, clock, events } = this.#deps;
+    try {
+      this.#replicas = await store.heartbeat(replica, SILENT_MS);
+      if (this.#storeLostAtMs !== undefined) {
+        events.storeFound(clock.monotonicMs() - this.#storeLostAtMs);
+        this.#storeLostAtMs = undefined;
+        this.#storeProblem = undefined;
+        this.#deps.nudge();
+      }
+      return true;
+    } catch (error) {
+      if (this.#storeLostAtMs === undefined) events.storeLost(error);
+      this.#storeProblem = describeError(error);
+      this.#storeLostAtMs ??= clock.monotonicMs();
+      return false;
+    }
+  }
+
+  async #loseSilent(): Promise<void> {
+    const { store, events, nudge } = this.#deps;
+    try {
+      const lost = await store.loseStreamsOfSilentReplicas(SILENT_MS);
+      if (lost === 0) return;
+      events.streamsLost(lost);
+      nudge();
+    } catch (error) {
+      if (!(error instanceof OperationalError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import type { Store } from '../ports.ts';
+import type { At } from '../attached-agent.ts';
+
+export interface UnrecordedEndsDeps {
+  readonly store: Pick<Store, 'detach'>;
+  readonly replica: string;
+  /** An end was recorded: there may be something to do. */
+  readonly nudge: () => void;
+}
+
+interface UnrecordedEnd {
+  readonly at: At;
+  recording: Promise<void> | undefined;
+}
+
+/**
+ * Streams that have ended and of which the store does not know yet. An agent that comes back under such a name waits
+ * for the record of the end, or it would be taken for lost after it came.
+ */
+export class UnrecordedEnds {
+  readonly #deps: UnrecordedEndsDeps;
+  readonly #ends = new Map<string, UnrecordedEnd>();
+
+  constructor(deps: UnrecordedEndsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Records it now if the store can be reached, or else with the next call of {@link recordAll}. */
+  async add(at: At): Promise<void> {
+    const end: UnrecordedEnd = { at, recording: undefined };
+    this.#ends.set(describeKey(at.key), end);
+    await this.#record(end);
+  }
+
+  /** Settles when no end of this name is being recorded any more. */
+  async underWay(name: string): Promise<void> {
+    await this.#ends.get(name)?.recording;
+  }
+
+  /** A newer stream of this name makes its last end meaningless. */
+  forget(name: string): void {
+    this.#ends.delete(name);
+  }
+
+  async recordAll(): Promise<void> {
+    await Promise.all([...this.#ends.values()].map((end) => this.#record(end)));
+  }
+
+  #record(end: UnrecordedEnd): Promise<void> {
+    end.recording ??= this.#tell(end).finally(() => {
+      end.recording = undefined;
+    });
+    return end.recording;
+  }
+
+  async #tell(end: UnrecordedEnd): Promise<void> {
+    const { store, replica, nudge } = this.#deps;
+    const name = describeKey(end.at.key);
+    try {
+      await store.detach(end.at, replica);
+      if (this.#ends.get(name) === end) this.#ends.delete(name);
+      nudge();
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import type { DataplaneKey } from '../kuma/dataplane.ts';
+import type { Arrival } from './ports.ts';
+
+/** The stream of one agent, as far as it can be told something. */
+export interface AgentChannel {
+  attached(epoch: number | undefined, leaving: boolean): void;
+  /** Another incarnation has the name and serves: this one waits on its stream. */
+  held(reason: string): void;
+  redirect(reason: string): void;
+  /** A newer incarnation has the name. */
+  supersede(): void;
+  /** Asks the agent to say its phase again. One that does not know the question says nothing. */
+  ask(): void;
+  /**
+   * How many bytes have come on its connection. They grow only while the other end of the connection answers.
+   * `undefined` where that is not counted.
+   */
+  heardBytes(): number | undefined;
+}
+
+/** One open stream. Only `agents/` changes it. */
+export interface AttachedAgent {
+  readonly arrival: Arrival;
+  readonly channel: AgentChannel;
+  /** `undefined` while the store could not be asked, and while the name is held by another incarnation. */
+  readonly epoch: number | undefined;
+  readonly leaving: boolean;
+  /** Whether its Envoy serves, as the agent last said. */
+  readonly serving: boolean;
+  readonly phase: string;
+  /** How often the agent has said something on this stream. */
+  readonly words: number;
+}
+
+/** A name, and which of its incarnations is meant. */
+export interface At {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+}

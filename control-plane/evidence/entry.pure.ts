@@ -1,0 +1,65 @@
+import type { DataplaneRecord, DepartureRecord } from '../records.pure.ts';
+
+/** What is known when an incarnation asks for a name that another one has, or had. */
+export interface EntryCase {
+  /** The record of another incarnation that has the name; one of a sweep has none. `undefined` if there is none. */
+  readonly holder:
+    | Pick<DataplaneRecord, 'epoch' | 'incarnation' | 'state' | 'serving' | 'lostAtMs'>
+    | undefined;
+  /** The store's time. */
+  readonly nowMs: number;
+  /** Epoch of the holder at whose Envoy this companion was refused just now; `undefined`: it was not, or did not look. */
+  readonly refusedEpoch: number | undefined;
+  readonly newcomer: Pick<DataplaneRecord, 'owner' | 'resource'>;
+  /** How the newcomer itself departed from this name, the last time; `undefined` if it never did. */
+  readonly departure: Pick<DepartureRecord, 'cause' | 'outcome'> | undefined;
+  readonly graceMs: number;
+}
+
+/**
+ * - `enter`: it gets the name, and the next epoch.
+ * - `held`: the holder is attached and may serve; the newcomer waits until that changes.
+ * - `superseded`: a newer incarnation took the name from it and has it still.
+ * - `leaving`: it announced its stop, and is still draining.
+ */
+export type Entry = 'enter' | 'held' | 'superseded' | 'leaving';
+
+/**
+ * Whether an incarnation gets the name. The control plane refuses the second of two dataplanes with one name while it
+ * holds the stream of the first, and so does the companion while the first one serves.
+ *
+ * @see https://github.com/kumahq/kuma/pull/12886
+ */
+export function judgeEntry(given: EntryCase): Entry {
+  const { departure } = given;
+  const holder = given.holder?.incarnation === '' ? undefined : given.holder;
+  if (holder === undefined)
+    return departure === undefined || hasReturned(departure) ? 'enter' : endOf(departure);
+  if (departure === undefined) return judgeHolder(holder, given);
+  if (departure.cause === 'announced' || holder.lostAtMs === undefined) return 'superseded';
+  // After a restart of the companion, the newer one may only be on its way back.
+  return given.nowMs - holder.lostAtMs >= 2 * given.graceMs ? 'enter' : 'superseded';
+}
+
+/** One that was only cut off for longer than the grace lives, and begins anew; so does one whose successor is over. */
+function hasReturned({ cause }: NonNullable<EntryCase['departure']>): boolean {
+  return cause !== 'announced';
+}
+
+function endOf({ outcome }: NonNullable<EntryCase['departure']>): Entry {
+  return outcome === 'superseded' ? 'superseded' : 'leaving';
+}
+
+function judgeHolder(
+  { epoch, state, serving, lostAtMs }: NonNullable<EntryCase['holder']>,
+  { refusedEpoch, newcomer }: EntryCase,
+): Entry {
+  const isAttached = state === 'attached' && lostAtMs === undefined;
+  const mayServe = serving !== false && refusedEpoch !== epoch;
+  return isAttached && mayServe && bringsObject(newcomer) ? 'held' : 'enter';
+}
+
+/** Whether something of the newcomer's would replace the object: it owns one, or its kuma-dp brings one. */
+function bringsObject({ owner, resource }: EntryCase['newcomer']): boolean {
+  return owner === 'agent' || (resource !== undefined && resource !== '');
+}

@@ -1,0 +1,32 @@
+import type { ZoneIdentity } from '../records.pure.ts';
+
+/**
+ * Whether two identities may be of one zone. Names decide where both are known. All zones of one global control plane
+ * share its cluster id, so an equal id proves nothing, and a different one decides only where no name does.
+ *
+ * A zone that joins a global control plane takes over its cluster id and keeps its name. Zones that were never given a
+ * name are all called `default`, so there the id decides as well.
+ *
+ * @see kuma pkg/kds/context/context.go, KDSSyncedConfigs; pkg/config/app/kuma-cp/config.go, Multizone.Zone.Name
+ */
+export function mayBeSameZone(a: ZoneIdentity, b: ZoneIdentity): boolean {
+  const areNamed = a.name !== undefined && b.name !== undefined;
+  if (areNamed && a.name !== b.name) return false;
+  if (areNamed && a.name !== UNNAMED_ZONE) return true;
+  return a.clusterId === undefined || b.clusterId === undefined || a.clusterId === b.clusterId;
+}
+
+/** What one says and the other does not. */
+export function joined(bound: ZoneIdentity, seen: ZoneIdentity): ZoneIdentity {
+  return { name: bound.name ?? seen.name, clusterId: bound.clusterId ?? seen.clusterId };
+}
+
+/** For people. */
+export function describeZone({ name, clusterId }: ZoneIdentity): string {
+  const id = clusterId === undefined ? '' : `cluster ${clusterId}`;
+  if (name === undefined) return id === '' ? 'an unknown zone' : id;
+  return id === '' ? `zone ${name}` : `zone ${name} (${id})`;
+}
+
+/** What Kuma calls a zone that nobody named. */
+const UNNAMED_ZONE = 'default';
