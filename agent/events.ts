@@ -178,11 +178,7 @@ function companionEvents(log: Log) {
       log.info('companion.bypassed', `Companions do not look after zone proxies: ${dataplane} goes without`);
     },
     nameHeld: (url: string, reason: string) => {
-      log.warn(
-        'name.held',
-        `The companion does not look after this dataplane yet: ${reason}. Stop one of the two, or give it a name of its own`,
-        { url },
-      );
+      log.warn('name.held', `No companion looks after this dataplane yet: ${reason}`, { url });
     },
     nameSuperseded: (url: string, err: unknown) => {
       log.warn('name.superseded', 'A newer incarnation has the name of this dataplane; kuma-dp goes on', {

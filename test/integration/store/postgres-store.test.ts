@@ -57,6 +57,43 @@ describe('stores on one PostgreSQL', () => {
     return store;
   };
 
+  test('a sequence that is behind its rows, as after a failover to a logical replica, moves above them', async () => {
+    const store = await open();
+    for (let at = 0; at < 30; at += 1) await store.attach(arrivalOf(`web-${at}`), 'replica-1');
+    await server.query(`select setval('epochs', 1, false)`, database);
+    const names = ['new-1', 'new-2', 'new-3'];
+    const given = await Promise.all(names.map((name) => store.attach(arrivalOf(name), 'replica-1')));
+    const epochs = given.map((each) => (each.kind === 'attached' ? each.epoch : 0));
+    expect(Math.min(...epochs)).toBeGreaterThan(30);
+    expect(new Set(epochs).size).toBe(3);
+    expect(given[0]).toMatchObject({ raised: true });
+  });
+
+  test('heartbeats do not wait for connections that others have taken', async () => {
+    const store = await open({ ...PATIENT, statementMs: 20_000 });
+    const over = Promise.withResolvers<void>();
+    await store.attach(web, 'replica-1');
+    const held = store.whileCurrent({ key: web.key, epoch: 1 }, () => over.promise);
+    const attaching = Array.from({ length: 40 }, () => store.attach(web, 'replica-1'));
+    expect(await store.heartbeat('replica-1', 60_000)).toEqual(['replica-1']);
+    over.resolve();
+    await Promise.all([held, ...attaching]);
+  });
+
+  test('a database of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
+    const before = await open();
+    await before.attach(web, 'replica-1');
+    await before.close();
+    await server.query(
+      `alter table dataplanes drop column serving, drop column unseen;
+       drop table instances; drop table zones; delete from kysely_migration where name = '0002-evidence'`,
+      database,
+    );
+    const store = await open();
+    expect(await store.find(web.key)).toMatchObject({ epoch: 1, state: 'attached' });
+    expect(await store.bindZone({ name: 'a', clusterId: undefined })).toMatchObject({ name: 'a' });
+  });
+
   test('replicas that start at once migrate once', async () => {
     const stores = await Promise.all(Array.from({ length: 4 }, () => open()));
     await Promise.all(stores.map((store, index) => leave(store, `web-${index}`)));

@@ -47,6 +47,16 @@ describe('the SQLite file', () => {
     expect((await world.open(path)).kind).toBe('sqlite');
   });
 
+  test('a store of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
+    await fill(2);
+    edit(`alter table dataplanes drop column serving; alter table dataplanes drop column unseen;
+      drop table instances; drop table zones; delete from kysely_migration where name = '0002-evidence'`);
+    const store = await world.open(path);
+    expect(await names(store)).toEqual(['web-0', 'web-1']);
+    expect(await store.instances()).toEqual([]);
+    expect(await store.attach(arrivalOf('web-2'), HERE)).toMatchObject({ kind: 'attached', epoch: 3 });
+  });
+
   test('a second process is refused at once, and gets it when the first was killed', async () => {
     const first = new StoreProcess(path, 'first');
     await first.until(() => first.left.length > 0, 'the first to write');

@@ -70,6 +70,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
         attempts: 0,
         guard: undefined,
         reason: undefined,
+        serving: false,
       } satisfies DataplaneRecord);
       expect(await store.records()).toEqual([record]);
     });
@@ -326,6 +327,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
         attempts: 0,
         guard: undefined,
         reason: undefined,
+        serving: false,
       });
     });
 

@@ -1,0 +1,151 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports.ts';
+import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
+
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const HERE = 'replica-1';
+const ADDRESS = { address: '10.0.0.1' };
+/** Who was refused at the Envoy of this epoch. */
+const refused = (refusedEpoch: number) => ({ graceMs: 0, refusedEpoch });
+const SECOND: Partial<Arrival> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
+
+describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
+  let world: StoreWorld;
+  let store: Store;
+
+  beforeAll(async () => {
+    world = await StoreWorld.start(kind);
+  });
+
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  beforeEach(async () => {
+    store = await world.openNew();
+  });
+
+  afterEach(() => world.closeAll());
+
+  const web = arrivalOf('web-1');
+  const at = (epoch: number) => ({ key: web.key, epoch });
+  const attach = (given: Partial<Arrival> = {}) => store.attach({ ...web, ...given }, HERE);
+  const leave = (given: Partial<Arrival> = {}) =>
+    store.leave({ ...web, ...given }, { replica: HERE, headStartMs: 0 });
+  const detach = (epoch = 1) => store.detach(at(epoch), HERE);
+  const end = (epoch: number) => store.attempt(at(epoch), () => Promise.resolve(DELETED));
+
+  const serve = (epoch: number, serving = true) =>
+    store.notePhase(at(epoch), { phase: serving ? 'running' : 'starting', serving });
+
+  describe('a name that two incarnations want', () => {
+    test('the second is held while the first one serves, and is told who has the name', async () => {
+      await attach();
+      await serve(1);
+      const given = await attach(SECOND);
+      expect(given).toMatchObject({ kind: 'held', holder: { epoch: 1, incarnation: 'first', ...ADDRESS } });
+      expect(await store.find(web.key)).toMatchObject({
+        epoch: 1,
+        incarnation: 'first',
+        lostAtMs: undefined,
+      });
+    });
+
+    test.for<{ readonly name: string; readonly end: () => Promise<unknown> }>([
+      { name: 'does not serve any more', end: () => serve(1, false) },
+      { name: 'was lost', end: () => detach() },
+      { name: 'leaves', end: () => leave() },
+    ])('the second gets the name once the first one $name', async ({ end: endFirst }) => {
+      await attach();
+      await serve(1);
+      await endFirst();
+      expect(await attach(SECOND)).toMatchObject({ kind: 'attached', epoch: 2 });
+    });
+
+    test('the second gets the name where the Envoy of the first one refused the companion', async () => {
+      await attach();
+      await serve(1);
+      expect(await store.attach({ ...web, ...SECOND }, HERE, refused(7))).toMatchObject({ kind: 'held' });
+      expect(await store.attach({ ...web, ...SECOND }, HERE, refused(1))).toMatchObject({ epoch: 2 });
+    });
+
+    test('the first one gets it back when the second has left, and when it has been lost for long', async () => {
+      await attach();
+      await attach(SECOND);
+      expect(await attach()).toEqual({ kind: 'superseded' });
+      await leave(SECOND);
+      await end(2);
+      expect(await attach()).toEqual({ kind: 'attached', epoch: 3, leaving: false });
+      await attach({ ...SECOND, incarnation: 'third' });
+      await detach(4);
+      await tick(store);
+      expect(await store.attach(web, HERE, { graceMs: 60_000 })).toEqual({ kind: 'superseded' });
+      expect(await store.attach(web, HERE, { graceMs: 0 })).toMatchObject({ kind: 'attached', epoch: 5 });
+    });
+
+    test('the first one leaves like any other when the second is over', async () => {
+      await attach();
+      await attach(SECOND);
+      await leave(SECOND);
+      await end(2);
+      expect(await leave()).toEqual({ kind: 'leaving', epoch: 3 });
+    });
+  });
+
+  test('epochs go on above the one that an agent shows, as when the store went back in time', async () => {
+    await attach();
+    const shown = { ...arrivalOf('web-2'), shownEpoch: 70 };
+    expect(await store.attach(shown, HERE)).toEqual({
+      kind: 'attached',
+      epoch: 71,
+      leaving: false,
+      raised: true,
+    });
+    expect(await store.attach(arrivalOf('web-3'), HERE)).toEqual({
+      kind: 'attached',
+      epoch: 72,
+      leaving: false,
+    });
+    const absurd = { ...arrivalOf('web-4'), shownEpoch: 2 ** 50 };
+    expect(await store.attach(absurd, HERE)).toMatchObject({ epoch: 73 });
+  });
+
+  test('a record whose replica fell silent is unseen, until its agent is attached again', async () => {
+    await store.heartbeat(HERE, 60_000);
+    await attach();
+    await tick(store);
+    expect(await store.loseStreamsOfSilentReplicas(0)).toBe(1);
+    expect(await store.find(web.key)).toMatchObject({ state: 'lost', unseen: true });
+    await attach();
+    expect(await store.find(web.key)).not.toHaveProperty('unseen', true);
+    await detach();
+    expect(await store.find(web.key)).not.toHaveProperty('unseen', true);
+  });
+
+  describe('bindZone()', () => {
+    const NEW = { name: undefined, clusterId: undefined };
+
+    test('the first zone binds it, and no other changes that', async () => {
+      expect(await store.bindZone({ name: 'a', clusterId: 'c1' })).toEqual({ name: 'a', clusterId: 'c1' });
+      expect(await store.bindZone({ name: 'b', clusterId: 'c2' })).toEqual({ name: 'a', clusterId: 'c1' });
+      expect(await store.bindZone(NEW)).toEqual({ name: 'a', clusterId: 'c1' });
+    });
+
+    test('what the zone did not say at first is filled in later, by the same zone only', async () => {
+      expect(await store.bindZone(NEW)).toEqual(NEW);
+      expect(await store.bindZone({ ...NEW, name: 'a' })).toEqual({ ...NEW, name: 'a' });
+      expect(await store.bindZone({ name: 'b', clusterId: 'c2' })).toEqual({ ...NEW, name: 'a' });
+      expect(await store.bindZone({ name: 'a', clusterId: 'c1' })).toEqual({ name: 'a', clusterId: 'c1' });
+    });
+  });
+
+  test('noteInstances() keeps the last that was noted of each, and forgets the old', async () => {
+    const named = { id: 'cp-a', url: 'http://cp', standing: 'named' } as const;
+    const unnamed = { id: 'cp-b', url: undefined, standing: 'unnamed' } as const;
+    await store.noteInstances([named, unnamed], 0);
+    await store.noteInstances([{ ...named, standing: 'ended' }], 0);
+    expect(await store.instances()).toEqual([{ ...named, standing: 'ended' }, unnamed]);
+    await tick(store);
+    await store.noteInstances([unnamed], await store.nowMs());
+    expect(await store.instances()).toEqual([unnamed]);
+  });
+});
