@@ -43,6 +43,9 @@ function startEvents(log: Log) {
         `The Dataplane may not be what is meant; kuma-dp takes it as it is: ${problem}`,
       );
     },
+    startUnpaced: () => {
+      log.info('start.unpaced', 'The control plane was restarted and accepts the name: kuma-dp starts now');
+    },
     startPaced: (waitMs: number) => {
       log.info(
         'start.paced',
@@ -251,10 +254,7 @@ function stopEvents(log: Log) {
       log.info('signal.forwarded', `${signal} was passed on to kuma-dp`, { signal });
     },
     deregistrationLate: () => {
-      log.warn(
-        'deregistration.late',
-        'The object is not gone yet: kuma-dp drains meanwhile, and the agent keeps trying',
-      );
+      log.warn('deregistration.late', 'Not deregistered yet: kuma-dp drains, and the agent keeps trying');
     },
     deregistered: (result: Deregistration & { readonly dataplane?: string }) => {
       const { outcome, reason, ...fields } = result;

@@ -1,6 +1,12 @@
 import { formatDuration } from '../kernel/duration.ts';
 import type { Finding } from '../kernel/findings.ts';
-import { parseVersion, refusesSameName, takesDataplanes, type ControlPlaneFacts } from './control-plane.ts';
+import {
+  DEFAULT_DEREGISTRATION_DELAY_MS,
+  parseVersion,
+  refusesSameName,
+  takesDataplanes,
+  type ControlPlaneFacts,
+} from './control-plane.ts';
 
 const CLOCK_TOLERANCE_MS = 5_000;
 
@@ -98,12 +104,14 @@ export function leaksOffline(version: string | undefined): boolean | undefined {
 
 function judgeSameName(facts: ControlPlaneFacts, { agentOwns, paced }: Precautions): Finding {
   const about = 'restart under the same name';
-  const { version, deregistrationDelayMs: delayMs } = facts;
+  const { version, deregistrationDelayMs } = facts;
   if (agentOwns) return { level: 'ok', about, says: 'about a second: the agent owns the object' };
-  if (!refusesSameName(version) || delayMs === 0) return { level: 'ok', about, says: 'accepted at once' };
-  const delay = formatDuration(delayMs);
+  if (!refusesSameName(version) || deregistrationDelayMs === 0)
+    return { level: 'ok', about, says: 'accepted at once' };
+  const delay = formatDuration(deregistrationDelayMs ?? DEFAULT_DEREGISTRATION_DELAY_MS);
   const says = `refused for ${delay} after a stop (dataplaneDeregistrationDelay)`;
-  return paced
+  // Where the control plane does not say its delay, a start does not wait.
+  return paced && deregistrationDelayMs !== undefined
     ? { level: 'ok', about, says: `${says}, which a start waits out` }
     : {
         level: 'warning',

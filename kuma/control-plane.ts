@@ -10,19 +10,25 @@ export interface ControlPlaneFacts {
   readonly mode: string | undefined;
   /** Longest time from a deleted object to its peers' endpoint lists: store cache + refresh interval. */
   readonly propagationMs: number;
-  /** How long the control plane waits after a closed stream before it deletes the object. 0 disables the wait. */
-  readonly deregistrationDelayMs: number;
+  /**
+   * How long the control plane waits after a closed stream before it deletes the object. 0 disables the wait;
+   * `undefined` where the control plane has not said it.
+   */
+  readonly deregistrationDelayMs: number | undefined;
   /** Longest time from a failed health check of Envoy to the inbound being NotReady; `undefined` if HDS is off. */
   readonly hdsDelayMs: number | undefined;
 }
 
-/** Kuma's defaults, the same in 2.7, 2.10, 2.14 and 3.0. */
+/** Kuma's default, the same in 2.7, 2.10, 2.14 and 3.0. */
+export const DEFAULT_DEREGISTRATION_DELAY_MS = 10_000;
+
+/** What holds before a control plane has answered: Kuma's defaults, the same in 2.7, 2.10, 2.14 and 3.0. */
 export const DEFAULT_FACTS: ControlPlaneFacts = {
   version: undefined,
   instanceId: undefined,
   mode: undefined,
   propagationMs: 2_000,
-  deregistrationDelayMs: 10_000,
+  deregistrationDelayMs: undefined,
   hdsDelayMs: undefined,
 };
 
@@ -81,7 +87,7 @@ export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | 
     instanceId,
     mode,
     propagationMs: cacheMs + xdsServer.dataplaneConfigurationRefreshInterval,
-    deregistrationDelayMs: xdsServer.dataplaneDeregistrationDelay ?? DEFAULT_FACTS.deregistrationDelayMs,
+    deregistrationDelayMs: xdsServer.dataplaneDeregistrationDelay ?? DEFAULT_DEREGISTRATION_DELAY_MS,
     hdsDelayMs: hds?.enabled === true ? hds.interval + (hds.checkDefaults?.interval ?? 1_000) : undefined,
   };
 }

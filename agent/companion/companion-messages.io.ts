@@ -87,7 +87,7 @@ export function fromControlPlane(said: ControlPlane | undefined): ControlPlaneFa
     instanceId: textOrNone(instanceId),
     mode: textOrNone(mode),
     propagationMs: milliseconds(propagation) ?? DEFAULT_FACTS.propagationMs,
-    deregistrationDelayMs: milliseconds(deregistrationDelay) ?? DEFAULT_FACTS.deregistrationDelayMs,
+    deregistrationDelayMs: milliseconds(deregistrationDelay),
     hdsDelayMs: milliseconds(hdsDelay),
   };
 }

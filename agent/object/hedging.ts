@@ -27,10 +27,12 @@ export interface HedgedAnswer<T> {
 const HEDGE_AFTER_MS = 500;
 
 /**
- * How long one attempt may take. A connection that died silently costs this much before a fresh one is tried, so it
- * leaves room for two more within the five seconds of a deregistration.
+ * How long the first attempt at an endpoint may take. A connection that died silently costs this much before a fresh one
+ * is tried, so it leaves room for that within the time that kuma-dp waits for a deregistration.
  */
-const ATTEMPT_BUDGET_MS = 1_500;
+const ATTEMPT_BUDGET_MS = 1_000;
+/** Each further attempt may take twice as long, up to this: a control plane that is slow is reached in the end. */
+const ATTEMPT_CAP_MS = 4_000;
 
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 1_000;
@@ -97,7 +99,7 @@ class Race<T> {
   async #ask(at: number, endpoint: Endpoint): Promise<unknown> {
     for (let tried = 0; ; tried += 1) {
       try {
-        const value = await this.#attempt(endpoint);
+        const value = await this.#attempt(endpoint, tried);
         this.#end(() => this.#resolve({ value, endpoint: endpoint.url, attempts: this.#attempts }));
         return undefined;
       } catch (error) {
@@ -114,10 +116,10 @@ class Race<T> {
     }
   }
 
-  #attempt(endpoint: Endpoint): Promise<T> {
+  #attempt(endpoint: Endpoint, tried: number): Promise<T> {
     this.#attempts += 1;
     const { clock, scope, action, attempt } = this.#call;
-    const budgetMs = Math.min(ATTEMPT_BUDGET_MS, scope.remainingMs());
+    const budgetMs = Math.min(ATTEMPT_BUDGET_MS * 2 ** tried, ATTEMPT_CAP_MS, scope.remainingMs());
     return withDeadline(
       { clock, action: `${action} at ${endpoint.url}`, budgetMs, cancel: this.#over.signal },
       ({ signal }) => attempt(endpoint, signal, budgetMs),

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 
-import { pause, type Clock } from '../../kernel/clock.ts';
+import { type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
-import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { linuxHost, outwait, type Host } from '../state/host.io.ts';
 import { readStateFile, StateFile } from '../state/state-file.io.ts';
 import { stateFileName, type HostState } from '../state/host-state.pure.ts';
 import { orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { chooseOwner, isDeletable, type Owner, type OwnerChoice } from '../identity/owner.pure.ts';
-import { restartPacingMs } from './restart-pacing.pure.ts';
+import type { Endpoint } from '../ports.ts';
+import { paceStart, previousRun } from './pace-start.ts';
 import { STOP_WISHES } from '../stop/stop-budget.pure.ts';
 import type { AgentEvents } from '../events.ts';
 import { Attachment } from '../companion/attachment.ts';
@@ -50,6 +50,7 @@ interface Known {
 
 interface Connected {
   readonly urls: readonly URL[];
+  readonly endpoints: readonly Endpoint[];
   readonly choice: OwnerChoice;
   readonly registration: Registration;
   readonly attachment: Attachment | undefined;
@@ -86,7 +87,12 @@ export async function prepare(
       context,
       drainTimeMs: derived.identity.drainTimeMs,
     });
-    await pace(ended, host, context);
+    await paceStart(ended, key, {
+      ...context,
+      random: Math.random,
+      endpoints: connected.endpoints,
+      uptimeMs: () => host.uptimeMs(),
+    });
   }
   const { registration, attachment, urls, choice } = connected;
   const owner = await claimName(
@@ -95,8 +101,7 @@ export async function prepare(
   );
   const initialState = {
     ...stateAtStart(request, context, { derived, tls, owner, host, urls }),
-    rotation: previous?.rotation,
-    lastStop: previous?.lastStop,
+    ...(previous === undefined ? {} : inherited(previous)),
   };
   return { ...derived, owner, registration, attachment, stateFile, host, initialState };
 }
@@ -177,12 +182,7 @@ async function connect(
             registration.learn(facts);
           },
         });
-  return {
-    urls,
-    choice,
-    registration,
-    attachment,
-  };
+  return { urls, endpoints, choice, registration, attachment };
 }
 
 /**
@@ -204,16 +204,15 @@ async function outwaitPredecessor(
   return host.isAlive(kumaDp) ? previous : { ...previous, endedAtUptimeMs: host.uptimeMs() };
 }
 
-async function pace(previous: HostState, host: Host, context: PrepareContext): Promise<void> {
-  const { owner, endedAtUptimeMs, deregistrationDelayMs, controlPlaneVersion: version } = previous;
-  const waitMs = restartPacingMs({ owner, endedAtUptimeMs, deregistrationDelayMs, version }, host.uptimeMs());
-  if (waitMs === 0) return;
-  context.events.startPaced(waitMs);
-  await pause(context.clock, waitMs, context.stopping);
+/** What a run goes on with until it knows better. */
+function inherited(previous: HostState): Partial<HostState> {
+  const { rotation, lastStop, controlPlaneVersion } = previous;
+  const { deregistrationDelayMs } = previousRun(previous);
+  return { rotation, lastStop, controlPlaneVersion, deregistrationDelayMs };
 }
 
 function stateAtStart(
-  { options }: RunRequest,
+  { options, env }: RunRequest,
   { incarnation, agentPid }: PrepareContext,
   known: Known & {
     readonly owner: Owner;
@@ -242,6 +241,7 @@ function stateAtStart(
     agent: host.processRef(agentPid) ?? { pid: agentPid, startTicks: 0 },
     phase: 'running',
     deregistered: false,
-    deregistrationDelayMs: DEFAULT_FACTS.deregistrationDelayMs,
+    connected: false,
+    invocation: env['INVOCATION_ID'],
   };
 }

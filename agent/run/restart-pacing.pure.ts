@@ -4,9 +4,12 @@ import type { Owner } from '../identity/owner.pure.ts';
 /** What the state file says of the run before this one. Uptimes are milliseconds since this host booted. */
 export interface PreviousRun {
   readonly owner: Owner;
+  /** Envoy was there: without it the control plane has nothing to forget. */
+  readonly connected: boolean;
   /** `undefined` if it did not end, or its end was not written down. */
   readonly endedAtUptimeMs: number | undefined;
-  readonly deregistrationDelayMs: number;
+  /** `undefined` if no control plane has said it: a guess would delay starts that nothing stands against. */
+  readonly deregistrationDelayMs: number | undefined;
   readonly version: string | undefined;
 }
 
@@ -19,9 +22,22 @@ const MARGIN_MS = 300;
  * keeps that late deletion from hitting an object that the agent puts itself.
  */
 export function restartPacingMs(previous: PreviousRun, uptimeMs: number): number {
-  if (previous.owner !== 'cp' || previous.endedAtUptimeMs === undefined) return 0;
-  if (previous.deregistrationDelayMs === 0 || !refusesSameName(previous.version)) return 0;
-  const sinceMs = uptimeMs - previous.endedAtUptimeMs;
+  const { owner, connected, endedAtUptimeMs, deregistrationDelayMs: delayMs, version } = previous;
+  if (owner !== 'cp' || !connected || endedAtUptimeMs === undefined) return 0;
+  if (delayMs === undefined || delayMs === 0 || !refusesSameName(version)) return 0;
+  const sinceMs = uptimeMs - endedAtUptimeMs;
   if (sinceMs < 0) return 0;
-  return Math.max(0, previous.deregistrationDelayMs + MARGIN_MS - sinceMs);
+  return Math.max(0, delayMs + MARGIN_MS - sinceMs);
+}
+
+/**
+ * Whether the control plane has been started again since the run before: then it has forgotten the name. Where several
+ * answer, the one that knows the name may be among them.
+ *
+ * @param known the instance that the run before was told of; `undefined` if none
+ * @param seen the instances that have answered by now
+ */
+export function hasForgotten(known: string | undefined, seen: readonly (string | undefined)[]): boolean {
+  if (known === undefined || seen.length === 0) return false;
+  return seen.every((instance) => instance !== undefined && instance !== known);
 }

@@ -133,6 +133,8 @@ class Supervision {
     this.#notes = this.#takeNotes(prepared);
     const { spawned } = this.#request;
     if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
+    // It may have been seen while everything was prepared.
+    if (this.#supervisor.sawEnvoy) this.#notes.noteEnvoySeen();
     this.#rotation = this.#takeRotation(prepared);
     this.#dataplane.resolve(this.#supervised(prepared));
     this.#service?.onDerived(label);
@@ -259,6 +261,7 @@ class Supervision {
     if (over.aborted) return;
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
+    this.#notes?.noteEnvoySeen();
     this.#supervisor.onEnvoySeen(admin);
     this.#envoyAdmin = admin;
     this.#rotation?.onEnvoySeen(admin);

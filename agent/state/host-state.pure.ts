@@ -33,8 +33,18 @@ export const HostState = z.object({
   phase: z.enum(['running', 'leaving', 'ended']),
   deregistered: z.boolean(),
   endedAtUptimeMs: z.optional(z.number()),
-  deregistrationDelayMs: z.number(),
+  /** As its control plane has said it, to this run or to an earlier one of this boot. */
+  deregistrationDelayMs: z.optional(z.number()),
   controlPlaneVersion: z.optional(z.string()),
+  /** The control plane that this run was told of last. Another one knows nothing of this run. */
+  controlPlaneInstance: z.optional(z.string()),
+  /**
+   * Envoy was seen, so the control plane may still know this run by its name. Absent in files of 0.1.0, which did not
+   * write it down.
+   */
+  connected: z.optional(z.boolean()),
+  /** systemd's name for this run of its service: `INVOCATION_ID`, see systemd.exec(5). */
+  invocation: z.optional(z.string()),
   /** Left out in rotation. A next run of this boot goes on with it. */
   rotation: z.optional(RotationRecord),
   /** Of this run, or of the one before it. */

@@ -12,6 +12,9 @@ export interface StateNotesDeps {
   readonly write: (state: HostState) => Promise<void>;
 }
 
+/** What the next start on this host wants to know of the control plane. */
+const LEARNT = ['deregistrationDelayMs', 'controlPlaneVersion', 'controlPlaneInstance'] as const;
+
 /** Keeps the state file in step with the supervisor. A file that cannot be written costs a warning, nothing else. */
 export class StateNotes {
   readonly #deps: StateNotesDeps;
@@ -38,26 +41,33 @@ export class StateNotes {
     this.#write(this.#change(note));
   }
 
+  /** From now on the control plane may know this run by its name. */
+  noteEnvoySeen(): void {
+    this.#write({ connected: true });
+  }
+
   /** A start after a kill has nobody else to tell it: what has changed is written down at once. */
   noteFacts(): void {
-    const { deregistrationDelayMs, controlPlaneVersion } = this.#facts;
     const known = this.#state;
-    if (
-      known.deregistrationDelayMs === deregistrationDelayMs &&
-      known.controlPlaneVersion === controlPlaneVersion
-    )
-      return;
+    const learnt = this.#learnt;
+    if (LEARNT.every((each) => known[each] === learnt[each])) return;
     this.#write({});
   }
 
-  get #facts(): Pick<HostState, 'deregistrationDelayMs' | 'controlPlaneVersion'> {
-    const { deregistrationDelayMs, version } = this.#deps.facts();
-    return { deregistrationDelayMs, controlPlaneVersion: version };
+  /** What nothing has said to this run stays as an earlier run has learnt it. */
+  get #learnt(): Pick<HostState, (typeof LEARNT)[number]> {
+    const { deregistrationDelayMs, version, instanceId } = this.#deps.facts();
+    const known = this.#state;
+    return {
+      deregistrationDelayMs: deregistrationDelayMs ?? known.deregistrationDelayMs,
+      controlPlaneVersion: version ?? known.controlPlaneVersion,
+      controlPlaneInstance: instanceId ?? known.controlPlaneInstance,
+    };
   }
 
   #write(change: Partial<HostState>): void {
     const { write, events } = this.#deps;
-    this.#state = { ...this.#state, ...change, ...this.#facts };
+    this.#state = { ...this.#state, ...change, ...this.#learnt };
     this.#written = write(this.#state).catch((error: unknown) => {
       if (!this.#warned) events.stateUnwritable(error);
       this.#warned = true;
@@ -76,6 +86,7 @@ export class StateNotes {
           phase: 'ended',
           deregistered: note.deregistered,
           endedAtUptimeMs: host.uptimeMs(),
+          ...(note.neverStored ? { connected: false } : {}),
           ...(note.lastStop === undefined ? {} : { lastStop: note.lastStop }),
         };
     }

@@ -21,13 +21,14 @@ export interface StopDeadlines {
 }
 
 /**
- * A deregistration takes milliseconds. What has not come about after a second is tried on while kuma-dp drains: a stop
+ * A deregistration takes milliseconds, or a second where the first attempt meets a connection that died silently. What
+ * takes longer is tried on while kuma-dp drains: a stop
  * whose attempts all fail takes at most two seconds longer than kuma-dp alone, and this is the largest part of them.
  */
-export const STOP_WISHES: StopWishes = { deregisterMs: 1_000, exitMs: 6_000, confirmMs: 2_000 };
+export const STOP_WISHES: StopWishes = { deregisterMs: 1_200, exitMs: 6_000, confirmMs: 2_000 };
 
 /** How long the last attempt to deregister may outlive kuma-dp. */
-export const LAST_ATTEMPT_MS = 500;
+export const LAST_ATTEMPT_MS = 300;
 
 /** When kuma-dp died by itself there is nothing to drain, and a service manager waits to start it again. */
 const CRASH_BUDGET_MS = 3_000;

@@ -156,7 +156,7 @@ export function finishReport(
 }
 
 /** The report in one line, for the state file. */
-export function summariseStop(report: StopReport): {
+function summariseStop(report: StopReport): {
   readonly stoppedAt: string;
   readonly cause: string;
   readonly totalMs: number;
@@ -174,9 +174,48 @@ export type StateNote =
   | {
       readonly phase: 'ended';
       readonly deregistered: boolean;
+      /** The control plane has never had an object of this run. */
+      readonly neverStored: boolean;
       readonly lastStop?: ReturnType<typeof summariseStop>;
     }
   | { readonly phase: 'running'; readonly pid: number };
+
+/**
+ * What a run leaves to others.
+ *
+ * @param deregistrations in the order in which they were answered
+ * @param end `registered`: there may have been an object
+ */
+export function endNote(
+  deregistrations: readonly Deregistration[],
+  end: {
+    readonly confirmed: Confirmed | undefined;
+    readonly registered: boolean;
+    readonly report: StopReport | undefined;
+  },
+): StateNote {
+  const { confirmed, registered, report } = end;
+  return {
+    phase: 'ended',
+    deregistered: isNothingLeft(deregistrations.at(-1), confirmed) ?? !registered,
+    neverStored: deregistrations.length > 0 && deregistrations.every(foundNothing),
+    ...(report === undefined ? {} : { lastStop: summariseStop(report) }),
+  };
+}
+
+/** What was seen last counts: a control plane that restarted may have created the object again. */
+function isNothingLeft(
+  last: Deregistration | undefined,
+  confirmed: Confirmed | undefined,
+): boolean | undefined {
+  if (confirmed !== undefined) return confirmed.outcome === 'gone' || confirmed.outcome === 'deleted again';
+  return last === undefined ? undefined : last.outcome !== 'failed';
+}
+
+/** A second attempt that finds nothing may have come after a first one whose answer was lost. */
+function foundNothing({ outcome, reason, attempts }: Deregistration): boolean {
+  return outcome === 'gone' && reason === 'already gone' && attempts === 1;
+}
 
 function round(valueMs: number): number {
   return Math.round(valueMs * 10) / 10;

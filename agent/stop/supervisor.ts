@@ -8,10 +8,10 @@ import { crashDeadlines, divideBudget, STOP_WISHES } from './stop-budget.pure.ts
 import {
   amendDeregistration,
   beginRecord,
+  endNote,
   finishReport,
   OUTCOME_OF_INPUT,
   recordPhase,
-  summariseStop,
   type Confirmed,
   type Deregistration,
   type StateNote,
@@ -75,7 +75,7 @@ export class Supervisor {
   #envoyAdmin: EnvoyAdmin | undefined;
   #record: StopRecord | undefined;
   #asked = 0;
-  #deregistration: Deregistration | undefined;
+  readonly #deregistrations: Deregistration[] = [];
   /** When the peers of an object that is gone have been told. */
   #settledAtMs = Number.NEGATIVE_INFINITY;
   /** There may be an object: the agent has put it, or Envoy was there to connect. */
@@ -94,6 +94,10 @@ export class Supervisor {
 
   get phase(): Phase {
     return this.#phase;
+  }
+
+  get sawEnvoy(): boolean {
+    return this.#phase.name === 'running' && this.#phase.envoy;
   }
 
   /** Aborts as soon as a stop begins. */
@@ -247,8 +251,8 @@ export class Supervisor {
       endpoint: undefined,
       attempts: 0,
     };
-    if (this.#deregistration === undefined) events.deregistered(result);
-    this.#deregistration = result;
+    if (this.#deregistrations.length === 0) events.deregistered(result);
+    this.#deregistrations.push(result);
     note({ phase: 'leaving', deregistered: result.outcome !== 'failed' });
     this.#acceptDeregistration(result, settleLeftMs?.() ?? registration?.settleMs ?? 0);
   }
@@ -276,7 +280,7 @@ export class Supervisor {
     const startedAtMs = clock.monotonicMs();
     const floorMs = (): number => {
       if (registration === undefined || toldMs === 0) return toldMs;
-      const outcome = this.#deregistration?.outcome ?? 'failed';
+      const outcome = this.#deregistrations.at(-1)?.outcome ?? 'failed';
       const floor = drainFloorMs(outcome, registration.facts, drainTimeMs);
       return outcome === 'gone' ? Math.max(floor, this.#settledAtMs - startedAtMs) : floor;
     };
@@ -309,8 +313,9 @@ export class Supervisor {
     this.#over.abort(new Error('The stop is over'));
     for (const disarm of this.#timers.values()) disarm();
     const report = await this.#report(exit);
-    const lastStop = report === undefined ? {} : { lastStop: summariseStop(report) };
-    note({ phase: 'ended', deregistered: this.#nothingLeftToDo(), ...lastStop });
+    note(
+      endNote(this.#deregistrations, { confirmed: this.#confirmed, registered: this.#registered, report }),
+    );
     const finished = new AbortController();
     await Promise.race([
       // kuma-dp has ended, and so must the agent, whatever is wrong with its last words.
@@ -319,15 +324,6 @@ export class Supervisor {
     ]);
     finished.abort(new Error('Everything is written'));
     this.#ended.resolve(exit);
-  }
-
-  /** What was seen last counts: a control plane that restarted may have created the object again. */
-  #nothingLeftToDo(): boolean {
-    if (this.#confirmed !== undefined) {
-      return this.#confirmed.outcome === 'gone' || this.#confirmed.outcome === 'deleted again';
-    }
-    if (this.#deregistration === undefined) return !this.#registered;
-    return this.#deregistration.outcome !== 'failed';
   }
 
   async #report(exit: ChildExit): Promise<StopReport | undefined> {

@@ -38,7 +38,8 @@ export function stay(phase: Phase): Step {
 
 /** kuma-dp has ended: what is tried now has only a moment left. */
 export function lastAttempt(deadlines: StopDeadlines, atMs: number): Effect {
-  return { type: 'arm', timer: 'give-up', atMs: Math.min(atMs + LAST_ATTEMPT_MS, deadlines.endsAtMs) };
+  const untilMs = Math.max(atMs + LAST_ATTEMPT_MS, deadlines.deregisterByMs);
+  return { type: 'arm', timer: 'give-up', atMs: Math.min(untilMs, deadlines.endsAtMs) };
 }
 
 export function progressOf(outcome: DeregistrationOutcome): Progress {

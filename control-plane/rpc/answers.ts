@@ -29,7 +29,11 @@ export function asControlPlane(facts: ControlPlaneFacts): ControlPlane {
     instanceId: facts.instanceId ?? '',
     mode: facts.mode ?? '',
     propagation: toWireDuration(facts.propagationMs),
-    deregistrationDelay: toWireDuration(facts.deregistrationDelayMs),
-    hdsDelay: facts.hdsDelayMs === undefined ? undefined : toWireDuration(facts.hdsDelayMs),
+    deregistrationDelay: durationIfKnown(facts.deregistrationDelayMs),
+    hdsDelay: durationIfKnown(facts.hdsDelayMs),
   };
+}
+
+function durationIfKnown(ms: number | undefined): ReturnType<typeof toWireDuration> | undefined {
+  return ms === undefined ? undefined : toWireDuration(ms);
 }

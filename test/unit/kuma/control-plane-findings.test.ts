@@ -27,14 +27,20 @@ describe('leaksOffline()', () => {
   });
 });
 
-const FACTS = { ...DEFAULT_FACTS, version: '2.14.3', mode: 'zone', hdsDelayMs: 6_000 };
+const FACTS = {
+  ...DEFAULT_FACTS,
+  version: '2.14.3',
+  mode: 'zone',
+  deregistrationDelayMs: 10_000,
+  hdsDelayMs: 6_000,
+};
 const ALONE = { companion: false, agentOwns: false, paced: true };
 
 describe('judgeDefects()', () => {
   test.for<
     [
       string,
-      Partial<typeof FACTS> | { hdsDelayMs: undefined },
+      Partial<typeof FACTS> | { hdsDelayMs: undefined } | { deregistrationDelayMs: undefined },
       Partial<typeof ALONE>,
       readonly Finding['level'][],
     ]
@@ -43,6 +49,7 @@ describe('judgeDefects()', () => {
     ['a leak', { version: '2.10.1' }, {}, ['warning', 'ok', 'ok']],
     ['a leak with a companion', { version: '2.10.1' }, { companion: true }, ['ok', 'ok', 'ok']],
     ['an unknown version', { version: 'dev' }, {}, ['unseen', 'ok', 'ok']],
+    ['a delay that is not said', { deregistrationDelayMs: undefined }, {}, ['ok', 'warning', 'ok']],
     ['starts that are not paced', {}, { paced: false }, ['ok', 'warning', 'ok']],
     [
       'starts that are not paced, and no delay',

@@ -142,7 +142,10 @@ export interface ControlPlane {
   instanceId: string;
   mode: string;
   /** Longest time from a deleted object to its peers' endpoint lists. */
-  propagation: Duration | undefined;
+  propagation:
+    | Duration
+    | undefined;
+  /** Absent if the control plane has not said it. */
   deregistrationDelay:
     | Duration
     | undefined;

@@ -21,8 +21,8 @@ describe('judgeBudget()', () => {
   const given = { budgetMs: 60_000, settleMs: 2_250, drainTimeMs: 30_000, supervisorMs: undefined };
   test.for<[string, Partial<typeof given> | { supervisorMs: number }, readonly Finding['level'][]]>([
     ['the default', {}, ['ok']],
-    ['just enough', { budgetMs: 41_250 }, ['ok']],
-    ['just too little', { budgetMs: 41_249 }, ['warning']],
+    ['just enough', { budgetMs: 41_450 }, ['ok']],
+    ['just too little', { budgetMs: 41_449 }, ['warning']],
     ['a supervisor that waits long enough', { supervisorMs: 61_000 }, ['ok', 'ok']],
     ['one that does not', { supervisorMs: 60_999 }, ['ok', 'failure']],
     ['Docker', { supervisorMs: 10_000 }, ['ok', 'failure']],

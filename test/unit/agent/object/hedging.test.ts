@@ -148,15 +148,17 @@ describe('firstAnswer()', () => {
     expect(await outcomeOf(ask())).toMatchObject({ endpoint: 'b', atMs: 0 });
   });
 
-  test('gives one attempt 1.5 s, then tries the same endpoint again', async () => {
-    endpointsOf([hangs, answers('deleted')]);
-    expect(await outcomeOf(ask(5_000, 0))).toEqual({
+  test('gives the first attempt 1 s and each further one twice as long, up to 4 s', async () => {
+    endpointsOf([hangs, hangs, hangs, hangs, answers('deleted')]);
+    expect(await outcomeOf(ask(20_000, 0))).toEqual({
       value: 'deleted',
       endpoint: 'a',
-      attempts: 2,
-      atMs: 1_500,
+      attempts: 5,
+      atMs: 11_000,
     });
-    expect(failures).toEqual(['Cannot deregister at a within 1500 ms']);
+    expect(failures).toEqual(
+      [1_000, 2_000, 4_000, 4_000].map((budgetMs) => `Cannot deregister at a within ${budgetMs} ms`),
+    );
   });
 
   test('ends with the last failure once no endpoint is left to ask', async () => {

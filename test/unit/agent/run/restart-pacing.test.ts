@@ -1,11 +1,18 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { restartPacingMs, type PreviousRun } from '../../../../agent/run/restart-pacing.pure.ts';
+import {
+  hasForgotten,
+  restartPacingMs,
+  type PreviousRun,
+} from '../../../../agent/run/restart-pacing.pure.ts';
+import { previousRun } from '../../../../agent/run/pace-start.ts';
+import type { HostState } from '../../../../agent/state/host-state.pure.ts';
 
 const ENDED_AT_MS = 1_000_000;
 const PREVIOUS: PreviousRun = {
   owner: 'cp',
+  connected: true,
   endedAtUptimeMs: ENDED_AT_MS,
   deregistrationDelayMs: 10_000,
   version: '2.14.3',
@@ -28,6 +35,8 @@ describe('restartPacingMs()', () => {
     { name: 'a control plane without the delay', previous: { deregistrationDelayMs: 0 }, waitMs: 0 },
     { name: 'an object that the agent owned', previous: { owner: 'agent' }, waitMs: 0 },
     { name: 'an object that somebody else applied', previous: { owner: 'external' }, waitMs: 0 },
+    { name: 'a run whose Envoy never came', previous: { connected: false }, waitMs: 0 },
+    { name: 'a delay that nothing has said', previous: { deregistrationDelayMs: undefined }, waitMs: 0 },
     { name: 'an end that nobody wrote down', previous: { endedAtUptimeMs: undefined }, waitMs: 0 },
     {
       name: 'an end in the future: another clock than ours',
@@ -60,5 +69,58 @@ describe('restartPacingMs()', () => {
         },
       ),
     );
+  });
+});
+
+describe('previousRun()', () => {
+  const state: HostState = {
+    schema: 1,
+    incarnation: 'run-1',
+    dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
+    owner: 'cp',
+    mayDelete: true,
+    endpoints: [],
+    skipVerify: false,
+    bootId: 'boot-1',
+    agent: { pid: 100, startTicks: 1 },
+    phase: 'ended',
+    deregistered: true,
+    endedAtUptimeMs: ENDED_AT_MS,
+    deregistrationDelayMs: 10_000,
+    controlPlaneVersion: '2.14.3',
+    connected: true,
+  };
+
+  test.for<{ readonly name: string; readonly change: Partial<HostState>; readonly waitMs: number }>([
+    { name: 'a run that served', change: {}, waitMs: 10_300 },
+    { name: 'a run whose Envoy never came', change: { connected: false }, waitMs: 0 },
+    { name: 'a delay that was never learnt', change: { deregistrationDelayMs: undefined }, waitMs: 0 },
+    { name: 'a file of 0.1.0: Envoy may have been there', change: { connected: undefined }, waitMs: 10_300 },
+    {
+      name: 'a file of 0.1.0 that no control plane has told anything: its delay is a guess',
+      change: { connected: undefined, controlPlaneVersion: undefined },
+      waitMs: 0,
+    },
+  ])('$name: waits $waitMs ms', ({ change, waitMs }) => {
+    expect(restartPacingMs(previousRun({ ...state, ...change }), ENDED_AT_MS)).toBe(waitMs);
+  });
+});
+
+describe('hasForgotten()', () => {
+  test.for<{
+    readonly name: string;
+    readonly known: string | undefined;
+    readonly seen: readonly (string | undefined)[];
+    readonly forgotten: boolean;
+  }>([
+    { name: 'nothing has answered', known: 'cp-1', seen: [], forgotten: false },
+    { name: 'the same instance', known: 'cp-1', seen: ['cp-1'], forgotten: false },
+    { name: 'another instance', known: 'cp-1', seen: ['cp-2'], forgotten: true },
+    { name: 'two others', known: 'cp-1', seen: ['cp-2', 'cp-3'], forgotten: true },
+    { name: 'the same one beside another', known: 'cp-1', seen: ['cp-2', 'cp-1'], forgotten: false },
+    { name: 'one that does not name itself', known: 'cp-1', seen: [undefined], forgotten: false },
+    { name: 'a run that was told of none', known: undefined, seen: ['cp-2'], forgotten: false },
+  ])('$name: $forgotten', ({ known, seen, forgotten }) => {
+    expect(hasForgotten(known, seen)).toBe(forgotten);
   });
 });

@@ -49,22 +49,23 @@ describe('StateNotes', () => {
   test('writes one whole state per note, each with what the notes before it said', async () => {
     const state = notes();
     state.note({ phase: 'running', pid: 200 });
-    facts = { ...DEFAULT_FACTS, version: '2.14.3', deregistrationDelayMs: 3_000 };
+    facts = { ...DEFAULT_FACTS, version: '2.14.3', instanceId: 'cp-1', deregistrationDelayMs: 3_000 };
     state.note({ phase: 'leaving', deregistered: false });
     state.note({ phase: 'leaving', deregistered: true });
-    state.note({ phase: 'ended', deregistered: true });
+    state.note({ phase: 'ended', deregistered: true, neverStored: false });
     await state.written;
     const running: HostState = {
       ...INITIAL,
       kumaDp: { pid: 200, startTicks: 7 },
-      deregistrationDelayMs: 10_000,
       controlPlaneVersion: undefined,
+      controlPlaneInstance: undefined,
     };
     const leaving: HostState = {
       ...running,
       phase: 'leaving',
       deregistrationDelayMs: 3_000,
       controlPlaneVersion: '2.14.3',
+      controlPlaneInstance: 'cp-1',
     };
     expect(written).toEqual([
       running,
@@ -83,9 +84,27 @@ describe('StateNotes', () => {
     state.noteFacts();
     await state.written;
     expect(written.map(({ phase, deregistrationDelayMs }) => [phase, deregistrationDelayMs])).toEqual([
-      ['running', 10_000],
+      ['running', 0],
       ['running', 3_000],
     ]);
+  });
+
+  test('an Envoy that was seen is written down at once, and taken back where there never was an object', async () => {
+    const state = notes();
+    state.noteEnvoySeen();
+    state.note({ phase: 'ended', deregistered: true, neverStored: false });
+    state.note({ phase: 'ended', deregistered: true, neverStored: true });
+    await state.written;
+    expect(written.map(({ connected }) => connected)).toEqual([true, true, false]);
+  });
+
+  test('a control plane that says nothing leaves what an earlier run has learnt', async () => {
+    const state = notes();
+    state.note({ phase: 'running', pid: 200 });
+    state.noteFacts();
+    await state.written;
+    expect(written).toHaveLength(1);
+    expect(written[0]?.deregistrationDelayMs).toBe(INITIAL.deregistrationDelayMs);
   });
 
   test('a kuma-dp that has ended already is nobody to look for', async () => {
@@ -109,7 +128,7 @@ describe('StateNotes', () => {
     state.note({ phase: 'running', pid: 200 });
     state.note({ phase: 'leaving', deregistered: false });
     await state.written;
-    state.note({ phase: 'ended', deregistered: true });
+    state.note({ phase: 'ended', deregistered: true, neverStored: false });
     await state.written;
     expect(written).toHaveLength(3);
     expect(log.lines).toEqual([

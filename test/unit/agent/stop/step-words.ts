@@ -14,7 +14,7 @@ export const FAILED: ChildExit = { code: 1, signal: null };
 export const KILLED: ChildExit = { code: null, signal: 'SIGKILL' };
 export const TERMED: ChildExit = { code: null, signal: 'SIGTERM' };
 
-/** With the default budget: deregister by 1 s, waits end at 52 s, kill at 58 s, end at 60 s. */
+/** With the default budget: deregister by 1.2 s, waits end at 52 s, kill at 58 s, end at 60 s. */
 export const DEADLINES = divideBudget(0, 60_000);
 const CRASH = crashDeadlines(0);
 
@@ -49,13 +49,13 @@ export const deregistered = (outcome: DeregistrationOutcome, atMs = 100): Input 
 export const cancelStart: Effect = { type: 'cancel-start' };
 export const deregister: Effect = { type: 'deregister', byMs: 58_000 };
 export const deregisterForStandby: Effect = { type: 'deregister', byMs: 5_000 };
-export const deregisterAnnounced: Effect = { type: 'deregister', byMs: 1_000 };
+export const deregisterAnnounced: Effect = { type: 'deregister', byMs: 1_200 };
 export const deregisterCrashed: Effect = { type: 'deregister', byMs: 700 };
 export const hasten: Effect = { type: 'hasten-deregistration' };
 export const giveUp: Effect = { type: 'give-up-deregistration' };
 export const armKill: Effect = { type: 'arm', timer: 'kill', atMs: 58_000 };
-const armDeregister: Effect = { type: 'arm', timer: 'deregister', atMs: 1_000 };
-export const armGiveUp: Effect = { type: 'arm', timer: 'give-up', atMs: 700 };
+const armDeregister: Effect = { type: 'arm', timer: 'deregister', atMs: 1_200 };
+export const armGiveUp: Effect = { type: 'arm', timer: 'give-up', atMs: 1_200 };
 export const armDrain: Effect = { type: 'arm', timer: 'drain', atMs: 52_000 };
 export const armSettle: Effect = { type: 'arm', timer: 'settle', atMs: 2_350 };
 export const watchDrain: Effect = { type: 'watch-drain' };

@@ -12,11 +12,11 @@ function times(input: Parameters<typeof planStop>[0]): Record<string, number> {
 describe('planStop()', () => {
   test('with the defaults has room for every step', () => {
     expect(times(DEFAULTS)).toEqual({
-      deregister: 1_000,
-      settle: 3_250,
-      drain: 33_250,
-      exit: 39_250,
-      confirm: 41_250,
+      deregister: 1_200,
+      settle: 3_450,
+      drain: 33_450,
+      exit: 39_450,
+      confirm: 41_450,
     });
   });
 
@@ -30,8 +30,8 @@ describe('planStop()', () => {
 
   test('with a small budget shortens the drain first', () => {
     expect(times({ ...DEFAULTS, budgetMs: 20_000 })).toEqual({
-      deregister: 1_000,
-      settle: 3_250,
+      deregister: 1_200,
+      settle: 3_450,
       drain: 14_000,
       exit: 19_000,
       confirm: 20_000,
@@ -40,7 +40,7 @@ describe('planStop()', () => {
 
   test('with a tiny budget shortens settle as well, and drops no step', () => {
     expect(times({ ...DEFAULTS, budgetMs: 4_000 })).toEqual({
-      deregister: 1_000,
+      deregister: 1_200,
       settle: 2_800,
       drain: 2_800,
       exit: 3_800,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { divideBudget } from '../../../../agent/stop/stop-budget.pure.ts';
-import { beginRecord, finishReport, recordPhase } from '../../../../agent/stop/stop-report.pure.ts';
+import { beginRecord, endNote, finishReport, recordPhase } from '../../../../agent/stop/stop-report.pure.ts';
 
 const STARTED_AT_MS = 10_000;
 const DEADLINES = divideBudget(STARTED_AT_MS, 60_000);
@@ -84,5 +84,40 @@ describe('stop report', () => {
       atMs: STARTED_AT_MS + 60_100,
     });
     expect({ leftMs, totalMs }).toEqual({ leftMs: 0, totalMs: 60_100 });
+  });
+});
+
+describe('endNote()', () => {
+  const gone = { outcome: 'gone', reason: 'deleted', endpoint: 'https://cp:5682', attempts: 1 } as const;
+  const missing = { ...gone, reason: 'already gone' } as const;
+  const failed = { outcome: 'failed', reason: 'no answer', endpoint: undefined, attempts: 9 } as const;
+  const end = { confirmed: undefined, registered: true, report: undefined };
+
+  test.for<{
+    readonly name: string;
+    readonly answers: Parameters<typeof endNote>[0];
+    readonly change?: Partial<Parameters<typeof endNote>[1]>;
+    readonly deregistered: boolean;
+    readonly neverStored?: boolean;
+  }>([
+    { name: 'deleted', answers: [gone], deregistered: true },
+    { name: 'failed', answers: [failed], deregistered: false },
+    {
+      name: 'deleted, and there again at the end',
+      answers: [gone],
+      change: { confirmed: { outcome: 'left' } },
+      deregistered: false,
+    },
+    { name: 'not asked, with an object', answers: [], deregistered: false },
+    { name: 'not asked, without one', answers: [], change: { registered: false }, deregistered: true },
+    { name: 'nothing there', answers: [missing], deregistered: true, neverStored: true },
+    {
+      name: 'nothing there at the second attempt: the answer of the first may be lost',
+      answers: [{ ...missing, attempts: 2 }],
+      deregistered: true,
+    },
+    { name: 'deleted for a standby, then nothing there', answers: [gone, missing], deregistered: true },
+  ])('$name', ({ answers, change = {}, deregistered, neverStored = false }) => {
+    expect(endNote(answers, { ...end, ...change })).toEqual({ phase: 'ended', deregistered, neverStored });
   });
 });

@@ -101,7 +101,12 @@ describe('Supervisor: one SIGTERM', () => {
       { phase: 'running', pid: 4711 },
       { phase: 'leaving', deregistered: false },
       { phase: 'leaving', deregistered: true },
-      { phase: 'ended', deregistered: true, lastStop: expect.objectContaining({ outcome: 'gone' }) },
+      {
+        phase: 'ended',
+        deregistered: true,
+        neverStored: false,
+        lastStop: expect.objectContaining({ outcome: 'gone' }),
+      },
     ]);
   });
 
@@ -309,8 +314,8 @@ describe('Supervisor: SIGUSR2', () => {
 
 describe('Supervisor: no help from the control plane', () => {
   test.for([
-    { name: 'it hangs', reply: hangs, toldMs: 1_000, lastMs: 500 },
-    { name: 'it cannot be reached', reply: fails('ENDPOINT_UNREACHABLE'), toldMs: 1_000, lastMs: 500 },
+    { name: 'it hangs', reply: hangs, toldMs: 1_200, lastMs: 300 },
+    { name: 'it cannot be reached', reply: fails('ENDPOINT_UNREACHABLE'), toldMs: 1_200, lastMs: 300 },
     {
       name: 'it is busy',
       reply: fails('ENDPOINT_BUSY', { retryAfterMs: 60_000 }),
@@ -344,7 +349,7 @@ describe('Supervisor: no help from the control plane', () => {
     const { atMs } = await run.untilEnded();
     const goneMs = run.endpoint.times('deregister').at(-1) ?? 0;
     expect(goneMs).toBeGreaterThan(2_000);
-    expect(run.sent).toEqual(['SIGTERM 1000', `SIGTERM ${atMs}`]);
+    expect(run.sent).toEqual(['SIGTERM 1200', `SIGTERM ${atMs}`]);
     expect(atMs).toBeGreaterThanOrEqual(goneMs + 2_250);
     expect(atMs).toBeLessThan(goneMs + 2_500);
     expect(stepsOf(run)[0]).toBe(`deregister 0+${goneMs} gone`);
