@@ -1,10 +1,12 @@
 import { describe } from 'vitest';
 
-import { compareStops } from '../support/comparison/compare.ts';
+import { compareStops, compareZones } from '../support/comparison/compare.ts';
 import { GATEWAYS, INBOUND, OUTBOUND, WEATHER } from '../support/comparison/stop-scenarios.ts';
+import { ZONES } from '../support/comparison/zone-scenario.ts';
 import { realKumaMissing, realKumas } from '../support/kuma-worlds/worlds.ts';
 
 // On the emulator they are in test/comparison.
 describe.skipIf(realKumaMissing !== undefined)('stops alone and with the agent', () => {
   compareStops([...INBOUND, ...OUTBOUND, ...GATEWAYS, ...WEATHER], realKumas);
+  compareZones(ZONES, realKumas);
 });

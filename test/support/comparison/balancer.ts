@@ -1,5 +1,7 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
+import { waitUntil } from '../world/wait-until.ts';
+
 export interface BalancerTarget {
   readonly host: string;
   readonly port: number;
@@ -15,6 +17,7 @@ export interface BalancerOptions {
 /** Answers in a row that take a target out. */
 const THRESHOLD = 2;
 const CHECK_TIMEOUT_MS = 1_000;
+const READY_BUDGET_MS = 30_000;
 
 /**
  * A TCP load balancer in front of the mesh, as cloud providers have them: round robin over the targets whose `/ready`
@@ -22,13 +25,13 @@ const CHECK_TIMEOUT_MS = 1_000;
  */
 export class Balancer implements AsyncDisposable {
   readonly #server: Server;
-  readonly #targets: readonly Checked[];
+  readonly #targets: Checked[];
   readonly #sockets = new Set<Socket>();
   readonly #timer: NodeJS.Timeout;
   #next = 0;
 
   private constructor({ targets, intervalMs }: BalancerOptions) {
-    this.#targets = targets.map((target) => ({ ...target, refusals: 0 }));
+    this.#targets = targets.map((target) => unproven(target));
     this.#server = createServer({ pauseOnConnect: true }, (socket) => {
       this.#pass(socket);
     });
@@ -47,6 +50,18 @@ export class Balancer implements AsyncDisposable {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  add(target: BalancerTarget): void {
+    this.#targets.push(unproven(target));
+  }
+
+  /** Waits until every target was found ready. */
+  async untilReady(): Promise<void> {
+    await waitUntil(() => this.#targets.every(({ refusals }) => refusals === 0), {
+      what: 'the load balancer to find its targets ready',
+      budgetMs: READY_BUDGET_MS,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -87,6 +102,11 @@ export class Balancer implements AsyncDisposable {
       });
     }
   }
+}
+
+/** Gets nothing before it was found ready once. */
+function unproven(target: BalancerTarget): Checked {
+  return { ...target, refusals: target.readinessPort === undefined ? 0 : THRESHOLD };
 }
 
 interface Checked extends BalancerTarget {

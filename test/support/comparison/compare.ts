@@ -6,6 +6,8 @@ import { type KumaUnderTest } from '../kuma-worlds/worlds.ts';
 import { KUMAS, SHORT, type StopScenario } from './scenario.ts';
 import { StopComparison } from './stop-comparison.ts';
 import { type Comparison, worseThanAlone } from './verdict.ts';
+import { ZoneComparison } from './zone-comparison.ts';
+import { type ZoneScenario } from './zone-scenario.ts';
 
 /** As much later as a stop may end with the agent in front. */
 const LATER_MS = 1_000;
@@ -42,11 +44,25 @@ export function compareStops(scenarios: readonly StopScenario[], kumas: readonly
   });
 }
 
+/** The same for what another zone sees: each in zones of its own. */
+export function compareZones(scenarios: readonly ZoneScenario[], kumas: readonly KumaUnderTest[]): void {
+  describe.for(kumas)('with the agent it is no worse than alone, on $label', (kuma) => {
+    test.concurrent.for(scenarios)('$title', async (scenario) => {
+      await using comparison = await ZoneComparison.open(kuma, scenario, kuma.real ? KUMAS : SHORT);
+      const outcome = await comparison.run();
+      record(kuma, scenario, outcome);
+      const { failed } = scenario;
+      const allowance = { laterMs: LATER_MS, ...(failed === undefined ? {} : { failed }) };
+      expect(worseThanAlone(outcome, allowance)).toEqual([]);
+    });
+  });
+}
+
 function isolated({ weather }: StopScenario): boolean {
   return weather !== undefined;
 }
 
-function record({ label }: KumaUnderTest, { title }: StopScenario, outcome: Comparison): void {
+function record({ label }: KumaUnderTest, { title }: { readonly title: string }, outcome: Comparison): void {
   mkdirSync(RESULTS_DIR, { recursive: true });
   const file = join(RESULTS_DIR, `${label.replaceAll(/\W+/g, '-').toLowerCase()}.jsonl`);
   appendFileSync(file, `${JSON.stringify({ title, ...outcome })}\n`);

@@ -171,6 +171,7 @@ async function targetOf(
       ],
       intervalMs: tempo.balancerIntervalMs,
     });
+    await balancer.untilReady();
     return { protocol, port: balancer.port, balancer };
   }
   await untilAccepting(command.inboundPort, instance);

@@ -31,10 +31,13 @@ export async function untilAccepting(port: number, instance: Instance): Promise<
 export async function endpointsAt(instance: Instance, service: string): Promise<readonly string[]> {
   const { body } = await callAdmin({ socket: instance.command.adminSocket }, 'GET', '/clusters?format=json');
   const { cluster_statuses: clusters } = JSON.parse(body) as ClustersAnswer;
-  return clusters
-    .filter(({ name }) => name === service)
-    .flatMap((cluster) => cluster.host_statuses ?? [])
-    .map(({ address: { socket_address: socket } }) => `${socket.address}:${socket.port_value}`);
+  return (
+    clusters
+      // A cluster of one of several destinations has a hash after its name.
+      .filter(({ name }) => name === service || new RegExp(`^${service}-[0-9a-f]{16}$`).test(name))
+      .flatMap((cluster) => cluster.host_statuses ?? [])
+      .map(({ address: { socket_address: socket } }) => `${socket.address}:${socket.port_value}`)
+  );
 }
 
 interface ClustersAnswer {

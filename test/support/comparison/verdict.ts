@@ -19,6 +19,8 @@ export interface Allowance {
   readonly laterMs: number;
   /** By when the agent has to have ended, whatever kuma-dp alone takes. */
   readonly withinMs?: number;
+  /** How many requests may fail with the agent, however many fail alone. */
+  readonly failed?: number;
 }
 
 /** Two processes that are told at the same moment are not scheduled at the same moment. */
@@ -27,7 +29,7 @@ const SCHEDULING_MS = 300;
 /** @returns in what the agent was worse than kuma-dp alone; empty if in nothing */
 export function worseThanAlone({ bare, agent }: Comparison, allowance: Allowance): readonly string[] {
   const complaints: string[] = [];
-  if (agent.failed > bare.failed) {
+  if (agent.failed > Math.min(bare.failed, allowance.failed ?? Number.POSITIVE_INFINITY)) {
     const reasons = JSON.stringify(agent.byFailure);
     complaints.push(
       `${agent.failed} of ${agent.sent} requests failed ${reasons}, alone ${bare.failed} of ${bare.sent}`,

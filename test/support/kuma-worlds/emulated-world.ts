@@ -1,8 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { ControlPlane, TLS_FIXTURES } from '../kuma/control-plane.ts';
+import { ControlPlane, ensureEndpointsFile, TLS_FIXTURES } from '../kuma/control-plane.ts';
 import { DataplaneTokens } from '../kuma/dataplane-tokens.ts';
+import { egressDir } from '../kuma/endpoints-file.ts';
+import { type Federation } from '../kuma/federation.ts';
 import { type KumaVersion } from '../kuma/version-traits.ts';
 import { ClientEnvoy } from '../world/client-envoy.ts';
 import { dataplaneCommand, type DataplaneCommand } from '../world/dataplane-command.ts';
@@ -14,8 +16,9 @@ import {
   type WorldDataplane,
   type WorldOptions,
   type WorldTiming,
+  type WorldZoneProxy,
 } from './kuma-world.ts';
-import { placeInbounds, worldResource } from './world-resource.ts';
+import { placeInbounds, worldResource, zoneProxyResource } from './world-resource.ts';
 
 /** Kuma's intervals made short: how they add up is the same. */
 const TIMING: WorldTiming = {
@@ -63,17 +66,30 @@ export class EmulatedWorld implements KumaWorld {
     for (const controlPlane of parts.controlPlanes) this.#disposables.use(controlPlane);
   }
 
-  static async create(version: KumaVersion, options: WorldOptions): Promise<EmulatedWorld> {
+  /** @param federation what the zone belongs to; a zone of its own if left out */
+  static async create(
+    version: KumaVersion,
+    options: WorldOptions,
+    federation?: Federation,
+  ): Promise<EmulatedWorld> {
     const dir = new TemporaryDir();
     const { defaultTiming = false, controlPlanes: count = 1, deregistrationDelayMs, ...rest } = options;
     const own = defaultTiming ? KUMAS_TIMING : TIMING;
     const timing = deregistrationDelayMs === undefined ? own : { ...own, deregistrationDelayMs };
-    const settings = { localhostIsAdmin: true, ...timing, ...rest, version };
+    const { zone, globalPort, ...known } = rest;
+    const settings = {
+      localhostIsAdmin: true,
+      ...timing,
+      ...known,
+      version,
+      ...(zone === undefined ? {} : { zone }),
+      ...(globalPort === undefined ? {} : { globalAddress: `grpcs://127.0.0.1:${globalPort}` }),
+    };
     const controlPlanes: ControlPlane[] = [];
     for (let index = 0; index < count; index += 1) {
       const [first] = controlPlanes;
       const endpointsDir = dir.join(`eds-${index}`);
-      controlPlanes.push(await ControlPlane.start({ ...settings, endpointsDir }, first?.store));
+      controlPlanes.push(await ControlPlane.start({ ...settings, endpointsDir }, first?.store, federation));
     }
     return new EmulatedWorld(version, timing, { dir, controlPlanes });
   }
@@ -140,6 +156,33 @@ export class EmulatedWorld implements KumaWorld {
       .map((argument) => (argument === '--work-dir' ? this.behaviour.workDirFlag : argument));
     const env = { ...command.env, KUMA_STAND_IN_VERSION: this.version, TMPDIR: this.#dir.path };
     return { ...command, resource, env, argv: [...argv, `--dataplane-token-file=${tokenFile}`] };
+  }
+
+  async zoneProxy({
+    name,
+    kind,
+    port,
+    advertisedPort = port,
+    ...rest
+  }: WorldZoneProxy): Promise<DataplaneCommand> {
+    const controlPlane = this.#controlPlane(0);
+    for (const service of rest.services) {
+      controlPlane.endpointsFile(service);
+      if (kind === 'egress') ensureEndpointsFile(egressDir(this.join('eds-0')), service);
+    }
+    const command = await dataplaneCommand({
+      name,
+      servicePort: 0,
+      inboundPort: port,
+      workDir: this.join(name),
+      controlPlaneUrl: controlPlane.dataplaneUrl,
+      ...(rest.drainTime === undefined ? {} : { drainTime: rest.drainTime }),
+    });
+    const resource = zoneProxyResource({ name, kind, port, advertisedPort });
+    const argv = command.argv.map((argument) =>
+      argument === JSON.stringify(command.resource) ? JSON.stringify(resource) : argument,
+    );
+    return { ...command, resource, argv: [...argv, `--proxy-type=${kind}`] };
   }
 
   #controlPlane(index: number): ControlPlane {

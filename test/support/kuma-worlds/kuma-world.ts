@@ -26,6 +26,18 @@ export interface WorldOptions {
   readonly deregistrationDelayMs?: number;
   /** Control planes of the zone, on one store; one if left out. */
   readonly controlPlanes?: number;
+  /** Of several; `z1` if left out. */
+  readonly zone?: string;
+  /** Where the global control plane listens for zones; a zone of its own if left out. */
+  readonly globalPort?: number;
+  /** Envoys speak TLS to each other, as they must across zones. */
+  readonly mtls?: boolean;
+  /** Other zones are reached through the zone's egresses. */
+  readonly zoneEgress?: boolean;
+  /** KDS is event-based, with this flush interval. */
+  readonly kdsFlushMs?: number;
+  /** Protocols of services that are in other zones only. */
+  readonly protocols?: Readonly<Record<string, Protocol>>;
   /** What MeshGateways say. */
   readonly gateways?: readonly GatewayListener[];
   /** What MeshTimeouts say: by service, after which an upstream connection without a request is closed. */
@@ -69,6 +81,23 @@ export interface WorldDataplane {
   readonly controlPlane?: number;
   /** A port in front of the control planes, in place of {@link controlPlane}'s own. */
   readonly controlPlanePort?: number;
+}
+
+export interface WorldZoneProxy {
+  readonly name: string;
+  readonly kind: 'ingress' | 'egress';
+  readonly port: number;
+  /** Where other zones reach an ingress; its own port if left out. */
+  readonly advertisedPort?: number;
+  /** What it will pass on. */
+  readonly services: readonly string[];
+  readonly drainTime?: string;
+}
+
+/** Two zones of one mesh with mTLS: a service in one is called from the other through a ZoneIngress. */
+export interface KumaZones extends AsyncDisposable {
+  readonly one: KumaWorld;
+  readonly two: KumaWorld;
 }
 
 /** Another dataplane of the mesh that calls a service: how everybody else sees that service. */
@@ -115,6 +144,8 @@ export interface KumaWorld extends AsyncDisposable {
 
   /** `kuma-dp run …` for this control plane, with a token of its own. Starts nothing. */
   dataplane(dataplane: WorldDataplane): Promise<DataplaneCommand>;
+  /** `kuma-dp run --proxy-type …` for this control plane. Starts nothing. */
+  zoneProxy(zoneProxy: WorldZoneProxy): Promise<DataplaneCommand>;
   /** Starts a peer that calls `service`. */
   peer(service: string): Promise<Peer>;
 }

@@ -6,9 +6,22 @@ interface MeshPolicy {
   readonly body: unknown;
 }
 
-/** The policies of a real mesh that say what the emulator is told as `gateways` and `idleTimeouts`. */
-export function meshPolicies({ gateways = [], idleTimeouts = {} }: WorldOptions): readonly MeshPolicy[] {
+/** The mesh `default` without the policies that Kuma would make, and what the emulator is told in its settings. */
+export function meshPolicies(options: WorldOptions): readonly MeshPolicy[] {
+  const { gateways = [], idleTimeouts = {}, mtls = false, zoneEgress = false } = options;
+  const mesh = {
+    type: 'Mesh',
+    name: 'default',
+    skipCreatingInitialPolicies: ['*'],
+    ...(mtls ? { mtls: { enabledBackend: 'ca', backends: [{ name: 'ca', type: 'builtin' }] } } : {}),
+    ...(zoneEgress ? { routing: { zoneEgress: true } } : {}),
+  };
+  const everybody = { from: [{ targetRef: { kind: 'Mesh' }, default: { action: 'Allow' } }] };
   return [
+    { path: '/meshes/default', body: mesh },
+    ...(mtls
+      ? [policy('MeshTrafficPermission', 'all', { spec: { targetRef: { kind: 'Mesh' }, ...everybody } })]
+      : []),
     ...gateways.flatMap(({ name, service, port, backend }) => [
       policy('MeshGateway', name, {
         selectors: [{ match: { 'kuma.io/service': service } }],

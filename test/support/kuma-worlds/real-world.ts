@@ -16,12 +16,13 @@ import {
   type WorldDataplane,
   type WorldOptions,
   type WorldTiming,
+  type WorldZoneProxy,
 } from './kuma-world.ts';
 import { emptyDatabase } from './postgres-server.ts';
 import { RealControlPlane } from './real-control-plane.ts';
 import { RealPeer } from './real-peer.ts';
 import { meshPolicies } from './mesh-policies.ts';
-import { placeInbounds, worldResource } from './world-resource.ts';
+import { placeInbounds, worldResource, zoneProxyResource } from './world-resource.ts';
 
 export interface KumaBinaries {
   readonly controlPlane: string;
@@ -73,7 +74,9 @@ export class RealWorld implements KumaWorld {
     await using disposables = new AsyncDisposableStack();
     const version = await versionOf(binaries.controlPlane);
     const dir = disposables.use(new TemporaryDir());
-    const database = await emptyDatabase();
+    // What several zones cost is enough without a database for each.
+    const database =
+      options.globalPort === undefined ? await emptyDatabase() : { missing: 'one of several zones' };
     const durable = !('missing' in database);
     if (durable) disposables.use(database);
     const { deregistrationDelayMs = TIMING.deregistrationDelayMs } = options;
@@ -188,6 +191,43 @@ export class RealWorld implements KumaWorld {
     };
   }
 
+  async zoneProxy({
+    name,
+    kind,
+    port,
+    advertisedPort = port,
+    ...rest
+  }: WorldZoneProxy): Promise<DataplaneCommand> {
+    const workDir = this.join(name);
+    mkdirSync(workDir, { recursive: true });
+    const resource = zoneProxyResource({ name, kind, port, advertisedPort });
+    const readinessPort = await freePort();
+    return {
+      command: this.#binaries.dataplane,
+      argv: [
+        'run',
+        `--proxy-type=${kind}`,
+        `--cp-address=https://127.0.0.1:${this.#controlPlane(0).ports.dataplane}`,
+        `--ca-cert-file=${this.caFile}`,
+        '--dataplane',
+        JSON.stringify(resource),
+        '--dns-enabled=false',
+        `--binary-path=${await envoyBinary()}`,
+        '--drain-time',
+        rest.drainTime ?? '30s',
+        this.behaviour.workDirFlag,
+        workDir,
+      ],
+      env: { KUMA_READINESS_PORT: String(readinessPort), TMPDIR: this.#dir.path },
+      resource,
+      inboundPort: port,
+      endpoint: `127.0.0.1:${port}`,
+      readinessPort,
+      adminSocket: join(workDir, 'kuma-envoy-admin.sock'),
+      adminPort: 0,
+    };
+  }
+
   async peer(service: string): Promise<Peer> {
     return this.#disposables.use(await RealPeer.start(this, service));
   }
@@ -204,9 +244,10 @@ export class RealWorld implements KumaWorld {
 
   /** As an administrator, since callers on loopback are ones until told otherwise. */
   async #prepare({ localhostIsAdmin = true, ...options }: WorldOptions): Promise<void> {
-    const mesh = { type: 'Mesh', name: 'default', skipCreatingInitialPolicies: ['*'] };
-    await this.#accepted('PUT', '/meshes/default', mesh);
-    for (const { path, body } of meshPolicies(options)) await this.#accepted('PUT', path, body);
+    // The mesh of several zones is the global control plane's, and comes to them from there.
+    if (options.globalPort === undefined) {
+      for (const { path, body } of meshPolicies(options)) await this.#accepted('PUT', path, body);
+    }
     // The mesh's signing key is made a moment later.
     await waitUntil(() => this.#dataplaneToken('probe'), { what: 'dataplane tokens to be issued' });
     if (localhostIsAdmin) return;
@@ -247,9 +288,29 @@ function environment(options: WorldOptions, timing: WorldTiming): Readonly<Recor
     KUMA_DP_SERVER_HDS_ENABLED: String(options.healthFeedback ?? true),
     KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY: formatDuration(timing.deregistrationDelayMs),
     KUMA_MODE: options.mode ?? 'zone',
+    ...(options.zone === undefined ? {} : { KUMA_MULTIZONE_ZONE_NAME: options.zone }),
+    ...(options.globalPort === undefined ? {} : zoneOf(options.globalPort, options.kdsFlushMs)),
     ...(options.idleTimeoutMs === undefined
       ? {}
       : { KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT: formatDuration(options.idleTimeoutMs) }),
+  };
+}
+
+function zoneOf(globalPort: number, kdsFlushMs: number | undefined): Readonly<Record<string, string>> {
+  return {
+    KUMA_MULTIZONE_ZONE_GLOBAL_ADDRESS: `grpcs://127.0.0.1:${globalPort}`,
+    KUMA_MULTIZONE_ZONE_KDS_TLS_SKIP_VERIFY: 'true',
+    KUMA_DP_SERVER_AUTHN_ZONE_PROXY_TYPE: 'none',
+    ...eventBased(kdsFlushMs),
+  };
+}
+
+/** KDS of either side. */
+export function eventBased(flushMs: number | undefined): Readonly<Record<string, string>> {
+  if (flushMs === undefined) return {};
+  return {
+    KUMA_EXPERIMENTAL_KDS_EVENT_BASED_WATCHDOG_ENABLED: 'true',
+    KUMA_EXPERIMENTAL_KDS_EVENT_BASED_WATCHDOG_FLUSH_INTERVAL: formatDuration(flushMs),
   };
 }
 

@@ -1,6 +1,6 @@
 import { freePort } from '../world/free-port.ts';
 import { type KumaBehaviour } from './behaviour.ts';
-import { type WorldDataplane, type WorldInbound } from './kuma-world.ts';
+import { type WorldDataplane, type WorldInbound, type WorldZoneProxy } from './kuma-world.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -64,4 +64,21 @@ function inboundOf(
     ...(behaviour.inboundTags ? { tags: { 'kuma.io/service': service, 'kuma.io/protocol': protocol } } : {}),
     ...(dataplane.serviceProbe === true ? { serviceProbe: {} } : {}),
   };
+}
+
+/** A ZoneIngress or ZoneEgress object. */
+export function zoneProxyResource({
+  name,
+  kind,
+  port,
+  advertisedPort,
+}: Pick<WorldZoneProxy, 'name' | 'kind' | 'port' | 'advertisedPort'>): Json {
+  const networking = { address: '127.0.0.1', port };
+  return kind === 'egress'
+    ? { type: 'ZoneEgress', name, networking }
+    : {
+        type: 'ZoneIngress',
+        name,
+        networking: { ...networking, advertisedAddress: '127.0.0.1', advertisedPort },
+      };
 }

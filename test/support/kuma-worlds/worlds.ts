@@ -1,6 +1,8 @@
 import { type KumaVersion } from '../kuma/version-traits.ts';
 import { EmulatedWorld } from './emulated-world.ts';
-import { type KumaWorld, type WorldOptions } from './kuma-world.ts';
+import { emulatedZones } from './emulated-zones.ts';
+import { type KumaWorld, type KumaZones, type WorldOptions } from './kuma-world.ts';
+import { realZones } from './real-zones.ts';
 import { RealWorld, versionOf } from './real-world.ts';
 
 /** A Kuma to hold the contract against. */
@@ -9,6 +11,8 @@ export interface KumaUnderTest {
   readonly label: string;
   readonly real: boolean;
   readonly create: (options?: WorldOptions) => Promise<KumaWorld>;
+  /** Two zones under one global control plane, with mTLS. */
+  readonly createZones: (options?: WorldOptions) => Promise<KumaZones>;
 }
 
 const EMULATED: readonly KumaVersion[] = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-preview'];
@@ -37,6 +41,10 @@ export const kumasUnderAgent = kumasUnderTest.filter(
 
 /** What the comparison of a stop alone and a stop with the agent runs on: one version, its answers are what differs. */
 export const kumaEmulated = emulated('2.14.3');
+/** One emulated version and what is real, for what costs many processes. */
+export const kumasUnderZones = kumasUnderTest.filter(
+  ({ label, real }) => real || label === kumaEmulated.label,
+);
 export const realKumas = kumasUnderTest.filter(({ real }) => real);
 
 function missing(): string | undefined {
@@ -49,6 +57,7 @@ function emulated(version: KumaVersion): KumaUnderTest {
     label: `emulated ${version}`,
     real: false,
     create: (options = {}) => EmulatedWorld.create(version, options),
+    createZones: (options = {}) => emulatedZones(version, options),
   };
 }
 
@@ -62,5 +71,6 @@ async function realKuma(): Promise<KumaUnderTest> {
     label: `Kuma ${version}`,
     real: true,
     create: (options = {}) => RealWorld.create(binaries, options),
+    createZones: (options = {}) => realZones(binaries, options),
   };
 }

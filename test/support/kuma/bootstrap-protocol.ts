@@ -37,6 +37,10 @@ export interface BootstrapAnswer {
   readonly protocols: Readonly<Record<string, string>>;
   /** What a MeshTimeout says of a service: an upstream connection without a request is closed after so long. Milliseconds. */
   readonly idleTimeouts: Readonly<Record<string, number>>;
+  /** Whether Envoys speak TLS to each other, with the service as server name. */
+  readonly mtls: boolean;
+  /** Of a zone proxy: the services that it passes on, by server name. */
+  readonly passedOn: readonly string[];
   /** What a MeshGateway and its route say of this dataplane; none if it is no builtin gateway. */
   readonly gatewayListeners: readonly GatewayListener[];
   /** Sent back in {@link NODE_HEADER} on every stream. */

@@ -9,6 +9,7 @@ import {
 } from './bootstrap-protocol.ts';
 import { type BootstrapReply } from './dataplane-server.ts';
 import { networkingOf } from './dataplane-model.ts';
+import { egressDir, publishedServices } from './endpoints-file.ts';
 import { validateSpec } from './dataplane-validation.ts';
 import { specOf } from './rest-views.ts';
 import { type ControlPlaneSettings } from './settings.ts';
@@ -40,8 +41,7 @@ export function bootstrapReply(
   const [violation] = validateSpec(keyOf(request).type, spec, traits);
   if (violation !== undefined) return { status: 422, body: `${violation.field}: ${violation.reason}` };
 
-  const port = networkingOf(spec).admin?.port ?? settings.adminPort;
-  const admin = traits.adminSocket ? { socket: adminSocket(request.workdir) } : { port };
+  const admin = adminOf(request, spec, settings);
   const node: NodeInfo = {
     mesh: request.mesh,
     name: request.name,
@@ -52,6 +52,7 @@ export function bootstrapReply(
     envoyBuild: request.envoyBuild,
     admin,
   };
+  const endpointsDir = endpointsDirOf(request, settings);
   const body: BootstrapAnswer = {
     version: settings.version,
     spec,
@@ -59,13 +60,23 @@ export function bootstrapReply(
     healthFeedback: settings.healthFeedback,
     unifiedNames: traits.unifiedNames,
     reusePort: traits.reusePort,
-    endpointsDir: settings.endpointsDir,
-    protocols: protocolsOf(store),
+    endpointsDir,
+    protocols: { ...settings.protocols, ...protocolsOf(store) },
+    mtls: settings.mtls,
+    passedOn: request.proxyType === 'dataplane' ? [] : publishedServices(endpointsDir),
     idleTimeouts: settings.idleTimeouts,
     gatewayListeners: gatewayListenersOf(spec, settings),
     node,
   };
   return { status: 200, body };
+}
+
+/** An egress passes on what leads to other zones. */
+function endpointsDirOf(
+  { proxyType }: BootstrapRequest,
+  { endpointsDir }: ControlPlaneSettings,
+): string | undefined {
+  return endpointsDir !== undefined && proxyType === 'egress' ? egressDir(endpointsDir) : endpointsDir;
 }
 
 function protocolsOf(store: Store): Readonly<Record<string, string>> {
@@ -84,6 +95,15 @@ function gatewayListenersOf(spec: Fields, { gateways }: ControlPlaneSettings): r
     | undefined;
   if (gateway?.type !== 'BUILTIN') return [];
   return gateways.filter(({ service }) => service === gateway.tags?.['kuma.io/service']);
+}
+
+function adminOf(
+  { workdir }: BootstrapRequest,
+  spec: Fields,
+  settings: ControlPlaneSettings,
+): BootstrapAnswer['admin'] {
+  if (traitsOf(settings.version).adminSocket) return { socket: adminSocket(workdir) };
+  return { port: networkingOf(spec).admin?.port ?? settings.adminPort };
 }
 
 function adminSocket(workdir: string): string {

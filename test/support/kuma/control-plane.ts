@@ -9,6 +9,7 @@ import { DataplaneStreams } from './dataplane-streams.ts';
 import { dataplaneServer } from './dataplane-server.ts';
 import { EndpointPublisher } from './endpoint-publisher.ts';
 import { endpointsFile, writeEndpoints } from './endpoints-file.ts';
+import { type Federation } from './federation.ts';
 import { FaultQueue } from './faults.ts';
 import { Gate } from './gate.ts';
 import { HealthFeedback } from './health-feedback.ts';
@@ -47,20 +48,29 @@ export class ControlPlane implements AsyncDisposable {
   readonly journal = new Journal();
   readonly faults = new FaultQueue();
   readonly #gate = new Gate();
+  readonly #federation: Federation | undefined;
   readonly #ports: Record<ServerName, number>;
   #run: Run | undefined;
 
-  private constructor(settings: ControlPlaneSettings, store: Store) {
+  private constructor(settings: ControlPlaneSettings, store: Store, federation: Federation | undefined) {
     this.settings = settings;
     this.store = store;
+    this.#federation = federation;
     this.#ports = { ...settings.ports };
   }
 
-  /** @param store shared with another control plane of the same zone, as PostgreSQL would be */
-  static async start(options: ControlPlaneOptions = {}, store?: Store): Promise<ControlPlane> {
+  /**
+   * @param store shared with another control plane of the same zone, as PostgreSQL would be
+   * @param federation what the zone belongs to
+   */
+  static async start(
+    options: ControlPlaneOptions = {},
+    store?: Store,
+    federation?: Federation,
+  ): Promise<ControlPlane> {
     const settings = await withPorts(completeSettings(options));
     if (settings.endpointsDir !== undefined) mkdirSync(settings.endpointsDir, { recursive: true });
-    const controlPlane = new ControlPlane(settings, store ?? new Store(settings.storeFile));
+    const controlPlane = new ControlPlane(settings, store ?? new Store(settings.storeFile), federation);
     await controlPlane.start();
     return controlPlane;
   }
@@ -170,7 +180,9 @@ export class ControlPlane implements AsyncDisposable {
     timers.every(settings.idleTimeoutMs, () => {
       insights.finalizeGhosts(streams.liveSubscriptions());
     });
-    void new EndpointPublisher({ settings, store, journal, gate, timers }).start();
+    const federation = this.#federation;
+    federation?.join({ settings, store, timers, gate });
+    void new EndpointPublisher({ settings, store, journal, gate, timers, federation }).start();
 
     const routes = new RestRoutes({
       settings,

@@ -23,6 +23,9 @@ interface Outbound {
 export interface Networking {
   readonly address?: string;
   readonly port?: number;
+  /** Of a ZoneIngress: where other zones reach it. */
+  readonly advertisedAddress?: string;
+  readonly advertisedPort?: number;
   readonly inbound?: readonly Inbound[];
   readonly outbound?: readonly Outbound[];
   readonly listeners?: readonly Fields[];

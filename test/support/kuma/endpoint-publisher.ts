@@ -1,5 +1,7 @@
+import { actOnCachedTicks } from './cached-ticks.ts';
 import { isReady, networkingOf } from './dataplane-model.ts';
-import { type Endpoint, writeEndpoints } from './endpoints-file.ts';
+import { egressDir, type Endpoint, writeEndpoints } from './endpoints-file.ts';
+import { type Federation } from './federation.ts';
 import { type Gate } from './gate.ts';
 import { type Journal } from './journal.ts';
 import { type ControlPlaneSettings } from './settings.ts';
@@ -12,15 +14,22 @@ export interface PublisherDependencies {
   readonly journal: Journal;
   readonly gate: Gate;
   readonly timers: Timers;
+  readonly federation: Federation | undefined;
 }
 
-/**
- * What peers learn: the endpoints of each service, read from a cache of the store at every tick. The cache and the tick
- * run on their own, so a change is out after 0 ms to the sum of both.
- */
+type ByService = ReadonlyMap<string, readonly Endpoint[]>;
+
+/** What the control plane knows when it reads its store. */
+interface Known {
+  readonly local: ByService;
+  /** Of other zones, where their ingresses are. */
+  readonly remote: ByService;
+  readonly egresses: readonly Endpoint[];
+}
+
+/** What peers and egresses learn: the endpoints of each service. */
 export class EndpointPublisher {
   readonly #dependencies: PublisherDependencies;
-  #cached: readonly StoredObject[] = [];
   readonly #published = new Map<string, string>();
 
   constructor(dependencies: PublisherDependencies) {
@@ -28,33 +37,61 @@ export class EndpointPublisher {
   }
 
   async start(): Promise<void> {
-    const { gate, settings, store, timers } = this.#dependencies;
-    this.#cached = store.list('Dataplane');
-    this.#publish();
-    timers.every(settings.refreshMs, () => {
-      if (!gate.closed) this.#publish();
-    });
-    // Other readers fill Kuma's cache at any time: the phase of its expiry has nothing to do with that of the tick.
-    await timers.sleep(Math.random() * settings.storeCacheMs);
-    timers.every(Math.max(1, settings.storeCacheMs), () => {
-      if (!gate.closed) this.#cached = store.list('Dataplane');
+    const { gate, settings, timers } = this.#dependencies;
+    const { endpointsDir, zoneEgress, storeCacheMs, refreshMs } = settings;
+    if (endpointsDir === undefined) return;
+    await actOnCachedTicks({
+      timers,
+      gate,
+      cacheMs: storeCacheMs,
+      tickMs: refreshMs,
+      read: () => this.#read(),
+      act: (known) => {
+        this.#publish(endpointsDir, merged(known.local, zoneEgress ? through(known) : known.remote));
+        if (zoneEgress) this.#publish(egressDir(endpointsDir), known.remote);
+      },
     });
   }
 
-  #publish(): void {
-    const { settings, journal } = this.#dependencies;
-    const { endpointsDir } = settings;
-    if (endpointsDir === undefined) return;
-    const services = endpointsByService(this.#cached);
-    for (const service of this.#published.keys()) if (!services.has(service)) services.set(service, []);
-    for (const [service, endpoints] of services) {
+  #read(): Known {
+    const { store, federation, settings } = this.#dependencies;
+    return {
+      local: endpointsByService(store.list('Dataplane')),
+      remote: federation?.endpoints(settings.zone) ?? new Map(),
+      egresses: store.list('ZoneEgress').map(({ spec }) => {
+        const { address = '127.0.0.1', port = 0 } = networkingOf(spec);
+        return { address, port };
+      }),
+    };
+  }
+
+  #publish(dir: string, services: ByService): void {
+    const { journal } = this.#dependencies;
+    const forgotten = [...this.#published.keys()]
+      .filter((file) => file.startsWith(`${dir}:`))
+      .map((file) => file.slice(dir.length + 1))
+      .filter((service) => !services.has(service))
+      .map((service): [string, readonly Endpoint[]] => [service, []]);
+    for (const [service, endpoints] of [...services, ...forgotten]) {
       const text = endpoints.map(({ address, port }) => `${address}:${port}`).join(' ');
-      if (this.#published.get(service) === text) continue;
-      writeEndpoints(endpointsDir, service, endpoints);
-      this.#published.set(service, text);
+      const file = `${dir}:${service}`;
+      if (this.#published.get(file) === text) continue;
+      writeEndpoints(dir, service, endpoints);
+      this.#published.set(file, text);
       journal.record('published', service, text);
     }
   }
+}
+
+/** Each service of other zones at every egress. */
+function through({ remote, egresses }: Known): ByService {
+  return new Map([...remote.keys()].map((service) => [service, egresses]));
+}
+
+function merged(local: ByService, remote: ByService): ByService {
+  const all = new Map(local);
+  for (const [service, endpoints] of remote) all.set(service, [...(local.get(service) ?? []), ...endpoints]);
+  return all;
 }
 
 /** By tag `kuma.io/service` up to 2.14, by label `app` on 3. An unready inbound still makes its service known. */

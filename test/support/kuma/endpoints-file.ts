@@ -1,9 +1,22 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+}
+
+/** Where the endpoints are that an egress passes on to. */
+export function egressDir(endpointsDir: string): string {
+  return join(endpointsDir, 'egress');
+}
+
+/** Services of which endpoints are published in a folder, also none. */
+export function publishedServices(dir: string | undefined): readonly string[] {
+  if (dir === undefined || !existsSync(dir)) return [];
+  return readdirSync(dir)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => name.slice(0, -'.json'.length));
 }
 
 /** The file in which a service's endpoints are published. */

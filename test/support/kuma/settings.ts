@@ -44,6 +44,20 @@ export interface ControlPlaneSettings {
   readonly userTokens: readonly string[];
   /** `KUMA_BOOTSTRAP_SERVER_PARAMS_ADMIN_PORT`: Envoy's admin port where it has no socket. */
   readonly adminPort: number;
+  /** `KUMA_MULTIZONE_ZONE_GLOBAL_ADDRESS`; `undefined`: a zone of its own. */
+  readonly globalAddress: string | undefined;
+  /** `KUMA_MULTIZONE_ZONE_KDS_REFRESH_INTERVAL`, and that of the global control plane. */
+  readonly kdsRefreshMs: number;
+  /** `KUMA_EXPERIMENTAL_KDS_EVENT_BASED_WATCHDOG_FLUSH_INTERVAL`; `undefined`: KDS is not event-based. */
+  readonly kdsFlushMs: number | undefined;
+  /** `KUMA_MULTIZONE_ZONE_INGRESS_UPDATE_INTERVAL` */
+  readonly ingressUpdateMs: number;
+  /** Envoys speak TLS to each other, with the service as server name, which zone proxies go by. */
+  readonly mtls: boolean;
+  /** Other zones are reached through the zone's egresses. */
+  readonly zoneEgress: boolean;
+  /** Protocols of services that are in no Dataplane of this zone. */
+  readonly protocols: Readonly<Record<string, string>>;
   /** MeshGateways. */
   readonly gateways: readonly GatewayListener[];
   /** MeshTimeouts: by service, after which an upstream connection without a request is closed. */
@@ -75,6 +89,13 @@ const DEFAULTS: ControlPlaneSettings = {
   localhostIsAdmin: false,
   userTokens: [],
   adminPort: 9901,
+  globalAddress: undefined,
+  kdsRefreshMs: 1_000,
+  kdsFlushMs: undefined,
+  ingressUpdateMs: 1_000,
+  mtls: false,
+  zoneEgress: false,
+  protocols: {},
   gateways: [],
   idleTimeouts: {},
   bootstrapDelayMs: 0,
@@ -123,7 +144,25 @@ export function effectiveConfig(settings: ControlPlaneSettings): unknown {
     put('metrics.dataplane.idleTimeout', formatDuration(settings.idleTimeoutMs));
   }
   put('apiServer.authn.localhostIsAdmin', settings.localhostIsAdmin);
+  if (settings.globalAddress !== undefined) putFederation(config, settings, put);
   return config;
+}
+
+/** A zone of its own says nothing of a global control plane. */
+function putFederation(
+  config: unknown,
+  settings: ControlPlaneSettings,
+  put: (path: string, value: unknown) => void,
+): void {
+  const { multizone } = config as { readonly multizone: { readonly zone: Record<string, unknown> } };
+  multizone.zone['globalAddress'] = settings.globalAddress;
+  put('multizone.zone.name', settings.zone);
+  put('multizone.zone.ingressUpdateInterval', formatDuration(settings.ingressUpdateMs));
+  put('multizone.zone.kds.refreshInterval', formatDuration(settings.kdsRefreshMs));
+  put('multizone.global.kds.refreshInterval', formatDuration(settings.kdsRefreshMs));
+  if (settings.kdsFlushMs === undefined) return;
+  put('experimental.kdsEventBasedWatchdog.enabled', true);
+  put('experimental.kdsEventBasedWatchdog.flushInterval', formatDuration(settings.kdsFlushMs));
 }
 
 /** @throws TypeError if the recorded configuration has no such field: then the emulator's idea of it is wrong */

@@ -9,10 +9,12 @@ import {
   type Json,
   listener,
   listenersResponse,
+  passingListener,
+  permissiveListener,
   proxyFilter,
   socketAddress,
   staticCluster,
-  tcpFilter,
+  tlsTo,
   upstreamOptions,
 } from './envoy-resources.ts';
 
@@ -171,16 +173,15 @@ function listeners(answer: BootstrapAnswer, inbounds: readonly Inbound[]): reado
     const name = answer.unifiedNames ? cluster : `inbound:${target.address}:${target.port}`;
     const filter = proxyFilter(cluster, protocolOf(inbound));
     return {
-      ...listener(name, target, filter),
+      ...(answer.mtls ? permissiveListener : listener)(name, target, filter),
       ...shared,
       ...(answer.unifiedNames ? { stat_prefix: name } : {}),
     };
   });
-  // A zone proxy listens, which is all that its coming and going needs.
   const zone =
     port === undefined
       ? []
-      : [{ ...listener(`inbound:${address}:${port}`, { address, port }, tcpFilter('nowhere')), ...shared }];
+      : [{ ...passingListener(`inbound:${address}:${port}`, { address, port }), ...shared }];
   const outgoing = outbound.flatMap((one) => {
     const service = one.tags?.['kuma.io/service'];
     if (service === undefined || answer.endpointsDir === undefined) return [];
@@ -204,12 +205,15 @@ function gatewayListeners({ gatewayListeners: gateways }: BootstrapAnswer, addre
 function outboundClusters(answer: BootstrapAnswer): readonly Json[] {
   const { spec, endpointsDir, protocols, idleTimeouts, gatewayListeners: gateways } = answer;
   if (endpointsDir === undefined) return [];
+  if (answer.passedOn.length > 0)
+    return answer.passedOn.map((service) => endpointsCluster(service, endpointsDir));
   const called = (networkingOf(spec).outbound ?? []).map(({ tags }) => tags?.['kuma.io/service']);
   const services = new Set([...called, ...gateways.map(({ backend }) => backend)]);
   return [...services].flatMap((service) => {
     if (service === undefined) return [];
     const options = upstreamOptions(protocols[service] ?? 'tcp', idleTimeouts[service]);
-    return [{ ...endpointsCluster(service, endpointsDir), ...options }];
+    const tls = answer.mtls ? tlsTo(service) : {};
+    return [{ ...endpointsCluster(service, endpointsDir), ...options, ...tls }];
   });
 }
 

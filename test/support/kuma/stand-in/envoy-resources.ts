@@ -1,7 +1,10 @@
+import { join } from 'node:path';
+
 /** Pieces of Envoy configuration, as the JSON that Envoy reads. */
 export type Json = { readonly [field: string]: unknown };
 
 const TYPE = 'type.googleapis.com/envoy';
+const TLS_FIXTURES = join(import.meta.dirname, '..', '..', '..', 'fixtures', 'tls');
 
 /** Protocols of an inbound that Kuma serves with an HTTP connection manager. */
 const HTTP_PROTOCOLS = new Set(['http', 'http2', 'grpc']);
@@ -91,6 +94,62 @@ export function httpFilter(cluster: string): Json {
 
 export function listener(name: string, target: Target, filter: Json): Json {
   return { name, address: socketAddress(target), filter_chains: [{ filters: [filter] }] };
+}
+
+/** A listener that takes plain text and TLS, as an inbound of a mesh with permissive mTLS does. */
+export function permissiveListener(name: string, target: Target, filter: Json): Json {
+  const certificate = { filename: join(TLS_FIXTURES, 'server.crt') };
+  const key = { filename: join(TLS_FIXTURES, 'server.key') };
+  const tls = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': `${TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext`,
+      common_tls_context: { tls_certificates: [{ certificate_chain: certificate, private_key: key }] },
+    },
+  };
+  return {
+    name,
+    address: socketAddress(target),
+    listener_filters: [tlsInspector()],
+    filter_chains: [
+      { filter_chain_match: { transport_protocol: 'tls' }, filters: [filter], transport_socket: tls },
+      { filter_chain_match: { transport_protocol: 'raw_buffer' }, filters: [filter] },
+    ],
+  };
+}
+
+/** A zone proxy's listener: passes each connection on to the cluster that its TLS server name says, as it is. */
+export function passingListener(name: string, target: Target): Json {
+  const bySni = {
+    name: 'envoy.filters.network.sni_cluster',
+    typed_config: { '@type': `${TYPE}.extensions.filters.network.sni_cluster.v3.SniCluster` },
+  };
+  return {
+    name,
+    address: socketAddress(target),
+    listener_filters: [tlsInspector()],
+    filter_chains: [{ filters: [bySni, tcpFilter('nowhere')] }],
+  };
+}
+
+/** A cluster that is called over TLS with its service as server name. Who answers is not verified. */
+export function tlsTo(service: string): Json {
+  return {
+    transport_socket: {
+      name: 'envoy.transport_sockets.tls',
+      typed_config: {
+        '@type': `${TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext`,
+        sni: service,
+      },
+    },
+  };
+}
+
+function tlsInspector(): Json {
+  return {
+    name: 'envoy.filters.listener.tls_inspector',
+    typed_config: { '@type': `${TYPE}.extensions.filters.listener.tls_inspector.v3.TlsInspector` },
+  };
 }
 
 /** A `DiscoveryResponse` of listeners, for a file that Envoy watches. */
