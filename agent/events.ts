@@ -6,6 +6,7 @@ import { VERSION } from '../kernel/version.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeExit, type ChildExit } from './child/exit-status.pure.ts';
 import { settleMs } from './object/settle.pure.ts';
+import type { HoldCause } from './stop/hold.pure.ts';
 import type { Confirmed, Deregistration, StopReport } from './stop/stop-report.pure.ts';
 
 /** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */
@@ -81,10 +82,8 @@ function hostEvents(log: Log) {
       log.info('metrics.served', `Prometheus finds /metrics at ${address}`, { address });
     },
     metricsUnavailable: (address: string, err: unknown) => {
-      log.warn('metrics.unavailable', `There are no metrics at ${address}; everything else works`, {
-        address,
-        err,
-      });
+      const what = `There are no metrics at ${address}; everything else works`;
+      log.warn('metrics.unavailable', what, { address, err });
     },
     countsForgotten: (err: unknown) => {
       log.warn('counts.forgotten', 'What was counted does not outlive its run: counters begin at zero', {
@@ -116,13 +115,8 @@ function objectEvents(log: Log) {
       );
     },
     announcementFailed: (err: unknown) => {
-      log.warn(
-        'announcement.failed',
-        'Peers do not see this dataplane yet: its object cannot be made ready',
-        {
-          err,
-        },
-      );
+      const what = 'Peers do not see this dataplane yet: its object cannot be made ready';
+      log.warn('announcement.failed', what, { err });
     },
     ownershipGivenUp: (err: unknown) => {
       log.warn(
@@ -156,13 +150,8 @@ function companionEvents(log: Log) {
       log.info('companion.attached', `A companion watches over this dataplane: ${url}`, { url, epoch });
     },
     companionDegraded: (url: string) => {
-      log.warn(
-        'companion.degraded',
-        `The companion remembers nothing while its store is out of reach: ${url}`,
-        {
-          url,
-        },
-      );
+      const what = `The companion remembers nothing while its store is out of reach: ${url}`;
+      log.warn('companion.degraded', what, { url });
     },
     companionRedirected: (url: string, reason: string) => {
       log.info('companion.redirected', `Attaching elsewhere than ${url}: ${reason}`, { url });
@@ -275,6 +264,9 @@ function stopEvents(log: Log) {
         'drain.blind',
         `All of kuma-dp's drain time is waited, since Envoy does not say what it still serves: ${reason}`,
       );
+    },
+    drainHeld: (words: string, cause: HoldCause) => {
+      log.info('drain.held', `Envoy goes on: ${words}`, { cause });
     },
     childExited: (exit: ChildExit) => {
       log.info('child.exited', `kuma-dp ended with ${describeExit(exit)}`, { exit });

@@ -97,6 +97,18 @@ export const RUN_OPTIONS = {
     default: 'auto',
     help: "How long Envoy serves on after the object is gone; auto takes the control plane's own intervals",
   }),
+  outboundHold: durationOrWordOption({
+    flag: 'outbound-hold',
+    words: ['auto'],
+    default: 'auto',
+    help: "How long Envoy serves on for an application that may still call others; auto: until it is gone, at most kuma-dp's drain time; 0s: only its requests in progress are waited for, where the proxy alone is replaced without systemd",
+  }),
+  externalDrain: durationOrWordOption({
+    flag: 'external-drain',
+    words: ['auto'],
+    default: 'auto',
+    help: "How long Envoy serves on, not ready, for clients that no control plane tells: a load balancer's interval times its threshold; auto: kuma-dp's drain time for builtin gateways and zone ingresses, else nothing",
+  }),
   onCrash: choiceOption({
     flag: 'on-crash',
     choices: ['deregister', 'keep'],

@@ -3,6 +3,7 @@ import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { RotationAnswer, RotationOrder } from '../kuma/rotation.ts';
 import type { ChildExit } from './child/exit-status.pure.ts';
 import type { Owner } from './identity/owner.pure.ts';
+import type { ApplicationPort } from './identity/used-proxy.pure.ts';
 import type { Phase } from './stop/phases.pure.ts';
 import type { OwnDataplane } from '../kuma/ownership.ts';
 
@@ -146,7 +147,7 @@ export interface Companion extends Endpoint {
 
 /** The Envoy that kuma-dp started, through its admin interface. Each call has a short time limit of its own. */
 export interface EnvoyAdmin {
-  /** Text form of `/stats`, filtered. */
+  /** Text form of `/stats`, filtered, without counters that never counted anything. */
   stats(filter: string): Promise<string>;
   /** JSON of `/listeners?format=json`. */
   listeners(): Promise<unknown>;
@@ -160,6 +161,19 @@ export interface EnvoyAdmin {
    */
   healthcheck(say: 'fail' | 'ok'): Promise<void>;
   close(): void;
+}
+
+/** What this host shows of the application behind Envoy, and of why the proxy stops. Nothing here throws. */
+export interface HostEvidence {
+  /**
+   * Whether something listens where the application should: `answer` if one port does, `refuse` if none does and one
+   * says so, `unknown` where there is none to ask or none answers within 200 ms.
+   */
+  probe(ports: readonly ApplicationPort[]): Promise<'answer' | 'refuse' | 'unknown'>;
+  /** Whether the service manager restarts this unit; `false` where it does not say so within 200 ms. */
+  isRestart(): Promise<boolean>;
+  /** The agent's own connections to these ports of this host, redirected ones included, by their addresses. */
+  ownConnections(ports: ReadonlySet<number>): ReadonlySet<string>;
 }
 
 /** `absent`: kuma-dp has not started one. `hidden`: there is one, or may be, but its admin cannot be reached. */

@@ -24,13 +24,20 @@ export const INCARNATION_LABEL = 'kuma-dp-agent/incarnation';
 const Inbound = z.looseObject({
   address: z.optional(z.string()),
   port: z.optional(z.number()),
+  /** Where the application listens; by default on the inbound's own address and port. */
+  serviceAddress: z.optional(z.string()),
+  servicePort: z.optional(z.number()),
   state: z.optional(z.string()),
   serviceProbe: z.optional(z.unknown()),
+  tags: z.optional(z.unknown()),
 });
+
+const Gateway = z.looseObject({ type: z.optional(z.unknown()), tags: z.optional(z.unknown()) });
 
 const Listener = z.looseObject({
   address: z.optional(z.string()),
   port: z.optional(z.number()),
+  type: z.optional(z.unknown()),
   state: z.optional(z.string()),
 });
 
@@ -47,6 +54,8 @@ export const DataplaneResource = z.looseObject({
       address: z.optional(z.string()),
       inbound: z.optional(z.array(Inbound)),
       listeners: z.optional(z.array(Listener)),
+      gateway: z.optional(Gateway),
+      transparentProxying: z.optional(z.unknown()),
     }),
   ),
 });

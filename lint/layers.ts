@@ -24,13 +24,13 @@ const AGENT: Program = {
   companion: { uses: ['identity', 'object', 'stop'], packages: ['@grpc/grpc-js'] },
   control: { uses: ['companion', 'object', 'state', 'stop'] },
   doctor: { kind: 'wiring', uses: ['identity', 'stop', 'systemd'] },
-  envoy: { packages: ['got', 'yaml'] },
+  envoy: { uses: ['identity'], packages: ['got', 'yaml'] },
   identity: { packages: ['mustache', 'yaml'] },
   metrics: { uses: ['identity', 'object', 'state', 'stop'], packages: ['prom-client'] },
   object: { uses: ['companion', 'envoy', 'identity', 'stop'] },
   run: { kind: 'wiring', uses: ['identity'] },
   state: { uses: ['object', 'stop', 'systemd'] },
-  stop: { uses: ['child', 'envoy', 'object'] },
+  stop: { uses: ['child', 'envoy', 'identity', 'object'] },
   systemd: { uses: ['stop'] },
 };
 

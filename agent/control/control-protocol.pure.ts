@@ -33,6 +33,8 @@ export const AgentStatusReport = z.object({
   settleMs: z.number(),
   rotation: z.enum(['in', 'turning out', 'out', 'turning in']),
   since: z.optional(z.string()),
+  /** What a stop that drains waits for. */
+  hold: z.optional(z.string()),
 });
 export type AgentStatusReport = z.infer<typeof AgentStatusReport>;
 

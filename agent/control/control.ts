@@ -27,6 +27,8 @@ export interface ControlDeps {
   /** `undefined` for the zone proxies: their objects have no state to turn. */
   readonly rotation: Rotation | undefined;
   readonly phase: () => Phase;
+  /** What a drain waits for, in words. */
+  readonly hold: () => string | undefined;
   readonly kumaDpPid: () => number | undefined;
 }
 
@@ -98,5 +100,6 @@ function statusOf(deps: ControlDeps): AgentStatusReport {
     settleMs: registration.settleMs,
     rotation: rotation?.stage ?? 'in',
     since: rotation?.since,
+    hold: deps.hold(),
   };
 }

@@ -54,6 +54,7 @@ export function statusLines(status: DataplaneStatus): readonly string[] {
     ['phase', phaseWords(status)],
     ['lifecycle', lifecycle],
     ...(status.problem === undefined ? [] : [['agent', status.problem] as const]),
+    ...(agent?.hold === undefined ? [] : [['drain', agent.hold] as const]),
     ...rotationRow(status),
     ...(agent === undefined ? [] : agentRows(agent)),
     ['last stop', lastStopWords(status.lastStop)],

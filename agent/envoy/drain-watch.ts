@@ -1,20 +1,11 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
-import {
-  ACTIVITY_STATS_FILTER,
-  followQuiet,
-  NO_OUTBOUNDS,
-  readActivity,
-  readOutboundNames,
-  type OutboundNames,
-  type Quiet,
-} from './envoy-activity.pure.ts';
+import { followQuiet, type Quiet } from './envoy-activity.pure.ts';
+import { EnvoyGauge } from './envoy-gauge.ts';
 import type { EnvoyAdmin } from '../ports.ts';
 
 export interface DrainWatchOptions {
   readonly clock: Clock;
   readonly admin: EnvoyAdmin;
-  /** No end before this much has passed, however quiet it is. Asked each time: it may change while Envoy drains. */
-  readonly floorMs: () => number;
   readonly stopped: AbortSignal;
 }
 
@@ -25,32 +16,25 @@ const QUIET_MS = 500;
 const FAILURES_ALLOWED = 5;
 
 /**
- * Resolves once Envoy has served its last request.
+ * Resolves once Envoy has served its last inbound request: what peers see of a dataplane that is out of rotation.
  *
  * @throws the admin's failure if it stops answering, or the reason of `stopped`
  */
-export async function untilDrained(options: DrainWatchOptions): Promise<void> {
-  const { clock, admin, floorMs, stopped } = options;
-  const startedAtMs = clock.monotonicMs();
-  const outbound = await outboundNames(admin);
+export async function untilDrained({ clock, admin, stopped }: DrainWatchOptions): Promise<void> {
+  const gauge = new EnvoyGauge(admin);
   let quiet: Quiet | undefined;
   for (let failures = 0; ;) {
     try {
-      const activity = readActivity(await admin.stats(ACTIVITY_STATS_FILTER), outbound);
+      const { inbound, outbound } = (await gauge.read()).activity;
       failures = 0;
       const nowMs = clock.monotonicMs();
-      quiet = followQuiet(quiet, activity, nowMs);
-      if (quiet !== undefined && nowMs - quiet.sinceMs >= QUIET_MS && nowMs - startedAtMs >= floorMs())
-        return;
+      // Where the listeners' directions cannot be read everything counts: longer at worst, never shorter.
+      quiet = followQuiet(quiet, gauge.knowsDirections ? inbound : outbound, nowMs);
+      if (quiet !== undefined && nowMs - quiet.sinceMs >= QUIET_MS) return;
     } catch (error) {
       failures += 1;
       if (failures >= FAILURES_ALLOWED) throw error;
     }
     await sleep(clock, POLL_MS, stopped);
   }
-}
-
-/** Without the listeners' directions everything counts as inbound: longer at worst, never shorter. */
-function outboundNames(admin: EnvoyAdmin): Promise<OutboundNames> {
-  return admin.listenerConfig().then(readOutboundNames, () => NO_OUTBOUNDS);
 }

@@ -1,55 +1,132 @@
 /**
- * What Envoy's admin answers say about work in progress. Names of inbounds differ between Kuma lines and clusters of
- * the control plane always have a request open, so only downstream counters of listeners are read, whatever their
- * names, and what Envoy itself calls outbound is left out.
+ * What Envoy's admin answers say about its work. Names of listeners differ between Kuma lines and clusters of the
+ * control plane always have a request open, so only downstream counters of listeners are read, whatever their names.
+ * Which direction a counter belongs to, the listeners' own configuration says.
  *
  * @see recorded `envoy-stats-*.txt` of 2.10.1, 2.14.3 and 3.0
  */
 export interface Activity {
-  /** Requests (and streams, and upgraded connections) in progress, plus connections that are not HTTP. */
-  readonly active: number;
-  /** Ever begun. A request shorter than the polling interval shows only here. */
+  /** From peers and clients to the application. */
+  readonly inbound: Traffic;
+  /** From the application to others, and everything whose direction Envoy does not say. */
+  readonly outbound: OutboundTraffic;
+}
+
+export interface Traffic {
+  /** Requests, streams and upgraded connections in progress. */
+  readonly requests: number;
+  /** Open connections that are not HTTP: whether they are in use cannot be told. */
+  readonly connections: number;
+  /** Requests and other connections ever begun. A request shorter than the polling interval shows only here. */
   readonly begun: number;
 }
 
-/** Passed to the admin's `/stats?filter=`. */
-export const ACTIVITY_STATS_FILTER = '^(http|listener)\\..*\\.downstream_(rq|cx)_(active|total)$';
-
-/** Names after `http.` and `listener.` in the stats. */
-export interface OutboundNames {
-  readonly http: ReadonlySet<string>;
-  readonly listener: ReadonlySet<string>;
+export interface OutboundTraffic extends Traffic {
+  /** Open connections of any kind, by listener; only listeners that have some. */
+  readonly open: readonly OpenConnections[];
+  /** Bytes ever received on connections that are not HTTP. */
+  readonly receivedBytes: number;
 }
 
-export const NO_OUTBOUNDS: OutboundNames = { http: new Set(), listener: new Set() };
+export interface OpenConnections {
+  /** The listener's name, or what its counters are called where it has none. */
+  readonly listener: string;
+  readonly connections: number;
+}
 
-const STAT = /^(http|listener)\.(.+)\.downstream_(rq|cx)_(active|total): (\d+)$/;
+/** Passed to the admin's `/stats?filter=`. */
+export const ACTIVITY_STATS_FILTER =
+  '^((http|listener)\\..*\\.downstream_(rq|cx)_(active|total)|tcp\\..*\\.downstream_cx_rx_bytes_total)$';
+
+/** `own`: kuma-dp's own, no user's traffic. */
+export type Direction = 'inbound' | 'outbound' | 'own';
+
+/** By what stands behind `http.`, `tcp.` and `listener.` in the stats. What is missing here is outbound. */
+export interface Directions {
+  readonly filters: ReadonlyMap<string, Direction>;
+  readonly listeners: ReadonlyMap<string, { readonly direction: Direction; readonly name: string }>;
+}
+
+export const NO_DIRECTIONS: Directions = { filters: new Map(), listeners: new Map() };
+
+const STAT_LINE =
+  /^(http|listener|tcp)\.(.+)\.downstream_(rq_active|rq_total|cx_active|cx_total|cx_rx_bytes_total): (\d+)$/;
 const ADMIN = 'admin';
 
-/** Sums the counters in the text form of `/stats`. */
-export function readActivity(statsText: string, outbound: OutboundNames): Activity {
-  const requests = { active: 0, total: 0 };
-  const httpConnections = { active: 0, total: 0 };
-  const connections = { active: 0, total: 0 };
-  for (const line of statsText.split('\n')) {
-    const match = STAT.exec(line);
-    if (match === null) continue;
-    const [, scope, name = '', unit] = match;
-    const kind = match[4] as 'active' | 'total';
-    if (name === ADMIN || isPartOfListener(name)) continue;
-    if (scope === 'listener') {
-      if (!outbound.listener.has(name)) connections[kind] += Number(match[5]);
-    } else if (!outbound.http.has(name)) {
-      (unit === 'rq' ? requests : httpConnections)[kind] += Number(match[5]);
-    }
-  }
-  const other = (kind: 'active' | 'total'): number => Math.max(0, connections[kind] - httpConnections[kind]);
-  return { active: requests.active + other('active'), begun: requests.total + other('total') };
+type Counter = 'rq_active' | 'rq_total' | 'cx_active' | 'cx_total' | 'cx_rx_bytes_total';
+
+interface Sums {
+  readonly http: Record<Counter, number>;
+  readonly listener: Record<Counter, number>;
+  readonly tcp: Record<Counter, number>;
 }
 
-/** Each worker's share of a listener is listed beside the listener's sum. */
-function isPartOfListener(name: string): boolean {
-  return /\.(worker_\d+|main_thread)$/.test(name);
+/** Sums the counters in the text form of `/stats`. */
+export function readActivity(statsText: string, directions: Directions): Activity {
+  const sums: Record<Direction, Sums> = { inbound: noSums(), outbound: noSums(), own: noSums() };
+  const open: OpenConnections[] = [];
+  for (const stat of statsOf(statsText)) {
+    const { scope, name, counter, value } = stat;
+    const { direction, listener } = placeOf(stat, directions);
+    sums[direction][scope][counter] += value;
+    const opened = scope === 'listener' && counter === 'cx_active' && direction === 'outbound' && value > 0;
+    if (opened) open.push({ listener: listener ?? name, connections: value });
+  }
+  const { inbound, outbound } = sums;
+  return {
+    inbound: trafficOf(inbound),
+    outbound: { ...trafficOf(outbound), open, receivedBytes: outbound.tcp.cx_rx_bytes_total },
+  };
+}
+
+interface Stat {
+  readonly scope: keyof Sums;
+  readonly name: string;
+  readonly counter: Counter;
+  readonly value: number;
+}
+
+/** Those of {@link ACTIVITY_STATS_FILTER}, without the admin's own and without each worker's share. */
+export function* statsOf(statsText: string): Generator<Stat> {
+  for (const line of statsText.split('\n')) {
+    const match = STAT_LINE.exec(line);
+    if (match === null) continue;
+    const [, scope, name = '', counter, value] = match;
+    if (!isSummary(name)) continue;
+    yield { scope: scope as keyof Sums, name, counter: counter as Counter, value: Number(value) };
+  }
+}
+
+/** Which direction a counter belongs to, and what its listener is called. */
+export function placeOf(
+  { scope, name }: Pick<Stat, 'scope' | 'name'>,
+  { filters, listeners }: Directions,
+): { readonly direction: Direction; readonly listener: string | undefined } {
+  if (scope !== 'listener') return { direction: filters.get(name) ?? 'outbound', listener: undefined };
+  const listener = listeners.get(name);
+  return { direction: listener?.direction ?? 'outbound', listener: listener?.name };
+}
+
+function noCounts(): Record<Counter, number> {
+  return { rq_active: 0, rq_total: 0, cx_active: 0, cx_total: 0, cx_rx_bytes_total: 0 };
+}
+
+function noSums(): Sums {
+  return { http: noCounts(), listener: noCounts(), tcp: noCounts() };
+}
+
+/** A connection that an HTTP filter has counted and its listener has not yet is no negative work. */
+function trafficOf({ http, listener }: Sums): Traffic {
+  return {
+    requests: http.rq_active,
+    connections: Math.max(0, listener.cx_active - http.cx_active),
+    begun: http.rq_total + Math.max(0, listener.cx_total - http.cx_total),
+  };
+}
+
+/** Each worker's share of a listener is listed beside the listener's sum; the admin serves us alone. */
+function isSummary(name: string): boolean {
+  return name !== ADMIN && !/\.(worker_\d+|main_thread)$/.test(name);
 }
 
 interface ListenerDump {
@@ -67,20 +144,31 @@ interface StatPrefixed {
 }
 
 /** @param dump body of `/config_dump?resource=dynamic_listeners` */
-export function readOutboundNames(dump: unknown): OutboundNames {
-  const http = new Set<string>();
-  const listener = new Set<string>();
-  const inbound = new Set<string>();
+export function readDirections(dump: unknown): Directions {
+  const filters = new Map<string, Direction>();
+  const listeners = new Map<string, { readonly direction: Direction; readonly name: string }>();
   for (const dumped of listenersOf(dump)) {
+    const direction = directionOf(dumped);
     const chains = [...(dumped.filter_chains ?? []), dumped.default_filter_chain ?? {}];
-    const prefixes = chains
-      .flatMap((chain) => chain.filters ?? [])
-      .flatMap((filter) => filter.typed_config?.stat_prefix ?? []);
-    const isOutbound = dumped.traffic_direction === 'OUTBOUND';
-    for (const prefix of prefixes) (isOutbound ? http : inbound).add(prefix);
-    if (isOutbound) for (const name of listenerStatNames(dumped)) listener.add(name);
+    for (const { typed_config: filter } of chains.flatMap((chain) => chain.filters ?? [])) {
+      const prefix = filter?.stat_prefix;
+      // Counters that both directions share cannot be told apart: peers' requests must not be taken for the application's.
+      if (prefix !== undefined && filters.get(prefix) !== 'inbound') filters.set(prefix, direction);
+    }
+    for (const stat of listenerStatNames(dumped))
+      listeners.set(stat, { direction, name: dumped.name ?? stat });
   }
-  return { http: http.difference(inbound), listener };
+  return { filters, listeners };
+}
+
+/**
+ * kuma-dp reads its dynamic configuration and Envoy's metrics over listeners of its own, which have no direction.
+ *
+ * @see kuma 2.14.3: pkg/xds/dynconf/listener.go, pkg/core/system_names/system_names.go
+ */
+function directionOf({ name = '', traffic_direction: direction }: ListenerDump): Direction {
+  if (/^(_kuma:|system_)/.test(name)) return 'own';
+  return direction === 'INBOUND' ? 'inbound' : 'outbound';
 }
 
 function listenersOf(dump: unknown): readonly ListenerDump[] {
@@ -113,7 +201,7 @@ function listenerStatNames(listener: ListenerDump): readonly string[] {
   ];
 }
 
-/** Follows {@link Activity} over time; immutable. */
+/** Follows {@link Traffic} over time; immutable. */
 export interface Quiet {
   readonly begun: number;
   readonly sinceMs: number;
@@ -122,14 +210,18 @@ export interface Quiet {
 /**
  * @returns since when nothing has been active and nothing new has begun, or `undefined` while something is
  */
-export function followQuiet(
-  previous: Quiet | undefined,
-  activity: Activity,
-  atMs: number,
-): Quiet | undefined {
-  if (activity.active > 0) return undefined;
-  if (previous !== undefined && previous.begun === activity.begun) return previous;
-  return { begun: activity.begun, sinceMs: atMs };
+export function followQuiet(previous: Quiet | undefined, traffic: Traffic, atMs: number): Quiet | undefined {
+  if (traffic.requests + traffic.connections > 0) return undefined;
+  if (previous !== undefined && previous.begun === traffic.begun) return previous;
+  return { begun: traffic.begun, sinceMs: atMs };
+}
+
+/** The TCP ports of outbound listeners. */
+export function outboundPorts({ listeners }: Directions): ReadonlySet<number> {
+  const ports = [...listeners].flatMap(([stat, { direction }]) =>
+    direction === 'outbound' ? [Number(/_(\d+)$/.exec(stat)?.[1] ?? Number.NaN)] : [],
+  );
+  return new Set(ports.filter(Number.isInteger));
 }
 
 interface ListenerStatus {

@@ -113,7 +113,7 @@ function envoyAdmin(address: AdminAddress, clock: Clock): EnvoyAdmin {
       client.get(path, { signal }).text(),
     );
   return {
-    stats: (filter) => get(`stats?filter=${encodeURIComponent(filter)}`),
+    stats: (filter) => get(`stats?usedonly&filter=${encodeURIComponent(filter)}`),
     listeners: async () => JSON.parse(await get('listeners?format=json')) as unknown,
     listenerConfig: async () => JSON.parse(await get('config_dump?resource=dynamic_listeners')) as unknown,
     healthcheck: async (say) => {

@@ -293,7 +293,6 @@ export class Rotation {
       await untilDrained({
         clock,
         admin,
-        floorMs: () => 0,
         stopped: AbortSignal.any([stopping, cancel, late.signal]),
       });
       return { ...done, detail: `${detail}; its last request is done` };

@@ -6,7 +6,7 @@ import type { PreparedDataplane } from './prepare.ts';
 
 export interface FaceParts extends Pick<
   ControlDeps,
-  'clock' | 'events' | 'incarnation' | 'beganAtMs' | 'rotation' | 'phase' | 'kumaDpPid'
+  'clock' | 'events' | 'incarnation' | 'beganAtMs' | 'rotation' | 'phase' | 'hold' | 'kumaDpPid'
 > {
   /** `undefined`: it is not known which dataplane this is, and there is nothing to control. */
   readonly prepared: PreparedDataplane | undefined;

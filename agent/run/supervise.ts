@@ -5,7 +5,7 @@ import { pause, systemClock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../child/child-process.io.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
-import { kumaDpReadiness } from '../child/kuma-dp-readiness.io.ts';
+import { stopSettings, supervisedDataplane } from './stop-settings.ts';
 import { appendReport } from '../stop/report-file.io.ts';
 import { writeError } from '../child/standard-streams.io.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
@@ -82,6 +82,8 @@ class Supervision {
       events: this.#events,
       stopBudgetMs: options.stopBudgetMs,
       onCrash: options.onCrash,
+      ...stopSettings(request),
+      onHold: (words) => this.#service?.onHold(words),
       dataplane: this.#dataplane.promise,
       onPhase: (phase) => {
         this.#prepared?.attachment?.onPhase(phase.name);
@@ -136,7 +138,8 @@ class Supervision {
     // It may have been seen while everything was prepared.
     if (this.#supervisor.sawEnvoy) this.#notes.noteEnvoySeen();
     this.#rotation = this.#takeRotation(prepared);
-    this.#dataplane.resolve(this.#supervised(prepared));
+    const settleLeftMs = (): number => this.#rotation?.settleLeftMs ?? registration.settleMs;
+    this.#dataplane.resolve(supervisedDataplane(prepared, { incarnation: this.#incarnation, settleLeftMs }));
     this.#service?.onDerived(label);
     this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#incarnation });
     if (owner === 'agent') this.#supervisor.onAnnounced();
@@ -170,6 +173,7 @@ class Supervision {
       stopBudgetMs: options.stopBudgetMs,
       rotation: this.#rotation,
       phase: () => this.#supervisor.phase,
+      hold: () => this.#supervisor.hold,
       kumaDpPid: () => this.#kumaDpPid,
       stopping: this.#supervisor.stopping,
     });
@@ -324,18 +328,5 @@ class Supervision {
       await appendReport(reportFile, report).catch(this.#events.reportUnwritable);
     }
     await Promise.all([this.#notes?.written, this.#metrics?.onEnd(), heard]);
-  }
-
-  #supervised({ label, owner, registration, command, identity }: PreparedDataplane): SupervisedDataplane {
-    return {
-      label,
-      incarnation: this.#incarnation,
-      lifecycle: owner,
-      registration,
-      unregisteredBecause: '',
-      readiness: kumaDpReadiness(command.readinessPort),
-      drainTimeMs: identity.drainTimeMs,
-      settleLeftMs: () => this.#rotation?.settleLeftMs ?? registration.settleMs,
-    };
   }
 }

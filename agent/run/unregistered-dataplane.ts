@@ -17,6 +17,6 @@ export function unregisteredDataplane(
     registration: undefined,
     unregisteredBecause: problem,
     readiness: kumaDpReadiness(command?.readinessPort ?? READINESS_PORT),
-    drainTimeMs: DRAIN_TIME_MS,
+    proxy: { kind: 'sidecar', drainTimeMs: DRAIN_TIME_MS, applicationPorts: [] },
   };
 }

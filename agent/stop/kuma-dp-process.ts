@@ -29,6 +29,7 @@ export class KumaDpProcess {
   readonly #ended = new AbortController();
   #told: Promise<unknown> = Promise.resolve();
   #lastTermAtMs = Number.NEGATIVE_INFINITY;
+  #toldAtMs: number | undefined;
 
   constructor(child: Child, deps: KumaDpProcessDeps) {
     this.#child = child;
@@ -44,6 +45,11 @@ export class KumaDpProcess {
     return this.#told;
   }
 
+  /** When kuma-dp was told to drain, or was found to drain already; `undefined` before. */
+  get toldAtMs(): number | undefined {
+    return this.#toldAtMs;
+  }
+
   forward(signal: NodeJS.Signals): void {
     this.#child.signal(signal);
   }
@@ -55,6 +61,7 @@ export class KumaDpProcess {
         this.#child.signal('SIGKILL');
         return Promise.resolve();
       case 'standby':
+        this.#toldAtMs ??= this.#clock.monotonicMs();
         this.#child.signal('SIGUSR2');
         return Promise.resolve();
       case 'drain':
@@ -68,12 +75,16 @@ export class KumaDpProcess {
 
   /** A kuma-dp that was signalled by somebody else as well must not take this for the second signal. */
   async #tellToDrain(): Promise<void> {
+    if (this.#toldAtMs !== undefined) return;
     const readiness = await this.#readiness;
-    if (await readiness.isTerminating()) return;
-    this.#terminate();
+    const terminating = await readiness.isTerminating();
+    this.#toldAtMs = this.#clock.monotonicMs();
+    if (!terminating) this.#terminate();
   }
 
+  /** Only a kuma-dp that drains already ends at its next signal. */
   async #tellToEnd(): Promise<void> {
+    await this.#tellToDrain();
     const waitMs = this.#lastTermAtMs + BETWEEN_SIGNALS_MS - this.#clock.monotonicMs();
     if (waitMs > 0) await pause(this.#clock, waitMs, this.#ended.signal);
     this.#terminate();

@@ -1,9 +1,8 @@
-import { pause, type Clock } from '../../kernel/clock.ts';
-import { describeError } from '../../kernel/errors.ts';
+import { pause } from '../../kernel/clock.ts';
 import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
 import { INITIAL_PHASE, step } from './step.pure.ts';
 import type { Effect, Input, Phase, Timer } from './phases.pure.ts';
-import { drainFloorMs } from '../object/settle.pure.ts';
+import { Drain, type DrainDeps, type DrainedDataplane } from './drain.ts';
 import { crashDeadlines, divideBudget, STOP_WISHES } from './stop-budget.pure.ts';
 import {
   amendDeregistration,
@@ -18,14 +17,12 @@ import {
   type StopRecord,
 } from './stop-report.pure.ts';
 import type { StopReport } from './stop-report.pure.ts';
-import { untilDrained } from '../envoy/drain-watch.ts';
-import type { AgentEvents } from '../events.ts';
 import { KumaDpProcess } from './kuma-dp-process.ts';
 import type { Child, EnvoyAdmin, KumaDpReadiness } from '../ports.ts';
 import type { Registration } from '../object/registration.ts';
 
 /** What the supervisor needs to know of the dataplane. Arrives after kuma-dp may have been started already. */
-export interface SupervisedDataplane {
+export interface SupervisedDataplane extends DrainedDataplane {
   readonly label: string;
   readonly incarnation: string;
   readonly lifecycle: string;
@@ -34,14 +31,9 @@ export interface SupervisedDataplane {
   /** Why there is no registration. */
   readonly unregisteredBecause: string;
   readonly readiness: KumaDpReadiness;
-  readonly drainTimeMs: number;
-  /** For a dataplane that was out of rotation already: what its peers still need to be told. */
-  readonly settleLeftMs?: () => number;
 }
 
-export interface SupervisorDeps {
-  readonly clock: Clock;
-  readonly events: AgentEvents;
+export interface SupervisorDeps extends Omit<DrainDeps, 'dataplane'> {
   readonly stopBudgetMs: number;
   readonly onCrash: 'deregister' | 'keep';
   readonly dataplane: Promise<SupervisedDataplane>;
@@ -72,7 +64,7 @@ export class Supervisor {
   #phase: Phase = INITIAL_PHASE;
   #kumaDp: KumaDpProcess | undefined;
   #kumaDpLives = false;
-  #envoyAdmin: EnvoyAdmin | undefined;
+  readonly #drain: Drain;
   #record: StopRecord | undefined;
   #asked = 0;
   readonly #deregistrations: Deregistration[] = [];
@@ -85,6 +77,7 @@ export class Supervisor {
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
+    this.#drain = new Drain(deps, this.#over.signal);
   }
 
   /** How the agent has to end. */
@@ -98,6 +91,11 @@ export class Supervisor {
 
   get sawEnvoy(): boolean {
     return this.#phase.name === 'running' && this.#phase.envoy;
+  }
+
+  /** What the drain waits for, in words. */
+  get hold(): string | undefined {
+    return this.#phase.name === 'draining' ? this.#drain.hold : undefined;
   }
 
   /** Aborts as soon as a stop begins. */
@@ -136,6 +134,7 @@ export class Supervisor {
       ended: exited,
     });
     this.#kumaDpLives = true;
+    this.#drain.onSpawned(this.#kumaDp);
     this.#deps.note({ phase: 'running', pid: child.pid });
     this.#accept({ type: 'spawned' });
     void exited.then((exit) => {
@@ -149,7 +148,7 @@ export class Supervisor {
 
   /** @param admin `undefined` where Envoy runs but cannot be asked */
   onEnvoySeen(admin: EnvoyAdmin | undefined): void {
-    this.#envoyAdmin = admin;
+    this.#attend(this.#drain.onEnvoySeen(admin, this.stopping));
     this.#registered = true;
     this.#accept({ type: 'envoy-seen' });
   }
@@ -196,6 +195,7 @@ export class Supervisor {
       case 'deregister':
         this.#startCancelled.abort(new Error('A stop has begun'));
         this.#attend(this.#deregister(effect.byMs));
+        if (this.#kumaDpLives && this.#phase.name !== 'running') this.#attend(this.#drain.begin());
         return;
       case 'hasten-deregistration':
         this.#attend(this.#deps.dataplane.then(({ registration }) => registration?.hasten()));
@@ -210,7 +210,9 @@ export class Supervisor {
         this.#attend(this.#watchDrain());
         return;
       case 'tell-child':
-        if (this.#kumaDp !== undefined) this.#attend(this.#kumaDp.tell(effect.stage));
+        this.#attend(
+          this.#drain.tell(effect.stage, this.#phase.name === 'draining' ? 'in order' : 'hurried'),
+        );
         return;
       case 'confirm':
         this.#attend(this.#confirm(effect.byMs));
@@ -268,28 +270,15 @@ export class Supervisor {
   }
 
   async #watchDrain(): Promise<void> {
-    const { clock, events, dataplane } = this.#deps;
-    const { registration, drainTimeMs, settleLeftMs } = await dataplane;
-    const admin = this.#envoyAdmin;
-    // No Envoy yet, or one whose admin cannot be reached, which was said when it was found.
-    if (admin === undefined) return;
-    // Peers that were told before the stop have let go, whatever came of the deletion.
-    const toldMs = settleLeftMs?.() === 0 ? 0 : drainTimeMs;
-    // The drain begins with the signal, and before the signal there is a look.
-    await this.#kumaDp?.told;
-    const startedAtMs = clock.monotonicMs();
-    const floorMs = (): number => {
-      if (registration === undefined || toldMs === 0) return toldMs;
-      const outcome = this.#deregistrations.at(-1)?.outcome ?? 'failed';
-      const floor = drainFloorMs(outcome, registration.facts, drainTimeMs);
-      return outcome === 'gone' ? Math.max(floor, this.#settledAtMs - startedAtMs) : floor;
-    };
-    try {
-      await untilDrained({ clock, admin, floorMs, stopped: this.#over.signal });
-      this.#accept({ type: 'drained' });
-    } catch (error) {
-      if (this.#phase.name === 'draining') events.drainBlind(describeError(error));
-    }
+    const drained = await this.#drain.untilOver(() => ({
+      deregistration: this.#deregistrations.at(-1)?.outcome ?? 'failed',
+      settledAtMs: this.#settledAtMs,
+    }));
+    if (drained === undefined) return;
+    const { outcome, held } = drained;
+    this.#stepOutcome = { outcome, ...(held.length === 0 ? {} : { detail: { held } }) };
+    this.#accept({ type: 'drained' });
+    this.#stepOutcome = undefined;
   }
 
   async #confirm(byMs: number): Promise<void> {

@@ -15,6 +15,7 @@ export class ServiceNotices {
   #phase: Phase = INITIAL_PHASE;
   #label: string | undefined;
   #serving = false;
+  #hold: string | undefined;
   #disarm: (() => void) | undefined;
 
   constructor(deps: ServiceNoticesDeps) {
@@ -30,6 +31,12 @@ export class ServiceNotices {
   onServing(): void {
     if (this.#phase.name !== 'running') return;
     this.#serving = true;
+    this.#say();
+  }
+
+  /** What a drain waits for. */
+  onHold(words: string | undefined): void {
+    this.#hold = words;
     this.#say();
   }
 
@@ -51,6 +58,7 @@ export class ServiceNotices {
         phase: this.#phase,
         label: this.#label,
         serving: this.#serving,
+        hold: this.#hold,
         nowMs: clock.monotonicMs(),
       }),
     );

@@ -11,6 +11,8 @@ export interface ServicePhase {
   /** `default/web-1`; `undefined` while it is not known. */
   readonly label: string | undefined;
   readonly serving: boolean;
+  /** What a drain waits for, where that is known. */
+  readonly hold?: string | undefined;
   readonly nowMs: number;
 }
 
@@ -21,13 +23,18 @@ export interface ServicePhase {
  *
  * `READY=1` is said once Envoy serves, whatever the phase is called by then; it is no matter of the phase alone.
  */
-export function messageOf({ phase, label, serving, nowMs }: ServicePhase): ServiceFields {
-  const words = phase.name === 'running' && serving ? 'serving' : WORDS[phase.name];
+export function messageOf({ phase, label, serving, hold, nowMs }: ServicePhase): ServiceFields {
+  const words = wordsOf(phase, serving, hold);
   const status = label === undefined ? words : `${label}: ${words}`;
   if (phase.name === 'starting') return { status };
   if (phase.name === 'running') return serving ? { ready: true, status } : { status };
   const extendMs = 'deadlines' in phase ? extensionMs(phase.deadlines.endsAtMs, nowMs) : 0;
   return { stopping: true, status, ...(extendMs > 0 ? { extendMs } : {}) };
+}
+
+function wordsOf({ name }: Phase, serving: boolean, hold: string | undefined): string {
+  if (name === 'running' && serving) return 'serving';
+  return name === 'draining' && hold !== undefined ? `stopping: ${hold}` : WORDS[name];
 }
 
 /** @returns 0 once the budget is spent */

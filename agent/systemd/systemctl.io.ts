@@ -14,19 +14,39 @@ export interface Systemctl {
   showOrdered(units: readonly string[]): Promise<Said>;
 }
 
-export function systemctl(env: Readonly<Record<string, string | undefined>>): Systemctl {
-  const ask = (args: readonly string[]): Promise<Said> =>
-    new Promise((resolve) => {
-      const options = { timeout: PATIENCE_MS, env: { ...env, SYSTEMD_COLORS: '0', LC_ALL: 'C' } };
-      execFile('systemctl', ['--no-pager', ...args], options, (error, stdout, stderr) => {
-        if (error === null) resolve({ text: stdout });
-        else if (error.code === 'ENOENT') resolve({ problem: 'there is no systemctl on this host' });
-        else resolve({ problem: stderr.trim().split('\n')[0] ?? error.message });
-      });
-    });
+/** A stop does not wait longer for systemd to say what it is doing. */
+const JOBS_PATIENCE_MS = 200;
+
+export function systemctl(env: Environment): Systemctl {
+  const ask = (args: readonly string[]): Promise<Said> => run(env, { args, patienceMs: PATIENCE_MS });
   return {
     show: (unit) => ask(['show', `--property=${UNIT_PROPERTIES.join(',')}`, '--', unit]),
     showOrdered: (units) => ask(['show', `--property=${ORDERED_UNIT_PROPERTIES.join(',')}`, '--', ...units]),
     cat: (unit) => ask(['cat', '--', unit]),
   };
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The jobs that systemd has at the moment; a problem where it does not say so at once. */
+export function listJobs(env: Environment): Promise<Said> {
+  return run(env, { args: ['list-jobs', '--no-legend', '--plain'], patienceMs: JOBS_PATIENCE_MS });
+}
+
+function run(
+  env: Environment,
+  { args, patienceMs }: { readonly args: readonly string[]; readonly patienceMs: number },
+): Promise<Said> {
+  return new Promise((resolve) => {
+    const options = {
+      timeout: patienceMs,
+      killSignal: 'SIGKILL',
+      env: { ...env, SYSTEMD_COLORS: '0', LC_ALL: 'C' },
+    } as const;
+    execFile('systemctl', ['--no-pager', ...args], options, (error, stdout, stderr) => {
+      if (error === null) resolve({ text: stdout });
+      else if (error.code === 'ENOENT') resolve({ problem: 'there is no systemctl on this host' });
+      else resolve({ problem: stderr.trim().split('\n')[0] ?? error.message });
+    });
+  });
 }

@@ -199,3 +199,15 @@ export function unitOfCgroup(cgroup: string): string | undefined {
       .find((service) => service !== undefined && !service.startsWith('user@'))
   );
 }
+
+/**
+ * Whether systemd restarts this unit at the moment: its application then outlives the stop.
+ *
+ * @param jobs what `systemctl list-jobs --no-legend --plain` prints: number, unit, type and state of each job
+ */
+export function isRestartJob(jobs: string, unit: string): boolean {
+  return jobs.split('\n').some((line) => {
+    const [, name, type = ''] = words(line.trim());
+    return name === unit && type.endsWith('restart');
+  });
+}

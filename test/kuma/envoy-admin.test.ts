@@ -4,10 +4,10 @@ import { envoyFinder } from '../../agent/envoy/envoy.io.ts';
 import {
   ACTIVITY_STATS_FILTER,
   listensOn,
-  NO_OUTBOUNDS,
   readActivity,
-  readOutboundNames,
+  readDirections,
   type Activity,
+  type Traffic,
 } from '../../agent/envoy/envoy-activity.pure.ts';
 import type { EnvoyAdmin } from '../../agent/ports.ts';
 import { systemClock } from '../../kernel/clock.ts';
@@ -43,16 +43,18 @@ describe.concurrent.for(kumasUnderTest)(
     test('a request in progress is activity, the admin and the control plane are not', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'active' });
       const admin = await adminBelow(dataplane.process.pid);
-      await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' });
-      const before = await activity(admin);
+      await waitUntil(async () => (await inbound(admin)).requests === 0, { what: 'quiet' });
+      const before = await inbound(admin);
       const held = fetch(`http://${dataplane.command.endpoint}/hold`);
       await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
-      const during = await activity(admin);
-      expect(during).toEqual({ active: 1, begun: before.begun + 1 });
+      const during = await inbound(admin);
+      expect(during).toEqual({ requests: 1, connections: 0, begun: before.begun + 1 });
       dataplane.application.release();
       expect((await held).status).toBe(200);
-      expect(await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' })).toBe(true);
-      expect(await activity(admin)).toEqual({ active: 0, begun: before.begun + 1 });
+      expect(await waitUntil(async () => (await inbound(admin)).requests === 0, { what: 'quiet' })).toBe(
+        true,
+      );
+      expect(await inbound(admin)).toEqual({ requests: 0, connections: 0, begun: before.begun + 1 });
       admin.close();
     });
 
@@ -63,10 +65,10 @@ describe.concurrent.for(kumasUnderTest)(
       await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
       dataplane.process.signal('SIGTERM');
       await waitUntil(async () => (await dataplane.readiness()).status === 503, { what: 'unreadiness' });
-      expect((await activity(admin)).active).toBe(1);
+      expect((await inbound(admin)).requests).toBe(1);
       dataplane.application.release();
       await held;
-      await waitUntil(async () => (await activity(admin)).active === 0, { what: 'quiet' });
+      await waitUntil(async () => (await inbound(admin)).requests === 0, { what: 'quiet' });
       admin.close();
     });
 
@@ -78,8 +80,9 @@ describe.concurrent.for(kumasUnderTest)(
       const before = await activity(admin);
       const held = fetch(`http://127.0.0.1:${peer.port}/hold`);
       await waitUntil(() => dataplane.application.active === 1, { what: 'the request to arrive' });
-      expect(await activity(admin)).toEqual({ active: 0, begun: before.begun });
-      expect(readActivity(await admin.stats(ACTIVITY_STATS_FILTER), NO_OUTBOUNDS).active).toBe(1);
+      const during = await activity(admin);
+      expect(during.inbound).toEqual(before.inbound);
+      expect(during.outbound.requests).toBe(1);
       dataplane.application.release();
       expect((await held).status).toBe(200);
       admin.close();
@@ -95,6 +98,10 @@ async function adminBelow(pid: number): Promise<EnvoyAdmin> {
 }
 
 async function activity(admin: EnvoyAdmin): Promise<Activity> {
-  const outbound = readOutboundNames(await admin.listenerConfig());
-  return readActivity(await admin.stats(ACTIVITY_STATS_FILTER), outbound);
+  const directions = readDirections(await admin.listenerConfig());
+  return readActivity(await admin.stats(ACTIVITY_STATS_FILTER), directions);
+}
+
+async function inbound(admin: EnvoyAdmin): Promise<Traffic> {
+  return (await activity(admin)).inbound;
 }

@@ -11,6 +11,39 @@ export function statsOf(active: number, begun: number): string {
   ].join('\n');
 }
 
+/** Envoy's dump of one HTTP inbound on 10001 and one HTTP outbound on 30001, as {@link statsOf} counts them. */
+function listenerDump(): unknown {
+  return {
+    configs: [
+      listener({
+        direction: 'INBOUND',
+        name: 'inbound:127.0.0.1:10001',
+        port: 10_001,
+        prefix: 'localhost_20001',
+      }),
+      listener({ direction: 'OUTBOUND', name: 'outbound:127.0.0.1:30001', port: 30_001, prefix: 'backend' }),
+    ],
+  };
+}
+
+function listener(of: {
+  readonly direction: string;
+  readonly name: string;
+  readonly port: number;
+  readonly prefix: string;
+}): unknown {
+  return {
+    active_state: {
+      listener: {
+        name: of.name,
+        traffic_direction: of.direction,
+        address: { socket_address: { address: '127.0.0.1', port_value: of.port } },
+        filter_chains: [{ filters: [{ typed_config: { stat_prefix: of.prefix } }] }],
+      },
+    },
+  };
+}
+
 /** An admin interface whose answers are set by hand. */
 export class FakeEnvoyAdmin implements EnvoyAdmin {
   asked = 0;
@@ -18,7 +51,7 @@ export class FakeEnvoyAdmin implements EnvoyAdmin {
   readonly healthchecks: ('fail' | 'ok')[] = [];
   onStats: () => Promise<string> = () => Promise.resolve(statsOf(0, 0));
   onListeners: () => Promise<unknown> = () => Promise.resolve({ listener_statuses: [] });
-  onListenerConfig: () => Promise<unknown> = () => Promise.resolve({ configs: [] });
+  onListenerConfig: () => Promise<unknown> = () => Promise.resolve(listenerDump());
 
   stats(): Promise<string> {
     this.asked += 1;

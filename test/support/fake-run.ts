@@ -3,11 +3,19 @@ import type { ChildExit } from '../../agent/child/exit-status.pure.ts';
 import type { StateNote, StopReport } from '../../agent/stop/stop-report.pure.ts';
 import { Registration, type RegistrationDeps } from '../../agent/object/registration.ts';
 import { Supervisor, type SupervisedDataplane, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
+import type { HostEvidence } from '../../agent/ports.ts';
 import { FakeChild } from './fake-child.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeEndpoint } from './fake-endpoint.ts';
 import { FakeEnvoyAdmin } from './fake-envoy-admin.ts';
 import { FakeLog } from './fake-log.ts';
+
+/** A host that shows nothing. */
+export const NO_EVIDENCE: HostEvidence = {
+  probe: () => Promise.resolve('unknown'),
+  isRestart: () => Promise.resolve(false),
+  ownConnections: () => new Set(),
+};
 
 export interface FakeRunOptions {
   readonly replies?: ConstructorParameters<typeof FakeEndpoint>[2];
@@ -49,6 +57,9 @@ export class FakeRun {
       events,
       stopBudgetMs: 60_000,
       onCrash: 'deregister',
+      outboundHold: 'auto',
+      externalDrainMs: undefined,
+      host: NO_EVIDENCE,
       dataplane: Promise.resolve({
         label: 'default/web-1',
         incarnation: 'run-1',
@@ -56,7 +67,7 @@ export class FakeRun {
         registration,
         unregisteredBecause: '',
         readiness: { isTerminating: () => Promise.resolve(false) },
-        drainTimeMs: 30_000,
+        proxy: { kind: 'sidecar', drainTimeMs: 30_000, applicationPorts: [] },
         ...options.dataplane,
       }),
       note: (note) => this.notes.push(note),

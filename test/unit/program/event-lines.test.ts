@@ -86,6 +86,7 @@ const AGENT: Calls<AgentEvents> = {
   deregistrationLate: () => [],
   deregistered: (odd) => [{ outcome: 'failed', reason: odd, endpoint: odd, attempts: 3, dataplane: odd }],
   drainBlind: (odd) => [odd],
+  drainHeld: (odd) => [odd, 'requests'],
   childExited: () => [{ code: null, signal: 'SIGKILL' }],
   confirmed: (odd) => [{ outcome: 'unknown', reason: odd }],
   stopReported: (odd) => [report(odd)],

@@ -26,9 +26,9 @@ describe('untilDrained()', () => {
     admin.onStats = () => Promise.resolve(statsOf(clock.monotonicMs() < untilMs ? 3 : 0, 3));
   }
 
-  async function watch(floorMs = 0): Promise<{ readonly atMs: number; readonly failure?: unknown }> {
+  async function watch(): Promise<{ readonly atMs: number; readonly failure?: unknown }> {
     let done: { readonly atMs: number; readonly failure?: unknown } | undefined;
-    untilDrained({ clock, admin, floorMs: () => floorMs, stopped: stopped.signal }).then(
+    untilDrained({ clock, admin, stopped: stopped.signal }).then(
       () => {
         done = { atMs: clock.monotonicMs() };
       },
@@ -55,15 +55,6 @@ describe('untilDrained()', () => {
     expect(await watch()).toEqual({ atMs: 900 });
   });
 
-  test('is not over before its floor, however quiet it is', async () => {
-    expect(await watch(8_250)).toEqual({ atMs: 8_300 });
-  });
-
-  test('a floor that has passed when the last request ends adds nothing', async () => {
-    busyUntil(3_000);
-    expect(await watch(1_000)).toEqual({ atMs: 3_500 });
-  });
-
   test('the admin may fail four times in a row', async () => {
     let failures = 0;
     admin.onStats = () => {
@@ -81,19 +72,6 @@ describe('untilDrained()', () => {
   });
 
   test('outbound work does not hold the drain', async () => {
-    admin.onListenerConfig = () =>
-      Promise.resolve({
-        configs: [
-          {
-            active_state: {
-              listener: {
-                traffic_direction: 'OUTBOUND',
-                address: { socket_address: { address: '127.0.0.1', port_value: 30_001 } },
-              },
-            },
-          },
-        ],
-      });
     admin.onStats = () => Promise.resolve('listener.127.0.0.1_30001.downstream_cx_active: 4');
     expect(await watch()).toEqual({ atMs: 500 });
   });

@@ -5,9 +5,11 @@ import {
   ACTIVITY_STATS_FILTER,
   followQuiet,
   listensOn,
-  NO_OUTBOUNDS,
+  NO_DIRECTIONS,
+  outboundPorts,
   readActivity,
-  readOutboundNames,
+  readDirections,
+  type Directions,
   type Quiet,
 } from '../../../../agent/envoy/envoy-activity.pure.ts';
 import { RECORDED_VERSIONS, recordedText } from '../../recorded.ts';
@@ -19,14 +21,16 @@ describe('readActivity()', () => {
       { file: 'envoy-stats-three-requests-active.txt', active: 3, begun: 3 },
       { file: 'envoy-stats-after.txt', active: 0, begun: 3 },
     ])('$file: $active active, $begun begun', ({ file, active, begun }) => {
-      expect(readActivity(recordedText(version, file), NO_OUTBOUNDS)).toEqual({ active, begun });
+      const { inbound, outbound } = readActivity(recordedText(version, file), INBOUNDS);
+      expect(inbound).toEqual({ requests: active, connections: 0, begun });
+      expect(outbound).toEqual({ requests: 0, connections: 0, begun: 0, open: [], receivedBytes: 0 });
     });
 
     test('the filter keeps every line that counts', () => {
       const stats = recordedText(version, 'envoy-stats-three-requests-active.txt');
       const filter = new RegExp(ACTIVITY_STATS_FILTER);
       const kept = stats.split('\n').filter((line) => filter.test(line.split(': ')[0] ?? ''));
-      expect(readActivity(kept.join('\n'), NO_OUTBOUNDS)).toEqual({ active: 3, begun: 3 });
+      expect(readActivity(kept.join('\n'), INBOUNDS).inbound).toMatchObject({ requests: 3, begun: 3 });
       expect(kept.length).toBeLessThan(stats.split('\n').length);
     });
   });
@@ -96,13 +100,23 @@ describe('readActivity()', () => {
       active: 0,
     },
   ])('$name', ({ stats, active }) => {
-    expect(readActivity(stats.join('\n'), NO_OUTBOUNDS).active).toBe(active);
+    const { inbound, outbound } = readActivity(stats.join('\n'), NO_DIRECTIONS);
+    expect(outbound.requests + outbound.connections, 'without a direction: outbound').toBe(active);
+    expect(inbound).toEqual({ requests: 0, connections: 0, begun: 0 });
   });
 
-  test('leaves out what is outbound, by its HTTP prefix and by its listener', () => {
-    const outbound = {
-      http: new Set(['backend_out']),
-      listener: new Set(['127.0.0.1_30001', '127.0.0.1_30002']),
+  test('tells the directions apart, by HTTP prefix and by listener', () => {
+    const directions: Directions = {
+      filters: new Map([
+        ['backend_out', 'outbound'],
+        ['localhost_8080', 'inbound'],
+        ['_kuma_dynconf', 'own'],
+      ]),
+      listeners: new Map([
+        ['127.0.0.1_30001', { direction: 'outbound', name: 'outbound:127.0.0.1:30001' }],
+        ['10.0.0.1_5432', { direction: 'inbound', name: 'inbound:10.0.0.1:5432' }],
+        ['/run/dynconf.sock', { direction: 'own', name: '_kuma:dynamicconfig' }],
+      ]),
     };
     const stats = [
       'http.backend_out.downstream_rq_active: 7',
@@ -113,12 +127,43 @@ describe('readActivity()', () => {
       'listener.127.0.0.1_30001.downstream_cx_total: 50',
       'listener.127.0.0.1_30002.downstream_cx_active: 9',
       'listener.127.0.0.1_30002.downstream_cx_total: 90',
+      'tcp.database.downstream_cx_rx_bytes_total: 4711',
+      'http.localhost_8080.downstream_rq_active: 2',
+      'http.localhost_8080.downstream_rq_total: 20',
       'listener.10.0.0.1_5432.downstream_cx_active: 1',
       'listener.10.0.0.1_5432.downstream_cx_total: 2',
+      'http._kuma_dynconf.downstream_rq_active: 1',
+      'http._kuma_dynconf.downstream_rq_total: 100',
+      'listener./run/dynconf.sock.downstream_cx_active: 1',
+      'listener./run/dynconf.sock.downstream_cx_total: 100',
     ];
-    expect(readActivity(stats.join('\n'), outbound)).toEqual({ active: 1, begun: 2 });
+    expect(readActivity(stats.join('\n'), directions)).toEqual({
+      inbound: { requests: 2, connections: 1, begun: 22 },
+      outbound: {
+        requests: 7,
+        connections: 9,
+        begun: 160,
+        open: [
+          { listener: 'outbound:127.0.0.1:30001', connections: 5 },
+          { listener: '127.0.0.1_30002', connections: 9 },
+        ],
+        receivedBytes: 4_711,
+      },
+    });
   });
 });
+
+/** What a recorded Envoy has. */
+const INBOUNDS: Directions = {
+  filters: new Map([
+    ['localhost_20001', 'inbound'],
+    ['self_inbound_dp_main', 'inbound'],
+  ]),
+  listeners: new Map([
+    ['127.0.0.1_10001', { direction: 'inbound', name: 'inbound:127.0.0.1:10001' }],
+    ['self_inbound_dp_main', { direction: 'inbound', name: 'self_inbound_dp_main' }],
+  ]),
+};
 
 function hcm(prefix: string): unknown {
   return { filters: [{ typed_config: { stat_prefix: prefix } }, { typed_config: {} }, {}] };
@@ -132,16 +177,18 @@ function at(address: string, port: number): unknown {
   return { socket_address: { address, port_value: port } };
 }
 
-describe('readOutboundNames()', () => {
-  test('names outbound listeners by prefix and by address, and the filters in them', () => {
+describe('readDirections()', () => {
+  test('names listeners by prefix and by address, and the filters in them', () => {
     const dump = {
       configs: [
         listener({
+          name: 'inbound:10.0.0.1:80',
           traffic_direction: 'INBOUND',
           address: at('10.0.0.1', 80),
           filter_chains: [hcm('localhost_8080')],
         }),
         listener({
+          name: 'outbound:127.0.0.1:30001',
           traffic_direction: 'OUTBOUND',
           address: at('127.0.0.1', 30_001),
           filter_chains: [hcm('backend_out'), hcm('backend_out_2')],
@@ -156,34 +203,61 @@ describe('readOutboundNames()', () => {
         { name: 'warming', warming_state: {} },
       ],
     };
-    expect(readOutboundNames(dump)).toEqual({
-      http: new Set(['backend_out', 'backend_out_2', 'fallback']),
-      listener: new Set(['127.0.0.1_30001', 'named', 'fd00__1_30002', '[fd00__1]_30002']),
+    const directions = readDirections(dump);
+    expect(Object.fromEntries(directions.filters)).toEqual({
+      localhost_8080: 'inbound',
+      backend_out: 'outbound',
+      backend_out_2: 'outbound',
+      fallback: 'outbound',
     });
+    expect(Object.fromEntries(directions.listeners)).toEqual({
+      '10.0.0.1_80': { direction: 'inbound', name: 'inbound:10.0.0.1:80' },
+      '127.0.0.1_30001': { direction: 'outbound', name: 'outbound:127.0.0.1:30001' },
+      named: { direction: 'outbound', name: 'named' },
+      fd00__1_30002: { direction: 'outbound', name: 'fd00__1_30002' },
+      '[fd00__1]_30002': { direction: 'outbound', name: '[fd00__1]_30002' },
+    });
+    expect(outboundPorts(directions)).toEqual(new Set([30_001, 30_002]));
   });
 
-  test('a prefix that an inbound has as well counts: longer at worst, never shorter', () => {
-    const dump = {
-      configs: [
-        listener({
-          traffic_direction: 'OUTBOUND',
-          address: at('127.0.0.1', 1),
-          filter_chains: [hcm('same')],
-        }),
-        listener({ traffic_direction: 'INBOUND', address: at('10.0.0.1', 80), filter_chains: [hcm('same')] }),
-      ],
+  test("a prefix that both directions share is inbound: peers' requests are not the application's", () => {
+    const inbound = {
+      traffic_direction: 'INBOUND',
+      address: at('10.0.0.1', 80),
+      filter_chains: [hcm('same')],
     };
-    expect(readOutboundNames(dump).http).toEqual(new Set());
+    const outbound = { ...inbound, traffic_direction: 'OUTBOUND', address: at('127.0.0.1', 1) };
+    for (const both of [
+      [inbound, outbound],
+      [outbound, inbound],
+    ]) {
+      expect(readDirections({ configs: both.map(listener) }).filters.get('same')).toBe('inbound');
+    }
   });
 
-  test('a listener without a direction is not outbound', () => {
-    const dump = { configs: [listener({ address: at('10.0.0.1', 80), filter_chains: [hcm('web')] })] };
-    expect(readOutboundNames(dump)).toEqual(NO_OUTBOUNDS);
+  test.for([
+    { name: 'without a direction', fields: {} },
+    { name: 'with one that nobody knows', fields: { traffic_direction: 'UNSPECIFIED' } },
+    {
+      name: 'of the passthrough',
+      fields: { name: 'outbound:passthrough:ipv4', traffic_direction: 'OUTBOUND' },
+    },
+  ])('a listener $name is outbound, never nothing', ({ fields }) => {
+    const dump = { configs: [listener({ address: at('0.0.0.0', 15_001), ...fields })] };
+    expect(readDirections(dump).listeners.get('0.0.0.0_15001')?.direction).toBe('outbound');
   });
+
+  test.for(['_kuma:dynamicconfig', '_kuma:metrics:opentelemetry:x', 'system_dynamicconfig'])(
+    "%s is kuma-dp's own",
+    (name) => {
+      const dump = { configs: [listener({ name, stat_prefix: 'own' })] };
+      expect(readDirections(dump).listeners.get('own')?.direction).toBe('own');
+    },
+  );
 
   test('an empty dump names nothing', () => {
-    expect(readOutboundNames({})).toEqual(NO_OUTBOUNDS);
-    expect(readOutboundNames({ configs: [] })).toEqual(NO_OUTBOUNDS);
+    expect(readDirections({})).toEqual(NO_DIRECTIONS);
+    expect(readDirections({ configs: [] })).toEqual(NO_DIRECTIONS);
   });
 });
 
@@ -224,7 +298,7 @@ describe('followQuiet()', () => {
       quiet: { begun: 6, sinceMs: 100 },
     },
   ])('$name', ({ previous, active, begun, quiet }) => {
-    expect(followQuiet(previous, { active, begun }, 100)).toEqual(quiet);
+    expect(followQuiet(previous, { requests: active, connections: 0, begun }, 100)).toEqual(quiet);
   });
 
   test('is never older than the last sign of work, whatever happens', () => {
@@ -240,7 +314,7 @@ describe('followQuiet()', () => {
           const atMs = (index + 1) * 100;
           begun += more;
           if (active > 0 || more > 0) lastWorkAtMs = atMs;
-          quiet = followQuiet(quiet, { active, begun }, atMs);
+          quiet = followQuiet(quiet, { requests: 0, connections: active, begun }, atMs);
           expect(quiet === undefined).toBe(active > 0);
           expect(quiet?.sinceMs ?? atMs).toBeGreaterThanOrEqual(lastWorkAtMs);
         });

@@ -70,10 +70,28 @@ describe('KumaDpProcess', () => {
     expect(sent()).toEqual(['SIGTERM 400', 'SIGTERM 650']);
   });
 
-  test('an end without a drain is one SIGTERM: kuma-dp has drained for SIGUSR2', async () => {
-    void kumaDp().tell('end');
+  test('an end after a standby is one SIGTERM: kuma-dp has drained for SIGUSR2', async () => {
+    const process = kumaDp();
+    void process.tell('standby');
+    void process.tell('end');
     await clock.settle();
+    expect(sent()).toEqual(['SIGUSR2 0', 'SIGTERM 0']);
+  });
+
+  test('an end without a drain is two, since the first only drains', async () => {
+    void kumaDp().tell('end');
+    await clock.pass(250);
+    expect(sent()).toEqual(['SIGTERM 0', 'SIGTERM 250']);
+  });
+
+  test('told to drain twice, it is signalled once', async () => {
+    const process = kumaDp();
+    void process.tell('drain');
+    await clock.pass(1_000);
+    void process.tell('drain');
+    await clock.pass(1_000);
     expect(sent()).toEqual(['SIGTERM 0']);
+    expect(process.toldAtMs).toBe(0);
   });
 
   test('a kuma-dp that somebody else has told to drain is not told again', async () => {

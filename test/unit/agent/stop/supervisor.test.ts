@@ -135,33 +135,36 @@ describe('Supervisor: one SIGTERM', () => {
     expect(run.sent).toEqual(['SIGTERM 2250', 'SIGTERM 10550']);
   });
 
-  test('a drain that has no end ends with its time', async () => {
+  test('a drain that has no end ends when kuma-dp alone would have ended it', async () => {
     const run = serving();
     run.admin.onStats = () => Promise.resolve(statsOf(1, 9));
     run.signal('SIGTERM');
-    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 52_000 });
-    expect(stepsOf(run)[2]).toBe('drain 2250+49750 time is up');
+    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 30_150 });
+    expect(stepsOf(run)[2]).toBe('drain 2250+27900 time is up');
+    expect(run.reports[0]?.steps[2]?.detail).toEqual({ held: ['waiting for 1 inbound request'] });
   });
 
-  test('an Envoy that cannot be asked leaves the drain to kuma-dp and to its time', async () => {
+  test('a budget below the drain time ends it sooner', async () => {
+    const run = serving({ supervisor: { stopBudgetMs: 20_000 } });
+    run.admin.onStats = () => Promise.resolve(statsOf(1, 9));
+    run.signal('SIGTERM');
+    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 14_000 });
+  });
+
+  test("an Envoy that cannot be asked gets kuma-dp's drain time", async () => {
     const run = start();
     run.supervisor.onSpawned(run.child, run.child.exited);
     run.supervisor.onEnvoySeen(undefined);
-    run.child.reacts = () => {
-      run.clock.after(30_000, () => {
-        run.child.exit(CLEAN);
-      });
-    };
     run.signal('SIGTERM');
-    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 32_250 });
-    expect(run.sent).toEqual(['SIGTERM 2250']);
+    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 30_100 });
+    expect(run.sent).toEqual(['SIGTERM 2250', 'SIGTERM 30100']);
   });
 
   test('an admin that stops answering does the same, and says so', async () => {
     const run = serving();
     run.admin.onStats = () => Promise.reject(new Error('connection refused'));
     run.signal('SIGTERM');
-    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 52_000 });
+    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 30_150 });
     expect(run.log.lines.find(({ event }) => event === 'drain.blind')?.message).toBe(
       "All of kuma-dp's drain time is waited, since Envoy does not say what it still serves: connection refused",
     );
@@ -325,16 +328,16 @@ describe('Supervisor: no help from the control plane', () => {
     { name: 'it refuses', reply: fails('ENDPOINT_REJECTED'), toldMs: 0, lastMs: 0 },
     { name: 'it is not trusted', reply: fails('ENDPOINT_UNTRUSTED'), toldMs: 0, lastMs: 0 },
   ])(
-    "$name: no settling, the drain lasts kuma-dp's drain time, the end is at most 2 s later than kuma-dp's own",
+    "$name: no settling, the drain lasts kuma-dp's drain time, the end is at most a second later than kuma-dp's own",
     async ({ reply, toldMs, lastMs }) => {
       const run = serving({ replies: { deregister: reply } });
       run.signal('SIGTERM');
-      const drainedMs = toldMs + 30_000;
+      const drainedMs = 30_100;
       expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: drainedMs + lastMs });
       expect(run.sent).toEqual([`SIGTERM ${toldMs}`, `SIGTERM ${drainedMs}`]);
       expect(stepsOf(run).slice(0, 2)).toEqual([
         `deregister 0+${lastMs === 0 ? 0 : drainedMs + lastMs} failed`,
-        `drain ${toldMs}+30000 quiet`,
+        `drain ${toldMs}+${drainedMs - toldMs} time is up`,
       ]);
       expect(run.endpoint.times('confirm')).toEqual([]);
       expect(run.log.events).toContain('deregistration.failed');
@@ -406,7 +409,7 @@ describe('Supervisor: no help from the control plane', () => {
     run.signal('SIGTERM');
     await run.untilEnded();
     expect(run.endpoint.calls).toEqual([]);
-    expect(run.sent).toEqual(['SIGTERM 0', 'SIGTERM 30000']);
+    expect(run.sent).toEqual(['SIGTERM 0', 'SIGTERM 30100']);
     expect(stepsOf(run)[0]).toBe('deregister 0+0 kept');
   });
 
@@ -414,7 +417,7 @@ describe('Supervisor: no help from the control plane', () => {
     const run = serving({ dataplane: { registration: undefined, unregisteredBecause: 'no such file' } });
     run.signal('SIGTERM');
     await run.untilEnded();
-    expect(run.sent).toEqual(['SIGTERM 0', 'SIGTERM 30000']);
+    expect(run.sent).toEqual(['SIGTERM 0', 'SIGTERM 30100']);
     expect(run.reports[0]?.steps[0]).toMatchObject({ outcome: 'kept', detail: { reason: 'no such file' } });
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import {
   applicationsOf,
+  isRestartJob,
   parseTimeSpan,
   readOrderedUnits,
   readUnitSettings,
@@ -130,5 +131,22 @@ describe('unitOfCgroup()', () => {
     ['', undefined],
   ])('%j', ([cgroup, unit]) => {
     expect(unitOfCgroup(cgroup)).toBe(unit);
+  });
+});
+
+describe('isRestartJob()', () => {
+  test.for([
+    { name: 'systemctl restart', jobs: '  141 kuma-dp.service restart running\n', restart: true },
+    { name: 'systemctl try-restart', jobs: '141 kuma-dp.service try-restart running', restart: true },
+    { name: 'systemctl stop', jobs: '141 kuma-dp.service stop running\n', restart: false },
+    {
+      name: 'another unit is restarted',
+      jobs: '9 web.service restart waiting\n141 kuma-dp.service stop running\n',
+      restart: false,
+    },
+    { name: 'no job', jobs: '', restart: false },
+    { name: 'what is no list of jobs', jobs: 'No jobs running.', restart: false },
+  ])('$name: $restart', ({ jobs, restart }) => {
+    expect(isRestartJob(jobs, 'kuma-dp.service')).toBe(restart);
   });
 });

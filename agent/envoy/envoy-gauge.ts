@@ -1,0 +1,40 @@
+import {
+  ACTIVITY_STATS_FILTER,
+  NO_DIRECTIONS,
+  readActivity,
+  readDirections,
+  type Activity,
+  type Directions,
+} from './envoy-activity.pure.ts';
+import { readTotals } from './call-memory.pure.ts';
+import type { EnvoyAdmin } from '../ports.ts';
+
+export interface Reading {
+  readonly activity: Activity;
+  readonly totals: ReadonlyMap<string, number>;
+}
+
+/** Reads {@link Activity} again and again; what the listeners are for is asked once, as soon as Envoy says it. */
+export class EnvoyGauge {
+  readonly #admin: EnvoyAdmin;
+  #directions: Directions | undefined;
+
+  constructor(admin: EnvoyAdmin) {
+    this.#admin = admin;
+  }
+
+  get knowsDirections(): boolean {
+    return this.#directions !== undefined;
+  }
+
+  get directions(): Directions {
+    return this.#directions ?? NO_DIRECTIONS;
+  }
+
+  /** @throws the admin's failure */
+  async read(): Promise<Reading> {
+    this.#directions ??= await this.#admin.listenerConfig().then(readDirections, () => undefined);
+    const statsText = await this.#admin.stats(ACTIVITY_STATS_FILTER);
+    return { activity: readActivity(statsText, this.directions), totals: readTotals(statsText) };
+  }
+}

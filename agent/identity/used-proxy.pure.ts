@@ -1,0 +1,59 @@
+import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import type { DataplaneIdentity } from './dataplane-identity.pure.ts';
+
+/** What stops: only some kinds have an application behind them, or senders that no control plane tells. */
+export type ProxyKind = 'sidecar' | 'delegated gateway' | 'builtin gateway' | 'zone ingress' | 'zone egress';
+
+/** Where Envoy hands inbound requests to the application. */
+export interface ApplicationPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What is known of a proxy before it stops. */
+export interface UsedProxy {
+  readonly kind: ProxyKind;
+  /** How long kuma-dp alone would drain. */
+  readonly drainTimeMs: number;
+  /** Empty where nobody knows the application's ports. */
+  readonly applicationPorts: readonly ApplicationPort[];
+}
+
+/** What a dataplane's own resource says of who uses its Envoy. */
+export function usedProxy({ key, resource, drainTimeMs }: DataplaneIdentity): UsedProxy {
+  const kind = kindOf(key.proxyType, resource);
+  return {
+    kind,
+    drainTimeMs,
+    applicationPorts: kind === 'sidecar' && resource !== undefined ? applicationPorts(resource) : [],
+  };
+}
+
+/** A Dataplane of Kuma 3 may be a zone proxy: its listeners say so. */
+function kindOf(
+  proxyType: DataplaneIdentity['key']['proxyType'],
+  resource: DataplaneResource | undefined,
+): ProxyKind {
+  if (proxyType === 'ingress') return 'zone ingress';
+  if (proxyType === 'egress') return 'zone egress';
+  const { gateway, listeners = [] } = resource?.networking ?? {};
+  if (gateway !== undefined) return gateway.type === 'BUILTIN' ? 'builtin gateway' : 'delegated gateway';
+  return listeners.some(({ type }) => type === 'ZoneIngress') ? 'zone ingress' : 'sidecar';
+}
+
+/**
+ * Where Envoy hands requests to the application. With transparent proxying this is asked on loopback, since the kernel
+ * may send a connection to any other address into Envoy. Ports at which Envoy itself listens say nothing.
+ *
+ * @see kuma 2.14.3: api/mesh/v1alpha1/dataplane_helpers.go, `ToInboundInterface`
+ */
+function applicationPorts({ networking }: DataplaneResource): readonly ApplicationPort[] {
+  const transparent = networking?.transparentProxying !== undefined;
+  return (networking?.inbound ?? []).flatMap((inbound) => {
+    const envoyHost = inbound.address ?? networking?.address;
+    const host = inbound.serviceAddress ?? (transparent ? '127.0.0.1' : envoyHost);
+    const port = inbound.servicePort ?? inbound.port;
+    if (host === undefined || port === undefined) return [];
+    return !transparent && host === envoyHost && port === inbound.port ? [] : [{ host, port }];
+  });
+}

@@ -1,0 +1,140 @@
+import { pause, type Clock } from '../../kernel/clock.ts';
+import type { AgentEvents } from '../events.ts';
+import type { UsedProxy } from '../identity/used-proxy.pure.ts';
+import { settleMs } from '../object/settle.pure.ts';
+import type { Registration } from '../object/registration.ts';
+import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
+import { EnvoyUsers, type Drained, type StopKnowledge } from './envoy-users.ts';
+import { hasExternalSenders, readinessLeadMs } from './hold.pure.ts';
+import type { KumaDpProcess } from './kuma-dp-process.ts';
+
+/** What a drain needs to know of the dataplane. */
+export interface DrainedDataplane {
+  readonly proxy: UsedProxy;
+  readonly registration: Registration | undefined;
+  /** For a dataplane that was out of rotation already: what its peers still need to be told. */
+  readonly settleLeftMs?: () => number;
+}
+
+export interface DrainDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly dataplane: Promise<DrainedDataplane>;
+  readonly outboundHold: 'auto' | number;
+  /** `undefined`: kuma-dp's drain time, where clients come that no control plane tells. */
+  readonly externalDrainMs: number | undefined;
+  readonly host: HostEvidence;
+  /** What is waited for, as it changes; `undefined` once that is nothing. */
+  readonly onHold?: (words: string | undefined) => void;
+}
+
+/** How far the deregistration is: a late one may come about while Envoy drains. */
+export type DeregistrationKnowledge = Pick<StopKnowledge, 'deregistration' | 'settledAtMs'>;
+
+type Stage = Parameters<KumaDpProcess['tell']>[0];
+
+/** When kuma-dp is told to drain, and when that is over. */
+export class Drain {
+  readonly #deps: DrainDeps;
+  /** Aborts with the stop. */
+  readonly #over: AbortSignal;
+  readonly #users: EnvoyUsers;
+  /** `hidden`: it runs and cannot be asked. */
+  #envoy: EnvoyAdmin | 'hidden' | undefined;
+  #kumaDp: KumaDpProcess | undefined;
+  #words: string | undefined;
+  /** The first signal is held back for clients outside the mesh. */
+  #heldBack = false;
+
+  constructor(deps: DrainDeps, over: AbortSignal) {
+    this.#deps = deps;
+    this.#over = over;
+    this.#users = new EnvoyUsers({
+      ...deps,
+      onHold: (words) => {
+        if (words !== this.#words) deps.onHold?.(words);
+        this.#words = words;
+      },
+    });
+  }
+
+  /** What is waited for, in words. */
+  get hold(): string | undefined {
+    return this.#words;
+  }
+
+  onSpawned(kumaDp: KumaDpProcess): void {
+    this.#kumaDp = kumaDp;
+  }
+
+  /** From now on until `stopping` aborts, what the application calls is remembered. */
+  async onEnvoySeen(admin: EnvoyAdmin | undefined, stopping: AbortSignal): Promise<void> {
+    this.#envoy = admin ?? 'hidden';
+    const { proxy } = await this.#deps.dataplane;
+    if (admin !== undefined) await this.#users.remember(admin, proxy.drainTimeMs, stopping);
+  }
+
+  /** A stop begins, kuma-dp lives: what only its first moment shows; and clients whom no control plane tells are told. */
+  async begin(): Promise<void> {
+    const { dataplane, externalDrainMs } = this.#deps;
+    const { proxy } = await dataplane;
+    const admin = this.#envoy === 'hidden' ? undefined : this.#envoy;
+    this.#users.onStop(admin, proxy, this.#over);
+    if (this.#envoy === undefined || !hasExternalSenders({ proxy: proxy.kind, externalDrainMs })) return;
+    const leadMs = readinessLeadMs({ drainTimeMs: proxy.drainTimeMs, externalDrainMs });
+    if (admin === undefined || leadMs === 0) await this.tell('drain', 'in order');
+    else await this.#failReadiness(admin, leadMs);
+  }
+
+  /** @param haste `hurried`: nobody is waited for any more */
+  async tell(stage: Stage, haste: 'in order' | 'hurried'): Promise<void> {
+    if (stage === 'drain' && this.#heldBack && haste === 'in order') return;
+    this.#heldBack = false;
+    await this.#kumaDp?.tell(stage);
+  }
+
+  /**
+   * Resolves once nobody uses Envoy any more, or once kuma-dp alone would have ended it.
+   *
+   * @returns `undefined` where Envoy never was there, or the stop ended first
+   */
+  async untilOver(stop: () => DeregistrationKnowledge): Promise<Drained | undefined> {
+    const dataplane = await this.#deps.dataplane;
+    if (this.#envoy === undefined) return undefined;
+    // The drain begins with the signal, and before the signal there is a look.
+    await this.#kumaDp?.told;
+    const beganAtMs = this.#deps.clock.monotonicMs();
+    return this.#users
+      .untilUnused(() => this.#knowledge(dataplane, beganAtMs, stop()))
+      .catch((error: unknown) => {
+        if (this.#over.aborted) return undefined;
+        throw error;
+      });
+  }
+
+  /** kuma-dp ends by itself after its drain time: where that is too early, Envoy alone says that it is not ready. */
+  async #failReadiness(admin: EnvoyAdmin, leadMs: number): Promise<void> {
+    const { clock, events } = this.#deps;
+    this.#heldBack = true;
+    await admin.healthcheck('fail').catch(events.healthcheckUntold);
+    await pause(clock, leadMs, this.#over);
+    if (!this.#over.aborted) await this.tell('drain', 'hurried');
+  }
+
+  #knowledge(
+    { registration, settleLeftMs }: DrainedDataplane,
+    beganAtMs: number,
+    { deregistration, settledAtMs }: DeregistrationKnowledge,
+  ): StopKnowledge {
+    const facts = registration?.facts;
+    return {
+      deregistration,
+      settledAtMs: deregistration === 'gone' ? Math.max(beganAtMs, settledAtMs) : beganAtMs,
+      toldAtMs: this.#kumaDp?.toldAtMs ?? beganAtMs,
+      healthCheckMs: facts?.hdsDelayMs === undefined ? undefined : facts.hdsDelayMs + settleMs(facts),
+      // Peers that were told before the stop have let go, whatever came of the deletion.
+      peersTold: settleLeftMs?.() === 0,
+      silentControlPlanes: [],
+    };
+  }
+}

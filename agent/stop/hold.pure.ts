@@ -1,0 +1,265 @@
+import type { OpenConnections } from '../envoy/envoy-activity.pure.ts';
+import type { EnvoyUse } from '../envoy/envoy-use.pure.ts';
+import type { ProxyKind } from '../identity/used-proxy.pure.ts';
+import type { DeregistrationOutcome } from './phases.pure.ts';
+
+/** What is known of the application behind Envoy. */
+export interface ApplicationEvidence {
+  /** Its ports, as a connection finds them now; `unknown` where none is known or none gave an answer. */
+  readonly ports: 'answer' | 'refuse' | 'unknown';
+  /** They refused already when the stop began: on a host, the application is stopped before its proxy. */
+  readonly refusedAtFirst: boolean;
+  /** It called others within kuma-dp's drain time before the stop, or since. */
+  readonly called: boolean;
+}
+
+/** All that decides how long Envoy has to serve. Times are monotonic milliseconds. */
+export interface HoldKnowledge {
+  readonly nowMs: number;
+  readonly stopBeganAtMs: number;
+  /** When kuma-dp got its first signal, which makes its readiness fail. */
+  readonly toldAtMs: number;
+  /** When the peers of an object that is gone have been told; in a stop in order, when the drain begins. */
+  readonly settledAtMs: number;
+  readonly drainTimeMs: number;
+  readonly proxy: ProxyKind;
+  /** `undefined`: Envoy's admin does not answer. */
+  readonly envoy: EnvoyUse | undefined;
+  readonly application: ApplicationEvidence;
+  readonly deregistration: DeregistrationOutcome;
+  /** How long Kuma's health checks take to tell the peers; `undefined` where they are off. */
+  readonly healthCheckMs: number | undefined;
+  /** Peers were told before the stop, by a drain that was asked for. */
+  readonly peersTold: boolean;
+  /** Control planes of the zone that do not answer, by URL. */
+  readonly silentControlPlanes: readonly string[];
+  /** The service manager restarts the proxy; its application lives on. */
+  readonly onlyProxyReplaced: boolean;
+  readonly outboundHold: 'auto' | number;
+  /** `undefined`: kuma-dp's drain time, where there are such senders. */
+  readonly externalDrainMs: number | undefined;
+}
+
+export type HoldCause =
+  | 'requests'
+  | 'external-senders'
+  | 'silent-control-plane'
+  | 'peers-not-told'
+  | 'health-checks'
+  | 'application-connections'
+  | 'application-alive'
+  | 'application-silent'
+  | 'envoy-silent'
+  | 'quiet';
+
+/** Why Envoy has to go on, and until when at the latest. */
+export interface Hold {
+  readonly cause: HoldCause;
+  readonly untilMs: number;
+  /** What is waited for, without the time. */
+  readonly because: string;
+}
+
+/** No request in either direction for this long is the end of a drain. */
+const QUIET_MS = 500;
+/** An application that may live, and has not called for so long, has ended. */
+const APPLICATION_SILENCE_MS = 5_000;
+/** kuma-dp alone ends its Envoy a moment after its drain time; the agent must not be the earlier one. */
+const NEVER_EARLIER_MS = 100;
+/** Where settling has used up kuma-dp's drain time: for requests that began while it lasted. */
+const LAST_REQUESTS_MS = 1_000;
+
+/**
+ * Who still uses Envoy. Pure.
+ *
+ * Everything is bounded by kuma-dp's drain time from the beginning of the stop: with kuma-dp alone, that is when Envoy
+ * ends.
+ *
+ * @returns `undefined` once Envoy may end
+ */
+export function holdOf(known: HoldKnowledge): Hold | undefined {
+  if (known.nowMs >= latestEndMs(known)) return undefined;
+  const { envoy } = known;
+  if (envoy === undefined) {
+    return { cause: 'envoy-silent', untilMs: latestEndMs(known), because: "Envoy's admin does not answer" };
+  }
+  return (
+    inProgress(known, envoy) ??
+    untoldSenders(known) ??
+    applicationHold(known, envoy) ??
+    quietYet(known, envoy)
+  );
+}
+
+/** When Envoy ends whatever it does: with kuma-dp's drain time, or later where the operator asked for it. */
+export function latestEndMs(
+  known: Pick<HoldKnowledge, 'stopBeganAtMs' | 'settledAtMs' | 'drainTimeMs' | 'externalDrainMs'>,
+): number {
+  const { stopBeganAtMs, settledAtMs, drainTimeMs, externalDrainMs = 0 } = known;
+  return Math.max(
+    stopBeganAtMs + Math.max(drainTimeMs, externalDrainMs) + NEVER_EARLIER_MS,
+    settledAtMs + Math.min(drainTimeMs, LAST_REQUESTS_MS),
+  );
+}
+
+/** Whether clients come that no control plane tells: they learn it from failing readiness, or not at all. */
+export function hasExternalSenders({
+  proxy,
+  externalDrainMs,
+}: Pick<HoldKnowledge, 'proxy' | 'externalDrainMs'>): boolean {
+  return proxy === 'builtin gateway' || proxy === 'zone ingress' || externalDrainMs !== undefined;
+}
+
+/** How long after Envoy's readiness failed kuma-dp may be told, so that it does not end before such clients are gone. */
+export function readinessLeadMs({
+  drainTimeMs,
+  externalDrainMs = 0,
+}: Pick<HoldKnowledge, 'drainTimeMs' | 'externalDrainMs'>): number {
+  return Math.max(0, externalDrainMs - drainTimeMs);
+}
+
+/** What is in progress holds, whoever began it. */
+function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
+  const { inbound, outbound, movedAtMs } = envoy;
+  // An application's connection that carries nothing is no work, but a sign that the application lives.
+  const moving = known.nowMs - movedAtMs < APPLICATION_SILENCE_MS;
+  const parts = [
+    ...counted(inbound.requests, 'inbound request'),
+    ...counted(inbound.connections, 'inbound connection'),
+    ...counted(outbound.requests, 'outbound request'),
+    ...counted(moving || !hasApplication(known) ? outbound.connections : 0, 'outbound connection'),
+  ];
+  if (parts.length === 0) return undefined;
+  return { cause: 'requests', untilMs: latestEndMs(known), because: `waiting for ${parts.join(' and ')}` };
+}
+
+/** Senders that may go on because nobody has told them yet, or because nobody will. */
+function untoldSenders(known: HoldKnowledge): Hold | undefined {
+  const { nowMs, toldAtMs, drainTimeMs, deregistration, healthCheckMs, silentControlPlanes } = known;
+  const floors: readonly (Hold | undefined)[] = [
+    hasExternalSenders(known)
+      ? {
+          cause: 'external-senders',
+          untilMs: known.stopBeganAtMs + (known.externalDrainMs ?? drainTimeMs),
+          because: EXTERNAL_SENDERS[known.proxy],
+        }
+      : undefined,
+    silentControlPlanes.length > 0
+      ? {
+          cause: 'silent-control-plane',
+          untilMs: latestEndMs(known),
+          because: `dataplanes of ${silentControlPlanes.join(', ')} are not told, since it does not answer`,
+        }
+      : undefined,
+    known.peersTold
+      ? undefined
+      : deregistration === 'gone'
+        ? { cause: 'peers-not-told', untilMs: known.settledAtMs, because: 'peers are being told' }
+        : deregistration === 'kept' && healthCheckMs !== undefined
+          ? {
+              cause: 'health-checks',
+              untilMs: toldAtMs + Math.min(drainTimeMs, healthCheckMs),
+              because: "peers learn of the stop from Kuma's health checks",
+            }
+          : {
+              cause: 'peers-not-told',
+              untilMs: latestEndMs(known),
+              because: 'peers may not know of the stop',
+            },
+  ];
+  return floors
+    .filter((hold) => hold !== undefined)
+    .filter(({ untilMs }) => nowMs < untilMs)
+    .toSorted((a, b) => b.untilMs - a.untilMs)[0];
+}
+
+const EXTERNAL_SENDERS: Readonly<Record<ProxyKind, string>> = {
+  'builtin gateway': 'clients of a gateway learn of the stop from its readiness alone',
+  'zone ingress': 'other zones learn of the stop from readiness, or late',
+  sidecar: 'clients outside the mesh learn of the stop from readiness alone',
+  'delegated gateway': 'clients outside the mesh learn of the stop from readiness alone',
+  'zone egress': 'clients outside the mesh learn of the stop from readiness alone',
+};
+
+/** The application may go on calling others while it stops itself. */
+function applicationHold(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
+  if (!hasApplication(known) || isReplacement(known)) return undefined;
+  const untilMs = applicationLimitMs(known);
+  const { application, nowMs, stopBeganAtMs } = known;
+  const { outbound, lastCallMs } = envoy;
+  const { open } = outbound;
+  if (open.length > 0) {
+    const because = `the application still has ${connectionWords(open)}`;
+    return unlessPast({ cause: 'application-connections', untilMs, because }, nowMs);
+  }
+  if (!application.called && lastCallMs < stopBeganAtMs) return undefined;
+  if (application.ports === 'answer') {
+    const because = 'the application called others and still listens';
+    return unlessPast({ cause: 'application-alive', untilMs, because }, nowMs);
+  }
+  if (application.refusedAtFirst && lastCallMs < stopBeganAtMs) return undefined;
+  const silentMs = Math.max(lastCallMs, stopBeganAtMs) + APPLICATION_SILENCE_MS;
+  const because = 'the application called others not long ago';
+  return unlessPast({ cause: 'application-silent', untilMs: Math.min(untilMs, silentMs), because }, nowMs);
+}
+
+function applicationLimitMs(known: HoldKnowledge): number {
+  const { outboundHold, stopBeganAtMs } = known;
+  const endMs = latestEndMs(known);
+  return outboundHold === 'auto' ? endMs : Math.min(endMs, stopBeganAtMs + outboundHold);
+}
+
+function quietYet({ nowMs }: HoldKnowledge, { quietSinceMs }: EnvoyUse): Hold | undefined {
+  const untilMs = (quietSinceMs ?? nowMs) + QUIET_MS;
+  return nowMs < untilMs
+    ? { cause: 'quiet', untilMs, because: 'the last request has only just ended' }
+    : undefined;
+}
+
+/** Gateways and zone proxies of Kuma's own have nothing behind them. */
+function hasApplication({ proxy }: HoldKnowledge): boolean {
+  return proxy === 'sidecar' || proxy === 'delegated gateway';
+}
+
+function isReplacement({ onlyProxyReplaced, outboundHold }: HoldKnowledge): boolean {
+  return onlyProxyReplaced || outboundHold === 0;
+}
+
+function unlessPast(hold: Hold, nowMs: number): Hold | undefined {
+  return nowMs < hold.untilMs ? hold : undefined;
+}
+
+function counted(count: number, what: string): readonly string[] {
+  return count === 0 ? [] : [`${count} ${what}${count === 1 ? '' : 's'}`];
+}
+
+/** The listeners with the most connections are named. */
+function connectionWords(open: readonly OpenConnections[]): string {
+  const total = open.reduce((sum, { connections }) => sum + connections, 0);
+  const [first, ...others] = open.toSorted((a, b) => b.connections - a.connections);
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+  return `${total} connection${total === 1 ? '' : 's'} to Envoy (${first?.listener ?? 'unknown'}${more})`;
+}
+
+/** A hold in the words that log, status, service manager and report show. Times of day are this host's. */
+export function describeHold(
+  { cause, untilMs, because }: Hold,
+  now: { readonly monotonicMs: number; readonly wallMs: number },
+): string {
+  const until = new Date(now.wallMs + untilMs - now.monotonicMs).toTimeString().slice(0, 8);
+  switch (cause) {
+    case 'requests':
+    case 'quiet':
+      return because;
+    case 'external-senders':
+    case 'silent-control-plane':
+    case 'peers-not-told':
+    case 'health-checks':
+      return `${because}: serving until ${until}`;
+    case 'application-connections':
+    case 'application-alive':
+    case 'application-silent':
+    case 'envoy-silent':
+      return `${because}: waiting until ${until} at the latest`;
+  }
+}
