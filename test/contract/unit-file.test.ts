@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import { RUN_OPTIONS } from '../../agent/options.ts';
 import { readUnitSettings } from '../../agent/systemd/systemd-unit.pure.ts';
@@ -11,6 +11,7 @@ import { EXIT_CONFIG } from '../../agent/child/exit-status.pure.ts';
 import { SERVE_OPTIONS } from '../../control-plane/options.ts';
 import type { Finding } from '../../kernel/findings.ts';
 import { parseDuration } from '../../kernel/duration.ts';
+import { need } from '../support/need.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
 const FOLDER = join(import.meta.dirname, '..', '..', 'systemd');
@@ -188,8 +189,11 @@ describe('systemd/kuma-deregistrar.service', () => {
   });
 });
 
-const systemd = spawnSync('systemd-analyze', ['--version']);
-describe.skipIf(systemd.error !== undefined)('systemd-analyze verify', () => {
+describe('systemd-analyze verify', () => {
+  beforeEach((context) => {
+    need(context, 'systemd-analyze');
+  });
+
   test.for([
     { name: 'kuma-dp.service', with: dropIn },
     { name: 'kuma-dp@web-1.service', with: dropIn },

@@ -1,13 +1,13 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import { lives } from '../support/agent-process.ts';
+import { need, NO_PID_NAMESPACE, unavailable } from '../support/need.ts';
 import { Container, type Init, mayUnshare } from '../support/supervisors/container.ts';
 import type { DataplaneHost } from '../support/supervisors/dataplane-host.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
-import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -38,11 +38,12 @@ async function startHeld(here: DataplaneHost, init: Init): Promise<Container> {
   return container;
 }
 
-/** Namespaces cannot be made everywhere: not without root. In CI they have to be. */
-const mayRun = mayUnshare || process.env['CI'] === 'true';
-const described = mayRun ? describeWith('tini dumb-init', 'tini', 'dumb-init', 'nsenter') : describe.skip;
+describe.concurrent('a container', () => {
+  beforeEach((context) => {
+    if (!mayUnshare) unavailable(context, NO_PID_NAMESPACE);
+    need(context, 'tini', 'dumb-init', 'nsenter');
+  });
 
-described('a container', { concurrent: true }, () => {
   test.for(INITS)('is stopped in order, within Docker’s limit: %s', async (init) => {
     await using here = await host();
     const container = new Container(here, init);

@@ -1,15 +1,19 @@
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import { ControlPlane } from '../support/kuma/control-plane.ts';
+import { need } from '../support/need.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { Runit } from '../support/supervisors/runit.ts';
-import { describeWith } from '../support/supervisors/supervisors.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
 const host = hostsOfThisFile();
 
-describeWith('runit', 'runsvdir', 'sv').concurrent('runit', () => {
+describe.concurrent('runit', () => {
+  beforeEach((context) => {
+    need(context, 'runsvdir', 'sv');
+  });
+
   test('a stop: out of the mesh before kuma-dp hears of it, and nothing is left', async () => {
     await using here = await host();
     const runit = new Runit(here);

@@ -1,14 +1,18 @@
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import { ControlPlane } from '../support/kuma/control-plane.ts';
+import { need } from '../support/need.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { S6 } from '../support/supervisors/s6.ts';
-import { describeWith } from '../support/supervisors/supervisors.ts';
 
 const host = hostsOfThisFile();
 
-describeWith('s6', 's6-svscan', 's6-svc').concurrent('s6', () => {
+describe.concurrent('s6', () => {
+  beforeEach((context) => {
+    need(context, 's6-svscan', 's6-svc');
+  });
+
   test('a stop: out of the mesh before kuma-dp hears of it, and nothing is left', async () => {
     await using here = await host();
     const s6 = new S6(here);

@@ -1,13 +1,17 @@
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
+import { need } from '../support/need.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { DRAINED, killAgentUnderRequest } from '../support/supervisors/killed-agent.ts';
 import { Supervisord } from '../support/supervisors/supervisord.ts';
-import { describeWith } from '../support/supervisors/supervisors.ts';
 
 const host = hostsOfThisFile();
 
-describeWith('supervisor', 'supervisord', 'supervisorctl').concurrent('supervisord', () => {
+describe.concurrent('supervisord', () => {
+  beforeEach((context) => {
+    need(context, 'supervisord', 'supervisorctl');
+  });
+
   test('a stop: out of the mesh before kuma-dp hears of it, and nothing is left', async () => {
     await using here = await host();
     const supervisord = new Supervisord(here);

@@ -1,13 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import type { Finding } from '../../../kernel/findings.ts';
 import { AGENT_BIN } from '../../support/agent-process.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
+import { unavailable } from '../../support/need.ts';
 import { Scene } from '../../support/signal-scene.ts';
 import { makeSigningKey, bySha, signToken } from '../../support/signed-token.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -113,7 +114,7 @@ async function startAgent(scene: Scene, { agentEnv = {} }: Given): Promise<numbe
   return agent.pid;
 }
 
-/** A `systemctl` that shows what it was told to, in a folder that comes first on the path. */
+/** A `systemctl` that shows what it was told to, and a `systemd-notify`, in a folder that comes first on the path. */
 function standIn(scene: Scene, { unit, cat = '', ordered = '' }: Given, mainPid: number): string {
   const program = scene.dir.join('systemctl');
   const finish = `{ path=/usr/bin/kuma-dp-agent ; argv[]=/usr/bin/kuma-dp-agent deregister --state ${scene.stateDir} ; ignore_errors=yes ; }`;
@@ -127,6 +128,7 @@ function standIn(scene: Scene, { unit, cat = '', ordered = '' }: Given, mainPid:
   const shows = `case "$2 $3" in "show --property=Id,LoadState,ExecStop") cat ${scene.dir.join('ordered')};; show*) cat ${scene.dir.join('shown')};; cat*) cat ${scene.dir.join('cat')};; esac`;
   writeFileSync(program, `#!/bin/sh\n${unit === undefined ? refuses : shows}\n`);
   chmodSync(program, 0o755);
+  writeFileSync(scene.dir.join('systemd-notify'), '#!/bin/sh\n', { mode: 0o755 });
   return `${scene.dir.path}:${process.env['PATH'] ?? ''}`;
 }
 
@@ -288,7 +290,12 @@ function halfVisible({ scene }: { readonly scene: Scene }): void {
   chmodSync(scene.stateDir, 0o700);
 }
 
-describe.skipIf(!canBeNobody)('doctor, as somebody who may see little', () => {
+describe('doctor, as somebody who may see little', () => {
+  beforeEach((context) => {
+    if (!canBeNobody)
+      unavailable(context, 'no other user can be tried: run as root, below folders that it may enter');
+  });
+
   test('says what it could see, and of the rest that it could not', async () => {
     const found = await examine({
       unit: {

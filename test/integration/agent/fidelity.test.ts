@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import {
   AGENT_BIN as agentBin,
@@ -22,6 +22,7 @@ import {
   sendSignal,
 } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { NO_PID_NAMESPACE, unavailable } from '../../support/need.ts';
 import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
 import { type TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -531,7 +532,11 @@ const mayUnshare = ((): boolean => {
   }
 })();
 
-describe.skipIf(!mayUnshare)('as the first process of a container', () => {
+describe('as the first process of a container', () => {
+  beforeEach((context) => {
+    if (!mayUnshare) unavailable(context, NO_PID_NAMESPACE);
+  });
+
   test.for([
     { mode: 'die-SEGV', code: 139 },
     { mode: 'die-KILL', code: 137 },

@@ -2,6 +2,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { need } from '../../support/need.ts';
 import { NotifySocket } from '../../support/notify-socket.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -41,7 +42,8 @@ function standIn(scene: Scene, seconds: number): { readonly PATH: string; readon
 }
 
 describe.concurrent('systemd', () => {
-  test('hears when the dataplane serves, and every step of its stop, in real bytes', async () => {
+  test('hears when the dataplane serves, and every step of its stop, in real bytes', async (context) => {
+    need(context, 'systemd-notify');
     await using socket = await NotifySocket.start();
     await using scene = new Scene({
       controlPlane,
@@ -75,7 +77,8 @@ describe.concurrent('systemd', () => {
     expect(agent.seen('notification.lost')).toEqual([]);
   });
 
-  test('is told that the agent lives, as often as its watchdog wants', async () => {
+  test('is told that the agent lives, as often as its watchdog wants', async (context) => {
+    need(context, 'systemd-notify');
     await using socket = await NotifySocket.start();
     await using scene = new Scene({ controlPlane, child: SERVES });
     const agent = await scene.start({ env: { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '1000000' } });

@@ -1,9 +1,14 @@
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import { CompanionWorld } from '../../support/companion-world.ts';
+import { need } from '../../support/need.ts';
 import { NotifySocket } from '../../support/notify-socket.ts';
 
 describe('systemd', () => {
+  beforeEach((context) => {
+    need(context, 'systemd-notify');
+  });
+
   test('hears when agents can attach, how many do, and that it stops', async () => {
     await using socket = await NotifySocket.start();
     await using world = await CompanionWorld.start({ companion: { env: { NOTIFY_SOCKET: socket.path } } });

@@ -1,0 +1,56 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+import type { TestContext } from 'vitest';
+
+/** What tests run besides npm's packages and what every Debian has; and Debian's package of each. */
+const PACKAGES = {
+  'dumb-init': 'dumb-init',
+  nsenter: 'util-linux',
+  promtool: 'prometheus',
+  runsvdir: 'runit',
+  's6-svc': 's6',
+  's6-svscan': 's6',
+  supervisorctl: 'supervisor',
+  supervisord: 'supervisor',
+  sv: 'runit',
+  'systemd-analyze': 'systemd',
+  'systemd-notify': 'systemd',
+  tini: 'tini',
+} as const;
+
+/** Why some tests are skipped without root. */
+export const NO_PID_NAMESPACE = 'no PID namespace can be made here: run as root';
+
+type Program = keyof typeof PACKAGES;
+
+/** Skips the test where a program is missing, with the package that brings it. In CI the test fails. */
+export function need(context: TestContext, ...programs: readonly Program[]): void {
+  const reason = missing(programs);
+  if (reason !== undefined) unavailable(context, reason);
+}
+
+/** Skips the test with a reason. In CI the test fails: everything is available there. */
+export function unavailable({ skip }: TestContext, reason: string): void {
+  if (process.env['CI'] === 'true') throw new Error(reason);
+  skip(reason);
+}
+
+/** @returns one line; `undefined` if all are installed */
+function missing(programs: readonly Program[]): string | undefined {
+  const absent = programs.filter((program) => !isOnPath(program));
+  if (absent.length === 0) return undefined;
+  const packages = new Set(absent.map((program) => PACKAGES[program]));
+  return `${absent.join(', ')} not found: apt-get install --no-install-recommends ${[...packages].join(' ')}`;
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
