@@ -1,6 +1,11 @@
 /**
+ * What npm leaves `package-lock.json` without. Run it after each dependency change.
+ *
+ * Takes out what packages say about Node: they run on the pinned one, but npm compares with the one that it runs on, warns
+ * (EBADENGINE), and leaves out optional packages.
+ *
  * Adds stub entries for optional platform packages that the registry at hand does not carry, so that `npm ci`
- * finds `package-lock.json` in step with every `optionalDependencies` list. Run it after each dependency change.
+ * finds `package-lock.json` in step with every `optionalDependencies` list.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -11,6 +16,7 @@ interface LockedPackage {
   os?: string[];
   cpu?: string[];
   libc?: string[];
+  engines?: unknown;
   optionalDependencies?: Record<string, string>;
 }
 interface Lockfile {
@@ -50,6 +56,7 @@ for (const [parent, entry] of Object.entries({ ...packages })) {
     added += 1;
   }
 }
+for (const [path, entry] of Object.entries(packages)) if (path !== '') delete entry.engines;
 lockfile.packages = Object.fromEntries(Object.entries(packages).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 writeFileSync(LOCKFILE, `${JSON.stringify(lockfile, null, 2)}\n`);
 console.log(`${LOCKFILE}: ${added} stub(s) added`);

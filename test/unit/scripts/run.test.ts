@@ -192,3 +192,11 @@ test('every npm script runs on the pinned Node, and stops at its first error', (
   // npm does not run them here (.npmrc: ignore-scripts).
   expect(Object.keys(scripts).filter((name) => /^(pre|post)(?!ss)/.test(name))).toEqual([]);
 });
+
+test('npm compares no package with the Node that it runs on: npm run fix-lockfile', () => {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly engines?: unknown }>>;
+  };
+  const compared = Object.entries(packages).filter(([, { engines }]) => engines !== undefined);
+  expect(compared.map(([path]) => path)).toEqual(['']);
+});
