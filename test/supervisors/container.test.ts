@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 
 import { lives } from '../support/agent-process.ts';
-import { need, NO_PID_NAMESPACE, unavailable } from '../support/need.ts';
-import { Container, type Init, mayUnshare } from '../support/supervisors/container.ts';
+import { need, needPidNamespace } from '../support/need.ts';
+import { Container, type Init } from '../support/supervisors/container.ts';
 import type { DataplaneHost } from '../support/supervisors/dataplane-host.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
@@ -40,7 +40,7 @@ async function startHeld(here: DataplaneHost, init: Init): Promise<Container> {
 
 describe.concurrent('a container', () => {
   beforeEach((context) => {
-    if (!mayUnshare) unavailable(context, NO_PID_NAMESPACE);
+    needPidNamespace(context);
     need(context, 'tini', 'dumb-init', 'nsenter');
   });
 

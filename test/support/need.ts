@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -19,8 +20,8 @@ const PACKAGES = {
   tini: 'tini',
 } as const;
 
-/** Why some tests are skipped without root. */
-export const NO_PID_NAMESPACE = 'no PID namespace can be made here: run as root';
+/** Runs the command that follows as the first process of a PID namespace. */
+export const IN_PID_NAMESPACE = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child=KILL'] as const;
 
 type Program = keyof typeof PACKAGES;
 
@@ -28,6 +29,13 @@ type Program = keyof typeof PACKAGES;
 export function need(context: TestContext, ...programs: readonly Program[]): void {
   const reason = missing(programs);
   if (reason !== undefined) unavailable(context, reason);
+}
+
+/** Skips the test where no PID namespace can be made. In CI the test fails. */
+export function needPidNamespace(context: TestContext): void {
+  const [unshare, ...argv] = IN_PID_NAMESPACE;
+  if (spawnSync(unshare, [...argv, 'true']).status !== 0)
+    unavailable(context, 'no PID namespace can be made here: run as root');
 }
 
 /** Skips the test with a reason. In CI the test fails: everything is available there. */

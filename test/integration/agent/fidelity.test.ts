@@ -22,7 +22,7 @@ import {
   sendSignal,
 } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { NO_PID_NAMESPACE, unavailable } from '../../support/need.ts';
+import { IN_PID_NAMESPACE, needPidNamespace } from '../../support/need.ts';
 import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
 import { type TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -522,20 +522,8 @@ function stateOf(pid: number): string {
   return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
 }
 
-const UNSHARE = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child=KILL'];
-const mayUnshare = ((): boolean => {
-  try {
-    execFileSync('unshare', [...UNSHARE.slice(1), 'true'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-})();
-
 describe('as the first process of a container', () => {
-  beforeEach((context) => {
-    if (!mayUnshare) unavailable(context, NO_PID_NAMESPACE);
-  });
+  beforeEach(needPidNamespace);
 
   test.for([
     { mode: 'die-SEGV', code: 139 },
@@ -543,7 +531,7 @@ describe('as the first process of a container', () => {
     { mode: 'exit-7', code: 7 },
   ])('$mode ends it with $code', async ({ mode, code }) => {
     await using scene = aside({ mode });
-    const agent = await scene.start({ prefix: UNSHARE, cwd: scene.dir.path });
+    const agent = await scene.start({ prefix: IN_PID_NAMESPACE, cwd: scene.dir.path });
     expect(await agent.exited).toEqual({ code, signal: null });
   });
 
@@ -552,7 +540,7 @@ describe('as the first process of a container', () => {
       child: { contract: 'kuma', envoy: 'admin', exit: { code: 4 } },
       options: ['--settle=100ms'],
     });
-    const agent = await scene.start({ prefix: UNSHARE });
+    const agent = await scene.start({ prefix: IN_PID_NAMESPACE });
     await scene.untilRunning(agent);
     const inside = agent.living.find(
       ({ command }) => command.includes('main.js') && !command.startsWith('unshare'),

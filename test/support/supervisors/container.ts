@@ -1,6 +1,7 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 
 import { sendSignal } from '../agent-process.ts';
+import { IN_PID_NAMESPACE } from '../need.ts';
 import { childrenOf } from '../world/power-loss.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import type { DataplaneHost, HostExit } from './dataplane-host.ts';
@@ -8,11 +9,6 @@ import { documented, filledIn } from './documented.ts';
 
 /** The inits of the page; `bare` is none. */
 export type Init = 'bare' | 'tini' | 'dumb-init';
-
-const UNSHARE = ['--pid', '--fork', '--mount-proc', '--kill-child=KILL'];
-
-/** Whether a PID namespace can be made here: not without root. */
-export const mayUnshare = spawnSync('unshare', [...UNSHARE, 'true']).status === 0;
 
 /**
  * What a container runtime gives a documented ENTRYPOINT and CMD: a PID namespace of its own, in which it is PID 1. Files
@@ -36,7 +32,8 @@ export class Container {
   }
 
   async start(): Promise<void> {
-    const { exited, pid } = this.#host.spawn('unshare', [...UNSHARE, ...this.#argv]);
+    const [unshare, ...options] = IN_PID_NAMESPACE;
+    const { exited, pid } = this.#host.spawn(unshare, [...options, ...this.#argv]);
     this.#exited = exited;
     // Seen from outside: inside it is 1.
     this.#pid = await waitUntil(() => childrenOf(pid)[0], { what: 'a first process in the container' });
