@@ -122,10 +122,11 @@ function objectEvents(log: Log) {
       log.warn(
         'ownership.given-up',
         'The object could not be put in time: its control plane creates it instead',
-        {
-          err,
-        },
+        { err },
       );
+    },
+    objectMended: () => {
+      log.warn('dataplane.mended', 'A late write had hidden this dataplane: its object is Ready again');
     },
     dataplaneReady: () => {
       log.info('dataplane.ready', 'Envoy serves and the object says so');
@@ -204,18 +205,14 @@ function rotationEvents(log: Log) {
       log.warn(
         'healthcheck.untold',
         "Envoy's own health could not be set: Kuma's health checks may undo this",
-        {
-          err,
-        },
+        { err },
       );
     },
     controlUnavailable: (err: unknown) => {
       log.warn(
         'control.unavailable',
         'drain, resume and status cannot reach this agent; everything else works',
-        {
-          err,
-        },
+        { err },
       );
     },
   };

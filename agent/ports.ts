@@ -1,6 +1,6 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
-import type { RotationAnswer, RotationOrder } from '../kuma/rotation.ts';
+import type { Made, Want } from '../kuma/object-wish.ts';
 import type { ChildExit } from './child/exit-status.pure.ts';
 import type { Owner } from './identity/owner.pure.ts';
 import type { ApplicationPort } from './identity/used-proxy.pure.ts';
@@ -38,9 +38,25 @@ export type Confirmation =
   | { readonly verdict: 'deleted' }
   | { readonly verdict: 'wait' | 'leave'; readonly reason: string };
 
+/** One attempt at an endpoint. */
+export interface Attempt {
+  /** Aborts when nothing waits for this attempt any more: reads end with it. */
+  readonly signal: AbortSignal;
+  /** For an endpoint that wants to say how far it has come by then. */
+  readonly budgetMs: number;
+  /**
+   * To be called right before a write leaves: what is sent cannot be called back, so its answer is waited for even when
+   * nothing waits for the attempt any more.
+   *
+   * @returns the signal that ends the wait for the answer
+   * @throws the reason of `signal` if that has aborted: then nothing may be sent
+   */
+  send(): AbortSignal;
+}
+
 /**
- * One way to a control plane: Kuma's REST API, or the companion. Each call is a single attempt that ends with `signal`
- * at the latest and throws `OperationalError`; order, hedging and retries are the caller's.
+ * One way to a control plane: Kuma's REST API, or the companion. Each call is a single attempt that throws
+ * `OperationalError`; order, hedging and retries are the caller's.
  */
 export interface Endpoint {
   /** Without credentials. */
@@ -53,33 +69,14 @@ export interface Endpoint {
    */
   check(key: DataplaneKey, signal: AbortSignal): Promise<ControlPlaneFacts>;
   /**
-   * Reads the object and deletes it if it is ours.
+   * Reads the object and makes it stand as wished, if it is ours.
    *
-   * @param budgetMs what this attempt may take, for an endpoint that wants to say how far it has come by then
-   * @throws `DATAPLANE_FOREIGN` if it is somebody else's; `ENDPOINT_BUSY` with the detail `handedOver` if it is not gone
-   * yet, but the endpoint will not forget it
+   * @throws `DATAPLANE_FOREIGN` if it is somebody else's; for `absent` `ENDPOINT_BUSY` with the detail `handedOver` if it
+   * is not gone yet, but the endpoint will not forget it
    */
-  deregister(
-    departure: Departure,
-    signal: AbortSignal,
-    budgetMs: number,
-  ): Promise<'deleted' | 'already gone'>;
+  make(departure: Departure, want: Want, attempt: Attempt): Promise<Made>;
   /** Looks for an object that was created again, and deletes it if that can hurt nobody. */
   confirm(departure: Departure, signal: AbortSignal): Promise<Confirmation>;
-  /** Puts the object, not ready, so that kuma-dp can connect and no peer sees it. */
-  announce(departure: Departure, template: DataplaneResource, signal: AbortSignal): Promise<void>;
-  /**
-   * Makes the stored object ready, as far as `template` says; puts it again if it is missing.
-   *
-   * @throws `DATAPLANE_FOREIGN` if it is somebody else's by now
-   */
-  announceReady(departure: Departure, template: DataplaneResource, signal: AbortSignal): Promise<void>;
-  /**
-   * Takes the stored object out of rotation or back, whoever put it; never creates one.
-   *
-   * @throws `DATAPLANE_FOREIGN` if it is somebody else's by now
-   */
-  rotate(departure: Departure, order: RotationOrder, signal: AbortSignal): Promise<RotationAnswer>;
   close(): void;
 }
 

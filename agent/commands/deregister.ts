@@ -14,7 +14,8 @@ import type { Deregistration } from '../stop/stop-report.pure.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import type { DeregisterOptions } from '../options.ts';
 import type { Departure, Endpoint } from '../ports.ts';
-import { Registration } from '../object/registration.ts';
+import { Endpoints } from '../object/endpoints.ts';
+import { ObjectKeeper } from '../object/keeper.ts';
 import { agentLog } from './agent-log.ts';
 import { openEndpoints, readTls, type OpenEndpoints } from '../run/connection.ts';
 
@@ -146,7 +147,7 @@ function warnWithoutToken(urls: readonly URL[]): void {
 
 interface Way {
   readonly endpoints: readonly Endpoint[];
-  readonly take: (registration: Registration, byMs: number) => Promise<Deregistration>;
+  readonly take: (keeper: ObjectKeeper, byMs: number) => Promise<Deregistration>;
 }
 
 /** One way after the other, as long as nobody has decided; the time is divided among those that are left. */
@@ -178,29 +179,28 @@ async function attempt(
     byMs,
   }: { readonly departure: Departure; readonly events: AgentEvents; readonly byMs: number },
 ): Promise<Deregistration> {
-  const registration = new Registration({
-    clock: systemClock,
-    events,
-    random: Math.random,
-    endpoints,
+  const shared = { clock: systemClock, events, random: Math.random };
+  const keeper = new ObjectKeeper({
+    ...shared,
+    endpoints: new Endpoints({ ...shared, endpoints, key: departure.key, settle: 'auto' }),
     departure,
+    template: undefined,
     mayDelete: true,
-    settle: 'auto',
   });
   try {
-    return await take(registration, byMs);
+    return await take(keeper, byMs);
   } finally {
-    registration.close();
+    keeper.close();
   }
 }
 
-function deregisterOutright(registration: Registration, byMs: number): Promise<Deregistration> {
-  return registration.deregister(byMs);
+function deregisterOutright(keeper: ObjectKeeper, byMs: number): Promise<Deregistration> {
+  return keeper.deregister(byMs);
 }
 
 /** Nobody of that run is there to ask, so only what its control plane says proves that it has ended. */
-async function takeOver(registration: Registration, byMs: number): Promise<Deregistration> {
-  const { outcome, reason = outcome } = await registration.confirm(byMs);
+async function takeOver(keeper: ObjectKeeper, byMs: number): Promise<Deregistration> {
+  const { outcome, reason = outcome } = await keeper.confirm(byMs);
   const details = { endpoint: undefined, attempts: 1 };
   switch (outcome) {
     case 'gone':

@@ -2,15 +2,14 @@ import { randomUUID } from 'node:crypto';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
-import type { RotationAnswer, RotationOrder } from '../../kuma/rotation.ts';
+import type { Made, Want } from '../../kuma/object-wish.ts';
 import {
   DeregisterResponse_Outcome as Outcome,
   type DeregisterResponse,
   type DeregistrarClient,
-  type RegisterRequest,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { endpointName } from '../object/endpoint-url.pure.ts';
-import type { Companion, Departure } from '../ports.ts';
+import type { Attempt, Companion, Departure } from '../ports.ts';
 import { CompanionChannel, type CompanionChannelOptions } from './companion-channel.io.ts';
 import {
   fromConfirmation,
@@ -18,7 +17,7 @@ import {
   toHello,
   toIncarnation,
   toRegister,
-  toRotation,
+  type RegisterWish,
 } from './companion-messages.io.ts';
 import { openCompanionStream } from './companion-stream.io.ts';
 import { unaryCall, type UnaryCall, type UnaryMethod } from './unary-call.io.ts';
@@ -44,15 +43,10 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
       });
       return fromControlPlane(controlPlane);
     },
-    deregister: async (departure, signal, budgetMs) => {
-      const answer = await ask(channel, (client) => client.deregister.bind(client), {
-        action: `deregister dataplane ${describeKey(departure.key)}`,
-        request: { incarnation: toIncarnation(departure, anonymous) },
-        signal,
-        budgetMs,
-      });
-      return readOutcome(departure, url, answer);
-    },
+    make: (departure, { wish, template }, attempt) =>
+      wish.state === 'absent'
+        ? deregister({ channel, url, anonymous }, departure, attempt)
+        : register({ channel, url, anonymous }, { departure, wish, template }, attempt),
     confirm: async (departure, signal) => {
       const answer = await ask(channel, (client) => client.confirm.bind(client), {
         action: `confirm that dataplane ${describeKey(departure.key)} is gone`,
@@ -61,11 +55,6 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
       });
       return fromConfirmation(answer);
     },
-    announce: (departure, template, signal) =>
-      register(channel, toRegister({ departure, template, ready: false }, anonymous), signal),
-    announceReady: (departure, template, signal) =>
-      register(channel, toRegister({ departure, template, ready: true }, anonymous), signal),
-    rotate: (departure, order, signal) => rotate(channel, { departure, order, anonymous }, signal),
     attach: async (hello, onAttached, signal) => {
       if (options.token.current === undefined) await options.token.refresh();
       return openCompanionStream({
@@ -87,32 +76,55 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
   };
 }
 
-async function rotate(
-  channel: CompanionChannel,
-  how: { readonly departure: Departure; readonly order: RotationOrder; readonly anonymous: string },
-  signal: AbortSignal,
-): Promise<RotationAnswer> {
-  const { departure, order, anonymous } = how;
-  const { found, changed, states } = await ask(channel, (client) => client.register.bind(client), {
-    action: `${ROTATION_ACTIONS[order.turn]} dataplane ${describeKey(departure.key)}`,
-    request: toRotation(departure, order, anonymous),
+interface Line {
+  readonly channel: CompanionChannel;
+  readonly url: string;
+  /** Stands for the incarnation of a caller that names a dataplane without having run it. */
+  readonly anonymous: string;
+}
+
+async function deregister(
+  { channel, url, anonymous }: Line,
+  departure: Departure,
+  { signal, budgetMs }: Attempt,
+): Promise<Made> {
+  const answer = await ask(channel, (client) => client.deregister.bind(client), {
+    action: `deregister dataplane ${describeKey(departure.key)}`,
+    request: { incarnation: toIncarnation(departure, anonymous) },
     signal,
+    budgetMs,
   });
-  return { found, changed, states };
+  const deleted = readOutcome(departure, url, answer) === 'deleted';
+  return { found: deleted, changed: deleted, states: {} };
 }
 
 async function register(
-  channel: CompanionChannel,
-  request: RegisterRequest,
-  signal: AbortSignal,
-): Promise<void> {
-  const { dataplane } = request.incarnation ?? {};
-  const name = `${dataplane?.mesh}/${dataplane?.name}`;
-  const action = request.ready ? `make dataplane ${name} ready` : `put dataplane ${name}`;
-  await ask(channel, (client) => client.register.bind(client), { action, request, signal });
+  line: Line,
+  { departure, wish, template }: Want & { readonly departure: Departure; readonly wish: RegisterWish },
+  attempt: Attempt,
+): Promise<Made> {
+  const { channel, anonymous } = line;
+  const { client } = channel;
+  const onGivenUp = (): void => {
+    renewIfSilent(channel, client, attempt.signal.reason);
+  };
+  attempt.signal.addEventListener('abort', onGivenUp, { once: true });
+  const made = await ask(channel, (each) => each.register.bind(each), {
+    action: `${ACTIONS[wish.state]} dataplane ${describeKey(departure.key)}`,
+    request: toRegister(departure, { wish, template }, anonymous),
+    // What was sent may be carried out, whoever has given up: its answer is worth waiting for.
+    signal: attempt.send(),
+  }).finally(() => {
+    attempt.signal.removeEventListener('abort', onGivenUp);
+  });
+  const missing = !made.found && !made.changed && template !== undefined;
+  if (!missing || wish.state === 'ready') return made;
+  // A companion of 0.1.0 has only looked.
+  await register(line, { departure, wish: { state: 'hidden', takeOver: true }, template }, attempt);
+  return { ...made, changed: true };
 }
 
-const ROTATION_ACTIONS = { look: 'look at', out: 'take out of rotation', in: 'put back' } as const;
+const ACTIONS = { hidden: 'put', ready: 'make ready', out: 'take out of rotation' } as const;
 
 /** A call that got no answer in time may have met a connection that is dead without knowing: the next one gets another. */
 async function ask<Request, Response>(
@@ -124,10 +136,14 @@ async function ask<Request, Response>(
   try {
     return await unaryCall({ ...call, method: method(client), metadata: channel.metadata() });
   } catch (error) {
-    const silent = error instanceof OperationalError && error.code === 'DEADLINE_EXCEEDED';
-    if (silent && channel.client === client) channel.renew();
+    renewIfSilent(channel, client, error);
     throw error;
   }
+}
+
+function renewIfSilent(channel: CompanionChannel, client: DeregistrarClient, error: unknown): void {
+  const silent = error instanceof OperationalError && error.code === 'DEADLINE_EXCEEDED';
+  if (silent && channel.client === client) channel.renew();
 }
 
 function readOutcome(

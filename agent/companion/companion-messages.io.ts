@@ -4,15 +4,18 @@ import {
   ConfirmResponse_Verdict,
   Owner as WireOwner,
   Rotation_Turn,
+  Wish_State,
   type AttachRequest,
   type ConfirmResponse,
   type ControlPlane,
   type Incarnation,
   type RegisterRequest,
+  type Rotation,
+  type Wish as WireWish,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
 import { fromWireDuration } from '../../proto/wire-duration.ts';
-import type { RotationOrder } from '../../kuma/rotation.ts';
+import type { Want, Wish } from '../../kuma/object-wish.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { Owner } from '../identity/owner.pure.ts';
@@ -28,27 +31,54 @@ export function toIncarnation({ key, own }: Departure, anonymous: string): Incar
   };
 }
 
+/** Everything but `absent`, which is Deregister. */
+export type RegisterWish = Exclude<Wish, { readonly state: 'absent' }>;
+
+/** A companion of 0.1.0 goes by `ready` and `rotation`, a later one by `wish`. */
 export function toRegister(
-  what: { readonly departure: Departure; readonly template: DataplaneResource; readonly ready: boolean },
+  departure: Departure,
+  { wish, template }: Want & { readonly wish: RegisterWish },
   anonymous: string,
 ): RegisterRequest {
-  const { departure, template, ready } = what;
+  const rotation = toRotation(wish, template !== undefined);
   return {
     incarnation: toIncarnation(departure, anonymous),
     resource: toResource(template),
-    ready,
-    rotation: undefined,
+    ready: rotation === undefined && wish.state === 'ready',
+    rotation,
+    wish: toWish(wish),
   };
 }
 
-export function toRotation(departure: Departure, order: RotationOrder, anonymous: string): RegisterRequest {
-  const { states, leaveProbed } = order.turn === 'in' ? order : { states: {}, leaveProbed: false };
-  return {
-    incarnation: toIncarnation(departure, anonymous),
-    resource: Buffer.alloc(0),
-    ready: false,
-    rotation: { turn: TURNS[order.turn], states, leaveProbed },
-  };
+/** How 0.1.0 says it; `undefined` where that puts the object: `hidden` for a start, `ready` for an owner. */
+function toRotation(wish: RegisterWish, creates: boolean): Rotation | undefined {
+  const look = { turn: Rotation_Turn.LOOK, states: {}, leaveProbed: false };
+  switch (wish.state) {
+    case 'hidden':
+      return wish.takeOver ? undefined : look;
+    case 'ready': {
+      const { states, leaveProbed } = wish;
+      return creates && leaveProbed ? undefined : { turn: Rotation_Turn.IN, states, leaveProbed };
+    }
+    case 'out':
+      return Object.keys(wish.states).length === 0 ? look : { ...look, turn: Rotation_Turn.OUT };
+  }
+}
+
+function toWish(wish: RegisterWish): WireWish {
+  const nothing = { takeOver: false, states: {}, leaveProbed: false };
+  switch (wish.state) {
+    case 'hidden':
+      return { ...nothing, state: Wish_State.HIDDEN, takeOver: wish.takeOver };
+    case 'ready': {
+      const { states, leaveProbed } = wish;
+      return { ...nothing, state: Wish_State.READY, states, leaveProbed };
+    }
+    case 'out': {
+      const states = wish.states === 'any' ? {} : wish.states;
+      return { ...nothing, state: Wish_State.OUT, states };
+    }
+  }
 }
 
 export function toHello(hello: Hello, anonymous: string): AttachRequest {
@@ -117,8 +147,6 @@ const OWNERS: Readonly<Record<Owner, WireOwner>> = {
   agent: WireOwner.AGENT,
   external: WireOwner.EXTERNAL,
 };
-
-const TURNS = { look: Rotation_Turn.LOOK, out: Rotation_Turn.OUT, in: Rotation_Turn.IN } as const;
 
 /** The contract has a word for each phase in which a companion may do something about it. */
 const PHASES: Readonly<Record<Phase['name'], string>> = {

@@ -10,7 +10,7 @@ import {
 } from './control-protocol.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 import type { AgentEvents } from '../events.ts';
-import type { Registration } from '../object/registration.ts';
+import type { Endpoints } from '../object/endpoints.ts';
 import type { Rotation } from '../object/rotation.ts';
 
 export interface ControlDeps {
@@ -22,7 +22,7 @@ export interface ControlDeps {
   readonly incarnation: string;
   readonly lifecycle: string;
   readonly beganAtMs: number;
-  readonly registration: Registration;
+  readonly endpoints: Endpoints;
   readonly attachment: Attachment | undefined;
   /** `undefined` for the zone proxies: their objects have no state to turn. */
   readonly rotation: Rotation | undefined;
@@ -83,7 +83,7 @@ function refuse({
 }
 
 function statusOf(deps: ControlDeps): AgentStatusReport {
-  const { clock, registration, attachment, rotation, label, incarnation, lifecycle } = deps;
+  const { clock, endpoints, attachment, rotation, label, incarnation, lifecycle } = deps;
   const phase = deps.phase();
   return {
     phase: phase.name,
@@ -95,9 +95,9 @@ function statusOf(deps: ControlDeps): AgentStatusReport {
     upMs: Math.round(clock.monotonicMs() - deps.beganAtMs),
     kumaDpPid: deps.kumaDpPid(),
     envoy: phase.name !== 'starting' && (phase.name !== 'running' || phase.envoy),
-    endpoints: registration.endpoints.map(({ url, reachable }) => ({ url, reachable })),
+    endpoints: endpoints.looks.map(({ url, reachable }) => ({ url, reachable })),
     companion: attachment === undefined ? undefined : attachment.standing,
-    settleMs: registration.settleMs,
+    settleMs: endpoints.settleMs,
     rotation: rotation?.stage ?? 'in',
     since: rotation?.since,
     hold: deps.hold(),

@@ -1,7 +1,7 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { listensOn } from './envoy-activity.pure.ts';
-import { listeningPorts } from '../../kuma/owned-resource.ts';
+import { listeningPorts } from '../../kuma/port-states.ts';
 import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
 
 /** A start is waited for; a kuma-dp whose control plane is away retries for five minutes. */

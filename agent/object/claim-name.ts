@@ -1,15 +1,14 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
-import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import type { Attachment } from '../companion/attachment.ts';
 import type { Owner, OwnerChoice } from '../identity/owner.pure.ts';
 import type { AgentEvents } from '../events.ts';
-import type { Registration } from './registration.ts';
+import type { ObjectKeeper } from './keeper.ts';
 
 export interface ClaimDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
-  readonly registration: Registration;
+  readonly keeper: Pick<ObjectKeeper, 'claim'>;
   /** `undefined` where there is no companion. */
   readonly attachment: Attachment | undefined;
   /** Aborts when a stop comes first. */
@@ -20,7 +19,6 @@ export interface Claim {
   readonly choice: OwnerChoice;
   /** Somebody asked for `agent` by name: then the object is put even where no companion answers. */
   readonly insistent: boolean;
-  readonly resource: DataplaneResource | undefined;
 }
 
 /**
@@ -68,14 +66,14 @@ async function attach(
 }
 
 async function announce(
-  { clock, events, registration, stopping }: ClaimDeps,
-  { choice: { owner }, resource }: Claim,
+  { clock, events, keeper, stopping }: ClaimDeps,
+  { choice: { owner } }: Claim,
   byMs: number,
 ): Promise<Owner> {
-  if (owner !== 'agent' || resource === undefined || stopping.aborted) return owner;
+  if (owner !== 'agent' || stopping.aborted) return owner;
   try {
     const budgetMs = Math.max(byMs - clock.monotonicMs(), ANNOUNCE_FLOOR_MS);
-    await registration.announce(resource, budgetMs, stopping);
+    await keeper.claim(budgetMs, stopping);
     events.dataplaneAnnounced();
     return 'agent';
   } catch (error) {

@@ -4,10 +4,9 @@ import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
-import { judgeOwnership, judgeRecreation } from '../../kuma/ownership.ts';
-import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
-import { NO_OBJECT, turned, type RotationAnswer, type RotationOrder } from '../../kuma/rotation.ts';
-import type { Confirmation, Departure, Endpoint, Token } from '../ports.ts';
+import { judgeRecreation } from '../../kuma/ownership.ts';
+import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
+import type { Attempt, Confirmation, Departure, Endpoint, Token } from '../ports.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 
 export interface KumaRestEndpointOptions extends Omit<RestClientOptions, 'userToken'> {
@@ -25,12 +24,8 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
       await userToken.refresh();
       return check(client, signal);
     },
-    deregister: (departure, signal) => deregister(client, departure, signal),
+    make: (departure, want, attempt) => make(client, { departure, want }, attempt),
     confirm: (departure, signal) => confirm(client, departure, signal),
-    announce: ({ key, own }, template, signal) =>
-      put(client, { key, resource: asNotReady(template, own.incarnation) }, signal),
-    announceReady: (departure, template, signal) => announceReady(client, { departure, template }, signal),
-    rotate: (departure, order, signal) => rotate(client, { departure, order }, signal),
     close: () => {
       client.close();
     },
@@ -50,22 +45,47 @@ async function check(client: RestClient, signal: AbortSignal): Promise<ControlPl
 }
 
 /**
- * An answer that got lost after the deletion needs no read-back of its own: the next attempt reads first, finds the
- * object missing, and that is success.
+ * An answer that got lost after a write needs no read-back of its own: the next attempt reads first and finds the object
+ * as wished, and that is success.
  */
-async function deregister(
+async function make(
   client: RestClient,
-  departure: Departure,
-  signal: AbortSignal,
-): Promise<'deleted' | 'already gone'> {
-  const { key } = departure;
-  const path = resourcePath(key);
+  { departure, want }: { readonly departure: Departure; readonly want: Want },
+  attempt: Attempt,
+): Promise<Made> {
+  const { key, own } = departure;
+  const { wish } = want;
   const name = describeKey(key);
-  const stored = await client.get(path, signal);
-  if (requireAnswer(`read dataplane ${name}`, stored) === 'missing') return 'already gone';
-  requireOurs(departure, parseResource(name, stored.body));
-  const answer = requireAnswer(`delete dataplane ${name}`, await client.delete(path, signal));
-  return answer === 'found' ? 'deleted' : 'already gone';
+  const takesOver = wish.state === 'hidden' && wish.takeOver;
+  const stored = takesOver ? undefined : await read(client, key, attempt.signal);
+  const next = nextObject(stored, want, own);
+  switch (next.next) {
+    case 'nothing':
+      return madeOf(stored, next);
+    case 'foreign':
+      throw new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} is left alone: ${next.reason}`);
+    case 'put':
+      await put(client, { key, resource: next.resource }, attempt.send());
+      return madeOf(stored, next);
+    case 'delete': {
+      const answer = await client.delete(resourcePath(key), attempt.signal);
+      const found = requireAnswer(`delete dataplane ${name}`, answer) === 'found';
+      return { ...madeOf(stored, next), changed: found };
+    }
+  }
+}
+
+async function read(
+  client: RestClient,
+  key: DataplaneKey,
+  signal: AbortSignal,
+): Promise<DataplaneResource | undefined> {
+  const name = describeKey(key);
+  const answer = await client.get(resourcePath(key), signal);
+  if (requireAnswer(`read dataplane ${name}`, answer) === 'missing') return undefined;
+  const parsed = DataplaneResource.safeParse(answer.body);
+  if (parsed.success) return parsed.data;
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot read dataplane ${name}: this is not a Dataplane`);
 }
 
 async function confirm(
@@ -90,36 +110,6 @@ async function confirm(
   return { verdict: 'deleted' };
 }
 
-async function announceReady(
-  client: RestClient,
-  { departure, template }: { readonly departure: Departure; readonly template: DataplaneResource },
-  signal: AbortSignal,
-): Promise<void> {
-  const { key, own } = departure;
-  const name = describeKey(key);
-  const answer = await client.get(resourcePath(key), signal);
-  const missing = requireAnswer(`read dataplane ${name}`, answer) === 'missing';
-  const stored = missing ? asNotReady(template, own.incarnation) : parseResource(name, answer.body);
-  requireOurs(departure, stored);
-  await put(client, { key, resource: asReady(stored, template) }, signal);
-}
-
-async function rotate(
-  client: RestClient,
-  { departure, order }: { readonly departure: Departure; readonly order: RotationOrder },
-  signal: AbortSignal,
-): Promise<RotationAnswer> {
-  const { key } = departure;
-  const name = describeKey(key);
-  const answer = await client.get(resourcePath(key), signal);
-  if (requireAnswer(`read dataplane ${name}`, answer) === 'missing') return NO_OBJECT;
-  const stored = parseResource(name, answer.body);
-  requireOurs(departure, stored);
-  const { resource, ...said } = turned(stored, order);
-  if (said.changed) await put(client, { key, resource }, signal);
-  return said;
-}
-
 async function put(
   client: RestClient,
   { key, resource }: { readonly key: DataplaneKey; readonly resource: DataplaneResource },
@@ -129,19 +119,4 @@ async function put(
   const answer = requireAnswer(action, await client.put(resourcePath(key), resource, signal));
   if (answer === 'found') return;
   throw new OperationalError('ENDPOINT_REJECTED', `Cannot ${action}: there is no such mesh`);
-}
-
-function requireOurs({ key, own }: Departure, stored: DataplaneResource): void {
-  const ownership = judgeOwnership(own, stored);
-  if (ownership.ours) return;
-  throw new OperationalError(
-    'DATAPLANE_FOREIGN',
-    `Dataplane ${describeKey(key)} is left alone: ${ownership.reason}`,
-  );
-}
-
-function parseResource(name: string, body: unknown): DataplaneResource {
-  const parsed = DataplaneResource.safeParse(body);
-  if (parsed.success) return parsed.data;
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot read dataplane ${name}: this is not a Dataplane`);
 }

@@ -1,14 +1,8 @@
 import { isAborted } from '../../kernel/aborted.ts';
-import { pause, sleep, type Clock } from '../../kernel/clock.ts';
+import { sleep, type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
-import {
-  NO_OBJECT,
-  rememberStates,
-  stillOut,
-  type PortStates,
-  type RotationAnswer,
-  type RotationOrder,
-} from '../../kuma/rotation.ts';
+import type { Made } from '../../kuma/object-wish.ts';
+import { rememberStates, stillOut, type PortStates } from '../../kuma/port-states.ts';
 import {
   lookAgainMs,
   settleLeftMs,
@@ -19,12 +13,12 @@ import {
 import { untilDrained } from '../envoy/drain-watch.ts';
 import type { AgentEvents } from '../events.ts';
 import type { EnvoyAdmin } from '../ports.ts';
-import type { Registration } from './registration.ts';
+import type { ObjectKeeper, Turning } from './keeper.ts';
 
 export interface RotationDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
-  readonly registration: Pick<Registration, 'rotate' | 'facts' | 'settleMs'>;
+  readonly keeper: Pick<ObjectKeeper, 'facts' | 'settleMs' | 'serves' | 'wasReady' | 'isDoubtful' | 'wake'>;
   /** What an earlier run left; `undefined` in rotation. */
   readonly initial: RotationRecord | undefined;
   /** What its template says of each port, where there is one. */
@@ -52,47 +46,38 @@ const POLL_MS = 50;
 /** A service probe that does not turn a port ready for so long has something to say. */
 const PROBE_PATIENCE_MS = 15_000;
 
-/** Takes the dataplane out of rotation and back while everything keeps running, and keeps it there. */
-export class Rotation {
+/** What is known of the turn that is wanted now. All times are monotonic. */
+interface Turn {
+  readonly wantedAtMs: number;
+  /** When the object said so first, or again. */
+  readonly turnedAtMs?: number;
+  /** When the object was last seen to be so without our doing. */
+  readonly heldAtMs?: number;
+  readonly failure?: unknown;
+  /** Whether the failure was said. */
+  readonly warned?: boolean;
+}
+
+const NO_OBJECT: Made = { found: false, changed: false, states: {} };
+
+/** Decides when the dataplane is out of rotation and back while everything keeps running. The keeper writes the object. */
+export class Rotation implements Turning {
   readonly #deps: RotationDeps;
-  readonly #wentOut = new AbortController();
   #record: RotationRecord | undefined;
   #admin: EnvoyAdmin | undefined;
-  /** Of the turn that is wanted now: when the object said so first, or again. */
-  #turnedAtMs: number | undefined;
-  /** When the object was last seen to be so without our doing. */
-  #heldAtMs: number | undefined;
-  #wantedAtMs = 0;
-  #last: RotationAnswer = NO_OBJECT;
-  #failure: unknown;
-  #next = new AbortController();
-  #serving = false;
-  #announced = false;
+  #turn: Turn;
+  #last: Made = NO_OBJECT;
 
   constructor(deps: RotationDeps) {
     this.#deps = deps;
-    const { initial, template, stopping } = deps;
+    const { clock, initial, template } = deps;
+    this.#turn = { wantedAtMs: clock.monotonicMs() };
     this.#record =
       initial === undefined ? undefined : { ...initial, states: { ...template, ...initial.states } };
-    stopping.addEventListener('abort', () => {
-      this.#next.abort(stopping.reason);
-    });
   }
 
-  /** Envoy serves: from now on an owned object may be made ready. */
-  onServing(): void {
-    this.#serving = true;
-    this.#next.abort(new Error('Envoy serves'));
-  }
-
-  /** What an owned object says is no longer only that it was not announced yet. */
-  onAnnounced(): void {
-    this.#announced = true;
-  }
-
-  /** Aborts when a drain is wanted for the first time: whoever announces the dataplane must not go on. */
-  get wentOut(): AbortSignal {
-    return this.#wentOut.signal;
+  get record(): RotationRecord | undefined {
+    return this.#record;
   }
 
   get isWantedOut(): boolean {
@@ -111,25 +96,19 @@ export class Rotation {
 
   /** What a stop still has to wait for its peers. */
   get settleLeftMs(): number {
-    const { clock, registration } = this.#deps;
+    const { clock, keeper } = this.#deps;
+    const { turnedAtMs } = this.#turn;
     const outForMs =
-      this.isWantedOut && this.#turnedAtMs !== undefined && this.#holds(this.#turnedAtMs)
-        ? clock.monotonicMs() - this.#turnedAtMs
+      this.isWantedOut && turnedAtMs !== undefined && this.#holds(turnedAtMs)
+        ? clock.monotonicMs() - turnedAtMs
         : undefined;
-    return settleLeftMs(registration.settleMs, outForMs);
-  }
-
-  /** Goes on with what an earlier run was asked for. */
-  start(): void {
-    if (this.isWantedOut) this.#wentOut.abort(new Error('It is drained'));
-    this.#wantedAtMs = this.#deps.clock.monotonicMs();
-    void this.#keep();
+    return settleLeftMs(keeper.settleMs, outForMs);
   }
 
   /** An Envoy that is out of rotation must not call itself healthy, or Kuma's HDS puts it back. */
   onEnvoySeen(admin: EnvoyAdmin | undefined): void {
     this.#admin = admin;
-    this.#next.abort(new Error('Envoy is there'));
+    if (this.#record !== undefined) this.#deps.keeper.wake();
   }
 
   /** Idempotent. Never throws. What did not come about in time is tried on. */
@@ -154,111 +133,105 @@ export class Rotation {
   #want(wanted: 'out' | 'in'): boolean {
     const before = this.#record;
     if ((before?.wanted ?? 'in') === wanted) return false;
-    const { clock, events, template, owned, note } = this.#deps;
-    const fresh = owned && !this.#announced ? template : {};
+    const { clock, events, template, owned, note, keeper } = this.#deps;
+    const fresh = owned && !keeper.wasReady ? template : {};
     const since = new Date(clock.wallMs()).toISOString();
     this.#record = { wanted, since, states: before?.states ?? fresh };
-    this.#turnedAtMs = undefined;
-    this.#heldAtMs = undefined;
-    this.#failure = undefined;
-    this.#wantedAtMs = clock.monotonicMs();
-    if (wanted === 'out') this.#wentOut.abort(new Error('It is drained'));
+    this.#turn = { wantedAtMs: clock.monotonicMs() };
     events.rotationWanted(wanted);
     note(this.#record);
-    if (before === undefined) void this.#keep();
-    else this.#next.abort(new Error('Something else is wanted'));
+    keeper.wake();
     return true;
   }
 
-  /** One at a time: ends when it is in rotation again, or when a stop begins. */
-  async #keep(): Promise<void> {
-    const { clock, events, stopping, note } = this.#deps;
-    for (let warned = false; this.#record !== undefined && !stopping.aborted;) {
-      const record = this.#record;
-      this.#next = new AbortController();
-      try {
-        await this.#turnOnce(record);
-        this.#failure = undefined;
-        warned = false;
-      } catch (error) {
-        if (isAborted(stopping)) return;
-        this.#failure = error;
-        if (!warned) events.rotationFailed(record.wanted, error);
-        warned = true;
-      }
-      if (this.#record.wanted === 'in' && this.#isIn(this.#record)) {
-        this.#record = undefined;
-        note(undefined);
-        return;
-      }
-      const pauseMs = lookAgainMs(clock.monotonicMs() - this.#wantedAtMs, this.#last.found);
-      await pause(clock, pauseMs, this.#next.signal);
+  /** Envoy is told first: until its next report a stale one may undo the turn. */
+  async prepare(): Promise<void> {
+    const say = this.isWantedOut ? 'fail' : 'ok';
+    await this.#admin?.healthcheck(say).catch(this.#deps.events.healthcheckUntold);
+  }
+
+  onMade(made: Made): number {
+    const record = this.#record;
+    if (record === undefined) return 0;
+    this.#last = made;
+    this.#turn = { ...this.#turn, failure: undefined, warned: false };
+    if (record.wanted === 'out' && this.#remember(record, made)) return 0;
+    this.#onTurned(record.wanted, made);
+    if (record.wanted === 'in' && this.#isIn(record)) {
+      this.#record = undefined;
+      this.#deps.note(undefined);
+      return 0;
     }
+    return this.#lookAgainMs();
   }
 
-  async #turnOnce(record: RotationRecord): Promise<void> {
-    const { registration, stopping, events } = this.#deps;
-    const { wanted } = record;
-    if (this.#tooEarly(wanted)) return;
-    if (wanted === 'out' && this.#turnedAtMs === undefined) await this.#remember(record);
-    if (this.#record?.wanted !== wanted) return;
-    await this.#admin?.healthcheck(wanted === 'out' ? 'fail' : 'ok').catch(events.healthcheckUntold);
-    const answer = await registration.rotate(this.#order(wanted), stopping);
-    // Meanwhile somebody may have asked for the opposite.
-    if (this.#record.wanted === wanted) this.#onTurned(wanted, answer);
+  onFailed(error: unknown): number {
+    const { wanted = 'in' } = this.#record ?? {};
+    if (this.#turn.warned !== true) this.#deps.events.rotationFailed(wanted, error);
+    this.#turn = { ...this.#turn, failure: error, warned: true };
+    return this.#lookAgainMs();
   }
 
-  /** An owned object becomes ready when its Envoy serves, whoever asks. */
-  #tooEarly(wanted: 'out' | 'in'): boolean {
-    return wanted === 'in' && this.#deps.owned && !this.#serving;
+  #lookAgainMs(): number {
+    return lookAgainMs(this.#deps.clock.monotonicMs() - this.#turn.wantedAtMs, this.#last.found);
   }
 
-  /** Written down before it is changed: what a crash in between leaves can be undone. */
-  async #remember(record: RotationRecord): Promise<void> {
-    const { registration, stopping, note } = this.#deps;
-    const { found, states } = await registration.rotate({ turn: 'look' }, stopping);
-    if (!found || this.#record !== record) return;
+  /**
+   * Written down before it is changed: what a crash in between leaves can be undone.
+   *
+   * @returns whether the object waits for that
+   */
+  #remember(record: RotationRecord, { found, states }: Made): boolean {
+    if (!found || this.#turn.turnedAtMs !== undefined) return false;
+    const waits = Object.keys(states).some((port) => record.states[port] === undefined);
     this.#record = { ...record, states: rememberStates(record.states, states) };
-    note(this.#record);
+    this.#deps.note(this.#record);
+    return waits;
   }
 
-  #order(wanted: 'out' | 'in'): RotationOrder {
-    if (wanted === 'out') return { turn: 'out' };
-    const leaveProbed = this.#deps.registration.facts.hdsDelayMs !== undefined;
-    return { turn: 'in', states: this.#record?.states ?? {}, leaveProbed };
-  }
-
-  #onTurned(wanted: 'out' | 'in', answer: RotationAnswer): void {
+  #onTurned(wanted: 'out' | 'in', made: Made): void {
     const { clock, events } = this.#deps;
-    const first = this.#turnedAtMs === undefined;
-    this.#last = answer;
-    if (first || answer.changed) this.#turnedAtMs = clock.monotonicMs();
-    else this.#heldAtMs = clock.monotonicMs();
-    if (first) events.rotationTurned(wanted, answer.found);
+    const nowMs = clock.monotonicMs();
+    const first = this.#turn.turnedAtMs === undefined;
+    this.#turn = { ...this.#turn, ...(first || made.changed ? { turnedAtMs: nowMs } : { heldAtMs: nowMs }) };
+    if (first) events.rotationTurned(wanted, made.found);
   }
 
   /** The object says so since the peers could know, and no late health report has undone it. */
   #isIn({ states }: RotationRecord): boolean {
-    if (this.#turnedAtMs === undefined || this.#failure !== undefined) return false;
+    const { turnedAtMs, wantedAtMs, failure } = this.#turn;
+    if (turnedAtMs === undefined || failure !== undefined || this.#isDoubtful('in')) return false;
     const nowMs = this.#deps.clock.monotonicMs();
-    if (nowMs - this.#turnedAtMs < this.#deps.registration.settleMs) return false;
-    return stillOut(states, this.#last.states).length === 0 || nowMs - this.#wantedAtMs > PROBE_PATIENCE_MS;
+    if (nowMs - turnedAtMs < this.#deps.keeper.settleMs) return false;
+    return stillOut(states, this.#last.states).length === 0 || nowMs - wantedAtMs > PROBE_PATIENCE_MS;
   }
 
   #turned(wanted: 'out' | 'in'): boolean {
-    return wanted === 'in' && this.#record === undefined
-      ? true
-      : this.#turnedAtMs !== undefined && this.#record?.wanted === wanted;
+    if (wanted === 'in' && this.#record === undefined) return true;
+    return (
+      this.#turn.turnedAtMs !== undefined && this.#record?.wanted === wanted && !this.#isDoubtful(wanted)
+    );
   }
 
   #settled(wanted: 'out' | 'in'): boolean {
-    return wanted === 'in' ? this.#record === undefined : this.stage === 'out';
+    return wanted === 'in' ? this.#record === undefined : this.stage === 'out' && !this.#isDoubtful('out');
+  }
+
+  /** A write from before this turn may still be carried out over it. */
+  #isDoubtful(wanted: 'out' | 'in'): boolean {
+    return this.#deps.keeper.isDoubtful(wanted === 'in' ? 'ready' : 'out');
+  }
+
+  /** An owned object becomes ready when its Envoy serves, whoever asks. */
+  #tooEarly(wanted: 'out' | 'in'): boolean {
+    const { owned, keeper } = this.#deps;
+    return wanted === 'in' && owned && !keeper.serves;
   }
 
   /** A health report from before may put it back once: with HDS on, a look after that counts. */
   #holds(turnedAtMs: number): boolean {
-    const { hdsDelayMs } = this.#deps.registration.facts;
-    return hdsDelayMs === undefined || (this.#heldAtMs ?? 0) >= turnedAtMs + STALE_REPORT_MS;
+    const { hdsDelayMs } = this.#deps.keeper.facts;
+    return hdsDelayMs === undefined || (this.#turn.heldAtMs ?? 0) >= turnedAtMs + STALE_REPORT_MS;
   }
 
   #overruled(wanted: 'out' | 'in'): boolean {
@@ -306,9 +279,10 @@ export class Rotation {
 
   #whyPending(wanted: 'out' | 'in'): string {
     const what = wanted === 'out' ? 'not out of rotation yet' : 'not in rotation yet';
-    if (this.#failure !== undefined)
-      return `${what}, the agent goes on trying: ${describeError(this.#failure)}`;
+    if (this.#turn.failure !== undefined)
+      return `${what}, the agent goes on trying: ${describeError(this.#turn.failure)}`;
     if (this.#tooEarly(wanted)) return `${what}: Envoy does not serve yet`;
+    if (this.#isDoubtful(wanted)) return `${what}: a write without an answer may still change the object`;
     const out = wanted === 'in' ? stillOut(this.#record?.states ?? {}, this.#last.states) : [];
     if (out.length > 0) return `${what}: its health checks hold back ${out.join(', ')}`;
     return `${what}: peers may not know yet`;

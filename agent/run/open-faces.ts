@@ -41,29 +41,29 @@ export class Faces {
 }
 
 function controlOf(parts: FaceParts, prepared: PreparedDataplane): ControlDeps {
-  const { stateFile, label, owner, registration, attachment } = prepared;
+  const { stateFile, label, owner, endpoints, attachment } = prepared;
   return {
     ...parts,
     openSocket: openControlSocket,
     stateFile: stateFile.path,
     label,
     lifecycle: owner,
-    registration,
+    endpoints,
     attachment,
   };
 }
 
 function viewOf({ prepared, rotation, phase, stopBudgetMs }: FaceParts): RunView {
   if (prepared === undefined) return { phase: phase(), stopBudgetMs, dataplane: undefined };
-  const { identity, owner, registration, attachment } = prepared;
+  const { identity, owner, endpoints, attachment } = prepared;
   return {
     phase: phase(),
     stopBudgetMs,
     dataplane: {
       key: identity.key,
       owner,
-      settleMs: registration.settleMs,
-      endpoints: registration.endpoints,
+      settleMs: endpoints.settleMs,
+      endpoints: endpoints.looks,
       companion: attachment?.standing,
       rotation: rotation?.stage ?? 'in',
     },

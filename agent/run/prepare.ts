@@ -13,7 +13,8 @@ import { STOP_WISHES } from '../stop/stop-budget.pure.ts';
 import type { AgentEvents } from '../events.ts';
 import { Attachment } from '../companion/attachment.ts';
 import { claimName } from '../object/claim-name.ts';
-import { Registration } from '../object/registration.ts';
+import { Endpoints } from '../object/endpoints.ts';
+import { ObjectKeeper } from '../object/keeper.ts';
 import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import type { RunRequest } from './run-request.ts';
@@ -21,7 +22,8 @@ import type { RunRequest } from './run-request.ts';
 /** What a run knows of its dataplane once everything that comes before kuma-dp is done. */
 export interface PreparedDataplane extends DerivedDataplane {
   readonly owner: Owner;
-  readonly registration: Registration;
+  readonly endpoints: Endpoints;
+  readonly keeper: ObjectKeeper;
   /** `undefined` where there is no companion. */
   readonly attachment: Attachment | undefined;
   readonly stateFile: StateFile;
@@ -50,9 +52,10 @@ interface Known {
 
 interface Connected {
   readonly urls: readonly URL[];
-  readonly endpoints: readonly Endpoint[];
+  readonly opened: readonly Endpoint[];
   readonly choice: OwnerChoice;
-  readonly registration: Registration;
+  readonly endpoints: Endpoints;
+  readonly keeper: ObjectKeeper;
   readonly attachment: Attachment | undefined;
 }
 
@@ -90,20 +93,20 @@ export async function prepare(
     await paceStart(ended, key, {
       ...context,
       random: Math.random,
-      endpoints: connected.endpoints,
+      endpoints: connected.opened,
       uptimeMs: () => host.uptimeMs(),
     });
   }
-  const { registration, attachment, urls, choice } = connected;
+  const { endpoints, keeper, attachment, urls, choice } = connected;
   const owner = await claimName(
-    { clock: context.clock, events: context.events, registration, attachment, stopping: context.stopping },
-    { choice, insistent: options.lifecycle === 'agent', resource: derived.identity.resource },
+    { clock: context.clock, events: context.events, keeper, attachment, stopping: context.stopping },
+    { choice, insistent: options.lifecycle === 'agent' },
   );
   const initialState = {
     ...stateAtStart(request, context, { derived, tls, owner, host, urls }),
     ...(previous === undefined ? {} : inherited(previous)),
   };
-  return { ...derived, owner, registration, attachment, stateFile, host, initialState };
+  return { ...derived, owner, endpoints, keeper, attachment, stateFile, host, initialState };
 }
 
 function tryReadTls(
@@ -154,7 +157,7 @@ async function connect(
     fallback: defaultEndpoint,
   });
   if (bypassed) events.companionsBypassed(derived.label);
-  const { endpoints, companions } = await openEndpoints(urls, {
+  const { endpoints: opened, companions } = await openEndpoints(urls, {
     tls,
     userTokenFile: options.userTokenFile,
     dataplaneToken: tokenOf(derived.command),
@@ -163,14 +166,14 @@ async function connect(
   const departure = { key, own: { incarnation, address: resource?.networking?.address } };
   const mayDelete = isDeletable(choice.owner, options.deleteExternal);
   const shared = { clock, events, random: Math.random };
-  const registration = new Registration({
+  const endpoints = new Endpoints({
     ...shared,
-    endpoints,
-    departure,
-    mayDelete,
+    endpoints: opened,
+    key,
     settle: options.settle,
     onFacts: context.onFacts,
   });
+  const keeper = new ObjectKeeper({ ...shared, endpoints, departure, template: resource, mayDelete });
   const attachment =
     companions.length === 0
       ? undefined
@@ -179,10 +182,10 @@ async function connect(
           companions,
           hello: { departure, deletable: mayDelete, resource },
           learn: (facts) => {
-            registration.learn(facts);
+            endpoints.learn(facts);
           },
         });
-  return { urls, endpoints, choice, registration, attachment };
+  return { urls, opened, choice, endpoints, keeper, attachment };
 }
 
 /**

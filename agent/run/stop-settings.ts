@@ -23,14 +23,14 @@ export function stopSettings({
 
 /** What a stop has to know of a dataplane that can be deregistered. */
 export function supervisedDataplane(
-  { label, owner, registration, command, identity }: PreparedDataplane,
+  { label, owner, keeper, command, identity }: PreparedDataplane,
   run: Pick<SupervisedDataplane, 'incarnation'> & { readonly settleLeftMs: () => number },
 ): SupervisedDataplane {
   return {
     ...run,
     label,
     lifecycle: owner,
-    registration,
+    registration: keeper,
     unregisteredBecause: '',
     readiness: kumaDpReadiness(command.readinessPort),
     proxy: usedProxy(identity),

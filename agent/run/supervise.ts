@@ -11,12 +11,11 @@ import { writeError } from '../child/standard-streams.io.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
 import { asPreApplied } from '../identity/kuma-dp-command.pure.ts';
 import type { StopReport } from '../stop/stop-report.pure.ts';
-import { AnnouncedObject } from '../object/announced-object.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../systemd/service-notices.ts';
 import { untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
-import { portStates } from '../../kuma/rotation.ts';
+import { portStates } from '../../kuma/port-states.ts';
 import { Rotation } from '../object/rotation.ts';
 import type { RunMetrics } from '../metrics/run-metrics.io.ts';
 import { StateNotes } from '../state/state-notes.ts';
@@ -68,7 +67,6 @@ class Supervision {
   #rotation: Rotation | undefined;
   #kumaDpPid: number | undefined;
   #envoyAdmin: EnvoyAdmin | undefined;
-  #announced: AnnouncedObject | undefined;
 
   constructor(request: SuperviseRequest) {
     const { options } = request;
@@ -131,27 +129,25 @@ class Supervision {
       return;
     }
     this.#prepared = prepared;
-    const { owner, registration, label, identity } = prepared;
+    const { owner, endpoints, label, identity } = prepared;
     this.#notes = this.#takeNotes(prepared);
     const { spawned } = this.#request;
     if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
     // It may have been seen while everything was prepared.
     if (this.#supervisor.sawEnvoy) this.#notes.noteEnvoySeen();
     this.#rotation = this.#takeRotation(prepared);
-    const settleLeftMs = (): number => this.#rotation?.settleLeftMs ?? registration.settleMs;
+    const settleLeftMs = (): number => this.#rotation?.settleLeftMs ?? prepared.keeper.settleMs;
     this.#dataplane.resolve(supervisedDataplane(prepared, { incarnation: this.#incarnation, settleLeftMs }));
     this.#service?.onDerived(label);
     this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#incarnation });
     if (owner === 'agent') this.#supervisor.onAnnounced();
     const { argv, env } = this.#request;
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
-    this.#announced = this.#announcedObject(prepared);
     this.#metrics?.onDerived(
       prepared.stateFile.path,
-      registration.endpoints.map(({ url }) => url),
+      endpoints.looks.map(({ url }) => url),
     );
-    registration.keepWarm(this.#over.signal);
-    this.#rotation?.start();
+    endpoints.keepWarm(this.#over.signal);
     // It may have been seen while everything was prepared.
     this.#rotation?.onEnvoySeen(this.#envoyAdmin);
     await this.#listen();
@@ -183,16 +179,16 @@ class Supervision {
     initialState,
     attachment,
     identity,
-    registration,
+    keeper,
     owner,
   }: PreparedDataplane): Rotation | undefined {
     const { key, resource } = identity;
     if (key.proxyType !== 'dataplane') return undefined;
     attachment?.onRotation(initialState.rotation?.wanted === 'out');
-    return new Rotation({
+    const rotation = new Rotation({
       clock: this.#clock,
       events: this.#events,
-      registration,
+      keeper,
       initial: initialState.rotation,
       owned: owner === 'agent',
       template: resource === undefined ? {} : portStates(resource),
@@ -202,12 +198,14 @@ class Supervision {
       },
       stopping: this.#supervisor.stopping,
     });
+    keeper.follow(rotation);
+    return rotation;
   }
 
   #close(): void {
     this.#faces.close();
     this.#prepared?.attachment?.close();
-    this.#prepared?.registration.close();
+    this.#prepared?.keeper.close();
   }
 
   #startUnregistered(problem: string): void {
@@ -282,36 +280,19 @@ class Supervision {
   }
 
   async #announceServing(prepared: PreparedDataplane, admin: EnvoyAdmin | undefined): Promise<void> {
-    const { owner, registration, attachment, identity } = prepared;
+    const { keeper, attachment, identity } = prepared;
     const { resource } = identity;
-    if (resource === undefined || (owner !== 'agent' && attachment === undefined)) return;
+    if (resource === undefined) return;
     await untilUp(this.#clock, admin, { resource, over: this.#over.signal });
-    await this.#announced?.onServing();
     attachment?.onServing();
-    this.#rotation?.onServing();
-    const { stopping } = this.#supervisor;
-    // Somebody who drains it, or did before the restart, says when it is to be ready.
-    const cancel =
-      this.#rotation === undefined ? stopping : AbortSignal.any([stopping, this.#rotation.wentOut]);
-    if (owner !== 'agent' || cancel.aborted) return;
-    if (!(await registration.announceReady(resource, cancel))) return;
-    this.#rotation?.onAnnounced();
-    this.#events.dataplaneReady();
+    keeper.onServing();
   }
 
-  #announcedObject({ owner, registration, identity }: PreparedDataplane): AnnouncedObject | undefined {
-    const { resource: template } = identity;
-    if (owner !== 'agent' || template === undefined) return undefined;
-    const over = AbortSignal.any([this.#supervisor.stopping, this.#over.signal]);
-    const shared = { clock: this.#clock, random: Math.random, events: this.#events };
-    return new AnnouncedObject({ ...shared, registration, template, over });
-  }
-
-  #takeNotes({ initialState, host, stateFile, registration }: PreparedDataplane): StateNotes {
+  #takeNotes({ initialState, host, stateFile, endpoints }: PreparedDataplane): StateNotes {
     return new StateNotes(initialState, {
       events: this.#events,
       host,
-      facts: () => registration.facts,
+      facts: () => endpoints.facts,
       write: (state) => stateFile.write(state),
     });
   }

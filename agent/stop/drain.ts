@@ -2,7 +2,7 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import type { AgentEvents } from '../events.ts';
 import type { UsedProxy } from '../identity/used-proxy.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
-import type { Registration } from '../object/registration.ts';
+import type { ObjectKeeper } from '../object/keeper.ts';
 import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
 import { EnvoyUsers, type Drained, type StopKnowledge } from './envoy-users.ts';
 import { hasExternalSenders, readinessLeadMs } from './hold.pure.ts';
@@ -11,7 +11,7 @@ import type { KumaDpProcess } from './kuma-dp-process.ts';
 /** What a drain needs to know of the dataplane. */
 export interface DrainedDataplane {
   readonly proxy: UsedProxy;
-  readonly registration: Registration | undefined;
+  readonly registration: ObjectKeeper | undefined;
   /** For a dataplane that was out of rotation already: what its peers still need to be told. */
   readonly settleLeftMs?: () => number;
 }

@@ -19,7 +19,7 @@ import {
 import type { StopReport } from './stop-report.pure.ts';
 import { KumaDpProcess } from './kuma-dp-process.ts';
 import type { Child, EnvoyAdmin, KumaDpReadiness } from '../ports.ts';
-import type { Registration } from '../object/registration.ts';
+import type { ObjectKeeper } from '../object/keeper.ts';
 
 /** What the supervisor needs to know of the dataplane. Arrives after kuma-dp may have been started already. */
 export interface SupervisedDataplane extends DrainedDataplane {
@@ -27,7 +27,7 @@ export interface SupervisedDataplane extends DrainedDataplane {
   readonly incarnation: string;
   readonly lifecycle: string;
   /** `undefined`: nothing can be deregistered; everything else is the same. */
-  readonly registration: Registration | undefined;
+  readonly registration: ObjectKeeper | undefined;
   /** Why there is no registration. */
   readonly unregisteredBecause: string;
   readonly readiness: KumaDpReadiness;

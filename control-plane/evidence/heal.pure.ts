@@ -1,6 +1,6 @@
 import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
-import { asReady } from '../../kuma/owned-resource.ts';
+import { asWished, readyAs } from '../../kuma/object-wish.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import type { Surroundings } from './guards.pure.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
@@ -79,5 +79,5 @@ function bodyOf({ record, lastSeen, brought }: MissingCase): DataplaneResource |
     lastSeen !== undefined && judgeOwnership({ incarnation, address }, lastSeen).ours ? lastSeen : brought;
   if (body === undefined || owner !== 'agent') return body;
   const labelled = { ...body, labels: { ...body.labels, [INCARNATION_LABEL]: incarnation } };
-  return asReady(labelled, brought ?? labelled);
+  return asWished(labelled, readyAs(brought ?? labelled));
 }

@@ -1,10 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
-import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
-import { judgeOwnership } from '../../kuma/ownership.ts';
-import { NO_OBJECT, turned, type RotationAnswer, type RotationOrder } from '../../kuma/rotation.ts';
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
+import type { OwnDataplane } from '../../kuma/ownership.ts';
 import type { RegisterRequest, RegisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
 import { crashPoint } from '../departures/crash-points.ts';
@@ -12,7 +11,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import type { ControlPlanes, Fence, Store } from '../ports.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';
-import { readIncarnation, readResource, readRotation } from './requests.ts';
+import { readIncarnation, readRegister } from './requests.ts';
 
 export interface RegisterDeps {
   readonly clock: Clock;
@@ -26,7 +25,7 @@ export interface RegisterDeps {
 const PUT_BUDGET_MS = 1_500;
 
 /**
- * Puts the object of an attached agent, while nobody deletes or attaches under its name.
+ * Makes the object of an attached agent stand as the agent wishes, while nothing deletes or attaches under its name.
  *
  * Only for the incarnation that has the name: the put of an older one would overwrite its successor's object.
  */
@@ -35,65 +34,44 @@ export async function register(
   request: RegisterRequest,
   context: CallContext,
 ): Promise<RegisterResponse> {
-  if (request.rotation !== undefined) return rotate(deps, request, context);
   const { key, incarnation, address } = readIncarnation(request.incarnation);
-  const resource = readResource(key, request.resource);
-  await deps.authorise(context.metadata, key, resource);
+  const asked = readRegister(key, request);
+  await deps.authorise(context.metadata, key, asked.template);
   context.authenticated();
   const epoch = await epochOf(deps, { key, incarnation });
-  const put = await deps.store.whileCurrent({ key, epoch }, async (record, fence) => {
-    if (record.incarnation !== incarnation || record.state === 'leaving') return false;
-    await write(deps, { own: { incarnation, address }, resource, ready: request.ready }, fence);
-    return true;
-  });
-  if (put !== true) throw foreign(describeKey(key), 'a newer incarnation has the name, or this one leaves');
-  crashPoint('register.put');
-  deps.events.registered({ key, incarnation, epoch }, request.ready);
-  return { ...NO_OBJECT, found: true };
-}
-
-/** For every attached agent, whoever owns its object: what stands there is changed, and nothing is put that is not there. */
-async function rotate(
-  deps: RegisterDeps,
-  request: RegisterRequest,
-  context: CallContext,
-): Promise<RegisterResponse> {
-  const { key, incarnation, address } = readIncarnation(request.incarnation);
-  if (request.rotation === undefined) return NO_OBJECT;
-  const order = readRotation(request.rotation);
-  await deps.authorise(context.metadata, key);
-  context.authenticated();
-  const epoch = await epochOf(deps, { key, incarnation });
-  const answer = await deps.store.whileCurrent({ key, epoch }, async (record, fence) =>
+  const made = await deps.store.whileCurrent({ key, epoch }, async (record, fence) =>
     record.incarnation !== incarnation || record.state === 'leaving'
       ? undefined
-      : turn(deps, { key, own: { incarnation, address }, order }, fence),
+      : make(deps, { key, own: { incarnation, address }, want: asked }, fence),
   );
-  if (answer === undefined)
+  if (made === undefined)
     throw foreign(describeKey(key), 'a newer incarnation has the name, or this one leaves');
-  return answer;
+  if (made.changed && asked.template !== undefined) {
+    crashPoint('register.put');
+    deps.events.registered({ key, incarnation, epoch }, asked.wish.state === 'ready');
+  }
+  return made;
 }
 
-interface Turn {
+interface Make {
   readonly key: DataplaneKey;
-  readonly own: Put['own'];
-  readonly order: RotationOrder;
+  readonly own: OwnDataplane;
+  readonly want: Want;
 }
 
-function turn({ clock, controlPlanes }: RegisterDeps, how: Turn, fence: Fence): Promise<RotationAnswer> {
-  const { key, own, order } = how;
+function make({ clock, controlPlanes }: RegisterDeps, how: Make, fence: Fence): Promise<Made> {
+  const { key, own, want } = how;
+  const { wish } = want;
   const name = describeKey(key);
   return withDeadline(
-    { clock, action: `turn dataplane ${name}`, budgetMs: PUT_BUDGET_MS },
+    { clock, action: `put dataplane ${name}`, budgetMs: PUT_BUDGET_MS },
     async ({ signal }) => {
-      const stored = await controlPlanes.read(key, signal);
-      if (stored === undefined) return NO_OBJECT;
-      const ownership = judgeOwnership(own, stored);
-      if (!ownership.ours) throw foreign(name, ownership.reason);
-      const { resource, ...answer } = turned(stored, order);
-      if (!answer.changed) return answer;
-      await controlPlanes.put(key, resource, fenced(fence, signal));
-      return answer;
+      const takesOver = wish.state === 'hidden' && wish.takeOver;
+      const stored = takesOver ? undefined : await controlPlanes.read(key, signal);
+      const next = nextObject(stored, want, own);
+      if (next.next === 'foreign') throw foreign(name, next.reason);
+      if (next.next === 'put') await controlPlanes.put(key, next.resource, fenced(fence, signal));
+      return madeOf(stored, next);
     },
   );
 }
@@ -101,6 +79,7 @@ function turn({ clock, controlPlanes }: RegisterDeps, how: Turn, fence: Fence): 
 function fenced(fence: Fence, signal: AbortSignal): Parameters<ControlPlanes['put']>[2] {
   return {
     beforeSend: () => {
+      crashPoint('register.sending');
       fence.assertHeld();
     },
     signal,
@@ -117,35 +96,6 @@ async function epochOf(
   const record = await store.find(key);
   if (record?.incarnation === incarnation) return record.epoch;
   throw foreign(describeKey(key), 'this incarnation is not attached');
-}
-
-interface Put {
-  readonly own: { readonly incarnation: string; readonly address: string | undefined };
-  readonly resource: DataplaneResource;
-  readonly ready: boolean;
-}
-
-async function write({ clock, controlPlanes }: RegisterDeps, put: Put, fence: Fence): Promise<void> {
-  const { own, resource, ready } = put;
-  const key = { proxyType: 'dataplane', mesh: resource.mesh ?? '', name: resource.name } as const;
-  const name = describeKey(key);
-  const beforeSend = (): void => {
-    crashPoint('register.sending');
-    fence.assertHeld();
-  };
-  await withDeadline(
-    { clock, action: `put dataplane ${name}`, budgetMs: PUT_BUDGET_MS },
-    async ({ signal }) => {
-      if (!ready) {
-        await controlPlanes.put(key, asNotReady(resource, own.incarnation), { beforeSend, signal });
-        return;
-      }
-      const stored = (await controlPlanes.read(key, signal)) ?? asNotReady(resource, own.incarnation);
-      const ownership = judgeOwnership(own, stored);
-      if (!ownership.ours) throw foreign(name, ownership.reason);
-      await controlPlanes.put(key, asReady(stored, resource), { beforeSend, signal });
-    },
-  );
 }
 
 function foreign(name: string, reason: string): OperationalError {

@@ -2,14 +2,18 @@ import * as z from 'zod/mini';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, type DataplaneKey } from '../../kuma/dataplane.ts';
-import type { RotationOrder } from '../../kuma/rotation.ts';
+import { readyAs, type Want, type Wish } from '../../kuma/object-wish.ts';
+import type { PortStates } from '../../kuma/port-states.ts';
 import {
   Owner as WireOwner,
   Rotation_Turn,
   type DataplaneKey as WireKey,
   type Hello,
   type Incarnation,
+  type RegisterRequest,
   type Rotation,
+  type Wish as WireWish,
+  Wish_State,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Owner } from '../records.pure.ts';
 import type { Arrival } from '../ports.ts';
@@ -50,21 +54,53 @@ export function readIncarnation(
   return { key, incarnation: id, address: address === '' ? undefined : address };
 }
 
-/** @throws `REQUEST_INVALID` */
-export function readRotation({ turn, states, leaveProbed }: Rotation): RotationOrder {
-  const entries = Object.entries(states);
-  const valid = entries.every(([port, state]) => port.length <= MAX_TEXT && PORT_STATES.has(state));
-  requireValid(entries.length <= MAX_PORTS && valid, 'the states are none');
+/**
+ * What a Register asks for, whether its agent knows of wishes or is one of 0.1.0.
+ *
+ * @throws `REQUEST_INVALID`
+ */
+export function readRegister(key: DataplaneKey, { resource, ready, rotation, wish }: RegisterRequest): Want {
+  if (wish !== undefined) {
+    const template = resource.length === 0 ? undefined : readResource(key, resource);
+    return { wish: readWish(wish), template };
+  }
+  if (rotation !== undefined) return { wish: readRotation(rotation), template: undefined };
+  const template = readResource(key, resource);
+  return { wish: ready ? readyAs(template) : { state: 'hidden', takeOver: true }, template };
+}
+
+function readWish({ state, takeOver, states, leaveProbed }: WireWish): Wish {
+  switch (state) {
+    case Wish_State.HIDDEN:
+      return { state: 'hidden', takeOver };
+    case Wish_State.READY:
+      return { state: 'ready', states: readStates(states), leaveProbed };
+    case Wish_State.OUT:
+      return { state: 'out', states: readStates(states) };
+    case Wish_State.UNSPECIFIED:
+      throw new OperationalError('REQUEST_INVALID', 'Cannot read the request: no state is wished for');
+  }
+}
+
+/** As agents of 0.1.0 say it: their OUT does not wait until the states are written down. */
+function readRotation({ turn, states, leaveProbed }: Rotation): Wish {
   switch (turn) {
     case Rotation_Turn.LOOK:
-      return { turn: 'look' };
+      return { state: 'out', states: {} };
     case Rotation_Turn.OUT:
-      return { turn: 'out' };
+      return { state: 'out', states: 'any' };
     case Rotation_Turn.IN:
-      return { turn: 'in', states, leaveProbed };
+      return { state: 'ready', states: readStates(states), leaveProbed };
     case Rotation_Turn.UNSPECIFIED:
       throw new OperationalError('REQUEST_INVALID', 'Cannot turn a dataplane: no turn');
   }
+}
+
+function readStates(states: PortStates): PortStates {
+  const entries = Object.entries(states);
+  const valid = entries.every(([port, state]) => port.length <= MAX_TEXT && PORT_STATES.has(state));
+  requireValid(entries.length <= MAX_PORTS && valid, 'invalid port states');
+  return states;
 }
 
 /**
@@ -112,7 +148,7 @@ export function readPhase(phase: string): string {
 }
 
 /** @throws `REQUEST_INVALID` if it is not JSON of a Dataplane of this name */
-export function readResource(key: DataplaneKey, bytes: Uint8Array): DataplaneResource {
+function readResource(key: DataplaneKey, bytes: Uint8Array): DataplaneResource {
   requireValid(bytes.length <= MAX_RESOURCE_BYTES, `the resource is larger than ${MAX_RESOURCE_BYTES} bytes`);
   const parsed = z.safeParse(DataplaneResource, parseJson(bytes));
   requireValid(parsed.success, 'the resource is not a Dataplane');

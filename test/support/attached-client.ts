@@ -170,12 +170,14 @@ export class AttachedClient implements Disposable {
     this.client.close();
   }
 
+  /** As agents of 0.1.0 say it. */
   register(ready: boolean, resource = this.#options.resource): Promise<unknown> {
     const request = {
       incarnation: this.incarnation,
       resource: bytesOf(resource),
       ready,
       rotation: undefined,
+      wish: undefined,
     };
     return new Promise((resolve, reject) => {
       this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
@@ -184,7 +186,13 @@ export class AttachedClient implements Disposable {
 
   rotate(turn: Rotation_Turn, states: Readonly<Record<string, string>> = {}): Promise<RegisterResponse> {
     const rotation = { turn, states, leaveProbed: false };
-    const request = { incarnation: this.incarnation, resource: Buffer.alloc(0), ready: false, rotation };
+    const request = {
+      incarnation: this.incarnation,
+      resource: Buffer.alloc(0),
+      ready: false,
+      rotation,
+      wish: undefined,
+    };
     return new Promise((resolve, reject) => {
       this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
     });

@@ -11,7 +11,7 @@ import {
 } from '@grpc/grpc-js';
 
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
-import { asNotReady, asReady } from '../../kuma/owned-resource.ts';
+import { nextObject, readyAs } from '../../kuma/object-wish.ts';
 import {
   ConfirmResponse_Verdict,
   DeregisterResponse_Outcome,
@@ -68,10 +68,13 @@ export class Refusal extends Error {
 /** Never answers. */
 export const silent = (): Promise<never> => new Promise<never>(() => {});
 
+type RegisterReply = { readonly found?: boolean } | undefined | void;
+
 /** What it says to each kind of request; a reply that throws a {@link Refusal} fails the call. */
 export interface CompanionReplies {
   attach: (hello: Hello, nth: number) => Attached | Promise<Attached>;
-  register: (request: RegisterRequest) => void | Promise<void>;
+  /** What it leaves out is as of an object that was found and changed, or not found and not changed. */
+  register: (request: RegisterRequest) => RegisterReply | Promise<RegisterReply>;
   deregister: (request: DeregisterRequest) => DeregisterResponse | Promise<DeregisterResponse>;
   confirm: (request: ConfirmRequest) => ConfirmResponse | Promise<ConfirmResponse>;
   getControlPlane: (request: GetControlPlaneRequest) => ControlPlane | Promise<ControlPlane>;
@@ -216,8 +219,8 @@ export class FakeCompanion implements AsyncDisposable {
         this.#accept(call);
       },
       register: this.#unary('register', async (request: RegisterRequest) => {
-        await this.replies.register(request);
-        return { found: true, changed: true, states: {} };
+        const { found = true } = (await this.replies.register(request)) ?? {};
+        return { found, changed: found, states: {} };
       }),
       deregister: this.#unary('deregister', (request: DeregisterRequest) => this.replies.deregister(request)),
       confirm: this.#unary('confirm', (request: ConfirmRequest) => this.replies.confirm(request)),
@@ -286,16 +289,18 @@ export class FakeCompanion implements AsyncDisposable {
   }
 }
 
-/** What a companion does that has this control plane behind it, as far as an agent can tell. */
+/** What a companion of 0.1.0 does that has this control plane behind it, as far as an agent can tell. */
 export function repliesOver(apiUrl: string): Pick<CompanionReplies, 'register' | 'deregister' | 'confirm'> {
   const at = ({ incarnation }: RegisterRequest | DeregisterRequest | ConfirmRequest): string =>
     `${apiUrl}/meshes/${incarnation?.dataplane?.mesh}/dataplanes/${incarnation?.dataplane?.name}`;
   return {
     async register(request) {
       const template = JSON.parse(request.resource.toString()) as DataplaneResource;
-      const notReady = asNotReady(template, request.incarnation?.id ?? '');
-      const body = JSON.stringify(request.ready ? asReady(notReady, template) : notReady);
-      const answer = await fetch(at(request), { method: 'PUT', body });
+      const own = { incarnation: request.incarnation?.id, address: undefined };
+      const wish = request.ready ? readyAs(template) : ({ state: 'hidden', takeOver: true } as const);
+      const next = nextObject(undefined, { wish, template }, own);
+      if (next.next !== 'put') return;
+      const answer = await fetch(at(request), { method: 'PUT', body: JSON.stringify(next.resource) });
       if (!answer.ok) throw new Refusal(status.INVALID_ARGUMENT, await answer.text());
     },
     async deregister(request) {

@@ -1,9 +1,9 @@
-import type { Confirmation, Endpoint } from '../../agent/ports.ts';
+import type { Attempt, Confirmation, Endpoint } from '../../agent/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
-import type { DataplaneKey, DataplaneResource } from '../../kuma/dataplane.ts';
-import type { RotationAnswer, RotationOrder } from '../../kuma/rotation.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { Made, Want, Wish } from '../../kuma/object-wish.ts';
 
 /** How a fake endpoint behaves in one attempt. */
 export type Reply<T> = (signal: AbortSignal) => Promise<T>;
@@ -33,32 +33,35 @@ export function answersLate<T>(clock: Clock, delayMs: number, value: T): Reply<T
     });
 }
 
-type Method = 'check' | 'deregister' | 'confirm' | 'announce' | 'announceReady' | 'rotate';
+/** Of a `make`, by its wish: `absent` is `deregister`. */
+type Method = 'check' | 'deregister' | 'confirm' | 'hide' | 'ready' | 'out';
 
 export interface FakeReplies {
   readonly check: Reply<ControlPlaneFacts>;
   readonly deregister: Reply<'deleted' | 'already gone'>;
   readonly confirm: Reply<Confirmation>;
-  readonly announce: Reply<void>;
-  readonly announceReady: Reply<void>;
-  readonly rotate: Reply<RotationAnswer>;
+  readonly hide: Reply<Made>;
+  readonly ready: Reply<Made>;
+  readonly out: Reply<Made>;
 }
+
+const CHANGED: Made = { found: true, changed: true, states: { ':80': 'Ready' } };
 
 const HEALTHY: FakeReplies = {
   check: answers(DEFAULT_FACTS),
   deregister: answers('deleted'),
   confirm: answers({ verdict: 'gone' }),
-  announce: () => Promise.resolve(),
-  announceReady: () => Promise.resolve(),
-  rotate: answers({ found: true, changed: true, states: { ':80': 'Ready' } }),
+  hide: answers({ ...CHANGED, changed: false }),
+  ready: answers(CHANGED),
+  out: answers(CHANGED),
 };
 
 /** An endpoint that does as it is told: each method has a queue of replies, the last of which repeats. */
 export class FakeEndpoint implements Endpoint {
   readonly url: string;
   readonly calls: { readonly method: Method; readonly atMs: number }[] = [];
-  readonly announced: DataplaneResource[] = [];
-  readonly orders: RotationOrder[] = [];
+  /** What was wished for, in order. */
+  readonly wants: Want[] = [];
   closed = false;
   readonly #clock: Clock;
   readonly #replies: { readonly [M in Method]: FakeReplies[M][] };
@@ -78,9 +81,9 @@ export class FakeEndpoint implements Endpoint {
       check: queue('check'),
       deregister: queue('deregister'),
       confirm: queue('confirm'),
-      announce: queue('announce'),
-      announceReady: queue('announceReady'),
-      rotate: queue('rotate'),
+      hide: queue('hide'),
+      ready: queue('ready'),
+      out: queue('out'),
     };
   }
 
@@ -93,27 +96,16 @@ export class FakeEndpoint implements Endpoint {
     return this.#next('check')(signal);
   }
 
-  deregister(_departure: unknown, signal: AbortSignal): Promise<'deleted' | 'already gone'> {
-    return this.#next('deregister')(signal);
+  async make(_departure: unknown, want: Want, attempt: Attempt): Promise<Made> {
+    this.wants.push(want);
+    const { state } = want.wish;
+    if (state !== 'absent') return this.#next(METHODS[state])(attempt.send());
+    const said = await this.#next('deregister')(attempt.signal);
+    return { found: said === 'deleted', changed: said === 'deleted', states: {} };
   }
 
   confirm(_departure: unknown, signal: AbortSignal): Promise<Confirmation> {
     return this.#next('confirm')(signal);
-  }
-
-  announce(_departure: unknown, template: DataplaneResource, signal: AbortSignal): Promise<void> {
-    this.announced.push(template);
-    return this.#next('announce')(signal);
-  }
-
-  announceReady(_departure: unknown, template: DataplaneResource, signal: AbortSignal): Promise<void> {
-    this.announced.push(template);
-    return this.#next('announceReady')(signal);
-  }
-
-  rotate(_departure: unknown, order: RotationOrder, signal: AbortSignal): Promise<RotationAnswer> {
-    this.orders.push(order);
-    return this.#next('rotate')(signal);
   }
 
   close(): void {
@@ -127,3 +119,9 @@ export class FakeEndpoint implements Endpoint {
     return reply ?? HEALTHY[method];
   }
 }
+
+const METHODS: Readonly<Record<Exclude<Wish['state'], 'absent'>, 'hide' | 'ready' | 'out'>> = {
+  hidden: 'hide',
+  ready: 'ready',
+  out: 'out',
+};

@@ -1,7 +1,8 @@
 import { agentEvents } from '../../agent/events.ts';
 import type { ChildExit } from '../../agent/child/exit-status.pure.ts';
 import type { StateNote, StopReport } from '../../agent/stop/stop-report.pure.ts';
-import { Registration, type RegistrationDeps } from '../../agent/object/registration.ts';
+import { Endpoints } from '../../agent/object/endpoints.ts';
+import { ObjectKeeper, type ObjectKeeperDeps } from '../../agent/object/keeper.ts';
 import { Supervisor, type SupervisedDataplane, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
 import type { HostEvidence } from '../../agent/ports.ts';
 import { FakeChild } from './fake-child.ts';
@@ -19,18 +20,19 @@ export const NO_EVIDENCE: HostEvidence = {
 
 export interface FakeRunOptions {
   readonly replies?: ConstructorParameters<typeof FakeEndpoint>[2];
-  readonly registration?: Partial<RegistrationDeps>;
+  readonly keeper?: Partial<ObjectKeeperDeps>;
   readonly dataplane?: Partial<SupervisedDataplane>;
   readonly supervisor?: Partial<SupervisorDeps>;
 }
 
-/** One run of the agent on fakes: the real supervisor and registration, everything outside them made up. */
+/** One run of the agent on fakes: the real supervisor and keeper, everything outside them made up. */
 export class FakeRun {
   readonly clock = new FakeClock();
   readonly log = new FakeLog();
   readonly child: FakeChild = FakeChild.kumaDp(this.clock);
   readonly admin = new FakeEnvoyAdmin();
   readonly endpoint: FakeEndpoint;
+  readonly keeper: ObjectKeeper;
   readonly supervisor: Supervisor;
   readonly notes: StateNote[] = [];
   readonly reports: StopReport[] = [];
@@ -39,18 +41,15 @@ export class FakeRun {
   constructor(options: FakeRunOptions = {}) {
     const events = agentEvents(this.log);
     this.endpoint = new FakeEndpoint(this.clock, 'https://cp:5682', options.replies);
-    const registration = new Registration({
-      clock: this.clock,
-      events,
-      random: () => 0.5,
-      endpoints: [this.endpoint],
-      departure: {
-        key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-        own: { incarnation: 'run-1', address: '10.0.0.1' },
-      },
+    const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
+    const shared = { clock: this.clock, events, random: () => 0.5 };
+    this.keeper = new ObjectKeeper({
+      ...shared,
+      endpoints: new Endpoints({ ...shared, endpoints: [this.endpoint], key, settle: 'auto' }),
+      departure: { key, own: { incarnation: 'run-1', address: '10.0.0.1' } },
+      template: undefined,
       mayDelete: true,
-      settle: 'auto',
-      ...options.registration,
+      ...options.keeper,
     });
     this.supervisor = new Supervisor({
       clock: this.clock,
@@ -64,7 +63,7 @@ export class FakeRun {
         label: 'default/web-1',
         incarnation: 'run-1',
         lifecycle: 'cp',
-        registration,
+        registration: this.keeper,
         unregisteredBecause: '',
         readiness: { isTerminating: () => Promise.resolve(false) },
         proxy: { kind: 'sidecar', drainTimeMs: 30_000, applicationPorts: [] },

@@ -12,9 +12,11 @@ import { withDeadline } from '../../../kernel/deadline.ts';
 import { OperationalError, type ErrorCode } from '../../../kernel/errors.ts';
 import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
 import type { EndpointTls } from '../../../kuma/connection-pool.io.ts';
+import { readyAs, type Made, type Want, type Wish } from '../../../kuma/object-wish.ts';
 import {
   ConfirmResponse_Verdict,
   DeregisterResponse_Outcome,
+  Wish_State,
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { FakeCompanion, Refusal, silent, type FakeCompanionOptions } from '../../support/fake-companion.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
@@ -92,6 +94,21 @@ function within<T>(budgetMs: number, ask: (signal: AbortSignal) => Promise<T>): 
   return withDeadline({ clock: systemClock, action: 'ask', budgetMs }, ({ signal }) => ask(signal));
 }
 
+/** What came of it, in the words of a removal. */
+async function deregister(endpoint: Companion, departure: Departure, signal: AbortSignal): Promise<string> {
+  const attempt = { signal, budgetMs: 1_500, send: () => signal };
+  const { changed } = await endpoint.make(
+    departure,
+    { wish: { state: 'absent' }, template: undefined },
+    attempt,
+  );
+  return changed ? 'deleted' : 'already gone';
+}
+
+function make(endpoint: Companion, want: Want, signal: AbortSignal): Promise<Made> {
+  return endpoint.make(DEPARTURE, want, { signal, budgetMs: 1_500, send: () => signal });
+}
+
 async function failure(
   work: Promise<unknown>,
 ): Promise<{ readonly code: ErrorCode; readonly message: string }> {
@@ -153,20 +170,35 @@ describe('the calls of a companion', () => {
   test('the object is put with the incarnation, first not ready and then ready', async () => {
     const fake = await companion();
     const endpoint = endpointAt(fake.url);
-    await within(5_000, (signal) => endpoint.announce(DEPARTURE, RESOURCE, signal));
-    await within(5_000, (signal) => endpoint.announceReady(DEPARTURE, RESOURCE, signal));
+    const wishes: readonly Wish[] = [{ state: 'hidden', takeOver: true }, readyAs(RESOURCE)];
+    for (const wish of wishes)
+      await within(5_000, (signal) => make(endpoint, { wish, template: RESOURCE }, signal));
     const resource = Buffer.from(JSON.stringify(RESOURCE));
-    expect(fake.seen('register').map(({ request, token }) => ({ request, token }))).toEqual([
-      { request: { incarnation: INCARNATION, resource, ready: false }, token: TOKEN },
-      { request: { incarnation: INCARNATION, resource, ready: true }, token: TOKEN },
+    expect(fake.seen('register').map(({ request, token }) => ({ request, token }))).toMatchObject([
+      {
+        request: {
+          incarnation: INCARNATION,
+          resource,
+          ready: false,
+          wish: { state: Wish_State.HIDDEN, takeOver: true },
+        },
+        token: TOKEN,
+      },
+      {
+        request: {
+          incarnation: INCARNATION,
+          resource,
+          ready: true,
+          wish: { state: Wish_State.READY, leaveProbed: true },
+        },
+        token: TOKEN,
+      },
     ]);
   });
 
   test('a deregistration says who leaves and how long it may take', async () => {
     const fake = await companion();
-    const outcome = await within(5_000, (signal) =>
-      endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500),
-    );
+    const outcome = await within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect(outcome).toBe('deleted');
     const [call] = fake.seen('deregister');
     expect(call?.request).toEqual({ incarnation: INCARNATION });
@@ -177,7 +209,7 @@ describe('the calls of a companion', () => {
   test('whoever only names a dataplane has an incarnation made up for it', async () => {
     const fake = await companion();
     const departure = { ...DEPARTURE, own: { incarnation: undefined, address: undefined } };
-    await within(5_000, (signal) => endpointAt(fake.url).deregister(departure, signal, 1_500));
+    await within(5_000, (signal) => deregister(endpointAt(fake.url), departure, signal));
     expect(fake.seen('deregister')).toMatchObject([
       { request: { incarnation: { id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string, address: '' } } },
     ]);
@@ -189,7 +221,7 @@ describe('the calls of a companion', () => {
   ] as const)('%s is success', async ([word, outcome]) => {
     const answer = { outcome: DeregisterResponse_Outcome[word], guard: '', reason: '', durable: true };
     const fake = await companion({ replies: { deregister: () => answer } });
-    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    const asked = within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect(await asked).toBe(outcome);
   });
 
@@ -214,7 +246,7 @@ describe('the calls of a companion', () => {
     const reason = 'the control plane is away';
     const answer = { outcome: DeregisterResponse_Outcome[word], guard: '', reason, durable: true };
     const fake = await companion({ replies: { deregister: () => answer } });
-    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    const asked = within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect(await failure(asked)).toMatchObject(expected);
   });
 
@@ -226,7 +258,7 @@ describe('the calls of a companion', () => {
       durable: true,
     };
     const fake = await companion({ replies: { deregister: () => answer } });
-    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    const asked = within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect((await failure(asked)).message).toBe(
       'Dataplane default/web-1 is left alone: newer-epoch: epoch 4 has the name',
     );
@@ -265,7 +297,7 @@ describe('the calls of a companion', () => {
         },
       },
     });
-    const asked = within(5_000, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 1_500));
+    const asked = within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     const { code: found, message } = await failure(asked);
     expect(found).toBe(code);
     expect(message).toMatch(/what it says/);
@@ -294,7 +326,7 @@ describe('the calls of a companion', () => {
     const endpoint = endpointAt(fake.url, { tokenFile });
     await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
     writeFileSync(tokenFile, 'second\n');
-    await within(5_000, (signal) => endpoint.deregister(DEPARTURE, signal, 1_500));
+    await within(5_000, (signal) => deregister(endpoint, DEPARTURE, signal));
     await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
     expect(fake.calls.map(({ method, token }) => [method, token])).toEqual([
       ['getControlPlane', 'first'],
@@ -393,7 +425,7 @@ describe('the way to a companion', () => {
 
   test('ends with its signal where nobody answers', async () => {
     const fake = await companion({ replies: { deregister: silent } });
-    const asked = within(200, (signal) => endpointAt(fake.url).deregister(DEPARTURE, signal, 5_000));
+    const asked = within(200, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect(await failure(asked)).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
   });
 
@@ -404,10 +436,10 @@ describe('the way to a companion', () => {
     await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
     // What is open stays silent; what is opened from now on goes through.
     await proxy.become({ kind: 'silence' });
-    const asked = within(300, (signal) => endpoint.deregister(DEPARTURE, signal, 300));
+    const asked = within(300, (signal) => deregister(endpoint, DEPARTURE, signal));
     await failure(asked);
     await proxy.become({ kind: 'pass' });
-    await within(5_000, (signal) => endpoint.deregister(DEPARTURE, signal, 1_500));
+    await within(5_000, (signal) => deregister(endpoint, DEPARTURE, signal));
     expect(proxy.accepted).toBeGreaterThan(1);
   });
 });
@@ -504,7 +536,7 @@ describe('the stream to a companion', () => {
     const fake = await companion({ replies: { deregister: silent } });
     const endpoint = endpointAt(fake.url);
     const { stream } = await attach(endpoint);
-    await failure(within(100, (signal) => endpoint.deregister(DEPARTURE, signal, 5_000)));
+    await failure(within(100, (signal) => deregister(endpoint, DEPARTURE, signal)));
     stream.tell({ phase: 'running', serving: true });
     await waitUntil(() => fake.streams[0]?.phases.length === 1, { what: 'the phase' });
     expect(fake.streams).toMatchObject([{ open: true }]);

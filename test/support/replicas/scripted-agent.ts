@@ -134,7 +134,7 @@ export class ScriptedAgent implements AsyncDisposable {
   /** To any replica, until one has done it. @throws ServiceError if it is not to be repeated, or after a while */
   async register(ready: boolean): Promise<void> {
     const resource = Buffer.from(JSON.stringify(this.#resource));
-    const request = { incarnation: this.#identity, resource, ready, rotation: undefined };
+    const request = { incarnation: this.#identity, resource, ready, rotation: undefined, wish: undefined };
     await this.#persist((link) => link.register(request));
   }
 

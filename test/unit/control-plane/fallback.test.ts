@@ -40,6 +40,7 @@ describe('a stream that ends without a word', () => {
       resource: bytesOf(resourceOf(name)),
       ready,
       rotation: undefined,
+      wish: undefined,
     });
   /** Of an agent that puts its object itself and is connected. */
   const own = async (name: string) => {

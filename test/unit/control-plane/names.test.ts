@@ -19,6 +19,7 @@ function put(at: MemoryCompanion, id: string, ready: boolean) {
     resource: bytesOf(resourceOf('web-1')),
     ready,
     rotation: undefined,
+    wish: undefined,
   });
 }
 

@@ -62,6 +62,7 @@ const AGENT: Calls<AgentEvents> = {
   stateUnwritable: (odd) => [failure(odd)],
   dataplaneAnnounced: () => [],
   announcedAgain: () => [],
+  objectMended: () => [],
   announcementFailed: (odd) => [failure(odd)],
   ownershipGivenUp: (odd) => [failure(odd)],
   dataplaneReady: () => [],

@@ -162,7 +162,53 @@ export interface RegisterRequest {
   /** False: put it with every inbound NotReady. True: what the resource leaves ready becomes Ready. */
   ready: boolean;
   /** Instead of the two before: the stored object, whoever put it, is taken out of rotation or back. Never creates one. */
-  rotation: Rotation | undefined;
+  rotation:
+    | Rotation
+    | undefined;
+  /**
+   * How the object is to stand; `resource` is what a missing one is created from, and if it is empty none is created.
+   * Agents and companions of 0.1.0 do not know it and go by the three fields before, which say the same as far as they
+   * can: both are always set.
+   */
+  wish: Wish | undefined;
+}
+
+/** How a run wants its object to stand. */
+export interface Wish {
+  state: Wish_State;
+  /** STATE_HIDDEN: replaces whatever stands under the name. */
+  takeOver: boolean;
+  /**
+   * By "address:port", the address empty where the port has none of its own. STATE_OUT: the states to go back to; while
+   * a Ready port is not among them, nothing is changed.
+   */
+  states: { [key: string]: string };
+  /** STATE_READY: ports with a service probe keep their state. */
+  leaveProbed: boolean;
+}
+
+export const Wish_State = {
+  UNSPECIFIED: 0,
+  /** HIDDEN - There, every inbound NotReady. */
+  HIDDEN: 1,
+  /** READY - There, every inbound that is NotReady as `states` says, Ready if it says nothing. */
+  READY: 2,
+  /** OUT - Every inbound that is Ready is NotReady, for maintenance. */
+  OUT: 3,
+} as const;
+
+export type Wish_State = typeof Wish_State[keyof typeof Wish_State];
+
+export namespace Wish_State {
+  export type UNSPECIFIED = typeof Wish_State.UNSPECIFIED;
+  export type HIDDEN = typeof Wish_State.HIDDEN;
+  export type READY = typeof Wish_State.READY;
+  export type OUT = typeof Wish_State.OUT;
+}
+
+export interface Wish_StatesEntry {
+  key: string;
+  value: string;
 }
 
 /** Out of rotation while Envoy serves on, for maintenance, and back. */
@@ -199,7 +245,10 @@ export interface Rotation_StatesEntry {
 }
 
 export interface RegisterResponse {
-  /** For a rotation: whether there is an object, whether this call changed it, and the states that it found. */
+  /**
+   * Whether there was an object, whether this call changed it, and the states that it found. Companions of 0.1.0 say so
+   * for a rotation only.
+   */
   found: boolean;
   changed: boolean;
   states: { [key: string]: string };
@@ -1254,7 +1303,7 @@ export const ControlPlane: MessageFns<ControlPlane> = {
 };
 
 function createBaseRegisterRequest(): RegisterRequest {
-  return { incarnation: undefined, resource: Buffer.alloc(0), ready: false, rotation: undefined };
+  return { incarnation: undefined, resource: Buffer.alloc(0), ready: false, rotation: undefined, wish: undefined };
 }
 
 export const RegisterRequest: MessageFns<RegisterRequest> = {
@@ -1270,6 +1319,9 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     }
     if (message.rotation !== undefined) {
       Rotation.encode(message.rotation, writer.uint32(34).fork()).join();
+    }
+    if (message.wish !== undefined) {
+      Wish.encode(message.wish, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1319,6 +1371,14 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
             message.rotation = Rotation.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.wish = Wish.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1344,6 +1404,176 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     message.rotation = (object.rotation !== undefined && object.rotation !== null)
       ? Rotation.fromPartial(object.rotation)
       : undefined;
+    message.wish = (object.wish !== undefined && object.wish !== null) ? Wish.fromPartial(object.wish) : undefined;
+    return message;
+  },
+};
+
+function createBaseWish(): Wish {
+  return { state: 0, takeOver: false, states: {}, leaveProbed: false };
+}
+
+export const Wish: MessageFns<Wish> = {
+  encode(message: Wish, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== 0) {
+      writer.uint32(8).int32(message.state);
+    }
+    if (message.takeOver !== false) {
+      writer.uint32(16).bool(message.takeOver);
+    }
+    globalThis.Object.entries(message.states).forEach(([key, value]: [string, string]) => {
+      Wish_StatesEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.leaveProbed !== false) {
+      writer.uint32(32).bool(message.leaveProbed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Wish {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWish();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.takeOver = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = Wish_StatesEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.states[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leaveProbed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Wish>, I>>(base?: I): Wish {
+    return Wish.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Wish>, I>>(object: I): Wish {
+    const message = createBaseWish();
+    message.state = object.state ?? 0;
+    message.takeOver = object.takeOver ?? false;
+    message.states = (globalThis.Object.entries(object.states ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.leaveProbed = object.leaveProbed ?? false;
+    return message;
+  },
+};
+
+function createBaseWish_StatesEntry(): Wish_StatesEntry {
+  return { key: "", value: "" };
+}
+
+export const Wish_StatesEntry: MessageFns<Wish_StatesEntry> = {
+  encode(message: Wish_StatesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Wish_StatesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWish_StatesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Wish_StatesEntry>, I>>(base?: I): Wish_StatesEntry {
+    return Wish_StatesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Wish_StatesEntry>, I>>(object: I): Wish_StatesEntry {
+    const message = createBaseWish_StatesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -2068,7 +2298,7 @@ export const DeregistrarService = {
     responseSerialize: (value: AttachResponse): Buffer => Buffer.from(AttachResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AttachResponse => AttachResponse.decode(value),
   },
-  /** Puts the object for an agent that owns it; or turns the stored one out of rotation and back. */
+  /** Makes the object stand as the agent wishes: puts it, makes it ready, takes it out of rotation and back. */
   register: {
     path: "/deregistrar.v1.Deregistrar/Register" as const,
     requestStream: false as const,
@@ -2118,7 +2348,7 @@ export const DeregistrarService = {
 export interface DeregistrarServer extends UntypedServiceImplementation {
   /** Open as long as the agent lives. The first request is a Hello, the first response an Attached. */
   attach: handleBidiStreamingCall<AttachRequest, AttachResponse>;
-  /** Puts the object for an agent that owns it; or turns the stored one out of rotation and back. */
+  /** Makes the object stand as the agent wishes: puts it, makes it ready, takes it out of rotation and back. */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   /** Records that this incarnation leaves, and takes its object away. Goes on if the caller vanishes. */
   deregister: handleUnaryCall<DeregisterRequest, DeregisterResponse>;
@@ -2136,7 +2366,7 @@ export interface DeregistrarClient extends Client {
   attach(): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(options: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
-  /** Puts the object for an agent that owns it; or turns the stored one out of rotation and back. */
+  /** Makes the object stand as the agent wishes: puts it, makes it ready, takes it out of rotation and back. */
   register(
     request: RegisterRequest,
     callback: (error: ServiceError | null, response: RegisterResponse) => void,

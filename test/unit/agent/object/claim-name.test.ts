@@ -4,10 +4,11 @@ import type { Attachment } from '../../../../agent/companion/attachment.ts';
 import { claimName, type Claim } from '../../../../agent/object/claim-name.ts';
 import type { Owner } from '../../../../agent/identity/owner.pure.ts';
 import { agentEvents } from '../../../../agent/events.ts';
-import { Registration } from '../../../../agent/object/registration.ts';
+import { Endpoints } from '../../../../agent/object/endpoints.ts';
+import { ObjectKeeper } from '../../../../agent/object/keeper.ts';
 import { sleep } from '../../../../kernel/clock.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
-import { answersLate, FakeEndpoint, fails, hangs } from '../../../support/fake-endpoint.ts';
+import { answersLate, FakeEndpoint, fails, hangs, type FakeReplies } from '../../../support/fake-endpoint.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
 
 const RESOURCE = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
@@ -48,46 +49,44 @@ describe('claimName()', () => {
     world: {
       readonly epochAfterMs?: number;
       readonly companion?: false;
-      readonly announce?: (signal: AbortSignal) => Promise<void>;
+      readonly announce?: FakeReplies['hide'];
     } = {},
   ): Promise<{ readonly owner: Owner; readonly atMs: number; readonly announced: number }> {
     const endpoint = new FakeEndpoint(
       clock,
       'a',
-      world.announce === undefined ? {} : { announce: world.announce },
+      world.announce === undefined ? {} : { hide: world.announce },
     );
-    const registration = new Registration({
-      clock,
-      events: agentEvents(log),
-      random: () => 0.5,
-      endpoints: [endpoint],
-      departure: {
-        key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-        own: { incarnation: 'run-1', address: undefined },
-      },
+    const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
+    const shared = { clock, events: agentEvents(log), random: () => 0.5 };
+    const keeper = new ObjectKeeper({
+      ...shared,
+      endpoints: new Endpoints({ ...shared, endpoints: [endpoint], key, settle: 'auto' }),
+      departure: { key, own: { incarnation: 'run-1', address: undefined } },
+      template: RESOURCE,
       mayDelete: true,
-      settle: 'auto',
     });
     let done: Owner | undefined;
     void claimName(
       {
         clock,
         events: agentEvents(log),
-        registration,
+        keeper,
         attachment: world.companion === false ? undefined : (attachment(world.epochAfterMs) as Attachment),
         stopping: stopping.signal,
       },
       {
         choice: { owner: claimed.owner ?? 'agent' },
         insistent: false,
-        resource: RESOURCE,
         ...claimed,
       },
     ).then((owner) => {
       done = owner;
     });
     await clock.passUntil(() => done !== undefined);
-    return { owner: done ?? 'external', atMs: clock.monotonicMs(), announced: endpoint.announced.length };
+    const announced = endpoint.times('hide').length;
+    keeper.close();
+    return { owner: done ?? 'external', atMs: clock.monotonicMs(), announced };
   }
 
   test('takes an epoch first, then puts the object', async () => {
@@ -109,7 +108,7 @@ describe('claimName()', () => {
   });
 
   test('who gave an epoch in the last moment has a moment to put the object as well', async () => {
-    const late = answersLate(clock, 150, undefined);
+    const late = answersLate(clock, 150, { found: false, changed: true, states: {} });
     const owned = { owner: 'agent', atMs: 940, announced: 1 };
     expect(await claim({}, { epochAfterMs: 790, announce: late })).toEqual(owned);
     expect(await claim({}, { epochAfterMs: 790, announce: hangs })).toMatchObject({ owner: 'cp' });

@@ -45,14 +45,16 @@ describe('firstAnswer()', () => {
         action: 'deregister',
         scope,
         attempt: (endpoint, signal, attemptMs) =>
-          endpoint.deregister(
-            {
-              key: { proxyType: 'dataplane', mesh: 'm', name: 'n' },
-              own: { incarnation: 'i', address: undefined },
-            },
-            signal,
-            attemptMs,
-          ),
+          endpoint
+            .make(
+              {
+                key: { proxyType: 'dataplane', mesh: 'm', name: 'n' },
+                own: { incarnation: 'i', address: undefined },
+              },
+              { wish: { state: 'absent' }, template: undefined },
+              { signal, budgetMs: attemptMs, send: () => signal },
+            )
+            .then(({ changed }) => (changed ? 'deleted' : 'already gone')),
         onFailure: (error) => failures.push(describeError(error)),
       }),
     );

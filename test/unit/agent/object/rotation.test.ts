@@ -1,24 +1,29 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { RotationRecord, RotationResult } from '../../../../agent/object/rotation-record.pure.ts';
 import { agentEvents } from '../../../../agent/events.ts';
 import { Rotation, type RotationRequest } from '../../../../agent/object/rotation.ts';
-import { OperationalError } from '../../../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../../kuma/control-plane.ts';
 import type { DataplaneResource } from '../../../../kuma/dataplane.ts';
-import { NO_OBJECT, turned, type RotationAnswer, type RotationOrder } from '../../../../kuma/rotation.ts';
+import { Endpoints } from '../../../../agent/object/endpoints.ts';
+import { ObjectKeeper } from '../../../../agent/object/keeper.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeEnvoyAdmin, statsOf } from '../../../support/fake-envoy-admin.ts';
+import { FakeObject } from '../../../support/fake-object.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
 
 const SETTLE_MS = 2_250;
+
+function dataplane(port: { readonly port: number; readonly state?: string }): DataplaneResource {
+  return { type: 'Dataplane', mesh: 'default', name: 'web-1', networking: { inbound: [port] } };
+}
 
 describe('Rotation', () => {
   let clock: FakeClock;
   let log: FakeLog;
   let admin: FakeEnvoyAdmin;
-  let stored: DataplaneResource | undefined;
-  let broken: boolean;
+  let object: FakeObject;
+  let keeper: ObjectKeeper;
   let owned: boolean;
   let facts: ControlPlaneFacts;
   let settleMs: number;
@@ -29,8 +34,7 @@ describe('Rotation', () => {
     clock = new FakeClock();
     log = new FakeLog();
     admin = new FakeEnvoyAdmin();
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80 }] } };
-    broken = false;
+    object = new FakeObject(clock, dataplane({ port: 80 }));
     owned = false;
     facts = DEFAULT_FACTS;
     settleMs = SETTLE_MS;
@@ -38,31 +42,38 @@ describe('Rotation', () => {
     stopping = new AbortController();
   });
 
-  function state(): string {
-    return stored?.networking?.inbound?.[0]?.state ?? 'Ready';
-  }
-
-  function rotate(order: RotationOrder): Promise<RotationAnswer> {
-    if (broken) return Promise.reject(new OperationalError('ENDPOINT_UNREACHABLE', 'Cannot reach it'));
-    if (stored === undefined) return Promise.resolve(NO_OBJECT);
-    const { resource, ...answer } = turned(stored, order);
-    stored = resource;
-    return Promise.resolve(answer);
-  }
+  afterEach(async () => {
+    stopping.abort(new Error('the test is over'));
+    keeper.close();
+    await clock.pass(1_000);
+    expect(clock.armed, 'timers left armed').toBe(0);
+  });
 
   function rotation(initial?: RotationRecord): Rotation {
+    const shared = { clock, events: agentEvents(log), random: () => 0.5 };
+    const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
+    const endpoints = new Endpoints({ ...shared, endpoints: [object], key, settle: settleMs });
+    endpoints.learn(facts);
+    keeper = new ObjectKeeper({
+      ...shared,
+      endpoints,
+      departure: { key, own: { incarnation: 'run-1', address: undefined } },
+      template: owned ? dataplane({ port: 80 }) : undefined,
+      mayDelete: true,
+    });
+    if (owned) void keeper.claim(1_000, stopping.signal);
     const made = new Rotation({
       clock,
       events: agentEvents(log),
-      registration: { rotate, facts, settleMs },
+      keeper,
       initial,
       template: { ':80': 'Ready' },
       owned,
       note: (record) => notes.push(record),
       stopping: stopping.signal,
     });
-    made.start();
     made.onEnvoySeen(admin);
+    keeper.follow(made);
     return made;
   }
 
@@ -89,19 +100,19 @@ describe('Rotation', () => {
       detail: 'out of rotation; its last request is done',
     });
     expect(tookMs).toBeGreaterThanOrEqual(SETTLE_MS + 500);
-    expect(state()).toBe('NotReady');
+    expect(object.state).toBe('NotReady');
     expect(admin.healthchecks[0]).toBe('fail');
     expect(notes[0]).toMatchObject({ wanted: 'out', states: {} });
     expect(notes[1]).toMatchObject({ wanted: 'out', states: { ':80': 'Ready' } });
-    expect([one.stage, one.settleLeftMs, one.wentOut.aborted]).toEqual(['out', 0, true]);
+    expect([one.stage, one.settleLeftMs]).toEqual(['out', 0]);
     stopping.abort(new Error('The end'));
   });
 
   test('what a late health report undoes is done again, and the peers get their time again', async () => {
     const one = rotation();
     await turn(one, 'out', { wait: false });
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'Ready' }] } };
-    await clock.passUntil(() => state() === 'NotReady');
+    object.stored = dataplane({ port: 80, state: 'Ready' });
+    await clock.passUntil(() => object.state === 'NotReady');
     await clock.pass(1);
     expect(one.settleLeftMs).toBeGreaterThan(SETTLE_MS - 100);
     stopping.abort(new Error('The end'));
@@ -113,9 +124,9 @@ describe('Rotation', () => {
     const one = rotation();
     const drained = turn(one, 'out');
     await clock.pass(900);
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'Ready' }] } };
+    object.stored = dataplane({ port: 80, state: 'Ready' });
     const { outcome, tookMs } = await drained;
-    expect({ outcome, state: state() }).toEqual({ outcome: 'done', state: 'NotReady' });
+    expect({ outcome, state: object.state }).toEqual({ outcome: 'done', state: 'NotReady' });
     expect(tookMs).toBeGreaterThanOrEqual(2_500);
     stopping.abort(new Error('The end'));
   });
@@ -124,7 +135,11 @@ describe('Rotation', () => {
     const one = rotation();
     await turn(one, 'out');
     const { outcome, changed, tookMs } = await turn(one, 'in');
-    expect({ outcome, changed, state: state() }).toEqual({ outcome: 'done', changed: true, state: 'Ready' });
+    expect({ outcome, changed, state: object.state }).toEqual({
+      outcome: 'done',
+      changed: true,
+      state: 'Ready',
+    });
     expect(tookMs).toBeGreaterThanOrEqual(SETTLE_MS);
     expect(admin.healthchecks.at(-1)).toBe('ok');
     expect(notes.at(-1)).toBeUndefined();
@@ -143,12 +158,12 @@ describe('Rotation', () => {
 
   test('without a control plane it says so in time and goes on trying', async () => {
     const one = rotation();
-    broken = true;
+    object.broken = true;
     const result = await turn(one, 'out', { timeoutMs: 3_000 });
     expect(result).toMatchObject({ outcome: 'pending', changed: true });
     expect(result.detail).toContain('not out of rotation yet, the agent goes on trying: Cannot reach it');
-    broken = false;
-    await clock.passUntil(() => state() === 'NotReady');
+    object.broken = false;
+    await clock.passUntil(() => object.state === 'NotReady');
     expect(log.lines.filter(({ event }) => event === 'rotation.failed')).toHaveLength(1);
     stopping.abort(new Error('The end'));
   });
@@ -167,10 +182,11 @@ describe('Rotation', () => {
     const result = turn(one, 'out');
     await clock.pass(100);
     stopping.abort(new Error('A stop has begun'));
+    void keeper.deregister(clock.monotonicMs() + 5_000);
     expect(await result).toMatchObject({ outcome: 'stopping' });
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80 }] } };
+    object.stored = dataplane({ port: 80 });
     await clock.pass(20_000);
-    expect(state()).toBe('Ready');
+    expect(object.state).toBe('Ready');
   });
 
   test('a resume overrules a drain that still waits', async () => {
@@ -184,28 +200,27 @@ describe('Rotation', () => {
   });
 
   test('a run that starts drained turns out the object that its control plane creates', async () => {
-    stored = undefined;
+    object.stored = undefined;
     const one = rotation({ wanted: 'out', since: '2026-01-01T00:00:00Z', states: { ':80': 'Ready' } });
-    expect(one.wentOut.aborted).toBe(true);
     await clock.pass(1_000);
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80 }] } };
+    object.stored = dataplane({ port: 80 });
     await clock.pass(300);
-    expect(state()).toBe('NotReady');
+    expect(object.state).toBe('NotReady');
     await turn(one, 'in');
-    expect(state()).toBe('Ready');
+    expect(object.state).toBe('Ready');
   });
 
   test('an inbound that was held back before a drain is held back after it', async () => {
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'NotReady' }] } };
+    object.stored = dataplane({ port: 80, state: 'NotReady' });
     const one = rotation();
     await turn(one, 'out');
     await turn(one, 'in');
-    expect(state()).toBe('NotReady');
+    expect(object.state).toBe('NotReady');
   });
 
   test('an owned object that was not announced yet becomes ready when Envoy serves, not when it is resumed', async () => {
     owned = true;
-    stored = { type: 'Dataplane', name: 'web-1', networking: { inbound: [{ port: 80, state: 'NotReady' }] } };
+    object.stored = dataplane({ port: 80, state: 'NotReady' });
     const one = rotation();
     await turn(one, 'out');
     const early = await turn(one, 'in', { timeoutMs: 2_000 });
@@ -213,10 +228,50 @@ describe('Rotation', () => {
       outcome: 'pending',
       detail: 'not in rotation yet: Envoy does not serve yet',
     });
-    expect(state()).toBe('NotReady');
-    one.onServing();
+    expect(object.state).toBe('NotReady');
+    keeper.onServing();
     await clock.passUntil(() => one.stage === 'in');
-    expect(state()).toBe('Ready');
+    expect(object.state).toBe('Ready');
+  });
+
+  test.for([
+    { writeMs: 400, name: 'that is answered soon' },
+    { writeMs: 900, name: 'that is given up before its answer' },
+    { writeMs: 8_000, name: 'that is carried out long after' },
+  ])('a drain beside a PUT $name: once it is answered, the object is never Ready', async ({ writeMs }) => {
+    owned = true;
+    object.stored = undefined;
+    const one = rotation();
+    await clock.pass(100);
+    object.writeMs = writeMs;
+    keeper.onServing();
+    await clock.pass(18);
+    object.writeMs = 100;
+    const { outcome } = await turn(one, 'out', { wait: false });
+    expect({ outcome, state: object.state }).toEqual({ outcome: 'done', state: 'NotReady' });
+    const before = object.history.length;
+    await clock.pass(30_000);
+    expect(object.history.slice(before)).toEqual([]);
+    expect(object.state).toBe('NotReady');
+  });
+
+  test('a PUT whose answer does not come leaves a drain pending, and says why', async () => {
+    owned = true;
+    const one = rotation();
+    await clock.pass(100);
+    object.mute = true;
+    object.writeMs = 90_000;
+    keeper.onServing();
+    await clock.pass(18);
+    object.mute = false;
+    object.writeMs = 0;
+    const result = await turn(one, 'out', { timeoutMs: 5_000, wait: false });
+    expect(result).toMatchObject({
+      outcome: 'pending',
+      detail: 'not out of rotation yet: a write without an answer may still change the object',
+    });
+    keeper.close();
+    await clock.pass(90_000);
   });
 
   test('an Envoy that cannot be asked leaves open whether it is quiet', async () => {

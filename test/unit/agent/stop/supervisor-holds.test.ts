@@ -17,12 +17,12 @@ interface Scene {
   readonly kind?: ProxyKind;
   readonly host?: Partial<HostEvidence>;
   readonly supervisor?: FakeRunOptions['supervisor'];
-  readonly registration?: FakeRunOptions['registration'];
+  readonly keeper?: FakeRunOptions['keeper'];
 }
 
-function serving({ kind = 'sidecar', host = {}, supervisor = {}, registration = {} }: Scene = {}): FakeRun {
+function serving({ kind = 'sidecar', host = {}, supervisor = {}, keeper = {} }: Scene = {}): FakeRun {
   const run = new FakeRun({
-    registration,
+    keeper,
     dataplane: { proxy: { kind, drainTimeMs: 30_000, applicationPorts: PORTS } },
     supervisor: { host: { ...NO_EVIDENCE, ...host }, ...supervisor },
   });

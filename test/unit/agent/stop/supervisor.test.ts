@@ -405,7 +405,7 @@ describe('Supervisor: no help from the control plane', () => {
   );
 
   test('an external dataplane is drained and never deleted, nor looked for', async () => {
-    const run = serving({ registration: { mayDelete: false } });
+    const run = serving({ keeper: { mayDelete: false } });
     run.signal('SIGTERM');
     await run.untilEnded();
     expect(run.endpoint.calls).toEqual([]);

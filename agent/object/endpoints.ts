@@ -1,0 +1,101 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import { settleMs } from './settle.pure.ts';
+import type { AgentEvents } from '../events.ts';
+import type { Endpoint } from '../ports.ts';
+import { EndpointWatch, type LastLook } from './endpoint-watch.ts';
+import { firstAnswer, type HedgedAnswer, type HedgedCall } from './hedging.ts';
+
+export interface EndpointsDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly random: () => number;
+  /** In the order in which they are asked. */
+  readonly endpoints: readonly Endpoint[];
+  readonly key: DataplaneKey;
+  /** `auto`: as long as the control plane's own intervals say. */
+  readonly settle: number | 'auto';
+  /** What a departure depends on was learnt, for the first time or again. */
+  readonly onFacts?: () => void;
+}
+
+export interface Question<T> {
+  /** Imperative phrase for error messages. */
+  readonly action: string;
+  readonly budgetMs: number;
+  readonly attempt: HedgedCall<T>['attempt'];
+  readonly cancel?: AbortSignal;
+  readonly onFailure?: (error: unknown) => void;
+}
+
+/** The ways to the control plane, and what is known of it. */
+export class Endpoints {
+  readonly #deps: EndpointsDeps;
+  readonly #watch: EndpointWatch;
+  #facts: ControlPlaneFacts = DEFAULT_FACTS;
+
+  constructor(deps: EndpointsDeps) {
+    this.#deps = deps;
+    this.#watch = new EndpointWatch({
+      ...deps,
+      learn: (facts) => {
+        this.learn(facts);
+      },
+    });
+  }
+
+  get facts(): ControlPlaneFacts {
+    return this.#facts;
+  }
+
+  /** How long peers need to let go of a deleted object, in ms. */
+  get settleMs(): number {
+    return this.#deps.settle === 'auto' ? settleMs(this.#facts) : this.#deps.settle;
+  }
+
+  /** Whether the last look at each was answered, in the order in which they are asked. */
+  get looks(): readonly LastLook[] {
+    return this.#watch.looks;
+  }
+
+  /** Those that write a departure down before they act. */
+  get remembering(): readonly Endpoint[] {
+    return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
+  }
+
+  /** Somebody else than a check has told what a departure depends on. */
+  learn(facts: ControlPlaneFacts): void {
+    this.#facts = facts;
+    this.#deps.onFacts?.();
+  }
+
+  /** Checks every endpoint now and again, so that a stop finds open connections. Ends with `signal`. */
+  keepWarm(signal: AbortSignal): void {
+    this.#watch.run(signal);
+  }
+
+  /** Asks them in order, hedged and with retries, until one has answered or the budget is spent. */
+  ask<T>(question: Question<T>): Promise<HedgedAnswer<T>> {
+    const { clock, random, endpoints } = this.#deps;
+    const { action, budgetMs, attempt, cancel, onFailure } = question;
+    return withDeadline(
+      { clock, action, budgetMs: Math.max(0, budgetMs), ...(cancel === undefined ? {} : { cancel }) },
+      (scope) =>
+        firstAnswer({
+          clock,
+          random,
+          endpoints,
+          action,
+          scope,
+          attempt,
+          ...(onFailure === undefined ? {} : { onFailure }),
+        }),
+    );
+  }
+
+  close(): void {
+    for (const endpoint of this.#deps.endpoints) endpoint.close();
+  }
+}

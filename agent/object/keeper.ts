@@ -1,0 +1,354 @@
+import { isAborted } from '../../kernel/aborted.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { spread } from '../../kernel/spread.ts';
+import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import { describeKey, type DataplaneResource } from '../../kuma/dataplane.ts';
+import type { Made, Want, Wish } from '../../kuma/object-wish.ts';
+import type { AgentEvents } from '../events.ts';
+import type { Departure } from '../ports.ts';
+import type { Confirmed, Deregistration } from '../stop/stop-report.pure.ts';
+import { confirmGone } from './confirm-gone.ts';
+import type { Endpoints } from './endpoints.ts';
+import { planObject, type ObjectPlan } from './object-plan.pure.ts';
+import { OutstandingWrites } from './outstanding-writes.ts';
+import { Removal } from './removal.ts';
+import type { RotationRecord } from './rotation-record.pure.ts';
+
+export interface ObjectKeeperDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly random: () => number;
+  readonly endpoints: Endpoints;
+  readonly departure: Departure;
+  /** The rendered Dataplane, where there is one to read. */
+  readonly template: DataplaneResource | undefined;
+  /** `false` for an external dataplane: everything but the deletion happens. */
+  readonly mayDelete: boolean;
+}
+
+/** What a drain or a resume wants of the object, and what it is told. */
+export interface Turning {
+  /** `undefined` in rotation. */
+  readonly record: RotationRecord | undefined;
+  /** Before the object is turned. */
+  prepare(): Promise<void>;
+  /** @returns after how many ms to look again */
+  onMade(made: Made): number;
+  onFailed(error: unknown): number;
+}
+
+/** Nothing waits for an object to be made ready. */
+const KEEP_BUDGET_MS = 5_000;
+/** A drain is asked for by somebody who waits; what fails is tried again. */
+const TURN_BUDGET_MS = 3_000;
+/** Before Envoy serves. Longer than most starts take. */
+const HIDDEN_LOOK_MS = 2_000;
+/** While a write that was given up may still be carried out. */
+const DOUBT_LOOK_MS = 1_000;
+/** How long a write that is under way is waited for once something else is wanted. */
+const WRITE_GRACE_MS = 500;
+
+/**
+ * Keeps the dataplane's object at its control plane as the run wants it, from the start to the stop. Nothing else in
+ * the agent writes it: one loop makes one attempt at a time, each for the newest wish, and looks again for as long as
+ * that may be undone.
+ *
+ * A control plane that an agent-owned object was taken from by its deregistration deletes it by name up to its
+ * deregistration delay later, whoever put it since: until Envoy serves, a missing object is put again.
+ *
+ * @see kuma pkg/xds/server/callbacks/dataplane_lifecycle.go, deregister
+ */
+export class ObjectKeeper {
+  readonly #deps: ObjectKeeperDeps;
+  readonly #writes: OutstandingWrites;
+  readonly #over = new AbortController();
+  readonly #tasks: (() => Promise<void>)[] = [];
+  readonly #run: RunFacts = {
+    owned: false,
+    serving: false,
+    leaving: false,
+    ready: 'no',
+    turning: undefined,
+  };
+  /** Aborts when something else is wanted. */
+  #changed = new AbortController();
+  /** When the object was last seen not ready, as it is to be before Envoy serves. */
+  #hiddenAtMs = 0;
+  /** The news of the writes as of the last look at the object. */
+  #seenNews = 0;
+  #removal: { readonly removal: Removal; readonly done: Promise<Deregistration> } | undefined;
+
+  constructor(deps: ObjectKeeperDeps) {
+    this.#deps = deps;
+    this.#writes = new OutstandingWrites(deps.clock);
+    void this.#keep();
+  }
+
+  get facts(): ControlPlaneFacts {
+    return this.#deps.endpoints.facts;
+  }
+
+  get settleMs(): number {
+    return this.#deps.endpoints.settleMs;
+  }
+
+  get mayDelete(): boolean {
+    return this.#deps.mayDelete;
+  }
+
+  /** Whether the object says, or said, that Envoy serves; `false` if nobody but the control plane ever said so. */
+  get wasReady(): boolean {
+    return this.#run.ready === 'yes';
+  }
+
+  /** Envoy serves, as far as this run knows. */
+  get serves(): boolean {
+    return this.#run.serving;
+  }
+
+  /** Whether an earlier write may still undo `state`, or has since the object was last seen. */
+  isDoubtful(state: Wish['state']): boolean {
+    return this.#writes.against({ state }) || this.#writes.news !== this.#seenNews;
+  }
+
+  /**
+   * Puts the object, not ready, in place of what stands under its name, and owns it from then on.
+   *
+   * @throws what the endpoints said last, or the reason of `cancel`
+   */
+  async claim(budgetMs: number, cancel: AbortSignal): Promise<void> {
+    const want: Want = { wish: { state: 'hidden', takeOver: true }, template: this.#deps.template };
+    await this.#asTask(async () => {
+      await this.#make(want, { action: 'put', budgetMs, cancel });
+      this.#run.owned = true;
+      this.#hiddenAtMs = this.#deps.clock.monotonicMs();
+    });
+  }
+
+  /** Envoy serves from now on. */
+  onServing(): void {
+    this.#run.serving = true;
+    this.wake();
+  }
+
+  /** Who wants the object out of rotation and back. */
+  follow(turning: Turning): void {
+    this.#run.turning = turning;
+    this.wake();
+  }
+
+  /** Something else is wanted: what is under way for the old wish has a moment to end. */
+  wake(): void {
+    this.#changed.abort(new OperationalError('CANCELLED', 'Something else is wanted of the object'));
+  }
+
+  /**
+   * Takes the object away by `byMs` (monotonic), and nothing puts it from then on. Never throws. Called again
+   * meanwhile, it joins the same attempt.
+   */
+  deregister(byMs: number): Promise<Deregistration> {
+    const { clock, endpoints, departure, mayDelete } = this.#deps;
+    this.#run.leaving = true;
+    if (!mayDelete) return Promise.resolve(kept('external dataplane: not ours to delete'));
+    if (this.#removal !== undefined) return this.#removal.done;
+    const removal = new Removal({ clock, endpoints, departure }, byMs);
+    const done = this.#asTask(() => removal.run()).finally(() => {
+      this.#removal = undefined;
+    });
+    this.#removal = { removal, done };
+    return done;
+  }
+
+  /** A stop was asked for the second time. */
+  hasten(): void {
+    this.#removal?.removal.hasten();
+  }
+
+  /** kuma-dp has ended and nothing waits any longer. */
+  giveUp(): void {
+    this.#removal?.removal.giveUp();
+  }
+
+  /** Whether the object is still gone at the end, by `byMs` (monotonic). Never throws. */
+  confirm(byMs: number): Promise<Confirmed> {
+    const { clock, endpoints, departure, mayDelete } = this.#deps;
+    if (!mayDelete) return Promise.resolve({ outcome: 'left', reason: 'it is not ours to delete' });
+    return this.#asTask(() => confirmGone({ clock, endpoints, departure, writes: this.#writes }, byMs));
+  }
+
+  close(): void {
+    this.#over.abort(new OperationalError('CANCELLED', 'The agent ends'));
+    this.wake();
+    this.#writes.close();
+    this.#deps.endpoints.close();
+  }
+
+  #asTask<T>(work: () => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#tasks.push(() => work().then(resolve, reject));
+    this.wake();
+    return promise;
+  }
+
+  async #keep(): Promise<void> {
+    while (!isAborted(this.#over.signal)) {
+      const changed = new AbortController();
+      this.#changed = changed;
+      const task = this.#tasks.shift();
+      if (task === undefined) {
+        const pauseMs = await this.#act(changed.signal);
+        await this.#pause(pauseMs, changed.signal);
+      } else await task();
+    }
+  }
+
+  /** @param pauseMs `undefined`: until something else is wanted */
+  async #pause(pauseMs: number | undefined, changed: AbortSignal): Promise<void> {
+    if (changed.aborted) return;
+    if (pauseMs !== undefined) return pause(this.#deps.clock, pauseMs, changed);
+    return new Promise((resolve) => {
+      changed.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  /** @returns after how many ms to look again */
+  async #act(changed: AbortSignal): Promise<number | undefined> {
+    const plan = this.#plan();
+    if (plan === undefined) return undefined;
+    const tooEarlyMs = this.#hiddenForMs(plan);
+    if (tooEarlyMs > 0) return tooEarlyMs;
+    const { news } = this.#writes;
+    try {
+      if (plan.why === 'turn') await this.#run.turning?.prepare();
+      if (changed.aborted) return undefined;
+      const made = await this.#make(plan, {
+        action: ACTIONS[plan.wish.state],
+        budgetMs: plan.why === 'turn' ? TURN_BUDGET_MS : KEEP_BUDGET_MS,
+        changed,
+      });
+      this.#seenNews = news;
+      return isAborted(changed) && plan.why === 'turn' ? undefined : this.#onMade(plan, made);
+    } catch (error) {
+      return isAborted(changed) ? undefined : this.#onFailed(plan, error);
+    }
+  }
+
+  /** What is left of the time between two looks at an object that waits for its Envoy. */
+  #hiddenForMs({ why, wish }: ObjectPlan): number {
+    if (why !== 'keep' || wish.state !== 'hidden') return 0;
+    const { clock, random } = this.#deps;
+    return this.#hiddenAtMs + spread(HIDDEN_LOOK_MS, random()) - clock.monotonicMs();
+  }
+
+  #plan(): ObjectPlan | undefined {
+    const { owned, serving, leaving, turning } = this.#run;
+    if (leaving) return undefined;
+    return planObject({
+      owned,
+      serving,
+      template: this.#deps.template,
+      rotation: turning?.record,
+      doubtful: this.isDoubtful('ready'),
+      healthFeedback: this.facts.hdsDelayMs !== undefined,
+    });
+  }
+
+  #onMade({ why, wish }: ObjectPlan, made: Made): number | undefined {
+    const { events, clock } = this.#deps;
+    if (why === 'turn') return this.#run.turning?.onMade(made);
+    if (wish.state === 'hidden') {
+      if (made.changed && !made.found) events.announcedAgain();
+      this.#hiddenAtMs = clock.monotonicMs();
+      return this.#hiddenForMs({ why, wish, template: undefined });
+    }
+    if (why === 'mend' || this.#run.ready === 'yes') {
+      if (made.changed) events.objectMended();
+    } else {
+      this.#run.ready = 'yes';
+      events.dataplaneReady();
+    }
+    return this.isDoubtful('ready') ? DOUBT_LOOK_MS : undefined;
+  }
+
+  #onFailed({ why, wish }: ObjectPlan, error: unknown): number | undefined {
+    const { events, random } = this.#deps;
+    if (why === 'turn') return this.#run.turning?.onFailed(error);
+    if (why === 'mend' || wish.state === 'hidden') return spread(HIDDEN_LOOK_MS, random());
+    if (this.#run.ready === 'no') {
+      this.#run.ready = 'failed';
+      events.announcementFailed(error);
+    }
+    const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+    return foreign ? undefined : 500 + random() * 1_000;
+  }
+
+  /** One wish, asked for until an endpoint has made it. */
+  async #make(
+    want: Want,
+    how: {
+      readonly action: string;
+      readonly budgetMs: number;
+      readonly cancel?: AbortSignal;
+      readonly changed?: AbortSignal;
+    },
+  ): Promise<Made> {
+    const { endpoints, departure } = this.#deps;
+    const { action, budgetMs, cancel, changed } = how;
+    const grace = this.#graceAfter(changed);
+    try {
+      const { value } = await endpoints.ask({
+        action: `${action} dataplane ${describeKey(departure.key)}`,
+        budgetMs,
+        attempt: (endpoint, signal, attemptMs) =>
+          this.#writes.attempt(want.wish, (attempt) => endpoint.make(departure, want, attempt), {
+            signal,
+            budgetMs: attemptMs,
+          }),
+        cancel: cancel ?? grace.over,
+      });
+      return value;
+    } finally {
+      grace.end();
+    }
+  }
+
+  /** A write that is under way cannot be called back: it has a moment to be answered when something else is wanted. */
+  #graceAfter(changed: AbortSignal | undefined): { readonly over: AbortSignal; readonly end: () => void } {
+    const over = new AbortController();
+    let disarm: (() => void) | undefined;
+    const onChange = (): void => {
+      disarm = this.#deps.clock.after(WRITE_GRACE_MS, () => {
+        over.abort(changed?.reason);
+      });
+    };
+    changed?.addEventListener('abort', onChange, { once: true });
+    return {
+      over: over.signal,
+      end: () => {
+        disarm?.();
+        changed?.removeEventListener('abort', onChange);
+      },
+    };
+  }
+}
+
+interface RunFacts {
+  owned: boolean;
+  serving: boolean;
+  leaving: boolean;
+  /** `failed`: it could not be made ready yet, and that was said. */
+  ready: 'no' | 'failed' | 'yes';
+  turning: Turning | undefined;
+}
+
+const ACTIONS = {
+  absent: 'delete',
+  hidden: 'put',
+  ready: 'make ready',
+  out: 'take out of rotation',
+} as const;
+
+function kept(reason: string): Deregistration {
+  return { outcome: 'kept', reason, endpoint: undefined, attempts: 0 };
+}

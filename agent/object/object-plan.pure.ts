@@ -1,0 +1,47 @@
+import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import { readyAs, type Want } from '../../kuma/object-wish.ts';
+import type { RotationRecord } from './rotation-record.pure.ts';
+
+/** What decides how the object is to stand while the run goes on. */
+export interface ObjectFacts {
+  /** The agent has put the object. */
+  readonly owned: boolean;
+  /** The rendered Dataplane, where there is one to read. */
+  readonly template: DataplaneResource | undefined;
+  /** Whether Envoy serves. */
+  readonly serving: boolean;
+  /** What somebody asked for by `drain` or `resume`, until it is done and undone. */
+  readonly rotation: RotationRecord | undefined;
+  /** A write of this run may have changed the object after it was last seen. */
+  readonly doubtful: boolean;
+  /** The control plane's health checks are on. */
+  readonly healthFeedback: boolean;
+}
+
+/** `turn`: a drain or a resume. `keep`: what the owner of the object looks after. `mend`: what a late write may undo. */
+export interface ObjectPlan extends Want {
+  readonly why: 'turn' | 'keep' | 'mend';
+}
+
+/** @returns `undefined` where the object is nothing to this run */
+export function planObject(facts: ObjectFacts): ObjectPlan | undefined {
+  const { template, serving, rotation, doubtful } = facts;
+  const owned = facts.owned ? template : undefined;
+  if (rotation?.wanted === 'out')
+    return { why: 'turn', wish: { state: 'out', states: rotation.states }, template: owned };
+  // An owned object becomes ready when its Envoy serves, whoever asks.
+  if (owned !== undefined && !serving)
+    return { why: 'keep', wish: { state: 'hidden', takeOver: false }, template: owned };
+  if (rotation !== undefined) {
+    const { states } = rotation;
+    return {
+      why: 'turn',
+      wish: { state: 'ready', states, leaveProbed: facts.healthFeedback },
+      template: owned,
+    };
+  }
+  if (owned !== undefined) return { why: 'keep', wish: readyAs(owned), template: owned };
+  return doubtful && serving && template !== undefined
+    ? { why: 'mend', wish: readyAs(template), template: undefined }
+    : undefined;
+}

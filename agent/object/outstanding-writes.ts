@@ -1,0 +1,109 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import type { Made, Wish } from '../../kuma/object-wish.ts';
+import type { Attempt } from '../ports.ts';
+
+/** A write that was sent and is not answered. */
+interface Write {
+  readonly wish: Wish;
+  readonly end: AbortController;
+  readonly disarm: () => void;
+}
+
+/** How long a write without an answer may still be carried out, and its answer is waited for. */
+const PATIENCE_MS = 60_000;
+
+/** Says of a failed connection that nothing was sent over it. */
+const NOT_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH/;
+
+/**
+ * Writes that were sent and given up before their answer came. Kuma has no conditional write: such a write may still be
+ * carried out, over whatever came after it. Until its answer is known, nothing that came later is done.
+ */
+export class OutstandingWrites {
+  readonly #clock: Clock;
+  readonly #sent = new Set<Write>();
+  readonly #givenUp = new Set<Write>();
+  #news = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether a write that was given up may still be carried out, and would undo `wish`. */
+  against({ state }: Pick<Wish, 'state'>): boolean {
+    const undoes = (write: Write): boolean =>
+      state === 'absent' || (write.wish.state === 'ready') !== (state === 'ready');
+    return [...this.#givenUp].some(undoes);
+  }
+
+  /** Changes when a write is given up and when it is over: what was seen of the object before then is out of date. */
+  get news(): number {
+    return this.#news;
+  }
+
+  /** Makes one attempt, and remembers what it has sent if that is given up. */
+  async attempt(
+    wish: Wish,
+    make: (attempt: Attempt) => Promise<Made>,
+    { signal, budgetMs }: Pick<Attempt, 'signal' | 'budgetMs'>,
+  ): Promise<Made> {
+    let write: Write | undefined;
+    const send = (): AbortSignal => {
+      signal.throwIfAborted();
+      write ??= this.#send(wish);
+      return write.end.signal;
+    };
+    const onGivenUp = (): void => {
+      if (write !== undefined) this.#giveUp(write);
+    };
+    signal.addEventListener('abort', onGivenUp, { once: true });
+    try {
+      const made = await make({ signal, budgetMs, send });
+      if (write !== undefined) this.#end(write);
+      return made;
+    } catch (error) {
+      if (write !== undefined && isAnswer(error)) this.#end(write);
+      else onGivenUp();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onGivenUp);
+    }
+  }
+
+  /** Waits for no answer any more. */
+  close(): void {
+    for (const write of this.#sent) this.#end(write);
+  }
+
+  #send(wish: Wish): Write {
+    const end = new AbortController();
+    const disarm = this.#clock.after(PATIENCE_MS, () => {
+      this.#end(write);
+    });
+    const write = { wish, end, disarm };
+    this.#sent.add(write);
+    return write;
+  }
+
+  #giveUp(write: Write): void {
+    if (!this.#sent.has(write) || this.#givenUp.has(write)) return;
+    this.#givenUp.add(write);
+    this.#news += 1;
+  }
+
+  #end(write: Write): void {
+    write.disarm();
+    this.#sent.delete(write);
+    const wasGivenUp = this.#givenUp.delete(write);
+    write.end.abort(new OperationalError('CANCELLED', 'Gave up to wait for the answer of a write'));
+    if (wasGivenUp) this.#news += 1;
+  }
+}
+
+/** Whether this failure says that the write is over: refused, or never sent. A silence or a lost connection does not. */
+function isAnswer(error: unknown): boolean {
+  if (!(error instanceof OperationalError)) return false;
+  if (error.code === 'ENDPOINT_UNREACHABLE') return NOT_SENT.test(error.message);
+  return error.code !== 'DEADLINE_EXCEEDED' && error.code !== 'CANCELLED';
+}

@@ -1,0 +1,132 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import type { Deregistration } from '../stop/stop-report.pure.ts';
+import type { Departure, Endpoint } from '../ports.ts';
+import type { Endpoints } from './endpoints.ts';
+
+export interface RemovalDeps {
+  readonly clock: Clock;
+  readonly endpoints: Endpoints;
+  readonly departure: Departure;
+}
+
+/** How long a removal may still take once a stop was asked for twice. */
+const HASTENED_MS = 1_000;
+/** An endpoint that is asked then must have answered before that is over. */
+const HASTENED_ANSWER_MS = 900;
+const GONE = { wish: { state: 'absent' }, template: undefined } as const;
+
+/** The wish that the object be absent, with a deadline. */
+export class Removal {
+  readonly #deps: RemovalDeps;
+  readonly #byMs: number;
+  readonly #hasten = new AbortController();
+  readonly #over = Promise.withResolvers<void>();
+  /** What an endpoint said that has written the departure down. */
+  #handedOver: OperationalError | undefined;
+  #attempts = 0;
+  #lastFailure: unknown;
+
+  /** @param byMs on the monotonic clock */
+  constructor(deps: RemovalDeps, byMs: number) {
+    this.#deps = deps;
+    this.#byMs = byMs;
+  }
+
+  /** Never throws. */
+  async run(): Promise<Deregistration> {
+    const { clock, departure, endpoints } = this.#deps;
+    try {
+      const { value, endpoint, attempts } = await endpoints.ask({
+        action: `deregister dataplane ${describeKey(departure.key)}`,
+        budgetMs: this.#byMs - clock.monotonicMs(),
+        attempt: (each, signal, budgetMs) => {
+          this.#attempts += 1;
+          return each.make(departure, GONE, { signal, budgetMs, send: () => signal });
+        },
+        cancel: this.#hasten.signal,
+        onFailure: (error) => {
+          this.#lastFailure = error;
+          this.#noteFailure(error);
+        },
+      });
+      return { outcome: 'gone', reason: value.changed ? 'deleted' : 'already gone', endpoint, attempts };
+    } catch (error) {
+      return this.#failed(error);
+    } finally {
+      this.#over.resolve();
+    }
+  }
+
+  /**
+   * A stop was asked for the second time: one more second. A companion that waits for its control plane would not have
+   * answered by then, although it has the departure on disk: it is asked how far it is.
+   */
+  hasten(): void {
+    const { clock, endpoints, departure } = this.#deps;
+    for (const endpoint of endpoints.remembering) void this.#askOnceMore(endpoint);
+    const disarm = clock.after(HASTENED_MS, () => {
+      const name = describeKey(departure.key);
+      this.#hasten.abort(
+        new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${name}: asked twice to stop`),
+      );
+    });
+    void this.#over.promise.then(disarm);
+  }
+
+  /** kuma-dp has ended and nothing waits any longer: the attempt under way ends now. */
+  giveUp(): void {
+    const name = describeKey(this.#deps.departure.key);
+    this.#hasten.abort(
+      new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${name}: kuma-dp has ended`),
+    );
+  }
+
+  /** Whatever comes of it, the attempt under way goes on: the companion joins the two. */
+  async #askOnceMore(endpoint: Endpoint): Promise<void> {
+    const { clock, departure } = this.#deps;
+    const action = `hand ${describeKey(departure.key)} over to ${endpoint.url}`;
+    const budgetMs = HASTENED_ANSWER_MS;
+    try {
+      await withDeadline({ clock, action, budgetMs }, ({ signal }) =>
+        endpoint.make(departure, GONE, { signal, budgetMs, send: () => signal }),
+      );
+    } catch (error) {
+      this.#noteFailure(error);
+    }
+  }
+
+  #noteFailure(error: unknown): void {
+    if (isHandedOver(error)) this.#handedOver = error;
+  }
+
+  #failed(error: unknown): Deregistration {
+    const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+    if (!foreign && this.#handedOver !== undefined) return handOver(this.#handedOver, this.#attempts);
+    const last = this.#lastFailure;
+    const cause = last === undefined || last === error ? '' : `; last: ${describeError(last)}`;
+    return {
+      outcome: foreign ? 'kept' : 'failed',
+      reason: `${describeError(error)}${cause}`,
+      endpoint: undefined,
+      attempts: this.#attempts,
+    };
+  }
+}
+
+/** Not gone yet, but an endpoint has written down that it is to go. */
+function isHandedOver(error: unknown): error is OperationalError {
+  return error instanceof OperationalError && error.details['handedOver'] === true;
+}
+
+function handOver(error: OperationalError, attempts: number): Deregistration {
+  const { endpoint } = error.details;
+  return {
+    outcome: 'handed over',
+    reason: error.message,
+    endpoint: typeof endpoint === 'string' ? endpoint : undefined,
+    attempts,
+  };
+}
