@@ -111,11 +111,11 @@ async function doctorCommand(args: readonly string[]): Promise<ChildExit> {
 async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(DEREGISTER_OPTIONS, args);
   if (line.wantsHelp) return print(help('deregister', DEREGISTER_OPTIONS));
-  const { values, problems } = resolveDeregisterOptions({ flags: line.flags, env });
-  const all = [...line.problems, ...strayProblems(line), ...problems];
+  const resolved = resolveDeregisterOptions({ flags: line.flags, env });
+  const all = [...line.problems, ...strayProblems(line), ...resolved.problems];
   if (all.length > 0) return refuse(all);
   const { deregister } = await import('./commands/deregister.ts');
-  return deregister(values, env);
+  return deregister(resolved, env);
 }
 
 async function rotateCommand(command: 'drain' | 'resume', args: readonly string[]): Promise<ChildExit> {

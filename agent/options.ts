@@ -237,7 +237,9 @@ export function resolveDoctorOptions(sources: Sources): ResolvedOptions<typeof D
   return { ...resolved, problems: [...resolved.problems, ...connectionProblems(resolved.values)] };
 }
 
-export function resolveDeregisterOptions(sources: Sources): ResolvedOptions<typeof DEREGISTER_OPTIONS> {
+export type ResolvedDeregisterOptions = ResolvedOptions<typeof DEREGISTER_OPTIONS>;
+
+export function resolveDeregisterOptions(sources: Sources): ResolvedDeregisterOptions {
   const resolved = resolveOptions(DEREGISTER_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
   const { state, name, mesh, proxyType } = resolved.values;
   const problems = [...resolved.problems, ...connectionProblems(resolved.values)];

@@ -18,6 +18,30 @@ export function inOneLine(text: string): string {
   return text.replaceAll(UNSAFE, (character) => NAMED_ESCAPES[character] ?? escapeOf(character));
 }
 
+/** The same of each line: a text for a terminal, of which a part comes from somebody else. */
+export function inLines(text: string): string {
+  return text.split('\n').map(inOneLine).join('\n');
+}
+
+/**
+ * JSON that a terminal may show: what JSON allows to stand as it is, and a terminal takes for a command, is escaped.
+ *
+ * @param indent as of `JSON.stringify`
+ */
+export function inJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replaceAll(UNSAFE, (character) =>
+    character === '\n' ? character : unitsOf(character).map(escapeUnit).join(''),
+  );
+}
+
+function unitsOf(character: string): readonly number[] {
+  return Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+}
+
+function escapeUnit(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
+}
+
 function escapeOf(character: string): string {
   const hex = (character.codePointAt(0) ?? 0).toString(16);
   return hex.length <= 2 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;

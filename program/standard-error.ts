@@ -1,6 +1,8 @@
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 
+import { inLines } from '../kernel/one-line.ts';
+
 export const STANDARD_ERROR_FD = 2;
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -34,8 +36,10 @@ export function callerLines(
   message: string,
   how: { readonly program: string; readonly level: keyof typeof PRIORITIES; readonly reader: Reader },
 ): string {
-  if (how.reader !== 'journal') return `${how.program}: ${message}\n`;
-  return message
+  // A part of it may come from a file or an answer of somebody else.
+  const text = inLines(message);
+  if (how.reader !== 'journal') return `${how.program}: ${text}\n`;
+  return text
     .trimEnd()
     .split('\n')
     .map((line) => `${PRIORITIES[how.level]}${line}\n`)

@@ -1,15 +1,18 @@
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
 import { describeError } from '../../kernel/errors.ts';
+import { inJson, inLines } from '../../kernel/one-line.ts';
 import { writeError } from '../child/standard-streams.io.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
+import { readBounded } from '../state/bounded-file.io.ts';
 import { drawReports, readReports, summarise } from '../stop/report-drawing.pure.ts';
 import type { ReportOptions } from '../options.ts';
 
 /** How many stops are drawn; the percentiles are over all of them. */
 const DRAWN = 20;
 const NARROWEST = 60;
+/** A report file is rotated at 1 MiB, by a run that has just written one stop more. */
+const LARGEST_BYTES = 4 << 20;
 const COLUMNS = 100;
 
 /** The stops of a report file and of the one that was rotated before it. */
@@ -20,15 +23,17 @@ export function report({ reportFile, json }: ReportOptions, argument: string | u
     return { code: EXIT_CONFIG, signal: null };
   }
   try {
-    const { reports, unreadable } = readReports(`${readIfThere(`${path}.1`)}${readFileSync(path, 'utf8')}`);
+    const { reports, unreadable } = readReports(
+      `${readIfThere(`${path}.1`)}${readBounded(path, LARGEST_BYTES)}`,
+    );
     const summary = summarise(reports, unreadable);
     const last = reports.slice(-DRAWN);
     const width = Math.max(NARROWEST, process.stdout.isTTY ? process.stdout.columns : COLUMNS);
     const text = json
-      ? JSON.stringify({ schema: 1, summary, reports })
+      ? inJson({ schema: 1, summary, reports })
       : reports.length === 0
         ? `no stop in "${path}" yet`
-        : drawReports(last, summary, width).join('\n');
+        : inLines(drawReports(last, summary, width).join('\n'));
     process.stdout.write(`${text}\n`);
     return { code: 0, signal: null };
   } catch (error) {
@@ -39,7 +44,7 @@ export function report({ reportFile, json }: ReportOptions, argument: string | u
 
 function readIfThere(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readBounded(path, LARGEST_BYTES);
   } catch {
     return '';
   }

@@ -2,6 +2,7 @@ import process from 'node:process';
 
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
+import { inJson, inLines } from '../../kernel/one-line.ts';
 import { askAgent } from '../control/control-socket.io.ts';
 import { linuxHost } from '../state/host.io.ts';
 import { writeError } from '../child/standard-streams.io.ts';
@@ -25,8 +26,8 @@ export async function status({ stateDir, json }: StatusOptions): Promise<ChildEx
   }
   const statuses = await Promise.all(found.states.map(statusOf));
   const text = json
-    ? JSON.stringify({ schema: 1, dataplanes: statuses })
-    : statuses.map((one) => statusLines(one).join('\n')).join('\n\n');
+    ? inJson({ schema: 1, dataplanes: statuses })
+    : inLines(statuses.map((one) => statusLines(one).join('\n')).join('\n\n'));
   const nobody = found.unreadable > 0 ? '' : 'no dataplane has run here since this host booted\n';
   process.stdout.write(text === '' ? nobody : `${text}\n`);
   const bad =

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
+import { inJson, inLines } from '../../kernel/one-line.ts';
 import { describeFindings, exitCodeOf, type Finding } from '../../kernel/findings.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
@@ -29,8 +30,8 @@ export async function doctor(
   const findings = await examine(request);
   const code = exitCodeOf(findings);
   const text = request.options.json
-    ? `${JSON.stringify({ code, findings }, undefined, 2)}\n`
-    : describeFindings(findings);
+    ? `${inJson({ code, findings }, 2)}\n`
+    : inLines(describeFindings(findings));
   return { text, code };
 }
 

@@ -5,7 +5,7 @@ import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { EndpointLook } from './endpoint-findings.pure.ts';
 import { endpointName } from '../object/endpoint-url.pure.ts';
 import type { Endpoint } from '../ports.ts';
-import { openEndpoints, tokenOf, type EndpointTls } from '../run/connection.ts';
+import { openEndpoints, tokenOf, tokensOf, type EndpointTls } from '../run/connection.ts';
 import type { DerivedDataplane } from '../identity/derive.io.ts';
 
 export interface EndpointLooks {
@@ -25,8 +25,7 @@ export async function lookAtEndpoints(
   try {
     const { endpoints } = await openEndpoints(urls, {
       tls: tls(),
-      userTokenFile,
-      dataplaneToken: tokenOf(derived.command),
+      ...tokensOf(userTokenFile, tokenOf(derived.command)),
     });
     return await Promise.all(endpoints.map((endpoint) => lookAt(endpoint, derived.identity.key, budgetMs)));
   } catch (error) {

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-
 import { OperationalError } from '../../kernel/errors.ts';
 import { Tallies } from './tallies.pure.ts';
+import { readBounded } from '../state/bounded-file.io.ts';
 import { WholeFile } from '../state/whole-file.io.ts';
 
 /** What one run leaves to the next for its metrics: beside the state file, whose name it shares. */
@@ -19,7 +18,7 @@ export class TalliesFile {
   read(): Tallies | undefined {
     const { path } = this.#file;
     try {
-      return Tallies.parse(JSON.parse(readFileSync(path, 'utf8')));
+      return Tallies.parse(JSON.parse(readBounded(path)));
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw new OperationalError('STATE_UNUSABLE', `Cannot go on from the counts in "${path}"`, { cause });

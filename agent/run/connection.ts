@@ -9,7 +9,7 @@ import { userToken } from '../object/user-token.io.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import type { KumaDpCommand } from '../identity/kuma-dp-command.pure.ts';
 import type { ConnectionOptions } from '../options.ts';
-import type { Companion, Endpoint } from '../ports.ts';
+import type { Companion, Endpoint, Token } from '../ports.ts';
 
 export type { EndpointTls };
 
@@ -22,9 +22,17 @@ export interface OpenEndpoints {
 export interface Credentials {
   readonly tls: EndpointTls;
   /** For Kuma's REST API. */
-  readonly userTokenFile: string | undefined;
+  readonly userToken: Token;
   /** For companions. Neither ever sees the other's. */
-  readonly dataplaneToken: DataplaneTokenSource;
+  readonly dataplaneToken: Token;
+}
+
+/** @param userTokenFile `undefined`: requests to Kuma's REST API are anonymous */
+export function tokensOf(
+  userTokenFile: string | undefined,
+  source: DataplaneTokenSource,
+): Pick<Credentials, 'userToken' | 'dataplaneToken'> {
+  return { userToken: userToken(userTokenFile), dataplaneToken: dataplaneToken(source) };
 }
 
 /**
@@ -34,13 +42,12 @@ export interface Credentials {
  */
 export async function openEndpoints(
   urls: readonly URL[],
-  { tls, userTokenFile, dataplaneToken: source }: Credentials,
+  { tls, userToken: forRest, dataplaneToken: forCompanions }: Credentials,
 ): Promise<OpenEndpoints> {
-  const forRest = userToken(userTokenFile);
-  const forCompanions = dataplaneToken(source);
-  const grpc = urls.some(isCompanion) ? await import('../companion/companion-endpoint.io.ts') : undefined;
-  // Where it cannot be read, whoever attaches or checks says so.
+  const grpc = urls.some(isCompanion) ? await importCompanion() : undefined;
+  // The first request carries the token. Where it cannot be read, what attaches or checks says so.
   if (grpc !== undefined) await forCompanions.refresh().catch(() => {});
+  if (!urls.every(isCompanion)) await forRest.refresh().catch(() => {});
   const companions: Companion[] = [];
   const endpoints = urls.map((url): Endpoint => {
     if (grpc === undefined || !isCompanion(url)) return kumaRestEndpoint({ url, tls, userToken: forRest });
@@ -50,6 +57,8 @@ export async function openEndpoints(
   });
   return { endpoints, companions };
 }
+
+export const importCompanion = () => import('../companion/companion-endpoint.io.ts');
 
 /** The token as kuma-dp will have it: given inline it wins. */
 export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
@@ -69,20 +78,21 @@ export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
 export function readTls(options: ConnectionOptions, command: KumaDpCommand | undefined): EndpointTls {
   return {
     ca: readCa(options, command),
-    clientCertificate: readOptional(options.clientCertificateFile),
-    clientKey: readOptional(options.clientKeyFile),
+    clientCertificate: readIfNamed(options.clientCertificateFile),
+    clientKey: readIfNamed(options.clientKeyFile),
     skipVerify: options.caFile === undefined && command?.skipVerify === true,
   };
 }
 
 function readCa(options: ConnectionOptions, command: KumaDpCommand | undefined): string | undefined {
-  if (options.caFile !== undefined) return readOptional(options.caFile);
+  if (options.caFile !== undefined) return readIfNamed(options.caFile);
   if (command === undefined) return undefined;
   if (command.caCert !== '') return command.caCert;
-  return command.caCertFile === '' ? undefined : readOptional(command.caCertFile);
+  return command.caCertFile === '' ? undefined : readIfNamed(command.caCertFile);
 }
 
-function readOptional(path: string | undefined): string | undefined {
+/** @throws `CONFIG_INVALID` if it cannot be read */
+export function readIfNamed(path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   try {
     return readFileSync(path, 'utf8');

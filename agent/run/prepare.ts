@@ -15,7 +15,7 @@ import { Attachment } from '../companion/attachment.ts';
 import { claimName } from '../object/claim-name.ts';
 import { Endpoints } from '../object/endpoints.ts';
 import { ObjectKeeper } from '../object/keeper.ts';
-import { openEndpoints, readTls, tokenOf, type EndpointTls } from './connection.ts';
+import { openEndpoints, readTls, tokenOf, tokensOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -159,8 +159,7 @@ async function connect(
   if (bypassed) events.companionsBypassed(derived.label);
   const { endpoints: opened, companions } = await openEndpoints(urls, {
     tls,
-    userTokenFile: options.userTokenFile,
-    dataplaneToken: tokenOf(derived.command),
+    ...tokensOf(options.userTokenFile, tokenOf(derived.command)),
   });
   const choice = chooseOwner(options.lifecycle, derived.identity, companions.length > 0);
   const departure = { key, own: { incarnation, address: resource?.networking?.address } };

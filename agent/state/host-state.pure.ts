@@ -10,11 +10,14 @@ const ProcessRef = z.object({
 });
 export type ProcessRef = z.infer<typeof ProcessRef>;
 
+/** Names stand in lines of their own. */
+const OneLine = z.string().check(z.regex(/^\P{Cc}*$/u));
+
 /** What one run writes down, so that another process can finish its work. */
 export const HostState = z.object({
   schema: z.literal(1),
   incarnation: z.string(),
-  dataplane: z.object({ proxyType: z.enum(PROXY_TYPES), mesh: z.string(), name: z.string() }),
+  dataplane: z.object({ proxyType: z.enum(PROXY_TYPES), mesh: OneLine, name: OneLine }),
   owner: z.enum(['agent', 'cp', 'external']),
   /** Whether the object may be deleted at all: not for an external one, unless told. */
   mayDelete: z.boolean(),
@@ -100,6 +103,21 @@ export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
   return host.endsWithUs(state.kumaDp)
     ? { verdict: 'deregister', kumaDp: 'ending' }
     : { verdict: 'refuse', reason: `its kuma-dp still runs (pid ${state.kumaDp.pid})` };
+}
+
+/**
+ * Which of the runs that a folder tells of belong to a service that systemd has just ended. The others belong to services
+ * of their own, which finish them at their own end: a restart of this one must not wait for them. Version 0.1.0 did not
+ * write down to which service a run belongs.
+ *
+ * @param invocation systemd's name for this run of the service; `undefined` before systemd 232
+ */
+export function selectOwnRuns<Found extends { readonly state: HostState }>(
+  found: readonly Found[],
+  invocation: string | undefined,
+): readonly Found[] {
+  if (invocation === undefined) return found;
+  return found.filter(({ state }) => state.invocation === undefined || state.invocation === invocation);
 }
 
 /** The file of one dataplane below `--state-dir`. Kuma 2.7 allowed names that are no file names. */

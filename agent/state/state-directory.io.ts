@@ -1,5 +1,8 @@
-import { readdirSync } from 'node:fs';
+import { opendirSync } from 'node:fs';
 import { join } from 'node:path';
+
+/** Far more than runs leave: what a stranger lays into the folder must not make a start or a stop endless. */
+const MOST_ENTRIES = 4_096;
 
 /**
  * The state files that runs have left in a folder. Cheap: it decides if a start must look closer before kuma-dp runs.
@@ -8,9 +11,18 @@ import { join } from 'node:path';
  */
 export function listStateFiles(folder: string): readonly string[] | undefined {
   try {
-    return readdirSync(folder)
-      .filter((name) => name.endsWith('.json'))
-      .map((name) => join(folder, name));
+    const names: string[] = [];
+    const entries = opendirSync(folder);
+    try {
+      for (let seen = 0; seen < MOST_ENTRIES; seen += 1) {
+        const entry = entries.readSync();
+        if (entry === null) break;
+        if (entry.name.endsWith('.json')) names.push(entry.name);
+      }
+    } finally {
+      entries.closeSync();
+    }
+    return names.map((name) => join(folder, name));
   } catch {
     return undefined;
   }

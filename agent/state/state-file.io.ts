@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-
 import { OperationalError } from '../../kernel/errors.ts';
+import { readBounded } from './bounded-file.io.ts';
 import { HostState } from './host-state.pure.ts';
 import { WholeFile } from './whole-file.io.ts';
 import { parseJson } from '../../kernel/json.ts';
@@ -10,19 +9,24 @@ import { parseJson } from '../../kernel/json.ts';
  * @throws `STATE_UNUSABLE` if it cannot be read or is not one of ours
  */
 export function readStateFile(path: string): HostState | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new OperationalError('STATE_UNUSABLE', `Cannot read state file "${path}"`, { cause });
-  }
+  const text = readIfThere(path);
+  if (text === undefined) return undefined;
   const parsed = HostState.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   throw new OperationalError(
     'STATE_UNUSABLE',
     `Cannot read state file "${path}": it is damaged or of another version`,
   );
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readBounded(path);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (cause instanceof OperationalError) throw cause;
+    throw new OperationalError('STATE_UNUSABLE', `Cannot read state file "${path}"`, { cause });
+  }
 }
 
 export class StateFile {

@@ -1,6 +1,10 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { mkdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import process from 'node:process';
+
+/** A name that is taken, by a link that somebody has laid there as well, is an error and never followed. */
+const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /** A file that is written whole or not at all, readable for its owner; later writes wait for earlier ones. */
 export class WholeFile {
@@ -13,13 +17,20 @@ export class WholeFile {
 
   /** Settles when `text` is on disk. */
   write(text: string): Promise<void> {
-    const write = this.#written.then(async () => {
-      const partial = `${this.path}.${process.pid}.tmp`;
-      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-      await writeFile(partial, text, { mode: 0o600 });
-      await rename(partial, this.path);
-    });
+    const write = this.#written.then(() => this.#replace(text));
     this.#written = write.catch(() => {});
     return write;
+  }
+
+  async #replace(text: string): Promise<void> {
+    const partial = `${this.path}.${randomBytes(6).toString('hex')}.tmp`;
+    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+    try {
+      await writeFile(partial, text, { mode: 0o600, flag: NEW_FILE });
+      await rename(partial, this.path);
+    } catch (error) {
+      await unlink(partial).catch(() => {});
+      throw error;
+    }
   }
 }

@@ -1,7 +1,14 @@
 import { assert, integer, property, string } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { cutTo, describeFields, inOneLine, roughDuration } from '../../../kernel/one-line.ts';
+import {
+  cutTo,
+  describeFields,
+  inJson,
+  inLines,
+  inOneLine,
+  roughDuration,
+} from '../../../kernel/one-line.ts';
 import { describeSteps } from '../../../kernel/stop-words.ts';
 
 const anyText = string({ unit: 'binary', maxLength: 50 });
@@ -110,6 +117,24 @@ describe('describeSteps()', () => {
     ];
     expect(describeSteps(steps)).toBe(
       'deregister 8ms, settle 2.25s, drain 510ms (time is up), exit 95ms (killed), confirm 4ms',
+    );
+  });
+});
+
+describe('inLines()', () => {
+  test('keeps the lines and nothing else that a terminal obeys', () => {
+    expect(inLines('one\n\u001b[31mtwo\u009b\r\n')).toBe('one\n\\x1b[31mtwo\\x9b\\r\n');
+  });
+});
+
+describe('inJson()', () => {
+  test('what a terminal would obey is escaped, and can be read back', () => {
+    assert(
+      property(string({ unit: 'binary' }), (text) => {
+        const json = inJson({ text, more: 'ü\u009b\u202e\u{e0001}' }, 2);
+        expect(json).not.toMatch(/[\p{Cf}\p{Zl}\p{Zp}]|(?!\n)\p{Cc}/u);
+        expect(JSON.parse(json)).toEqual({ text, more: 'ü\u009b\u202e\u{e0001}' });
+      }),
     );
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   HostState,
   judgeTakeover,
+  selectOwnRuns,
   stateFileName,
   type ProcessRef,
   type Takeover,
@@ -161,5 +162,16 @@ describe('stateFileName()', () => {
     { key: { proxyType: 'dataplane', mesh: 'm', name: 'a_b c' }, file: 'dataplane~m~a_b%20c.json' },
   ])('$file', ({ key, file }) => {
     expect(stateFileName(key)).toBe(file);
+  });
+});
+
+describe('selectOwnRuns()', () => {
+  const found = ['this', 'another', undefined].map((invocation) => ({ state: { ...STATE, invocation } }));
+  test.for([
+    { invocation: 'this', own: ['this', undefined] },
+    { invocation: 'a newer one', own: [undefined] },
+    { invocation: undefined, own: ['this', 'another', undefined] },
+  ])('of service run "$invocation"', ({ invocation, own }) => {
+    expect(selectOwnRuns(found, invocation).map(({ state }) => state.invocation)).toEqual(own);
   });
 });

@@ -1,0 +1,94 @@
+import { systemClock } from '../../kernel/clock.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import { writeError } from '../child/standard-streams.io.ts';
+import type { AgentEvents } from '../events.ts';
+import { isCompanion } from '../object/endpoint-url.pure.ts';
+import { Endpoints } from '../object/endpoints.ts';
+import { ObjectKeeper } from '../object/keeper.ts';
+import type { Departure, Endpoint } from '../ports.ts';
+import type { Deregistration } from '../stop/stop-report.pure.ts';
+
+/** What all attempts of one call share. */
+export interface Attempts {
+  readonly events: AgentEvents;
+  /** On the monotonic clock. */
+  readonly byMs: number;
+}
+
+/** A token that kuma-dp was given inline was never written down, by us. */
+export function warnWithoutToken(urls: readonly URL[]): void {
+  if (!urls.some(isCompanion)) return;
+  writeError('no dataplane token: a companion will hardly do it without (--dataplane-token-file)');
+}
+
+export interface Way {
+  readonly endpoints: readonly Endpoint[];
+  readonly take: (keeper: ObjectKeeper, byMs: number) => Promise<Deregistration>;
+}
+
+/**
+ * One way after the other until one has decided; the time is divided among those that are left.
+ *
+ * @returns whether nothing is left to do
+ */
+export async function attemptAll(
+  { events, byMs: endsAtMs }: Attempts,
+  departure: Departure,
+  ways: readonly Way[],
+): Promise<boolean> {
+  let result: Deregistration | undefined;
+  for (const [at, way] of ways.entries()) {
+    const nowMs = systemClock.monotonicMs();
+    const byMs = nowMs + Math.max(0, endsAtMs - nowMs) / (ways.length - at);
+    result = await attempt(way, { departure, events, byMs });
+    if (result.outcome !== 'failed') break;
+  }
+  if (result === undefined) return false;
+  const dataplane = describeKey(departure.key);
+  if (result.outcome === 'kept') writeError(`${dataplane} was not deregistered: ${result.reason}`);
+  else events.deregistered({ ...result, dataplane });
+  return result.outcome === 'gone' || result.outcome === 'handed over';
+}
+
+async function attempt(
+  { endpoints, take }: Way,
+  {
+    departure,
+    events,
+    byMs,
+  }: { readonly departure: Departure; readonly events: AgentEvents; readonly byMs: number },
+): Promise<Deregistration> {
+  const shared = { clock: systemClock, events, random: Math.random };
+  const keeper = new ObjectKeeper({
+    ...shared,
+    endpoints: new Endpoints({ ...shared, endpoints, key: departure.key, settle: 'auto' }),
+    departure,
+    template: undefined,
+    mayDelete: true,
+  });
+  try {
+    return await take(keeper, byMs);
+  } finally {
+    keeper.close();
+  }
+}
+
+export function deregisterOutright(keeper: ObjectKeeper, byMs: number): Promise<Deregistration> {
+  return keeper.deregister(byMs);
+}
+
+/** Nobody of that run is there to ask, so only what its control plane says proves that it has ended. */
+export async function takeOver(keeper: ObjectKeeper, byMs: number): Promise<Deregistration> {
+  const { outcome, reason = outcome } = await keeper.confirm(byMs);
+  const details = { endpoint: undefined, attempts: 1 };
+  switch (outcome) {
+    case 'gone':
+      return { outcome: 'gone', reason: 'already gone', ...details };
+    case 'deleted again':
+      return { outcome: 'gone', reason: 'deleted', ...details };
+    case 'left':
+      return { outcome: 'kept', reason, ...details };
+    case 'unknown':
+      return { outcome: 'failed', reason, ...details };
+  }
+}

@@ -1,0 +1,69 @@
+import { lstatSync, realpathSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import process from 'node:process';
+
+import { OperationalError } from '../../kernel/errors.ts';
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * The less privileged user who can change what lies at a path that root is pointed to: the owner of the path, or of a
+ * folder above it.
+ *
+ * @returns `undefined` if there is none, or this process is not root
+ */
+export function foreignOwner(path: string): Owner | undefined {
+  if (process.geteuid?.() !== 0) return undefined;
+  const written = resolve(path);
+  // Of the path as it is written and of what it leads to: the owner of a folder decides what is in it.
+  for (const each of [...lineage(written), ...lineage(realPathOf(written))]) {
+    const found = lstatSync(each, { throwIfNoEntry: false });
+    if (found !== undefined && found.uid !== 0) return { uid: found.uid, gid: found.gid };
+  }
+  return undefined;
+}
+
+/**
+ * Makes this process that user, for good: it then reads and writes no more than that user could itself.
+ *
+ * @throws `STATE_UNUSABLE` if it cannot
+ */
+export function actAs(owner: Owner): void {
+  try {
+    become(owner);
+  } catch (cause) {
+    throw new OperationalError('STATE_UNUSABLE', `Cannot act as uid ${owner.uid}: run this as that user`, {
+      cause,
+    });
+  }
+}
+
+function lineage(path: string): readonly string[] {
+  const parent = dirname(path);
+  return parent === path ? [path] : [...lineage(parent), path];
+}
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+/** Not in Node's own types: https://nodejs.org/docs/latest-v24.x/api/process.html#processinitgroupsuser-extragroup */
+type WithGroups = typeof process & { initgroups?: (user: number, extraGroup: number) => void };
+
+function become({ uid, gid }: Owner): void {
+  try {
+    (process as WithGroups).initgroups?.(uid, gid);
+  } catch {
+    // A user without an entry in passwd has no other groups.
+    process.setgroups?.([gid]);
+  }
+  process.setgid?.(gid);
+  process.setuid?.(uid);
+}
