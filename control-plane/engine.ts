@@ -76,7 +76,7 @@ export class Engine {
     this.deps = deps;
     this.watch = new ZoneWatch({ ...common, onReturned });
     const { watch } = this;
-    const looks = new LookLog(clock);
+    const looks = new LookLog(clock, watch.presence);
     this.#looks = looks;
     this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
     const attempt = this.#attempts();
@@ -108,6 +108,7 @@ export class Engine {
   async run(signal: AbortSignal): Promise<void> {
     const { heal } = this.deps.settings;
     await Promise.all([
+      this.watch.presence.run(signal),
       this.watch.run(signal),
       this.heartbeat.run(signal),
       this.announced.run(signal),
@@ -118,10 +119,12 @@ export class Engine {
     ]);
   }
 
-  /** Who reaches no control plane would only take from the others what they can finish. */
+  /** A replica that reaches no control plane of this zone would only take from the others what they can finish. */
   get #share(): DueShare | undefined {
     const { share } = this.heartbeat;
-    return share.of > 1 && this.watch.surroundings.steadyMs === 0 ? undefined : share;
+    const { steadyMs, zone } = this.watch.surroundings;
+    if (zone.kind === 'foreign') return undefined;
+    return share.of > 1 && steadyMs === 0 ? undefined : share;
   }
 
   #attempts(): DeletionAttempt {

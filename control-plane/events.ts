@@ -79,10 +79,13 @@ function zoneEvents(log: Log) {
         mode,
       });
     },
+    zoneForeign: (reason: string) => {
+      log.error('zone.foreign', `Nothing is deleted: ${reason}`);
+    },
     controlPlaneUnnamed: (instanceId: string) => {
       log.warn(
         'control-plane.unnamed',
-        `Dataplanes are connected to instance ${instanceId}, which no --kuma-api names`,
+        `Dataplanes are connected to control plane ${instanceId}, which no --kuma-api names: add its URL. Until then, none of its dataplanes counts as offline`,
         { instanceId },
       );
     },

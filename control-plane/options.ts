@@ -53,7 +53,7 @@ const KUMA_OPTIONS = {
     flag: 'kuma-api',
     placeholder: 'URL',
     derived: 'http://127.0.0.1:5681',
-    help: 'REST API of a control plane of this zone. Name every one of them: a stream at one that is not named counts as ended',
+    help: 'REST API of a control plane of this zone. Name every one of them: dataplanes at one that is not named never count as offline',
     item: readHttpUrl,
   }),
   kumaCaFile: textOption({

@@ -17,6 +17,13 @@ export interface ControlPlaneFacts {
   readonly deregistrationDelayMs: number | undefined;
   /** Longest time from a failed health check of Envoy to the inbound being NotReady; `undefined` if HDS is off. */
   readonly hdsDelayMs: number | undefined;
+  /** `multizone.zone.name`; `undefined` where `GET /config` cannot be read. */
+  readonly zoneName?: string | undefined;
+  /**
+   * `clusterId` of `GET /`; `undefined` where there is none yet, and where the control plane's store is in memory: it
+   * makes a new one at each start.
+   */
+  readonly clusterId?: string | undefined;
 }
 
 /** Kuma's default, the same in 2.7, 2.10, 2.14 and 3.0. */
@@ -35,6 +42,7 @@ export const DEFAULT_FACTS: ControlPlaneFacts = {
 const Index = z.looseObject({
   version: z.string(),
   instanceId: z.optional(z.string()),
+  clusterId: z.optional(z.string()),
 });
 
 const Duration = z.pipe(
@@ -67,6 +75,25 @@ const Config = z.looseObject({
   ),
 });
 
+/** Each part may be missing without the others. */
+const ZoneConfig = z.looseObject({
+  multizone: z.optional(z.looseObject({ zone: z.optional(z.looseObject({ name: z.optional(z.string()) })) })),
+  store: z.optional(z.looseObject({ type: z.optional(z.string()) })),
+});
+
+function readZone(
+  { clusterId }: { readonly clusterId?: string | undefined },
+  config: unknown,
+): Pick<ControlPlaneFacts, 'zoneName' | 'clusterId'> {
+  const { data } = z.safeParse(ZoneConfig, config);
+  const isLasting = data?.store?.type !== 'memory' && clusterId !== '';
+  const name = data?.multizone?.zone?.name;
+  return {
+    zoneName: name === '' ? undefined : name,
+    clusterId: isLasting ? clusterId : undefined,
+  };
+}
+
 /**
  * @param index body of `GET /`
  * @param config body of `GET /config`; where it cannot be read, Kuma's defaults stand in
@@ -77,14 +104,16 @@ export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | 
   const parsedIndex = z.safeParse(Index, index);
   if (!parsedIndex.success) return undefined;
   const { version, instanceId } = parsedIndex.data;
+  const zone = readZone(parsedIndex.data, config);
   const parsed = z.safeParse(Config, config);
-  if (!parsed.success) return { ...DEFAULT_FACTS, version, instanceId };
+  if (!parsed.success) return { ...DEFAULT_FACTS, version, instanceId, ...zone };
   const { mode, store, xdsServer, dpServer } = parsed.data;
   const cacheMs = store.cache.enabled ? store.cache.expirationTime : 0;
   const hds = dpServer?.hds;
   return {
     version,
     instanceId,
+    ...zone,
     mode,
     propagationMs: cacheMs + xdsServer.dataplaneConfigurationRefreshInterval,
     deregistrationDelayMs: xdsServer.dataplaneDeregistrationDelay ?? DEFAULT_DEREGISTRATION_DELAY_MS,

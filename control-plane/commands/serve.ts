@@ -16,6 +16,7 @@ import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { StreamLimit } from '../server/stream-limit.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
 import { Engine } from '../engine.ts';
+import type { ZoneStanding } from '../evidence/guards.pure.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
 import { DEFAULT_LISTEN, type ServeOptions } from '../options.ts';
 import type { Store } from '../ports.ts';
@@ -77,12 +78,22 @@ export async function serve(request: ServeRequest): Promise<void> {
   });
   service?.tell({ status: 'waiting for a control plane and its certificate' });
   await engine.watch.look();
+  requireOwnZone(engine.watch.zone);
   const serving = await startServer({ engine, options, events, metrics, kuma, stop, resources });
   if (serving === undefined) return;
   const refreshGauges = gaugeRefresh(metrics, systemClock, serving);
   const faces = await startFaces({ engine, options, events, registry, refreshGauges });
   resources.defer(() => faces?.close());
   await runUntil(stop, { ...serving, events, service });
+}
+
+/** @throws `STORE_UNUSABLE` where the store belongs to another zone, or the control planes to two */
+function requireOwnZone(zone: ZoneStanding): void {
+  if (zone.kind !== 'foreign') return;
+  throw new OperationalError(
+    'STORE_UNUSABLE',
+    `Cannot start: ${zone.reason}. Give each zone a store of its own; a zone that was set up anew, an empty one`,
+  );
 }
 
 async function runUntil(stop: AbortSignal, { engine, server, events, service }: Running): Promise<void> {

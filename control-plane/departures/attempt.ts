@@ -72,6 +72,7 @@ export class DeletionAttempt {
       };
     }
     const { overview: stored, clockMs } = await this.#overview(record.key);
+    this.#deps.watch.clock.note(clockMs);
     crashPoint('attempt.read');
     // A sweep has no agent that could be missing.
     const lostAtMs = record.state === 'swept' ? undefined : record.lostAtMs;
@@ -83,10 +84,12 @@ export class DeletionAttempt {
       record,
       predecessors: await this.#predecessors(record, stored),
       missingMs,
-      pendingMs: Math.max(0, nowMs - record.sinceMs),
+      unseen: record.unseen,
+      pendingMs: Math.max(looks.pendingMs(record), nowMs - record.sinceMs),
       stored,
-      unchangedMs: looks.note(stored),
+      unchangedMs: looks.note(stored, record),
       clockMs,
+      clockSteadyMs: watch.clock.steadyMs,
       around: watch.surroundings,
       graceMs,
       sweepOfflineAfterMs,
@@ -137,7 +140,7 @@ export class DeletionAttempt {
     crashPoint('attempt.body-kept');
     const { overview: stored } = await this.#overview(record.key);
     if (stored !== undefined && !sameLook(seen, stored)) {
-      this.#deps.looks.note(stored);
+      this.#deps.looks.note(stored, record);
       return {
         kind: 'later',
         afterMs: CHANGED_RELOOK_MS,

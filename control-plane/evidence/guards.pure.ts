@@ -20,10 +20,25 @@ export const GUARDS = {
 
 export type Guard = keyof typeof GUARDS;
 
+/**
+ * - `unchecked`: no control plane, or no store, has answered yet.
+ * - `same`: nothing speaks against the control planes being of the zone that the store belongs to.
+ * - `foreign`: the store belongs to another zone.
+ */
+export type ZoneStanding =
+  | { readonly kind: 'unchecked' | 'same' }
+  | { readonly kind: 'foreign'; readonly reason: string };
+
 /** What holds for all dataplanes alike, as this process sees it now. Durations are monotonic. */
 export interface Surroundings {
   /** Ids of the control plane instances that answer now. */
   readonly liveInstances: ReadonlySet<string>;
+  /** Ids of those that were seen to end: another one has taken their place. */
+  readonly endedInstances: ReadonlySet<string>;
+  /** Ids of those that cannot be asked, because no URL leads to them or it does not answer: an end there says nothing. */
+  readonly doubtfulInstances: ReadonlySet<string>;
+  /** Whether the control planes are of the zone that the store belongs to. */
+  readonly zone: ZoneStanding;
   /** Configured control planes that do not answer: what they hold cannot be told. */
   readonly silentControlPlanes: number;
   /** `zone`, `standalone`, `global`; `undefined` if it cannot be read. */
@@ -42,6 +57,8 @@ export interface DeletionCase {
   readonly predecessors?: ReadonlySet<string>;
   /** How long its agent's stream has been missing; `undefined` while one is open. */
   readonly missingMs: number | undefined;
+  /** No replica saw its stream end: its agent may be attaching elsewhere. */
+  readonly unseen?: boolean | undefined;
   /**
    * How long ago it was announced or first suspected. Believed only while this process has been up for longer: a clock
    * that was set back while nobody ran would make it too short.
@@ -53,6 +70,8 @@ export interface DeletionCase {
   readonly unchangedMs: number;
   /** The control plane's own clock when it answered; `undefined` if it did not say. */
   readonly clockMs: number | undefined;
+  /** How long that clock has not been set ahead, as this process saw it; left out: it never was. */
+  readonly clockSteadyMs?: number;
   readonly around: Surroundings;
   readonly graceMs: number;
   /** How long Kuma must show it offline before a sweep. */
@@ -96,10 +115,14 @@ export function sameLook(a: DataplaneOverview, b: DataplaneOverview): boolean {
 }
 
 /** How long Kuma has shown it offline, by the control plane's clock; `undefined` if it does not. */
-export function offlineMs(stored: DataplaneOverview, clockMs: number | undefined): number | undefined {
+export function offlineMs(
+  stored: DataplaneOverview,
+  clockMs: number | undefined,
+  clockSteadyMs = Number.POSITIVE_INFINITY,
+): number | undefined {
   const ended = stored.subscriptions.map(({ disconnectTime }) => Date.parse(disconnectTime ?? ''));
   if (clockMs === undefined || ended.length === 0 || ended.some(Number.isNaN)) return undefined;
-  return Math.max(0, clockMs - Math.max(...ended));
+  return Math.max(0, Math.min(clockSteadyMs, clockMs - Math.max(...ended)));
 }
 
 /** What two looks have in common while nothing has happened to the object. */
@@ -118,7 +141,10 @@ export function lookTrace({
   ]);
 }
 
-function judgePlace({ mode }: Surroundings): Judgement | undefined {
+function judgePlace({ mode, zone }: Surroundings): Judgement | undefined {
+  if (zone.kind === 'foreign') return wait('not-zone-cp', zone.reason, RELOOK_MS);
+  if (zone.kind === 'unchecked')
+    return wait('probation', 'it is not known yet which zone this is', RELOOK_MS);
   if (takesDataplanes(mode)) return undefined;
   return wait('not-zone-cp', `this is a ${mode ?? ''} control plane`, RELOOK_MS);
 }
@@ -174,9 +200,10 @@ function judgeAnnounced(given: DeletionCase): Judgement | undefined {
 }
 
 /** Whether something was there before the announcement: by the control plane's clock, and the time between by ours. */
-function wasBefore(time: string | undefined, { clockMs, pendingMs, around }: DeletionCase): boolean {
+function wasBefore(time: string | undefined, given: DeletionCase): boolean {
+  const { clockMs, clockSteadyMs = Number.POSITIVE_INFINITY, pendingMs, around } = given;
   if (clockMs === undefined || (around.upMs ?? around.steadyMs) <= pendingMs) return false;
-  return clockMs - Date.parse(time ?? '') > pendingMs + CLOCK_SLACK_MS;
+  return Math.min(clockSteadyMs, clockMs - Date.parse(time ?? '')) > pendingMs + CLOCK_SLACK_MS;
 }
 
 /**
@@ -190,7 +217,7 @@ function isLabelled({ stored, record }: DeletionCase): boolean {
 }
 
 /** For how long nothing happened to it, by the control plane's clock; 0 if that cannot be told. */
-function quietSinceMs({ stored, clockMs }: DeletionCase): number {
+function quietSinceMs({ stored, clockMs, clockSteadyMs = Number.POSITIVE_INFINITY }: DeletionCase): number {
   const { creationTime, modificationTime, subscriptions } = stored;
   const times = [
     creationTime,
@@ -198,13 +225,15 @@ function quietSinceMs({ stored, clockMs }: DeletionCase): number {
     ...subscriptions.flatMap((each) => [each.connectTime, each.disconnectTime]),
   ].flatMap((time) => (time === undefined ? [] : [Date.parse(time)]));
   if (clockMs === undefined || times.length === 0 || times.some(Number.isNaN)) return 0;
-  return Math.max(0, clockMs - Math.max(...times));
+  return Math.max(0, Math.min(clockSteadyMs, clockMs - Math.max(...times)));
 }
 
 /** Nobody said anything: the agent is silent, or there never was one. */
 function judgeSuspected(given: DeletionCase): Judgement | undefined {
   const { cause, missingMs, graceMs, stored } = given;
-  const neededMs = cause === 'fallback' ? graceMs : graceMs + RECONNECT_BACKOFF_MS;
+  // One grace to notice that the replica is gone, and one to attach elsewhere.
+  const agentMs = given.unseen === true ? 2 * graceMs : graceMs;
+  const neededMs = cause === 'fallback' ? agentMs : graceMs + RECONNECT_BACKOFF_MS;
   if (cause === 'fallback' && missingMs === undefined) {
     return wait('subscription-online', 'its agent is attached', RELOOK_MS);
   }
@@ -227,11 +256,14 @@ function judgeSilence(given: DeletionCase, neededMs: number): Judgement | undefi
 }
 
 function judgeInsight(given: DeletionCase): Judgement | undefined {
-  const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs } = given;
+  const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs, around } = given;
   if (stored.subscriptions.length === 0) return judgeUnrecorded(given);
   if (stored.subscriptions.some(isOnline)) return undefined;
   const neededMs = cause === 'fallback' ? graceMs : sweepOfflineAfterMs;
-  const offline = offlineMs(stored, clockMs);
+  const last = lastInstance(stored.subscriptions);
+  if (last !== undefined && around.doubtfulInstances.has(last))
+    return unknownInsight(cause, `its last stream was at ${last}, which cannot be asked`);
+  const offline = offlineMs(stored, clockMs, given.clockSteadyMs);
   if (offline === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
   if (offline >= neededMs) return undefined;
   return wait(
@@ -286,13 +318,28 @@ export function findLife(
   if (living !== undefined) {
     return { certain: true, reason: `connected to ${living.controlPlaneInstanceId ?? 'some instance'}` };
   }
-  if (online.length === 0 || (around.silentControlPlanes === 0 && around.liveInstances.size > 0)) {
-    return undefined;
+  if (online.length === 0) return undefined;
+  if (around.silentControlPlanes > 0 || around.liveInstances.size === 0) {
+    return {
+      certain: false,
+      reason: 'connected to an instance that may live: not every control plane answers',
+    };
   }
-  return {
-    certain: false,
-    reason: 'connected to an instance that may live: not every control plane answers',
-  };
+  const unknown = online.find(({ controlPlaneInstanceId: id = '' }) => !around.endedInstances.has(id));
+  if (unknown === undefined) return undefined;
+  const { controlPlaneInstanceId: id = '' } = unknown;
+  return { certain: false, reason: `connected to ${id}, which was never seen to end` };
+}
+
+/** Where its newest stream was; `undefined` if that is not said. */
+function lastInstance(subscriptions: readonly Subscription[]): string | undefined {
+  const [newest] = subscriptions.toSorted((a, b) => connectedMs(b) - connectedMs(a));
+  return newest?.controlPlaneInstanceId;
+}
+
+function connectedMs({ connectTime }: Subscription): number {
+  const ms = Date.parse(connectTime ?? '');
+  return Number.isNaN(ms) ? 0 : ms;
 }
 
 /** Whether no peer is told of it: an agent put it and never made it ready. */

@@ -1,7 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { lookTrace } from './guards.pure.ts';
+import type { Presence } from './presence.ts';
 
 interface Entry {
   readonly trace: string;
@@ -12,36 +14,61 @@ interface Entry {
 /** What nobody has looked at for so long is forgotten: longer than the longest pause between two looks. */
 const FORGET_AFTER_MS = 120_000;
 
-/** Since when this process has seen an object the same, by its own monotonic clock: no other clock is believed here. */
+/** Which departure of a name it is: its epoch, and since when it has been in its state. */
+type Case = Pick<DataplaneRecord, 'key' | 'epoch' | 'state' | 'sinceMs'>;
+
+/**
+ * Since when this process has seen an object, and the record of its departure, the same: by its own monotonic clock, and
+ * without a break. No other clock is believed here.
+ */
 export class LookLog {
   readonly #clock: Clock;
+  readonly #presence: Presence;
   readonly #entries = new Map<string, Entry>();
+  readonly #cases = new Map<string, Entry>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, presence: Presence) {
     this.#clock = clock;
+    this.#presence = presence;
   }
 
   get size(): number {
     return this.#entries.size;
   }
 
-  /** @returns for how long it has looked like this, ms; 0 for a first look */
-  note(overview: DataplaneOverview): number {
-    const nowMs = this.#clock.monotonicMs();
-    const name = describeKey(keyOf(overview));
-    const trace = lookTrace(overview);
-    const known = this.#entries.get(name);
-    if (known?.trace !== trace) {
-      this.#entries.set(name, { trace, sinceMs: nowMs, lastMs: nowMs });
-      return 0;
-    }
-    known.lastMs = nowMs;
-    return nowMs - known.sinceMs;
+  /**
+   * @param departure why it is looked at; left out by a sweep, which has no record yet
+   * @returns for how long it has looked like this, ms; 0 for a first look
+   */
+  note(overview: DataplaneOverview, departure?: Case): number {
+    const seen = this.#note(this.#entries, describeKey(keyOf(overview)), lookTrace(overview));
+    // What was seen before a stream was lost is no evidence of what it does without it.
+    return departure === undefined || departure.state === 'swept'
+      ? seen
+      : Math.min(seen, this.pendingMs(departure));
+  }
+
+  /** For how long this process has known of this departure, ms; 0 for the first time. */
+  pendingMs(departure: Case): number {
+    const { key, epoch, state, sinceMs } = departure;
+    return this.#note(this.#cases, describeKey(key), `${epoch} ${state} ${sinceMs}`);
   }
 
   /** Forgets what has not been looked at lately. */
   prune(): void {
     const beforeMs = this.#clock.monotonicMs() - FORGET_AFTER_MS;
-    for (const [name, { lastMs }] of this.#entries) if (lastMs < beforeMs) this.#entries.delete(name);
+    for (const entries of [this.#entries, this.#cases])
+      for (const [name, { lastMs }] of entries) if (lastMs < beforeMs) entries.delete(name);
+  }
+
+  #note(entries: Map<string, Entry>, name: string, trace: string): number {
+    const nowMs = this.#clock.monotonicMs();
+    const known = entries.get(name);
+    if (known?.trace !== trace) {
+      entries.set(name, { trace, sinceMs: nowMs, lastMs: nowMs });
+      return 0;
+    }
+    known.lastMs = nowMs;
+    return nowMs - Math.max(known.sinceMs, this.#presence.sinceMs);
   }
 }

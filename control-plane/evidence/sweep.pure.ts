@@ -6,6 +6,8 @@ export interface SweepView {
   readonly overviews: readonly DataplaneOverview[];
   /** The control plane's own clock when it listed them; `undefined` if it did not say. */
   readonly clockMs: number | undefined;
+  /** How long that clock has not been set ahead; left out: it never was. */
+  readonly clockSteadyMs?: number;
   readonly around: Surroundings;
   readonly graceMs: number;
   readonly sweepOfflineAfterMs: number;
@@ -36,8 +38,8 @@ export function findOffline(view: SweepView): readonly SweepFinding[] {
 }
 
 function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): SweepFinding {
-  const { clockMs, around, graceMs, sweepOfflineAfterMs } = view;
-  const offline = offlineMs(stored, clockMs);
+  const { clockMs, clockSteadyMs = Number.POSITIVE_INFINITY, around, graceMs, sweepOfflineAfterMs } = view;
+  const offline = offlineMs(stored, clockMs, clockSteadyMs);
   const judgement = judgeDeletion({
     cause: 'sweep',
     record: { incarnation: '', deletable: false, address: undefined },
@@ -46,6 +48,7 @@ function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): S
     stored,
     unchangedMs: view.unchangedMs(stored),
     clockMs,
+    clockSteadyMs,
     around,
     graceMs,
     sweepOfflineAfterMs,

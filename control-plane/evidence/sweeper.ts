@@ -53,6 +53,7 @@ export class Sweeper {
     const findings = findOffline({
       overviews,
       clockMs,
+      clockSteadyMs: watch.clock.steadyMs,
       around: watch.surroundings,
       graceMs,
       sweepOfflineAfterMs: offlineAfterMs,

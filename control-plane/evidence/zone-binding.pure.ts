@@ -21,5 +21,12 @@ export function joined(bound: ZoneIdentity, seen: ZoneIdentity): ZoneIdentity {
   return { name: bound.name ?? seen.name, clusterId: bound.clusterId ?? seen.clusterId };
 }
 
+/** For people. */
+export function describeZone({ name, clusterId }: ZoneIdentity): string {
+  const id = clusterId === undefined ? '' : `cluster ${clusterId}`;
+  if (name === undefined) return id === '' ? 'an unknown zone' : id;
+  return id === '' ? `zone ${name}` : `zone ${name} (${id})`;
+}
+
 /** What Kuma calls a zone that nobody named. */
 const UNNAMED_ZONE = 'default';

@@ -2,15 +2,22 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
-import type { Surroundings } from './guards.pure.ts';
+import type { Surroundings, ZoneStanding } from './guards.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { ControlPlanes, OverviewPage } from '../ports.ts';
+import type { ControlPlanes, OverviewPage, Store } from '../ports.ts';
+import { ControlPlaneClock } from './control-plane-clock.ts';
+import { Instances } from './instances.ts';
+import { Presence } from './presence.ts';
+import { ZoneRegistry } from './zone-registry.ts';
 import type { InstanceLook } from '../control-planes/instance-look.pure.ts';
 
 export interface ZoneWatchDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
   readonly controlPlanes: ControlPlanes;
+  readonly store: Pick<Store, 'bindZone' | 'instances' | 'noteInstances' | 'nowMs'>;
+  /** Names this process among those that share the store. */
+  readonly replica: string;
   /** A control plane answers that did not before. */
   readonly onReturned: () => void;
 }
@@ -34,12 +41,20 @@ export class ZoneWatch {
   readonly #startedAtMs: number;
   /** By instance id, monotonic ms. */
   readonly #instances = new Map<string, { readonly firstMs: number; lastMs: number }>();
-  readonly #unnamed = new Set<string>();
+  readonly presence: Presence;
+  /** As its answers say it. */
+  readonly clock: ControlPlaneClock;
+  readonly #registry: ZoneRegistry;
+  readonly #known = new Instances();
   #looks: readonly InstanceLook[] = [];
+  #syncing: Promise<void> | undefined;
   #fleet: { readonly atMs: number; readonly page: Promise<OverviewPage> } | undefined;
 
   constructor(deps: ZoneWatchDeps) {
     this.#deps = deps;
+    this.presence = new Presence(deps.clock);
+    this.clock = new ControlPlaneClock(deps.clock);
+    this.#registry = new ZoneRegistry(deps);
     this.#startedAtMs = deps.clock.monotonicMs();
   }
 
@@ -53,25 +68,42 @@ export class ZoneWatch {
 
   /** Never throws. */
   async look(): Promise<void> {
-    const returned = this.#note(await this.#lookAtAll());
+    const looks = await this.#lookAtAll();
+    const returned = this.#note(looks);
+    this.#syncing ??= this.#sync().finally(() => {
+      this.#syncing = undefined;
+    });
+    // Before anything is judged; later, a store that is out of reach does not keep us from looking.
+    if (this.#registry.standing.kind === 'unchecked') await this.#syncing;
     if (returned) this.#deps.onReturned();
   }
 
+  /** Whether the control planes are of the zone that the store belongs to. */
+  get zone(): ZoneStanding {
+    return this.#registry.standing;
+  }
+
   get surroundings(): Surroundings {
-    const answering = this.#looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
+    const answering = this.#answering;
     const ids = answering.flatMap(({ instanceId }) => (instanceId === undefined ? [] : [instanceId]));
     const nowMs = this.#deps.clock.monotonicMs();
     const upMs = nowMs - this.#startedAtMs;
+    const { ended, doubtful } = this.#known.view;
     return {
       upMs,
-      // One that nobody named but that took a stream while we watched lives, or lived just now: keep what it holds.
-      liveInstances: new Set([...ids, ...this.#unnamed]),
+      liveInstances: new Set(ids),
+      endedInstances: ended,
+      doubtfulInstances: doubtful,
+      zone: this.#registry.standing,
       silentControlPlanes: this.#looks.length - answering.length,
       mode: answering.map(({ mode }) => mode).find((mode) => !takesDataplanes(mode)) ?? answering[0]?.mode,
       steadyMs:
         answering.length === 0
           ? 0
-          : Math.min(upMs, ...ids.map((id) => nowMs - (this.#instances.get(id)?.firstMs ?? nowMs))),
+          : Math.min(
+              this.presence.unbrokenMs,
+              ...ids.map((id) => nowMs - (this.#instances.get(id)?.firstMs ?? nowMs)),
+            ),
     };
   }
 
@@ -103,12 +135,24 @@ export class ZoneWatch {
     this.#fleet = fleet;
     try {
       const listed = await page;
-      this.#warnOfUnnamed(listed);
+      this.clock.note(listed.clockMs);
+      this.#known.noteStreams(listed.overviews, clock.monotonicMs());
+      for (const id of this.#known.takeUnnamed(clock.monotonicMs()))
+        this.#deps.events.controlPlaneUnnamed(id);
       return listed;
     } catch (error) {
       if (this.#fleet === fleet) this.#fleet = undefined;
       throw error;
     }
+  }
+
+  get #answering(): readonly ControlPlaneFacts[] {
+    return this.#looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
+  }
+
+  async #sync(): Promise<void> {
+    await this.#registry.check(this.#answering);
+    await this.#registry.sync(this.#known);
   }
 
   /** One that hangs is one that does not answer; what the others say counts all the same. */
@@ -155,21 +199,8 @@ export class ZoneWatch {
       if (nowMs - lastMs > FORGET_AFTER_MS) this.#instances.delete(id);
     }
     this.#looks = looks;
+    this.#known.noteLooks(looks, nowMs);
     return returned;
-  }
-
-  /** A stream that began while we watched, at an instance nobody named: the configuration lacks a control plane. */
-  #warnOfUnnamed({ overviews, clockMs }: OverviewPage): void {
-    if (clockMs === undefined) return;
-    const watchedMs = this.#deps.clock.monotonicMs() - this.#startedAtMs;
-    for (const { subscriptions } of overviews) {
-      for (const { controlPlaneInstanceId: id, connectTime } of subscriptions) {
-        if (id === undefined || this.#instances.has(id) || this.#unnamed.has(id)) continue;
-        if (clockMs - Date.parse(connectTime ?? '') >= watchedMs) continue;
-        this.#unnamed.add(id);
-        this.#deps.events.controlPlaneUnnamed(id);
-      }
-    }
   }
 }
 

@@ -37,6 +37,11 @@ export class FakeClock implements Clock {
     this.#nowMs = untilMs;
   }
 
+  /** Moves on and fires nothing: the process was stopped, and what is due fires afterwards. */
+  skip(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Moves on, and lets everything that follows from a timer happen before the next one fires. */
   async pass(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
@@ -65,7 +70,7 @@ export class FakeClock implements Clock {
       .filter((timer) => timer.dueAtMs <= untilMs)
       .toSorted((a, b) => a.dueAtMs - b.dueAtMs)[0];
     if (next === undefined) return false;
-    this.#nowMs = next.dueAtMs;
+    this.#nowMs = Math.max(this.#nowMs, next.dueAtMs);
     this.#timers = this.#timers.filter((other) => other !== next);
     next.fire();
     return true;

@@ -110,6 +110,7 @@ export class FakePlane {
   /** Its wall clock against the true one. */
   skewMs = 0;
   mode = 'zone';
+  zoneName: string | undefined;
   instanceId: string | undefined;
   readonly streams = new Map<string, ZoneStream>();
   readonly #zone: FakeZone;
@@ -131,7 +132,8 @@ export class FakePlane {
   }
 
   get facts(): ControlPlaneFacts {
-    return { ...DEFAULT_FACTS, version: '2.14.3', instanceId: this.instanceId, mode: this.mode };
+    const { instanceId, mode, zoneName } = this;
+    return { ...DEFAULT_FACTS, version: '2.14.3', instanceId, mode, zoneName };
   }
 
   start(): void {

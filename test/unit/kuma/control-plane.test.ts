@@ -27,14 +27,48 @@ function config({ cache, refresh, delay, hds }: Intervals): unknown {
 describe('readFacts()', () => {
   test.for(RECORDED_VERSIONS)('of the control plane %s', (version) => {
     const index = recordedAnswer(version, 'index').body;
+    const { instanceId, clusterId } = index as { readonly instanceId: string; readonly clusterId: string };
     expect(readFacts(index, recordedAnswer(version, 'config').body)).toEqual({
       version,
-      instanceId: (index as { readonly instanceId: string }).instanceId,
+      instanceId,
+      zoneName: 'z1',
+      clusterId,
       mode: 'zone',
       propagationMs: 2_000,
       deregistrationDelayMs: 10_000,
       hdsDelayMs: 6_000,
     });
+  });
+
+  const ZONE = { multizone: { zone: { name: 'z1' } } };
+
+  test.for([
+    {
+      name: 'both are said',
+      index: { clusterId: 'c1' },
+      config: ZONE,
+      zone: { zoneName: 'z1', clusterId: 'c1' },
+    },
+    {
+      name: 'a store in memory makes a new id at each start',
+      index: { clusterId: 'c1' },
+      config: { ...ZONE, store: { type: 'memory' } },
+      zone: { zoneName: 'z1', clusterId: undefined },
+    },
+    {
+      name: 'the configuration cannot be read',
+      index: { clusterId: 'c1' },
+      config: undefined,
+      zone: { zoneName: undefined, clusterId: 'c1' },
+    },
+    {
+      name: 'there is no id yet, and no name',
+      index: { clusterId: '' },
+      config: { multizone: { zone: { name: '' } } },
+      zone: { zoneName: undefined, clusterId: undefined },
+    },
+  ])('which zone it is: $name', ({ index, config: given, zone }) => {
+    expect(readFacts({ ...INDEX, ...index }, given)).toMatchObject(zone);
   });
 
   test.for<{ readonly name: string; readonly given: Intervals; readonly facts: object }>([

@@ -129,6 +129,7 @@ const DEREGISTRAR: Calls<DeregistrarEvents> = {
   controlPlaneFound: (odd) => [odd, { ...DEFAULT_FACTS, version: odd, instanceId: odd, mode: odd }],
   controlPlaneLost: (odd) => [odd, odd],
   controlPlaneWrong: (odd) => [odd, odd],
+  zoneForeign: (odd) => [odd],
   controlPlaneUnnamed: (odd) => [odd],
   attached: (odd) => [known(odd), { fenced: true, leaving: false }],
   lost: (odd) => [known(odd), odd, 15_000],

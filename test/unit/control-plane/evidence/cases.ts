@@ -13,6 +13,9 @@ export function ago(ms: number): string {
 
 export const AROUND: Surroundings = {
   liveInstances: new Set(['cp-now']),
+  endedInstances: new Set(['cp-old']),
+  doubtfulInstances: new Set(),
+  zone: { kind: 'same' },
   silentControlPlanes: 0,
   mode: 'zone',
   steadyMs: 3_600_000,

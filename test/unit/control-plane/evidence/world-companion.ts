@@ -30,6 +30,13 @@ interface Row {
   dueAtMs: number;
 }
 
+/** A companion that was there from the beginning has seen each instance. */
+const KNOWN = {
+  endedInstances: new Set<string>(),
+  doubtfulInstances: new Set<string>(),
+  zone: { kind: 'same' },
+} as const;
+
 interface Look {
   readonly look: DataplaneOverview;
   readonly sinceMs: number;
@@ -169,10 +176,13 @@ export class WorldCompanion {
     const upMs = nowMs - (this.upSinceMs ?? nowMs);
     const id = this.#controlPlane.instance;
     if (id === undefined || this.#instance === undefined) {
-      return { liveInstances: new Set(), silentControlPlanes: 1, mode: undefined, steadyMs: 0, upMs };
+      const none = { liveInstances: new Set<string>(), mode: undefined, silentControlPlanes: 1, steadyMs: 0 };
+      return { ...KNOWN, ...none, upMs };
     }
     const steadyMs = Math.min(upMs, nowMs - this.#instance.sinceMs);
-    return { liveInstances: new Set([id]), silentControlPlanes: 0, mode: 'zone', steadyMs, upMs };
+    const endedInstances = new Set(this.#controlPlane.instances.filter((each) => each !== id));
+    const zone = { liveInstances: new Set([id]), endedInstances, mode: 'zone' };
+    return { ...KNOWN, ...zone, silentControlPlanes: 0, steadyMs, upMs };
   }
 
   #attempt(name: string, row: Row, nowMs: number): void {

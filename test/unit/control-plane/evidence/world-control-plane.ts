@@ -41,6 +41,8 @@ function rfc3339(ms: number): string {
 /** One zone control plane with its store: as much of it as decides about departures. Times are ms, its own clock. */
 export class WorldControlPlane {
   instance: string | undefined;
+  /** All that there were, the last one included. */
+  readonly instances: string[] = [];
   upSinceMs = 0;
   readonly objects = new Map<string, StoredObject>();
   /** Streams open now: by name, the instance-local id and when its insight is due. */
@@ -52,6 +54,7 @@ export class WorldControlPlane {
     if (this.instance !== undefined) return;
     this.#count += 1;
     this.instance = `cp-${this.#count}`;
+    this.instances.push(this.instance);
     this.upSinceMs = nowMs;
   }
 

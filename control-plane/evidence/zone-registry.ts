@@ -1,0 +1,120 @@
+import { OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { Store } from '../ports.ts';
+import type { InstanceRecord, ZoneIdentity } from '../records.pure.ts';
+import type { ZoneStanding } from './guards.pure.ts';
+import type { Instances } from './instances.ts';
+import { describeZone, mayBeSameZone } from './zone-binding.pure.ts';
+
+export interface ZoneRegistryDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Pick<Store, 'bindZone' | 'instances' | 'noteInstances' | 'nowMs'>;
+  /** Names this process among those that share the store: its host, and a part that differs with each start. */
+  readonly replica: string;
+}
+
+/** What others noted is read again this often, and what was seen lately is noted again. */
+const SYNC_MS = 10_000;
+const REFRESH_MS = 600_000;
+/** After which Kuma itself deletes what is offline: then it does not matter any more. */
+const FORGET_MS = 72 * 3_600_000;
+
+/** What outlives this process of the zone: which one it is, and who its control planes are or were. */
+export class ZoneRegistry {
+  readonly #deps: ZoneRegistryDeps;
+  readonly #place: string;
+  #standing: ZoneStanding = { kind: 'unchecked' };
+  #isLoaded = false;
+  #checked: string | undefined;
+  #syncedAtMs = Number.NEGATIVE_INFINITY;
+  #refreshedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: ZoneRegistryDeps) {
+    this.#deps = deps;
+    // URLs on loopback mean another control plane on another host.
+    this.#place = `${deps.replica.replace(/-[^-]*$/, '')} `;
+  }
+
+  /** Nothing is judged before the zone is known, and who was known of it. */
+  get standing(): ZoneStanding {
+    return this.#isLoaded || this.#standing.kind === 'foreign' ? this.#standing : { kind: 'unchecked' };
+  }
+
+  /** Binds the store, or compares it. A store that is out of reach is tried again with the next call. */
+  async check(answering: readonly ControlPlaneFacts[]): Promise<void> {
+    const zones = answering.map(identityOf);
+    const [first] = zones;
+    const asked = JSON.stringify(zones);
+    if (first === undefined || (asked === this.#checked && this.#standing.kind !== 'unchecked')) return;
+    const other = zones.find((zone) => !mayBeSameZone(first, zone));
+    if (other !== undefined) {
+      this.#checked = asked;
+      this.#setForeign(`--kuma-api leads to ${describeZone(first)} and to ${describeZone(other)}`);
+      return;
+    }
+    await this.#tryStore(async () => {
+      const bound = await this.#deps.store.bindZone(first);
+      this.#checked = asked;
+      if (mayBeSameZone(bound, first)) this.#standing = { kind: 'same' };
+      else
+        this.#setForeign(
+          `the store belongs to ${describeZone(bound)}, and --kuma-api leads to ${describeZone(first)}`,
+        );
+    });
+  }
+
+  /** Takes over what is noted, and notes what has changed. Never throws. */
+  async sync(instances: Instances): Promise<void> {
+    const { clock, store } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    await this.#tryStore(async () => {
+      if (!this.#isLoaded || nowMs - this.#syncedAtMs >= SYNC_MS) {
+        const records = await store.instances();
+        instances.load(
+          records.map((record) => this.#fromStore(record)),
+          nowMs,
+        );
+        this.#isLoaded = true;
+        this.#syncedAtMs = nowMs;
+      }
+      if (nowMs - this.#refreshedAtMs >= REFRESH_MS) instances.refresh();
+      const changes = instances.takeChanges();
+      if (changes.length === 0) return;
+      const beforeMs = (await store.nowMs()) - FORGET_MS;
+      await store.noteInstances(
+        changes.map((record) => this.#toStore(record)),
+        beforeMs,
+      );
+      this.#refreshedAtMs = nowMs;
+    });
+  }
+
+  #fromStore({ url, ...record }: InstanceRecord): InstanceRecord {
+    const isOurs = url?.startsWith(this.#place) === true;
+    return { ...record, url: isOurs ? url.slice(this.#place.length) : undefined };
+  }
+
+  #toStore({ url, ...record }: InstanceRecord): InstanceRecord {
+    return { ...record, url: url === undefined ? undefined : `${this.#place}${url}` };
+  }
+
+  #setForeign(reason: string): void {
+    if (this.#standing.kind !== 'foreign') this.#deps.events.zoneForeign(reason);
+    this.#standing = { kind: 'foreign', reason };
+  }
+
+  async #tryStore(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
+    }
+  }
+}
+
+function identityOf({ zoneName, clusterId }: ControlPlaneFacts): ZoneIdentity {
+  return { name: zoneName, clusterId };
+}
