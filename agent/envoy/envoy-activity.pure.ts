@@ -235,6 +235,11 @@ interface ListenerStatus {
  *
  * @param listeners body of `/listeners?format=json`
  */
+export function hasListeners(listeners: unknown): boolean {
+  const { listener_statuses: statuses } = listeners as { readonly listener_statuses?: readonly unknown[] };
+  return statuses !== undefined && statuses.length > 0;
+}
+
 export function listensOn(
   listeners: unknown,
   ports: readonly { readonly address: string; readonly port: number }[],

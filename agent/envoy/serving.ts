@@ -1,6 +1,6 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
-import { listensOn } from './envoy-activity.pure.ts';
+import { hasListeners, listensOn } from './envoy-activity.pure.ts';
 import { listeningPorts } from '../../kuma/port-states.ts';
 import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
 
@@ -42,6 +42,26 @@ export async function untilServing(
     const listeners = await admin.listeners().catch(() => ({}));
     if (listensOn(listeners, ports)) return;
     await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), serving.over);
+  }
+}
+
+/**
+ * Resolves when the control plane has given Envoy its configuration: only then has it accepted the dataplane. Kuma's
+ * bootstrap has no listeners of its own and waits for the first configuration without a limit.
+ *
+ * @see kuma v2.14.3 pkg/xds/bootstrap/template_v3.go (InitialFetchTimeout)
+ */
+export async function untilConfigured(
+  clock: Clock,
+  admin: EnvoyAdmin | undefined,
+  over: AbortSignal,
+): Promise<void> {
+  if (admin === undefined) return;
+  const startedAtMs = clock.monotonicMs();
+  for (;;) {
+    if (hasListeners(await admin.listeners().catch(() => ({})))) return;
+    if (LIVE.test(await admin.stats(LIVE_STATS_FILTER).catch(() => ''))) return;
+    await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), over);
   }
 }
 

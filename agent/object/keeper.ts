@@ -66,6 +66,7 @@ export class ObjectKeeper {
   readonly #tasks: (() => Promise<void>)[] = [];
   readonly #run: RunFacts = {
     owned: false,
+    configured: false,
     serving: false,
     leaving: false,
     ready: 'no',
@@ -126,6 +127,11 @@ export class ObjectKeeper {
     });
   }
 
+  /** The control plane has given Envoy its configuration: it has accepted this run as the dataplane. */
+  onConfigured(): void {
+    this.#run.configured = true;
+  }
+
   /** Envoy serves from now on. */
   onServing(): void {
     this.#run.serving = true;
@@ -151,6 +157,7 @@ export class ObjectKeeper {
     const { clock, endpoints, departure, mayDelete } = this.#deps;
     this.#run.leaving = true;
     if (!mayDelete) return Promise.resolve(kept('external dataplane: not ours to delete'));
+    if (!this.#mayBeOurs) return Promise.resolve(kept(STRANGER));
     if (this.#removal !== undefined) return this.#removal.done;
     const removal = new Removal({ clock, endpoints, departure }, byMs);
     const done = this.#asTask(() => removal.run()).finally(() => {
@@ -174,6 +181,7 @@ export class ObjectKeeper {
   confirm(byMs: number): Promise<Confirmed> {
     const { clock, endpoints, departure, mayDelete } = this.#deps;
     if (!mayDelete) return Promise.resolve({ outcome: 'left', reason: 'it is not ours to delete' });
+    if (!this.#mayBeOurs) return Promise.resolve({ outcome: 'left', reason: STRANGER });
     return this.#asTask(() => confirmGone({ clock, endpoints, departure, writes: this.#writes }, byMs));
   }
 
@@ -182,6 +190,15 @@ export class ObjectKeeper {
     this.wake();
     this.#writes.close();
     this.#deps.endpoints.close();
+  }
+
+  /**
+   * Without a label, name and address are all that an object shows of its run. Where another run on this host has the
+   * name, the control plane has refused this one from the start.
+   */
+  get #mayBeOurs(): boolean {
+    const { owned, configured } = this.#run;
+    return owned || configured || this.#writes.everSent;
   }
 
   #asTask<T>(work: () => Promise<T>): Promise<T> {
@@ -335,12 +352,16 @@ export class ObjectKeeper {
 
 interface RunFacts {
   owned: boolean;
+  /** The control plane has given this run's Envoy its configuration. */
+  configured: boolean;
   serving: boolean;
   leaving: boolean;
   /** `failed`: it could not be made ready yet, and that was said. */
   ready: 'no' | 'failed' | 'yes';
   turning: Turning | undefined;
 }
+
+const STRANGER = 'the control plane never gave Envoy its configuration: the object belongs to another run';
 
 const ACTIONS = {
   absent: 'delete',

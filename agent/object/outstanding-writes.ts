@@ -25,6 +25,7 @@ export class OutstandingWrites {
   readonly #sent = new Set<Write>();
   readonly #givenUp = new Set<Write>();
   #news = 0;
+  #everSent = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -35,6 +36,11 @@ export class OutstandingWrites {
     const undoes = (write: Write): boolean =>
       state === 'absent' || (write.wish.state === 'ready') !== (state === 'ready');
     return [...this.#givenUp].some(undoes);
+  }
+
+  /** Whether this run has ever sent a write, answered or not. */
+  get everSent(): boolean {
+    return this.#everSent;
   }
 
   /** Changes when a write is given up and when it is over: what was seen of the object before then is out of date. */
@@ -83,6 +89,7 @@ export class OutstandingWrites {
     });
     const write = { wish, end, disarm };
     this.#sent.add(write);
+    this.#everSent = true;
     return write;
   }
 

@@ -14,7 +14,7 @@ import type { StopReport } from '../stop/stop-report.pure.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import type { EnvoyAdmin, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../systemd/service-notices.ts';
-import { untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
+import { untilConfigured, untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
 import { portStates } from '../../kuma/port-states.ts';
 import { Rotation } from '../object/rotation.ts';
 import type { RunMetrics } from '../metrics/run-metrics.io.ts';
@@ -267,13 +267,19 @@ class Supervision {
     this.#supervisor.onEnvoySeen(admin);
     this.#envoyAdmin = admin;
     this.#rotation?.onEnvoySeen(admin);
+    await this.#noteConfigured(admin);
     if (this.#service !== undefined) await this.#tellServing(this.#service, admin);
     if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
   }
 
+  async #noteConfigured(admin: EnvoyAdmin | undefined): Promise<void> {
+    await untilConfigured(this.#clock, admin, this.#over.signal);
+    await this.#dataplane.promise;
+    this.#prepared?.keeper.onConfigured();
+  }
+
   /** kuma-dp starts its Envoy when it is ready itself, so Envoy's listeners say it of both. */
   async #tellServing(service: ServiceNotices, admin: EnvoyAdmin | undefined): Promise<void> {
-    await this.#dataplane.promise;
     const resource = this.#prepared?.identity.resource;
     await untilUp(this.#clock, admin, { resource, over: this.#over.signal });
     service.onServing();

@@ -85,6 +85,7 @@ export class FakeRun {
   serve(): void {
     this.supervisor.onSpawned(this.child, this.child.exited);
     this.supervisor.onEnvoySeen(this.admin);
+    this.keeper.onConfigured();
   }
 
   signal(...signals: readonly NodeJS.Signals[]): void {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { EnvoyLookup } from '../../../../agent/ports.ts';
-import { untilEnvoyRuns, untilLive, untilServing } from '../../../../agent/envoy/serving.ts';
+import { untilConfigured, untilEnvoyRuns, untilLive, untilServing } from '../../../../agent/envoy/serving.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeEnvoyAdmin } from '../../../support/fake-envoy-admin.ts';
 
@@ -125,5 +125,33 @@ describe('serving', () => {
     const live = ending(untilLive(clock, admin, over.signal));
     await clock.pass(1_000);
     expect(await live).toMatchObject({ atMs: 100 });
+  });
+});
+
+describe('untilConfigured()', () => {
+  test.for<readonly [string, (admin: FakeEnvoyAdmin) => void]>([
+    [
+      'it has a listener',
+      (admin) => (admin.onListeners = () => Promise.resolve({ listener_statuses: [{}] })),
+    ],
+    ['it is live without any', (admin) => (admin.onStats = () => Promise.resolve('server.state: 0'))],
+  ])('resolves when %s', async ([, configure]) => {
+    const clock = new FakeClock();
+    const admin = new FakeEnvoyAdmin();
+    admin.onStats = () => Promise.resolve('server.state: 2');
+    let configured = false;
+    const over = new AbortController().signal;
+    void untilConfigured(clock, admin, over).then(() => (configured = true));
+    await clock.pass(10_000);
+    expect(configured).toBe(false);
+    configure(admin);
+    await clock.pass(100);
+    expect(configured).toBe(true);
+  });
+
+  test('an Envoy that cannot be asked is taken for one that has it', async () => {
+    await expect(
+      untilConfigured(new FakeClock(), undefined, new AbortController().signal),
+    ).resolves.toBeUndefined();
   });
 });

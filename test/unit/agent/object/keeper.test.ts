@@ -45,7 +45,7 @@ describe('ObjectKeeper', () => {
     return new FakeEndpoint(clock, url, replies);
   }
 
-  function keeper(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
+  function stranger(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
     const shared = { clock, events: agentEvents(log), random: () => 0.5 };
     const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
     const made = new ObjectKeeper({
@@ -57,6 +57,12 @@ describe('ObjectKeeper', () => {
       ...deps,
     });
     open.push(made);
+    return made;
+  }
+
+  function keeper(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
+    const made = stranger(endpoints, deps);
+    made.onConfigured();
     return made;
   }
 
@@ -199,6 +205,36 @@ describe('ObjectKeeper', () => {
       const only = endpoint({ deregister: () => Promise.reject(new TypeError('a bug')) });
       const { result } = await timed(keeper([only]).deregister(5_000));
       expect(result).toMatchObject({ outcome: 'failed', reason: 'a bug' });
+    });
+  });
+
+  describe('a run whose Envoy was never given its configuration', () => {
+    test('leaves the object at its own name and address to the run that was accepted', async () => {
+      const object = new FakeObject(clock, { ...TEMPLATE });
+      const kept = stranger([object]);
+      const { result } = await timed(kept.deregister(5_000));
+      expect(result).toMatchObject({ outcome: 'kept', attempts: 0 });
+      expect((await timed(kept.confirm(clock.monotonicMs() + 2_000))).result).toMatchObject({
+        outcome: 'left',
+      });
+      expect(object.state).toBe('Ready');
+    });
+
+    test('takes away what it has put itself', async () => {
+      const object = new FakeObject(clock);
+      const kept = stranger([object]);
+      await timed(kept.claim(900, cancel()));
+      expect((await timed(kept.deregister(5_000))).result).toMatchObject({ outcome: 'gone' });
+    });
+
+    test('and what a PUT without an answer may have put', async () => {
+      const object = new FakeObject(clock);
+      object.writeMs = 1_000;
+      const kept = stranger([object]);
+      await timed(kept.claim(800, cancel()).catch(() => {}));
+      await clock.pass(500);
+      object.writeMs = 0;
+      expect((await timed(kept.deregister(5_000))).result).toMatchObject({ reason: 'deleted' });
     });
   });
 
