@@ -5,6 +5,7 @@ import { describeSteps } from '../kernel/stop-words.ts';
 import { VERSION } from '../kernel/version.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import { describeExit, type ChildExit } from './child/exit-status.pure.ts';
+import type { Obstacle } from './identity/wrapping.pure.ts';
 import { settleMs } from './object/settle.pure.ts';
 import type { HoldCause } from './stop/hold.pure.ts';
 import type { Confirmed, Deregistration, StopReport } from './stop/stop-report.pure.ts';
@@ -69,6 +70,10 @@ function startEvents(log: Log) {
 
 function hostEvents(log: Log) {
   return {
+    wrapperInTheWay: ({ program, level, says, remedy }: Obstacle) => {
+      const line = `"${program}" stands in front of kuma-dp: it ${says}. Instead: ${remedy}`;
+      log.warn('wrapper.obstacle', line, { program, breaks: level === 'breaks' });
+    },
     guardMissing: () => {
       log.warn('guard.missing', 'sh was not found: if this agent is killed, kuma-dp lives on without it');
     },

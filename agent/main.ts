@@ -93,7 +93,9 @@ async function planCommand(args: readonly string[]): Promise<ChildExit> {
   const all = [...line.problems, ...strayProblems(line), ...problems, ...wrappedProblems(line)];
   if (all.length > 0) return refuse(all);
   const { plan } = await import('./commands/plan.ts');
-  return print(await plan({ options: values, argv: line.wrapped ?? [], env }));
+  const { text, code } = await plan({ options: values, argv: line.wrapped ?? [], env });
+  print(text);
+  return { code, signal: null };
 }
 
 async function doctorCommand(args: readonly string[]): Promise<ChildExit> {

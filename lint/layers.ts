@@ -24,7 +24,7 @@ const AGENT: Program = {
   companion: { uses: ['identity', 'object', 'stop'], packages: ['@grpc/grpc-js'] },
   control: { uses: ['companion', 'object', 'state', 'stop'] },
   doctor: { kind: 'wiring', uses: ['identity', 'stop', 'systemd'] },
-  envoy: { uses: ['identity'], packages: ['got', 'yaml'] },
+  envoy: { uses: ['child', 'identity'], packages: ['got', 'yaml'] },
   identity: { packages: ['mustache', 'yaml'] },
   metrics: { uses: ['identity', 'object', 'state', 'stop'], packages: ['prom-client'] },
   object: { uses: ['companion', 'envoy', 'identity', 'stop'] },

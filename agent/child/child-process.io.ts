@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter } from 'node:path';
-import process from 'node:process';
 import { Writable } from 'node:stream';
 
 import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from './exit-status.pure.ts';
@@ -10,7 +9,8 @@ import { exactStarter, ownStart } from './inherited.io.ts';
 import type { Inherited } from './inherited.pure.ts';
 import { watchOver } from './death-watch.io.ts';
 import { processRef } from '../state/host.io.ts';
-import type { Child, Spawned, SpawnRequest } from '../ports.ts';
+import type { Spawned, SpawnRequest } from '../ports.ts';
+import { WrappedChild } from './wrapped-child.io.ts';
 
 type StandardIo = 'pipe' | 'ignore' | number;
 
@@ -71,13 +71,8 @@ function start(path: string, request: SpawnRequest, { shell, inherited }: StartW
     stdin.on('error', () => {});
     void request.stdin.then((bytes) => stdin.end(bytes));
   }
-  const child: Child = {
-    pid: started.pid,
-    signal: (signal) => {
-      if (started.exitCode === null && started.signalCode === null) process.kill(started.pid ?? 0, signal);
-    },
-  };
-  return { child, exited };
+  const child = new WrappedChild(started.pid);
+  return { child, exited: exited.then((exit) => child.outlived().then(() => exit)) };
 }
 
 function startAsText(path: string, request: SpawnRequest): ChildProcess {

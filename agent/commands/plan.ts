@@ -1,8 +1,12 @@
+import { readScriptFile } from '../identity/script-file.io.ts';
 import { formatDuration } from '../../kernel/duration.ts';
+import { exitCodeOf, type Finding } from '../../kernel/findings.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { readStandardInput } from '../child/standard-streams.io.ts';
-import { readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-command.pure.ts';
-import { firstFacts, type EndpointLook } from '../doctor/endpoint-findings.pure.ts';
+import { obstaclesOf, readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-command.pure.ts';
+import type { Obstacle } from '../identity/wrapping.pure.ts';
+import { firstFacts, judgeEndpoints, type EndpointLook } from '../doctor/endpoint-findings.pure.ts';
+import { judgeObstacles } from '../doctor/host-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { chooseOwner, isDeletable } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
@@ -16,14 +20,24 @@ const LOOK_BUDGET_MS = 2_000;
 
 type Row = readonly [label: string, value: string];
 
+export interface Planned {
+  readonly text: string;
+  /** 0: the stop works as it says. 1: with warnings. 2: it does not deregister, or something in front breaks it. */
+  readonly code: 0 | 1 | 2;
+}
+
 /** What was derived from the command, and the timeline a stop would have, as text. Starts and changes nothing. */
-export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>): Promise<string> {
+export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>): Promise<Planned> {
   const { argv, env, options } = request;
-  const stdin = readsStandardInput(readKumaDpCommand(argv, env)) ? readStandardInput() : undefined;
+  const stdin = readsStandardInput(readKumaDpCommand(argv, env, readScriptFile))
+    ? readStandardInput()
+    : undefined;
   const derived = await deriveDataplane(argv, env, stdin);
   if ('problem' in derived) {
-    const rows: Row[] = [['dataplane', `unknown: ${derived.problem}`]];
-    return [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
+    const obstacles = obstaclesOf(argv, env);
+    const rows: Row[] = [['dataplane', `unknown: ${derived.problem}`], ...obstacles.map(describeObstacle)];
+    const text = [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
+    return { text, code: 2 };
   }
   const { key, defaultEndpoint: fallback } = derived.identity;
   const { urls, bypassed } = orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback });
@@ -43,7 +57,15 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
     ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
     ['budget', formatDuration(options.stopBudgetMs)],
     ...(bypassed ? [['warning', 'companions do not look after zone proxies'] satisfies Row] : []),
-    ...derived.unset.map((name): Row => ['warning', `nobody sets the template variable "${name}"`]),
+    ...derived.unset.map((name): Row => ['warning', `the template variable "${name}" is not set`]),
+    ...derived.command.obstacles.map(describeObstacle),
+  ];
+  const findings: readonly Finding[] = [
+    ...judgeEndpoints(looks),
+    ...judgeObstacles(derived.command.obstacles),
+    ...rows.flatMap(([label, says]): Finding[] =>
+      label === 'warning' ? [{ level: 'warning', about: label, says }] : [],
+    ),
   ];
   const steps = planStop({
     budgetMs: options.stopBudgetMs,
@@ -55,7 +77,12 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
     step,
     `by ${formatDuration(byMs).padEnd(8)} ${what}`,
   ]);
-  return [...table(rows), '', 'A stop, at the latest:', ...table(timeline), ''].join('\n');
+  const text = [...table(rows), '', 'A stop, at the latest:', ...table(timeline), ''].join('\n');
+  return { text, code: exitCodeOf(findings) };
+}
+
+function describeObstacle({ program, level, says, remedy }: Obstacle): Row {
+  return [level === 'breaks' ? 'problem' : 'warning', `"${program}" ${says}; instead: ${remedy}`];
 }
 
 function describeLook({ url, seen }: EndpointLook): string {

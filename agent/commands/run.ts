@@ -1,3 +1,4 @@
+import { readScriptFile } from '../identity/script-file.io.ts';
 import { systemClock } from '../../kernel/clock.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import {
@@ -24,7 +25,7 @@ export async function run(request: RunRequest): Promise<ChildExit> {
   const beganAtMs = systemClock.monotonicMs();
   const { options, argv, env, descriptors } = request;
   const spawner = childSpawner(env['PATH'] ?? '', request.inherited);
-  const command = readKumaDpCommand(argv, env);
+  const command = readKumaDpCommand(argv, env, readScriptFile);
   const stdin = readsStandardInput(command) ? readStandardInput() : undefined;
   const spawned = mustPrepare(options, command)
     ? undefined

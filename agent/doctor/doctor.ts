@@ -10,7 +10,7 @@ import { linuxHost } from '../state/host.io.ts';
 import { lookAtObject, type ObjectLook } from '../object/object-look.io.ts';
 import { firstFacts, judgeEndpoints } from './endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
-import { judgeBudget, judgeObject } from './host-findings.pure.ts';
+import { judgeBudget, judgeObject, judgeObstacles } from './host-findings.pure.ts';
 import type { HostState } from '../state/host-state.pure.ts';
 import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
@@ -60,6 +60,7 @@ async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   const patient: Patient = { subject, derived, urls, state, hidden };
   return [
     describeDataplane(patient),
+    ...judgeObstacles(derived.command.obstacles),
     ...unitFindings.flatMap((finding) =>
       finding.about === 'TimeoutStopSec' ? asFarAsSeen([finding]) : [finding],
     ),

@@ -7,6 +7,7 @@ import { isOnline, type DataplaneOverview } from '../../kuma/overview.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import { permits } from '../../kuma/token-rules.ts';
 import type { Owner } from '../identity/owner.pure.ts';
+import type { Obstacle } from '../identity/wrapping.pure.ts';
 import { LAST_WORDS_MS, STOP_WISHES } from '../stop/stop-budget.pure.ts';
 
 export interface BudgetGiven {
@@ -47,6 +48,16 @@ function judgeSupervisor(budgetMs: number, supervisorMs: number): Finding {
     says: `${says}: SIGKILL, or the end of the host, comes first`,
     remedy: `--stop-budget ${formatDuration(fits)}: the drain is cut then, and the deregistration is not`,
   };
+}
+
+/** What stands between the agent and kuma-dp. */
+export function judgeObstacles(obstacles: readonly Obstacle[]): readonly Finding[] {
+  return obstacles.map(({ program, level, says, remedy }) => ({
+    level: level === 'breaks' ? 'failure' : 'warning',
+    about: `wrapper ${program}`,
+    says: `it ${says}`,
+    remedy,
+  }));
 }
 
 const SOON_MS = 7 * 86_400_000;

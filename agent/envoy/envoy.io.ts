@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
 
 import got from 'got';
@@ -8,6 +8,7 @@ import * as z from 'zod/mini';
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError } from '../../kernel/errors.ts';
+import { commandLineOf, processesBelow } from '../child/process-tree.io.ts';
 import type { EnvoyAdmin, EnvoyFinder, EnvoyLookup } from '../ports.ts';
 
 /** Envoy answers from its main thread at once; longer means that it hangs. */
@@ -26,7 +27,7 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
     async find(kumaDpPid): Promise<EnvoyLookup> {
       let bootstrapPath: string | undefined;
       try {
-        bootstrapPath = await findBootstrap(kumaDpPid);
+        bootstrapPath = findBootstrap(kumaDpPid);
       } catch (error) {
         return { hidden: `the processes below kuma-dp cannot be listed: ${describeError(error)}` };
       }
@@ -42,31 +43,14 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
   };
 }
 
-async function findBootstrap(pid: number): Promise<string | undefined> {
-  for (const child of await childrenOf(pid)) {
-    const path = await configPathOf(child);
-    const found = path ?? (await findBootstrap(child));
-    if (found !== undefined) return found;
+/** @throws if this user cannot look */
+function findBootstrap(root: number): string | undefined {
+  for (const pid of processesBelow(root)) {
+    const argv = commandLineOf(pid);
+    const flag = pid === root ? -1 : argv.indexOf('--config-path');
+    if (flag !== -1) return argv[flag + 1];
   }
   return undefined;
-}
-
-/** Each thread lists the children that it forked itself. A process that has just ended has none. */
-async function childrenOf(pid: number): Promise<readonly number[]> {
-  const threads = await readdir(`/proc/${pid}/task`).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ESRCH') return [];
-    throw error;
-  });
-  const lists = await Promise.all(
-    threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/children`, 'utf8').catch(() => '')),
-  );
-  return lists.flatMap((list) => list.split(' ').filter(Boolean).map(Number));
-}
-
-async function configPathOf(pid: number): Promise<string | undefined> {
-  const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-  const flag = argv.indexOf('--config-path');
-  return flag === -1 ? undefined : argv[flag + 1];
 }
 
 /** Protobuf's JSON names and the proto names are both valid in a bootstrap. */

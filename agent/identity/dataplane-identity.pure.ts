@@ -21,6 +21,8 @@ export interface DataplaneIdentity {
   readonly defaultEndpoint: URL;
   /** How long kuma-dp itself drains when nobody shortens it. */
   readonly drainTimeMs: number;
+  /** Whether the command can be given `--name` and `--mesh` in place of the resource. */
+  readonly rewritable: boolean;
 }
 
 export type Derived = { readonly identity: DataplaneIdentity } | { readonly problem: string };
@@ -54,6 +56,7 @@ export function deriveIdentity(command: KumaDpCommand, resource: DataplaneResour
       resource,
       defaultEndpoint,
       drainTimeMs: parseDuration(command.drainTime) ?? DRAIN_TIME_MS,
+      rewritable: command.rewritable,
     },
   };
 }

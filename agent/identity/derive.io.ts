@@ -3,6 +3,7 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import { readDataplaneTemplate } from './dataplane-template.io.ts';
 import { deriveIdentity, type DataplaneIdentity } from './dataplane-identity.pure.ts';
 import { readKumaDpCommand, type KumaDpCommand } from './kuma-dp-command.pure.ts';
+import { readScriptFile } from './script-file.io.ts';
 
 export interface DerivedDataplane {
   readonly command: KumaDpCommand;
@@ -18,7 +19,7 @@ export async function deriveDataplane(
   env: Readonly<Record<string, string | undefined>>,
   stdin: Promise<Uint8Array> | undefined,
 ): Promise<DerivedDataplane | { readonly problem: string }> {
-  const command = readKumaDpCommand(argv, env);
+  const command = readKumaDpCommand(argv, env, readScriptFile);
   if (command === undefined) return { problem: 'the command after "--" is not "kuma-dp run …"' };
   try {
     const { source, resource, unset } = await readDataplaneTemplate(command, stdin);

@@ -5,9 +5,13 @@
  * @see kuma 2.14.3: app/kuma-dp/cmd/run.go (flags, `config.Load("", cfg)` in PreRunE), pkg/config/app/kuma-dp/config.go
  */
 
+import { unwrap, type Obstacle, type Wrapping, type WrappingContext } from './wrapping.pure.ts';
+
 /** kuma-dp's own defaults, the same from 2.7 to 3.0. */
 export const READINESS_PORT = '9902';
 export const DRAIN_TIME_MS = 30_000;
+
+type Env = Readonly<Record<string, string | undefined>>;
 
 /** The settings of `kuma-dp run` that the agent cares for, after flags and environment. */
 export interface KumaDpCommand {
@@ -28,6 +32,10 @@ export interface KumaDpCommand {
   readonly token: string;
   readonly workDir: string;
   readonly readinessPort: string;
+  /** What stands between the agent and kuma-dp and gets in the way of a stop. */
+  readonly obstacles: readonly Obstacle[];
+  /** Whether kuma-dp's words can be replaced: not if they are part of a script, or of a container's command. */
+  readonly rewritable: boolean;
 }
 
 /** Flags without a value. */
@@ -73,15 +81,61 @@ const SHORTHANDS: Readonly<Record<string, string>> = { d: 'dataplane-file', v: '
 
 /**
  * @param argv the wrapped command, its program first
+ * @param readScriptFile the text of a script that stands in front of kuma-dp
  * @returns `undefined` if it does not look like `… kuma-dp … run …`
  */
 export function readKumaDpCommand(
   argv: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
+  env: Env,
+  readScriptFile?: WrappingContext['readScriptFile'],
 ): KumaDpCommand | undefined {
-  const run = argv.indexOf('run', 1);
-  if (run === -1) return undefined;
-  const flags = readFlags(argv.slice(run + 1));
+  const wrapping = unwrap({ argv, env, ...(readScriptFile === undefined ? {} : { readScriptFile }) });
+  const words = splitAtRun(wrapping.argv);
+  if (words === undefined) return undefined;
+  return {
+    ...inFolder(wrapping.folder, readSettings([...words.before, ...words.behind], wrapping.env)),
+    obstacles: wrapping.obstacles,
+    rewritable: wrapping.inFront !== undefined,
+  };
+}
+
+/** What stands in front of a command that may not be kuma-dp's at all. */
+export function obstaclesOf(argv: readonly string[], env: Env): readonly Obstacle[] {
+  return unwrap({ argv, env }).obstacles;
+}
+
+/** cobra takes flags on both sides of the subcommand. */
+function splitAtRun(
+  argv: readonly string[],
+): { readonly before: readonly string[]; readonly behind: readonly string[] } | undefined {
+  let at = 1;
+  for (const { flag, source } of tokens(argv.slice(1))) {
+    if (flag === undefined && source[0] === 'run') {
+      return { before: argv.slice(1, at), behind: argv.slice(at + 1) };
+    }
+    at += source.length;
+  }
+  return undefined;
+}
+
+type Settings = Omit<KumaDpCommand, 'obstacles' | 'rewritable'>;
+
+/** Where something in front changes the folder, kuma-dp reads its files from there. */
+function inFolder(folder: string | undefined, settings: Settings): Settings {
+  if (folder === undefined) return settings;
+  const there = (path: string): string =>
+    path === '' || path === '-' || path.startsWith('/') ? path : `${folder}/${path}`;
+  const { caCertFile, resourcePath, tokenPath } = settings;
+  return {
+    ...settings,
+    caCertFile: there(caCertFile),
+    resourcePath: there(resourcePath),
+    tokenPath: there(tokenPath),
+  };
+}
+
+function readSettings(args: readonly string[], env: Env): Settings {
+  const flags = readFlags(args);
   const last = (flag: string): string | undefined => flags.get(flag)?.at(-1);
   // kelseyhightower/envconfig: a variable that is set but empty still overrides.
   const pick = (flag: string | undefined, variable: string, fallback: string): string =>
@@ -106,7 +160,7 @@ export function readKumaDpCommand(
 }
 
 /** @see kuma 2.14.3: pkg/config/app/kuma-dp/config.go, `PostProcess` */
-function podNameUnlessNamed(name: string, env: Readonly<Record<string, string | undefined>>): string {
+function podNameUnlessNamed(name: string, env: Env): string {
   const { POD_NAME: pod, POD_NAMESPACE: namespace } = env;
   const named = name !== '' && !/[$(){}]/.test(name);
   return named || pod === undefined || namespace === undefined ? name : `${pod}.${namespace}`;
@@ -117,32 +171,48 @@ export function readsStandardInput(command: KumaDpCommand | undefined): boolean 
   return command?.resourcePath === '-';
 }
 
+/** Variables that bring the resource or override the name. */
+const RESOURCE_VARIABLES: ReadonlySet<string> = new Set([
+  'KUMA_DATAPLANE_RUNTIME_RESOURCE',
+  'KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH',
+  'KUMA_DATAPLANE_NAME',
+  'KUMA_DATAPLANE_MESH',
+]);
+
 /**
  * The same command for a Dataplane that was put beforehand: `--name` and `--mesh` in place of the resource, since
- * kuma-dp refuses both together.
+ * kuma-dp refuses both together. Only for a command that is {@link KumaDpCommand.rewritable}.
  */
 export function asPreApplied(
   argv: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
+  env: Env,
   key: { readonly mesh: string; readonly name: string },
 ): { readonly argv: readonly string[]; readonly env: Record<string, string | undefined> } {
-  const run = argv.indexOf('run', 1);
-  const dropped = new Set(['dataplane', 'dataplane-file', 'dataplane-var', 'name', 'mesh']);
-  const kept: string[] = [];
-  for (const token of tokens(argv.slice(run + 1))) {
-    if (token.flag === undefined || !dropped.has(token.flag)) kept.push(...token.source);
-  }
-  const {
-    KUMA_DATAPLANE_RUNTIME_RESOURCE: _resource,
-    KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH: _path,
-    KUMA_DATAPLANE_NAME: _name,
-    KUMA_DATAPLANE_MESH: _mesh,
-    ...rest
-  } = env;
+  const wrapping: Wrapping = unwrap({ argv, env });
+  const words = splitAtRun(wrapping.argv);
+  const [program = ''] = wrapping.argv;
+  const inFront = argv
+    .slice(0, wrapping.inFront)
+    .filter((word) => !RESOURCE_VARIABLES.has(word.split('=')[0] ?? ''));
   return {
-    argv: [...argv.slice(0, run + 1), `--name=${key.name}`, `--mesh=${key.mesh}`, ...kept],
-    env: rest,
+    argv: [
+      ...inFront,
+      program,
+      ...withoutResource(words?.before ?? []),
+      'run',
+      `--name=${key.name}`,
+      `--mesh=${key.mesh}`,
+      ...withoutResource(words?.behind ?? []),
+    ],
+    env: Object.fromEntries(Object.entries(env).filter(([name]) => !RESOURCE_VARIABLES.has(name))),
   };
+}
+
+function withoutResource(args: readonly string[]): readonly string[] {
+  const dropped = new Set(['dataplane', 'dataplane-file', 'dataplane-var', 'name', 'mesh']);
+  return [...tokens(args)].flatMap(({ flag, source }) =>
+    flag !== undefined && dropped.has(flag) ? [] : source,
+  );
 }
 
 interface Token {

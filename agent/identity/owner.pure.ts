@@ -25,11 +25,19 @@ export function chooseOwner(
       because: 'kuma-dp is given --name and --mesh: somebody else applied the dataplane',
     };
   }
-  if (lifecycle === 'agent' && identity.key.proxyType !== 'dataplane') {
-    return { owner: 'cp', because: 'a zone proxy cannot be put before it starts without being seen' };
-  }
-  if (lifecycle !== 'auto') return { owner: lifecycle };
-  return { owner: hasCompanion && identity.key.proxyType === 'dataplane' ? 'agent' : 'cp' };
+  const isDataplane = identity.key.proxyType === 'dataplane';
+  const wanted = lifecycle === 'auto' ? (hasCompanion && isDataplane ? 'agent' : 'cp') : lifecycle;
+  if (wanted !== 'agent') return { owner: wanted };
+  const because = hindrance(identity);
+  return because === undefined ? { owner: 'agent' } : { owner: 'cp', because };
+}
+
+/** Why the agent cannot put the object itself. */
+function hindrance({ key, rewritable }: DataplaneIdentity): string | undefined {
+  if (key.proxyType !== 'dataplane') return 'a zone proxy cannot be put before it starts without being seen';
+  return rewritable
+    ? undefined
+    : "kuma-dp's words are part of a script or of a container's command, so --name and --mesh cannot be set";
 }
 
 /** Whether a stop takes the object away: one that somebody else applied stays, unless told. */

@@ -81,6 +81,7 @@ export async function prepare(
   }
   const tls = tryReadTls(request, derived);
   if ('problem' in tls) return tls;
+  for (const obstacle of derived.command.obstacles) context.events.wrapperInTheWay(obstacle);
   if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
   const connected = await tryConnect(request, context, { derived, tls });
   if ('problem' in connected) return connected;

@@ -9,10 +9,10 @@ import { stopSettings, supervisedDataplane } from './stop-settings.ts';
 import { appendReport } from '../stop/report-file.io.ts';
 import { writeError } from '../child/standard-streams.io.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
-import { asPreApplied } from '../identity/kuma-dp-command.pure.ts';
+import { asPreApplied, obstaclesOf } from '../identity/kuma-dp-command.pure.ts';
 import type { StopReport } from '../stop/stop-report.pure.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
-import type { EnvoyAdmin, Spawned } from '../ports.ts';
+import type { EnvoyAdmin, EnvoyFinder, Spawned } from '../ports.ts';
 import type { ServiceNotices } from '../systemd/service-notices.ts';
 import { untilConfigured, untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
 import { portStates } from '../../kuma/port-states.ts';
@@ -259,7 +259,7 @@ class Supervision {
   async #followEnvoy(kumaDpPid: number): Promise<void> {
     const clock = this.#clock;
     const over = this.#over.signal;
-    const found = await untilEnvoyRuns({ clock, finder: envoyFinder(clock), kumaDpPid, over });
+    const found = await untilEnvoyRuns({ clock, finder: this.#envoyFinder(), kumaDpPid, over });
     if (over.aborted) return;
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
@@ -276,6 +276,14 @@ class Supervision {
     await untilConfigured(this.#clock, admin, this.#over.signal);
     await this.#dataplane.promise;
     this.#prepared?.keeper.onConfigured();
+  }
+
+  /** Where kuma-dp runs elsewhere, its Envoy is not to be found below it. */
+  #envoyFinder(): EnvoyFinder {
+    const { argv, env } = this.#request;
+    const elsewhere = obstaclesOf(argv, env).find(({ hides }) => hides);
+    if (elsewhere === undefined) return envoyFinder(this.#clock);
+    return { find: () => Promise.resolve({ hidden: `"${elsewhere.program}" ${elsewhere.says}` }) };
   }
 
   /** kuma-dp starts its Envoy when it is ready itself, so Envoy's listeners say it of both. */

@@ -1,3 +1,4 @@
+import { readScriptFile } from '../identity/script-file.io.ts';
 import { kumaDpReadiness } from '../child/kuma-dp-readiness.io.ts';
 import { DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../identity/kuma-dp-command.pure.ts';
 import type { SupervisedDataplane } from '../stop/supervisor.ts';
@@ -9,7 +10,7 @@ export function unregisteredDataplane(
   incarnation: string,
   problem: string,
 ): SupervisedDataplane {
-  const command = readKumaDpCommand(argv, env);
+  const command = readKumaDpCommand(argv, env, readScriptFile);
   return {
     label: 'unknown',
     incarnation,

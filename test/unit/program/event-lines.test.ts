@@ -52,6 +52,7 @@ const AGENT: Calls<AgentEvents> = {
   startPaced: () => [1_500],
   childSpawned: (odd) => [4_711, [odd, odd]],
   guardMissing: () => [],
+  wrapperInTheWay: (odd) => [{ program: odd, level: 'breaks', says: odd, remedy: odd }],
   envoyHidden: (odd) => [odd],
   notificationLost: (odd) => [odd],
   predecessorDrains: () => [4_711],

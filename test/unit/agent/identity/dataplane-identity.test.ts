@@ -33,6 +33,7 @@ describe('deriveIdentity()', () => {
         resource: RESOURCE,
         defaultEndpoint: new URL('https://cp.example:5682'),
         drainTimeMs: 10_000,
+        rewritable: true,
       },
     });
   });
@@ -45,6 +46,7 @@ describe('deriveIdentity()', () => {
         resource: undefined,
         defaultEndpoint: new URL('https://localhost:5682'),
         drainTimeMs: 30_000,
+        rewritable: true,
       },
     });
   });

@@ -23,6 +23,8 @@ const DEFAULTS: KumaDpCommand = {
   token: '',
   workDir: '',
   readinessPort: '9902',
+  obstacles: [],
+  rewritable: true,
 };
 
 function read(args: readonly string[], env: Record<string, string> = {}): KumaDpCommand | undefined {
@@ -151,7 +153,7 @@ describe('readKumaDpCommand()', () => {
     { argv: ['kuma-dp'] },
     { argv: ['kuma-dp', 'version'] },
     { argv: ['sleep', '60'] },
-    { argv: ['sh', '-c', 'exec kuma-dp run --name=a'] },
+    { argv: ['sh', '-c', 'exec sleep 60'] },
   ])('does not take $argv for a kuma-dp', ({ argv }) => {
     expect(readKumaDpCommand(argv, { KUMA_DATAPLANE_NAME: 'a' })).toBeUndefined();
   });

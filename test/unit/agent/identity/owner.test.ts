@@ -11,6 +11,7 @@ function identity(binding: Binding, proxyType: ProxyType = 'dataplane'): Datapla
     resource: undefined,
     defaultEndpoint: new URL('https://localhost:5682'),
     drainTimeMs: 30_000,
+    rewritable: true,
   };
 }
 
@@ -18,6 +19,15 @@ const APPLIED = 'kuma-dp is given --name and --mesh: somebody else applied the d
 const SEEN = 'a zone proxy cannot be put before it starts without being seen';
 
 describe('chooseOwner()', () => {
+  test.for<'auto' | Owner>(['auto', 'agent'])(
+    '--lifecycle %s leaves the object to the control plane where the command cannot be rewritten',
+    (lifecycle) => {
+      const { owner, because } = chooseOwner(lifecycle, { ...identity('direct'), rewritable: false }, true);
+      expect(owner).toBe('cp');
+      expect(because).toContain('script');
+    },
+  );
+
   test.for<{
     readonly lifecycle: 'auto' | Owner;
     readonly binding: Binding;

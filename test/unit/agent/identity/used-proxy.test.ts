@@ -14,6 +14,7 @@ function identity(
     resource: { type: 'Dataplane', name: 'web-1', networking },
     defaultEndpoint: new URL('https://cp:5682'),
     drainTimeMs: 30_000,
+    rewritable: true,
   };
 }
 

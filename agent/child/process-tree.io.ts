@@ -1,0 +1,100 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+
+/** A wrapper of a wrapper has a handful of processes below it; what has more is not looked through to the end. */
+const MOST_PROCESSES = 256;
+
+/** Programs that run kuma-dp as a script: then its name is the second word. */
+const INTERPRETERS = /^(?:node|nodejs|python3?|perl|ruby|sh|bash|dash)$/;
+
+/** Kernels that are built without it exist. */
+let kernelListsChildren: boolean | undefined;
+
+/**
+ * The children of a process, by pid; none of one that has ended.
+ *
+ * @throws if this user cannot look
+ */
+export function childrenOf(pid: number): readonly number[] {
+  if (!existsSync('/proc/self/stat')) throw new Error('/proc is not mounted');
+  kernelListsChildren ??= existsSync('/proc/thread-self/children');
+  return kernelListsChildren ? listedChildren(pid) : childrenByParent(pid);
+}
+
+/** Each thread lists the children that it forked itself. */
+function listedChildren(pid: number): readonly number[] {
+  return threadsOf(pid).flatMap((thread) =>
+    (read(`/proc/${pid}/task/${thread}/children`) ?? '').split(' ').filter(Boolean).map(Number),
+  );
+}
+
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return [];
+    throw error;
+  }
+}
+
+/** The same for a kernel that does not list them: every process is asked for its parent. */
+export function childrenByParent(parent: number): readonly number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => parentOf(pid) === parent);
+}
+
+/** proc(5): field 4 of `stat`; the name in field 2 may contain anything, brackets too. */
+function parentOf(pid: number): number | undefined {
+  const stat = read(`/proc/${pid}/stat`);
+  return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+/** The words a process was started with; none if they cannot be read. */
+export function commandLineOf(pid: number): readonly string[] {
+  return (read(`/proc/${pid}/cmdline`) ?? '').split('\0').slice(0, -1);
+}
+
+/** A process and everything below it, the nearest first. @throws if this user cannot look */
+export function* processesBelow(root: number): Generator<number> {
+  const queue = [root];
+  for (let seen = 0; seen < MOST_PROCESSES; seen += 1) {
+    const pid = queue.shift();
+    if (pid === undefined) return;
+    yield pid;
+    queue.push(...childrenOf(pid));
+  }
+}
+
+/**
+ * kuma-dp itself, which may be started by a shell or a user switch that does not pass signals on.
+ *
+ * @param root what the agent started
+ * @returns `undefined` if there is none, or if this user cannot look
+ */
+export function kumaDpAmong(root: number): number | undefined {
+  try {
+    return processesBelow(root).find((pid) => isKumaDp(commandLineOf(pid)));
+  } catch {
+    return undefined;
+  }
+}
+
+function isKumaDp([program = '', script = '']: readonly string[]): boolean {
+  return (
+    nameOf(program) === 'kuma-dp' || (INTERPRETERS.test(nameOf(program)) && nameOf(script) === 'kuma-dp')
+  );
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

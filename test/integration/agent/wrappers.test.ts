@@ -1,0 +1,87 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { childSpawner } from '../../../agent/child/child-process.io.ts';
+import { NO_SIGNALS } from '../../../agent/child/inherited.pure.ts';
+import { processRef } from '../../../agent/state/host.io.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'wrappers-'));
+const kumaDp = join(folder, 'kuma-dp');
+
+beforeAll(() => {
+  // Says that it runs, takes its time after a SIGTERM, and says that it ended in order.
+  writeFileSync(
+    kumaDp,
+    `#!/bin/sh\ntrap 'sleep 0.4; echo drained >>"$LOG"; exit 7' TERM\necho "$$" >"$LOG"\nwhile :; do sleep 0.05; done\n`,
+  );
+  chmodSync(kumaDp, 0o755);
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+describe('a kuma-dp behind a program that does not pass signals on', () => {
+  test.for<readonly [name: string, argv: (line: string) => readonly string[]]>([
+    ['nothing', (line) => line.split(' ')],
+    ['dash', (line) => ['dash', '-c', `${line}\n`]],
+    ['a bash with a redirection', (line) => ['bash', '-c', `${line} >/dev/null; exit $?`]],
+    ['two shells', (line) => ['sh', '-c', `sh -c '${line}; exit $?'; exit $?`]],
+  ])('gets the SIGTERM itself, and is waited for: %s', async ([name, argvOf]) => {
+    const log = join(folder, name.replaceAll(' ', '-'));
+    const spawner = childSpawner(process.env['PATH'] ?? '', { env: process.env, signals: NO_SIGNALS });
+    const spawned = spawner.spawn({
+      argv: argvOf(`${kumaDp} run`),
+      env: { ...process.env, LOG: log },
+      stdin: undefined,
+      descriptors: [],
+    });
+    if ('problem' in spawned) throw new Error(spawned.problem);
+    const pid = await waitUntil(() => Number(readText(log)) || undefined, {
+      what: 'kuma-dp runs',
+      budgetMs: 10_000,
+    });
+    spawned.child.signal('SIGTERM');
+    expect(await spawned.exited).toEqual({ code: 7, signal: null });
+    expect(readText(log)).toContain('drained');
+    expect(processRef(pid)).toBeUndefined();
+  });
+
+  test('is waited for although what started it was killed, and gets the signals that follow', async () => {
+    const log = join(folder, 'orphan');
+    const spawner = childSpawner(process.env['PATH'] ?? '', { env: process.env, signals: NO_SIGNALS });
+    const spawned = spawner.spawn({
+      argv: ['dash', '-c', `${kumaDp} run; exit $?`],
+      env: { ...process.env, LOG: log },
+      stdin: undefined,
+      descriptors: [],
+    });
+    if ('problem' in spawned) throw new Error(spawned.problem);
+    const pid = await waitUntil(() => Number(readText(log)) || undefined, {
+      what: 'kuma-dp runs',
+      budgetMs: 10_000,
+    });
+    spawned.child.signal('SIGCONT');
+    process.kill(spawned.child.pid, 'SIGKILL');
+    await waitUntil(() => (processRef(spawned.child.pid) === undefined ? true : undefined), {
+      what: 'the shell is gone',
+      budgetMs: 10_000,
+    });
+    expect(processRef(pid)).toBeDefined();
+    spawned.child.signal('SIGTERM');
+    expect(await spawned.exited).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(readText(log)).toContain('drained');
+  });
+});
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
