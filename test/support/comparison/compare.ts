@@ -3,14 +3,19 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { type KumaUnderTest } from '../kuma-worlds/worlds.ts';
-import { KUMAS, SHORT, type StopScenario } from './scenario.ts';
+import { KUMAS, type Lane, SHORT, type StopScenario } from './scenario.ts';
+import { type Durations, type StartScenario } from './start-scenarios.ts';
 import { StopComparison } from './stop-comparison.ts';
+import { UnitLane } from './unit-lane.ts';
 import { type Comparison, worseThanAlone } from './verdict.ts';
+import { yardstickMs } from './yardstick.ts';
 import { ZoneComparison } from './zone-comparison.ts';
 import { type ZoneScenario } from './zone-scenario.ts';
 
 /** As much later as a stop may end with the agent in front. */
 const LATER_MS = 1_000;
+/** Processes that a unit with the agent starts one after the other and one without does not: the agent, `ExecStopPost=`. */
+const MORE_STARTS = 2;
 /** Where the last outcomes are, a line each. */
 const RESULTS_DIR = join(import.meta.dirname, '..', '..', '..', '.cache', 'comparison');
 
@@ -32,13 +37,16 @@ export function compareStops(scenarios: readonly StopScenario[], kumas: readonly
       await shared[Symbol.asyncDispose]();
     });
 
-    test.concurrent.for(scenarios)('$title', async (scenario) => {
+    test.concurrent.for(scenarios.map(titled))('%s', async ([, scenario]) => {
       // What happens to a control plane must not happen to another scenario's.
       await using own = isolated(scenario) ? await StopComparison.open(kuma, [scenario], tempo) : undefined;
-      const outcome = await (own ?? shared).run(scenario);
+      const [outcome, slowMs] = await Promise.all([(own ?? shared).run(scenario), yardstickMs()]);
       record(kuma, scenario, outcome);
       const { laterMs = LATER_MS, withinMs } = scenario;
-      const allowance = { laterMs, ...(withinMs === undefined ? {} : { withinMs }) };
+      const allowance = {
+        laterMs: laterMs + slowMs,
+        ...(withinMs === undefined ? {} : { withinMs: withinMs + slowMs }),
+      };
       expect(worseThanAlone(outcome, allowance)).toEqual([]);
     });
   });
@@ -47,22 +55,68 @@ export function compareStops(scenarios: readonly StopScenario[], kumas: readonly
 /** The same for what another zone sees: each in zones of its own. */
 export function compareZones(scenarios: readonly ZoneScenario[], kumas: readonly KumaUnderTest[]): void {
   describe.for(kumas)('with the agent it is no worse than alone, on $label', (kuma) => {
-    test.concurrent.for(scenarios)('$title', async (scenario) => {
+    test.concurrent.for(scenarios.map(titled))('%s', async ([, scenario]) => {
       await using comparison = await ZoneComparison.open(kuma, scenario, kuma.real ? KUMAS : SHORT);
-      const outcome = await comparison.run();
+      const [outcome, slowMs] = await Promise.all([comparison.run(), yardstickMs()]);
       record(kuma, scenario, outcome);
       const { failed } = scenario;
-      const allowance = { laterMs: LATER_MS, ...(failed === undefined ? {} : { failed }) };
+      const allowance = { laterMs: LATER_MS + slowMs, ...(failed === undefined ? {} : { failed }) };
       expect(worseThanAlone(outcome, allowance)).toEqual([]);
     });
   });
+}
+
+/** Starts and broken stops: each in a world of its own. */
+export function compareStarts(scenarios: readonly StartScenario[], kumas: readonly KumaUnderTest[]): void {
+  describe.for(kumas)('with the agent it is as soon as alone, on $label', (kuma) => {
+    test.concurrent.for(scenarios.map(titled))('%s', async ([, scenario]) => {
+      const [durations, slowMs] = await Promise.all([runStart(kuma, scenario), yardstickMs()]);
+      record(kuma, scenario, durations);
+      expect(durations.agent).toBeLessThan(
+        durations.bare + (scenario.laterMs ?? LATER_MS) + MORE_STARTS * slowMs,
+      );
+    });
+  });
+}
+
+async function runStart(kuma: KumaUnderTest, scenario: StartScenario): Promise<Durations> {
+  await using disposables = new AsyncDisposableStack();
+  const { options, env, deregistrationDelayMs, endpoints } = scenario;
+  const world = disposables.use(
+    await kuma.create({
+      defaultTiming: true,
+      ...(deregistrationDelayMs === undefined ? {} : { deregistrationDelayMs }),
+    }),
+  );
+  const own = await endpoints?.(world, disposables);
+  const lane = async (name: Lane): Promise<UnitLane> =>
+    disposables.use(
+      await UnitLane.create(world, {
+        lane: name,
+        name,
+        tempo: kuma.real ? KUMAS : SHORT,
+        ...(own === undefined ? {} : { endpoints: own }),
+        ...(options === undefined ? {} : { options }),
+        ...(env === undefined ? {} : { env }),
+      }),
+    );
+  return await scenario.run({ world, lanes: [await lane('bare'), await lane('agent')] });
+}
+
+/** Titles of objects are cut. */
+function titled<T extends { readonly title: string }>(scenario: T): readonly [string, T] {
+  return [scenario.title, scenario];
 }
 
 function isolated({ weather }: StopScenario): boolean {
   return weather !== undefined;
 }
 
-function record({ label }: KumaUnderTest, { title }: { readonly title: string }, outcome: Comparison): void {
+function record(
+  { label }: KumaUnderTest,
+  { title }: { readonly title: string },
+  outcome: Comparison | Durations,
+): void {
   mkdirSync(RESULTS_DIR, { recursive: true });
   const file = join(RESULTS_DIR, `${label.replaceAll(/\W+/g, '-').toLowerCase()}.jsonl`);
   appendFileSync(file, `${JSON.stringify({ title, ...outcome })}\n`);

@@ -1,7 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { type KumaWorld } from '../kuma-worlds/kuma-world.ts';
-import { BUSY, IN_FLIGHT, SPARSE, type StopScenario, THREE_A_SECOND } from './scenario.ts';
+import { BUSY, IN_FLIGHT, SPARSE, type StopScenario, type Use, THREE_A_SECOND } from './scenario.ts';
+
+const EVERY_FOUR_SECONDS: Use = { kind: 'requests', everyMs: 4_000, fresh: true };
+const SESSION: Use = { kind: 'session' };
 
 /** A stop whose Envoy nobody needs for longer than peers need to be told. */
 const QUICK_MS = 5_000;
@@ -34,10 +35,39 @@ export const INBOUND: readonly StopScenario[] = [
     use: SPARSE,
     withinMs: QUICK_MS,
   },
+  ...PROTOCOLS.map((protocol): StopScenario => {
+    const title = `service, ${protocol}, a stream or connection that never ends`;
+    return { title, subject: 'service', protocol, use: SESSION };
+  }),
 ];
 
 /** Its application calls others. */
 export const OUTBOUND: readonly StopScenario[] = [
+  ...PROTOCOLS.map((protocol): StopScenario => {
+    const title = `worker, ${protocol}, busy, its application goes on`;
+    return { title, subject: 'worker', protocol, use: BUSY, applicationEnds: 'after' };
+  }),
+  ...HTTP_PROTOCOLS.map((protocol): StopScenario => {
+    return { title: `worker, ${protocol}, requests in flight`, subject: 'worker', protocol, use: IN_FLIGHT };
+  }),
+  ...PROTOCOLS.map((protocol): StopScenario => {
+    const title = `worker, ${protocol}, a stream or connection, its application goes on`;
+    return { title, subject: 'worker', protocol, use: SESSION, applicationEnds: 'after' };
+  }),
+  {
+    title: 'worker, http, a new connection every 2 s, its application goes on',
+    subject: 'worker',
+    protocol: 'http',
+    use: SPARSE,
+    applicationEnds: 'after',
+  },
+  {
+    title: 'worker, http, a new connection every 4 s, its application goes on',
+    subject: 'worker',
+    protocol: 'http',
+    use: EVERY_FOUR_SECONDS,
+    applicationEnds: 'after',
+  },
   {
     title: 'worker, http, busy, its application ends with it',
     subject: 'worker',
@@ -46,7 +76,7 @@ export const OUTBOUND: readonly StopScenario[] = [
     applicationEnds: 'with',
   },
   {
-    title: 'worker, http, busy, its application ended before',
+    title: 'worker, http, busy; its application ended before',
     subject: 'worker',
     protocol: 'http',
     use: BUSY,
@@ -54,7 +84,28 @@ export const OUTBOUND: readonly StopScenario[] = [
   },
 ];
 
+/** Clients or its own application use it. */
 export const GATEWAYS: readonly StopScenario[] = [
+  {
+    title: 'delegated gateway, http, busy, its application goes on',
+    subject: 'delegated gateway',
+    protocol: 'http',
+    use: BUSY,
+    applicationEnds: 'after',
+  },
+  {
+    title: 'delegated gateway, http, a new connection every 2 s, its application goes on',
+    subject: 'delegated gateway',
+    protocol: 'http',
+    use: SPARSE,
+    applicationEnds: 'after',
+  },
+  {
+    title: 'delegated gateway, http, requests in flight',
+    subject: 'delegated gateway',
+    protocol: 'http',
+    use: IN_FLIGHT,
+  },
   {
     title: 'delegated gateway, http, busy, its application ended before',
     subject: 'delegated gateway',
@@ -63,17 +114,37 @@ export const GATEWAYS: readonly StopScenario[] = [
     applicationEnds: 'before',
   },
   {
+    title: 'builtin gateway, http, behind a load balancer, three new connections a second',
+    subject: 'builtin gateway',
+    protocol: 'http',
+    use: THREE_A_SECOND,
+    balanced: true,
+  },
+  {
+    title: 'builtin gateway, http, behind a load balancer, busy',
+    subject: 'builtin gateway',
+    protocol: 'http',
+    use: { ...BUSY, fresh: true },
+    balanced: true,
+  },
+  {
     title: 'builtin gateway, http, requests in flight',
     subject: 'builtin gateway',
     protocol: 'http',
     use: IN_FLIGHT,
+  },
+  {
+    title: 'builtin gateway, http, a download that never ends',
+    subject: 'builtin gateway',
+    protocol: 'http',
+    use: SESSION,
   },
 ];
 
 /** Something else goes wrong at the same moment. */
 export const WEATHER: readonly StopScenario[] = [
   {
-    title: 'service, http, its own control plane hangs for a while, another one lives',
+    title: 'service, http, its own control plane hangs for a while',
     subject: 'service',
     protocol: 'http',
     use: THREE_A_SECOND,
@@ -81,18 +152,21 @@ export const WEATHER: readonly StopScenario[] = [
     weather: { atStop: (world, { drainMs }) => hang(world, 0, (drainMs * 2) / 3) },
   },
   {
-    title: 'service, http, the only control plane dies with the stop and comes back during it',
+    title: 'service, http, the control plane is down until after the stop',
     subject: 'service',
     protocol: 'http',
-    use: THREE_A_SECOND,
-    options: ['--lifecycle', 'cp'],
-    weather: {
-      atStop: async (world, { drainMs }) => {
-        await world.kill();
-        await delay(drainMs / 3);
-        await world.start();
-      },
-    },
+    use: IN_FLIGHT,
+    laterMs: 2_000,
+    weather: { atStop: (world) => world.kill(), after: (world) => world.start() },
+  },
+  {
+    title: 'worker, http, busy, the control plane is down until after the stop',
+    subject: 'worker',
+    protocol: 'http',
+    use: BUSY,
+    applicationEnds: 'after',
+    laterMs: 2_000,
+    weather: { atStop: (world) => world.kill(), after: (world) => world.start() },
   },
   {
     title: 'service, http, a request in flight for longer than the supervisor waits',
