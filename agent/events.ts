@@ -33,6 +33,9 @@ function startEvents(log: Log) {
       const what = `kuma-dp-agent ${VERSION} looks after kuma-dp`;
       log.info('agent.started', given === '' ? what : `${what}, with ${given}`, { settings });
     },
+    settingIgnored: (problem: string) => {
+      log.error('setting.ignored', `${problem}. The default holds until the environment is corrected`);
+    },
     dataplaneDerived: (dataplane: string, fields: Readonly<Record<string, unknown>>) => {
       log.info('dataplane.derived', `This is dataplane ${dataplane}`, { dataplane, ...fields });
     },

@@ -78,22 +78,22 @@ async function main([command = '', ...args]: readonly string[]): Promise<ChildEx
 async function runCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(RUN_OPTIONS, args);
   if (line.wantsHelp) return print(help('run', RUN_OPTIONS));
-  const { values, origins, problems } = resolveRunOptions({ flags: line.flags, env });
+  const { values, origins, problems, ignored } = resolveRunOptions({ flags: line.flags, env });
   const argv = line.wrapped ?? [];
   const all = [...line.problems, ...strayProblems(line), ...problems, ...wrappedProblems(line)];
   return all.length > 0
-    ? refuse(all)
-    : run({ options: values, origins, argv, env, signals, descriptors, inherited: INHERITED });
+    ? refuse([...all, ...ignored])
+    : run({ options: values, origins, ignored, argv, env, signals, descriptors, inherited: INHERITED });
 }
 
 async function planCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(RUN_OPTIONS, args);
   if (line.wantsHelp) return print(help('plan', RUN_OPTIONS));
-  const { values, problems } = resolveRunOptions({ flags: line.flags, env });
+  const { values, problems, ignored } = resolveRunOptions({ flags: line.flags, env });
   const all = [...line.problems, ...strayProblems(line), ...problems, ...wrappedProblems(line)];
   if (all.length > 0) return refuse(all);
   const { plan } = await import('./commands/plan.ts');
-  const { text, code } = await plan({ options: values, argv: line.wrapped ?? [], env });
+  const { text, code } = await plan({ options: values, ignored, argv: line.wrapped ?? [], env });
   print(text);
   return { code, signal: null };
 }
@@ -101,11 +101,11 @@ async function planCommand(args: readonly string[]): Promise<ChildExit> {
 async function doctorCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(DOCTOR_OPTIONS, args);
   if (line.wantsHelp) return print(help('doctor', DOCTOR_OPTIONS));
-  const { values, problems } = resolveDoctorOptions({ flags: line.flags, env });
+  const { values, problems, ignored } = resolveDoctorOptions({ flags: line.flags, env });
   const all = [...line.problems, ...strayProblems(line), ...problems];
   if (all.length > 0) return refuse(all);
   const { doctor } = await import('./doctor/doctor.ts');
-  const { text, code } = await doctor({ options: values, argv: line.wrapped, env });
+  const { text, code } = await doctor({ options: values, ignored, argv: line.wrapped, env });
   print(text);
   return { code, signal: null };
 }
@@ -116,6 +116,7 @@ async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
   const resolved = resolveDeregisterOptions({ flags: line.flags, env });
   const all = [...line.problems, ...strayProblems(line), ...resolved.problems];
   if (all.length > 0) return refuse(all);
+  sayIgnored(resolved.ignored);
   const { deregister } = await import('./commands/deregister.ts');
   return deregister(resolved, env);
 }
@@ -123,9 +124,10 @@ async function deregisterCommand(args: readonly string[]): Promise<ChildExit> {
 async function rotateCommand(command: 'drain' | 'resume', args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(ROTATE_OPTIONS, args);
   if (line.wantsHelp) return print(help(command, ROTATE_OPTIONS));
-  const { values, problems } = resolveRotateOptions({ flags: line.flags, env });
+  const { values, problems, ignored } = resolveRotateOptions({ flags: line.flags, env });
   const all = [...line.problems, ...strayProblems(line), ...problems];
   if (all.length > 0) return refuse(all);
+  sayIgnored(ignored);
   const { rotate } = await import('./commands/rotate.ts');
   return rotate(command, values);
 }
@@ -133,9 +135,10 @@ async function rotateCommand(command: 'drain' | 'resume', args: readonly string[
 async function statusCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(STATUS_OPTIONS, args);
   if (line.wantsHelp) return print(help('status', STATUS_OPTIONS));
-  const { values, problems } = resolveStatusOptions({ flags: line.flags, env });
+  const { values, problems, ignored } = resolveStatusOptions({ flags: line.flags, env });
   const all = [...line.problems, ...strayProblems(line), ...problems];
   if (all.length > 0) return refuse(all);
+  sayIgnored(ignored);
   const { status } = await import('./commands/status.ts');
   return status(values);
 }
@@ -143,10 +146,11 @@ async function statusCommand(args: readonly string[]): Promise<ChildExit> {
 async function reportCommand(args: readonly string[]): Promise<ChildExit> {
   const line = readCommandLine(REPORT_OPTIONS, args);
   if (line.wantsHelp) return print(help('report', REPORT_OPTIONS));
-  const { values, problems } = resolveReportOptions({ flags: line.flags, env });
+  const { values, problems, ignored } = resolveReportOptions({ flags: line.flags, env });
   const [file, ...more] = line.positionals;
   const all = [...line.problems, ...more.map((argument) => `unexpected argument "${argument}"`), ...problems];
   if (all.length > 0) return refuse(all);
+  sayIgnored(ignored);
   const { report } = await import('./commands/report.ts');
   return report(values, file);
 }
@@ -170,6 +174,10 @@ function strayProblems({ positionals }: CommandLine): readonly string[] {
 function print(text: string): ChildExit {
   process.stdout.write(text);
   return { code: 0, signal: null };
+}
+
+function sayIgnored(ignored: readonly string[]): void {
+  for (const problem of ignored) writeError(`${problem}. The default holds`);
 }
 
 function refuse(problems: readonly string[]): ChildExit {

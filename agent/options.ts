@@ -4,10 +4,12 @@ import {
   durationOrWordOption,
   listOption,
   pathOption,
+  resolveConflict,
   resolveOptions,
   switchOption,
   textOption,
   valueOption,
+  type OptionTable,
   type OptionValues,
   type Reading,
   type ResolvedOptions,
@@ -219,30 +221,29 @@ export type RunOptions = OptionValues<typeof RUN_OPTIONS>;
 export type DeregisterOptions = OptionValues<typeof DEREGISTER_OPTIONS>;
 export type ConnectionOptions = OptionValues<typeof CONNECTION_OPTIONS>;
 
-type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
+type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix' | 'lenient'>;
 
 export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_OPTIONS> {
-  const resolved = resolveOptions(RUN_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
-  const problems = [...resolved.problems, ...connectionProblems(resolved.values)];
-  if (resolved.values.lifecycle === 'agent' && resolved.values.deleteExternal) {
-    problems.push(
+  const resolved = withConnection(RUN_OPTIONS, resolve(RUN_OPTIONS, sources));
+  const { lifecycle, deleteExternal } = resolved.values;
+  if (lifecycle !== 'agent' || !deleteExternal) return resolved;
+  return resolveConflict(RUN_OPTIONS, resolved, {
+    keys: ['lifecycle', 'deleteExternal'],
+    problem:
       '--lifecycle agent (KUMA_DP_AGENT_LIFECYCLE) and --delete-external (KUMA_DP_AGENT_DELETE_EXTERNAL) contradict each other: the agent either owns the object or somebody else does',
-    );
-  }
-  return { ...resolved, problems };
+  });
 }
 
 export function resolveDoctorOptions(sources: Sources): ResolvedOptions<typeof DOCTOR_OPTIONS> {
-  const resolved = resolveOptions(DOCTOR_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
-  return { ...resolved, problems: [...resolved.problems, ...connectionProblems(resolved.values)] };
+  return withConnection(DOCTOR_OPTIONS, resolve(DOCTOR_OPTIONS, sources));
 }
 
 export type ResolvedDeregisterOptions = ResolvedOptions<typeof DEREGISTER_OPTIONS>;
 
 export function resolveDeregisterOptions(sources: Sources): ResolvedDeregisterOptions {
-  const resolved = resolveOptions(DEREGISTER_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const resolved = withConnection(DEREGISTER_OPTIONS, resolve(DEREGISTER_OPTIONS, sources));
   const { state, name, mesh, proxyType } = resolved.values;
-  const problems = [...resolved.problems, ...connectionProblems(resolved.values)];
+  const problems = [...resolved.problems];
   if (state !== undefined && (name !== undefined || mesh !== undefined)) {
     problems.push('--state and --mesh/--name exclude each other: the file says which dataplane it is');
   } else if (
@@ -261,7 +262,7 @@ export function resolveDeregisterOptions(sources: Sources): ResolvedDeregisterOp
 }
 
 export function resolveRotateOptions(sources: Sources): ResolvedOptions<typeof ROTATE_OPTIONS> {
-  const resolved = resolveOptions(ROTATE_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const resolved = resolve(ROTATE_OPTIONS, sources);
   const { state, name, mesh } = resolved.values;
   const both = state !== undefined && (name !== undefined || mesh !== undefined);
   const problem = '--state and --mesh/--name exclude each other: the file says which dataplane it is';
@@ -269,11 +270,11 @@ export function resolveRotateOptions(sources: Sources): ResolvedOptions<typeof R
 }
 
 export function resolveStatusOptions(sources: Sources): ResolvedOptions<typeof STATUS_OPTIONS> {
-  return resolveOptions(STATUS_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  return resolve(STATUS_OPTIONS, sources);
 }
 
 export function resolveReportOptions(sources: Sources): ResolvedOptions<typeof REPORT_OPTIONS> {
-  return resolveOptions(REPORT_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  return resolve(REPORT_OPTIONS, sources);
 }
 
 function readLocalAddress(text: string): Reading<ListenerAddress | 'off'> {
@@ -286,9 +287,23 @@ function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boole
   return proxyType !== 'dataplane' && given.length > 0 && given.every(isCompanion);
 }
 
-function connectionProblems(values: ConnectionOptions): readonly string[] {
-  if ((values.clientCertificateFile === undefined) === (values.clientKeyFile === undefined)) return [];
-  return [
-    '--client-cert-file (KUMA_DP_AGENT_CLIENT_CERT_FILE) and --client-key-file (KUMA_DP_AGENT_CLIENT_KEY_FILE) go together',
-  ];
+/**
+ * A value in the environment reaches every host at once, in a file that a unit or an image has. It must not keep a single
+ * kuma-dp from starting, nor its stop from being finished.
+ */
+function resolve<Table extends OptionTable>(table: Table, sources: Sources): ResolvedOptions<Table> {
+  return resolveOptions(table, { ...sources, envPrefix: ENV_PREFIX, lenient: true });
+}
+
+function withConnection<Table extends typeof CONNECTION_OPTIONS>(
+  table: Table,
+  resolved: ResolvedOptions<Table>,
+): ResolvedOptions<Table> {
+  const { clientCertificateFile, clientKeyFile }: ConnectionOptions = resolved.values;
+  if ((clientCertificateFile === undefined) === (clientKeyFile === undefined)) return resolved;
+  return resolveConflict(table, resolved, {
+    keys: ['clientCertificateFile', 'clientKeyFile'],
+    problem:
+      '--client-cert-file (KUMA_DP_AGENT_CLIENT_CERT_FILE) and --client-key-file (KUMA_DP_AGENT_CLIENT_KEY_FILE) go together',
+  });
 }

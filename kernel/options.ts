@@ -35,6 +35,8 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly origins: Readonly<Record<keyof Table, OptionOrigin>>;
   /** One sentence each, naming flag and environment variable. Empty when all is well. */
   readonly problems: readonly string[];
+  /** The same of the environment, where that is not to be refused: the default holds in place of what is wrong there. */
+  readonly ignored: readonly string[];
 }
 
 interface Described {
@@ -199,11 +201,14 @@ export function resolveOptions<Table extends OptionTable>(
     readonly flags: ReadonlyMap<string, readonly string[]>;
     readonly env: Readonly<Record<string, string | undefined>>;
     readonly envPrefix: string;
+    /** What is wrong with the environment is ignored, and said, in place of being a problem. */
+    readonly lenient?: boolean;
   },
 ): ResolvedOptions<Table> {
   const values: Record<string, unknown> = {};
   const origins: Record<string, OptionOrigin> = {};
   const problems: string[] = [];
+  const ignored: string[] = [];
   for (const [key, spec] of Object.entries(table)) {
     const envName = environmentName(sources.envPrefix, spec.flag);
     const fromFlag = sources.flags.get(spec.flag);
@@ -213,13 +218,44 @@ export function resolveOptions<Table extends OptionTable>(
     values[key] = spec.fallback;
     if (given === undefined) continue;
     const reading = spec.read(given);
-    if ('value' in reading) values[key] = reading.value;
-    else problems.push(`--${spec.flag} (${envName}): ${reading.problem}: ${quoteAll(given, spec.secret)}`);
+    if ('value' in reading) {
+      values[key] = reading.value;
+      continue;
+    }
+    const problem = `--${spec.flag} (${envName}): ${reading.problem}: ${quoteAll(given, spec.secret)}`;
+    if (sources.lenient !== true || fromFlag !== undefined) problems.push(problem);
+    else {
+      ignored.push(problem);
+      origins[key] = 'default';
+    }
   }
   return {
     values: Object.freeze(values) as OptionValues<Table>,
     origins: origins as Record<keyof Table, OptionOrigin>,
     problems,
+    ignored,
+  };
+}
+
+/**
+ * Options whose values are no problem by themselves, but together.
+ *
+ * @param problem one sentence; where one of them comes from the environment, it is ignored like any other there
+ */
+export function resolveConflict<Table extends OptionTable>(
+  table: Table,
+  resolved: ResolvedOptions<Table>,
+  { keys, problem }: { readonly keys: readonly (keyof Table)[]; readonly problem: string },
+): ResolvedOptions<Table> {
+  const fromEnvironment = keys.filter((key) => resolved.origins[key] === 'environment');
+  if (fromEnvironment.length === 0) return { ...resolved, problems: [...resolved.problems, problem] };
+  const defaults = Object.fromEntries(fromEnvironment.map((key) => [key, table[key]?.fallback]));
+  const origins = Object.fromEntries(fromEnvironment.map((key) => [key, 'default']));
+  return {
+    ...resolved,
+    values: Object.freeze({ ...resolved.values, ...defaults }) as OptionValues<Table>,
+    origins: { ...resolved.origins, ...origins },
+    ignored: [...resolved.ignored, problem],
   };
 }
 

@@ -6,7 +6,7 @@ import { readStandardInput } from '../child/standard-streams.io.ts';
 import { obstaclesOf, readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-command.pure.ts';
 import type { Obstacle } from '../identity/wrapping.pure.ts';
 import { firstFacts, judgeEndpoints, type EndpointLook } from '../doctor/endpoint-findings.pure.ts';
-import { judgeObstacles } from '../doctor/host-findings.pure.ts';
+import { judgeIgnored, judgeObstacles } from '../doctor/host-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { chooseOwner, isDeletable } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
@@ -27,15 +27,22 @@ export interface Planned {
 }
 
 /** What was derived from the command, and the timeline a stop would have, as text. Starts and changes nothing. */
-export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>): Promise<Planned> {
-  const { argv, env, options } = request;
+export async function plan(
+  request: Pick<RunRequest, 'options' | 'ignored' | 'argv' | 'env'>,
+): Promise<Planned> {
+  const { argv, env, options, ignored } = request;
+  const wrong = ignored.map((problem): Row => ['problem', `${problem}. The default holds`]);
   const stdin = readsStandardInput(readKumaDpCommand(argv, env, readScriptFile))
     ? readStandardInput()
     : undefined;
   const derived = await deriveDataplane(argv, env, stdin);
   if ('problem' in derived) {
     const obstacles = obstaclesOf(argv, env);
-    const rows: Row[] = [['dataplane', `unknown: ${derived.problem}`], ...obstacles.map(describeObstacle)];
+    const rows: Row[] = [
+      ['dataplane', `unknown: ${derived.problem}`],
+      ...wrong,
+      ...obstacles.map(describeObstacle),
+    ];
     const text = [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
     return { text, code: 2 };
   }
@@ -57,12 +64,14 @@ export async function plan(request: Pick<RunRequest, 'options' | 'argv' | 'env'>
     ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
     ['budget', formatDuration(options.stopBudgetMs)],
     ...(bypassed ? [['warning', 'companions do not look after zone proxies'] satisfies Row] : []),
+    ...wrong,
     ...derived.unset.map((name): Row => ['warning', `the template variable "${name}" is not set`]),
     ...derived.command.obstacles.map(describeObstacle),
   ];
   const findings: readonly Finding[] = [
     ...judgeEndpoints(looks),
     ...judgeObstacles(derived.command.obstacles),
+    ...judgeIgnored(ignored),
     ...rows.flatMap(([label, says]): Finding[] =>
       label === 'warning' ? [{ level: 'warning', about: label, says }] : [],
     ),

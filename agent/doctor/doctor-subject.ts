@@ -12,6 +12,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface DoctorRequest {
   readonly options: DoctorOptions;
+  /** What is wrong with the environment, one sentence each. */
+  readonly ignored: readonly string[];
   /** The wrapped command; `undefined` if none was given. */
   readonly argv: readonly string[] | undefined;
   readonly env: Environment;
@@ -22,6 +24,8 @@ export interface Subject {
   readonly argv: readonly string[];
   readonly env: Environment;
   readonly options: RunOptions;
+  /** What is wrong with its environment, one sentence each: the default holds in its place. */
+  readonly ignored: readonly string[];
   /** Where this was learnt. */
   readonly from: string;
   /** Whether something of the running agent was not shown to this user. */
@@ -55,11 +59,11 @@ export function livingStates(stateDir: string, host: Host): LivingStates {
  * @param agents how many run on this host
  */
 export function findSubject(
-  { options, argv, env }: DoctorRequest,
+  { options, ignored, argv, env }: DoctorRequest,
   agentPid: number | undefined,
   agents: number,
 ): Subject | { readonly problem: string } {
-  if (argv !== undefined) return { argv, env, options, from: 'the command', partly: false };
+  if (argv !== undefined) return { argv, env, options, ignored, from: 'the command', partly: false };
   if (agentPid === undefined) {
     return {
       problem: agents > 1 ? `${agents} agents run on this host` : 'no agent was found running on this host',
@@ -71,13 +75,14 @@ export function findSubject(
     return { problem: `pid ${agentPid} is no agent that this user may look at` };
   const line = readCommandLine(RUN_OPTIONS, words.slice(run + 1));
   const itsEnv = theirs ?? {};
-  const { values, problems } = resolveRunOptions({ flags: line.flags, env: itsEnv });
+  const { values, problems, ignored: itsIgnored } = resolveRunOptions({ flags: line.flags, env: itsEnv });
   if (line.wrapped === undefined || problems.length > 0)
     return { problem: `pid ${agentPid} is no agent that runs kuma-dp` };
   return {
     argv: line.wrapped,
     env: itsEnv,
     options: values,
+    ignored: itsIgnored,
     from: `the running agent, pid ${agentPid}`,
     partly: !enterFolderOf(agentPid) || theirs === undefined,
   };

@@ -10,7 +10,7 @@ import { linuxHost } from '../state/host.io.ts';
 import { lookAtObject, type ObjectLook } from '../object/object-look.io.ts';
 import { firstFacts, judgeEndpoints } from './endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
-import { judgeBudget, judgeObject, judgeObstacles } from './host-findings.pure.ts';
+import { judgeBudget, judgeIgnored, judgeObject, judgeObstacles } from './host-findings.pure.ts';
 import type { HostState } from '../state/host-state.pure.ts';
 import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
@@ -53,12 +53,13 @@ async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   if ('problem' in derived) {
     const remedy = 'correct what it names: a stop passes the signal on and deregisters nothing';
     const unclear: Finding = { level: 'failure', about: 'dataplane', says: derived.problem, remedy };
-    return [...asFarAsSeen([unclear]), ...unitFindings];
+    return [...judgeIgnored(subject.ignored), ...asFarAsSeen([unclear]), ...unitFindings];
   }
   const { key } = derived.identity;
   const state = states.find(({ dataplane }) => sameKey(dataplane, key));
   const patient: Patient = { subject, derived, urls, state, hidden };
   return [
+    ...judgeIgnored(subject.ignored),
     describeDataplane(patient),
     ...judgeObstacles(derived.command.obstacles),
     ...unitFindings.flatMap((finding) =>

@@ -18,6 +18,17 @@ export interface BudgetGiven {
   readonly supervisorMs: number | undefined;
 }
 
+/** @param ignored what is wrong with the agent's environment, one sentence each */
+export function judgeIgnored(ignored: readonly string[]): readonly Finding[] {
+  return ignored.map((problem) => ({
+    level: 'failure',
+    about: 'environment',
+    says: `${problem}. The default holds`,
+    remedy:
+      'correct the variable where the unit (EnvironmentFile=) or the image sets it, and restart the agent',
+  }));
+}
+
 /** Whether the stop has the time that it needs, and whether whoever asks for it waits so long. */
 export function judgeBudget(given: BudgetGiven): readonly Finding[] {
   const { budgetMs, settleMs, drainTimeMs, supervisorMs } = given;

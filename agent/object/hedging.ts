@@ -30,7 +30,7 @@ const HEDGE_AFTER_MS = 500;
  * How long the first attempt at an endpoint may take. A connection that died silently costs this much before a fresh one
  * is tried, so it leaves room for that within the time that kuma-dp waits for a deregistration.
  */
-const ATTEMPT_BUDGET_MS = 1_000;
+const ATTEMPT_BUDGET_MS = 800;
 /** Each further attempt may take twice as long, up to this: a control plane that is slow is reached in the end. */
 const ATTEMPT_CAP_MS = 4_000;
 

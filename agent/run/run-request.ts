@@ -6,6 +6,8 @@ import type { RunOptions } from '../options.ts';
 export interface RunRequest {
   readonly options: RunOptions;
   readonly origins: Readonly<Record<keyof RunOptions, string>>;
+  /** What is wrong with the environment, one sentence each: the default holds in its place. */
+  readonly ignored: readonly string[];
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What this process was started with; `env` is part of it. */

@@ -104,6 +104,7 @@ class Supervision {
       this.#supervisor.onSignal(signal);
     });
     this.#events.agentStarted(settingsGiven(this.#request));
+    for (const problem of this.#request.ignored) this.#events.settingIgnored(problem);
     if (!spawner.guarded) this.#events.guardMissing();
     this.#start().catch(this.#events.failedUnexpectedly);
     const exit = await this.#supervisor.ended;

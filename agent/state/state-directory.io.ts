@@ -9,12 +9,12 @@ const MOST_ENTRIES = 4_096;
  *
  * @returns `undefined` if this is not a folder that can be read
  */
-export function listStateFiles(folder: string): readonly string[] | undefined {
+export function listStateFiles(folder: string, mostEntries = MOST_ENTRIES): readonly string[] | undefined {
   try {
     const names: string[] = [];
     const entries = opendirSync(folder);
     try {
-      for (let seen = 0; seen < MOST_ENTRIES; seen += 1) {
+      for (let seen = 0; seen < mostEntries; seen += 1) {
         const entry = entries.readSync();
         if (entry === null) break;
         if (entry.name.endsWith('.json')) names.push(entry.name);

@@ -46,10 +46,9 @@ export interface Settling extends Stopping {
 
 /**
  * How far the deregistration is while kuma-dp ends. `trying`: nothing has answered yet, and the attempts go on.
- * `answered`: the object is gone, or stays on purpose. `failed`: no attempt is left. `needless`: there was neither an
- * object nor an Envoy when the stop began.
+ * `answered`: the object is gone, or stays on purpose. `failed`: no attempt is left.
  */
-export type Progress = 'trying' | 'answered' | 'failed' | 'needless';
+export type Progress = 'trying' | 'answered' | 'failed';
 
 export interface Draining extends Stopping {
   readonly name: 'draining';

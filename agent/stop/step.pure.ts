@@ -48,7 +48,7 @@ export const INITIAL_PHASE: Phase = { name: 'starting', announced: false };
  * ```
  *
  * A deregistration that is late is tried on while kuma-dp drains, and for a moment after its end. Where neither an
- * object was announced nor an Envoy seen there is nothing to deregister, and kuma-dp is told at once.
+ * object was announced nor an Envoy seen, kuma-dp is told at once.
  *
  * Three signals: the first stops in order; the second skips the waits, never the attempt to deregister; the third
  * kills. Signals coalesce, so no path counts on seeing each of them: the deadlines end every phase as well.
@@ -140,15 +140,17 @@ function standBy(phase: Running, deregisterByMs: number): Step {
 }
 
 function beginStop(phase: Running, deadlines: StopDeadlines): Step {
+  const deregister: Effect = { type: 'deregister', byMs: deadlines.killAtMs };
   const armKill: Effect = { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs };
   const standby = phase.standby === 'yes';
   if (!phase.announced && !phase.envoy && phase.standby === 'no') {
-    const drained = drain({ deadlines, asked: 1, standby }, 'needless');
-    return to(drained.phase, armKill, ...drained.effects);
+    // Nobody was served, so kuma-dp is told at once. An Envoy that cannot be seen here may have an object all the same.
+    const drained = drain({ deadlines, asked: 1, standby }, 'trying');
+    return to(drained.phase, deregister, armKill, ...drained.effects);
   }
   return to(
     { name: 'deregistering', child: 'alive', envoy: phase.envoy, standby, deadlines, asked: 1 },
-    { type: 'deregister', byMs: deadlines.killAtMs },
+    deregister,
     { type: 'arm', timer: 'deregister', atMs: deadlines.deregisterByMs },
     armKill,
   );
@@ -264,15 +266,9 @@ function afterLateDeregistration(phase: Settling | Draining | Exiting, outcome: 
   return to({ ...phase, progress: progressOf(outcome) });
 }
 
-/** Envoy had just been started when the stop began: by now its control plane may have created the object. */
+/** Envoy had just been started when the stop began: there was no drain to watch until now. */
 function afterLateEnvoy(phase: Settling | Draining | Exiting): Step {
-  if (phase.name === 'settling' || phase.progress !== 'needless') return stay(phase);
-  const watch: readonly Effect[] = phase.name === 'draining' ? [{ type: 'watch-drain' }] : [];
-  return to(
-    { ...phase, progress: 'trying' },
-    { type: 'deregister', byMs: phase.deadlines.killAtMs },
-    ...watch,
-  );
+  return phase.name === 'draining' ? to(phase, { type: 'watch-drain' }) : stay(phase);
 }
 
 function afterTimer(phase: Settling | Draining | Exiting, timer: Timer): Step {
@@ -344,7 +340,6 @@ function afterEnd(
     case 'trying':
       return to({ ...confirming, trying: true }, lastAttempt(deadlines, atMs));
     case 'failed':
-    case 'needless':
       return finish(exit);
   }
 }

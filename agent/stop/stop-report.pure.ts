@@ -128,12 +128,12 @@ export function amendDeregistration(
   },
 ): StopRecord {
   const { atMs, outcome, detail } = answer;
-  const sinceStartMs = atMs - record.deadlines.startedAtMs;
-  const amend = (step: StepReport): StepReport =>
-    step.step === 'deregister'
-      ? { ...step, durationMs: round(sinceStartMs - step.startMs), outcome, detail }
-      : step;
-  return { ...record, steps: record.steps.map(amend) };
+  const begun = record.steps.find(({ step }) => step === 'deregister');
+  const startMs = begun?.startMs ?? 0;
+  const durationMs = round(atMs - record.deadlines.startedAtMs - startMs);
+  const step: StepReport = { step: 'deregister', startMs, durationMs, outcome, detail };
+  const others = record.steps.filter((each) => each !== begun);
+  return { ...record, steps: [step, ...others] };
 }
 
 export function finishReport(

@@ -7,6 +7,7 @@ import {
   environmentName,
   listOption,
   pathOption,
+  resolveConflict,
   resolveOptions,
   switchOption,
   textOption,
@@ -61,6 +62,7 @@ describe('resolveOptions()', () => {
         endpoints: 'default',
       },
       problems: [],
+      ignored: [],
     });
   });
 
@@ -209,5 +211,69 @@ describe('option tables', () => {
 describe('environmentName()', () => {
   test('is the flag in capitals behind the prefix', () => {
     expect(environmentName('KUMA_DP_AGENT_', 'stop-budget')).toBe('KUMA_DP_AGENT_STOP_BUDGET');
+  });
+});
+
+describe('resolveOptions(), lenient', () => {
+  const lenient = (given: Given) =>
+    resolveOptions(TABLE, {
+      flags: new Map(Object.entries(given.flags ?? {})),
+      env: given.env ?? {},
+      envPrefix: PREFIX,
+      lenient: true,
+    });
+
+  test.for<{
+    readonly env: Record<string, string>;
+    readonly key: keyof typeof TABLE;
+    readonly holds: unknown;
+  }>([
+    { env: { APP_STOP_BUDGET: 'abc' }, key: 'budgetMs', holds: 60_000 },
+    { env: { APP_STOP_BUDGET: '10ms' }, key: 'budgetMs', holds: 60_000 },
+    { env: { APP_SETTLE: '-' }, key: 'settle', holds: 'auto' },
+    { env: { APP_LIFECYCLE: 'me' }, key: 'lifecycle', holds: 'cp' },
+    { env: { APP_STRICT: 'maybe' }, key: 'strict', holds: false },
+    { env: { APP_ENDPOINT: 'http://a, ftp://b' }, key: 'endpoints', holds: [] },
+  ])('$env is ignored and said; the default holds', ({ env, key, holds }) => {
+    const { values, origins, problems, ignored } = lenient({ env });
+    expect({ holds: values[key], origin: origins[key], problems }).toEqual({
+      holds,
+      origin: 'default',
+      problems: [],
+    });
+    expect(ignored).toEqual([expect.stringContaining(Object.keys(env)[0] ?? '')]);
+  });
+
+  test('the same on the command line is a problem, whatever the environment says', () => {
+    const given = { flags: { 'stop-budget': ['abc'] }, env: { APP_STOP_BUDGET: '30s' } };
+    expect(lenient(given)).toMatchObject({ problems: [expect.stringContaining('"abc"')], ignored: [] });
+  });
+
+  test('a flag that is right makes up for an environment that is not', () => {
+    const given = { flags: { 'stop-budget': ['30s'] }, env: { APP_STOP_BUDGET: 'abc' } };
+    expect(lenient(given)).toMatchObject({ values: { budgetMs: 30_000 }, problems: [], ignored: [] });
+  });
+});
+
+describe('resolveConflict()', () => {
+  const conflict = { keys: ['budgetMs', 'strict'], problem: 'they contradict each other' } as const;
+  const given = { flags: { 'stop-budget': ['30s'] }, env: { APP_STRICT: 'true' } };
+
+  test('takes back what the environment says of it', () => {
+    expect(resolveConflict(TABLE, resolve(TABLE, given), conflict)).toMatchObject({
+      values: { budgetMs: 30_000, strict: false },
+      origins: { budgetMs: 'flag', strict: 'default' },
+      problems: [],
+      ignored: [conflict.problem],
+    });
+  });
+
+  test('is a problem where all of it is on the command line', () => {
+    const onLine = { flags: { 'stop-budget': ['30s'], strict: ['true'] } };
+    expect(resolveConflict(TABLE, resolve(TABLE, onLine), conflict)).toMatchObject({
+      values: { budgetMs: 30_000, strict: true },
+      problems: [conflict.problem],
+      ignored: [],
+    });
   });
 });

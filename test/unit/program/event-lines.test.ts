@@ -48,6 +48,7 @@ const AGENT: Calls<AgentEvents> = {
   dataplaneDerived: (odd) => [odd, { lifecycle: odd, incarnation: odd }],
   dataplaneUnknown: (odd) => [odd],
   templateDoubted: (odd) => [odd],
+  settingIgnored: (odd) => [odd],
   startUnpaced: () => [],
   startPaced: () => [1_500],
   childSpawned: (odd) => [4_711, [odd, odd]],

@@ -172,7 +172,7 @@ describe('ObjectKeeper', () => {
         },
       });
       await timed(keeper([asked]).deregister(8_000));
-      expect(budgets.slice(0, 4)).toEqual([1_000, 2_000, 4_000, 4_000]);
+      expect(budgets.slice(0, 4)).toEqual([800, 1_600, 3_200, 4_000]);
       expect(budgets.at(-1)).toBeLessThan(4_000);
     });
 
@@ -249,7 +249,7 @@ describe('ObjectKeeper', () => {
       expect(result).toMatchObject({
         outcome: 'failed',
         reason:
-          'Gave up to deregister default/web-1: asked twice to stop; last: Cannot deregister dataplane default/web-1 at a within 1000 ms',
+          'Gave up to deregister default/web-1: asked twice to stop; last: Cannot deregister dataplane default/web-1 at a within 800 ms',
       });
     });
 

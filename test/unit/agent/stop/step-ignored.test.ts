@@ -62,7 +62,7 @@ describe('step(): inputs that mean nothing', () => {
       phase: settling,
       inputs: [...late, envoySeen, standbyAsked, deregistered('gone'), drained, fired('drain')],
     },
-    { phase: draining, inputs: [...late, envoySeen, standbyAsked, deregistered('gone'), fired('settle')] },
+    { phase: draining, inputs: [...late, standbyAsked, deregistered('gone'), fired('settle')] },
     {
       phase: exiting,
       inputs: [

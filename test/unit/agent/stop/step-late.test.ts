@@ -127,30 +127,37 @@ describe('step(): a deregistration that is late', () => {
   });
 });
 
-describe('step(): nothing to deregister', () => {
+describe('step(): neither an object nor an Envoy', () => {
+  const begin = [deregister, armKill, ...DRAIN];
   test.for<Row>([
     {
-      name: 'neither an object nor an Envoy: kuma-dp is told at once, and nothing is confirmed',
-      inputs: [spawned, stop, exited(FAILED)],
-      effects: [armKill, ...DRAIN, exit(FAILED)],
+      name: 'kuma-dp is told at once, and the attempts outlive it by a moment',
+      inputs: [spawned, stop, exited(FAILED), fired('give-up'), deregistered('failed')],
+      effects: [...begin, armGiveUp, giveUp, exit(FAILED)],
       ends: stopped(FAILED),
     },
     {
-      name: 'a second request ends it',
-      inputs: [spawned, stop, stop, exited(FAILED)],
-      effects: [armKill, ...DRAIN, tell('end'), exit(FAILED)],
-      ends: stopped(FAILED),
-    },
-    {
-      name: 'an Envoy that turns up after all is deregistered, and its drain is watched',
-      inputs: [spawned, stop, envoySeen, deregistered('gone'), drained, exited(CLEAN), confirmed],
-      effects: [armKill, ...DRAIN, deregister, watchDrain, tell('end'), confirm, exit(CLEAN)],
+      name: 'an object that was there all the same is looked for once more',
+      inputs: [spawned, stop, deregistered('gone'), exited(CLEAN), confirmed],
+      effects: [...begin, confirm, exit(CLEAN)],
       ends: stopped(CLEAN),
     },
     {
-      name: 'an Envoy that turns up while kuma-dp ends is deregistered',
+      name: 'a second request hastens the attempts and ends kuma-dp',
+      inputs: [spawned, stop, stop, deregistered('failed'), exited(FAILED)],
+      effects: [...begin, hasten, tell('end'), exit(FAILED)],
+      ends: stopped(FAILED),
+    },
+    {
+      name: 'the drain of an Envoy that turns up after all is watched',
+      inputs: [spawned, stop, envoySeen, deregistered('gone'), drained, exited(CLEAN), confirmed],
+      effects: [...begin, watchDrain, tell('end'), confirm, exit(CLEAN)],
+      ends: stopped(CLEAN),
+    },
+    {
+      name: 'an Envoy that turns up while kuma-dp ends changes nothing',
       inputs: [spawned, stop, stop, envoySeen],
-      effects: [armKill, ...DRAIN, tell('end'), deregister],
+      effects: [...begin, hasten, tell('end')],
       ends: { name: 'exiting', deadlines: DEADLINES, asked: 2, progress: 'trying' },
     },
   ])('$name', ({ inputs, effects, ends }) => {

@@ -100,8 +100,8 @@ function brokenAlways(before: Done, after: Done, change: Change): readonly strin
     'stopped is final':
       change.before.name !== 'stopped' || (change.after === change.before && effects.length === 0),
     'a stop begins once': after.stopsBegun <= 1,
-    'a stop begins with a deregistration where there is something to deregister':
-      !beginsStop(change) || countOf(effects, 'deregister') === (isRegistered(change.before) ? 1 : 0),
+    'a stop of a kuma-dp begins with one deregistration':
+      !beginsStop(change) || countOf(effects, 'deregister') === 1,
     'a stop deregisters once': after.deregistrations <= 1,
     'kuma-dp is told to drain at most once': after.drain <= 1,
     'kuma-dp is told to end at most once': after.end <= 1,
@@ -250,7 +250,7 @@ function brokenForChild(world: World, next: World, effects: readonly Effect[]): 
   const stops = stages.includes('drain') || stages.includes('end');
   const rules: Readonly<Record<string, boolean>> = {
     'nothing is told to a kuma-dp that is not there': next.child === 'alive' || stages.length === 0,
-    'kuma-dp is not stopped before the deregistration was answered, or late, or needless':
+    'kuma-dp is not stopped before the deregistration was answered or late, if there is something to deregister':
       !stops || next.answered || next.late || !isRegistered(world.phase),
     'kuma-dp is killed only when its time is up or somebody asked three times':
       !stages.includes('kill') ||
@@ -323,7 +323,7 @@ describe('step(): every world that can be', () => {
   });
 
   test('after the end of kuma-dp the agent looks once more, or gives the last attempt a moment, or just ends', () => {
-    const ends = { answered: 'confirm', trying: 'arm', failed: 'exit', needless: 'exit' } as const;
+    const ends = { answered: 'confirm', trying: 'arm', failed: 'exit' } as const;
     const seen = new Set<string>();
     for (const { phase, asked } of stops) {
       if ((phase.name !== 'draining' && phase.name !== 'exiting') || asked > 2) continue;

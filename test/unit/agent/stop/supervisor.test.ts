@@ -362,17 +362,17 @@ describe('Supervisor: no help from the control plane', () => {
     expect(run.notes.at(-1)).toMatchObject({ phase: 'ended', deregistered: true });
   });
 
-  test('a stop before Envoy was there asks it nothing, and kuma-dp is told at once', async () => {
+  test('a stop before Envoy was there tells kuma-dp at once, and ends a second after it at the latest', async () => {
     const run = start({ replies: { deregister: hangs, confirm: hangs } });
     run.supervisor.onSpawned(run.child, run.child.exited);
     run.child.reacts = () => {
       run.child.exit(FAILED);
     };
     run.signal('SIGTERM');
-    expect(await run.untilEnded()).toEqual({ exit: FAILED, atMs: 0 });
+    expect(await run.untilEnded()).toEqual({ exit: FAILED, atMs: 1_200 });
     expect(run.sent).toEqual(['SIGTERM 0']);
-    expect(run.endpoint.calls).toEqual([]);
-    expect(run.notes.at(-1)).toMatchObject({ phase: 'ended', deregistered: true });
+    expect(stepsOf(run)[0]).toBe('deregister 0+1200 failed');
+    expect(run.endpoint.times('confirm')).toEqual([]);
   });
 
   test.for<{
