@@ -37,14 +37,11 @@ export async function plan(
     : undefined;
   const derived = await deriveDataplane(argv, env, stdin);
   if ('problem' in derived) {
-    const obstacles = obstaclesOf(argv, env);
-    const rows: Row[] = [
+    return planBlind([
       ['dataplane', `unknown: ${derived.problem}`],
       ...wrong,
-      ...obstacles.map(describeObstacle),
-    ];
-    const text = [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
-    return { text, code: 2 };
+      ...obstaclesOf(argv, env).map(describeObstacle),
+    ]);
   }
   const { key, defaultEndpoint: fallback } = derived.identity;
   const { urls, bypassed } = orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback });
@@ -88,6 +85,11 @@ export async function plan(
   ]);
   const text = [...table(rows), '', 'A stop, at the latest:', ...table(timeline), ''].join('\n');
   return { text, code: exitCodeOf(findings) };
+}
+
+function planBlind(rows: readonly Row[]): Planned {
+  const text = [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
+  return { text, code: 2 };
 }
 
 function describeObstacle({ program, level, says, remedy }: Obstacle): Row {

@@ -30,7 +30,7 @@ const HEDGE_AFTER_MS = 500;
  * How long the first attempt at an endpoint may take. A connection that died silently costs this much before a fresh one
  * is tried, so it leaves room for that within the time that kuma-dp waits for a deregistration.
  */
-const ATTEMPT_BUDGET_MS = 800;
+const ATTEMPT_BUDGET_MS = 1_000;
 /** Each further attempt may take twice as long, up to this: a control plane that is slow is reached in the end. */
 const ATTEMPT_CAP_MS = 4_000;
 
@@ -127,6 +127,8 @@ class Race<T> {
   }
 
   #pauseMs(tried: number, error: OperationalError): number {
+    // It was silent for so long that this was the pause.
+    if (error.code === 'DEADLINE_EXCEEDED') return 0;
     const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** tried);
     const askedMs = error.details['retryAfterMs'];
     return typeof askedMs === 'number' ? askedMs : this.#call.random() * ceilingMs;

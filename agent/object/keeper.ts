@@ -66,6 +66,7 @@ export class ObjectKeeper {
   readonly #tasks: (() => Promise<void>)[] = [];
   readonly #run: RunFacts = {
     owned: false,
+    envoy: false,
     configured: false,
     serving: false,
     leaving: false,
@@ -125,6 +126,11 @@ export class ObjectKeeper {
       this.#run.owned = true;
       this.#hiddenAtMs = this.#deps.clock.monotonicMs();
     });
+  }
+
+  /** Envoy was seen: from now on it shows if the control plane accepts this run. */
+  onEnvoySeen(): void {
+    this.#run.envoy = true;
   }
 
   /** The control plane has given Envoy its configuration: it has accepted this run as the dataplane. */
@@ -194,11 +200,12 @@ export class ObjectKeeper {
 
   /**
    * Without a label, name and address are all that an object shows of its run. Where another run on this host has the
-   * name, the control plane has refused this one from the start.
+   * name, the control plane has refused this one from the start. An Envoy that was never seen proves nothing: it may be out
+   * of sight.
    */
   get #mayBeOurs(): boolean {
-    const { owned, configured } = this.#run;
-    return owned || configured || this.#writes.everSent;
+    const { owned, envoy, configured } = this.#run;
+    return owned || configured || !envoy || this.#writes.everSent;
   }
 
   #asTask<T>(work: () => Promise<T>): Promise<T> {
@@ -352,6 +359,7 @@ export class ObjectKeeper {
 
 interface RunFacts {
   owned: boolean;
+  envoy: boolean;
   /** The control plane has given this run's Envoy its configuration. */
   configured: boolean;
   serving: boolean;

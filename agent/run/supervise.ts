@@ -135,7 +135,7 @@ class Supervision {
     const { spawned } = this.#request;
     if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
     // It may have been seen while everything was prepared.
-    if (this.#supervisor.sawEnvoy) this.#notes.noteEnvoySeen();
+    if (this.#supervisor.sawEnvoy) this.#onEnvoySeen();
     this.#rotation = this.#takeRotation(prepared);
     const settleLeftMs = (): number => this.#rotation?.settleLeftMs ?? prepared.keeper.settleMs;
     this.#dataplane.resolve(supervisedDataplane(prepared, { incarnation: this.#incarnation, settleLeftMs }));
@@ -264,13 +264,18 @@ class Supervision {
     if (over.aborted) return;
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
-    this.#notes?.noteEnvoySeen();
     this.#supervisor.onEnvoySeen(admin);
+    this.#onEnvoySeen();
     this.#envoyAdmin = admin;
     this.#rotation?.onEnvoySeen(admin);
     await this.#noteConfigured(admin);
     if (this.#service !== undefined) await this.#tellServing(this.#service, admin);
     if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
+  }
+
+  #onEnvoySeen(): void {
+    this.#notes?.noteEnvoySeen();
+    this.#prepared?.keeper.onEnvoySeen();
   }
 
   async #noteConfigured(admin: EnvoyAdmin | undefined): Promise<void> {

@@ -62,6 +62,7 @@ describe('ObjectKeeper', () => {
 
   function keeper(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
     const made = stranger(endpoints, deps);
+    made.onEnvoySeen();
     made.onConfigured();
     return made;
   }
@@ -172,7 +173,7 @@ describe('ObjectKeeper', () => {
         },
       });
       await timed(keeper([asked]).deregister(8_000));
-      expect(budgets.slice(0, 4)).toEqual([800, 1_600, 3_200, 4_000]);
+      expect(budgets.slice(0, 4)).toEqual([1_000, 2_000, 4_000, 4_000]);
       expect(budgets.at(-1)).toBeLessThan(4_000);
     });
 
@@ -212,6 +213,7 @@ describe('ObjectKeeper', () => {
     test('leaves the object at its own name and address to the run that was accepted', async () => {
       const object = new FakeObject(clock, { ...TEMPLATE });
       const kept = stranger([object]);
+      kept.onEnvoySeen();
       const { result } = await timed(kept.deregister(5_000));
       expect(result).toMatchObject({ outcome: 'kept', attempts: 0 });
       expect((await timed(kept.confirm(clock.monotonicMs() + 2_000))).result).toMatchObject({
@@ -220,9 +222,16 @@ describe('ObjectKeeper', () => {
       expect(object.state).toBe('Ready');
     });
 
+    test('does not take an Envoy that was never seen for one that was refused', async () => {
+      const object = new FakeObject(clock, { ...TEMPLATE });
+      const { result } = await timed(stranger([object]).deregister(5_000));
+      expect(result).toMatchObject({ outcome: 'gone' });
+    });
+
     test('takes away what it has put itself', async () => {
       const object = new FakeObject(clock);
       const kept = stranger([object]);
+      kept.onEnvoySeen();
       await timed(kept.claim(900, cancel()));
       expect((await timed(kept.deregister(5_000))).result).toMatchObject({ outcome: 'gone' });
     });
@@ -231,6 +240,7 @@ describe('ObjectKeeper', () => {
       const object = new FakeObject(clock);
       object.writeMs = 1_000;
       const kept = stranger([object]);
+      kept.onEnvoySeen();
       await timed(kept.claim(800, cancel()).catch(() => {}));
       await clock.pass(500);
       object.writeMs = 0;
@@ -249,7 +259,7 @@ describe('ObjectKeeper', () => {
       expect(result).toMatchObject({
         outcome: 'failed',
         reason:
-          'Gave up to deregister default/web-1: asked twice to stop; last: Cannot deregister dataplane default/web-1 at a within 800 ms',
+          'Gave up to deregister default/web-1: asked twice to stop; last: Cannot deregister dataplane default/web-1 at a within 1000 ms',
       });
     });
 
