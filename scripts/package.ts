@@ -1,65 +1,113 @@
 /**
- * Builds the Debian packages of both programs from `dist/` into `dist/packages/`, for the processor of this machine.
+ * Builds every artefact of both programs from `dist/` into `dist/packages/`: a .deb, an .rpm, a tarball and an image
+ * archive each, and SHA256SUMS.
  *
+ *   --cpu CPU        x64 or arm64; this machine's if left out
+ *   --only FORMATS   of deb,rpm,tar,oci
  *   --revision N     of the packaging, counts up for one version of the programs; 1 if left out
- *   --compression C  xz, or zstd for tests
  *   --out DIR
+ *   --fast           compresses little, for tests
  *
  * The same checkout gives the same bytes (docs/packages.md): times are SOURCE_DATE_EPOCH, or that of the last commit.
  * DEBFULLNAME and DEBEMAIL say who maintains the packages.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { VERSION } from '../kernel/version.ts';
+import { writeChecksums } from './package/checksums.ts';
 import { packageContents, type Build } from './package/contents.ts';
-import {
-  buildDebianPackage,
-  debianVersion,
-  description,
-  type Compression,
-} from './package/debian-package.ts';
+import { buildDebianPackage, description } from './package/debian-package.ts';
+import { describeBuild } from './package/describe-build.ts';
 import { maintainerScripts } from './package/maintainer-scripts.ts';
+import { buildImage } from './package/oci-image.ts';
 import type { PackagedFiles } from './package/packaged-files.ts';
+import { processorOf, type Processor } from './package/processor.ts';
 import { RECIPES, type PackageRecipe } from './package/recipes.ts';
+import { rpmFiles } from './package/rpm-files.ts';
+import { buildRpmPackage, rpmVersion } from './package/rpm-package.ts';
 import { libraryDependencies } from './package/shared-libraries.ts';
+import { buildTarball } from './package/tarball.ts';
+import { checkTools, FORMATS, type Format } from './package/tools.ts';
 
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+interface Run {
+  readonly build: Build;
+  readonly processor: Processor;
+  readonly revision: number;
+  readonly fast: boolean;
+  readonly out: string;
+  /** Empty folder for one artefact. */
+  readonly workDir: (what: string) => string;
+}
 
-const { values } = parseArgs({
-  options: {
-    revision: { type: 'string', default: '1' },
-    compression: { type: 'string', default: 'xz' },
-    out: { type: 'string', default: 'dist/packages' },
-  },
-});
+const BUILDERS: Readonly<Record<Format, (recipe: PackageRecipe, run: Run) => string>> = {
+  deb: debianPackage,
+  rpm: rpmPackage,
+  tar: tarball,
+  oci: image,
+};
 
 const workDir = mkdtempSync(join(tmpdir(), 'kuma-package-'));
 try {
-  const build = describeBuild(Number(values.revision));
-  mkdirSync(values.out, { recursive: true });
-  for (const recipe of RECIPES) console.log(packageOf(recipe, build));
+  packageAll();
+} catch (error) {
+  console.error(`Cannot build the packages: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
 } finally {
   rmSync(workDir, { recursive: true, force: true });
 }
 
-/** @returns the path of the package */
-function packageOf(recipe: PackageRecipe, build: Build): string {
+function packageAll(): void {
+  const { values } = parseArgs({
+    options: {
+      cpu: { type: 'string', default: process.arch },
+      only: { type: 'string', default: FORMATS.join(',') },
+      revision: { type: 'string', default: '1' },
+      out: { type: 'string', default: 'dist/packages' },
+      fast: { type: 'boolean', default: false },
+    },
+  });
+  const formats = formatsOf(values.only);
+  const processor = processorOf(values.cpu);
+  checkTools(formats, processor);
+  const revision = Number(values.revision);
+  const run: Run = {
+    build: describeBuild(processor, revision, workDir),
+    processor,
+    revision,
+    fast: values.fast,
+    out: values.out,
+    workDir: (what) => {
+      const folder = join(workDir, what);
+      mkdirSync(folder);
+      return folder;
+    },
+  };
+  mkdirSync(values.out, { recursive: true });
+  for (const recipe of RECIPES) for (const format of formats) console.log(BUILDERS[format](recipe, run));
+  console.log(writeChecksums(values.out));
+}
+
+/** @throws Error about one that is not known */
+function formatsOf(text: string): readonly Format[] {
+  const wanted = text.split(',');
+  const unknown = wanted.filter((word) => !FORMATS.some((format) => format === word));
+  if (unknown.length > 0) throw new Error(`--only takes ${FORMATS.join(',')}, not "${unknown.join(',')}"`);
+  return FORMATS.filter((format) => wanted.includes(format));
+}
+
+/** @returns the path of the package, as all of these */
+function debianPackage(recipe: PackageRecipe, { build, processor, fast, out, workDir: folder }: Run): string {
   const { name } = recipe.program;
   const files = packageContents(recipe, build);
-  const architecture = ARCHITECTURES[build.cpu] ?? build.cpu;
-  const target = join(values.out, `${name}_${build.debianVersion}_${architecture}.deb`);
-  const buildDir = join(workDir, name);
-  mkdirSync(buildDir);
+  const target = join(out, `${name}_${build.debianVersion}_${processor.debian}.deb`);
   buildDebianPackage(
     {
       control: {
         Package: name,
         Version: build.debianVersion,
-        Architecture: architecture,
+        Architecture: processor.debian,
         Maintainer: build.maintainer,
         Section: 'net',
         Priority: 'optional',
@@ -70,7 +118,54 @@ function packageOf(recipe: PackageRecipe, build: Build): string {
       files,
       scripts: maintainerScripts(name),
     },
-    { epoch: build.epoch, compression: values.compression as Compression, workDir: buildDir, target },
+    { epoch: build.epoch, compression: fast ? 'zstd' : 'xz', workDir: folder(`${name}.deb`), target },
+  );
+  return target;
+}
+
+function rpmPackage(
+  recipe: PackageRecipe,
+  { build, processor, revision, fast, out, workDir: folder }: Run,
+): string {
+  const { name } = recipe.program;
+  const { version, licence, maintainer, epoch } = build;
+  const target = join(out, `${name}-${rpmVersion(version)}-${revision}.${processor.rpm}.rpm`);
+  const files = rpmFiles(name, packageContents(recipe, { ...build, settings: 'etc/sysconfig' }));
+  const { summary, recommends } = recipe;
+  buildRpmPackage(
+    {
+      name,
+      version,
+      revision,
+      summary,
+      description: recipe.description,
+      licence,
+      maintainer,
+      recommends,
+      files,
+    },
+    { architecture: processor.rpm, epoch, fast, workDir: folder(`${name}.rpm`), target },
+  );
+  return target;
+}
+
+function tarball(recipe: PackageRecipe, { build, fast, out, workDir: folder }: Run): string {
+  const { name } = recipe.program;
+  const unpacked = `${name}-${build.version}-linux-${build.cpu}`;
+  const target = join(out, `${unpacked}.tar.gz`);
+  const where = { epoch: build.epoch, fast, workDir: folder(`${name}.tar`), target };
+  buildTarball({ name, folder: unpacked, files: packageContents(recipe, build) }, where);
+  return target;
+}
+
+function image(recipe: PackageRecipe, { build, processor, fast, out, workDir: folder }: Run): string {
+  const { name } = recipe.program;
+  const { version, licence, epoch } = build;
+  const target = join(out, `${name}-${version}-linux-${build.cpu}.oci.tar`);
+  const { summary, writable } = recipe;
+  buildImage(
+    { name, version, summary, licence, processor, writable, files: packageContents(recipe, build) },
+    { epoch, fast, workDir: folder(`${name}.oci`), target },
   );
   return target;
 }
@@ -81,51 +176,4 @@ function binariesOf(files: PackagedFiles): readonly string[] {
       ? [content.copyOf]
       : [],
   );
-}
-
-function describeBuild(revision: number): Build {
-  const cpu = process.arch;
-  const nodeFolder = `node_modules/node-linux-${cpu}`;
-  if (!existsSync(nodeFolder)) throw new Error(`No Node to bring along: ${nodeFolder} is not installed`);
-  const { license } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly license: string };
-  return {
-    version: VERSION,
-    debianVersion: debianVersion(VERSION, revision),
-    epoch: sourceDateEpoch(),
-    maintainer: maintainer(),
-    cpu,
-    nodeFolder,
-    stripped: strip,
-    licence: license,
-  };
-}
-
-/** 18 MB less. Of a copy: what is in `node_modules/` may be one file with what other checkouts have. */
-function strip(path: string): string {
-  const target = join(workDir, path.replaceAll('/', '_'));
-  if (existsSync(target)) return target;
-  try {
-    execFileSync('strip', ['--strip-unneeded', '-o', target, path], { stdio: ['ignore', 'ignore', 'pipe'] });
-  } catch (error) {
-    throw new Error('Cannot strip the binaries: is the package binutils installed?', { cause: error });
-  }
-  return target;
-}
-
-/** See reproducible-builds.org/specs/source-date-epoch. @throws Error where neither it nor a commit is known */
-function sourceDateEpoch(): number {
-  const given = process.env['SOURCE_DATE_EPOCH'];
-  const text = given ?? execFileSync('git', ['log', '-1', '--format=%ct'], { encoding: 'utf8' });
-  const epoch = Number(text);
-  if (!Number.isSafeInteger(epoch) || epoch <= 0)
-    throw new Error(`SOURCE_DATE_EPOCH: not a time: "${text.trim()}"`);
-  return epoch;
-}
-
-function maintainer(): string {
-  const {
-    DEBFULLNAME: name = 'kuma-dp-agent developers',
-    DEBEMAIL: mail = 'packages@kuma-dp-agent.invalid',
-  } = process.env;
-  return `${name} <${mail}>`;
 }

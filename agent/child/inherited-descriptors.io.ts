@@ -7,8 +7,7 @@ import { readdirSync, readlinkSync } from 'node:fs';
  * Node's own have to be told apart: its event loop's are anonymous inodes, and of its pipes it holds both ends.
  */
 export function inheritedDescriptors(): readonly number[] {
-  const open = readdirSync('/proc/self/fd')
-    .map(Number)
+  const open = openDescriptors()
     .filter((fd) => fd > 2)
     .map((fd) => ({ fd, target: linkOf(fd) }));
   const ends = Map.groupBy(open, ({ target }) => target);
@@ -16,6 +15,15 @@ export function inheritedDescriptors(): readonly number[] {
     .filter(({ target }) => target !== undefined && !target.startsWith('anon_inode:'))
     .filter(({ target }) => !target?.startsWith('pipe:') || ends.get(target)?.length === 1)
     .map(({ fd }) => fd);
+}
+
+/** @returns none where there is no /proc, as in a bare chroot: kuma-dp is started all the same */
+function openDescriptors(): readonly number[] {
+  try {
+    return readdirSync('/proc/self/fd').map(Number);
+  } catch {
+    return [];
+  }
 }
 
 /** @returns `undefined` for the one that listed the folder, which is closed by now */

@@ -20,6 +20,7 @@ import { examineEnvoy } from './doctor-envoy.ts';
 import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
 import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
 import { examineToken } from './doctor-token.ts';
+import { examineSettings } from './doctor-settings.ts';
 import { findUnit, examineUnit } from './doctor-unit.ts';
 import { lookAtEndpoints } from './endpoint-looks.ts';
 
@@ -42,13 +43,21 @@ async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   const subject = findSubject(request, unit.agentPid, states.length);
   if ('problem' in subject) {
     const demands = { options, searchPath: request.env['PATH'] ?? '', needsNames: true };
-    return [unknownDataplane(subject.problem, hidden), ...examineUnit(unit, demands)];
+    return [
+      unknownDataplane(subject.problem, hidden),
+      ...examineUnit(unit, demands),
+      ...examineSettings(unit),
+    ];
   }
   const derived = await deriveDataplane(subject.argv, subject.env, undefined);
   const urls = 'problem' in derived ? [] : endpointsOf(subject, derived);
   const needsNames = urls.some(({ hostname }) => isIP(hostname.replaceAll(/[[\]]/g, '')) === 0);
   const searchPath = subject.env['PATH'] ?? request.env['PATH'] ?? '';
-  const unitFindings = examineUnit(unit, { options: subject.options, searchPath, needsNames });
+  const unitFindings = [
+    ...examineUnit(unit, { options: subject.options, searchPath, needsNames }),
+    // A command that is asked about is not the unit's.
+    ...(request.argv === undefined ? examineSettings(unit) : []),
+  ];
   const asFarAsSeen = subject.partly ? doubted : (findings: readonly Finding[]) => findings;
   if ('problem' in derived) {
     const remedy = 'correct what it names: a stop passes the signal on and deregisters nothing';

@@ -31,6 +31,10 @@ export interface UnitSettings {
   readonly runtimeDirectoryPreserve: string;
   /** The hard limit, which kuma-dp and Envoy may raise theirs to. `undefined` if it is not told; infinity for none. */
   readonly limitNofile: number | undefined;
+  /** What `EnvironmentFile=` names, in order. */
+  readonly environmentFiles: readonly string[];
+  /** What `Environment=` sets, as systemd prints it. */
+  readonly environment: string;
 }
 
 /** A unit that is ordered after the dataplane's. */
@@ -66,6 +70,8 @@ export const UNIT_PROPERTIES = [
   'RuntimeDirectory',
   'RuntimeDirectoryPreserve',
   'LimitNOFILE',
+  'EnvironmentFiles',
+  'Environment',
 ] as const;
 
 /** What is asked of the units around it. */
@@ -101,6 +107,10 @@ export function readUnitSettings(text: string): UnitSettings {
     runtimeDirectories: words(value('RuntimeDirectory')),
     runtimeDirectoryPreserve: value('RuntimeDirectoryPreserve'),
     limitNofile: readLimit(value('LimitNOFILE')),
+    environmentFiles: (values.get('EnvironmentFiles') ?? []).map((file) =>
+      file.replace(/ \(ignore_errors=\w+\)$/, ''),
+    ),
+    environment: value('Environment'),
   };
 }
 

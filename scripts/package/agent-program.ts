@@ -100,7 +100,8 @@ export const AGENT_PROGRAM: Program = {
           '/etc/default/kuma-dp-agent',
           "Environment of kuma-dp.service and kuma-dp@.service: the agent's variables.",
         ],
-        ['/etc/default/kuma-dp, /etc/default/kuma-dp-NAME', 'Read after it, if they exist.'],
+        ['/etc/default/kuma-dp', "Read before it by this package's units: kuma-dp's variables."],
+        ['/etc/default/kuma-dp-NAME', 'Read after it, by kuma-dp@NAME.service.'],
         ['/usr/lib/systemd/system/kuma-dp.service', 'The unit; one in /etc/systemd/system wins over it.'],
         [
           '/run/kuma-dp-agent',

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -50,12 +49,19 @@ export function bundledPackages(program: string): readonly Bundled[] {
   return [...different.values()].toSorted((a, b) => compare(a.name, b.name) || compare(a.version, b.version));
 }
 
-/** @param folder of the npm package that carries it @param binary runs on this machine */
-export function bundledNode(folder: string, binary: string): Bundled {
-  const versions = JSON.parse(
-    execFileSync(binary, ['-p', 'JSON.stringify(process.versions)'], { encoding: 'utf8' }),
-  ) as Readonly<Record<string, string>>;
-  const { node: version = '', modules: _abi, napi: _napi, ...contains } = versions;
+/**
+ * Node as the packages bring it, of whichever processor: this script runs on the same version, linked with the same.
+ *
+ * @param folder of the npm package that carries it
+ * @throws Error where that is another version
+ */
+export function bundledNode(folder: string): Bundled {
+  const { node: version, modules: _abi, napi: _napi, ...others } = process.versions;
+  const carried = (readJson(join(folder, 'package.json')) as { readonly version: string }).version;
+  if (carried !== version) throw new Error(`${folder} has Node ${carried}, but this is ${version}: npm ci`);
+  const contains = Object.fromEntries(
+    Object.entries(others).flatMap(([name, its]) => (its === undefined ? [] : [[name, its] as const])),
+  );
   return {
     name: 'node',
     version,

@@ -35,6 +35,8 @@ export interface Build {
   readonly maintainer: string;
   /** `x64` or `arm64`, as Node calls it. */
   readonly cpu: string;
+  /** Folder of the settings that units read, without slashes at its ends: `etc/default`, as Debian has it. */
+  readonly settings: 'etc/default' | 'etc/sysconfig';
   /** Folder of the npm package that has Node's binary and its licence. */
   readonly nodeFolder: string;
   /** The same binary, and the addons, without what only a debugger needs; by their path in `dist/` or `node_modules/`. */
@@ -48,8 +50,9 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
   const { program } = recipe;
   const { name, section } = program;
   const node = build.stripped(join(build.nodeFolder, 'bin/node'));
-  const bundled = [bundledNode(build.nodeFolder, node), ...bundledPackages(name)];
+  const bundled = [bundledNode(build.nodeFolder), ...bundledPackages(name)];
   const doc = `usr/share/doc/${name}`;
+  const local = (text: string): string => text.replaceAll('/etc/default/', `/${build.settings}/`);
   const { version, epoch, licence } = build;
   const dated = { name, version, epoch };
   return new Map<string, PackagedFile>([
@@ -68,10 +71,15 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
     [`usr/lib/${name}/node`, { content: { copyOf: node }, mode: 0o755 }],
     [`usr/lib/${name}/package.json`, { content: readFileSync('dist/package.json') }],
     ...code(name, build),
-    ...systemdFilesOf(name).map(({ source, target }) => [target, { content: { copyOf: source } }] as const),
+    ...systemdFilesOf(name).map(
+      ({ source, target }) => [target, { content: local(readFileSync(source, 'utf8')) }] as const,
+    ),
     ...Object.entries(recipe.files).map(([target, copyOf]) => [target, { content: { copyOf } }] as const),
-    [`etc/default/${recipe.environment.file}`, environment(recipe)],
-    [`usr/share/man/man${section}/${name}.${section}.gz`, { content: gzip(manualPage(program, dated)) }],
+    [`${build.settings}/${recipe.environment.file}`, environment(recipe, local)],
+    [
+      `usr/share/man/man${section}/${name}.${section}.gz`,
+      { content: gzip(local(manualPage(program, dated))) },
+    ],
     [`usr/share/bash-completion/completions/${name}`, { content: bashCompletion(program) }],
     [`usr/share/fish/vendor_completions.d/${name}.fish`, { content: fishCompletion(program) }],
     [
@@ -106,10 +114,13 @@ function code(name: string, { cpu, stripped }: Build): readonly (readonly [strin
     });
 }
 
-function environment({ program, environment: { command, intro, mode } }: Recipe): PackagedFile {
+function environment(
+  { program, environment: { command, intro, mode } }: Recipe,
+  local: (text: string) => string,
+): PackagedFile {
   const settings = program.commands.find(({ name }) => name === command);
   if (settings === undefined) throw new Error(`${program.name} has no command ${command}`);
-  return { content: environmentFile(program, settings, intro), mode };
+  return { content: local(environmentFile(program, settings, intro)), mode };
 }
 
 /** Without the time and name that gzip would note down. */

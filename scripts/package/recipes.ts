@@ -7,6 +7,8 @@ export interface PackageRecipe extends Recipe {
   readonly description: readonly string[];
   /** `ca-certificates`: an endpoint may be verified by the system's roots. `systemd`: `systemd-notify`. */
   readonly recommends: readonly string[];
+  /** Of an image: folders that its user may write to, without the leading slash. */
+  readonly writable: readonly string[];
 }
 
 export const RECIPES: readonly PackageRecipe[] = [
@@ -18,13 +20,14 @@ export const RECIPES: readonly PackageRecipe[] = [
       'An installation or an upgrade starts, stops and restarts nothing. The package brings its own Node.js, which nothing else uses.',
     ],
     recommends: ['ca-certificates', 'systemd'],
+    writable: ['run/kuma-dp-agent'],
     files: { 'etc/needrestart/conf.d/kuma-dp-agent.conf': 'scripts/package/needrestart.conf' },
     environment: {
       file: 'kuma-dp-agent',
       command: 'run',
       mode: 0o644,
       intro:
-        'Environment of the agent in kuma-dp.service and in every kuma-dp@NAME.service. Read after it, and so with the last word: /etc/default/kuma-dp, then /etc/default/kuma-dp-NAME, which are yours, for the KUMA_... variables of kuma-dp as well. A unit of your own reads this file if it says EnvironmentFile=-/etc/default/kuma-dp-agent. A flag in the unit wins over these variables. A change counts from the next start on.',
+        'Environment of the agent in kuma-dp.service and in every kuma-dp@NAME.service, whether they are of this package or your own: the drop-in 10-kuma-dp-agent.conf reads it after the files that the unit names. /etc/default/kuma-dp-NAME is read last, for one of several dataplanes. A unit of another name reads this file if it says EnvironmentFile=-/etc/default/kuma-dp-agent. A flag in the unit wins over these variables. A change counts from the next start on.',
     },
   },
   {
@@ -35,6 +38,7 @@ export const RECIPES: readonly PackageRecipe[] = [
       'An installation starts nothing; an upgrade restarts it if it runs. The package brings its own Node.js, which nothing else uses.',
     ],
     recommends: ['ca-certificates', 'systemd'],
+    writable: ['run/kuma-deregistrar', 'var/lib/kuma-deregistrar'],
     files: {},
     environment: {
       file: 'kuma-deregistrar',

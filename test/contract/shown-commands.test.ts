@@ -5,10 +5,11 @@ import { ownFlags, problemsOfShown } from '../support/shown-commands.ts';
 
 const PAGES = pages();
 
-/** Of kuma-dp, kumactl, curl and others that the pages speak of. */
+/** Of kuma-dp, kumactl, curl, our own scripts and others that the pages speak of. */
 const THEIRS: ReadonlySet<string> = new Set([
   'ca-cert-file',
   'cp-address',
+  'cpu',
   'dataplane-file',
   'dataplane-token',
   'dataplane-var',
@@ -17,7 +18,9 @@ const THEIRS: ReadonlySet<string> = new Set([
   'mesh',
   'name',
   'no-block',
+  'only',
   'pdeathsig',
+  'prefix',
   'single-child',
   'skip-verify',
   'valid-for',

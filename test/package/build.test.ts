@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 
 import { VERSION } from '../../kernel/version.ts';
 import { debianVersion } from '../../scripts/package/debian-package.ts';
-import { ARCHITECTURE, buildPackages, EPOCH, PACKAGES } from '../support/packages/build-packages.ts';
+import { ARCHITECTURE, buildPackages, EPOCH } from '../support/packages/build-packages.ts';
 import { PackageFile } from '../support/packages/package-file.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
@@ -37,6 +37,8 @@ describe('a second build', () => {
     for (const file of parts.split('\0').filter((name) => name !== ''))
       cpSync(join(ROOT, file), join(checkout, file));
     symlinkSync(join(ROOT, 'node_modules'), join(checkout, 'node_modules'));
+    // What was fetched for the images is no part of the sources.
+    symlinkSync(join(ROOT, '.cache'), join(checkout, '.cache'));
     const env = { TZ: 'Pacific/Auckland', LC_ALL: 'C', HOME: dir.path };
     const umask = process.umask(0o077);
     try {
@@ -45,20 +47,17 @@ describe('a second build', () => {
         cwd: checkout,
         env: { ...process.env, ...env },
       });
-      buildPackages({ checkout, out: dir.join('out'), env });
+      buildPackages({ checkout, out: dir.join('out'), env, formats: 'all' });
     } finally {
       process.umask(umask);
     }
-    expect(Object.keys(digests(folder))).toEqual(
-      PACKAGES.map((name) => `${name}_${VERSION}-1_${ARCHITECTURE}.deb`).toSorted(),
-    );
     expect(digests(dir.join('out'))).toEqual(digests(folder));
   });
 
   test('of another time differs: the comparison can fail', () => {
     using dir = new TemporaryDir();
     buildPackages({ out: dir.path, env: { SOURCE_DATE_EPOCH: String(EPOCH + 2) } });
-    const [agent, ...others] = Object.keys(digests(folder));
+    const [agent, ...others] = Object.keys(digests(dir.path)).filter((file) => file !== 'SHA256SUMS');
     expect(others).toHaveLength(1);
     expect(digests(dir.path)[agent ?? '']).not.toBe(digests(folder)[agent ?? '']);
   });
@@ -156,10 +155,13 @@ describe.each([
     const files = entries
       .filter(({ mode, path }) => !mode.startsWith('d') && !pieces.test(path))
       .map(({ mode, path }) => `${mode} ${path}`);
+    const starters =
+      name === 'kuma-dp-agent' ? [`-rwxr-xr-x /usr/lib/${name}/exec-bytes-${process.arch}`] : [];
     const expected = [
       environment,
       `-rwxr-xr-x /usr/bin/${name}`,
       `-rw-r--r-- /usr/lib/${name}/main.js`,
+      ...starters,
       `-rwxr-xr-x /usr/lib/${name}/node`,
       `-rw-r--r-- /usr/lib/${name}/package.json`,
       `-rw-r--r-- /usr/share/bash-completion/completions/${name}`,
