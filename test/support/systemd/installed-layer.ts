@@ -6,7 +6,8 @@ import { PROJECT_INSIDE } from './booted-systemd.ts';
 
 /** Lays out below `layer` what the packages in a folder install. Their scripts do not run. */
 export function extractInto(layer: string, folder: string): void {
-  for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['--extract', join(folder, file), layer]);
+  const packages = readdirSync(folder).filter((file) => file.endsWith('.deb'));
+  for (const file of packages) execFileSync('dpkg-deb', ['--extract', join(folder, file), layer]);
 }
 
 /** A kuma-dp below `layer`, as an operator has installed it. */
