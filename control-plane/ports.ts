@@ -236,6 +236,8 @@ export interface ControlPlanes {
   /** Every dataplane of every mesh. */
   overviews(signal: AbortSignal): Promise<OverviewPage>;
   read(key: DataplaneKey, signal: AbortSignal): Promise<DataplaneResource | undefined>;
+  /** Whether another ready dataplane of the zone has this service. */
+  hasSibling(key: DataplaneKey, service: string, signal: AbortSignal): Promise<boolean>;
   /** @param options `beforeSend` as in {@link ControlPlanes.delete} */
   put(
     key: DataplaneKey,

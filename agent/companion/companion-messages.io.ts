@@ -119,7 +119,15 @@ export function fromControlPlane(said: ControlPlane | undefined): ControlPlaneFa
     propagationMs: milliseconds(propagation) ?? DEFAULT_FACTS.propagationMs,
     deregistrationDelayMs: milliseconds(deregistrationDelay),
     hdsDelayMs: milliseconds(hdsDelay),
+    ...otherZonesIn(said),
   };
+}
+
+function otherZonesIn(said: ControlPlane): Pick<ControlPlaneFacts, 'otherZones'> {
+  const ingressMs = milliseconds(said.ingressPropagation);
+  const lastOfServiceMs = milliseconds(said.lastOfServicePropagation);
+  if (ingressMs === undefined || lastOfServiceMs === undefined) return {};
+  return { otherZones: { ingressMs, lastOfServiceMs } };
 }
 
 export function fromConfirmation({ verdict, reason }: ConfirmResponse): Confirmation {

@@ -32,6 +32,7 @@ const LOOK_INTERVAL_MS = 20_000;
 export class EndpointWatch {
   readonly #deps: EndpointWatchDeps;
   readonly #reachable = new Map<string, boolean>();
+  readonly #answered = new Set<string>();
 
   constructor(deps: EndpointWatchDeps) {
     this.#deps = deps;
@@ -40,6 +41,11 @@ export class EndpointWatch {
   /** Whether the last look at each was answered, in the order in which they are asked. */
   get looks(): readonly LastLook[] {
     return this.#deps.endpoints.map(({ url }) => ({ url, reachable: this.#reachable.get(url) }));
+  }
+
+  /** Whether a control plane was ever seen to answer there. */
+  answeredOnce(url: string): boolean {
+    return this.#answered.has(url);
   }
 
   /** Ends with `signal`. */
@@ -66,6 +72,7 @@ export class EndpointWatch {
       learn(facts);
       if (this.#reachable.get(url) !== true) events.endpointReached(url, facts);
       this.#reachable.set(url, true);
+      this.#answered.add(url);
     } catch (error) {
       if (cancel.aborted) return;
       if (this.#reachable.get(url) !== false) events.endpointLost(url, error);

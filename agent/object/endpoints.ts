@@ -6,6 +6,7 @@ import { settleMs } from './settle.pure.ts';
 import type { AgentEvents } from '../events.ts';
 import type { Endpoint } from '../ports.ts';
 import { EndpointWatch, type LastLook } from './endpoint-watch.ts';
+import { ZoneLook } from './zone-look.ts';
 import { firstAnswer, type HedgedAnswer, type HedgedCall } from './hedging.ts';
 
 export interface EndpointsDeps {
@@ -15,6 +16,8 @@ export interface EndpointsDeps {
   /** In the order in which they are asked. */
   readonly endpoints: readonly Endpoint[];
   readonly key: DataplaneKey;
+  /** Those of its inbounds: whether it is the last of one matters to other zones. */
+  readonly services?: readonly string[];
   /** `auto`: as long as the control plane's own intervals say. */
   readonly settle: number | 'auto';
   /** What a departure depends on was learnt, for the first time or again. */
@@ -34,7 +37,9 @@ export interface Question<T> {
 export class Endpoints {
   readonly #deps: EndpointsDeps;
   readonly #watch: EndpointWatch;
+  readonly #zone: ZoneLook;
   #facts: ControlPlaneFacts = DEFAULT_FACTS;
+  #lastOfService = false;
 
   constructor(deps: EndpointsDeps) {
     this.#deps = deps;
@@ -44,6 +49,11 @@ export class Endpoints {
         this.learn(facts);
       },
     });
+    this.#zone = new ZoneLook({
+      ...deps,
+      services: deps.services ?? [],
+      answeredOnce: (url) => this.#watch.answeredOnce(url),
+    });
   }
 
   get facts(): ControlPlaneFacts {
@@ -52,7 +62,14 @@ export class Endpoints {
 
   /** How long peers need to let go of a deleted object, in ms. */
   get settleMs(): number {
-    return this.#deps.settle === 'auto' ? settleMs(this.#facts) : this.#deps.settle;
+    const { settle, key } = this.#deps;
+    if (settle !== 'auto') return settle;
+    return settleMs(this.#facts, { proxyType: key.proxyType, lastOfService: this.#lastOfService });
+  }
+
+  /** Control planes that did not answer in a stop, by URL. */
+  get silentControlPlanes(): readonly string[] {
+    return this.#zone.silent;
   }
 
   /** Whether the last look at each was answered, in the order in which they are asked. */
@@ -95,7 +112,20 @@ export class Endpoints {
     );
   }
 
+  /**
+   * The object is gone: how long other zones need to hear of it. Never in front of the deletion. Which control planes
+   * are silent shows later, while the others tell the peers.
+   *
+   * @param answered the endpoint that took the object away
+   */
+  async lookAround(answered: string): Promise<void> {
+    void this.#zone.findSilent(answered);
+    if (this.#deps.settle !== 'auto' || this.#facts.otherZones === undefined) return;
+    this.#lastOfService = await this.#zone.isLastOfService();
+  }
+
   close(): void {
+    this.#zone.close();
     for (const endpoint of this.#deps.endpoints) endpoint.close();
   }
 }

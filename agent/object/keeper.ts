@@ -95,6 +95,11 @@ export class ObjectKeeper {
     return this.#deps.endpoints.settleMs;
   }
 
+  /** Control planes that did not answer in a stop, by URL. */
+  get silentControlPlanes(): readonly string[] {
+    return this.#deps.endpoints.silentControlPlanes;
+  }
+
   get mayDelete(): boolean {
     return this.#deps.mayDelete;
   }

@@ -2,6 +2,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { requireAnswer } from '../../kuma/answers.ts';
 import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { hasSibling, serviceListPath } from '../../kuma/services.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
 import { judgeRecreation } from '../../kuma/ownership.ts';
@@ -25,6 +26,7 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
       return check(client, signal);
     },
     make: (departure, want, attempt) => make(client, { departure, want }, attempt),
+    isLastOfService: (key, services, signal) => isLastOfService(client, { key, services }, signal),
     confirm: (departure, signal) => confirm(client, departure, signal),
     close: () => {
       client.close();
@@ -86,6 +88,24 @@ async function read(
   const parsed = DataplaneResource.safeParse(answer.body);
   if (parsed.success) return parsed.data;
   throw new OperationalError('ANSWER_UNREADABLE', `Cannot read dataplane ${name}: this is not a Dataplane`);
+}
+
+async function isLastOfService(
+  client: RestClient,
+  { key, services }: { readonly key: DataplaneKey; readonly services: readonly string[] },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const siblings = await Promise.all(
+    services.map(async (service) => {
+      const action = `list the dataplanes of service ${service}`;
+      const answer = await client.get(serviceListPath(key.mesh, service), signal);
+      requireAnswer(action, answer);
+      const found = hasSibling(answer.body, { name: key.name, service });
+      if (found !== undefined) return found;
+      throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is no list of dataplanes`);
+    }),
+  );
+  return siblings.includes(false);
 }
 
 async function confirm(

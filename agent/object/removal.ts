@@ -52,6 +52,7 @@ export class Removal {
           this.#noteFailure(error);
         },
       });
+      await endpoints.lookAround(endpoint);
       return { outcome: 'gone', reason: value.changed ? 'deleted' : 'already gone', endpoint, attempts };
     } catch (error) {
       return this.#failed(error);

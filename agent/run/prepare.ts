@@ -2,6 +2,7 @@ import { join } from 'node:path';
 
 import { type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
+import { servicesOf } from '../../kuma/services.ts';
 import { linuxHost, outwait, type Host } from '../state/host.io.ts';
 import { readStateFile, StateFile } from '../state/state-file.io.ts';
 import { stateFileName, type HostState } from '../state/host-state.pure.ts';
@@ -170,6 +171,7 @@ async function connect(
     ...shared,
     endpoints: opened,
     key,
+    services: servicesOf(resource),
     settle: options.settle,
     onFacts: context.onFacts,
   });

@@ -134,7 +134,7 @@ export class Drain {
       healthCheckMs: facts?.hdsDelayMs === undefined ? undefined : facts.hdsDelayMs + settleMs(facts),
       // Peers that were told before the stop have let go, whatever came of the deletion.
       peersTold: settleLeftMs?.() === 0,
-      silentControlPlanes: [],
+      silentControlPlanes: registration?.silentControlPlanes ?? [],
     };
   }
 }

@@ -48,6 +48,7 @@ export class ZoneWatch {
   readonly #known = new Instances();
   #looks: readonly InstanceLook[] = [];
   #syncing: Promise<void> | undefined;
+  #looking: Promise<void> | undefined;
   #fleet: { readonly atMs: number; readonly page: Promise<OverviewPage> } | undefined;
 
   constructor(deps: ZoneWatchDeps) {
@@ -81,6 +82,19 @@ export class ZoneWatch {
   /** Whether the control planes are of the zone that the store belongs to. */
   get zone(): ZoneStanding {
     return this.#registry.standing;
+  }
+
+  /** Looks at once; those who ask meanwhile share the look. Never throws. */
+  lookNow(): Promise<void> {
+    this.#looking ??= this.look().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  /** URLs of those that did not answer the last look. */
+  get silentControlPlanes(): readonly string[] {
+    return this.#looks.filter(({ seen }) => 'problem' in seen).map(({ url }) => url);
   }
 
   get surroundings(): Surroundings {

@@ -24,6 +24,7 @@ export function asServiceError(error: unknown): Partial<ServiceError> {
 }
 
 export function asControlPlane(facts: ControlPlaneFacts): ControlPlane {
+  const { otherZones: zones } = facts;
   return {
     version: facts.version ?? '',
     instanceId: facts.instanceId ?? '',
@@ -31,6 +32,8 @@ export function asControlPlane(facts: ControlPlaneFacts): ControlPlane {
     propagation: toWireDuration(facts.propagationMs),
     deregistrationDelay: durationIfKnown(facts.deregistrationDelayMs),
     hdsDelay: durationIfKnown(facts.hdsDelayMs),
+    ingressPropagation: zones === undefined ? undefined : toWireDuration(zones.ingressMs),
+    lastOfServicePropagation: zones === undefined ? undefined : toWireDuration(zones.lastOfServiceMs),
   };
 }
 

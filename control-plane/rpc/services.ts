@@ -73,7 +73,7 @@ export function deregistrarService(given: AgentServiceDeps) {
       confirm({ clock, authorise, store, controlPlanes, announced }, request, context),
     ),
     getControlPlane: unary(calls, (request, context) =>
-      getControlPlane({ authoriseByName, watch }, request, context),
+      getControlPlane({ clock, authoriseByName, watch, controlPlanes }, request, context),
     ),
   };
   return { definition: DeregistrarService, implementation };

@@ -227,7 +227,8 @@ export class AttachedClient implements Disposable {
   async getControlPlane(): Promise<ControlPlane | undefined> {
     const { dataplane } = this.incarnation;
     const { controlPlane } = await new Promise<GetControlPlaneResponse>((resolve, reject) => {
-      this.client.getControlPlane({ dataplane }, this.metadata, deadline(), settled(resolve, reject));
+      const request = { dataplane, services: [], findSilent: false };
+      this.client.getControlPlane(request, this.metadata, deadline(), settled(resolve, reject));
     });
     return controlPlane;
   }

@@ -39,6 +39,8 @@ const CONTROL_PLANE: ControlPlane = {
   propagation: { seconds: 0, nanos: 50_000_000 },
   deregistrationDelay: { seconds: 10, nanos: 0 },
   hdsDelay: undefined,
+  ingressPropagation: undefined,
+  lastOfServicePropagation: undefined,
 };
 
 export function attachedAs(epoch: number, change: Partial<Attached> = {}): Attached {
@@ -226,6 +228,8 @@ export class FakeCompanion implements AsyncDisposable {
       confirm: this.#unary('confirm', (request: ConfirmRequest) => this.replies.confirm(request)),
       getControlPlane: this.#unary('getControlPlane', async (request: GetControlPlaneRequest) => ({
         controlPlane: await this.replies.getControlPlane(request),
+        siblings: request.services.length === 0 ? 0 : 2,
+        silentControlPlanes: [],
       })),
     };
   }

@@ -1,7 +1,7 @@
 import { agentEvents } from '../../agent/events.ts';
 import type { ChildExit } from '../../agent/child/exit-status.pure.ts';
 import type { StateNote, StopReport } from '../../agent/stop/stop-report.pure.ts';
-import { Endpoints } from '../../agent/object/endpoints.ts';
+import { Endpoints, type EndpointsDeps } from '../../agent/object/endpoints.ts';
 import { ObjectKeeper, type ObjectKeeperDeps } from '../../agent/object/keeper.ts';
 import { Supervisor, type SupervisedDataplane, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
 import type { HostEvidence } from '../../agent/ports.ts';
@@ -21,6 +21,7 @@ export const NO_EVIDENCE: HostEvidence = {
 export interface FakeRunOptions {
   readonly replies?: ConstructorParameters<typeof FakeEndpoint>[2];
   readonly keeper?: Partial<ObjectKeeperDeps>;
+  readonly endpoints?: Partial<EndpointsDeps>;
   readonly dataplane?: Partial<SupervisedDataplane>;
   readonly supervisor?: Partial<SupervisorDeps>;
 }
@@ -32,6 +33,9 @@ export class FakeRun {
   readonly child: FakeChild = FakeChild.kumaDp(this.clock);
   readonly admin = new FakeEnvoyAdmin();
   readonly endpoint: FakeEndpoint;
+  /** In their order; more may be added before the stop. */
+  readonly all: FakeEndpoint[] = [];
+  readonly endpoints: Endpoints;
   readonly keeper: ObjectKeeper;
   readonly supervisor: Supervisor;
   readonly notes: StateNote[] = [];
@@ -43,9 +47,12 @@ export class FakeRun {
     this.endpoint = new FakeEndpoint(this.clock, 'https://cp:5682', options.replies);
     const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
     const shared = { clock: this.clock, events, random: () => 0.5 };
+    this.all.push(this.endpoint);
+    const ways = { ...shared, endpoints: this.all, key, settle: 'auto' } as const;
+    this.endpoints = new Endpoints({ ...ways, ...options.endpoints });
     this.keeper = new ObjectKeeper({
       ...shared,
-      endpoints: new Endpoints({ ...shared, endpoints: [this.endpoint], key, settle: 'auto' }),
+      endpoints: this.endpoints,
       departure: { key, own: { incarnation: 'run-1', address: '10.0.0.1' } },
       template: undefined,
       mayDelete: true,

@@ -160,6 +160,8 @@ describe('the calls of a companion', () => {
           propagation: undefined,
           deregistrationDelay: undefined,
           hdsDelay: { seconds: 1, nanos: 500_000_000 },
+          ingressPropagation: undefined,
+          lastOfServicePropagation: undefined,
         }),
       },
     });

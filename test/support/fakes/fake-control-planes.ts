@@ -2,6 +2,7 @@ import type { InstanceLook } from '../../../control-plane/control-planes/instanc
 import type { ControlPlanes, OverviewLook, OverviewPage } from '../../../control-plane/ports.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import type { DataplaneKey, DataplaneResource } from '../../../kuma/dataplane.ts';
+import { servicesOf } from '../../../kuma/services.ts';
 import type { FakePlane, FakeZone } from './fake-zone.ts';
 
 /** The way between one companion and the control planes. Whatever it throws is what the caller gets. */
@@ -55,6 +56,17 @@ export class FakeControlPlanes implements ControlPlanes {
 
   read(key: DataplaneKey): Promise<DataplaneResource | undefined> {
     return this.#first('read', () => this.#zone.find(key)?.resource);
+  }
+
+  hasSibling(key: DataplaneKey, service: string): Promise<boolean> {
+    return this.#first('hasSibling', () =>
+      this.#zone
+        .overviews()
+        .some(
+          ({ mesh, name, resource }) =>
+            mesh === key.mesh && name !== key.name && servicesOf(resource).includes(service),
+        ),
+    );
   }
 
   async put(

@@ -150,7 +150,15 @@ export interface ControlPlane {
     | Duration
     | undefined;
   /** Absent if the control plane's health checks are off. */
-  hdsDelay: Duration | undefined;
+  hdsDelay:
+    | Duration
+    | undefined;
+  /** How long other zones take to learn that a zone ingress of this one is gone. Absent if the zone is not federated. */
+  ingressPropagation:
+    | Duration
+    | undefined;
+  /** The same for the last dataplane of a service in this zone. */
+  lastOfServicePropagation: Duration | undefined;
 }
 
 export interface RegisterRequest {
@@ -322,11 +330,37 @@ export namespace ConfirmResponse_Verdict {
 
 export interface GetControlPlaneRequest {
   /** For whom. */
-  dataplane: DataplaneKey | undefined;
+  dataplane:
+    | DataplaneKey
+    | undefined;
+  /** In a stop: whether another dataplane of the zone has each of these services. */
+  services: string[];
+  /** In a stop: which control planes of the zone do not answer now. The answer may take 2 s. */
+  findSilent: boolean;
 }
 
 export interface GetControlPlaneResponse {
   controlPlane: ControlPlane | undefined;
+  siblings: GetControlPlaneResponse_Siblings;
+  /** URLs. */
+  silentControlPlanes: string[];
+}
+
+export const GetControlPlaneResponse_Siblings = {
+  /** UNSPECIFIED - Not asked, or it could not be found out. */
+  UNSPECIFIED: 0,
+  /** MISSING - For one of the services there is no other ready dataplane in this zone. */
+  MISSING: 1,
+  PRESENT: 2,
+} as const;
+
+export type GetControlPlaneResponse_Siblings =
+  typeof GetControlPlaneResponse_Siblings[keyof typeof GetControlPlaneResponse_Siblings];
+
+export namespace GetControlPlaneResponse_Siblings {
+  export type UNSPECIFIED = typeof GetControlPlaneResponse_Siblings.UNSPECIFIED;
+  export type MISSING = typeof GetControlPlaneResponse_Siblings.MISSING;
+  export type PRESENT = typeof GetControlPlaneResponse_Siblings.PRESENT;
 }
 
 function createBaseDataplaneKey(): DataplaneKey {
@@ -1182,6 +1216,8 @@ function createBaseControlPlane(): ControlPlane {
     propagation: undefined,
     deregistrationDelay: undefined,
     hdsDelay: undefined,
+    ingressPropagation: undefined,
+    lastOfServicePropagation: undefined,
   };
 }
 
@@ -1204,6 +1240,12 @@ export const ControlPlane: MessageFns<ControlPlane> = {
     }
     if (message.hdsDelay !== undefined) {
       Duration.encode(message.hdsDelay, writer.uint32(50).fork()).join();
+    }
+    if (message.ingressPropagation !== undefined) {
+      Duration.encode(message.ingressPropagation, writer.uint32(58).fork()).join();
+    }
+    if (message.lastOfServicePropagation !== undefined) {
+      Duration.encode(message.lastOfServicePropagation, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1269,6 +1311,22 @@ export const ControlPlane: MessageFns<ControlPlane> = {
             message.hdsDelay = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.ingressPropagation = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.lastOfServicePropagation = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1298,6 +1356,13 @@ export const ControlPlane: MessageFns<ControlPlane> = {
     message.hdsDelay = (object.hdsDelay !== undefined && object.hdsDelay !== null)
       ? Duration.fromPartial(object.hdsDelay)
       : undefined;
+    message.ingressPropagation = (object.ingressPropagation !== undefined && object.ingressPropagation !== null)
+      ? Duration.fromPartial(object.ingressPropagation)
+      : undefined;
+    message.lastOfServicePropagation =
+      (object.lastOfServicePropagation !== undefined && object.lastOfServicePropagation !== null)
+        ? Duration.fromPartial(object.lastOfServicePropagation)
+        : undefined;
     return message;
   },
 };
@@ -2165,13 +2230,19 @@ export const ConfirmResponse: MessageFns<ConfirmResponse> = {
 };
 
 function createBaseGetControlPlaneRequest(): GetControlPlaneRequest {
-  return { dataplane: undefined };
+  return { dataplane: undefined, services: [], findSilent: false };
 }
 
 export const GetControlPlaneRequest: MessageFns<GetControlPlaneRequest> = {
   encode(message: GetControlPlaneRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.dataplane !== undefined) {
       DataplaneKey.encode(message.dataplane, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.services) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.findSilent !== false) {
+      writer.uint32(24).bool(message.findSilent);
     }
     return writer;
   },
@@ -2197,6 +2268,22 @@ export const GetControlPlaneRequest: MessageFns<GetControlPlaneRequest> = {
             message.dataplane = DataplaneKey.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.services.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.findSilent = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2217,18 +2304,26 @@ export const GetControlPlaneRequest: MessageFns<GetControlPlaneRequest> = {
     message.dataplane = (object.dataplane !== undefined && object.dataplane !== null)
       ? DataplaneKey.fromPartial(object.dataplane)
       : undefined;
+    message.services = object.services?.map((e) => e) || [];
+    message.findSilent = object.findSilent ?? false;
     return message;
   },
 };
 
 function createBaseGetControlPlaneResponse(): GetControlPlaneResponse {
-  return { controlPlane: undefined };
+  return { controlPlane: undefined, siblings: 0, silentControlPlanes: [] };
 }
 
 export const GetControlPlaneResponse: MessageFns<GetControlPlaneResponse> = {
   encode(message: GetControlPlaneResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.controlPlane !== undefined) {
       ControlPlane.encode(message.controlPlane, writer.uint32(10).fork()).join();
+    }
+    if (message.siblings !== 0) {
+      writer.uint32(16).int32(message.siblings);
+    }
+    for (const v of message.silentControlPlanes) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -2254,6 +2349,22 @@ export const GetControlPlaneResponse: MessageFns<GetControlPlaneResponse> = {
             message.controlPlane = ControlPlane.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.siblings = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.silentControlPlanes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2274,6 +2385,8 @@ export const GetControlPlaneResponse: MessageFns<GetControlPlaneResponse> = {
     message.controlPlane = (object.controlPlane !== undefined && object.controlPlane !== null)
       ? ControlPlane.fromPartial(object.controlPlane)
       : undefined;
+    message.siblings = object.siblings ?? 0;
+    message.silentControlPlanes = object.silentControlPlanes?.map((e) => e) || [];
     return message;
   },
 };

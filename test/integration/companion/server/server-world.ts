@@ -119,7 +119,7 @@ export function token(value = 'good'): Metadata {
 export function ask(client: DeregistrarClient, metadata = token(), deadlineMs = 20_000): Promise<string> {
   return new Promise((resolve) => {
     client.getControlPlane(
-      { dataplane: undefined },
+      { dataplane: undefined, services: [], findSilent: false },
       metadata,
       { deadline: Date.now() + deadlineMs },
       (error) => {
@@ -177,7 +177,7 @@ function testService(running: { server?: GrpcServer }, streams: { end(): void }[
   const implementation: DeregistrarServer = {
     getControlPlane: (call, callback) => {
       if (call.metadata.get('authorization')[0] === 'good') running.server?.authenticated(call);
-      callback(null, { controlPlane: undefined });
+      callback(null, { controlPlane: undefined, siblings: 0, silentControlPlanes: [] });
     },
     deregister: (_call, callback) => {
       callback(null, deregistered);

@@ -12,3 +12,22 @@ describe('settleMs()', () => {
     expect(settleMs({ ...DEFAULT_FACTS, propagationMs })).toBe(settles);
   });
 });
+
+describe('settleMs() of a federated zone', () => {
+  const facts = { ...DEFAULT_FACTS, otherZones: { ingressMs: 6_000, lastOfServiceMs: 8_000 } };
+
+  test.for([
+    { name: 'a dataplane with siblings', proxyType: 'dataplane', lastOfService: false, settles: 2_250 },
+    { name: 'the last of its service', proxyType: 'dataplane', lastOfService: true, settles: 8_250 },
+    { name: 'a zone ingress', proxyType: 'ingress', lastOfService: false, settles: 6_250 },
+    {
+      name: 'a zone egress: only its own zone uses it',
+      proxyType: 'egress',
+      lastOfService: false,
+      settles: 2_250,
+    },
+  ] as const)('$name: $settles ms', ({ proxyType, lastOfService, settles }) => {
+    expect(settleMs(facts, { proxyType, lastOfService })).toBe(settles);
+    expect(settleMs(DEFAULT_FACTS, { proxyType, lastOfService })).toBe(2_250);
+  });
+});
