@@ -94,6 +94,7 @@ export class Engine {
     const { agents, departures } = this;
     this.heartbeat = new ReplicaHeartbeat({
       ...common,
+      held: () => agents.held,
       onBeat: (doubted, signal) => agents.catchUp(doubted, signal),
       onDoubt: () => {
         agents.redirectRemembered();

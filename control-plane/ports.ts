@@ -99,6 +99,23 @@ export interface DueShare {
   readonly of: number;
 }
 
+export interface Heartbeat {
+  /** Those that said so within the time that was asked for, this one included. */
+  readonly replicas: readonly string[];
+  /** What the store remembered of this replica's last heartbeat, ms; `undefined`: nothing, or it was taken for dead. */
+  readonly foundMs: number | undefined;
+  /** When this one was written down, ms. */
+  readonly saidMs: number;
+  /** The attached records whose streams are said to be open at this replica. */
+  readonly held: StreamSum;
+}
+
+/** By which two sets of streams are compared without reading them: their number, and the sum of their epochs. */
+export interface StreamSum {
+  readonly count: number;
+  readonly epochs: number;
+}
+
 export interface Attempt {
   readonly record: DataplaneRecord;
   readonly result: AttemptResult;
@@ -113,11 +130,12 @@ export interface Store {
   /** The store's clock in ms since the epoch, the same for all replicas, never backwards within a process. */
   nowMs(): Promise<number>;
 
-  /** Says that this replica lives. @returns the replicas that said so within `withinMs`, this one included */
-  heartbeat(replica: string, withinMs: number): Promise<readonly string[]>;
+  /** Says that this replica lives. */
+  heartbeat(replica: string, withinMs: number): Promise<Heartbeat>;
   /**
    * Attached records whose replica has not been heard of for `silentMs` become `lost` and `unseen`, as of its last
-   * heartbeat, and due at once: who judges them knows the grace.
+   * heartbeat, and due at once: who judges them knows the grace. The heartbeat is forgotten, so that a replica that lives
+   * learns of it with its next one.
    *
    * @returns how many
    */

@@ -3,7 +3,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import { judgeEntry } from '../evidence/entry.pure.ts';
-import type { Arrival, Attachment, Store } from '../ports.ts';
+import type { Arrival, Attachment, Store, StreamSum } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
 import { PhaseNotes } from './phase-notes.ts';
@@ -50,6 +50,8 @@ export class AttachedAgents {
   readonly #held = new Set<MutableAgent>();
   /** Open streams that the store may take for lost all the same. */
   readonly #doubted = new Set<AttachedAgent>();
+  /** The store may have them already. */
+  readonly #opening: Arrival[] = [];
   readonly #ends: UnrecordedEnds;
   readonly #phases: PhaseNotes;
   readonly #redirects = new Redirects();
@@ -74,6 +76,18 @@ export class AttachedAgents {
     return this.#agents.get(describeKey(key));
   }
 
+  /** Those that the store is to have as attached here. */
+  get held(): StreamSum {
+    let count = 0;
+    let epochs = 0;
+    for (const { epoch, leaving } of this.#agents.values()) {
+      if (epoch === undefined || leaving) continue;
+      count += 1;
+      epochs += epoch;
+    }
+    return { count, epochs };
+  }
+
   /** Whether the stream of this epoch is open here. */
   isOpen({ key, epoch }: At): boolean {
     return this.find(key)?.epoch === epoch;
@@ -88,7 +102,15 @@ export class AttachedAgents {
   async open(arrival: Arrival, channel: AgentChannel): Promise<Admission> {
     this.#redirects.assertOpen();
     await this.#ends.underWay(describeKey(arrival.key));
-    const given = await this.#ask(arrival);
+    this.#opening.push(arrival);
+    try {
+      return this.#admit(arrival, channel, await this.#ask(arrival));
+    } finally {
+      this.#opening.splice(this.#opening.indexOf(arrival), 1);
+    }
+  }
+
+  #admit(arrival: Arrival, channel: AgentChannel, given: Given): Admission {
     if (given.kind === 'superseded') {
       this.#turnedAway.note(arrival.incarnation);
       this.#deps.events.superseded(arrival);
@@ -159,7 +181,8 @@ export class AttachedAgents {
     const changed = this.#own(agent);
     if (changed?.epoch === undefined) return;
     const { store, replica } = this.#deps;
-    await store.attach({ ...agent.arrival, deletable: false }, replica, this.#entry);
+    changed.arrival = { ...agent.arrival, deletable: false };
+    await store.attach(changed.arrival, replica, this.#entry);
     changed.leaving = true;
     this.#deps.events.kept({ ...agent.arrival, epoch: agent.epoch });
   }
@@ -179,6 +202,7 @@ export class AttachedAgents {
       await pause(this.#deps.clock, SETTLE_MS, signal);
       // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
       for (const agent of this.#agents.values()) this.#doubted.add(agent);
+      if (!(await this.#try(() => this.#endStrays()))) return;
     }
     await this.#ends.recordAll();
     for (const agent of this.#agents.values()) {
@@ -187,6 +211,16 @@ export class AttachedAgents {
     }
     for (const name of new Set([...this.#held].map(({ arrival }) => describeKey(arrival.key))))
       if (!(await this.#try(() => this.#admitHeld(name)))) return;
+  }
+
+  /** A store that went back in time may say that a stream is open here which ended since. */
+  async #endStrays(): Promise<void> {
+    const { store, replica } = this.#deps;
+    for (const record of await store.records()) {
+      const name = describeKey(record.key);
+      const isHere = this.isOpen(record) || this.#opening.some(({ key }) => describeKey(key) === name);
+      if (record.replica === replica && record.state === 'attached' && !isHere) await this.#ends.add(record);
+    }
   }
 
   get #entry(): { readonly graceMs: number } {

@@ -1,7 +1,7 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { DueShare, Store } from '../ports.ts';
+import type { DueShare, Store, StreamSum } from '../ports.ts';
 
 export interface ReplicaHeartbeatDeps {
   readonly clock: Clock;
@@ -17,6 +17,8 @@ export interface ReplicaHeartbeatDeps {
    * @param doubted others may have taken this replica for dead meanwhile
    */
   readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
+  /** The streams that are open here, as far as the store is to have them as attached. */
+  readonly held: () => StreamSum;
   /** Other replicas are about to take this one for dead. */
   readonly onDoubt: () => void;
 }
@@ -33,6 +35,10 @@ export class ReplicaHeartbeat {
   #storeLostAtMs: number | undefined;
   #storeProblem: string | undefined;
   #replicas: readonly string[] = [];
+  /** When this replica last said that it lives, as the store wrote it down. */
+  #saidMs: number | undefined;
+  /** Whether the last heartbeat found other streams in the store than are open here. */
+  #differed = false;
 
   constructor(deps: ReplicaHeartbeatDeps) {
     this.#deps = deps;
@@ -66,9 +72,9 @@ export class ReplicaHeartbeat {
     while (!signal.aborted) {
       const beat = await this.#beat();
       const gapMs = clock.monotonicMs() - lastMs;
-      const doubted = gapMs > DOUBT_MS;
-      if (!beat && doubted && this.#replicas.length > 1) onDoubt();
-      if (beat) {
+      const doubted = gapMs > DOUBT_MS || beat === 'forgotten';
+      if (beat === 'failed' && doubted && this.#replicas.length > 1) onDoubt();
+      if (beat !== 'failed') {
         lastMs = clock.monotonicMs();
         steadyBeats = doubted ? 0 : steadyBeats + 1;
         await onBeat(doubted, signal);
@@ -80,24 +86,40 @@ export class ReplicaHeartbeat {
     }
   }
 
-  /** @returns whether the store answers */
-  async #beat(): Promise<boolean> {
+  /**
+   * @returns `forgotten` if the store does not remember what it was told: others took this replica for dead, while its
+   * machine was suspended or when the database's clock was set; or the store was away and may have gone back in time;
+   * or twice in a row it had other streams than are open here
+   */
+  async #beat(): Promise<'remembered' | 'forgotten' | 'failed'> {
     const { store, replica, clock, events } = this.#deps;
     try {
-      this.#replicas = await store.heartbeat(replica, SILENT_MS);
+      const { replicas, foundMs, saidMs, held } = await store.heartbeat(replica, SILENT_MS);
+      const isOther = this.#saidMs !== undefined && foundMs !== this.#saidMs;
+      const isForgotten = isOther || this.#storeLostAtMs !== undefined || this.#differsAgain(held);
+      this.#replicas = replicas;
+      this.#saidMs = saidMs;
       if (this.#storeLostAtMs !== undefined) {
         events.storeFound(clock.monotonicMs() - this.#storeLostAtMs);
         this.#storeLostAtMs = undefined;
         this.#storeProblem = undefined;
         this.#deps.nudge();
       }
-      return true;
+      return isForgotten ? 'forgotten' : 'remembered';
     } catch (error) {
       if (this.#storeLostAtMs === undefined) events.storeLost(error);
       this.#storeProblem = describeError(error);
       this.#storeLostAtMs ??= clock.monotonicMs();
-      return false;
+      return 'failed';
     }
+  }
+
+  /** Once alone it may be an agent that comes or goes just now. */
+  #differsAgain(stored: StreamSum): boolean {
+    const open = this.#deps.held();
+    const differed = this.#differed;
+    this.#differed = open.count !== stored.count || open.epochs !== stored.epochs;
+    return differed && this.#differed;
   }
 
   async #loseSilent(): Promise<void> {

@@ -179,7 +179,7 @@ function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
  * have come under this name without telling us: whatever happened after the announcement may be theirs.
  */
 function judgeAnnounced(given: DeletionCase): Judgement | undefined {
-  const { missingMs, stored, around, graceMs } = given;
+  const { missingMs, unchangedMs, stored, around, graceMs } = given;
   if (missingMs === undefined) return undefined;
   const since = stored.subscriptions.filter((each) => !wasBefore(each.connectTime, given));
   const isDoubtful = isLabelled(given)
@@ -187,7 +187,8 @@ function judgeAnnounced(given: DeletionCase): Judgement | undefined {
     : since.length > 0 || !wasBefore(stored.modificationTime ?? stored.creationTime, given);
   if (!isDoubtful) return undefined;
   const neededMs = graceMs + RECONNECT_BACKOFF_MS;
-  const quietMs = quietSinceMs(given);
+  // What this process saw itself counts as well: a control plane's clock may have been set back.
+  const quietMs = Math.max(quietSinceMs(given), unchangedMs);
   const streams = judgeStreams(since, given);
   if (streams !== undefined) return streams;
   if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
@@ -256,15 +257,17 @@ function judgeSilence(given: DeletionCase, neededMs: number): Judgement | undefi
 }
 
 function judgeInsight(given: DeletionCase): Judgement | undefined {
-  const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs, around } = given;
+  const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs, around, unchangedMs } = given;
   if (stored.subscriptions.length === 0) return judgeUnrecorded(given);
   if (stored.subscriptions.some(isOnline)) return undefined;
   const neededMs = cause === 'fallback' ? graceMs : sweepOfflineAfterMs;
   const last = lastInstance(stored.subscriptions);
   if (last !== undefined && around.doubtfulInstances.has(last))
     return unknownInsight(cause, `its last stream was at ${last}, which cannot be asked`);
-  const offline = offlineMs(stored, clockMs, given.clockSteadyMs);
-  if (offline === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
+  const shownMs = offlineMs(stored, clockMs, given.clockSteadyMs);
+  if (shownMs === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
+  // A control plane whose clock was set back does not count; what this process saw itself does.
+  const offline = Math.max(shownMs, unchangedMs);
   if (offline >= neededMs) return undefined;
   return wait(
     'evidence-too-young',

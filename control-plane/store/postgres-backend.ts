@@ -4,6 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Fence } from '../ports.ts';
+import { sharedTime } from './advancing-time.ts';
 import type { Backend, Holding } from './backend.ts';
 import { keepBody, wantedRows, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
@@ -51,7 +52,7 @@ class PostgresBackend implements Backend {
   readonly #holds: PostgresConnections;
   readonly #connections: PostgresConnections;
   readonly #heartbeats: PostgresConnections;
-  #latestMs = 0;
+  readonly #time: (knownMs: number) => number;
 
   constructor(deps: {
     readonly clock: Clock;
@@ -65,6 +66,7 @@ class PostgresBackend implements Backend {
     this.#holds = deps.holds;
     this.#connections = deps.connections;
     this.#heartbeats = deps.heartbeats;
+    this.#time = sharedTime(deps.clock);
   }
 
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T> {
@@ -127,16 +129,16 @@ class PostgresBackend implements Backend {
   }
 
   /**
-   * At a moment by the database's clock, which is the same for all replicas; after a failover it may be another's, and
-   * behind.
+   * At a moment by the database's clock, which is the same for all replicas. After a failover it may be another's, and
+   * behind: then what any replica has said since counts, and goes on.
    *
    * @param first is waited for before the clock is read
    */
   async #session(db: Kysely<Schema>, first: RawBuilder<unknown> = sql`null`): Promise<Session> {
     const clock = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
-    const { rows } = await sql<{ now: number }>`select ${first} as first, ${clock} as now`.execute(db);
-    this.#latestMs = Math.max(this.#latestMs, ...rows.map(({ now }) => now));
-    return { kind: 'postgres', db, nowMs: this.#latestMs };
+    const known = sql<number>`greatest(${clock}, (select max(seen_at) from replicas))`;
+    const { rows } = await sql<{ now: number }>`select ${first} as first, ${known} as now`.execute(db);
+    return { kind: 'postgres', db, nowMs: this.#time(Math.max(...rows.map(({ now }) => now))) };
   }
 }
 

@@ -1,6 +1,7 @@
 import { sql, type Expression, type ExpressionBuilder, type SqlBool } from 'kysely';
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { Heartbeat } from '../ports.ts';
 import { keyColumns } from './rows.ts';
 import type { Schema } from './schema.ts';
 import { unlocked, type Session } from './session.ts';
@@ -16,7 +17,12 @@ export async function heartbeat(
   { db, nowMs }: Session,
   replica: string,
   withinMs: number,
-): Promise<readonly string[]> {
+): Promise<Heartbeat> {
+  const found = await db
+    .selectFrom('replicas')
+    .select('seen_at')
+    .where('replica', '=', replica)
+    .executeTakeFirst();
   await db
     .insertInto('replicas')
     .values({ replica, seen_at: nowMs })
@@ -28,7 +34,21 @@ export async function heartbeat(
     .where('seen_at', '>=', nowMs - withinMs)
     .orderBy('replica')
     .execute();
-  return alive.map((row) => row.replica);
+  const held = await db
+    .selectFrom('dataplanes')
+    .select(({ fn }) => [
+      fn.countAll<number>().as('count'),
+      sql<number>`cast(coalesce(sum(epoch), 0) as bigint)`.as('epochs'),
+    ])
+    .where('replica', '=', replica)
+    .where('state', '=', 'attached')
+    .executeTakeFirstOrThrow();
+  return {
+    replicas: alive.map((row) => row.replica),
+    foundMs: found?.seen_at,
+    saidMs: nowMs,
+    held,
+  };
 }
 
 export async function detach(session: Session, { key, epoch }: At, replica: string): Promise<void> {
@@ -51,6 +71,11 @@ export async function loseStreamsOfSilentReplicas(session: Session, silentMs: nu
     if (replica === null || (seenMs !== null && seenMs >= nowMs - silentMs)) continue;
     const itsOwn = unlocked(session, (row) => row('replica', '=', replica));
     lost += await loseStreams(session, itsOwn, { goneAtMs: seenMs ?? nowMs, unseen: 1 });
+    await db
+      .deleteFrom('replicas')
+      .where('replica', '=', replica)
+      .where('seen_at', '<', nowMs - silentMs)
+      .execute();
   }
   return lost;
 }

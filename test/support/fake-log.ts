@@ -10,24 +10,31 @@ export interface FakeLogLine {
 /** A log that only remembers. */
 export class FakeLog implements Log {
   readonly lines: FakeLogLine[] = [];
+  /** Told of each line. */
+  onLine: (line: FakeLogLine) => void = () => {};
 
   get events(): readonly string[] {
     return this.lines.map(({ event }) => event);
   }
 
   error(event: string, message: string, fields?: LogFields): void {
-    this.lines.push({ level: 'error', event, message, fields });
+    this.#remember({ level: 'error', event, message, fields });
   }
 
   warn(event: string, message: string, fields?: LogFields): void {
-    this.lines.push({ level: 'warn', event, message, fields });
+    this.#remember({ level: 'warn', event, message, fields });
   }
 
   info(event: string, message: string, fields?: LogFields): void {
-    this.lines.push({ level: 'info', event, message, fields });
+    this.#remember({ level: 'info', event, message, fields });
   }
 
   debug(event: string, message: string, fields?: LogFields): void {
-    this.lines.push({ level: 'debug', event, message, fields });
+    this.#remember({ level: 'debug', event, message, fields });
+  }
+
+  #remember(line: FakeLogLine): void {
+    this.lines.push(line);
+    this.onLine(line);
   }
 }

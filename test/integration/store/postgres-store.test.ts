@@ -75,7 +75,7 @@ describe('stores on one PostgreSQL', () => {
     await store.attach(web, 'replica-1');
     const held = store.whileCurrent({ key: web.key, epoch: 1 }, () => over.promise);
     const attaching = Array.from({ length: 40 }, () => store.attach(web, 'replica-1'));
-    expect(await store.heartbeat('replica-1', 60_000)).toEqual(['replica-1']);
+    expect(await store.heartbeat('replica-1', 60_000)).toMatchObject({ replicas: ['replica-1'] });
     over.resolve();
     await Promise.all([held, ...attaching]);
   });
@@ -99,6 +99,39 @@ describe('stores on one PostgreSQL', () => {
     await Promise.all(stores.map((store, index) => leave(store, `web-${index}`)));
     const epochs = (await stores.at(0)?.records())?.map(({ epoch }) => epoch);
     expect(epochs).toEqual([1, 2, 3, 4]);
+  });
+
+  test('a server whose clock is set back: time goes on for those that saw it before, and for a new replica', async () => {
+    const store = await open();
+    const HOUR_MS = 3_600_000;
+    await store.heartbeat('replica-1', HOUR_MS);
+    await store.attach(arrivalOf('web-1'), 'replica-1');
+    await leave(store, 'web-2');
+    await store.attempt('next due', () => Promise.resolve({ kind: 'later', afterMs: 50, reason: 'not yet' }));
+    // Found before the real one.
+    await server.query(
+      `create schema later;
+       create function later.clock_timestamp() returns timestamptz language sql
+         as $$ select pg_catalog.clock_timestamp() - interval '1 hour' $$;
+       alter database ${database} set search_path = later, pg_catalog, public`,
+      database,
+    );
+    const beforeMs = await store.nowMs();
+    await server.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}'`,
+    );
+    await answers(store);
+    const newcomer = await open();
+    expect(await newcomer.heartbeat('replica-2', 60_000)).toMatchObject({
+      replicas: ['replica-1', 'replica-2'],
+    });
+    expect(await newcomer.nowMs()).toBeGreaterThan(beforeMs - 60_000);
+    await tick(store);
+    await tick(newcomer);
+    expect(await store.loseStreamsOfSilentReplicas(60_000)).toBe(0);
+    await waitUntil(() => newcomer.attempt('next due', () => Promise.resolve(DELETED)), {
+      what: 'what was put off to be due',
+    });
   });
 
   test('one of an older version than the schema is refused', async () => {

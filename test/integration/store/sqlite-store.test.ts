@@ -95,7 +95,7 @@ describe('the SQLite file', () => {
     await world.close(first);
     clock.advance(HOUR_MS);
     const second = await world.open(path, { clock });
-    expect(await second.heartbeat('new-process', HOUR_MS)).toEqual(['new-process']);
+    expect(await second.heartbeat('new-process', HOUR_MS)).toMatchObject({ replicas: ['new-process'] });
     expect(await second.loseStreamsOfSilentReplicas(HOUR_MS)).toBe(1);
     expect(await second.find(arrivalOf('web-1').key)).toMatchObject({
       state: 'lost',

@@ -14,6 +14,14 @@ import { MemoryStore } from './memory-store.ts';
 
 const MESH = 'default';
 
+/** Of an instance that nobody has seen since. */
+const GHOST = {
+  id: 'ghost',
+  controlPlaneInstanceId: 'gone',
+  connectTime: '2026-01-01T00:00:00Z',
+  disconnectTime: '2026-01-01T00:00:01Z',
+};
+
 export function keyOf(name: string): DataplaneKey {
   return { proxyType: 'dataplane', mesh: MESH, name };
 }
@@ -134,6 +142,12 @@ export class CompanionScene {
   disconnect(name: string): void {
     const stream = this.plane.streams.get(`${MESH}/${name}`);
     if (stream !== undefined) this.plane.end(stream);
+  }
+
+  /** Its stream ended at a control plane that is gone: Envoy is looking for another one. */
+  disconnectForGood(name: string): void {
+    this.plane.streams.delete(`${MESH}/${name}`);
+    this.zone.note(keyOf(name), () => [GHOST]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,6 +23,8 @@ export class FakeAgentStream {
   end: StreamEnd | undefined;
   /** The way to the agent fell silent: it hears nothing, and nothing that it says is heard. */
   silent = false;
+  /** Whether it answers an Ask by itself. */
+  answersAsks = true;
   #said = { phase: 'starting', serving: false };
   readonly #wire = new EventEmitter();
 
@@ -85,7 +87,7 @@ export class FakeAgentStream {
   #receive(message: Message): void {
     if (this.silent) return;
     this.received.push(message);
-    if (message.$case === 'ask') this.phase(this.#said.phase, this.#said.serving);
+    if (message.$case === 'ask' && this.answersAsks) this.phase(this.#said.phase, this.#said.serving);
     this.onMessage(message);
   }
 

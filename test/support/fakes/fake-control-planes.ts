@@ -27,12 +27,20 @@ export class FakeControlPlanes implements ControlPlanes {
     this.#wire = wire;
   }
 
-  look(): Promise<readonly InstanceLook[]> {
+  look(signal: AbortSignal): Promise<readonly InstanceLook[]> {
     return Promise.all(
       this.#named.map(async (plane) => {
         const { url } = plane;
         try {
-          return { url, seen: { facts: await this.#ask('look', plane, () => plane.facts) } };
+          return {
+            url,
+            seen: {
+              facts: await until(
+                signal,
+                this.#ask('look', plane, () => plane.facts),
+              ),
+            },
+          };
         } catch (error) {
           return { url, seen: { problem: error instanceof Error ? error.message : 'no answer' } };
         }
@@ -84,7 +92,11 @@ export class FakeControlPlanes implements ControlPlanes {
   }
 
   delete(key: DataplaneKey, beforeSend: () => void): Promise<'deleted' | 'already gone'> {
-    return this.#first('delete', () => (this.#zone.delete(key) ? 'deleted' : 'already gone'), beforeSend);
+    return this.#first(
+      'delete',
+      () => (this.#zone.delete(key, 'rest') ? 'deleted' : 'already gone'),
+      beforeSend,
+    );
   }
 
   close(): void {}
@@ -115,6 +127,18 @@ export class FakeControlPlanes implements ControlPlanes {
 
 function unreachable(what: string): OperationalError {
   return new OperationalError('ENDPOINT_UNREACHABLE', `Cannot reach ${what}: connection refused`);
+}
+
+/** What the caller gets once it has given up; the request goes on. */
+function until<T>(signal: AbortSignal, asked: Promise<T>): Promise<T> {
+  const givenUp = Promise.withResolvers<never>();
+  const giveUp = (): void => {
+    givenUp.reject(signal.reason);
+  };
+  signal.addEventListener('abort', giveUp, { once: true });
+  return Promise.race([asked, givenUp.promise]).finally(() => {
+    signal.removeEventListener('abort', giveUp);
+  });
 }
 
 /** As the Date header has it. */

@@ -21,6 +21,8 @@ export interface ZoneStream {
   readonly id: string;
   readonly plane: FakePlane;
   readonly openedMs: number;
+  /** Envoy notices that the control plane is gone. */
+  onLost: () => void;
 }
 
 /** @see kuma pkg/config/xds/config.go, dataplaneDeregistrationDelay: the name is refused meanwhile */
@@ -39,8 +41,8 @@ export class FakeZone {
   readonly clock: Clock;
   readonly objects = new Map<string, ZoneObject>();
   readonly planes: FakePlane[] = [];
-  /** Told of each object that was put or deleted, right after it. */
-  onChange: (what: 'put' | 'deleted', object: ZoneObject) => void = () => {};
+  /** Told of each object that was put or deleted, right after it, and by whom. */
+  onChange: (what: 'put' | 'deleted', object: ZoneObject, by: string) => void = () => {};
 
   constructor(clock: Clock) {
     this.clock = clock;
@@ -62,8 +64,9 @@ export class FakeZone {
   put(
     key: DataplaneKey,
     resource: DataplaneResource,
-    { nowMs, brought = false }: { readonly nowMs: number; readonly brought?: boolean },
+    by: { readonly nowMs: number; readonly brought?: boolean },
   ): ZoneObject {
+    const { nowMs, brought = false } = by;
     const known = this.find(key);
     const object: ZoneObject = {
       key,
@@ -75,15 +78,16 @@ export class FakeZone {
     };
     this.objects.set(describeKey(key), object);
     if (known === undefined) for (const plane of this.planes) plane.recordAgain(key);
-    this.onChange('put', object);
+    this.onChange('put', object, brought ? 'kuma' : 'rest');
     return object;
   }
 
-  delete(key: DataplaneKey): boolean {
+  /** @param by `kuma` for what a control plane does by itself */
+  delete(key: DataplaneKey, by: string): boolean {
     const known = this.find(key);
     if (known === undefined) return false;
     this.objects.delete(describeKey(key));
-    this.onChange('deleted', known);
+    this.onChange('deleted', known, by);
     return true;
   }
 
@@ -145,10 +149,12 @@ export class FakePlane {
 
   /** @param graceful it still writes down that its streams have ended; it deletes nothing */
   stop(graceful: boolean): void {
-    if (graceful) for (const stream of this.streams.values()) this.#recordEnd(stream);
+    const streams = [...this.streams.values()];
+    if (graceful) for (const stream of streams) this.#recordEnd(stream);
     this.instanceId = undefined;
     this.streams.clear();
     this.#refused.clear();
+    for (const { onLost } of streams) onLost();
   }
 
   /**
@@ -164,7 +170,7 @@ export class FakePlane {
     else if (this.#zone.find(key) === undefined) return undefined;
     this.#opened += 1;
     const id = `${this.instanceId ?? ''}-${this.#opened}`;
-    const stream = { key, id, plane: this, openedMs: this.nowMs };
+    const stream: ZoneStream = { key, id, plane: this, openedMs: this.nowMs, onLost: () => {} };
     this.streams.set(name, stream);
     this.#recordLater(stream, RECORD_MS);
     return stream;
@@ -186,7 +192,7 @@ export class FakePlane {
       this.#refused.delete(name);
       const object = this.#zone.find(stream.key);
       const isHeld = object?.subscriptions.some(({ disconnectTime }) => disconnectTime === undefined);
-      if (isHeld === false && !this.streams.has(name)) this.#zone.delete(stream.key);
+      if (isHeld === false && !this.streams.has(name)) this.#zone.delete(stream.key, 'kuma');
     });
   }
 

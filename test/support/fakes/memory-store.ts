@@ -5,8 +5,15 @@ import type {
   RecordCount,
   ZoneIdentity,
 } from '../../../control-plane/records.pure.ts';
-import type { Attempt, AttemptResult, DueShare, Fence, Store } from '../../../control-plane/ports.ts';
-import { advancingTime } from '../../../control-plane/store/advancing-time.ts';
+import type {
+  Attempt,
+  AttemptResult,
+  DueShare,
+  Fence,
+  Heartbeat,
+  Store,
+} from '../../../control-plane/ports.ts';
+import { advancingTime, sharedTime } from '../../../control-plane/store/advancing-time.ts';
 import { lease } from '../../../control-plane/store/lease.ts';
 import { STORE_LIMITS, type StoreLimits } from '../../../control-plane/store/limits.ts';
 import type { Clock } from '../../../kernel/clock.ts';
@@ -41,7 +48,6 @@ export class MemoryStore implements Store {
   readonly #limits: StoreLimits;
   readonly #nowMs: () => number;
   readonly #held = new Set<() => void>();
-  #latestMs = 0;
   #closed = false;
 
   constructor(database: MemoryDatabase, { clock, limits = {} }: MemoryStoreOptions) {
@@ -49,11 +55,8 @@ export class MemoryStore implements Store {
     this.#database = database;
     this.#clock = clock;
     this.#limits = { ...STORE_LIMITS, ...limits };
-    // One process has a SQLite file; the replicas of a PostgreSQL all read its server's clock.
     this.#nowMs =
-      database.kind === 'sqlite'
-        ? advancingTime(clock, database.tables.latestMs)
-        : () => Math.floor(database.clock.wallMs());
+      database.kind === 'sqlite' ? advancingTime(clock, database.tables.latestMs) : this.#shared();
     if (database.kind === 'sqlite') database.tables.replicas.clear();
   }
 
@@ -61,11 +64,15 @@ export class MemoryStore implements Store {
     return this.#run(({ nowMs }) => nowMs);
   }
 
-  async heartbeat(replica: string, withinMs: number): Promise<readonly string[]> {
-    return this.#run(({ nowMs, database: { tables } }) => {
+  async heartbeat(replica: string, withinMs: number): Promise<Heartbeat> {
+    return this.#run(({ nowMs, database }) => {
+      const { tables } = database;
+      const foundMs = tables.replicas.get(replica);
+      const rows = database.rowsWhere((row) => row.replica === replica && row.state === 'attached');
+      const held = { count: rows.length, epochs: rows.reduce((sum, { epoch }) => sum + epoch, 0) };
       tables.replicas.set(replica, nowMs);
       const alive = [...tables.replicas].filter(([, seenMs]) => seenMs >= nowMs - withinMs);
-      return alive.map(([name]) => name).toSorted();
+      return { replicas: alive.map(([name]) => name).toSorted(), foundMs, saidMs: nowMs, held };
     });
   }
 
@@ -78,12 +85,14 @@ export class MemoryStore implements Store {
       const silent = database.rowsWhere(
         (row) => row.replica !== undefined && isSilent(row.replica) && this.#isFree(row.key),
       );
-      return silent.filter((row) =>
+      const lost = silent.filter((row) =>
         loseStream(session, row, {
           goneAtMs: replicas.get(row.replica ?? '') ?? nowMs,
           unseen: { unseen: true },
         }),
-      ).length;
+      );
+      for (const { replica = '' } of silent) replicas.delete(replica);
+      return lost.length;
     });
   }
 
@@ -275,9 +284,16 @@ export class MemoryStore implements Store {
 
   #session(): MemorySession {
     this.#assertOpen();
-    this.#latestMs = Math.max(this.#latestMs, this.#nowMs());
-    this.#database.tables.latestMs = Math.max(this.#database.tables.latestMs, this.#latestMs);
-    return { database: this.#database, nowMs: this.#latestMs };
+    const nowMs = this.#nowMs();
+    this.#database.tables.latestMs = Math.max(this.#database.tables.latestMs, nowMs);
+    return { database: this.#database, nowMs };
+  }
+
+  /** One process has a SQLite file; the replicas of a PostgreSQL all read its server's clock. */
+  #shared(): () => number {
+    const database = this.#database;
+    const time = sharedTime(this.#clock);
+    return () => time(Math.max(database.clock.wallMs(), ...database.tables.replicas.values()));
   }
 
   async #run<T>(work: (session: MemorySession) => T): Promise<T> {

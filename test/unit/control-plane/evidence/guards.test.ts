@@ -282,9 +282,9 @@ describe('a fallback', () => {
       judgement: wait('probation', JUST_UP, 1),
     },
     {
-      name: 'Kuma has shown it offline for less than the grace',
-      given: { stored: shown({ subscriptions: [stream('cp-now', 60_000, 14_000)] }) },
-      judgement: wait('evidence-too-young', 'offline for 14 s of 15 s', 1_000),
+      name: 'the control plane’s clock was set back, and this process has seen it offline for the grace',
+      given: { unchangedMs: GRACE_MS, stored: shown({ subscriptions: [stream('cp-now', 60_000, -1e6)] }) },
+      judgement: DELETE,
     },
     {
       name: 'it is connected',
@@ -470,6 +470,24 @@ describe('a sweep', () => {
         stored: shown({ metadata: BROUGHT, subscriptions: [stream('cp-now', 1e6, SWEEP_AFTER_MS - 1_000)] }),
       },
       judgement: wait('evidence-too-young', 'offline for 599 s of 600 s', 1_000),
+    },
+    {
+      name: 'the control plane’s clock was set back, and this process has not seen it offline for long enough',
+      given: {
+        stored: shown({ metadata: BROUGHT, subscriptions: [stream('cp-now', 1e6, -1e6)] }),
+        unchangedMs: SWEEP_AFTER_MS - 1_000,
+        around: { ...AROUND, steadyMs: 1e9 },
+      },
+      judgement: wait('evidence-too-young', 'offline for 599 s of 600 s', 1_000),
+    },
+    {
+      name: 'the same, and it has',
+      given: {
+        stored: shown({ metadata: BROUGHT, subscriptions: [stream('cp-now', 1e6, -1e6)] }),
+        unchangedMs: SWEEP_AFTER_MS,
+        around: { ...AROUND, steadyMs: 1e9 },
+      },
+      judgement: DELETE,
     },
     {
       name: 'no stream of it was recorded: that ends the sweep, however long it has been so',
