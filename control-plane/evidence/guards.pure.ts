@@ -187,8 +187,7 @@ function judgeAnnounced(given: DeletionCase): Judgement | undefined {
     : since.length > 0 || !wasBefore(stored.modificationTime ?? stored.creationTime, given);
   if (!isDoubtful) return undefined;
   const neededMs = graceMs + RECONNECT_BACKOFF_MS;
-  // What this process saw itself counts as well: a control plane's clock may have been set back.
-  const quietMs = Math.max(quietSinceMs(given), unchangedMs);
+  const quietMs = isOfFuture(given) ? unchangedMs : quietSinceMs(given);
   const streams = judgeStreams(since, given);
   if (streams !== undefined) return streams;
   if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
@@ -219,14 +218,25 @@ function isLabelled({ stored, record }: DeletionCase): boolean {
 
 /** For how long nothing happened to it, by the control plane's clock; 0 if that cannot be told. */
 function quietSinceMs({ stored, clockMs, clockSteadyMs = Number.POSITIVE_INFINITY }: DeletionCase): number {
-  const { creationTime, modificationTime, subscriptions } = stored;
-  const times = [
+  const times = timesOf(stored);
+  if (clockMs === undefined || times.length === 0 || times.some(Number.isNaN)) return 0;
+  return Math.max(0, Math.min(clockSteadyMs, clockMs - Math.max(...times)));
+}
+
+/**
+ * Whether the control plane's clock was set back since: it would not say for how long anything has been so until it has
+ * caught up. What this process saw itself counts then.
+ */
+function isOfFuture({ stored, clockMs }: DeletionCase): boolean {
+  return clockMs !== undefined && Math.max(...timesOf(stored)) > clockMs + CLOCK_SLACK_MS;
+}
+
+function timesOf({ creationTime, modificationTime, subscriptions }: DataplaneOverview): readonly number[] {
+  return [
     creationTime,
     modificationTime,
     ...subscriptions.flatMap((each) => [each.connectTime, each.disconnectTime]),
   ].flatMap((time) => (time === undefined ? [] : [Date.parse(time)]));
-  if (clockMs === undefined || times.length === 0 || times.some(Number.isNaN)) return 0;
-  return Math.max(0, Math.min(clockSteadyMs, clockMs - Math.max(...times)));
 }
 
 /** Nobody said anything: the agent is silent, or there never was one. */
@@ -266,8 +276,7 @@ function judgeInsight(given: DeletionCase): Judgement | undefined {
     return unknownInsight(cause, `its last stream was at ${last}, which cannot be asked`);
   const shownMs = offlineMs(stored, clockMs, given.clockSteadyMs);
   if (shownMs === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
-  // A control plane whose clock was set back does not count; what this process saw itself does.
-  const offline = Math.max(shownMs, unchangedMs);
+  const offline = isOfFuture(given) ? unchangedMs : shownMs;
   if (offline >= neededMs) return undefined;
   return wait(
     'evidence-too-young',

@@ -52,7 +52,8 @@ export class Instances {
     for (const { id, url, standing } of records) {
       const known = this.#known.get(id);
       if (known === undefined) this.#known.set(id, { url, standing, firstMs: nowMs, lastMs: nowMs });
-      else if (standing === 'ended' && known.standing === 'unnamed') known.standing = standing;
+      // It answers somewhere else, or a stream named it before the store could be read: others know better.
+      else if (known.url === undefined && standing !== 'unnamed') Object.assign(known, { url, standing });
     }
   }
 

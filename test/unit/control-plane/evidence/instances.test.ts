@@ -53,6 +53,23 @@ describe('instances that answer', () => {
     expect(standings(instances)).toEqual({ live: [], ended: [], doubtful: ['vm-1'] });
   });
 
+  test('what others noted is taken over, whatever was seen of it here before', () => {
+    const instances = new Instances();
+    instances.noteStreams(listed(stream('vm-1', 60_000)), 0);
+    instances.load([{ id: 'vm-1', url: URL_A, standing: 'named' }], 0);
+    instances.noteLooks([answers('vm-2')], 0);
+    instances.noteLooks([answers('vm-2')], 10_000);
+    expect(standings(instances)).toEqual({ live: ['vm-2'], ended: ['vm-1'], doubtful: [] });
+  });
+
+  test('one that answered on another host has ended once that is noted', () => {
+    const instances = new Instances();
+    instances.load([{ id: 'vm-1', url: undefined, standing: 'named' }], 0);
+    expect(standings(instances).doubtful).toEqual(['vm-1']);
+    instances.load([{ id: 'vm-1', url: undefined, standing: 'ended' }], 10_000);
+    expect(standings(instances)).toEqual({ live: [], ended: ['vm-1'], doubtful: [] });
+  });
+
   test('one whose URL is not named any more cannot be asked', () => {
     const instances = new Instances();
     instances.load([{ id: 'vm-9', url: 'http://gone:5681', standing: 'named' }], 0);

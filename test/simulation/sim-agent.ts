@@ -1,0 +1,345 @@
+import { INCARNATION_LABEL, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { judgeOwnership } from '../../kuma/ownership.ts';
+import {
+  ConfirmResponse_Verdict as Verdict,
+  Owner,
+  type AttachResponse,
+  type Incarnation,
+} from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { FakeAgentStream } from '../support/fakes/fake-agent-stream.ts';
+import type { MemoryCompanion } from '../support/fakes/memory-companion.ts';
+import { SILENCE_MS, type SimNetwork } from './sim-network.ts';
+import { SimProcess } from './sim-process.ts';
+
+/** An open stream to one process of a companion. */
+interface Link {
+  readonly process: SimProcess;
+  readonly stream: FakeAgentStream;
+  /** What waits until nothing cuts the two from each other. */
+  readonly waiting: (() => void)[];
+  /** Whether the companion answered. */
+  attached: boolean;
+}
+
+const TRAVEL_MS = 1;
+/** Between two tries to attach. */
+const PACE_MS = 1_000;
+const ATTACH_MS = 2_000;
+const ATTACH_PATIENCE_MS = 1_000;
+const PUT_PATIENCE_MS = 800;
+const DEREGISTER_MS = 5_000;
+const SETTLE_MS = 2_250;
+const DRAIN_MS = 10_000;
+const LOOK_MS = 5_000;
+const CONFIRMATIONS = 4;
+
+/** The run that an agent looks after, and the host that it runs on. */
+interface AgentRun {
+  readonly id: string;
+  readonly host: {
+    readonly key: DataplaneKey;
+    readonly name: string;
+    readonly address: string;
+    readonly network: SimNetwork;
+    readonly companionCut: boolean;
+    readonly planesCut: boolean;
+  };
+  readonly envoy: SimProcess;
+  readonly resource: DataplaneResource;
+  readonly lives: boolean;
+  readonly stopping: boolean;
+  readonly serving: boolean;
+  owner: 'cp' | 'agent';
+  lastLifeMs: number;
+  connect(): Promise<void>;
+}
+
+/** What an agent says and does, as far as a companion can tell. */
+export class SimAgent {
+  readonly process: SimProcess;
+  link: Link | undefined;
+  /** The highest that it was given. */
+  #epoch = 0;
+  readonly #run: AgentRun;
+  readonly #network: SimNetwork;
+
+  constructor(run: AgentRun) {
+    this.#run = run;
+    this.#network = run.host.network;
+    this.process = new SimProcess(this.#network.timeline);
+    this.process.onDeath = () => {
+      this.loseLink(run.host.companionCut ? SILENCE_MS : TRAVEL_MS);
+    };
+  }
+
+  get isAttached(): boolean {
+    return this.link?.attached === true;
+  }
+
+  /** Attaches, puts the object if it owns it, and starts kuma-dp, whatever came of that. */
+  async live(): Promise<void> {
+    const run = this.#run;
+    this.#attach();
+    for (let waitedMs = 0; !this.isAttached && waitedMs < ATTACH_PATIENCE_MS; waitedMs += 100)
+      await this.#pause(100);
+    const owns = run.owner === 'agent' && this.isAttached && (await this.#register(false));
+    if (!owns) run.owner = 'cp';
+    if (run.stopping) return;
+    void run.connect();
+    await this.#lookAfterObject();
+  }
+
+  /** Its Envoy has begun to serve. */
+  served(): void {
+    this.#say((stream) => {
+      stream.phase(this.#run.stopping ? 'draining' : 'running', true);
+    });
+    if (this.#run.owner === 'agent' && !this.#run.stopping) void this.#register(true);
+  }
+
+  /** An orderly stop, from the first word to the last. */
+  async leave(): Promise<void> {
+    const run = this.#run;
+    const { random, timeline } = this.#network;
+    this.#say((stream) => {
+      stream.phase('deregistering', run.serving);
+    });
+    const untilMs = timeline.monotonicMs() + DEREGISTER_MS;
+    let isDone = false;
+    while (!isDone && timeline.monotonicMs() < untilMs) {
+      const answer = await this.#ask(DEREGISTER_MS, (companion) =>
+        companion.deregister({ incarnation: this.#incarnation }, DEREGISTER_MS),
+      );
+      isDone = answer !== undefined;
+      if (!isDone) await this.#pause(200);
+    }
+    if (!isDone) this.#deleteItself();
+    await this.#pause(SETTLE_MS + random() * DRAIN_MS);
+    run.envoy.die();
+    for (let left = CONFIRMATIONS; left > 0; left -= 1) {
+      const answer = await this.#ask(1_000, (companion) =>
+        companion.confirm({ incarnation: this.#incarnation }, 1_000),
+      );
+      if (answer !== undefined && answer.verdict !== Verdict.WAIT) break;
+      await this.#pause(1_000);
+    }
+    this.#say((stream) => {
+      stream.close();
+    });
+    this.link = undefined;
+    this.process.die();
+  }
+
+  /** The companion notices after `unseenMs` that the stream has ended. */
+  loseLink(unseenMs: number): void {
+    const { link } = this;
+    if (link === undefined) return;
+    this.#forget(link);
+    this.#network.timeline.after(unseenMs, () => {
+      link.process.after(0, () => {
+        link.stream.lose();
+      });
+    });
+  }
+
+  /** Nothing goes through any more: each side gives up on the other, unless that ends before. */
+  fallSilent(): void {
+    const { link } = this;
+    if (link === undefined) return;
+    this.#network.timeline.after(SILENCE_MS, () => {
+      const isSilent = this.#run.host.companionCut || link.process.isPaused;
+      if (this.link === link && isSilent) this.loseLink(0);
+    });
+  }
+
+  /** The companion's process has ended. */
+  noticeDeath(process: SimProcess): void {
+    const { link } = this;
+    if (link?.process !== process) return;
+    this.process.after(this.#run.host.companionCut ? SILENCE_MS : TRAVEL_MS, () => {
+      this.#forget(link);
+    });
+  }
+
+  /** The way is open again. */
+  flush(): void {
+    const waiting = this.link?.waiting.splice(0) ?? [];
+    for (const send of waiting) send();
+  }
+
+  #attachSoon(): void {
+    this.process.after(PACE_MS * (0.5 + this.#network.random()), () => {
+      this.#attach();
+    });
+  }
+
+  #attach(): void {
+    const { owner, serving, stopping, resource, host } = this.#run;
+    const found = this.#pickCompanion();
+    if (found === undefined) {
+      this.#attachSoon();
+      return;
+    }
+    const { companion, process } = found;
+    const stream = companion.attach(host.name);
+    stream.answersAsks = false;
+    const link: Link = { process, stream, waiting: [], attached: false };
+    this.link = link;
+    // A companion that does not answer is given up, and another one is tried.
+    this.process.after(ATTACH_MS, () => {
+      if (this.link === link && stream.received.length === 0) this.loseLink(TRAVEL_MS);
+    });
+    stream.onMessage = (message) => {
+      if (!process.isDead) this.#travelBack(link, message);
+    };
+    stream.onEnd = () => {
+      if (process.isDead) return;
+      this.process.after(TRAVEL_MS, () => {
+        this.#forget(link);
+      });
+    };
+    this.#say((wire) => {
+      wire.hello({
+        incarnation: this.#incarnation,
+        owner: owner === 'agent' ? Owner.AGENT : Owner.CONTROL_PLANE,
+        deletable: true,
+        resource: Buffer.from(JSON.stringify(resource)),
+        phase: stopping ? 'draining' : serving ? 'running' : 'starting',
+        agentVersion: '0',
+        epoch: this.#epoch,
+        answersAsks: true,
+      });
+      if (serving) wire.phase(stopping ? 'draining' : 'running', true);
+    });
+  }
+
+  #travelBack(link: Link, message: NonNullable<AttachResponse['message']>): void {
+    const arrive = (): void => {
+      this.process.after(TRAVEL_MS, () => {
+        if (this.link === link) this.#hear(link, message);
+      });
+    };
+    if (this.#run.host.companionCut) link.waiting.push(arrive);
+    else arrive();
+  }
+
+  #hear(link: Link, message: NonNullable<AttachResponse['message']>): void {
+    if (message.$case === 'redirected') this.loseLink(TRAVEL_MS);
+    if (message.$case === 'attached') {
+      link.attached = message.value.held === '';
+      this.#epoch = Math.max(this.#epoch, message.value.epoch);
+    }
+    if (message.$case !== 'ask') return;
+    const { serving, stopping } = this.#run;
+    this.#say((stream) => {
+      stream.phase(stopping ? 'draining' : serving ? 'running' : 'starting', serving);
+    });
+  }
+
+  #forget(link: Link): void {
+    if (this.link !== link) return;
+    this.link = undefined;
+    this.#run.lastLifeMs = this.#network.timeline.monotonicMs();
+    this.#attachSoon();
+  }
+
+  /** Puts its object again whenever it is found missing, and makes it ready where it is not although Envoy serves. */
+  async #lookAfterObject(): Promise<void> {
+    const run = this.#run;
+    while (!run.stopping) {
+      await this.#pause(LOOK_MS);
+      if (run.lives && this.#isAmiss()) await this.#register(run.serving);
+    }
+  }
+
+  #isAmiss(): boolean {
+    const { host, id, owner, serving } = this.#run;
+    const resource = this.#network.zone.find(host.key)?.resource;
+    if (resource === undefined) return owner === 'agent';
+    const isOwn = resource.labels?.[INCARNATION_LABEL] === id;
+    return serving && isOwn && isHidden(resource);
+  }
+
+  async #register(ready: boolean): Promise<boolean> {
+    const resource = Buffer.from(JSON.stringify(this.#run.resource));
+    const request = { incarnation: this.#incarnation, resource, ready, rotation: undefined, wish: undefined };
+    const answer = await this.#ask(PUT_PATIENCE_MS, (companion) =>
+      companion.register(request, PUT_PATIENCE_MS),
+    );
+    return answer !== undefined;
+  }
+
+  /** What an agent does that no companion answers: it asks the control plane itself, and looks whose object it is. */
+  #deleteItself(): void {
+    const { zone } = this.#network;
+    const { host, id } = this.#run;
+    const object = zone.find(host.key);
+    if (object === undefined || host.planesCut || !zone.planes.some(({ isUp }) => isUp)) return;
+    if (judgeOwnership({ incarnation: id, address: host.address }, object.resource).ours)
+      zone.delete(host.key, 'agent');
+  }
+
+  get #incarnation(): Incarnation {
+    const { host, id } = this.#run;
+    return { dataplane: { mesh: 'default', name: host.name }, id, address: host.address };
+  }
+
+  #say(speak: (stream: FakeAgentStream) => void): void {
+    const { link } = this;
+    if (link === undefined) return;
+    const send = (): void => {
+      link.process.after(TRAVEL_MS, () => {
+        speak(link.stream);
+      });
+    };
+    if (this.#run.host.companionCut) link.waiting.push(send);
+    else send();
+  }
+
+  /** One call, now and then made twice. @returns `undefined` if no answer came in time, or a failure */
+  async #ask<T>(
+    patienceMs: number,
+    call: (companion: MemoryCompanion) => Promise<T>,
+  ): Promise<T | undefined> {
+    const answered = Promise.withResolvers<T | undefined>();
+    const times = this.#network.random() < 0.1 ? 2 : 1;
+    for (let at = 0; at < times; at += 1) {
+      const found = this.#pickCompanion();
+      found?.process.after(TRAVEL_MS, () => {
+        void call(found.companion).then(
+          (answer) => {
+            if (!found.process.isDead && !this.#run.host.companionCut) answered.resolve(answer);
+          },
+          () => {
+            if (!found.process.isDead) this.process.after(TRAVEL_MS, () => answered.resolve(undefined));
+          },
+        );
+      });
+      if (found === undefined) break;
+    }
+    this.process.after(patienceMs, () => {
+      answered.resolve(undefined);
+    });
+    const answer = await answered.promise;
+    await this.#pause(TRAVEL_MS);
+    return answer;
+  }
+
+  #pickCompanion(): { readonly companion: MemoryCompanion; readonly process: SimProcess } | undefined {
+    const { replicas, random } = this.#network;
+    if (this.#run.host.companionCut) return undefined;
+    const up = replicas.filter(({ isUp }) => isUp);
+    const { companion, process } = up[Math.floor(random() * up.length)] ?? {};
+    return companion === undefined || process === undefined ? undefined : { companion, process };
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.process.after(ms, resolve);
+    });
+  }
+}
+
+function isHidden({ networking }: DataplaneResource): boolean {
+  return networking?.inbound?.some(({ state }) => state === 'NotReady') === true;
+}

@@ -1,0 +1,293 @@
+import { describeKey } from '../../kuma/dataplane.ts';
+import { STORE_LIMITS } from '../../control-plane/store/limits.ts';
+import { FakeZone, type ZoneObject } from '../support/fakes/fake-zone.ts';
+import { MemoryDatabase, type MemoryTables } from '../support/fakes/memory-database.ts';
+import { seededRandom } from '../support/replicas/random.ts';
+import { HOSTS, NAMES, replicasOf, type Fault, type History } from './history.ts';
+import { SimHost, type SimRun } from './sim-host.ts';
+import { SimProcess } from './sim-process.ts';
+import { SimReplica } from './sim-replica.ts';
+import { Timeline } from './timeline.ts';
+
+export interface Outcome {
+  readonly violations: readonly string[];
+  /** What happened, in the order of true time. */
+  readonly log: readonly string[];
+}
+
+const GRACE_MS = 15_000;
+const SWEEP_AFTER_MS = 60_000;
+const BACKOFF_MS = 30_000;
+/** Until a fleet that was started is up, and every companion believes what it sees. */
+const WARM_UP_MS = 50_000;
+/** The bound on everything that is unfinished: Kuma declares ghosts ended after 5 min, then grace, backoff and sweep. */
+const CALM_MS = 600_000;
+const CALM_STEP_MS = 10_000;
+/** No database comes back sooner. */
+const FAILOVER_MS = 4_000;
+const RELEASED_MS = 86_400_000;
+
+/** A zone, its hosts and its companions in one process and in one order, which the seed decides. */
+export class Simulation {
+  readonly violations: string[] = [];
+  readonly log: string[] = [];
+  readonly #history: History;
+  readonly #timeline = new Timeline();
+  readonly #random: () => number;
+  readonly #zone = new FakeZone(this.#timeline);
+  readonly #databaseServer = new SimProcess(this.#timeline);
+  readonly #database: MemoryDatabase;
+  readonly #replicas: readonly SimReplica[];
+  readonly #hosts: readonly SimHost[];
+  readonly #runs = new Map<string, SimRun>();
+  readonly #planesUpSinceMs: number[] = [];
+
+  constructor(history: History) {
+    const timeline = this.#timeline;
+    this.#history = history;
+    this.#random = seededRandom(history.seed ^ 0x5f_37_59_df);
+    this.#database = new MemoryDatabase(history.database, this.#databaseServer, STORE_LIMITS.lockWaitMs);
+    for (let at = 0; at < history.planes; at += 1) {
+      this.#zone.addPlane();
+      this.#planesUpSinceMs.push(0);
+    }
+    this.#replicas = Array.from({ length: replicasOf(history.database) }, (_, at) => this.#addReplica(at));
+    const network = { timeline, zone: this.#zone, replicas: this.#replicas, random: this.#random };
+    this.#hosts = Array.from({ length: HOSTS }, (_, at) => {
+      const place = { name: `web-${at % NAMES}`, address: `10.0.0.${at}` };
+      return new SimHost(place, network, (run) => this.#runs.set(run.id, run));
+    });
+    this.#zone.onChange = (what, object, by) => {
+      this.#note(`${by}: ${object.key.name} ${what} (${runIdOf(object) ?? 'nobody'})`);
+      if (what === 'deleted' && by === 'rest') this.#checkDeletion(object);
+    };
+  }
+
+  async run(): Promise<Outcome> {
+    for (const replica of this.#replicas) replica.start();
+    for (let at = 0; at < NAMES; at += 1) this.#hosts[at]?.start(at % 2 === 0 ? 'cp' : 'agent');
+    await this.#timeline.pass(WARM_UP_MS);
+    for (const { afterMs, fault } of this.#history.steps) {
+      await this.#pass(afterMs, fault);
+      this.#note(`! ${JSON.stringify(fault)}`);
+      this.#happen(fault);
+    }
+    await this.#timeline.pass(1_000);
+    await this.#calm();
+    const { violations, log } = this;
+    return { violations, log };
+  }
+
+  /** A failover goes back to what the database was a moment before. */
+  async #pass(ms: number, next: Fault): Promise<void> {
+    if (next.kind !== 'database goes back') return this.#timeline.pass(ms);
+    await this.#timeline.pass(Math.max(0, ms - next.byMs));
+    const before = this.#database.snapshot();
+    await this.#timeline.pass(Math.min(ms, next.byMs));
+    this.#goBack(before);
+  }
+
+  #goBack(before: MemoryTables): void {
+    for (const { wires } of this.#replicas)
+      wires.storeCutUntilMs = this.#timeline.monotonicMs() + FAILOVER_MS;
+    this.#database.tables = before;
+  }
+
+  #addReplica(at: number): SimReplica {
+    const replica = new SimReplica(`replica-${at}`, {
+      timeline: this.#timeline,
+      zone: this.#zone,
+      named: this.#zone.planes,
+      database: this.#database,
+      random: this.#random,
+      settings: { graceMs: GRACE_MS, sweepOfflineAfterMs: SWEEP_AFTER_MS },
+    });
+    replica.onLine = (line) => {
+      this.#note(`replica-${at}: ${line}`);
+    };
+    replica.onDeath = (process) => {
+      this.#note(`replica-${at} ended`);
+      for (const { run } of this.#hosts) run?.agent.noticeDeath(process);
+    };
+    return replica;
+  }
+
+  #happen(fault: Fault): void {
+    if ('host' in fault) this.#happenToHost(fault);
+    else if ('plane' in fault) this.#happenToPlane(fault);
+    else if ('replica' in fault) this.#happenToReplica(fault);
+    else if (fault.kind === 'database clock') this.#databaseServer.wallSkewMs += fault.byMs;
+  }
+
+  #happenToHost(fault: Extract<Fault, { host: number }>): void {
+    const host = this.#hosts[fault.host];
+    if (host === undefined) return;
+    switch (fault.kind) {
+      case 'host starts':
+        return this.#startHost(host, fault.owner);
+      case 'host stops':
+        return host.stop();
+      case 'host crashes':
+        return host.crash(0);
+      case 'host falls silent':
+        return host.crash(fault.forMs);
+      case 'agent is killed':
+        return host.run?.agent.process.die();
+      case 'companion is cut off':
+        return host.cutCompanion();
+      case 'control planes are cut off':
+        return host.cutPlanes();
+      case 'host is joined':
+        return host.join();
+    }
+  }
+
+  /** Two hosts with one name at a time are a mistake of their own. */
+  #startHost(host: SimHost, owner: 'cp' | 'agent'): void {
+    const others = this.#hosts.filter((each) => each.name === host.name);
+    if (others.every(({ run }) => run === undefined || run.isOver)) host.start(owner);
+  }
+
+  #happenToPlane(fault: Extract<Fault, { plane: number }>): void {
+    const plane = this.#zone.planes[fault.plane];
+    if (plane === undefined) return;
+    if (fault.kind === 'control plane clock') plane.skewMs += fault.byMs;
+    if (fault.kind === 'control plane crashes') plane.stop(false);
+    if (fault.kind === 'control plane stops') plane.stop(true);
+    if (fault.kind !== 'control plane starts' || plane.isUp) return;
+    plane.start();
+    this.#planesUpSinceMs[fault.plane] = this.#timeline.monotonicMs();
+  }
+
+  #happenToReplica(fault: Extract<Fault, { replica: number }>): void {
+    const replica = this.#replicas[fault.replica];
+    if (replica === undefined) return;
+    const { wires, process } = replica;
+    const untilMs = this.#timeline.monotonicMs() + ('forMs' in fault ? fault.forMs : 0);
+    switch (fault.kind) {
+      case 'replica starts':
+        return replica.start();
+      case 'replica stops':
+        return replica.stop(3_000);
+      case 'replica dies':
+        return process?.dieIn(fault.steps);
+      case 'replica pauses':
+        process?.pause(fault.forMs, fault.machine);
+        for (const { run } of this.#hosts) if (run?.agent.link?.process === process) run?.agent.fallSilent();
+        return undefined;
+      case 'replica clock':
+        if (process !== undefined) process.wallSkewMs += fault.byMs;
+        return undefined;
+      case 'store is cut off':
+        wires.storeCutUntilMs = untilMs;
+        return undefined;
+      case 'store is slow':
+        wires.storeSlowUntilMs = untilMs;
+        return undefined;
+      case 'control planes are out of reach':
+        wires.planesCutUntilMs = untilMs;
+        return undefined;
+      case 'control planes are slow':
+        wires.planesSlowUntilMs = untilMs;
+        return undefined;
+      case 'answers are lost':
+        wires.answersLostUntilMs = untilMs;
+        return undefined;
+    }
+  }
+
+  /** Everything that was broken works again, an operator releases the brake, and what is unfinished ends within the bound. */
+  async #calm(): Promise<void> {
+    this.#note('! everything works again');
+    this.#zone.planes.forEach((_, plane) => this.#happen({ kind: 'control plane starts', plane }));
+    for (const replica of this.#replicas) {
+      replica.wires.heal();
+      replica.start();
+    }
+    for (const host of this.#hosts) {
+      host.join();
+      // Envoys without an agent are nobody's to judge: their hosts end as well.
+      if (host.run?.agent.process.isDead === true) host.crash(0);
+    }
+    let left: readonly string[] = ['everything'];
+    for (let waitedMs = 0; waitedMs < CALM_MS && left.length > 0; waitedMs += CALM_STEP_MS) {
+      this.#database.tables.releases.set('', this.#databaseServer.wallMs() + RELEASED_MS);
+      await this.#timeline.pass(CALM_STEP_MS);
+      left = this.#unfinished();
+      // A replica that was to end at a step of its own may have ended only now.
+      for (const replica of this.#replicas) replica.start();
+    }
+    for (const what of left) this.#violate(what);
+  }
+
+  #unfinished(): readonly string[] {
+    const living = new Map(
+      this.#hosts.flatMap(({ run }) => (run?.lives === true ? [[run.host.name, run] as const] : [])),
+    );
+    const names = new Set(this.#hosts.map(({ name }) => name).filter((name) => !this.#isUnknowable(name)));
+    return [
+      ...[...names].flatMap((name) => this.#unfinishedObject(name, living.get(name))),
+      ...[...this.#database.tables.rows.values()].flatMap(({ key, state, incarnation }) =>
+        !names.has(key.name) || (state === 'attached' && living.get(key.name)?.id === incarnation)
+          ? []
+          : [`${key.name} has a record of ${incarnation}: ${state}`],
+      ),
+      ...this.#replicas.flatMap(({ companion }) => {
+        const bugs = companion?.log.lines.filter(({ event }) => event === 'deregistrar.failed') ?? [];
+        return bugs.map(({ fields }) => `a bug: ${String(fields?.['err'])}`);
+      }),
+    ];
+  }
+
+  /** What was last connected to a control plane that came and went unseen is kept, and the companion says so. */
+  #isUnknowable(name: string): boolean {
+    const row = this.#database.tables.rows.get(`default/${name}`);
+    return row?.state !== 'attached' && row?.guard === 'unknown-insight';
+  }
+
+  #unfinishedObject(name: string, living: SimRun | undefined): readonly string[] {
+    const object = this.#zone.objects.get(`default/${name}`);
+    if (living === undefined) return object === undefined ? [] : [`${name} is gone, its object is not`];
+    if (object === undefined) return [`${name} lives, its object is gone`];
+    if (runIdOf(object) !== living.id) return [`${name} lives, its object is of ${runIdOf(object) ?? ''}`];
+    const isHidden = object.resource.networking?.inbound?.some(({ state }) => state === 'NotReady');
+    return isHidden === true ? [`${name} lives, its object is not ready`] : [];
+  }
+
+  /**
+   * Nothing that lives is deleted while somebody can say so: while a companion holds its agent's stream or a control
+   * plane its own, or did within the grace; and, where no agent said a word, a reconnect backoff more.
+   */
+  #checkDeletion(object: ZoneObject): void {
+    const run = this.#runs.get(runIdOf(object) ?? '');
+    if (run?.lives !== true || !run.serving) return;
+    const nowMs = this.#timeline.monotonicMs();
+    const state = this.#database.tables.rows.get(describeKey(object.key))?.state;
+    const neededMs = state === 'lost' ? GRACE_MS : GRACE_MS + BACKOFF_MS;
+    // It had the time to find one that is up.
+    const sinceMs = Math.max(
+      run.lastLifeMs,
+      Math.min(...this.#planesUpSinceMs.filter((_, at) => this.#zone.planes[at]?.isUp === true)),
+      Math.min(...this.#replicas.filter(({ isUp }) => isUp).map(({ upSinceMs }) => upSinceMs)),
+    );
+    const silentMs = run.isSeen ? 0 : nowMs - sinceMs;
+    if (silentMs < neededMs)
+      this.#violate(
+        `${object.key.name} lives (${run.id}), was silent for ${silentMs} ms, and was deleted: ${state ?? 'no record'}`,
+      );
+  }
+
+  #violate(what: string): void {
+    this.violations.push(what);
+    this.#note(`VIOLATION: ${what}`);
+  }
+
+  #note(line: string): void {
+    this.log.push(`${Math.round(this.#timeline.monotonicMs())} ${line}`);
+  }
+}
+
+function runIdOf({ resource }: ZoneObject): string | undefined {
+  const tags = resource.networking?.inbound?.[0]?.['tags'] as Readonly<Record<string, string>> | undefined;
+  return tags?.['run'];
+}

@@ -1,0 +1,133 @@
+import type { ControlPlanes, Fence, Store } from '../../control-plane/ports.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import type { FakeWire } from '../support/fakes/fake-control-planes.ts';
+import type { FakePlane } from '../support/fakes/fake-zone.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { Timeline } from './timeline.ts';
+
+/** What is wrong with the ways of one process, and until when. */
+export class Wires {
+  storeCutUntilMs = 0;
+  storeSlowUntilMs = 0;
+  planesCutUntilMs = 0;
+  planesSlowUntilMs = 0;
+  /** Until then a control plane's answer may be lost after the request was carried out. */
+  answersLostUntilMs = 0;
+  readonly #timeline: Timeline;
+  readonly #random: () => number;
+
+  constructor(timeline: Timeline, random: () => number) {
+    this.#timeline = timeline;
+    this.#random = random;
+  }
+
+  heal(): void {
+    this.storeCutUntilMs = 0;
+    this.storeSlowUntilMs = 0;
+    this.planesCutUntilMs = 0;
+    this.planesSlowUntilMs = 0;
+    this.answersLostUntilMs = 0;
+  }
+
+  /** The ways to the store, for the code of `process`. */
+  store(process: SimProcess, store: Store): Store {
+    const pass = async (): Promise<void> => {
+      await process.step(this.#delayMs(this.storeSlowUntilMs, SLOW_STORE_MS));
+      if (this.#isNow(this.storeCutUntilMs)) throw storeAway();
+    };
+    return interposed(store, pass, (method, given) =>
+      method === 'attempt' || method === 'whileCurrent' ? [given[0], fenced(given[1] as Act, pass)] : given,
+    );
+  }
+
+  controlPlanes(process: SimProcess, controlPlanes: ControlPlanes): ControlPlanes {
+    return interposed(controlPlanes, () => process.step());
+  }
+
+  /** A request that was sent arrives, whatever becomes of its sender. */
+  rest(process: SimProcess): FakeWire {
+    return {
+      request: async (_call, plane) => {
+        const delayMs = this.#delayMs(this.planesSlowUntilMs, SLOW_PLANE_MS);
+        if (delayMs > 0) {
+          await new Promise<void>((resolve) => {
+            this.#timeline.after(delayMs, resolve);
+          });
+        }
+        this.#requirePlane(plane);
+      },
+      answer: async (_call, plane) => {
+        await process.step(this.#delayMs(this.planesSlowUntilMs, SLOW_PLANE_MS));
+        this.#requirePlane(plane);
+        if (this.#isNow(this.answersLostUntilMs) && this.#random() < 0.3) throw unreachable(plane);
+      },
+    };
+  }
+
+  #requirePlane(plane: FakePlane): void {
+    if (this.#isNow(this.planesCutUntilMs) || !plane.isUp) throw unreachable(plane);
+  }
+
+  #isNow(untilMs: number): boolean {
+    return this.#timeline.monotonicMs() < untilMs;
+  }
+
+  /** Most are quick even then; a few take very long. */
+  #delayMs(untilMs: number, mostMs: number): number {
+    return this.#isNow(untilMs) ? mostMs * this.#random() ** 3 : 0;
+  }
+}
+
+type Act = (record: never, fence: Fence) => Promise<unknown>;
+
+const SLOW_STORE_MS = 4_000;
+const SLOW_PLANE_MS = 8_000;
+
+/** What is done while a name is held leaves the process as well; without the store, nothing of it is written down. */
+function fenced(act: Act, pass: () => Promise<void>): Act {
+  return async (record, fence) => {
+    const result = await act(record, {
+      ...fence,
+      keepBody: async (body) => {
+        await pass();
+        await fence.keepBody(body);
+        await pass();
+      },
+      alone: async (what) => {
+        await pass();
+        await fence.alone(what);
+        await pass();
+      },
+    });
+    await pass();
+    return result;
+  };
+}
+
+/** A port of which each call passes something before and after. */
+function interposed<Port extends object>(
+  port: Port,
+  pass: () => Promise<void>,
+  change: (method: string, given: readonly unknown[]) => readonly unknown[] = (_method, given) => given,
+): Port {
+  return new Proxy(port, {
+    get(target, method) {
+      const member: unknown = Reflect.get(target, method);
+      if (typeof member !== 'function' || method === 'close') return member;
+      return async (...given: readonly unknown[]) => {
+        await pass();
+        const result: unknown = await Reflect.apply(member, target, change(String(method), given));
+        await pass();
+        return result;
+      };
+    },
+  });
+}
+
+function storeAway(): OperationalError {
+  return new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: the connection was lost');
+}
+
+function unreachable({ url }: FakePlane): OperationalError {
+  return new OperationalError('ENDPOINT_UNREACHABLE', `Cannot reach ${url}: connection reset`);
+}
