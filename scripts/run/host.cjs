@@ -16,7 +16,7 @@ const PINNED_NODE = path.join(ROOT, 'node_modules', `node-linux-${process.arch}`
 const INSTALLED = path.join('node_modules', '.package-lock.json');
 const MACHINE = { platform: process.platform, processor: process.arch };
 /** Fails where neither pip nor what makes a virtual environment with pip is installed. */
-const PYTHON_CHECK = 'try:\n  import pip\nexcept ImportError:\n  import venv, ensurepip';
+const PYTHON_CHECK = 'try:\n  import pip\nexcept ImportError:\n  import venv, ensurepip\n  ensurepip.version()';
 
 /**
  * @param {import('./decisions.cjs').Order} order
