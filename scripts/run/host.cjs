@@ -16,7 +16,8 @@ const PINNED_NODE = path.join(ROOT, 'node_modules', `node-linux-${process.arch}`
 const INSTALLED = path.join('node_modules', '.package-lock.json');
 const MACHINE = { platform: process.platform, processor: process.arch };
 /** Fails where neither pip nor what makes a virtual environment with pip is installed. */
-const PYTHON_CHECK = 'try:\n  import pip\nexcept ImportError:\n  import venv, ensurepip\n  ensurepip.version()';
+const PYTHON_CHECK =
+  'try:\n  import pip\nexcept ImportError:\n  import venv, ensurepip\n  ensurepip.version()';
 
 /**
  * @param {import('./decisions.cjs').Order} order
@@ -29,7 +30,7 @@ function examine({ install, envoy }) {
     glibc: hasGlibc(),
     node: process.versions.node,
     npm: (/^npm\/(\S+)/.exec(process.env['npm_config_user_agent'] || '') || [])[1],
-    freeMb: install && !packagesAreInstalled() ? freeMb() : undefined,
+    freeMb: install && !packagesAreInstalled() ? roomMb() : undefined,
     unwritable: install ? whyUnwritable(ROOT) : undefined,
     python: envoy && !hasEnvoy() ? pythonState() : 'not needed',
     folder: ROOT,
@@ -98,6 +99,13 @@ function pinnedNodeRuns() {
 /** What `npm ci` has left cannot be relied upon: the next one begins anew. */
 function distrustPackages() {
   if (fs.existsSync(path.join(ROOT, INSTALLED))) fs.unlinkSync(path.join(ROOT, INSTALLED));
+}
+
+/** @returns {number | undefined} megabytes that an install can have: it begins by removing what is installed */
+function roomMb() {
+  const free = freeMb();
+  const { status, stdout } = spawnSync('du', ['-sk', 'node_modules'], { cwd: ROOT, encoding: 'utf8' });
+  return free === undefined || status !== 0 ? free : free + Math.floor(parseInt(stdout, 10) / 1024);
 }
 
 /** @returns {number | undefined} megabytes for what is below the checkout; `undefined` if that cannot be told */
