@@ -42,6 +42,8 @@ export class Attachment {
   readonly #deps: AttachmentDeps;
   readonly #over = new AbortController();
   readonly #fenced = Promise.withResolvers<number>();
+  /** Every companion was asked once, and none of them let this run in. */
+  readonly #refused = Promise.withResolvers<undefined>();
   #owner: Owner = 'cp';
   #status: AgentStatus = { phase: 'starting', serving: false };
   #served = false;
@@ -61,7 +63,8 @@ export class Attachment {
    * Begins to attach, and goes on with it whatever comes of this wait.
    *
    * @param owner who is to own the object, as far as it is known
-   * @returns the epoch; `undefined` if there was none within the budget, or if `cancel` came first
+   * @returns the epoch; `undefined` if there was none within the budget, if every companion refused, or if `cancel` came
+   * first
    */
   async begin(owner: Owner, budgetMs: number, cancel: AbortSignal): Promise<number | undefined> {
     this.#owner = owner;
@@ -77,7 +80,7 @@ export class Attachment {
       () => undefined,
     );
     try {
-      return await Promise.race([this.#fenced.promise, tooLate]);
+      return await Promise.race([this.#fenced.promise, this.#refused.promise, tooLate]);
     } finally {
       this.#hurried = false;
       cancel.removeEventListener('abort', onCancel);
@@ -152,6 +155,7 @@ export class Attachment {
       const pauseMs = attachPauseMs(end, failures, random());
       failures = countFailures(failures, clock.monotonicMs() - beganAtMs);
       at += 1;
+      if (at >= companions.length) this.#refused.resolve(undefined);
       await pause(clock, pauseMs, over);
     }
   }

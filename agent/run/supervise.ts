@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import process from 'node:process';
 
 import { pause, systemClock } from '../../kernel/clock.ts';
+import { describeError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../child/child-process.io.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
@@ -106,7 +107,11 @@ class Supervision {
     this.#events.agentStarted(settingsGiven(this.#request));
     for (const problem of this.#request.ignored) this.#events.settingIgnored(problem);
     if (!spawner.guarded) this.#events.guardMissing();
-    this.#start().catch(this.#events.failedUnexpectedly);
+    this.#start().catch((error: unknown) => {
+      this.#events.failedUnexpectedly(error);
+      // Whatever of ours has failed, kuma-dp runs.
+      if (this.#prepared === undefined) this.#startUnregistered(describeError(error));
+    });
     const exit = await this.#supervisor.ended;
     this.#over.abort(new Error('kuma-dp has ended'));
     this.#close();

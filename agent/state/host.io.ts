@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { uptime } from 'node:os';
 import process from 'node:process';
 
 import { pause, type Clock } from '../../kernel/clock.ts';
@@ -31,13 +32,37 @@ export async function outwait(holds: () => boolean, patience: Patience): Promise
 
 export function linuxHost(): Host {
   return {
-    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
-    uptimeMs: () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1_000,
+    bootId: readBootId(),
+    uptimeMs: readUptimeMs,
     processRef,
     isAlive: (known) => processRef(known.pid)?.startTicks === known.startTicks,
     // Of a service, systemd says so only to what it runs at its end: systemd.exec(5).
     endsWithUs: ({ pid }) => process.env['SERVICE_RESULT'] !== undefined && sharesOurService(pid),
   };
+}
+
+/**
+ * A procfs that is limited to processes (systemd's `ProcSubset=pid`) has no boot id. Its time of boot stands in for it: a
+ * clock that was set since makes this look like another boot, which is the safe mistake.
+ */
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    const bootedAtMs = Date.now() - uptime() * 1_000;
+    return `booted-${Math.round(bootedAtMs / BOOT_TIME_STEP_MS)}`;
+  }
+}
+
+/** Steps of the clock by NTP are smaller. */
+const BOOT_TIME_STEP_MS = 600_000;
+
+function readUptimeMs(): number {
+  try {
+    return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1_000;
+  } catch {
+    return uptime() * 1_000;
+  }
 }
 
 /** @returns `undefined` if there is no such process, or only what is left of it */

@@ -180,6 +180,13 @@ describe('Attachment', () => {
     expect(log.events).toEqual(['companion.lost', 'companion.attached']);
   });
 
+  test('waits no longer once every companion has refused, and attaches later all the same', async () => {
+    const first = companion('a', fails('ENDPOINT_UNREACHABLE'), attaches(7));
+    const second = companion('b', fails('ENDPOINT_UNTRUSTED'));
+    expect(await begin(attachment(first, second))).toEqual({ epoch: undefined, atMs: 100 });
+    await clock.passUntil(() => first.streams.length === 1);
+  });
+
   test('waits no longer once a stop has begun', async () => {
     const made = attachment(companion('a', hangs));
     clock.after(100, () => {
@@ -271,7 +278,7 @@ describe('Attachment', () => {
 
   test('asks rarely once a newer incarnation has the name, and says so once', async () => {
     const only = companion('a', fails('DATAPLANE_FOREIGN'));
-    expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 900 });
+    expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 0 });
     await clock.pass(180_000);
     expect(attempts(only)).toEqual([0, 60_000, 120_000, 180_000]);
     expect(log.events).toEqual(['name.superseded']);
