@@ -1,4 +1,5 @@
 import { formatDuration } from '../kernel/duration.ts';
+import type { Finding } from '../kernel/findings.ts';
 import type { Log } from '../kernel/log.ts';
 import { describeFields, roughDuration } from '../kernel/one-line.ts';
 import { describeSteps } from '../kernel/stop-words.ts';
@@ -35,6 +36,9 @@ function startEvents(log: Log) {
     },
     settingIgnored: (problem: string) => {
       log.error('setting.ignored', `${problem}. The default holds until the environment is corrected`);
+    },
+    optionCut: ({ about, says, remedy }: Finding) => {
+      log.warn('option.cut', `${about} ${says}`, { remedy });
     },
     dataplaneDerived: (dataplane: string, fields: Readonly<Record<string, unknown>>) => {
       log.info('dataplane.derived', `This is dataplane ${dataplane}`, { dataplane, ...fields });
@@ -127,11 +131,8 @@ function objectEvents(log: Log) {
       log.warn('announcement.failed', what, { err });
     },
     ownershipGivenUp: (err: unknown) => {
-      log.warn(
-        'ownership.given-up',
-        'The object could not be put in time: its control plane creates it instead',
-        { err },
-      );
+      const what = 'The object could not be put in time: its control plane creates it instead';
+      log.warn('ownership.given-up', what, { err });
     },
     objectMended: () => {
       log.warn('dataplane.mended', 'A late write had hidden this dataplane: its object is Ready again');

@@ -5,12 +5,20 @@ import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { readStandardInput } from '../child/standard-streams.io.ts';
 import { obstaclesOf, readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-command.pure.ts';
 import type { Obstacle } from '../identity/wrapping.pure.ts';
-import { firstFacts, judgeEndpoints, type EndpointLook } from '../doctor/endpoint-findings.pure.ts';
+import {
+  firstFacts,
+  isLastOfService,
+  judgeEndpoints,
+  type EndpointLook,
+} from '../doctor/endpoint-findings.pure.ts';
 import { judgeIgnored, judgeObstacles } from '../doctor/host-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { chooseOwner, isDeletable } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
-import { planStop } from '../stop/stop-plan.pure.ts';
+import type { DataplaneIdentity } from '../identity/dataplane-identity.pure.ts';
+import { usedProxy } from '../identity/used-proxy.pure.ts';
+import { judgeChoices, judgeExternalSenders, judgeSiblings } from '../stop/stop-choices.pure.ts';
+import { planStop, type PlannedStep } from '../stop/stop-plan.pure.ts';
 import { readTls } from '../run/connection.ts';
 import { deriveDataplane } from '../identity/derive.io.ts';
 import { lookAtEndpoints } from '../doctor/endpoint-looks.ts';
@@ -53,19 +61,24 @@ export async function plan(
     budgetMs: LOOK_BUDGET_MS,
   });
   const facts = firstFacts(looks);
-  const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle;
+  const scope = { proxyType: key.proxyType, lastOfService: isLastOfService(looks) };
+  const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS, scope) : options.settle;
+  const { drainTimeMs } = derived.identity;
+  const advice = [...adviceOf(options, derived.identity), ...judgeSiblings(scope.lastOfService)];
   const rows: Row[] = [
     ['dataplane', derived.label],
     ['lifecycle', because === undefined ? owner : `${owner} (${because})`],
     ...looks.map((look): Row => ['endpoint', describeLook(look)]),
     ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
     ['budget', formatDuration(options.stopBudgetMs)],
+    ...advice.map((finding): Row => [finding.level === 'ok' ? 'drain' : 'warning', inWords(finding)]),
     ...(bypassed ? [['warning', 'companions do not look after zone proxies'] satisfies Row] : []),
     ...wrong,
     ...derived.unset.map((name): Row => ['warning', `the template variable "${name}" is not set`]),
     ...derived.command.obstacles.map(describeObstacle),
   ];
   const findings: readonly Finding[] = [
+    ...advice,
     ...judgeEndpoints(looks),
     ...judgeObstacles(derived.command.obstacles),
     ...judgeIgnored(ignored),
@@ -76,15 +89,15 @@ export async function plan(
   const steps = planStop({
     budgetMs: options.stopBudgetMs,
     settleMs: waitMs,
-    drainTimeMs: derived.identity.drainTimeMs,
+    drainTimeMs,
     deregisters: isDeletable(owner, options.deleteExternal),
   });
-  const timeline = steps.map(({ step, byMs, what }): Row => [
-    step,
-    `by ${formatDuration(byMs).padEnd(8)} ${what}`,
-  ]);
-  const text = [...table(rows), '', 'A stop, at the latest:', ...table(timeline), ''].join('\n');
+  const text = [...table(rows), '', 'A stop, at the latest:', ...table(timelineOf(steps)), ''].join('\n');
   return { text, code: exitCodeOf(findings) };
+}
+
+function adviceOf(options: RunRequest['options'], identity: DataplaneIdentity): readonly Finding[] {
+  return [...judgeChoices(options), ...judgeExternalSenders(usedProxy(identity), options)];
 }
 
 function planBlind(rows: readonly Row[]): Planned {
@@ -92,8 +105,16 @@ function planBlind(rows: readonly Row[]): Planned {
   return { text, code: 2 };
 }
 
+function timelineOf(steps: readonly PlannedStep[]): readonly Row[] {
+  return steps.map(({ step, byMs, what }): Row => [step, `by ${formatDuration(byMs).padEnd(8)} ${what}`]);
+}
+
 function describeObstacle({ program, level, says, remedy }: Obstacle): Row {
   return [level === 'breaks' ? 'problem' : 'warning', `"${program}" ${says}; instead: ${remedy}`];
+}
+
+function inWords({ about, says, remedy }: Finding): string {
+  return `${about}: ${says}${remedy === undefined ? '' : `: ${remedy}`}`;
 }
 
 function describeLook({ url, seen }: EndpointLook): string {

@@ -8,13 +8,15 @@ import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.
 import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
 import { linuxHost } from '../state/host.io.ts';
 import { lookAtObject, type ObjectLook } from '../object/object-look.io.ts';
-import { firstFacts, judgeEndpoints } from './endpoint-findings.pure.ts';
+import { firstFacts, isLastOfService, judgeEndpoints } from './endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { judgeBudget, judgeIgnored, judgeObject, judgeObstacles } from './host-findings.pure.ts';
 import type { HostState } from '../state/host-state.pure.ts';
 import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
 import { readTls, type EndpointTls } from '../run/connection.ts';
+import { usedProxy } from '../identity/used-proxy.pure.ts';
+import { judgeChoices, judgeExternalSenders, judgeSiblings } from '../stop/stop-choices.pure.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import { examineEnvoy } from './doctor-envoy.ts';
 import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
@@ -143,9 +145,18 @@ async function examineSurroundings(
   const owner = state?.owner ?? chooseOwner(options.lifecycle, derived.identity, companion).owner;
   const precautions = { companion, agentOwns: owner === 'agent', paced: options.restartPacing === 'auto' };
   return [
+    ...judgeChoices(options),
+    ...judgeExternalSenders(usedProxy(derived.identity), options),
+    ...judgeSiblings(isLastOfService(looks)),
     ...judgeBudget({
       budgetMs: options.stopBudgetMs,
-      settleMs: options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS) : options.settle,
+      settleMs:
+        options.settle === 'auto'
+          ? settleMs(facts ?? DEFAULT_FACTS, {
+              proxyType: derived.identity.key.proxyType,
+              lastOfService: isLastOfService(looks),
+            })
+          : options.settle,
       drainTimeMs: derived.identity.drainTimeMs,
       supervisorMs: asked.supervisorTimeoutMs === 'none' ? undefined : asked.supervisorTimeoutMs,
     }),

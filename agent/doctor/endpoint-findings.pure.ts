@@ -7,7 +7,11 @@ import { judgeMode } from '../../kuma/control-plane-findings.ts';
 export interface EndpointLook {
   readonly url: string;
   readonly seen:
-    | { readonly facts: ControlPlaneFacts }
+    | {
+        readonly facts: ControlPlaneFacts;
+        /** In a federated zone, no other ready dataplane has one of its services. */
+        readonly isLastOfService: boolean;
+      }
     | { readonly problem: string; readonly code: ErrorCode | undefined };
 }
 
@@ -25,6 +29,11 @@ const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
 export function firstFacts(looks: readonly EndpointLook[]): ControlPlaneFacts | undefined {
   const [first] = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
   return first;
+}
+
+/** Whether it is the only dataplane of a service in a federated zone. */
+export function isLastOfService(looks: readonly EndpointLook[]): boolean {
+  return looks.some(({ seen }) => 'facts' in seen && seen.isLastOfService);
 }
 
 /** Whether a stop could deregister: one endpoint is enough, so one that is away is a failure only if all are. */

@@ -1,7 +1,8 @@
 import { systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
-import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import { servicesOf } from '../../kuma/services.ts';
+import type { DataplaneIdentity } from '../identity/dataplane-identity.pure.ts';
 import type { EndpointLook } from './endpoint-findings.pure.ts';
 import { endpointName } from '../object/endpoint-url.pure.ts';
 import type { Endpoint } from '../ports.ts';
@@ -27,24 +28,44 @@ export async function lookAtEndpoints(
       tls: tls(),
       ...tokensOf(userTokenFile, tokenOf(derived.command)),
     });
-    return await Promise.all(endpoints.map((endpoint) => lookAt(endpoint, derived.identity.key, budgetMs)));
+    return await Promise.all(endpoints.map((endpoint) => lookAt(endpoint, derived.identity, budgetMs)));
   } catch (error) {
     return urls.map((url) => ({ url: endpointName(url), seen: problemOf(error) }));
   }
 }
 
-async function lookAt(endpoint: Endpoint, key: DataplaneKey, budgetMs: number): Promise<EndpointLook> {
+async function lookAt(
+  endpoint: Endpoint,
+  identity: DataplaneIdentity,
+  budgetMs: number,
+): Promise<EndpointLook> {
   const { url } = endpoint;
   try {
     const facts = await withDeadline({ clock: systemClock, action: `reach ${url}`, budgetMs }, ({ signal }) =>
-      endpoint.check(key, signal),
+      endpoint.check(identity.key, signal),
     );
-    return { url, seen: { facts } };
+    const isLast = facts.otherZones !== undefined && (await isLastOfService(endpoint, identity, budgetMs));
+    return { url, seen: { facts, isLastOfService: isLast } };
   } catch (error) {
     return { url, seen: problemOf(error) };
   } finally {
     endpoint.close();
   }
+}
+
+/** Where it cannot be seen, nothing is said. */
+async function isLastOfService(
+  endpoint: Endpoint,
+  { key, resource }: DataplaneIdentity,
+  budgetMs: number,
+): Promise<boolean> {
+  const services = servicesOf(resource);
+  if (services.length === 0) return false;
+  const action = `look for siblings at ${endpoint.url}`;
+  return withDeadline(
+    { clock: systemClock, action, budgetMs },
+    ({ signal }) => endpoint.isLastOfService?.(key, services, signal) ?? Promise.resolve(false),
+  ).catch(() => false);
 }
 
 function problemOf(error: unknown): Extract<EndpointLook['seen'], { readonly problem: string }> {

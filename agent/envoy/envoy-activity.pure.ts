@@ -216,6 +216,19 @@ export function followQuiet(previous: Quiet | undefined, traffic: Traffic, atMs:
   return { begun: traffic.begun, sinceMs: atMs };
 }
 
+/**
+ * Whether Envoy has listeners of a builtin gateway, and none of a sidecar.
+ *
+ * @see kuma 2.14.3: pkg/plugins/runtime/gateway/listener_generator.go, `SERVICE:PROTOCOL:PORT`
+ */
+export function isBuiltinGateway({ listeners }: Directions): boolean {
+  const inbound = [...listeners.values()].filter(({ direction }) => direction === 'inbound');
+  return (
+    inbound.some(({ name }) => /^.+:(HTTP|HTTPS|TCP|TLS):\d+$/.test(name)) &&
+    !inbound.some(({ name }) => /^(inbound:|self_inbound)/.test(name))
+  );
+}
+
 /** The TCP ports of outbound listeners. */
 export function outboundPorts({ listeners }: Directions): ReadonlySet<number> {
   const ports = [...listeners].flatMap(([stat, { direction }]) =>

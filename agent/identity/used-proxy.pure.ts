@@ -13,6 +13,8 @@ export interface ApplicationPort {
 /** What is known of a proxy before it stops. */
 export interface UsedProxy {
   readonly kind: ProxyKind;
+  /** No resource was there to read: a Dataplane that was applied beforehand may be a gateway all the same. */
+  readonly isGuess: boolean;
   /** How long kuma-dp alone would drain. */
   readonly drainTimeMs: number;
   /** Empty where nobody knows the application's ports. */
@@ -24,6 +26,7 @@ export function usedProxy({ key, resource, drainTimeMs }: DataplaneIdentity): Us
   const kind = kindOf(key.proxyType, resource);
   return {
     kind,
+    isGuess: key.proxyType === 'dataplane' && resource === undefined,
     drainTimeMs,
     applicationPorts: kind === 'sidecar' && resource !== undefined ? applicationPorts(resource) : [],
   };

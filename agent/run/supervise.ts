@@ -6,6 +6,7 @@ import { describeError } from '../../kernel/errors.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../child/child-process.io.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
+import { judgeChoices } from '../stop/stop-choices.pure.ts';
 import { stopSettings, supervisedDataplane } from './stop-settings.ts';
 import { appendReport } from '../stop/report-file.io.ts';
 import { writeError } from '../child/standard-streams.io.ts';
@@ -106,6 +107,7 @@ class Supervision {
     });
     this.#events.agentStarted(settingsGiven(this.#request));
     for (const problem of this.#request.ignored) this.#events.settingIgnored(problem);
+    judgeChoices(this.#request.options).forEach(this.#events.optionCut);
     if (!spawner.guarded) this.#events.guardMissing();
     this.#start().catch((error: unknown) => {
       this.#events.failedUnexpectedly(error);

@@ -18,6 +18,6 @@ export function unregisteredDataplane(
     registration: undefined,
     unregisteredBecause: problem,
     readiness: kumaDpReadiness(command?.readinessPort ?? READINESS_PORT),
-    proxy: { kind: 'sidecar', drainTimeMs: DRAIN_TIME_MS, applicationPorts: [] },
+    proxy: { kind: 'sidecar', isGuess: true, drainTimeMs: DRAIN_TIME_MS, applicationPorts: [] },
   };
 }

@@ -1,4 +1,5 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
+import { isBuiltinGateway, NO_DIRECTIONS, readDirections } from '../envoy/envoy-activity.pure.ts';
 import type { AgentEvents } from '../events.ts';
 import type { UsedProxy } from '../identity/used-proxy.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
@@ -42,6 +43,7 @@ export class Drain {
   /** `hidden`: it runs and cannot be asked. */
   #envoy: EnvoyAdmin | 'hidden' | undefined;
   #kumaDp: KumaDpProcess | undefined;
+  readonly #begun = Promise.withResolvers<void>();
   #words: string | undefined;
   /** The first signal is held back for clients outside the mesh. */
   #heldBack = false;
@@ -77,9 +79,10 @@ export class Drain {
   /** A stop begins, kuma-dp lives: what only its first moment shows; and clients whom no control plane tells are told. */
   async begin(): Promise<void> {
     const { dataplane, externalDrainMs } = this.#deps;
-    const { proxy } = await dataplane;
     const admin = this.#envoy === 'hidden' ? undefined : this.#envoy;
+    const proxy = await asSeen((await dataplane).proxy, admin);
     this.#users.onStop(admin, proxy, this.#over);
+    this.#begun.resolve();
     if (this.#envoy === undefined || !hasExternalSenders({ proxy: proxy.kind, externalDrainMs })) return;
     const leadMs = readinessLeadMs({ drainTimeMs: proxy.drainTimeMs, externalDrainMs });
     if (admin === undefined || leadMs === 0) await this.tell('drain', 'in order');
@@ -101,6 +104,7 @@ export class Drain {
   async untilOver(stop: () => DeregistrationKnowledge): Promise<Drained | undefined> {
     const dataplane = await this.#deps.dataplane;
     if (this.#envoy === undefined) return undefined;
+    await this.#begun.promise;
     // The drain begins with the signal, and before the signal there is a look.
     await this.#kumaDp?.told;
     const beganAtMs = this.#deps.clock.monotonicMs();
@@ -137,4 +141,11 @@ export class Drain {
       silentControlPlanes: registration?.silentControlPlanes ?? [],
     };
   }
+}
+
+/** What a proxy is whose resource nobody could read, as Envoy's listeners say it. */
+async function asSeen(proxy: UsedProxy, admin: EnvoyAdmin | undefined): Promise<UsedProxy> {
+  if (!proxy.isGuess || admin === undefined) return proxy;
+  const directions = await admin.listenerConfig().then(readDirections, () => NO_DIRECTIONS);
+  return isBuiltinGateway(directions) ? { ...proxy, kind: 'builtin gateway' } : proxy;
 }

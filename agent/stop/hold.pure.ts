@@ -173,7 +173,7 @@ function untoldSenders(known: HoldKnowledge): Hold | undefined {
     .toSorted((a, b) => b.untilMs - a.untilMs)[0];
 }
 
-const EXTERNAL_SENDERS: Readonly<Record<ProxyKind, string>> = {
+export const EXTERNAL_SENDERS: Readonly<Record<ProxyKind, string>> = {
   'builtin gateway': 'clients of a gateway learn of the stop from its readiness alone',
   'zone ingress': 'other zones learn of the stop from readiness, or late',
   sidecar: 'clients outside the mesh learn of the stop from readiness alone',

@@ -73,7 +73,7 @@ export class FakeRun {
         registration: this.keeper,
         unregisteredBecause: '',
         readiness: { isTerminating: () => Promise.resolve(false) },
-        proxy: { kind: 'sidecar', drainTimeMs: 30_000, applicationPorts: [] },
+        proxy: { kind: 'sidecar', isGuess: false, drainTimeMs: 30_000, applicationPorts: [] },
         ...options.dataplane,
       }),
       note: (note) => this.notes.push(note),

@@ -89,6 +89,7 @@ const AGENT: Calls<AgentEvents> = {
   deregistrationLate: () => [],
   deregistered: (odd) => [{ outcome: 'failed', reason: odd, endpoint: odd, attempts: 3, dataplane: odd }],
   drainBlind: (odd) => [odd],
+  optionCut: (odd) => [{ level: 'failure', about: odd, says: odd, remedy: odd }],
   drainHeld: (odd) => [odd, 'requests'],
   childExited: () => [{ code: null, signal: 'SIGKILL' }],
   confirmed: (odd) => [{ outcome: 'unknown', reason: odd }],

@@ -144,7 +144,8 @@ describe('judgeObject()', () => {
 });
 
 describe('judgeEndpoints()', () => {
-  const fine = { url: 'https://a', seen: { facts: { ...DEFAULT_FACTS, mode: 'zone', version: '2.14.3' } } };
+  const facts = { ...DEFAULT_FACTS, mode: 'zone', version: '2.14.3' };
+  const fine = { url: 'https://a', seen: { facts, isLastOfService: false } };
   const away = { url: 'https://b', seen: { problem: 'refused', code: 'ENDPOINT_UNREACHABLE' } } as const;
   test.for<[string, Parameters<typeof judgeEndpoints>[0], readonly Finding['level'][]]>([
     ['none', [], ['failure']],

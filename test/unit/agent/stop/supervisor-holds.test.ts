@@ -15,15 +15,22 @@ const PORTS = [{ host: '127.0.0.1', port: 8_080 }];
 
 interface Scene {
   readonly kind?: ProxyKind;
+  readonly isGuess?: boolean;
   readonly host?: Partial<HostEvidence>;
   readonly supervisor?: FakeRunOptions['supervisor'];
   readonly keeper?: FakeRunOptions['keeper'];
 }
 
-function serving({ kind = 'sidecar', host = {}, supervisor = {}, keeper = {} }: Scene = {}): FakeRun {
+function serving({
+  kind = 'sidecar',
+  isGuess = false,
+  host = {},
+  supervisor = {},
+  keeper = {},
+}: Scene = {}): FakeRun {
   const run = new FakeRun({
     keeper,
-    dataplane: { proxy: { kind, drainTimeMs: 30_000, applicationPorts: PORTS } },
+    dataplane: { proxy: { kind, isGuess, drainTimeMs: 30_000, applicationPorts: PORTS } },
     supervisor: { host: { ...NO_EVIDENCE, ...host }, ...supervisor },
   });
   runs.push(run);
@@ -176,6 +183,22 @@ describe('Supervisor: clients that no control plane tells', () => {
       expect(run.endpoint.times('deregister')).toEqual([0]);
     },
   );
+
+  test('a Dataplane that was applied beforehand is a gateway if its listeners say so', async () => {
+    const run = serving({ isGuess: true });
+    const listener = { name: 'edge:HTTP:8080', traffic_direction: 'INBOUND', stat_prefix: 'edge' };
+    run.admin.onListenerConfig = () => Promise.resolve({ configs: [{ active_state: { listener } }] });
+    run.signal('SIGTERM');
+    await run.untilEnded();
+    expect(run.sent).toEqual(['SIGTERM 0', 'SIGTERM 30050']);
+  });
+
+  test('… and a sidecar if they do not', async () => {
+    const run = serving({ isGuess: true });
+    run.signal('SIGTERM');
+    await run.untilEnded();
+    expect(run.sent).toEqual(['SIGTERM 2250', 'SIGTERM 2750']);
+  });
 
   test('--external-drain below the drain time: that long, then until idle', async () => {
     const run = serving({ kind: 'builtin gateway', supervisor: { externalDrainMs: 12_000 } });
