@@ -5,7 +5,7 @@ import type { ChildExit } from './child/exit-status.pure.ts';
 import type { Owner } from './identity/owner.pure.ts';
 import type { ApplicationPort } from './identity/used-proxy.pure.ts';
 import type { Phase } from './stop/phases.pure.ts';
-import type { OwnDataplane } from '../kuma/ownership.ts';
+import type { OwnDataplane, RunStage } from '../kuma/ownership.ts';
 
 /** The process of the wrapped command. */
 export interface Child {
@@ -80,7 +80,7 @@ export interface Endpoint {
   /** The zone's control planes that do not answer now, by URL: whoever knows of them looks at once. */
   silentControlPlanes?(key: DataplaneKey, signal: AbortSignal): Promise<readonly string[]>;
   /** Looks for an object that was created again, and deletes it if that can hurt nobody. */
-  confirm(departure: Departure, signal: AbortSignal): Promise<Confirmation>;
+  confirm(departure: Departure, stage: RunStage, signal: AbortSignal): Promise<Confirmation>;
   close(): void;
 }
 

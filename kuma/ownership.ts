@@ -39,6 +39,23 @@ export function judgeOwnership(
  */
 export type Recreation = { readonly verdict: 'delete' | 'wait' | 'leave'; readonly reason: string };
 
+/** `serving`: the Envoy of the run that asks holds a stream that it opened after the object was deleted. */
+export type RunStage = 'serving' | 'ended';
+
+/**
+ * What to do about an object that stands although it was deleted, after the run's own Envoy has opened a new stream: one
+ * that is online is its own, and the control plane has put the object back for it.
+ */
+export function judgeReturn(own: OwnDataplane, found: DataplaneOverview): Recreation {
+  const ownership = judgeOwnership(own, found);
+  if (!ownership.ours) return { verdict: 'leave', reason: ownership.reason };
+  if (own.incarnation !== undefined && found.labels[INCARNATION_LABEL] === own.incarnation)
+    return { verdict: 'delete', reason: 'it carries our incarnation' };
+  return found.subscriptions.filter(isOnline).length > 1
+    ? { verdict: 'wait', reason: 'more than one subscription is online: another run may have the name' }
+    : { verdict: 'delete', reason: 'the control plane has put it back for the stream of our own Envoy' };
+}
+
 /**
  * A control plane that restarts while we drain creates the object again when Envoy reconnects (KUMA: the stream
  * carries the resource). A replacement host that connects does the same. All times compared are the control plane's.

@@ -66,8 +66,6 @@ async function attempt(
     template: undefined,
     mayDelete: true,
   });
-  // A state file or an operator names the object: nothing else shows whose it is.
-  keeper.onConfigured();
   try {
     return await take(keeper, byMs);
   } finally {

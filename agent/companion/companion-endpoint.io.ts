@@ -56,10 +56,10 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
       const { silentControlPlanes } = await askOfZone(channel, { action, key, findSilent: true }, signal);
       return silentControlPlanes;
     },
-    confirm: async (departure, signal) => {
+    confirm: async (departure, stage, signal) => {
       const answer = await ask(channel, (client) => client.confirm.bind(client), {
         action: `confirm that dataplane ${describeKey(departure.key)} is gone`,
-        request: { incarnation: toIncarnation(departure, anonymous) },
+        request: { incarnation: toIncarnation(departure, anonymous), serving: stage === 'serving' },
         signal,
       });
       return fromConfirmation(answer);

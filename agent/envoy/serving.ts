@@ -49,24 +49,35 @@ export async function untilServing(
  * Resolves when the control plane has given Envoy its configuration: only then has it accepted the dataplane. Kuma's
  * bootstrap has no listeners of its own and waits for the first configuration without a limit.
  *
+ * `onMissing` is told each time Envoy says that it has none; an admin that does not answer says nothing.
+ *
  * @see kuma v2.14.3 pkg/xds/bootstrap/template_v3.go (InitialFetchTimeout)
  */
 export async function untilConfigured(
   clock: Clock,
   admin: EnvoyAdmin | undefined,
-  over: AbortSignal,
+  { onMissing, over }: { readonly onMissing: () => void; readonly over: AbortSignal },
 ): Promise<void> {
   if (admin === undefined) return;
   const startedAtMs = clock.monotonicMs();
   for (;;) {
-    if (hasListeners(await admin.listeners().catch(() => ({})))) return;
-    if (LIVE.test(await admin.stats(LIVE_STATS_FILTER).catch(() => ''))) return;
+    const configured = await isConfigured(admin).catch(() => undefined);
+    if (configured === true) return;
+    if (configured === false) onMissing();
     await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), over);
   }
 }
 
+/** @returns `undefined` where Envoy does not say in which state it is */
+async function isConfigured(admin: EnvoyAdmin): Promise<boolean | undefined> {
+  if (hasListeners(await admin.listeners())) return true;
+  const stats = await admin.stats(LIVE_STATS_FILTER);
+  return STATE.test(stats) ? LIVE.test(stats) : undefined;
+}
+
 /** What of Envoy's stats says that it is live: it has its first configuration, and its listeners are warm. */
 const LIVE_STATS_FILTER = '^server\\.state$';
+const STATE = /^server\.state: \d/m;
 const LIVE = /^server\.state: 0$/m;
 
 /** Resolves when Envoy says that it is live: for a dataplane whose ports nobody on this host knows. */

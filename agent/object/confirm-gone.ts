@@ -28,7 +28,7 @@ export async function confirmGone(deps: ConfirmDeps, byMs: number): Promise<Conf
       const { value } = await endpoints.ask({
         action: `confirm that dataplane ${describeKey(departure.key)} is gone`,
         budgetMs: byMs - clock.monotonicMs(),
-        attempt: (endpoint, signal) => endpoint.confirm(departure, signal),
+        attempt: (endpoint, signal) => endpoint.confirm(departure, 'ended', signal),
       });
       const seen = confirmedOf(value);
       if (value.verdict === 'leave') return seen;

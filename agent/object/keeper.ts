@@ -10,6 +10,8 @@ import type { Departure } from '../ports.ts';
 import type { Confirmed, Deregistration } from '../stop/stop-report.pure.ts';
 import { confirmGone } from './confirm-gone.ts';
 import type { Endpoints } from './endpoints.ts';
+import { graceAfter } from './grace.ts';
+import { GoneWatch, type GoneWatchDeps } from './gone-watch.ts';
 import { planObject, type ObjectPlan } from './object-plan.pure.ts';
 import { OutstandingWrites } from './outstanding-writes.ts';
 import { Removal } from './removal.ts';
@@ -46,8 +48,6 @@ const TURN_BUDGET_MS = 3_000;
 const HIDDEN_LOOK_MS = 2_000;
 /** While a write that was given up may still be carried out. */
 const DOUBT_LOOK_MS = 1_000;
-/** How long a write that is under way is waited for once something else is wanted. */
-const WRITE_GRACE_MS = 500;
 
 /**
  * Keeps the dataplane's object at its control plane as the run wants it, from the start to the stop. Nothing else in
@@ -66,8 +66,7 @@ export class ObjectKeeper {
   readonly #tasks: (() => Promise<void>)[] = [];
   readonly #run: RunFacts = {
     owned: false,
-    envoy: false,
-    configured: false,
+    configuration: 'unknown',
     serving: false,
     leaving: false,
     ready: 'no',
@@ -79,6 +78,7 @@ export class ObjectKeeper {
   #hiddenAtMs = 0;
   /** The news of the writes as of the last look at the object. */
   #seenNews = 0;
+  #gone: GoneWatch | undefined;
   #removal: { readonly removal: Removal; readonly done: Promise<Deregistration> } | undefined;
 
   constructor(deps: ObjectKeeperDeps) {
@@ -133,14 +133,9 @@ export class ObjectKeeper {
     });
   }
 
-  /** Envoy was seen: from now on it shows if the control plane accepts this run. */
-  onEnvoySeen(): void {
-    this.#run.envoy = true;
-  }
-
-  /** The control plane has given Envoy its configuration: it has accepted this run as the dataplane. */
-  onConfigured(): void {
-    this.#run.configured = true;
+  /** `given`: the control plane has accepted this run as the dataplane. `missing`: it has not, so far. */
+  onConfiguration(configuration: 'missing' | 'given'): void {
+    this.#run.configuration = configuration;
   }
 
   /** Envoy serves from now on. */
@@ -183,6 +178,24 @@ export class ObjectKeeper {
     this.#removal?.removal.hasten();
   }
 
+  /**
+   * The object is gone and Envoy still serves: looks whether it stays away, and deletes it again if the control plane
+   * puts it back. Ends with {@link confirm}.
+   */
+  watchGone(watch: Pick<GoneWatchDeps, 'onDeletedAgain' | 'hasReconnected'>): void {
+    const { template, clock, endpoints, departure } = this.#deps;
+    const mayReturn =
+      (template !== undefined && !this.#run.owned) || this.#writes.against({ state: 'absent' });
+    if (!mayReturn || this.#gone !== undefined) return;
+    this.#gone = new GoneWatch({ clock, endpoints, departure, ...watch });
+    this.wake();
+  }
+
+  /** Whether the object that was deleted has stayed away, as far as {@link watchGone} has seen. */
+  get isGone(): boolean {
+    return this.#gone?.isGone ?? true;
+  }
+
   /** kuma-dp has ended and nothing waits any longer. */
   giveUp(): void {
     this.#removal?.removal.giveUp();
@@ -193,6 +206,7 @@ export class ObjectKeeper {
     const { clock, endpoints, departure, mayDelete } = this.#deps;
     if (!mayDelete) return Promise.resolve({ outcome: 'left', reason: 'it is not ours to delete' });
     if (!this.#mayBeOurs) return Promise.resolve({ outcome: 'left', reason: STRANGER });
+    this.#gone = undefined;
     return this.#asTask(() => confirmGone({ clock, endpoints, departure, writes: this.#writes }, byMs));
   }
 
@@ -205,12 +219,12 @@ export class ObjectKeeper {
 
   /**
    * Without a label, name and address are all that an object shows of its run. Where another run on this host has the
-   * name, the control plane has refused this one from the start. An Envoy that was never seen proves nothing: it may be out
-   * of sight.
+   * name, the control plane has refused this one from the start. An Envoy that was never seen, or does not say what it has,
+   * proves nothing.
    */
   get #mayBeOurs(): boolean {
-    const { owned, envoy, configured } = this.#run;
-    return owned || configured || !envoy || this.#writes.everSent;
+    const { owned, configuration } = this.#run;
+    return owned || configuration !== 'missing' || this.#writes.everSent;
   }
 
   #asTask<T>(work: () => Promise<T>): Promise<T> {
@@ -243,6 +257,7 @@ export class ObjectKeeper {
 
   /** @returns after how many ms to look again */
   async #act(changed: AbortSignal): Promise<number | undefined> {
+    if (this.#gone !== undefined) return this.#gone.look(changed);
     const plan = this.#plan();
     if (plan === undefined) return undefined;
     const tooEarlyMs = this.#hiddenForMs(plan);
@@ -324,7 +339,7 @@ export class ObjectKeeper {
   ): Promise<Made> {
     const { endpoints, departure } = this.#deps;
     const { action, budgetMs, cancel, changed } = how;
-    const grace = this.#graceAfter(changed);
+    const grace = graceAfter(this.#deps.clock, changed);
     try {
       const { value } = await endpoints.ask({
         action: `${action} dataplane ${describeKey(departure.key)}`,
@@ -341,32 +356,12 @@ export class ObjectKeeper {
       grace.end();
     }
   }
-
-  /** A write that is under way cannot be called back: it has a moment to be answered when something else is wanted. */
-  #graceAfter(changed: AbortSignal | undefined): { readonly over: AbortSignal; readonly end: () => void } {
-    const over = new AbortController();
-    let disarm: (() => void) | undefined;
-    const onChange = (): void => {
-      disarm = this.#deps.clock.after(WRITE_GRACE_MS, () => {
-        over.abort(changed?.reason);
-      });
-    };
-    changed?.addEventListener('abort', onChange, { once: true });
-    return {
-      over: over.signal,
-      end: () => {
-        disarm?.();
-        changed?.removeEventListener('abort', onChange);
-      },
-    };
-  }
 }
 
 interface RunFacts {
   owned: boolean;
-  envoy: boolean;
-  /** The control plane has given this run's Envoy its configuration. */
-  configured: boolean;
+  /** What the control plane has given this run's Envoy, as Envoy says. */
+  configuration: 'unknown' | 'missing' | 'given';
   serving: boolean;
   leaving: boolean;
   /** `failed`: it could not be made ready yet, and that was said. */

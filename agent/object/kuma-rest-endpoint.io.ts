@@ -5,7 +5,7 @@ import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from 
 import { hasSibling, serviceListPath } from '../../kuma/services.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
-import { judgeRecreation } from '../../kuma/ownership.ts';
+import { judgeRecreation, judgeReturn, type RunStage } from '../../kuma/ownership.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
 import type { Attempt, Confirmation, Departure, Endpoint, Token } from '../ports.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
@@ -27,7 +27,7 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
     },
     make: (departure, want, attempt) => make(client, { departure, want }, attempt),
     isLastOfService: (key, services, signal) => isLastOfService(client, { key, services }, signal),
-    confirm: (departure, signal) => confirm(client, departure, signal),
+    confirm: (departure, stage, signal) => confirm(client, { departure, stage }, signal),
     close: () => {
       client.close();
     },
@@ -110,7 +110,7 @@ async function isLastOfService(
 
 async function confirm(
   client: RestClient,
-  { key, own }: Departure,
+  { departure: { key, own }, stage }: { readonly departure: Departure; readonly stage: RunStage },
   signal: AbortSignal,
 ): Promise<Confirmation> {
   const path = resourcePath(key);
@@ -124,7 +124,7 @@ async function confirm(
       `Cannot look at dataplane ${name}: this is not an overview`,
     );
   }
-  const recreation = judgeRecreation(own, overview);
+  const recreation = stage === 'serving' ? judgeReturn(own, overview) : judgeRecreation(own, overview);
   if (recreation.verdict !== 'delete') return { verdict: recreation.verdict, reason: recreation.reason };
   requireAnswer(`delete dataplane ${name}`, await client.delete(path, signal));
   return { verdict: 'deleted' };

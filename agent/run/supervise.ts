@@ -142,7 +142,7 @@ class Supervision {
     const { spawned } = this.#request;
     if (spawned !== undefined) this.#notes.note({ phase: 'running', pid: spawned.child.pid });
     // It may have been seen while everything was prepared.
-    if (this.#supervisor.sawEnvoy) this.#onEnvoySeen();
+    if (this.#supervisor.sawEnvoy) this.#notes.noteEnvoySeen();
     this.#rotation = this.#takeRotation(prepared);
     const settleLeftMs = (): number => this.#rotation?.settleLeftMs ?? prepared.keeper.settleMs;
     this.#dataplane.resolve(supervisedDataplane(prepared, { incarnation: this.#incarnation, settleLeftMs }));
@@ -272,7 +272,7 @@ class Supervision {
     const admin = 'admin' in found ? found.admin : undefined;
     if ('hidden' in found) this.#events.envoyHidden(found.hidden);
     this.#supervisor.onEnvoySeen(admin);
-    this.#onEnvoySeen();
+    this.#notes?.noteEnvoySeen();
     this.#envoyAdmin = admin;
     this.#rotation?.onEnvoySeen(admin);
     await this.#noteConfigured(admin);
@@ -280,15 +280,12 @@ class Supervision {
     if (this.#prepared !== undefined) await this.#announceServing(this.#prepared, admin);
   }
 
-  #onEnvoySeen(): void {
-    this.#notes?.noteEnvoySeen();
-    this.#prepared?.keeper.onEnvoySeen();
-  }
-
   async #noteConfigured(admin: EnvoyAdmin | undefined): Promise<void> {
-    await untilConfigured(this.#clock, admin, this.#over.signal);
+    const over = this.#over.signal;
+    const onMissing = (): void => this.#prepared?.keeper.onConfiguration('missing');
+    await untilConfigured(this.#clock, admin, { onMissing, over });
     await this.#dataplane.promise;
-    this.#prepared?.keeper.onConfigured();
+    this.#prepared?.keeper.onConfiguration('given');
   }
 
   /** Where kuma-dp runs elsewhere, its Envoy is not to be found below it. */

@@ -5,6 +5,7 @@ import type { UsedProxy } from '../identity/used-proxy.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
 import type { ObjectKeeper } from '../object/keeper.ts';
 import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
+import { streamsOpened } from '../envoy/streams.ts';
 import { EnvoyUsers, type Drained, type StopKnowledge } from './envoy-users.ts';
 import { hasExternalSenders, readinessLeadMs } from './hold.pure.ts';
 import type { KumaDpProcess } from './kuma-dp-process.ts';
@@ -58,6 +59,15 @@ export class Drain {
         this.#words = words;
       },
     });
+  }
+
+  /** @returns whether Envoy has opened a stream to a control plane since now; `false` where it cannot be asked */
+  watchStreams(): () => Promise<boolean> {
+    const admin = this.#envoy === 'hidden' ? undefined : this.#envoy;
+    const opened = (): Promise<number> =>
+      admin === undefined ? Promise.resolve(Number.NaN) : streamsOpened(admin).catch(() => Number.NaN);
+    const before = opened();
+    return async () => (await opened()) > (await before);
   }
 
   /** What is waited for, in words. */

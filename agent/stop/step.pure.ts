@@ -2,7 +2,6 @@ import type { ChildExit } from '../child/exit-status.pure.ts';
 import type {
   Confirming,
   Deregistering,
-  DeregistrationOutcome,
   Draining,
   Effect,
   Exiting,
@@ -24,6 +23,7 @@ import {
   KILL,
   lastAttempt,
   progressOf,
+  settle,
   STANDBY,
   stay,
   to,
@@ -211,11 +211,7 @@ function afterDeregistration(phase: Deregistering, input: Extract<Input, { type:
   // Where Envoy never came up nobody was served, and where the object stays no peer will let go of it.
   if (!phase.envoy || input.outcome !== 'gone') return drain(phase, progress);
   const { deadlines, asked, standby } = phase;
-  const settledAtMs = Math.min(input.atMs + input.settleMs, deadlines.waitsEndAtMs);
-  return to(
-    { name: 'settling', deadlines, asked, standby },
-    { type: 'arm', timer: 'settle', atMs: settledAtMs },
-  );
+  return to({ name: 'settling', deadlines, asked, standby }, settle(deadlines, input));
 }
 
 /** A kuma-dp in standby would end at the first SIGTERM, so that one waits until the last request is done. */
@@ -249,7 +245,7 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
     case 'child-exited':
       return afterEnd(withProgress(phase), input);
     case 'deregistered':
-      return afterLateDeregistration(phase, input.outcome);
+      return afterLateDeregistration(phase, input);
     case 'envoy-seen':
       return afterLateEnvoy(phase);
     case 'announced':
@@ -261,9 +257,13 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
   }
 }
 
-function afterLateDeregistration(phase: Settling | Draining | Exiting, outcome: DeregistrationOutcome): Step {
-  if (phase.name === 'settling' || phase.progress !== 'trying') return stay(phase);
-  return to({ ...phase, progress: progressOf(outcome) });
+/** While Envoy settles, the object was put back and deleted again: the peers have to be told once more. */
+function afterLateDeregistration(
+  phase: Settling | Draining | Exiting,
+  input: Extract<Input, { type: 'deregistered' }>,
+): Step {
+  if (phase.name === 'settling') return to(phase, settle(phase.deadlines, input));
+  return phase.progress === 'trying' ? to({ ...phase, progress: progressOf(input.outcome) }) : stay(phase);
 }
 
 /** Envoy had just been started when the stop began: there was no drain to watch until now. */

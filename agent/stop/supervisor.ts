@@ -245,6 +245,7 @@ export class Supervisor {
   async #deregister(byMs: number): Promise<void> {
     const { events, note } = this.#deps;
     const { registration, unregisteredBecause, settleLeftMs } = await this.#deps.dataplane;
+    const hasReconnected = this.#drain.watchStreams();
     const pending = registration?.deregister(byMs);
     note({ phase: 'leaving', deregistered: false });
     const result: Deregistration = (await pending) ?? {
@@ -257,6 +258,20 @@ export class Supervisor {
     this.#deregistrations.push(result);
     note({ phase: 'leaving', deregistered: result.outcome !== 'failed' });
     this.#acceptDeregistration(result, settleLeftMs?.() ?? registration?.settleMs ?? 0);
+    if (result.outcome !== 'gone' || registration === undefined) return;
+    registration.watchGone({
+      hasReconnected,
+      onDeletedAgain: () => this.#onDeletedAgain(registration.settleMs),
+    });
+  }
+
+  /** The control plane had put the object back for Envoy's stream. */
+  #onDeletedAgain(settleMs: number): void {
+    const { clock, events } = this.#deps;
+    events.confirmed({ outcome: 'deleted again' });
+    const atMs = clock.monotonicMs();
+    this.#settledAtMs = atMs + settleMs;
+    this.#accept({ type: 'deregistered', outcome: 'gone', settleMs, atMs });
   }
 
   #acceptDeregistration({ outcome, ...detail }: Deregistration, settleMs: number): void {
@@ -270,8 +285,10 @@ export class Supervisor {
   }
 
   async #watchDrain(): Promise<void> {
+    const { registration } = await this.#deps.dataplane;
     const drained = await this.#drain.untilOver(() => ({
-      deregistration: this.#deregistrations.at(-1)?.outcome ?? 'failed',
+      deregistration:
+        registration?.isGone === false ? 'failed' : (this.#deregistrations.at(-1)?.outcome ?? 'failed'),
       settledAtMs: this.#settledAtMs,
     }));
     if (drained === undefined) return;

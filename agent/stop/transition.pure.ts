@@ -4,6 +4,7 @@ import type {
   Draining,
   Effect,
   Exiting,
+  Input,
   Phase,
   Progress,
   Settling,
@@ -34,6 +35,14 @@ export function to(phase: Phase, ...effects: readonly Effect[]): Step {
 
 export function stay(phase: Phase): Step {
   return { phase, effects: [] };
+}
+
+/** From the deletion on, peers need this long, as far as the budget allows it. */
+export function settle(
+  { waitsEndAtMs }: StopDeadlines,
+  { atMs, settleMs }: Extract<Input, { type: 'deregistered' }>,
+): Effect {
+  return { type: 'arm', timer: 'settle', atMs: Math.min(atMs + settleMs, waitsEndAtMs) };
 }
 
 /** kuma-dp has ended: what is tried now has only a moment left. */

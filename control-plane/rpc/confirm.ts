@@ -1,7 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
-import { judgeRecreation } from '../../kuma/ownership.ts';
+import { judgeRecreation, judgeReturn } from '../../kuma/ownership.ts';
 import { ConfirmResponse_Verdict as Verdict } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { ConfirmRequest, ConfirmResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AnnouncedDepartures } from '../departures/announced-departures.ts';
@@ -40,7 +40,8 @@ export async function confirm(
     controlPlanes.overview(key, signal),
   );
   if (overview === undefined) return { verdict: Verdict.GONE, reason: '' };
-  const { verdict, reason } = judgeRecreation({ incarnation, address }, overview);
+  const judge = request.serving ? judgeReturn : judgeRecreation;
+  const { verdict, reason } = judge({ incarnation, address }, overview);
   if (verdict !== 'delete') return { verdict: verdict === 'wait' ? Verdict.WAIT : Verdict.LEAVE, reason };
   const standing = await announced.announce(arrival, clock.monotonicMs() + DELETE_BUDGET_MS, true);
   if (standing.kind === 'superseded')

@@ -118,7 +118,7 @@ export class SimAgent {
     run.envoy.die();
     for (let left = CONFIRMATIONS; left > 0; left -= 1) {
       const answer = await this.#ask(1_000, (companion) =>
-        companion.confirm({ incarnation: this.#incarnation }, 1_000),
+        companion.confirm({ incarnation: this.#incarnation, serving: false }, 1_000),
       );
       if (answer !== undefined && answer.verdict !== Verdict.WAIT) break;
       await this.#pause(1_000);

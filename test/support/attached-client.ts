@@ -219,7 +219,7 @@ export class AttachedClient implements Disposable {
 
   confirm(): Promise<ConfirmResponse> {
     return new Promise((resolve, reject) => {
-      const request = { incarnation: this.incarnation };
+      const request = { incarnation: this.incarnation, serving: false };
       this.client.confirm(request, this.metadata, deadline(), settled(resolve, reject));
     });
   }

@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { RunStage } from '../../kuma/ownership.ts';
 import type { Made, Want, Wish } from '../../kuma/object-wish.ts';
 
 /** How a fake endpoint behaves in one attempt. */
@@ -34,12 +35,14 @@ export function answersLate<T>(clock: Clock, delayMs: number, value: T): Reply<T
 }
 
 /** Of a `make`, by its wish: `absent` is `deregister`. */
-type Method = 'check' | 'deregister' | 'confirm' | 'hide' | 'ready' | 'out';
+type Method = 'check' | 'deregister' | 'confirm' | 'lookGone' | 'hide' | 'ready' | 'out';
 
 export interface FakeReplies {
   readonly check: Reply<ControlPlaneFacts>;
   readonly deregister: Reply<'deleted' | 'already gone'>;
   readonly confirm: Reply<Confirmation>;
+  /** As `confirm`, while Envoy still serves. */
+  readonly lookGone: Reply<Confirmation>;
   readonly hide: Reply<Made>;
   readonly ready: Reply<Made>;
   readonly out: Reply<Made>;
@@ -51,6 +54,7 @@ const HEALTHY: FakeReplies = {
   check: answers(DEFAULT_FACTS),
   deregister: answers('deleted'),
   confirm: answers({ verdict: 'gone' }),
+  lookGone: answers({ verdict: 'gone' }),
   hide: answers({ ...CHANGED, changed: false }),
   ready: answers(CHANGED),
   out: answers(CHANGED),
@@ -81,6 +85,7 @@ export class FakeEndpoint implements Endpoint {
       check: queue('check'),
       deregister: queue('deregister'),
       confirm: queue('confirm'),
+      lookGone: queue('lookGone'),
       hide: queue('hide'),
       ready: queue('ready'),
       out: queue('out'),
@@ -104,8 +109,8 @@ export class FakeEndpoint implements Endpoint {
     return { found: said === 'deleted', changed: said === 'deleted', states: {} };
   }
 
-  confirm(_departure: unknown, signal: AbortSignal): Promise<Confirmation> {
-    return this.#next('confirm')(signal);
+  confirm(_departure: unknown, stage: RunStage, signal: AbortSignal): Promise<Confirmation> {
+    return this.#next(stage === 'serving' ? 'lookGone' : 'confirm')(signal);
   }
 
   close(): void {

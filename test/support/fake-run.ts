@@ -92,7 +92,6 @@ export class FakeRun {
   serve(): void {
     this.supervisor.onSpawned(this.child, this.child.exited);
     this.supervisor.onEnvoySeen(this.admin);
-    this.keeper.onConfigured();
   }
 
   signal(...signals: readonly NodeJS.Signals[]): void {

@@ -274,7 +274,7 @@ describe('the calls of a companion', () => {
   ] as const)('the verdict %s', async ([word, expected]) => {
     const answer = { verdict: ConfirmResponse_Verdict[word], reason: 'why' };
     const fake = await companion({ replies: { confirm: () => answer } });
-    expect(await within(5_000, (signal) => endpointAt(fake.url).confirm(DEPARTURE, signal))).toEqual(
+    expect(await within(5_000, (signal) => endpointAt(fake.url).confirm(DEPARTURE, 'ended', signal))).toEqual(
       expected,
     );
   });

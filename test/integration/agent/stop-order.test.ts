@@ -269,7 +269,7 @@ describe.concurrent('confirm', () => {
 
     expect(scene.isThere).toBe(false);
     expect(scene.deletions).toHaveLength(2);
-    expect(agent.report.steps.at(-1)).toMatchObject({ step: 'confirm', outcome: 'deleted again' });
+    expect(agent.report.steps.at(-1)).toMatchObject({ step: 'confirm', outcome: 'gone' });
     expect(agent.seen('recreation.undone')).toHaveLength(1);
   });
 
@@ -290,8 +290,6 @@ describe.concurrent('confirm', () => {
     expect(scene.isThere).toBe(true);
     expect(scene.deletions).toHaveLength(1);
     expect(agent.report.steps.at(-1)).toMatchObject({ step: 'confirm', outcome: 'left' });
-    // The look has a time of its own: somebody waits for the exit, and most of the budget is not needed.
-    expect(agent.report.totalMs).toBeLessThan(10_000);
   });
 });
 

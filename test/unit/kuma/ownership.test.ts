@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   judgeOwnership,
   judgeRecreation,
+  judgeReturn,
   type OwnDataplane,
   type Recreation,
 } from '../../../kuma/ownership.ts';
@@ -164,6 +165,45 @@ describe('judgeRecreation()', () => {
     },
   ])('$name: $verdict', ({ found: fields, verdict, reason }) => {
     expect(judgeRecreation(OWN, standing(fields))).toEqual({ verdict, reason });
+  });
+});
+
+describe('judgeReturn()', () => {
+  test.for<
+    { readonly name: string; readonly found: Partial<DataplaneOverview> } & Pick<Recreation, 'verdict'>
+  >([
+    {
+      name: 'our own stream is online: the control plane has put it back for that',
+      found: { subscriptions: [CONNECTED] },
+      verdict: 'delete',
+    },
+    { name: 'just created, and no stream written down yet', found: { subscriptions: [] }, verdict: 'delete' },
+    { name: 'our own stream has ended', found: { subscriptions: [ENDED] }, verdict: 'delete' },
+    {
+      name: 'a second stream is online: another run may have the name',
+      found: { subscriptions: [CONNECTED, CONNECTED] },
+      verdict: 'wait',
+    },
+    {
+      name: 'our label, whatever is online',
+      found: {
+        subscriptions: [CONNECTED, CONNECTED],
+        labels: { [INCARNATION_LABEL]: OWN.incarnation ?? '' },
+      },
+      verdict: 'delete',
+    },
+    {
+      name: 'the label of another run',
+      found: { subscriptions: [CONNECTED], labels: { [INCARNATION_LABEL]: 'run-2' } },
+      verdict: 'leave',
+    },
+    {
+      name: 'at another address',
+      found: { subscriptions: [CONNECTED], networking: { address: '10.9.9.9' } },
+      verdict: 'leave',
+    },
+  ])('$name: $verdict', ({ found, verdict }) => {
+    expect(judgeReturn(OWN, standing(found)).verdict).toBe(verdict);
   });
 });
 

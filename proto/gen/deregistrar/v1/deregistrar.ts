@@ -301,7 +301,14 @@ export namespace DeregisterResponse_Outcome {
 }
 
 export interface ConfirmRequest {
-  incarnation: Incarnation | undefined;
+  incarnation:
+    | Incarnation
+    | undefined;
+  /**
+   * Its Envoy still serves, so one subscription that is online is its own. A companion of 0.1.0 does not know it and says
+   * WAIT.
+   */
+  serving: boolean;
 }
 
 export interface ConfirmResponse {
@@ -2106,13 +2113,16 @@ export const DeregisterResponse: MessageFns<DeregisterResponse> = {
 };
 
 function createBaseConfirmRequest(): ConfirmRequest {
-  return { incarnation: undefined };
+  return { incarnation: undefined, serving: false };
 }
 
 export const ConfirmRequest: MessageFns<ConfirmRequest> = {
   encode(message: ConfirmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.incarnation !== undefined) {
       Incarnation.encode(message.incarnation, writer.uint32(10).fork()).join();
+    }
+    if (message.serving !== false) {
+      writer.uint32(16).bool(message.serving);
     }
     return writer;
   },
@@ -2138,6 +2148,14 @@ export const ConfirmRequest: MessageFns<ConfirmRequest> = {
             message.incarnation = Incarnation.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serving = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2158,6 +2176,7 @@ export const ConfirmRequest: MessageFns<ConfirmRequest> = {
     message.incarnation = (object.incarnation !== undefined && object.incarnation !== null)
       ? Incarnation.fromPartial(object.incarnation)
       : undefined;
+    message.serving = object.serving ?? false;
     return message;
   },
 };

@@ -135,23 +135,38 @@ describe('untilConfigured()', () => {
       (admin) => (admin.onListeners = () => Promise.resolve({ listener_statuses: [{}] })),
     ],
     ['it is live without any', (admin) => (admin.onStats = () => Promise.resolve('server.state: 0'))],
-  ])('resolves when %s', async ([, configure]) => {
+  ])('resolves when %s, and says until then that it has none', async ([, configure]) => {
     const clock = new FakeClock();
     const admin = new FakeEnvoyAdmin();
     admin.onStats = () => Promise.resolve('server.state: 2');
     let configured = false;
+    let missing = 0;
     const over = new AbortController().signal;
-    void untilConfigured(clock, admin, over).then(() => (configured = true));
+    const onMissing = (): void => void (missing += 1);
+    void untilConfigured(clock, admin, { onMissing, over }).then(() => (configured = true));
     await clock.pass(10_000);
-    expect(configured).toBe(false);
+    expect([configured, missing]).toEqual([false, 201]);
     configure(admin);
     await clock.pass(100);
     expect(configured).toBe(true);
   });
 
-  test('an Envoy that cannot be asked is taken for one that has it', async () => {
-    await expect(
-      untilConfigured(new FakeClock(), undefined, new AbortController().signal),
-    ).resolves.toBeUndefined();
+  test.for<readonly [string, (admin: FakeEnvoyAdmin) => void]>([
+    [
+      'that does not answer',
+      (admin) => (admin.onListeners = () => Promise.reject(new Error('connection refused'))),
+    ],
+    ['without a state', (admin) => (admin.onStats = () => Promise.resolve(''))],
+  ])('an admin %s says nothing of the configuration', async ([, answer]) => {
+    const clock = new FakeClock();
+    const admin = new FakeEnvoyAdmin();
+    answer(admin);
+    const over = new AbortController();
+    let missing = 0;
+    const work = untilConfigured(clock, admin, { onMissing: () => (missing += 1), over: over.signal });
+    await clock.pass(1_000);
+    over.abort(new Error('over'));
+    await expect(work).rejects.toThrow('over');
+    expect(missing).toBe(0);
   });
 });

@@ -45,7 +45,7 @@ describe('ObjectKeeper', () => {
     return new FakeEndpoint(clock, url, replies);
   }
 
-  function stranger(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
+  function keeper(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
     const shared = { clock, events: agentEvents(log), random: () => 0.5 };
     const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
     const made = new ObjectKeeper({
@@ -57,13 +57,6 @@ describe('ObjectKeeper', () => {
       ...deps,
     });
     open.push(made);
-    return made;
-  }
-
-  function keeper(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
-    const made = stranger(endpoints, deps);
-    made.onEnvoySeen();
-    made.onConfigured();
     return made;
   }
 
@@ -209,11 +202,16 @@ describe('ObjectKeeper', () => {
     });
   });
 
+  function stranger(object: FakeObject): ObjectKeeper {
+    const made = keeper([object]);
+    made.onConfiguration('missing');
+    return made;
+  }
+
   describe('a run whose Envoy was never given its configuration', () => {
     test('leaves the object at its own name and address to the run that was accepted', async () => {
       const object = new FakeObject(clock, { ...TEMPLATE });
-      const kept = stranger([object]);
-      kept.onEnvoySeen();
+      const kept = stranger(object);
       const { result } = await timed(kept.deregister(5_000));
       expect(result).toMatchObject({ outcome: 'kept', attempts: 0 });
       expect((await timed(kept.confirm(clock.monotonicMs() + 2_000))).result).toMatchObject({
@@ -222,16 +220,15 @@ describe('ObjectKeeper', () => {
       expect(object.state).toBe('Ready');
     });
 
-    test('does not take an Envoy that was never seen for one that was refused', async () => {
-      const object = new FakeObject(clock, { ...TEMPLATE });
-      const { result } = await timed(stranger([object]).deregister(5_000));
-      expect(result).toMatchObject({ outcome: 'gone' });
+    test('that is accepted in the end takes its object away', async () => {
+      const kept = stranger(new FakeObject(clock, { ...TEMPLATE }));
+      kept.onConfiguration('given');
+      expect((await timed(kept.deregister(5_000))).result).toMatchObject({ outcome: 'gone' });
     });
 
     test('takes away what it has put itself', async () => {
       const object = new FakeObject(clock);
-      const kept = stranger([object]);
-      kept.onEnvoySeen();
+      const kept = stranger(object);
       await timed(kept.claim(900, cancel()));
       expect((await timed(kept.deregister(5_000))).result).toMatchObject({ outcome: 'gone' });
     });
@@ -239,8 +236,7 @@ describe('ObjectKeeper', () => {
     test('and what a PUT without an answer may have put', async () => {
       const object = new FakeObject(clock);
       object.writeMs = 1_000;
-      const kept = stranger([object]);
-      kept.onEnvoySeen();
+      const kept = stranger(object);
       await timed(kept.claim(800, cancel()).catch(() => {}));
       await clock.pass(500);
       object.writeMs = 0;

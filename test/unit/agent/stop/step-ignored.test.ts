@@ -60,7 +60,7 @@ describe('step(): inputs that mean nothing', () => {
     { phase: deregistering, inputs: [...late, standbyAsked, drained, fired('settle'), fired('drain')] },
     {
       phase: settling,
-      inputs: [...late, envoySeen, standbyAsked, deregistered('gone'), drained, fired('drain')],
+      inputs: [...late, envoySeen, standbyAsked, drained, fired('drain')],
     },
     { phase: draining, inputs: [...late, standbyAsked, deregistered('gone'), fired('settle')] },
     {

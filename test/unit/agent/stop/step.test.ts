@@ -410,7 +410,17 @@ describe('step(): SIGUSR2, drain and stay', () => {
         exited(CLEAN),
         confirmed,
       ],
-      effects: [deregisterForStandby, ...BEGIN, armSettle, ...DRAIN, tell('end'), confirm, exit(CLEAN)],
+      effects: [
+        deregisterForStandby,
+        ...BEGIN,
+        armSettle,
+        // Deleted once more: the peers get their time again.
+        armSettle,
+        ...DRAIN,
+        tell('end'),
+        confirm,
+        exit(CLEAN),
+      ],
       ends: stopped(CLEAN),
     },
     {

@@ -64,7 +64,6 @@ test('whatever is sent to whatever kuma-dp with whatever control plane: one way 
       admin.onStats = () => Promise.resolve(statsOf(clock.monotonicMs() < busyMs ? 1 : 0, 5));
       run.supervisor.onSpawned(run.child, run.child.exited);
       if (envoySeen) run.supervisor.onEnvoySeen(admin);
-      run.keeper.onConfigured();
       for (const { afterMs, signal } of signals) clock.after(afterMs, () => run.signal(signal));
       if (dies !== null) clock.after(dies, () => run.child.exit({ code: 1, signal: null }));
       clock.after(6_001, () => run.signal('SIGTERM'));

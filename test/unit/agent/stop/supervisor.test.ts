@@ -155,7 +155,6 @@ describe('Supervisor: one SIGTERM', () => {
     const run = start();
     run.supervisor.onSpawned(run.child, run.child.exited);
     run.supervisor.onEnvoySeen(undefined);
-    run.keeper.onConfigured();
     run.signal('SIGTERM');
     expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 30_100 });
     expect(run.sent).toEqual(['SIGTERM 2250', 'SIGTERM 30100']);
@@ -457,7 +456,6 @@ describe('Supervisor: kuma-dp ends by itself', () => {
   test('with the object announced takes that away', async () => {
     const run = start();
     run.supervisor.onAnnounced();
-    run.keeper.onConfigured();
     run.supervisor.onSpawned(run.child, run.child.exited);
     run.child.exit(FAILED);
     expect(await run.untilEnded()).toEqual({ exit: FAILED, atMs: 0 });
@@ -478,7 +476,6 @@ describe('Supervisor: before kuma-dp is there', () => {
   test('a stop takes an announced object away first', async () => {
     const run = start();
     run.supervisor.onAnnounced();
-    run.keeper.onConfigured();
     run.signal('SIGINT');
     expect(await run.untilEnded()).toEqual({ exit: { code: null, signal: 'SIGINT' }, atMs: 0 });
     expect(run.endpoint.times('deregister')).toEqual([0]);
