@@ -1,5 +1,6 @@
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 
+import { RealRunReporter } from './test/support/kuma-worlds/real-run-reporter.ts';
 import { skipReporter } from './test/support/skip-reporter.ts';
 
 /** Where to leave the results for a program to count; nowhere if not set. */
@@ -39,7 +40,12 @@ export default defineConfig({
     // Envoy needs an inotify instance for each file that it watches, of which a user has 128.
     maxConcurrency: 5,
     globalSetup: ['test/support/require-node-24.ts'],
-    reporters: ['default', skipReporter, ...(resultsFile === undefined ? [] : ['json'])],
+    reporters: [
+      'default',
+      skipReporter,
+      ...(resultsFile === undefined ? [] : ['json']),
+      ...(realKuma ? [new RealRunReporter()] : []),
+    ],
     ...(resultsFile === undefined ? {} : { outputFile: { json: resultsFile } }),
     projects: [
       project('unit', { timeoutMs: 20_000, shared: true }),
