@@ -101,7 +101,7 @@ export class Engine {
       },
     });
     this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
-    this.#healer = new Healer({ ...common, watch, agents, onHealed });
+    this.#healer = new Healer({ ...common, watch, agents, onHealed, sweepOfflineAfterMs: offlineAfterMs });
     this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
   }
 

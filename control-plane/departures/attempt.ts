@@ -4,8 +4,15 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, INCARNATION_LABEL, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
 import type { BrakeRuling } from '../evidence/brake.pure.ts';
-import { judgeDeletion, sameLook, type DeletionCase } from '../evidence/guards.pure.ts';
-import { CAUSES, type DataplaneRecord } from '../records.pure.ts';
+import {
+  decide,
+  type Decision,
+  type Evidence,
+  type ObjectEvidence,
+  type StreamEvidence,
+} from '../evidence/decision.pure.ts';
+import { sameLook } from '../evidence/guards.pure.ts';
+import { CAUSES, type Cause, type DataplaneRecord } from '../records.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { LookLog } from '../evidence/look-log.ts';
@@ -61,7 +68,6 @@ export class DeletionAttempt {
   }
 
   async #judge(record: DataplaneRecord, fence: Fence): Promise<AttemptResult> {
-    const { nowMs } = fence;
     if (record.state === 'lost' && this.#deps.isAttached(record)) {
       this.#deps.onContradiction(record);
       return {
@@ -71,42 +77,57 @@ export class DeletionAttempt {
         reason: 'its agent is attached',
       };
     }
-    const { overview: stored, clockMs } = await this.#overview(record.key);
-    this.#deps.watch.clock.note(clockMs);
+    const look = await this.#overview(record.key);
+    this.#deps.watch.clock.note(look.clockMs);
     crashPoint('attempt.read');
-    // A sweep has no agent that could be missing.
-    const lostAtMs = record.state === 'swept' ? undefined : record.lostAtMs;
-    const missingMs = lostAtMs === undefined ? undefined : Math.max(0, nowMs - lostAtMs);
-    if (stored === undefined) return this.#judgeAbsence(missingMs);
-    const { watch, looks, graceMs, sweepOfflineAfterMs } = this.#deps;
-    const given: DeletionCase = {
-      cause: causeOf(record),
-      record,
-      predecessors: await this.#predecessors(record, stored),
-      missingMs,
-      unseen: record.unseen,
-      pendingMs: Math.max(looks.pendingMs(record), nowMs - record.sinceMs),
-      stored,
-      unchangedMs: looks.note(stored, record),
-      clockMs,
-      clockSteadyMs: watch.clock.steadyMs,
-      around: watch.surroundings,
-      graceMs,
-      sweepOfflineAfterMs,
-    };
-    const judgement = judgeDeletion(given);
-    if (judgement.verdict === 'refuse') {
-      return { kind: 'ended', outcome: 'refused', guard: judgement.guard, reason: judgement.reason };
+    const decision = decide(await this.#evidence(record, look, fence.nowMs));
+    switch (decision.verdict) {
+      case 'gone':
+        return { kind: 'ended', outcome: 'already gone', reason: decision.reason };
+      case 'stay':
+        return asRefused(decision);
+      case 'wait':
+        return {
+          kind: 'later',
+          afterMs: decision.retryAfterMs,
+          guard: decision.guard,
+          reason: decision.reason,
+        };
+      case 'put back':
+        throw new TypeError('A departure puts nothing back');
+      case 'go':
+        return this.#go(record, look.overview, fence);
     }
-    if (judgement.verdict === 'wait') {
-      const { guard, reason, retryAfterMs } = judgement;
-      return { kind: 'later', afterMs: retryAfterMs, guard, reason };
-    }
-    if (given.cause === 'announced') return this.#delete(record, stored, fence);
+  }
+
+  async #go(
+    record: DataplaneRecord,
+    stored: DataplaneOverview | undefined,
+    fence: Fence,
+  ): Promise<AttemptResult> {
+    if (stored === undefined) throw new TypeError('What is not there cannot go');
+    if (record.state === 'leaving') return this.#delete(record, stored, fence);
     await fence.alone('brake');
     const ruling = await this.#deps.brake(stored);
     if (!ruling.held) return this.#deleteIfUnchanged(record, stored, fence);
     return { kind: 'later', afterMs: ruling.retryAfterMs, guard: 'brake', reason: ruling.reason };
+  }
+
+  async #evidence(record: DataplaneRecord, look: OverviewLook, nowMs: number): Promise<Evidence> {
+    const { watch, looks, graceMs, sweepOfflineAfterMs } = this.#deps;
+    const { overview: stored, clockMs } = look;
+    return {
+      record,
+      stream: streamOf(record, nowMs),
+      object:
+        stored === undefined ? NOTHING : { kind: 'present', stored, unchangedMs: looks.note(stored, record) },
+      pendingMs: Math.max(looks.pendingMs(record), nowMs - record.sinceMs),
+      predecessors: stored === undefined ? NONE : await this.#predecessors(record, stored),
+      clock: { nowMs: clockMs, steadyMs: watch.clock.steadyMs },
+      around: watch.surroundings,
+      graceMs,
+      sweepOfflineAfterMs,
+    };
   }
 
   /** Only asked for where the object is not plainly the leaver's own. */
@@ -114,21 +135,6 @@ export class DeletionAttempt {
     const incarnation = stored.labels[INCARNATION_LABEL];
     if (incarnation === undefined || incarnation === record.incarnation) return NONE;
     return this.#deps.predecessors(record.key);
-  }
-
-  /** Right after a control plane came up, an object that is missing may only be missing yet. */
-  #judgeAbsence(missingMs: number | undefined): AttemptResult {
-    const { graceMs, watch } = this.#deps;
-    const { steadyMs } = watch.surroundings;
-    if (missingMs === undefined || steadyMs >= graceMs) {
-      return { kind: 'ended', outcome: 'already gone', reason: 'the control plane has no such object' };
-    }
-    return {
-      kind: 'later',
-      afterMs: graceMs - steadyMs,
-      guard: 'probation',
-      reason: 'the object is not there, but the control plane or the companion is only just up',
-    };
   }
 
   async #deleteIfUnchanged(
@@ -199,6 +205,23 @@ export class DeletionAttempt {
 }
 
 const NONE: ReadonlySet<string> = new Set();
+const NOTHING: ObjectEvidence = {
+  kind: 'missing',
+  looks: 1,
+  spanMs: 0,
+  lastSeen: undefined,
+  brought: undefined,
+};
+
+function asRefused({ guard, reason }: Extract<Decision, { readonly verdict: 'stay' }>): AttemptResult {
+  return { kind: 'ended', outcome: 'refused', reason, ...(guard === undefined ? {} : { guard }) };
+}
+
+function streamOf({ state, lostAtMs, unseen, serving }: DataplaneRecord, nowMs: number): StreamEvidence {
+  if (state === 'swept') return { kind: 'none' };
+  if (lostAtMs === undefined) return { kind: 'open', serving: serving === true, heardSince: false };
+  return { kind: unseen === true ? 'unseen' : 'ended', missingMs: Math.max(0, nowMs - lostAtMs) };
+}
 
 const REASONS = {
   announced: 'its agent said that it leaves',
@@ -206,7 +229,7 @@ const REASONS = {
   sweep: 'Kuma showed it offline, and nobody looked after it',
 } as const;
 
-function causeOf({ state }: DataplaneRecord): DeletionCase['cause'] {
+function causeOf({ state }: DataplaneRecord): Cause {
   if (state === 'attached') throw new TypeError('An attached dataplane is not to be deleted');
   return CAUSES[state];
 }

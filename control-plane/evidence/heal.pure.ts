@@ -59,6 +59,8 @@ function doubtAgent({ record, serving }: MissingCase): string | undefined {
 }
 
 function doubtAbsence({ absence, provenAlive, around }: MissingCase): string | undefined {
+  if (around.zone.kind === 'foreign') return around.zone.reason;
+  if (around.zone.kind === 'unchecked') return 'it is not known yet which zone this is';
   if (!takesDataplanes(around.mode)) {
     return `this is a ${around.mode ?? ''} control plane`;
   }

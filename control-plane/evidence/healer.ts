@@ -4,7 +4,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import type { At, AttachedAgent } from '../attached-agent.ts';
-import { judgeMissing, type Healing } from './heal.pure.ts';
+import { decide, type Decision, type StreamEvidence } from './decision.pure.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ControlPlanes, Store } from '../ports.ts';
@@ -26,6 +26,8 @@ export interface HealerDeps {
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
   readonly agents: AttachedHere;
+  readonly graceMs: number;
+  readonly sweepOfflineAfterMs: number;
   readonly onHealed?: () => void;
 }
 
@@ -35,6 +37,7 @@ const SOON_MS = 5_500;
 /** After an agent came back. */
 const RETURNED_MS = 1_000;
 const PUT_BUDGET_MS = 2_000;
+const NO_PREDECESSORS: ReadonlySet<string> = new Set();
 
 /** An object that is not there, or that an incarnation left behind which is over. */
 interface Missing {
@@ -120,7 +123,7 @@ export class Healer {
     const at = { key: agent.arrival.key, epoch: agent.epoch };
     const judged = await this.#deps.store.whileCurrent(at, async (record, fence) => {
       const healing = this.#judge(agent, record, missing);
-      if (healing.verdict === 'put' && !agent.leaving) {
+      if (healing.verdict === 'put back' && !agent.leaving) {
         await this.#put(agent, healing, () => {
           fence.assertHeld();
         });
@@ -159,24 +162,32 @@ export class Healer {
     return ended.length > 0;
   }
 
-  #judge(agent: AttachedAgent, record: DataplaneRecord, missing: Missing): Healing {
-    const { clock, watch } = this.#deps;
-    const { serving, phase, words, arrival } = agent;
+  #judge(agent: AttachedAgent, record: DataplaneRecord, missing: Missing): Decision {
+    const { clock, watch, graceMs, sweepOfflineAfterMs } = this.#deps;
+    const { phase, arrival } = agent;
     const seen = this.#bodies.get(describeKey(arrival.key));
-    return judgeMissing({
+    return decide({
       record: { ...record, phase },
-      serving,
-      absence: { looks: missing.looks, spanMs: clock.monotonicMs() - missing.sinceMs },
-      provenAlive: words > missing.words || hasGrown(missing.heardBytes, agent.channel.heardBytes()),
+      stream: streamOf(agent, record, missing),
+      object: {
+        kind: 'missing',
+        looks: missing.looks,
+        spanMs: clock.monotonicMs() - missing.sinceMs,
+        lastSeen: seen?.incarnation === arrival.incarnation ? parse(seen.body) : undefined,
+        brought: parse(record.resource),
+      },
+      pendingMs: 0,
+      predecessors: NO_PREDECESSORS,
+      clock: { nowMs: undefined, steadyMs: watch.clock.steadyMs },
       around: watch.surroundings,
-      lastSeen: seen?.incarnation === arrival.incarnation ? parse(seen.body) : undefined,
-      brought: parse(record.resource),
+      graceMs,
+      sweepOfflineAfterMs,
     });
   }
 
   async #put(
     agent: AttachedAgent,
-    { resource, reason }: Extract<Healing, { verdict: 'put' }>,
+    { resource, reason }: Extract<Decision, { verdict: 'put back' }>,
     assertHeld: () => void,
   ): Promise<void> {
     const { clock, controlPlanes, events, onHealed } = this.#deps;
@@ -193,6 +204,17 @@ export class Healer {
     events.healed({ ...agent.arrival, epoch: agent.epoch }, reason);
     onHealed?.();
   }
+}
+
+/** A record that says otherwise is right: another replica may have acted on it since. */
+function streamOf(
+  { serving, words, channel }: AttachedAgent,
+  { lostAtMs }: DataplaneRecord,
+  missing: Missing,
+): StreamEvidence {
+  if (lostAtMs !== undefined) return { kind: 'ended', missingMs: 0 };
+  const heardSince = words > missing.words || hasGrown(missing.heardBytes, channel.heardBytes());
+  return { kind: 'open', serving, heardSince };
 }
 
 function hasGrown(before: number | undefined, now: number | undefined): boolean {

@@ -1,6 +1,7 @@
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
-import { findLife, judgeDeletion, offlineMs, type Guard, type Surroundings } from './guards.pure.ts';
+import { decide } from './decision.pure.ts';
+import { findLife, offlineMs, type Guard, type Surroundings } from './guards.pure.ts';
 
 export interface SweepView {
   readonly overviews: readonly DataplaneOverview[];
@@ -37,24 +38,33 @@ export function findOffline(view: SweepView): readonly SweepFinding[] {
   });
 }
 
+/** What a sweep would write down. */
+const UNRECORDED = {
+  state: 'swept',
+  incarnation: '',
+  owner: 'external',
+  deletable: false,
+  address: undefined,
+  phase: '',
+} as const;
+const NO_PREDECESSORS: ReadonlySet<string> = new Set();
+
 function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): SweepFinding {
   const { clockMs, clockSteadyMs = Number.POSITIVE_INFINITY, around, graceMs, sweepOfflineAfterMs } = view;
   const offline = offlineMs(stored, clockMs, clockSteadyMs);
-  const judgement = judgeDeletion({
-    cause: 'sweep',
-    record: { incarnation: '', deletable: false, address: undefined },
-    missingMs: undefined,
+  const decision = decide({
+    record: UNRECORDED,
+    stream: { kind: 'none' },
+    object: { kind: 'present', stored, unchangedMs: view.unchangedMs(stored) },
     pendingMs: 0,
-    stored,
-    unchangedMs: view.unchangedMs(stored),
-    clockMs,
-    clockSteadyMs,
+    predecessors: NO_PREDECESSORS,
+    clock: { nowMs: clockMs, steadyMs: clockSteadyMs },
     around,
     graceMs,
     sweepOfflineAfterMs,
   });
-  if (judgement.verdict !== 'delete') {
-    return { key, offlineMs: offline, guard: judgement.guard, reason: judgement.reason };
+  if (decision.verdict === 'stay' || decision.verdict === 'wait') {
+    return { key, offlineMs: offline, guard: decision.guard, reason: decision.reason };
   }
   const reason =
     offline === undefined

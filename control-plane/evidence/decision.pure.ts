@@ -1,0 +1,176 @@
+import type { DataplaneResource } from '../../kuma/dataplane.ts';
+import type { DataplaneOverview } from '../../kuma/overview.ts';
+import { CAUSES, type DataplaneRecord } from '../records.pure.ts';
+import { judgeDeletion, type Guard, type Judgement, type Surroundings } from './guards.pure.ts';
+import { judgeMissing } from './heal.pure.ts';
+
+/**
+ * What is known of the stream of the record's own agent.
+ *
+ * - `open`: here or at another replica, as the record says.
+ * - `ended`: a replica saw it end, so long ago by the store's clock.
+ * - `unseen`: the replica that held it fell silent, or was restarted: nobody saw it end.
+ * - `none`: no agent was ever heard of.
+ */
+export type StreamEvidence =
+  | {
+      readonly kind: 'open';
+      /** Whether its Envoy serves, as its agent last said. */
+      readonly serving: boolean;
+      /** Whether anything was heard of its agent since the object was found missing. */
+      readonly heardSince: boolean;
+    }
+  | { readonly kind: 'ended' | 'unseen'; readonly missingMs: number }
+  | { readonly kind: 'none' };
+
+/**
+ * What the control plane says of the object, with its insight.
+ *
+ * - `missing`: it is not there, or is what an incarnation left behind that is over.
+ * - `present`: it is there.
+ */
+export type ObjectEvidence =
+  | {
+      readonly kind: 'missing';
+      /** How many looks in a row found no object, and how long lies between the first and the last of them. */
+      readonly looks: number;
+      readonly spanMs: number;
+      /** The body that this process saw last. */
+      readonly lastSeen: DataplaneResource | undefined;
+      /** The rendered Dataplane, as its agent brought it. */
+      readonly brought: DataplaneResource | undefined;
+    }
+  | {
+      readonly kind: 'present';
+      readonly stored: DataplaneOverview;
+      /** For how long this process has seen it, and the record, the same, without a break of its own watch. */
+      readonly unchangedMs: number;
+    };
+
+/** The control plane's own clock when it answered. */
+export interface ClockEvidence {
+  /** `undefined` if it did not say. */
+  readonly nowMs: number | undefined;
+  /** How long that clock has not been set ahead, as this process saw it. */
+  readonly steadyMs: number;
+}
+
+/** Everything that decides about one object, with its age and its source. Durations are monotonic where nothing else is said. */
+export interface Evidence {
+  readonly record: Pick<
+    DataplaneRecord,
+    'state' | 'incarnation' | 'owner' | 'deletable' | 'address' | 'phase'
+  >;
+  readonly stream: StreamEvidence;
+  readonly object: ObjectEvidence;
+  /** How long the departure has been known, by the store's clock or by this process, whichever is longer. */
+  readonly pendingMs: number;
+  /** Incarnations of this name that are known to be over. */
+  readonly predecessors: ReadonlySet<string>;
+  readonly clock: ClockEvidence;
+  /** The zone and its control planes. */
+  readonly around: Surroundings;
+  readonly graceMs: number;
+  /** How long Kuma must show it offline before a sweep. */
+  readonly sweepOfflineAfterMs: number;
+}
+
+/**
+ * - `go`: it may be deleted now. The brake is asked last, elsewhere.
+ * - `gone`: it is not there, and nothing is to be done.
+ * - `put back`: it may be put now, while the name is held and if a read of this one object finds nothing either.
+ * - `stay`: it stays, and its departure, if there is one, is over.
+ * - `wait`: it stays, and is judged again after `retryAfterMs`.
+ */
+export type Decision =
+  | { readonly verdict: 'go' }
+  | { readonly verdict: 'gone'; readonly reason: string }
+  | { readonly verdict: 'put back'; readonly resource: DataplaneResource; readonly reason: string }
+  | { readonly verdict: 'stay'; readonly guard: Guard | undefined; readonly reason: string }
+  | {
+      readonly verdict: 'wait';
+      readonly guard: Guard;
+      readonly reason: string;
+      readonly retryAfterMs: number;
+    };
+
+/** What may become of an object: the one place that decides it. docs/evidence.md shows what follows from what. */
+export function decide(evidence: Evidence): Decision {
+  const { record, object } = evidence;
+  if (record.state === 'attached') {
+    return object.kind === 'missing'
+      ? decideMissing(evidence, object)
+      : { verdict: 'stay', guard: undefined, reason: 'its agent is attached' };
+  }
+  if (object.kind === 'missing') return decideAbsence(evidence);
+  return asDecision(judgePresent(evidence, record.state, object));
+}
+
+type Missing = Extract<ObjectEvidence, { readonly kind: 'missing' }>;
+type Present = Extract<ObjectEvidence, { readonly kind: 'present' }>;
+
+function decideMissing({ record, stream, around }: Evidence, object: Missing): Decision {
+  const { looks, spanMs, lastSeen, brought } = object;
+  const isOpen = stream.kind === 'open';
+  const healing = judgeMissing({
+    record: { ...record, lostAtMs: isOpen ? undefined : 0 },
+    serving: isOpen && stream.serving,
+    absence: { looks, spanMs },
+    provenAlive: isOpen && stream.heardSince,
+    around,
+    lastSeen,
+    brought,
+  });
+  return healing.verdict === 'put'
+    ? { ...healing, verdict: 'put back' }
+    : { verdict: 'stay', guard: undefined, reason: healing.reason };
+}
+
+/** Right after a control plane came up, an object that is missing may only be missing yet. */
+function decideAbsence({ stream, around: { steadyMs }, graceMs }: Evidence): Decision {
+  const isAgentThere = stream.kind === 'open' || stream.kind === 'none';
+  if (isAgentThere || steadyMs >= graceMs) {
+    return { verdict: 'gone', reason: 'the control plane has no such object' };
+  }
+  return {
+    verdict: 'wait',
+    retryAfterMs: graceMs - steadyMs,
+    guard: 'probation',
+    reason: 'the object is not there, but the control plane or the companion is only just up',
+  };
+}
+
+function judgePresent(
+  evidence: Evidence,
+  state: keyof typeof CAUSES,
+  { stored, unchangedMs }: Present,
+): Judgement {
+  const { record, stream, pendingMs, predecessors, clock, around, graceMs, sweepOfflineAfterMs } = evidence;
+  const isMissing = stream.kind === 'ended' || stream.kind === 'unseen';
+  return judgeDeletion({
+    cause: CAUSES[state],
+    record,
+    predecessors,
+    missingMs: isMissing ? Math.max(0, stream.missingMs) : undefined,
+    unseen: stream.kind === 'unseen',
+    pendingMs,
+    stored,
+    unchangedMs,
+    clockMs: clock.nowMs,
+    clockSteadyMs: clock.steadyMs,
+    around,
+    graceMs,
+    sweepOfflineAfterMs,
+  });
+}
+
+function asDecision(judgement: Judgement): Decision {
+  switch (judgement.verdict) {
+    case 'delete':
+      return { verdict: 'go' };
+    case 'refuse':
+      return { ...judgement, verdict: 'stay' };
+    case 'wait':
+      return judgement;
+  }
+}

@@ -1,0 +1,112 @@
+import { expect, test } from 'vitest';
+
+import { decide, type Decision } from '../../control-plane/evidence/decision.pure.ts';
+import { judgeEntry, type EntryCase } from '../../control-plane/evidence/entry.pure.ts';
+import { QUESTIONS, ROWS } from './evidence-rows.ts';
+
+const INTRO = `# Evidence and decisions
+
+What the companion does about an object, by what it knows. \`control-plane/evidence/decision.pure.ts\` decides it, from one
+value that holds all the evidence. \`test/contract/evidence.test.ts\` writes this page from that code: run
+\`npx vitest run --project contract test/contract/evidence.test.ts -u\` after a change.
+
+Each line changes one piece of evidence, and leaves everything else as it is where everything speaks for it. What is not
+known is a value of its own, and never speaks for a deletion.
+
+- **go**: the object is deleted, after the [brake](what-happens-when.md#brake) where its agent did not announce it.
+- **put back**: the object of a running dataplane is put again.
+- **wait**: it stays, and is judged again. **stay**: it stays, and its departure, if there is one, is over. The guard
+  that says so is in brackets; [what holds a deletion back](what-happens-when.md#what-holds-a-deletion-back) explains each.
+- **gone**: it is not there, and nothing is to be done.
+`;
+
+const NAMES = `## Who gets a name
+
+When an incarnation asks for a name that another one has. \`control-plane/evidence/entry.pure.ts\` decides it.
+
+- **enter**: it gets the name and the next epoch. **held**: it waits on its stream until the other one leaves, is lost or
+  stops serving. **superseded**: it asks again after a minute.
+`;
+
+function cell(decision: Decision): string {
+  const guard = 'guard' in decision && decision.guard !== undefined ? ` (${decision.guard})` : '';
+  return `${decision.verdict}${guard}`;
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+const HOLDER = {
+  epoch: 1,
+  incarnation: 'other',
+  state: 'attached',
+  serving: true,
+  lostAtMs: undefined,
+} as const;
+const ASKING: EntryCase = {
+  holder: HOLDER,
+  nowMs: 100_000,
+  refusedEpoch: undefined,
+  newcomer: { owner: 'agent', resource: '{}' },
+  departure: undefined,
+  graceMs: 15_000,
+};
+const HAD_IT = { departure: { cause: 'fallback', outcome: 'superseded' } } as const;
+
+const ENTRIES: readonly (readonly [evidence: string, given: Partial<EntryCase>])[] = [
+  ['attached, and its Envoy serves', {}],
+  ['attached, and has not said whether its Envoy serves', { holder: { ...HOLDER, serving: undefined } }],
+  ['attached, and its Envoy does not serve', { holder: { ...HOLDER, serving: false } }],
+  ['attached, but its inbounds refuse the companion', { refusedEpoch: 1 }],
+  ['announced its stop', { holder: { ...HOLDER, state: 'leaving' } }],
+  ['lost 1 s ago', { holder: { ...HOLDER, state: 'lost', lostAtMs: 99_000 } }],
+  ['lost for two graces', { holder: { ...HOLDER, state: 'lost', lostAtMs: 70_000 } }],
+  ['none', { holder: undefined }],
+];
+
+test('docs/evidence.md is what the code decides', async () => {
+  const rows = ROWS.map(({ source, evidence, change }) => [
+    source,
+    evidence,
+    ...Object.values(QUESTIONS).map((given) => cell(decide(change(given)))),
+  ]);
+  const entries = ENTRIES.map(([evidence, given]) => [
+    evidence,
+    judgeEntry({ ...ASKING, ...given }),
+    judgeEntry({ ...ASKING, ...given, newcomer: { owner: 'cp', resource: undefined } }),
+    judgeEntry({ ...ASKING, ...HAD_IT, ...given }),
+  ]);
+  const decisions = table(['source', 'evidence', ...Object.keys(QUESTIONS)], rows);
+  const names = table(
+    [
+      'the other incarnation',
+      'a newcomer',
+      'a newcomer that brings no object',
+      'one that had the name before',
+    ],
+    entries,
+  );
+  const page = `${INTRO}\n## What becomes of an object\n\n${decisions}\n\n${NAMES}\n${names}\n`;
+  await expect(page).toMatchFileSnapshot('../../docs/evidence.md');
+});
+
+test('nothing but evidence that speaks for it lets an object go whose agent did not announce it', () => {
+  const lost = QUESTIONS['its agent was lost'];
+  if (lost === undefined) throw new TypeError('No such question');
+  const gone = ROWS.filter(({ change }) => decide(change(lost)).verdict === 'go');
+  expect(gone.map(({ evidence }) => evidence)).toEqual([
+    'everything speaks for it',
+    'known for 1 s',
+    'its own label',
+    'the label of an incarnation that is over',
+    'neither a label nor a kuma-dp that brought it',
+    'connected to an instance that was seen to end',
+    'no stream was ever recorded, and no peer was ever told of it',
+    'one of them does not answer',
+  ]);
+});
