@@ -133,6 +133,22 @@ describe('a name that two incarnations want', () => {
     expect(label()).toBe(uuidOf('a'));
   });
 
+  test('a newer one that brought nothing and vanished does not keep the name, though the stream of the older is open', async () => {
+    const newer = await scene.attach(companion, 'web-1', { id: 'b', resource: Buffer.alloc(0) });
+    expect(newer.attached).toMatchObject({ fenced: true });
+    await scene.clock.pass(2_000);
+    newer.lose();
+    await scene.clock.pass(60_000);
+    const again = await come('a');
+    expect(again.attached).toMatchObject({ fenced: true });
+    again.phase('running', true);
+    await scene.clock.pass(2_000);
+    const leaving = companion.deregister({ incarnation: incarnationOf('web-1', 'a') }, 5_000);
+    await scene.clock.pass(2_000);
+    expect(await leaving).toMatchObject({ guard: '' });
+    expect(scene.object('web-1')).toBeUndefined();
+  });
+
   test('after a restart of the companion the older does not take the name from the newer that is on its way back', async () => {
     first.phase('running', false);
     await scene.clock.settle();
