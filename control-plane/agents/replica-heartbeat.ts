@@ -39,6 +39,8 @@ export class ReplicaHeartbeat {
   #saidMs: number | undefined;
   /** Whether the last heartbeat found other streams in the store than are open here. */
   #differed = false;
+  #catchingUp: Promise<void> | undefined;
+  #isDoubted = false;
 
   constructor(deps: ReplicaHeartbeatDeps) {
     this.#deps = deps;
@@ -66,7 +68,7 @@ export class ReplicaHeartbeat {
 
   /** Until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, store, onBeat, onDoubt } = this.#deps;
+    const { clock, store, onDoubt } = this.#deps;
     let lastMs = clock.monotonicMs();
     let steadyBeats = 0;
     while (!signal.aborted) {
@@ -77,13 +79,31 @@ export class ReplicaHeartbeat {
       if (beat !== 'failed') {
         lastMs = clock.monotonicMs();
         steadyBeats = doubted ? 0 : steadyBeats + 1;
-        await onBeat(doubted, signal);
+        this.#catchUp(doubted, signal);
         // A store that was away, or a pause of this process, made every replica look silent: each needs the time to
         // say that it lives.
         if (steadyBeats * HEARTBEAT_MS > SILENT_MS || store.kind === 'sqlite') await this.#loseSilent();
       }
       await pause(clock, HEARTBEAT_MS, signal);
     }
+    await this.#catchingUp;
+  }
+
+  /** Beside the heartbeats: what is to be written down may have to wait for others, and they may not. */
+  #catchUp(doubted: boolean, signal: AbortSignal): void {
+    this.#isDoubted ||= doubted;
+    this.#catchingUp ??= this.#catchUpNow(signal)
+      .catch(this.#deps.events.failedUnexpectedly)
+      .finally(() => {
+        this.#catchingUp = undefined;
+      });
+  }
+
+  async #catchUpNow(signal: AbortSignal): Promise<void> {
+    const doubted = this.#isDoubted;
+    // A doubt that arises from here on is for the next one.
+    this.#isDoubted = false;
+    await this.#deps.onBeat(doubted, signal);
   }
 
   /**

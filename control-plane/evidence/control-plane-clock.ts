@@ -1,7 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
 
-/** The control plane says whole seconds, and an answer is under way for a moment. */
-const SLACK_MS = 3_000;
+/** The control plane says whole seconds. */
+const SLACK_MS = 2_000;
+/** Longer than an answer may be under way. */
+const LATE_MS = 30_000;
 
 /**
  * The control plane's clock, as its answers say it. Ages that are measured by it are no older than the time since it was
@@ -26,7 +28,10 @@ export class ControlPlaneClock {
     if (clockMs === undefined) return;
     const nowMs = this.#clock.monotonicMs();
     const offsetMs = clockMs - nowMs;
-    if (this.#offsetMs !== undefined && offsetMs - this.#offsetMs > SLACK_MS) this.#steppedAtMs = nowMs;
-    this.#offsetMs = offsetMs;
+    const knownMs = this.#offsetMs ?? offsetMs;
+    if (offsetMs - knownMs > SLACK_MS) this.#steppedAtMs = nowMs;
+    // An answer that was under way for long says too little, and never too much.
+    if (offsetMs > knownMs || knownMs - offsetMs > LATE_MS) this.#offsetMs = offsetMs;
+    else this.#offsetMs = knownMs;
   }
 }

@@ -22,6 +22,7 @@ describe('attaching', () => {
     expect(attached).toEqual({
       epoch: expect.any(Number) as number,
       fenced: true,
+      held: '',
       leaving: false,
       grace: { seconds: 3, nanos: 0 },
       controlPlane: {

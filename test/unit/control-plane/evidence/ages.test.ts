@@ -91,6 +91,11 @@ test('the clock of the control plane is steady until it is set ahead, and counts
     await clock.pass(1_777);
   }
   theirs.note(undefined);
+  // Under way for 9 s.
+  answer(-9_000);
+  await clock.pass(2_000);
+  answer(0);
+  expect(theirs.steadyMs).toBe(Number.POSITIVE_INFINITY);
   answer(-3_600_000);
   expect(theirs.steadyMs).toBe(Number.POSITIVE_INFINITY);
   await clock.pass(10_000);
