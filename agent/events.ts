@@ -84,6 +84,12 @@ function hostEvents(log: Log) {
     guardMissing: () => {
       log.warn('guard.missing', 'sh was not found: if this agent is killed, kuma-dp lives on without it');
     },
+    fileKept: (path: string, err: unknown) => {
+      log.warn('file.kept', `Cannot use ${path} as it is now: its last good content stays in force`, {
+        err,
+        path,
+      });
+    },
     envoyHidden: (reason: string) => {
       log.warn('envoy.hidden', `A stop will last all of kuma-dp's drain time, even when idle: ${reason}`);
     },

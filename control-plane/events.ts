@@ -258,6 +258,12 @@ function connectionEvents(log: Log) {
         expires: new Date(expiresAtMs).toISOString(),
       });
     },
+    fileKept: (path: string, err: unknown) => {
+      log.warn('file.kept', `Cannot use ${path} as it is now: its last good content stays in force`, {
+        err,
+        path,
+      });
+    },
     certificateBroken: (file: string, err: unknown) => {
       log.error('certificate.broken', 'The new certificate cannot be used; the old one stays', { file, err });
     },

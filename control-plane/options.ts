@@ -62,6 +62,16 @@ const KUMA_OPTIONS = {
     derived: "the system's",
     help: 'PEM certificates by which an https:// control plane is verified',
   }),
+  kumaClientCertificateFile: textOption({
+    flag: 'kuma-client-cert-file',
+    placeholder: 'FILE',
+    help: 'PEM client certificate to show to an https:// control plane; read again when it changes',
+  }),
+  kumaClientKeyFile: textOption({
+    flag: 'kuma-client-key-file',
+    placeholder: 'FILE',
+    help: 'PEM key of --kuma-client-cert-file',
+  }),
   userTokenFile: textOption({
     flag: 'user-token-file',
     placeholder: 'FILE',
@@ -175,8 +185,10 @@ const DECISION_OPTIONS = {
 
 export const SERVE_OPTIONS = {
   ...KUMA_OPTIONS,
-  store: pathOption({
+  store: valueOption({
     flag: 'store',
+    secret: true,
+    read: readStoreLocation,
     placeholder: 'FILE|postgres://…',
     default: '/var/lib/kuma-deregistrar/state.db',
     help: 'What must survive: a SQLite file for one replica, a PostgreSQL for several',
@@ -221,11 +233,17 @@ type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
 
 export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SERVE_OPTIONS> {
   const resolved = resolveOptions(SERVE_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
+  const { kumaClientCertificateFile, kumaClientKeyFile } = resolved.values;
   const { tlsCertificateFile, tlsKeyFile, authn, plaintext, listen, http, httpTokenFile } = resolved.values;
   const problems = [...resolved.problems];
   if ((tlsCertificateFile === undefined) !== (tlsKeyFile === undefined)) {
     problems.push(
       '--tls-cert-file (KUMA_DEREGISTRAR_TLS_CERT_FILE) and --tls-key-file (KUMA_DEREGISTRAR_TLS_KEY_FILE) go together',
+    );
+  }
+  if ((kumaClientCertificateFile === undefined) !== (kumaClientKeyFile === undefined)) {
+    problems.push(
+      '--kuma-client-cert-file (KUMA_DEREGISTRAR_KUMA_CLIENT_CERT_FILE) and --kuma-client-key-file (KUMA_DEREGISTRAR_KUMA_CLIENT_KEY_FILE) go together',
     );
   }
   const exposed = (listen.length === 0 ? [DEFAULT_LISTEN] : listen).find((each) => !isLocal(each));
@@ -259,4 +277,18 @@ function readHttpUrl(text: string): Reading<URL> {
     return { problem: 'credentials do not belong into a URL, use --user-token-file' };
   }
   return { value: url };
+}
+
+/** A path, or a URL whose password may have any character as long as it is encoded. Problems never quote it. */
+function readStoreLocation(text: string): Reading<string> {
+  if (text === '') return { problem: 'must not be empty' };
+  if (!/^postgres(?:ql)?:/.test(text)) return { value: text };
+  const url = URL.parse(text);
+  // Of "postgres://user:pass#word@host", a parser takes "user" for the host.
+  const misread = url !== null && url.username === '' && /@/.test(`${url.pathname}${url.search}${url.hash}`);
+  if (url !== null && url.hostname !== '' && !misread) return { value: text };
+  return {
+    problem:
+      'expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode reserved characters in the password (# as %23, / as %2F, ? as %3F, @ as %40)',
+  };
 }

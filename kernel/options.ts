@@ -133,6 +133,7 @@ export function valueOption<T>(
   spec: Described & {
     readonly placeholder: string;
     readonly default: string;
+    readonly secret?: true;
     readonly read: (text: string) => Reading<T>;
   },
 ): OptionSpec<T> {
@@ -143,6 +144,7 @@ export function valueOption<T>(
     help: spec.help,
     placeholder: spec.placeholder,
     defaultText: spec.default,
+    ...(spec.secret === undefined ? {} : { secret: spec.secret }),
     fallback: fallback.value,
     read: single(spec.read),
   };

@@ -3,13 +3,15 @@ import http from 'node:http';
 import https from 'node:https';
 import type { LookupFunction } from 'node:net';
 
-/** PEM texts, read once at start so that a stop touches no disk. */
+/** PEM texts in memory, so that a stop touches no disk. They change when files are read again. */
 export interface EndpointTls {
   /** Without it the system's roots hold. */
   readonly ca: string | undefined;
   readonly clientCertificate: string | undefined;
   readonly clientKey: string | undefined;
   readonly skipVerify: boolean;
+  /** Reads the files again that have changed. @returns whether something else is in force now */
+  refresh?(): boolean;
 }
 
 export interface ConnectionPool {
@@ -34,11 +36,14 @@ export function connectionPool(tls: EndpointTls, idleConnections = 2): Connectio
   const agents = { http: new http.Agent(shared), https: new https.Agent(shared) };
   return {
     agents,
-    https: {
-      rejectUnauthorized: !tls.skipVerify,
-      ...(tls.ca === undefined ? {} : { certificateAuthority: tls.ca }),
-      ...(tls.clientCertificate === undefined ? {} : { certificate: tls.clientCertificate }),
-      ...(tls.clientKey === undefined ? {} : { key: tls.clientKey }),
+    // Asked for each request: a connection that is open keeps what it began with.
+    get https() {
+      return {
+        rejectUnauthorized: !tls.skipVerify,
+        ...(tls.ca === undefined ? {} : { certificateAuthority: tls.ca }),
+        ...(tls.clientCertificate === undefined ? {} : { certificate: tls.clientCertificate }),
+        ...(tls.clientKey === undefined ? {} : { key: tls.clientKey }),
+      };
     },
     close() {
       agents.http.destroy();

@@ -37,6 +37,7 @@ export interface RestClientOptions {
 export class RestClient {
   readonly #got: Got;
   readonly #pool: ConnectionPool;
+  readonly #tls: EndpointTls;
   readonly #userToken: () => string | undefined;
   readonly #base: string;
   readonly #lean: boolean;
@@ -45,6 +46,7 @@ export class RestClient {
   constructor(options: RestClientOptions) {
     this.#base = options.url.href.replace(/\/*$/, '/');
     this.#pool = connectionPool(options.tls, options.idleConnections);
+    this.#tls = options.tls;
     this.#userToken = options.userToken;
     this.#lean = options.lean ?? false;
     this.#headers = {
@@ -54,7 +56,6 @@ export class RestClient {
     this.#got = got.extend({
       prefixUrl: options.url,
       agent: this.#pool.agents,
-      https: this.#pool.https,
       retry: { limit: 0 },
       followRedirect: false,
       throwHttpErrors: false,
@@ -99,30 +100,46 @@ export class RestClient {
    * @throws {@link OperationalError} `ENDPOINT_UNREACHABLE`, `ENDPOINT_UNTRUSTED`, `ANSWER_UNREADABLE`, or the reason
    * of `signal`
    */
-  async #send(path: string, init: Attempt): Promise<RestAnswer> {
-    const action = `${init.method} /${path}`;
-    try {
-      const response = await this.#got(path, { ...init, headers: this.#authorization() });
+  #send(path: string, init: Attempt): Promise<RestAnswer> {
+    return this.#attempt(`${init.method} /${path}`, init.signal, async (action) => {
+      const { https } = this.#pool;
+      const response = await this.#got(path, { ...init, https, headers: this.#authorization() });
       const { statusCode: status, headers, body: text } = response;
       return toRestAnswer(action, { status, headers, text });
-    } catch (error) {
-      if (init.signal.aborted) throw init.signal.reason;
-      throw toOperationalError(action, error);
-    }
+    });
   }
 
-  async #sendFenced(
+  #sendFenced(
     path: string,
     init: Pick<FencedRequest, 'method' | 'body' | 'beforeSend' | 'signal'>,
   ): Promise<RestAnswer> {
-    const action = `${init.method} /${path}`;
-    try {
+    return this.#attempt(`${init.method} /${path}`, init.signal, async (action) => {
       const url = new URL(`${this.#base}${path}`);
       const headers = { ...this.#headers, ...this.#authorization(), ...describeBody(init.body) };
       return toRestAnswer(action, await sendFenced({ ...init, url, headers, pool: this.#pool }));
+    });
+  }
+
+  /** A handshake that fails is tried once more where the files say something else by now. */
+  async #attempt(
+    action: string,
+    signal: AbortSignal,
+    send: (action: string) => Promise<RestAnswer>,
+  ): Promise<RestAnswer> {
+    const once = async (): Promise<RestAnswer> => {
+      try {
+        return await send(action);
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        throw toOperationalError(action, error);
+      }
+    };
+    try {
+      return await once();
     } catch (error) {
-      if (init.signal.aborted) throw init.signal.reason;
-      throw toOperationalError(action, error);
+      const untrusted = error instanceof OperationalError && error.code === 'ENDPOINT_UNTRUSTED';
+      if (untrusted && this.#tls.refresh?.() === true) return once();
+      throw error;
     }
   }
 

@@ -202,7 +202,10 @@ function endpointsOf(state: HostState, { options, means, trusted }: Request): Pr
     warnWithoutToken(ordered.urls);
   return openEndpoints(ordered.urls, {
     // How an endpoint of root's is verified is not for another user to say.
-    tls: tlsOf(trusted || !given ? state : { ...state, ca: undefined, skipVerify: false }, means.tls),
+    tls: tlsOf(
+      trusted || !given ? state : { ...state, ca: undefined, caFile: undefined, skipVerify: false },
+      means.tls,
+    ),
     userToken: means.userToken ?? tokens.userToken,
     dataplaneToken: means.dataplaneToken ?? tokens.dataplaneToken,
   });
@@ -210,7 +213,7 @@ function endpointsOf(state: HostState, { options, means, trusted }: Request): Pr
 
 function tlsOf(state: HostState, given: EndpointTls): EndpointTls {
   return {
-    ca: given.ca ?? state.ca,
+    ca: given.ca ?? readIfNamed(state.caFile) ?? state.ca,
     skipVerify: state.skipVerify && given.ca === undefined,
     clientCertificate: given.clientCertificate ?? readIfNamed(state.clientCertificateFile),
     clientKey: given.clientKey ?? readIfNamed(state.clientKeyFile),

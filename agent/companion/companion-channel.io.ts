@@ -29,8 +29,8 @@ const ANY_ADDRESS = JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuff
 /** One connection to a companion, and what every call carries. */
 export class CompanionChannel {
   readonly #options: CompanionChannelOptions;
-  readonly #credentials: ChannelCredentials;
   #client: DeregistrarClient;
+  #openedWith: string;
 
   constructor(options: CompanionChannelOptions) {
     const { url, tls } = options;
@@ -38,11 +38,12 @@ export class CompanionChannel {
     setLogVerbosity(logVerbosity.NONE);
     if (url.protocol === 'grpcs:' && tls.ca === undefined && !tls.skipVerify) trustKnownRoots();
     this.#options = options;
-    this.#credentials = url.protocol === 'grpc:' ? credentials.createInsecure() : tlsCredentials(url, tls);
+    this.#openedWith = textOf(tls);
     this.#client = this.#open();
   }
 
   get client(): DeregistrarClient {
+    if (textOf(this.#options.tls) !== this.#openedWith) this.renew();
     return this.#client;
   }
 
@@ -57,7 +58,14 @@ export class CompanionChannel {
   /** The next call gets a connection of its own, to another address perhaps. Streams on the old one stay. */
   renew(): void {
     this.#client.close();
+    this.#openedWith = textOf(this.#options.tls);
     this.#client = this.#open();
+  }
+
+  /** After a handshake that failed: the next call is secured with what the files say by then. */
+  refreshUnlessTrusted(error: unknown): void {
+    if (error instanceof OperationalError && error.code === 'ENDPOINT_UNTRUSTED')
+      this.#options.tls.refresh?.();
   }
 
   close(): void {
@@ -65,8 +73,9 @@ export class CompanionChannel {
   }
 
   #open(): DeregistrarClient {
-    const { url, keepalive = KEEPALIVE } = this.#options;
-    return new DeregistrarClient(`dns:${url.host}`, this.#credentials, {
+    const { url, tls, keepalive = KEEPALIVE } = this.#options;
+    const secured = url.protocol === 'grpc:' ? credentials.createInsecure() : tlsCredentials(url, tls);
+    return new DeregistrarClient(`dns:${url.host}`, secured, {
       'grpc.keepalive_time_ms': keepalive.timeMs,
       'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
       'grpc.keepalive_permit_without_calls': 1,
@@ -107,6 +116,11 @@ function tlsCredentials(url: URL, tls: EndpointTls): ChannelCredentials {
       cause,
     });
   }
+}
+
+/** What a connection is secured with, to tell whether that has changed. */
+function textOf({ ca, clientCertificate, clientKey }: EndpointTls): string {
+  return [ca, clientCertificate, clientKey].join('\n');
 }
 
 function ipAddress({ hostname }: URL): string | undefined {

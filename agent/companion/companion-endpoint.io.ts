@@ -37,6 +37,7 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
     url,
     remembers: true,
     check: async (key, signal) => {
+      options.tls.refresh?.();
       await options.token.refresh();
       const action = `look at the control plane through ${url}`;
       const { controlPlane } = await askOfZone(channel, { action, key }, signal);
@@ -162,6 +163,7 @@ async function ask<Request, Response>(
     return await unaryCall({ ...call, method: method(client), metadata: channel.metadata() });
   } catch (error) {
     renewIfSilent(channel, client, error);
+    channel.refreshUnlessTrusted(error);
     throw error;
   }
 }

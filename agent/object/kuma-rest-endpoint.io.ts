@@ -22,6 +22,7 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
   return {
     url: options.url.origin,
     check: async (_key, signal) => {
+      tls.refresh?.();
       await userToken.refresh();
       return check(client, signal);
     },

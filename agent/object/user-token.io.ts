@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { OperationalError } from '../../kernel/errors.ts';
+import { tokenIn } from '../../kuma/credentials.ts';
 import type { Token } from '../ports.ts';
 
 /** @param path `undefined`: requests are anonymous */
@@ -12,11 +13,15 @@ export function userToken(path: string | undefined): Token {
     },
     async refresh() {
       if (path === undefined) return;
-      try {
-        current = (await readFile(path, 'utf8')).trim();
-      } catch (cause) {
-        throw new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
-      }
+      current = tokenIn(`user token file "${path}"`, await read(path));
     },
   };
+}
+
+async function read(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
+  }
 }

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 import { OperationalError } from '../../kernel/errors.ts';
+
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
+import { TlsFiles, type OnFileKept, type TlsFileNames } from '../../kuma/tls-files.io.ts';
 import { dataplaneToken, type DataplaneTokenSource } from '../identity/dataplane-token.io.ts';
 import { kumaRestEndpoint } from '../object/kuma-rest-endpoint.io.ts';
 import { userToken } from '../object/user-token.io.ts';
@@ -73,22 +75,31 @@ export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
  * The agent's own settings first, then what kuma-dp is told about the same control plane: its general certificate also
  * serves the REST API (KUMA: bootstrap/autoconfig.go).
  *
- * @throws `CONFIG_INVALID` for a file that cannot be read
+ * @param onKept told of a file that cannot be used any more
+ * @throws `CONFIG_INVALID` for a file that cannot be used from the beginning
  */
-export function readTls(options: ConnectionOptions, command: KumaDpCommand | undefined): EndpointTls {
-  return {
-    ca: readCa(options, command),
-    clientCertificate: readIfNamed(options.clientCertificateFile),
-    clientKey: readIfNamed(options.clientKeyFile),
-    skipVerify: options.caFile === undefined && command?.skipVerify === true,
-  };
+export function readTls(
+  options: ConnectionOptions,
+  command: KumaDpCommand | undefined,
+  onKept: OnFileKept = () => {},
+): EndpointTls {
+  const { caFile, clientCertificateFile, clientKeyFile } = options;
+  const skipVerify = caFile === undefined && command?.skipVerify === true;
+  return new TlsFiles(
+    { ...authority(caFile, command), clientCertificateFile, clientKeyFile, skipVerify },
+    onKept,
+  );
 }
 
-function readCa(options: ConnectionOptions, command: KumaDpCommand | undefined): string | undefined {
-  if (options.caFile !== undefined) return readIfNamed(options.caFile);
-  if (command === undefined) return undefined;
-  if (command.caCert !== '') return command.caCert;
-  return command.caCertFile === '' ? undefined : readIfNamed(command.caCertFile);
+/** Whose certificates are trusted: a file's, or those that are given as text. */
+export function authority(
+  caFile: string | undefined,
+  command: KumaDpCommand | undefined,
+): Pick<TlsFileNames, 'ca' | 'caFile'> {
+  if (caFile !== undefined) return { caFile };
+  if (command === undefined) return {};
+  if (command.caCert !== '') return { ca: command.caCert };
+  return command.caCertFile === '' ? {} : { caFile: command.caCertFile };
 }
 
 /** @throws `CONFIG_INVALID` if it cannot be read */

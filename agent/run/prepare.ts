@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import { type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
@@ -16,7 +16,7 @@ import { Attachment } from '../companion/attachment.ts';
 import { claimName } from '../object/claim-name.ts';
 import { Endpoints } from '../object/endpoints.ts';
 import { ObjectKeeper } from '../object/keeper.ts';
-import { openEndpoints, readTls, tokenOf, tokensOf, type EndpointTls } from './connection.ts';
+import { authority, openEndpoints, readTls, tokenOf, tokensOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -80,7 +80,7 @@ export async function prepare(
   if (previous !== undefined && host.isAlive(previous.agent)) {
     return { problem: `another agent on this host looks after ${derived.label}: pid ${previous.agent.pid}` };
   }
-  const tls = tryReadTls(request, derived);
+  const tls = tryReadTls(request, derived, context.events);
   if ('problem' in tls) return tls;
   for (const obstacle of derived.command.obstacles) context.events.wrapperInTheWay(obstacle);
   if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
@@ -114,9 +114,10 @@ export async function prepare(
 function tryReadTls(
   request: RunRequest,
   derived: DerivedDataplane,
+  events: AgentEvents,
 ): EndpointTls | { readonly problem: string } {
   try {
-    return readTls(request.options, derived.command);
+    return readTls(request.options, derived.command, events.fileKept);
   } catch (error) {
     return { problem: describeError(error) };
   }
@@ -228,6 +229,7 @@ function stateAtStart(
   const { derived, tls, owner, host, urls } = known;
   const { key, resource } = derived.identity;
   const { clientCertificateFile, clientKeyFile, userTokenFile } = options;
+  const { ca, caFile } = authority(options.caFile, derived.command);
   return {
     schema: 1,
     incarnation,
@@ -236,7 +238,8 @@ function stateAtStart(
     mayDelete: isDeletable(owner, options.deleteExternal),
     address: resource?.networking?.address,
     endpoints: urls.map((url) => url.href),
-    ca: tls.ca,
+    ca,
+    caFile: caFile === undefined ? undefined : resolve(caFile),
     skipVerify: tls.skipVerify,
     clientCertificateFile,
     clientKeyFile,

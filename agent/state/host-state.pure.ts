@@ -23,7 +23,10 @@ export const HostState = z.object({
   mayDelete: z.boolean(),
   address: z.optional(z.string()),
   endpoints: z.array(z.string()),
+  /** PEM: files of 0.1.0 carry it, and runs whose CA is given as text. */
   ca: z.optional(z.string()),
+  /** Where it is now: it may be replaced after this run. */
+  caFile: z.optional(z.string()),
   skipVerify: z.boolean(),
   clientCertificateFile: z.optional(z.string()),
   clientKeyFile: z.optional(z.string()),

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
+import { tokenIn } from '../../kuma/credentials.ts';
+import { TlsFiles, type OnFileKept } from '../../kuma/tls-files.io.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 import { DEFAULT_KUMA_API, type ServeOptions } from '../options.ts';
 
@@ -12,26 +14,21 @@ export interface KumaAccess {
   readonly userToken: () => string | undefined;
 }
 
-/** @throws {@link OperationalError} `CONFIG_INVALID` for a file that cannot be read */
-export function kumaAccess(options: ServeOptions): KumaAccess {
+/**
+ * @param onKept told of a file that cannot be used any more
+ * @throws {@link OperationalError} `CONFIG_INVALID` for a file that cannot be used from the beginning
+ */
+export function kumaAccess(options: ServeOptions, onKept: OnFileKept = () => {}): KumaAccess {
   const userToken = options.userTokenFile === undefined ? undefined : rereadable(options.userTokenFile);
   const urls = nonEmpty(options.kumaApi);
-  if (options.kumaCaFile === undefined && urls.some(({ protocol }) => protocol === 'https:'))
-    trustKnownRoots();
-  return { urls, tls: readTls(options), userToken: () => userToken?.() };
-}
-
-function readTls({ kumaCaFile }: ServeOptions): EndpointTls {
-  try {
-    return {
-      ca: kumaCaFile === undefined ? undefined : readFileSync(kumaCaFile, 'utf8'),
-      clientCertificate: undefined,
-      clientKey: undefined,
-      skipVerify: false,
-    };
-  } catch (cause) {
-    throw new OperationalError('CONFIG_INVALID', `Cannot read "${kumaCaFile ?? ''}"`, { cause });
-  }
+  const { kumaCaFile: caFile, kumaClientCertificateFile, kumaClientKeyFile } = options;
+  if (caFile === undefined && urls.some(({ protocol }) => protocol === 'https:')) trustKnownRoots();
+  const files = {
+    caFile,
+    clientCertificateFile: kumaClientCertificateFile,
+    clientKeyFile: kumaClientKeyFile,
+  };
+  return { urls, tls: new TlsFiles(files, onKept), userToken: () => userToken?.() };
 }
 
 /** A token file is small and local: read for each use, so that a rotated one holds at once. */
@@ -39,15 +36,18 @@ function rereadable(path: string): () => string {
   let last = '';
   const read = (): string => {
     try {
-      last = readFileSync(path, 'utf8').trim();
+      last = tokenIn(`user token file "${path}"`, readFileSync(path));
     } catch (cause) {
-      if (last === '')
-        throw new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
+      if (last === '') throw cause instanceof OperationalError ? cause : unreadable(path, cause);
     }
     return last;
   };
   read();
   return read;
+}
+
+function unreadable(path: string, cause: unknown): OperationalError {
+  return new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
 }
 
 function nonEmpty(urls: readonly URL[]): readonly [URL, ...URL[]] {

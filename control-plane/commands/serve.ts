@@ -60,7 +60,7 @@ export async function serve(request: ServeRequest): Promise<void> {
   const store = await openPatiently(options.store, events, stop);
   if (store === undefined) return;
   resources.defer(() => store.close());
-  const kuma = kumaAccess(options);
+  const kuma = kumaAccess(options, events.fileKept);
   const controlPlanes = kumaControlPlanes({ clock: systemClock, ...kuma });
   resources.defer(() => {
     controlPlanes.close();

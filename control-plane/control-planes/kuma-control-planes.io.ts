@@ -40,7 +40,10 @@ export function kumaControlPlanes(options: KumaControlPlanesOptions): ControlPla
   const targets = [target(first, options), ...others.map((url) => target(url, options))] as const;
   const failover = new Failover<Target>({ clock: options.clock, targets: [...targets] });
   return {
-    look: (signal) => Promise.all(targets.map((each) => look(each, signal))),
+    look: (signal) => {
+      options.tls.refresh?.();
+      return Promise.all(targets.map((each) => look(each, signal)));
+    },
     overview: (key, signal) =>
       failover.first(about('look at', key, signal), ({ client }, bounded) => overview(client, key, bounded)),
     overviews: (signal) =>

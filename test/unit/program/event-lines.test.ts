@@ -54,6 +54,7 @@ const AGENT: Calls<AgentEvents> = {
   childSpawned: (odd) => [4_711, [odd, odd]],
   guardMissing: () => [],
   wrapperInTheWay: (odd) => [{ program: odd, level: 'breaks', says: odd, remedy: odd }],
+  fileKept: (odd) => [odd, failure(odd)],
   envoyHidden: (odd) => [odd],
   notificationLost: (odd) => [odd],
   predecessorDrains: () => [4_711],
@@ -161,6 +162,7 @@ const DEREGISTRAR: Calls<DeregistrarEvents> = {
   handshakeFailed: (odd) => [odd, failure(odd)],
   certificateAwaited: (odd) => [odd],
   certificateReloaded: (odd) => [odd, Date.UTC(2026, 0, 1)],
+  fileKept: (odd) => [odd, failure(odd)],
   certificateBroken: (odd) => [odd, failure(odd)],
 };
 

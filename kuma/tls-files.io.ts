@@ -1,0 +1,128 @@
+import { readFileSync, statSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+
+import { describeError, OperationalError } from '../kernel/errors.ts';
+import type { EndpointTls } from './connection-pool.io.ts';
+import { certificatesIn } from './credentials.ts';
+
+export interface TlsFileNames {
+  readonly caFile?: string | undefined;
+  /** PEM; used where there is no file. */
+  readonly ca?: string | undefined;
+  readonly clientCertificateFile?: string | undefined;
+  readonly clientKeyFile?: string | undefined;
+  readonly skipVerify?: boolean;
+}
+
+/** Told once for each content of a file that cannot be used: the last good content holds. */
+export type OnFileKept = (path: string, err: unknown) => void;
+
+interface Content {
+  readonly ca: string | undefined;
+  readonly clientCertificate: string | undefined;
+  readonly clientKey: string | undefined;
+}
+
+/**
+ * Certificates and a key from files that may be replaced while the program runs. They are read when asked to, so that a
+ * stop touches no disk; a file that is broken or missing leaves the last good content in force.
+ */
+export class TlsFiles implements EndpointTls {
+  readonly skipVerify: boolean;
+  readonly #names: TlsFileNames;
+  readonly #onKept: OnFileKept;
+  #content: Content;
+  #stamp: string;
+  #problem: string | undefined;
+
+  /** @throws `CONFIG_INVALID` for a file that cannot be used */
+  constructor(names: TlsFileNames, onKept: OnFileKept) {
+    this.skipVerify = names.skipVerify ?? false;
+    this.#names = names;
+    this.#onKept = onKept;
+    this.#stamp = stampOf(names);
+    this.#content = readAll(names);
+  }
+
+  get ca(): string | undefined {
+    return this.#content.ca;
+  }
+
+  get clientCertificate(): string | undefined {
+    return this.#content.clientCertificate;
+  }
+
+  get clientKey(): string | undefined {
+    return this.#content.clientKey;
+  }
+
+  /** @returns whether the content in force is another one now */
+  refresh(): boolean {
+    const stamp = stampOf(this.#names);
+    if (stamp === this.#stamp) return false;
+    try {
+      const content = readAll(this.#names);
+      const changed = JSON.stringify(content) !== JSON.stringify(this.#content);
+      this.#content = content;
+      this.#stamp = stamp;
+      this.#problem = undefined;
+      return changed;
+    } catch (error) {
+      const problem = describeError(error);
+      if (problem !== this.#problem) this.#onKept(pathsOf(this.#names).join(', '), error);
+      this.#problem = problem;
+      return false;
+    }
+  }
+}
+
+function pathsOf({ caFile, clientCertificateFile, clientKeyFile }: TlsFileNames): readonly string[] {
+  return [caFile, clientCertificateFile, clientKeyFile].filter((path) => path !== undefined);
+}
+
+/** Changes with any of the files: a replaced one has another inode, a rewritten one another time or size. */
+function stampOf(names: TlsFileNames): string {
+  return pathsOf(names)
+    .map((path) => {
+      const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+      return stats === undefined ? 'missing' : `${stats.ino} ${stats.size} ${stats.mtimeNs}`;
+    })
+    .join('; ');
+}
+
+function readAll({ caFile, ca, clientCertificateFile, clientKeyFile }: TlsFileNames): Content {
+  const content = {
+    ca: caFile === undefined ? ca : certificatesIn(`CA file "${caFile}"`, read(caFile)),
+    clientCertificate:
+      clientCertificateFile === undefined
+        ? undefined
+        : certificatesIn(`client certificate file "${clientCertificateFile}"`, read(clientCertificateFile)),
+    clientKey: clientKeyFile === undefined ? undefined : read(clientKeyFile).toString(),
+  };
+  requireUsable(
+    content,
+    [clientCertificateFile, clientKeyFile].filter(Boolean).join('" and "') || String(caFile),
+  );
+  return content;
+}
+
+/** A certificate and a key that are replaced one after the other do not fit in between. */
+function requireUsable({ ca, clientCertificate, clientKey }: Content, names: string): void {
+  try {
+    createSecureContext({
+      ...(ca === undefined ? {} : { ca }),
+      ...(clientCertificate === undefined ? {} : { cert: clientCertificate }),
+      ...(clientKey === undefined ? {} : { key: clientKey }),
+    });
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot use "${names}": ${describeError(cause)}`, { cause });
+  }
+}
+
+function read(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot read "${path}"`, { cause });
+  }
+}

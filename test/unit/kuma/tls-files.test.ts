@@ -1,0 +1,76 @@
+import { copyFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, expect, it } from 'vitest';
+
+import { TlsFiles } from '../../../kuma/tls-files.io.ts';
+
+const FIXTURES = 'test/fixtures/tls';
+let folder: string;
+let caFile: string;
+let kept: string[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tls-files-'));
+  caFile = join(folder, 'ca.crt');
+  copyFileSync(`${FIXTURES}/ca.crt`, caFile);
+  kept = [];
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function open(more: object = {}): TlsFiles {
+  return new TlsFiles({ caFile, ...more }, (path) => kept.push(path));
+}
+
+function replace(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text);
+  renameSync(`${path}.new`, path);
+}
+
+it('reads a replaced file again when asked, and says whether anything changed', () => {
+  const files = open();
+  const before = files.ca;
+  expect(files.refresh()).toBe(false);
+  replace(caFile, `# rotated\n${before}`);
+  expect(files.ca).toBe(before);
+  expect(files.refresh()).toBe(true);
+  expect(files.ca).toBe(`# rotated\n${before}`);
+  replace(caFile, `# rotated\n${before}`);
+  expect(files.refresh()).toBe(false);
+});
+
+it('keeps the last good content while a file is broken or missing, and says so once for each fault', () => {
+  const files = open();
+  const before = files.ca;
+  replace(caFile, 'half a certific');
+  expect(files.refresh()).toBe(false);
+  expect(files.refresh()).toBe(false);
+  rmSync(caFile);
+  expect(files.refresh()).toBe(false);
+  expect(files.ca).toBe(before);
+  expect(kept).toEqual([caFile, caFile]);
+  replace(caFile, `# back\n${before}`);
+  expect(files.refresh()).toBe(true);
+});
+
+it('takes a certificate and its key together: what does not fit is not in force', () => {
+  const clientCertificateFile = join(folder, 'client.crt');
+  const clientKeyFile = join(folder, 'client.key');
+  copyFileSync(`${FIXTURES}/server.crt`, clientCertificateFile);
+  copyFileSync(`${FIXTURES}/server.key`, clientKeyFile);
+  const files = open({ clientCertificateFile, clientKeyFile });
+  const { clientCertificate } = files;
+  copyFileSync(`${FIXTURES}/ca.crt`, clientCertificateFile);
+  expect(files.refresh()).toBe(false);
+  expect(files.clientCertificate).toBe(clientCertificate);
+  expect(kept).toHaveLength(1);
+});
+
+it('refuses at the start what cannot be used', () => {
+  replace(caFile, '');
+  expect(() => open()).toThrow(`Cannot use CA file "${caFile}": it is empty`);
+});
