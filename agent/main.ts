@@ -1,6 +1,7 @@
 import os from 'node:os';
 import process from 'node:process';
 
+import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { OptionTable } from '../kernel/options.ts';
 import { VERSION } from '../kernel/version.ts';
 import { readCommandLine, type CommandLine } from '../program/command-line.ts';
@@ -35,12 +36,16 @@ leaveStandardErrorAsItIs();
 const descriptors = inheritedDescriptors();
 const { env } = INHERITED;
 
+/** sysexits.h: EX_SOFTWARE. */
+const EXIT_SOFTWARE = 70;
 /** How long a clean end may take after everything is said and done. */
 const END_BUDGET_MS = 1_000;
 /** As PID 1 of a container a process cannot be killed by its own signal. */
 const SIGNAL_PATIENCE_MS = 200;
 
-void main(process.argv.slice(2)).then(end);
+void main(process.argv.slice(2)).then(end, (error: unknown) => {
+  end(failed(error));
+});
 
 async function main([command = '', ...args]: readonly string[]): Promise<ChildExit> {
   if (command !== 'run') signals.release();
@@ -183,6 +188,13 @@ function sayIgnored(ignored: readonly string[]): void {
 function refuse(problems: readonly string[]): ChildExit {
   for (const problem of problems) writeError(problem);
   return { code: EXIT_CONFIG, signal: null };
+}
+
+/** One line: where in our code it was is for those who change it. */
+function failed(error: unknown): ChildExit {
+  const bug = !(error instanceof OperationalError);
+  writeError(`${bug ? 'Internal error, please report it: ' : ''}${describeError(error)}`);
+  return { code: bug ? EXIT_SOFTWARE : EXIT_CONFIG, signal: null };
 }
 
 /** Ends as kuma-dp did: with its code, or by its signal. */

@@ -1,6 +1,6 @@
 import process from 'node:process';
 
-import { OperationalError } from '../kernel/errors.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
 import { resolveOptions, type OptionTable, type OptionValues } from '../kernel/options.ts';
 import { readNotifyTarget } from '../kernel/service-fields.ts';
 import { VERSION } from '../kernel/version.ts';
@@ -17,8 +17,9 @@ import {
   SWEEP_OPTIONS,
 } from './options.ts';
 
-/** sysexits.h: EX_UNAVAILABLE, EX_CONFIG. */
+/** sysexits.h: EX_UNAVAILABLE, EX_SOFTWARE, EX_CONFIG. */
 const EXIT_UNAVAILABLE = 69;
+const EXIT_SOFTWARE = 70;
 const EXIT_CONFIG = 78;
 
 const { env } = process;
@@ -28,13 +29,12 @@ void main(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    if (!(error instanceof OperationalError)) throw error;
-    process.exitCode = refuse(
-      [error.message],
-      error.code === 'CONFIG_INVALID' ? EXIT_CONFIG : EXIT_UNAVAILABLE,
-    );
+    process.exitCode = fail(error);
   },
 );
+process.on('uncaughtException', (error) => {
+  process.exit(fail(error));
+});
 
 async function main([command = '', ...args]: readonly string[]): Promise<number> {
   switch (command) {
@@ -138,6 +138,20 @@ function help(command: string, table: OptionTable): number {
 function print(text: string): number {
   process.stdout.write(text);
   return 0;
+}
+
+/** One line; of a bug, where it was only to those who ask for it. */
+function fail(error: unknown): number {
+  if (error instanceof OperationalError) {
+    return refuse([error.message], error.code === 'CONFIG_INVALID' ? EXIT_CONFIG : EXIT_UNAVAILABLE);
+  }
+  const debugs =
+    env[`${ENV_PREFIX}LOG_LEVEL`] === 'debug' || process.argv.join(' ').includes('log-level=debug');
+  const detail = debugs && error instanceof Error ? (error.stack ?? '') : describeError(error);
+  return refuse(
+    [`Internal error, please report it (--log-level=debug shows where): ${detail}`],
+    EXIT_SOFTWARE,
+  );
 }
 
 function refuse(problems: readonly string[], code = EXIT_CONFIG): number {

@@ -42,7 +42,7 @@ export function textLog(output: LineOutput, { level, look, wallMs }: TextLogOpti
     (event: string, message: string, fields: LogFields = {}): void => {
       if (RANKS[at] < RANKS[level]) return;
       const head = headOf(at, look, new Date(wallMs()));
-      output.write(`${head}${bodyOf(message, fields)} [${event}]\n`);
+      output.write(`${head}${bodyOf(message, fields, level === 'debug')} [${event}]\n`);
     };
   return { error: write('error'), warn: write('warn'), info: write('info'), debug: write('debug') };
 }
@@ -60,20 +60,20 @@ function timeOfDay(now: Date): string {
   return local.toISOString().slice(11, 23);
 }
 
-function bodyOf(message: string, { err, ...fields }: LogFields): string {
-  const failure = err === undefined ? '' : `: ${describeFailure(err)}`;
+function bodyOf(message: string, { err, ...fields }: LogFields, places: boolean): string {
+  const failure = err === undefined ? '' : `: ${describeFailure(err, places)}`;
   const sentence = inOneLine(cutTo(`${message}${failure}`, LONGEST_SENTENCE));
   const rest = describeFields(fields, sentence);
   return cutTo(rest === '' ? sentence : `${sentence} ${rest}`, LONGEST_LINE);
 }
 
-/** With what to look for in docs/errors.md, or, of a bug, where it was. */
-function describeFailure(err: unknown): string {
+/** With what to look for in docs/errors.md, or, of a bug and for those who ask for it, where it was. */
+function describeFailure(err: unknown, places: boolean): string {
   const text = describeError(err);
   if (err instanceof OperationalError) {
     return `${text} (${err.code}${err.hint === undefined ? '' : `: ${err.hint}`})`;
   }
   if (!(err instanceof Error)) return text;
-  const place = /^\s+(at .*)$/m.exec(err.stack ?? '')?.[1];
+  const place = !places ? undefined : /^\s+(at .*)$/m.exec(err.stack ?? '')?.[1];
   return `${err.name}: ${text}${place === undefined ? '' : ` (${place})`}`;
 }

@@ -73,7 +73,11 @@ describe('textLog()', () => {
     expect(lines({ fields: { err: busy } })).toEqual(['<6>Said: Not now (ENDPOINT_BUSY) [thing.happened]\n']);
   });
 
-  test('a bug says where it is', () => {
+  test('a bug says where it is at the level debug only', () => {
+    const fields = { err: new TypeError('x is undefined') };
+    expect(lines({ threshold: 'info', fields })).toEqual([
+      '<6>Said: TypeError: x is undefined [thing.happened]\n',
+    ]);
     const [line = ''] = lines({ fields: { err: new TypeError('x is undefined') } });
     expect(line).toMatch(
       /^<6>Said: TypeError: x is undefined \(at .*text-log\.test\.ts.*\) \[thing\.happened\]\n$/,
