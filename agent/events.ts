@@ -49,7 +49,7 @@ function startEvents(log: Log) {
     templateDoubted: (problem: string) => {
       log.warn(
         'template.doubted',
-        `The Dataplane may not be what is meant; kuma-dp takes it as it is: ${problem}`,
+        `The Dataplane may not be as meant; kuma-dp takes it as it is: ${problem}`,
       );
     },
     startUnpaced: () => {
@@ -292,15 +292,8 @@ function endEvents(log: Log) {
       if (confirmed.outcome === 'gone') return;
       const { outcome, reason } = confirmed;
       if (outcome === 'deleted again') {
-        log.info(
-          'recreation.undone',
-          'A control plane had created the object again in the meantime: it is deleted',
-        );
-      } else
-        log.warn(
-          'recreation.doubted',
-          `It could not be made sure that the object is gone: ${reason ?? outcome}`,
-        );
+        log.info('recreation.undone', 'A control plane had created the object again: it is deleted');
+      } else log.warn('recreation.doubted', `Cannot confirm that the object is gone: ${reason ?? outcome}`);
     },
     stopReported: (report: StopReport) => {
       const { totalMs, budgetMs, cause, steps } = report;
