@@ -43,8 +43,9 @@ async function untilSynchronized({ restUrl }: KumaWorld): Promise<void> {
   const client = new ObjectClient(restUrl);
   await waitUntil(
     async () => {
-      const { status } = await client.call('/meshes/default/meshtrafficpermissions/all');
-      return status === 200;
+      // What comes from the global control plane has a hash after its name.
+      const { body } = await client.call('/meshes/default/meshtrafficpermissions');
+      return (body as { readonly total?: number } | undefined)?.total === 1;
     },
     { what: 'the mesh and its policies to come to the zone', budgetMs: 60_000, pollMs: 100 },
   );
