@@ -189,6 +189,31 @@ describe('systemd/kuma-deregistrar.service', () => {
   });
 });
 
+/** What Envoy, kuma-dp and Node can do without: https://www.freedesktop.org/software/systemd/man/latest/systemd-analyze.html */
+const EXPOSURE_AT_MOST = 4.5;
+
+describe('systemd-analyze security', () => {
+  beforeEach((context) => {
+    need(context, 'systemd-analyze');
+  });
+
+  function exposure(name: string, text: string): number {
+    using dir = new TemporaryDir();
+    writeFileSync(dir.join(name), text);
+    const argv = ['security', '--offline=true', '--no-pager', dir.join(name)];
+    const { stdout } = spawnSync('systemd-analyze', argv, { encoding: 'utf8' });
+    return Number(/Overall exposure level for [^:]+: ([\d.]+)/.exec(stdout)?.[1]);
+  }
+
+  test.for(['kuma-dp.service', 'kuma-dp@.service', 'kuma-deregistrar.service'])('of %s is low', (file) => {
+    const { text } = new Unit(file);
+    const name = file.replace('@', '@web-1');
+    expect(exposure(name, text)).toBeLessThanOrEqual(EXPOSURE_AT_MOST);
+    const open = text.replaceAll(/^(Capability|SystemCall|Restrict|Protect|Private)\w+=.*\n/gm, '');
+    expect(exposure(name, open), 'the check must be able to fail').toBeGreaterThan(EXPOSURE_AT_MOST);
+  });
+});
+
 describe('systemd-analyze verify', () => {
   beforeEach((context) => {
     need(context, 'systemd-analyze');
