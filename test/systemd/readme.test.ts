@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 
 import { DOCUMENTED_UNIT } from '../support/systemd/documented-unit.ts';
+import type { BootedSystemd } from '../support/systemd/booted-systemd.ts';
 import { MeshHost } from '../support/systemd/mesh-host.ts';
 import { stateOf } from '../support/systemd/unit-properties.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
 const README = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
+const SETTINGS = '/etc/default/kuma-dp-agent';
 const OVERRIDE = '/etc/systemd/system/kuma-dp.service.d/override.conf';
 
 interface Step {
@@ -24,6 +26,22 @@ function steps(): readonly Step[] {
       language,
       text: text.replaceAll(/^ {3}/gm, ''),
     }),
+  );
+}
+
+/** The tags of everything that the unit's processes have said. */
+async function tags(systemd: BootedSystemd): Promise<ReadonlySet<unknown>> {
+  const lines = await systemd.must([
+    'journalctl',
+    '--no-pager',
+    '--output=json',
+    '_SYSTEMD_UNIT=kuma-dp.service',
+  ]);
+  return new Set(
+    lines
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { readonly SYSLOG_IDENTIFIER?: string }).SYSLOG_IDENTIFIER),
   );
 }
 
@@ -52,12 +70,13 @@ describe('README, "Use it", on a host that has the unit of Kuma’s documentatio
 
     const architecture = execFileSync('dpkg', ['--print-architecture'], { encoding: 'utf8' }).trim();
     const [build, apt = ''] = install?.text.trim().split('\n') ?? [];
-    expect(build).toBe('npm run package');
+    expect(build).toBe('npm run package -- --only deb');
     await systemd.must([
       'sh',
       '-c',
       `cd ${inject('packages')} && ${apt.replace('install', 'install --yes').replace('./dist/packages', '.').replace('amd64', architecture)}`,
     ]);
+    await systemd.write(SETTINGS, 'KUMA_DP_AGENT_STOP_BUDGET=41s\n');
     await systemd.write(OVERRIDE, String(dropIn?.text).replace('cp.example', 'localhost'));
     // systemctl edit does this by itself.
     await systemd.systemctl('daemon-reload');
@@ -75,6 +94,13 @@ describe('README, "Use it", on a host that has the unit of Kuma’s documentatio
         .split('\n')
         .filter((line) => !line.startsWith('ok ')),
     ).toEqual([]);
+
+    expect(findings, 'the settings are heard').toContain(`KUMA_DP_AGENT_STOP_BUDGET (${SETTINGS})`);
+    expect(findings).toContain('the stop budget is 41s');
+
+    const mainPid = await systemd.property('kuma-dp.service', 'MainPID');
+    expect(await systemd.must(['cat', `/proc/${mainPid}/comm`])).toBe('kuma-dp-agent\n');
+    expect(await tags(systemd), 'searches for kuma-dp’s lines find them').toEqual(new Set(['kuma-dp']));
 
     await host.untilListed([web]);
     const held = await host.hold(web);
