@@ -296,7 +296,8 @@ function statusOf(pid: number): string {
 }
 
 const MEMBERS: Readonly<Record<Member, RegExp>> = {
-  agent: /^\S*node \S* ?.*kuma-dp-agent\/main\.js run/,
+  // By the launcher, or with a preload by Node itself.
+  agent: /^\S*(?:node|kuma-dp-agent) .*kuma-dp-agent\/main\.js run/,
   'kuma-dp': /stand-in\/main\.ts run/,
   envoy: /^\S*envoy .*--config-path/,
 };
