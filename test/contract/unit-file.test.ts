@@ -192,18 +192,18 @@ describe('systemd/kuma-deregistrar.service', () => {
 /** What Envoy, kuma-dp and Node can do without: https://www.freedesktop.org/software/systemd/man/latest/systemd-analyze.html */
 const EXPOSURE_AT_MOST = 4.5;
 
+function exposure(name: string, text: string): number {
+  using dir = new TemporaryDir();
+  writeFileSync(dir.join(name), text);
+  const argv = ['security', '--offline=true', '--no-pager', dir.join(name)];
+  const { stdout } = spawnSync('systemd-analyze', argv, { encoding: 'utf8' });
+  return Number(/Overall exposure level for [^:]+: ([\d.]+)/.exec(stdout)?.[1]);
+}
+
 describe('systemd-analyze security', () => {
   beforeEach((context) => {
     need(context, 'systemd-analyze');
   });
-
-  function exposure(name: string, text: string): number {
-    using dir = new TemporaryDir();
-    writeFileSync(dir.join(name), text);
-    const argv = ['security', '--offline=true', '--no-pager', dir.join(name)];
-    const { stdout } = spawnSync('systemd-analyze', argv, { encoding: 'utf8' });
-    return Number(/Overall exposure level for [^:]+: ([\d.]+)/.exec(stdout)?.[1]);
-  }
 
   test.for(['kuma-dp.service', 'kuma-dp@.service', 'kuma-deregistrar.service'])('of %s is low', (file) => {
     const { text } = new Unit(file);
