@@ -115,7 +115,8 @@ for (const { name, entry, assets, files } of PROGRAMS) {
     format: 'cjs',
     minify: true,
     entryFileNames: 'program.js',
-    chunkFileNames: '[name].js',
+    // Without what the name of its file says of it.
+    chunkFileNames: ({ name: chunk }) => `${chunk.replace(/\.(?:io|pure)$/, '')}.js`,
   });
   await bundle.close();
   for (const asset of assets)
