@@ -42,6 +42,9 @@ export interface SuperviseRequest extends RunRequest {
 
 type SpawnedChild = Extract<Spawned, { readonly child: unknown }>;
 
+/** How long after Envoy was seen it is unknown if the control plane accepts this run. */
+const ACCEPTANCE_MS = 1_000;
+
 /** How long a stop waits to learn which dataplane it is about, if it comes while the template is read. */
 const DERIVATION_PATIENCE_MS = 500;
 
@@ -282,7 +285,12 @@ class Supervision {
 
   async #noteConfigured(admin: EnvoyAdmin | undefined): Promise<void> {
     const over = this.#over.signal;
-    const onMissing = (): void => this.#prepared?.keeper.onConfiguration('missing');
+    const seenAtMs = this.#clock.monotonicMs();
+    // A control plane that accepts it does so within this.
+    const onMissing = (): void => {
+      const sinceMs = this.#clock.monotonicMs() - seenAtMs;
+      if (sinceMs >= ACCEPTANCE_MS) this.#prepared?.keeper.onConfiguration('missing');
+    };
     await untilConfigured(this.#clock, admin, { onMissing, over });
     await this.#dataplane.promise;
     this.#prepared?.keeper.onConfiguration('given');
