@@ -101,7 +101,8 @@ function argvOf(scene: Scene, { unit, wrapped = true, options = [] }: Given): re
 
 /** @returns its pid, once everything that the doctor wants to know of it is there */
 async function startAgent(scene: Scene, { agentEnv = {} }: Given): Promise<number> {
-  const agent = await scene.start({ cwd: scene.dir.path, env: agentEnv });
+  // The doctor looks for its programs where the agent would.
+  const agent = await scene.start({ cwd: scene.dir.path, env: { PATH: withStandIns(scene), ...agentEnv } });
   await scene.untilRunning(agent);
   // The stand-in hands its bootstrap over through a pipe, which can be read once; kuma-dp's is a file.
   const bootstrap = scene.dir.join('bootstrap.yaml');
@@ -129,6 +130,10 @@ function standIn(scene: Scene, { unit, cat = '', ordered = '' }: Given, mainPid:
   writeFileSync(program, `#!/bin/sh\n${unit === undefined ? refuses : shows}\n`);
   chmodSync(program, 0o755);
   writeFileSync(scene.dir.join('systemd-notify'), '#!/bin/sh\n', { mode: 0o755 });
+  return withStandIns(scene);
+}
+
+function withStandIns(scene: Scene): string {
   return `${scene.dir.path}:${process.env['PATH'] ?? ''}`;
 }
 
