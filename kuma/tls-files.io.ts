@@ -99,15 +99,17 @@ function readAll({ caFile, ca, clientCertificateFile, clientKeyFile }: TlsFileNa
         : certificatesIn(`client certificate file "${clientCertificateFile}"`, read(clientCertificateFile)),
     clientKey: clientKeyFile === undefined ? undefined : read(clientKeyFile).toString(),
   };
-  requireUsable(
-    content,
-    [clientCertificateFile, clientKeyFile].filter(Boolean).join('" and "') || String(caFile),
-  );
+  requireUsable(content, describeFiles(clientCertificateFile, clientKeyFile, caFile));
   return content;
 }
 
+function describeFiles(...[certificate, key, ca]: readonly (string | undefined)[]): string {
+  if (certificate === undefined) return `CA file "${ca}"`;
+  return `the client certificate "${certificate}" with the key "${key}"`;
+}
+
 /** A certificate and a key that are replaced one after the other do not fit in between. */
-function requireUsable({ ca, clientCertificate, clientKey }: Content, names: string): void {
+function requireUsable({ ca, clientCertificate, clientKey }: Content, files: string): void {
   try {
     createSecureContext({
       ...(ca === undefined ? {} : { ca }),
@@ -115,7 +117,7 @@ function requireUsable({ ca, clientCertificate, clientKey }: Content, names: str
       ...(clientKey === undefined ? {} : { key: clientKey }),
     });
   } catch (cause) {
-    throw new OperationalError('CONFIG_INVALID', `Cannot use "${names}": ${describeError(cause)}`, { cause });
+    throw new OperationalError('CONFIG_INVALID', `Cannot use ${files}: ${describeError(cause)}`, { cause });
   }
 }
 

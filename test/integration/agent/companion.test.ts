@@ -254,7 +254,9 @@ describe('the start', () => {
     });
     const agent = await start(made);
     expect(await agent.waitForEvent('dataplane.unknown')).toMatchObject({
-      msg: expect.stringContaining('Cannot use the certificates or the key') as string,
+      msg: expect.stringContaining(
+        `Cannot use the client certificate "${certificate}" with the key`,
+      ) as string,
     });
     await stop(agent);
   });

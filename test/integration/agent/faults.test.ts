@@ -141,7 +141,9 @@ function expectFailed({ scene, agent }: Started): void {
 function expectGone({ scene, agent }: Started): void {
   expect(deregistration(agent)).toMatchObject({ outcome: 'gone' });
   expect(scene.isThere).toBe(false);
-  expect(agent.report.steps.map(({ step }) => step)).toContain('settle');
+  // kuma-dp is not kept waiting for an answer that is late: then the drain covers what settle would have.
+  const next = agent.seen('deregistration.late').length === 0 ? 'settle' : 'drain';
+  expect(agent.report.steps.map(({ step }) => step)).toContain(next);
 }
 
 /** One of each kind: what else there is differs only in what the report says. */
@@ -317,7 +319,8 @@ describe.concurrent('the network', () => {
 
   test('a warm connection that died silently is replaced', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
-    await using scene = open([proxy.url()], { budgetMs: 8_000 });
+    // As long as a drain that is worth its name: the second attempt goes on beside it.
+    await using scene = open([proxy.url()], { budgetMs: 20_000, drainMs: 6_000 });
     const agent = await scene.start();
     await scene.untilRunning(agent);
     const warm = proxy.accepted;
