@@ -77,7 +77,7 @@ export interface Endpoint {
   make(departure: Departure, want: Want, attempt: Attempt): Promise<Made>;
   /** Whether no other ready dataplane of the zone has one of these services. */
   isLastOfService?(key: DataplaneKey, services: readonly string[], signal: AbortSignal): Promise<boolean>;
-  /** The zone's control planes that do not answer now, by URL: whoever knows of them looks at once. */
+  /** The zone's control planes that do not answer now, by URL: an endpoint that knows them looks at once. */
   silentControlPlanes?(key: DataplaneKey, signal: AbortSignal): Promise<readonly string[]>;
   /** Looks for an object that was created again, and deletes it if that can hurt nobody. */
   confirm(departure: Departure, stage: RunStage, signal: AbortSignal): Promise<Confirmation>;

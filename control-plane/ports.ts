@@ -222,7 +222,7 @@ export interface Store {
   bindZone(zone: ZoneIdentity): Promise<ZoneIdentity>;
   /** The zone's control plane instances that were ever noted and not forgotten. */
   instances(): Promise<readonly InstanceRecord[]>;
-  /** Notes these, and forgets those that nobody has noted since `beforeMs`. */
+  /** Notes these, and forgets those that no replica has noted since `beforeMs`. */
   noteInstances(instances: readonly InstanceRecord[], beforeMs: number): Promise<void>;
 
   /** Makes everything that waits due now, because the world has changed: a control plane came back. */

@@ -18,7 +18,7 @@ export function inOneLine(text: string): string {
   return text.replaceAll(UNSAFE, (character) => NAMED_ESCAPES[character] ?? escapeOf(character));
 }
 
-/** The same of each line: a text for a terminal, of which a part comes from somebody else. */
+/** The same of each line: a text for a terminal, of which a part comes from another user or program. */
 export function inLines(text: string): string {
   return text.split('\n').map(inOneLine).join('\n');
 }

@@ -36,7 +36,7 @@ export function callerLines(
   message: string,
   how: { readonly program: string; readonly level: keyof typeof PRIORITIES; readonly reader: Reader },
 ): string {
-  // A part of it may come from a file or an answer of somebody else.
+  // A part of it may come from another user's file or another program's answer.
   const text = inLines(message);
   if (how.reader !== 'journal') return `${how.program}: ${text}\n`;
   return text

@@ -101,7 +101,7 @@ function startExactly(path: string, request: SpawnRequest, inherited: Inherited)
   const started = spawn(starter, [String(at)], { stdio, env: {} });
   const pipe = started.stdio[at];
   if (started.pid === undefined || !(pipe instanceof Writable)) return undefined;
-  // It ends without a word if it does not get everything; whoever waits for it sees that.
+  // It ends without a message if it does not get everything; the exit handler reports that.
   pipe.on('error', () => {});
   pipe.end(bytes);
   return started;

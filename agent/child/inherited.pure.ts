@@ -16,7 +16,7 @@ export interface SignalSets {
 }
 
 export interface Inherited {
-  /** As whoever started the launcher set it. */
+  /** As the launcher's caller set it. */
   readonly env: Environment;
   readonly signals: SignalSets;
 }

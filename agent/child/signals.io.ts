@@ -34,7 +34,7 @@ export interface SignalSource {
 const KUMA_DP_CATCHES: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGUSR2']);
 
 /**
- * Installs the handlers at once: from here on no signal is lost, whoever comes to take it.
+ * Installs the handlers at once: from here on no signal is lost, even before a listener is set.
  *
  * @param inherited a signal that was ignored when this process was started, as by nohup(1), stays ignored
  */

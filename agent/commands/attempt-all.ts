@@ -77,7 +77,7 @@ export function deregisterOutright(keeper: ObjectKeeper, byMs: number): Promise<
   return keeper.deregister(byMs);
 }
 
-/** Nobody of that run is there to ask, so only what its control plane says proves that it has ended. */
+/** No process of that run is left to ask, so only its control plane can prove that it has ended. */
 export async function takeOver(keeper: ObjectKeeper, byMs: number): Promise<Deregistration> {
   const { outcome, reason = outcome } = await keeper.confirm(byMs);
   const details = { endpoint: undefined, attempts: 1 };

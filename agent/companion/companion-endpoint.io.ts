@@ -138,7 +138,7 @@ async function register(
   const made = await ask(channel, (each) => each.register.bind(each), {
     action: `${ACTIONS[wish.state]} dataplane ${describeKey(departure.key)}`,
     request: toRegister(departure, { wish, template }, anonymous),
-    // What was sent may be carried out, whoever has given up: its answer is worth waiting for.
+    // The companion may carry out what was sent although the caller gave up: its answer is worth waiting for.
     signal: attempt.send(),
   }).finally(() => {
     attempt.signal.removeEventListener('abort', onGivenUp);

@@ -17,7 +17,7 @@ export interface SettingsGiven {
 /** Whose variables the usual files are for. */
 const OWN = /^(KUMA_|KUMA_DP_AGENT_)/;
 
-/** Where each setting of the agent comes from, and which files nobody reads. Values are not said: some are secret. */
+/** Where each setting of the agent comes from, and which files no program reads. Values are left out: some are secret. */
 export function judgeSettings(given: SettingsGiven): readonly Finding[] {
   return [describeSettings(given), ...unreadFiles(given), ...lateVariables(given)];
 }

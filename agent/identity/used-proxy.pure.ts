@@ -17,7 +17,7 @@ export interface UsedProxy {
   readonly isGuess: boolean;
   /** How long kuma-dp alone would drain. */
   readonly drainTimeMs: number;
-  /** Empty where nobody knows the application's ports. */
+  /** Empty where the application's ports are unknown. */
   readonly applicationPorts: readonly ApplicationPort[];
 }
 

@@ -38,7 +38,7 @@ export function tokensOf(
 }
 
 /**
- * gRPC is loaded only where somebody speaks it: it is a tenth of what an idle agent needs.
+ * gRPC is loaded only where an endpoint speaks it: it is a tenth of what an idle agent needs.
  *
  * @param urls in the order in which they are asked
  */

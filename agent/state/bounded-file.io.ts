@@ -9,7 +9,7 @@ const READ_ONLY = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
 const LARGEST_BYTES = 256 * 1024;
 
 /**
- * Reads a file that may have been left by anybody: no link is followed, nothing but a regular file is read, and no more
+ * Reads a file that any user may have left: no link is followed, nothing but a regular file is read, and no more
  * of it than a limit, however fast it grows.
  *
  * @param limitBytes a larger file is an error

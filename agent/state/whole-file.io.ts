@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { mkdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** A name that is taken, by a link that somebody has laid there as well, is an error and never followed. */
+/** A name that is taken, by another user's link as well, is an error and never followed. */
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /** A file that is written whole or not at all, readable for its owner; later writes wait for earlier ones. */

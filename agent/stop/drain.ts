@@ -99,7 +99,7 @@ export class Drain {
     else await this.#failReadiness(admin, leadMs);
   }
 
-  /** @param haste `hurried`: nobody is waited for any more */
+  /** @param haste `hurried`: the drain waits for no user of Envoy any more */
   async tell(stage: Stage, haste: 'in order' | 'hurried'): Promise<void> {
     if (stage === 'drain' && this.#heldBack && haste === 'in order') return;
     this.#heldBack = false;
@@ -107,7 +107,7 @@ export class Drain {
   }
 
   /**
-   * Resolves once nobody uses Envoy any more, or once kuma-dp alone would have ended it.
+   * Resolves once Envoy is idle, or once kuma-dp alone would have ended it.
    *
    * @returns `undefined` where Envoy never was there, or the stop ended first
    */
@@ -153,7 +153,7 @@ export class Drain {
   }
 }
 
-/** What a proxy is whose resource nobody could read, as Envoy's listeners say it. */
+/** What a proxy is whose resource could not be read, as Envoy's listeners say it. */
 async function asSeen(proxy: UsedProxy, admin: EnvoyAdmin | undefined): Promise<UsedProxy> {
   if (!proxy.isGuess || admin === undefined) return proxy;
   const directions = await admin.listenerConfig().then(readDirections, () => NO_DIRECTIONS);

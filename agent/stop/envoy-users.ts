@@ -94,7 +94,7 @@ export class EnvoyUsers {
   }
 
   /**
-   * Resolves once nobody uses Envoy any more, or once kuma-dp alone would have ended it.
+   * Resolves once Envoy is idle, or once kuma-dp alone would have ended it.
    *
    * @throws the reason of `over`
    */

@@ -118,7 +118,7 @@ export function readinessLeadMs({
   return Math.max(0, externalDrainMs - drainTimeMs);
 }
 
-/** What is in progress holds, whoever began it. */
+/** What is in progress holds, in either direction. */
 function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   const { inbound, outbound, movedAtMs } = envoy;
   // An application's connection that carries nothing is no work, but a sign that the application lives.
@@ -133,7 +133,7 @@ function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   return { cause: 'requests', untilMs: latestEndMs(known), because: `waiting for ${parts.join(' and ')}` };
 }
 
-/** Senders that may go on because nobody has told them yet, or because nobody will. */
+/** Senders that may go on because no control plane has told them yet, or none will. */
 function untoldSenders(known: HoldKnowledge): Hold | undefined {
   const { nowMs, toldAtMs, drainTimeMs, deregistration, healthCheckMs, silentControlPlanes } = known;
   const floors: readonly (Hold | undefined)[] = [

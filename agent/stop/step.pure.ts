@@ -144,7 +144,7 @@ function beginStop(phase: Running, deadlines: StopDeadlines): Step {
   const armKill: Effect = { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs };
   const standby = phase.standby === 'yes';
   if (!phase.announced && !phase.envoy && phase.standby === 'no') {
-    // Nobody was served, so kuma-dp is told at once. An Envoy that cannot be seen here may have an object all the same.
+    // Envoy served no request, so the agent tells kuma-dp at once. An Envoy that cannot be seen here may have an object all the same.
     const drained = drain({ deadlines, asked: 1, standby }, 'trying');
     return to(drained.phase, deregister, armKill, ...drained.effects);
   }

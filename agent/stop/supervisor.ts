@@ -48,7 +48,7 @@ export interface SupervisorDeps extends Omit<DrainDeps, 'dataplane'> {
 /** How long last words may take, once the budget of the stop is spent or saved. */
 const FINISH_BUDGET_MS = 250;
 
-/** All attempts to deregister before a standby, which nobody waits for. */
+/** All attempts to deregister before a standby; the standby does not wait for them. */
 const STANDBY_MS = 5_000;
 
 const STOP_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);

@@ -9,7 +9,7 @@ import { judgeMissing } from './heal.pure.ts';
  *
  * - `open`: here or at another replica, as the record says.
  * - `ended`: a replica saw it end, so long ago by the store's clock.
- * - `unseen`: the replica that held it fell silent, or was restarted: nobody saw it end.
+ * - `unseen`: the replica that held it fell silent, or was restarted: no replica saw it end.
  * - `none`: no agent was ever heard of.
  */
 export type StreamEvidence =

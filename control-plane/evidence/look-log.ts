@@ -11,7 +11,7 @@ interface Entry {
   lastMs: number;
 }
 
-/** What nobody has looked at for so long is forgotten: longer than the longest pause between two looks. */
+/** The companion forgets what it has not looked at for so long: longer than the longest pause between two looks. */
 const FORGET_AFTER_MS = 120_000;
 
 /** Which departure of a name it is: its epoch, and since when it has been in its state. */

@@ -28,5 +28,5 @@ export function describeZone({ name, clusterId }: ZoneIdentity): string {
   return id === '' ? `zone ${name}` : `zone ${name} (${id})`;
 }
 
-/** What Kuma calls a zone that nobody named. */
+/** Kuma's name for a zone without a configured name. */
 const UNNAMED_ZONE = 'default';

@@ -14,7 +14,7 @@ export function advancingTime(clock: Clock, latestMs: number): () => number {
 
 /**
  * Time that several processes read from one clock: once it was read it goes on by the monotonic clock of this process,
- * whatever somebody does to the clock. One that is set back would make every heartbeat of before look like one of the
+ * whatever happens to the clock. One that is set back would make every heartbeat of before look like one of the
  * future, and what was put off for a second wait for an hour.
  *
  * @returns takes the latest time that is known now, from the clock or from what others wrote down; whole ms since the

@@ -93,7 +93,7 @@ async function createTables(db: Kysely<Schema>, kind: Kind): Promise<void> {
   await (kind === 'postgres' ? sql`create sequence epochs`.execute(db) : createCounters(db));
 }
 
-/** Whether Envoy serves, streams that nobody saw end, the zone, and its control planes. */
+/** Whether Envoy serves, streams whose end no replica saw, the zone, and its control planes. */
 async function addEvidence({ schema }: Kysely<Schema>): Promise<void> {
   await schema.alterTable('dataplanes').addColumn('serving', 'integer').execute();
   await schema

@@ -64,7 +64,7 @@ function commitTime(): string | undefined {
   }
 }
 
-/** Reserved for what is no address (RFC 2606): whoever builds for others names their own. */
+/** Reserved for what is no address (RFC 2606): a distributor sets its own. */
 const MAINTAINER = { name: 'kuma-dp-agent developers', mail: 'packages@kuma-dp-agent.invalid' };
 
 /** Set but empty, as an unset variable of a workflow is, counts as not set. */

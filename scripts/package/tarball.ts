@@ -46,7 +46,7 @@ function tarballFiles(name: string, files: PackagedFiles): PackagedFiles {
   ]);
 }
 
-/** An archive of these parts below a folder, the same whoever makes it and whenever. */
+/** An archive of these parts below a folder, the same on every machine and at any time. */
 export function archive(tar: {
   readonly from: string;
   readonly parts: readonly string[];
