@@ -1,6 +1,7 @@
 import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL, type DataplaneResource } from '../../kuma/dataplane.ts';
 import { asWished, readyAs } from '../../kuma/object-wish.ts';
+import { stateOf, withPorts } from '../../kuma/port-states.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import type { Surroundings } from './guards.pure.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
@@ -81,5 +82,7 @@ function bodyOf({ record, lastSeen, brought }: MissingCase): DataplaneResource |
     lastSeen !== undefined && judgeOwnership({ incarnation, address }, lastSeen).ours ? lastSeen : brought;
   if (body === undefined || owner !== 'agent') return body;
   const labelled = { ...body, labels: { ...body.labels, [INCARNATION_LABEL]: incarnation } };
-  return asWished(labelled, readyAs(brought ?? labelled));
+  // An agent says the state of each port, as it does itself: Ready is not left to the control plane's default.
+  const stated = withPorts(labelled, (port) => ({ ...port, state: stateOf(port) }));
+  return asWished(stated, readyAs(brought ?? labelled));
 }

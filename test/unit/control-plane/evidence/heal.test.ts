@@ -165,10 +165,13 @@ describe('the body that is put back', () => {
     );
   });
 
-  test('an agent’s own that brought nothing is put back as it was seen', () => {
-    const own = record({ owner: 'agent' });
-    expect(judgeMissing({ ...CLEAR, ...own, brought: undefined })).toEqual(
-      put({ ...SEEN, labels: { ...SEEN.labels, ...MINE } }),
+  test.for<readonly [what: string, given: Partial<MissingCase>, labels: Readonly<Record<string, string>>]>([
+    ['that brought nothing is put back as it was seen', { brought: undefined }, { 'kuma.io/zone': 'z1' }],
+    ['that was never seen is put back as it was brought', { lastSeen: undefined }, { app: 'web' }],
+  ])('an agent’s own %s, with the state of each port', ([, given, labels]) => {
+    const networking = { address: '10.0.0.1', inbound: [{ port: 8080, state: 'Ready' }] };
+    expect(judgeMissing({ ...CLEAR, ...record({ owner: 'agent' }), ...given })).toEqual(
+      put(body({ labels: { ...labels, ...MINE }, networking })),
     );
   });
 });
