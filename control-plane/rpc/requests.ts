@@ -17,6 +17,7 @@ import {
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Owner } from '../records.pure.ts';
 import type { Arrival } from '../ports.ts';
+import { nestingOf, parseJson } from '../../kernel/json.ts';
 
 /** RFC 1123 as Kuma asks for since 2.10, and the underscore that 2.7 still took. */
 const NAME = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -28,6 +29,8 @@ const MAX_TEXT = 253;
 const MAX_PORTS = 256;
 const PORT_STATES: ReadonlySet<string> = new Set(['Ready', 'NotReady', 'Ignored']);
 const MAX_RESOURCE_BYTES = 128 * 1_024;
+/** A Dataplane has seven. */
+const MAX_NESTING = 64;
 
 const OWNERS: ReadonlyMap<WireOwner, Owner> = new Map<WireOwner, Owner>([
   [WireOwner.CONTROL_PLANE, 'cp'],
@@ -150,7 +153,9 @@ export function readPhase(phase: string): string {
 /** @throws `REQUEST_INVALID` if it is not JSON of a Dataplane of this name */
 function readResource(key: DataplaneKey, bytes: Uint8Array): DataplaneResource {
   requireValid(bytes.length <= MAX_RESOURCE_BYTES, `the resource is larger than ${MAX_RESOURCE_BYTES} bytes`);
-  const parsed = z.safeParse(DataplaneResource, parseJson(bytes));
+  const text = readText(bytes);
+  requireValid(nestingOf(text) <= MAX_NESTING, `the resource is nested deeper than ${MAX_NESTING} levels`);
+  const parsed = z.safeParse(DataplaneResource, parseJson(text));
   requireValid(parsed.success, 'the resource is not a Dataplane');
   const { type, mesh, name } = parsed.data;
   requireValid(
@@ -160,11 +165,12 @@ function readResource(key: DataplaneKey, bytes: Uint8Array): DataplaneResource {
   return parsed.data;
 }
 
-function parseJson(bytes: Uint8Array): unknown {
+/** Empty for what is no UTF-8. */
+function readText(bytes: Uint8Array): string {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    return undefined;
+    return '';
   }
 }
 
