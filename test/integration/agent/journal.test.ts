@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { VERSION } from '../../../kernel/version.ts';
 import { AGENT_BIN, type AgentOptions, type AgentProcess } from '../../support/agent-process.ts';
 import { IN_JOURNAL } from '../../support/journal-stream.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
@@ -19,10 +18,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await controlPlane[Symbol.asyncDispose]();
 });
-
-const VERSION = /'(.+)'/.exec(
-  readFileSync(new URL('../../../kernel/version.ts', import.meta.url), 'utf8'),
-)?.[1];
 
 function open(options: readonly string[] = [], endpoints?: readonly string[]): Scene {
   return new Scene({
