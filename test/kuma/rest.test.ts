@@ -42,9 +42,16 @@ describe.for(kumasUnderTest)(
       const config = await objects.call('/config');
       expect(config.status).toBe(200);
       const { timing } = world;
+      const { instanceId, clusterId } = index.body as { instanceId: string; clusterId?: string };
+      const { multizone, store } = config.body as {
+        multizone?: { zone?: { name?: string } };
+        store?: { type?: string };
+      };
       expect(readFacts(index.body, config.body)).toEqual({
         version: world.version,
-        instanceId: (index.body as { instanceId: string }).instanceId,
+        instanceId,
+        zoneName: multizone?.zone?.name,
+        clusterId: store?.type === 'memory' ? undefined : clusterId,
         mode: 'zone',
         propagationMs: timing.storeCacheMs + timing.refreshMs,
         deregistrationDelayMs: timing.deregistrationDelayMs,
