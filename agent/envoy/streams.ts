@@ -1,7 +1,8 @@
 import type { EnvoyAdmin } from '../ports.ts';
 
-const FILTER = '^cluster\\.ads_cluster\\.upstream_cx_total$';
-const COUNT = /^cluster\.ads_cluster\.upstream_cx_total: (\d+)$/m;
+/** Kuma 2 calls it `ads_cluster`, Kuma 3 `system_ads`. */
+const FILTER = '^cluster\\.(ads_cluster|system_ads)\\.upstream_cx_total$';
+const COUNT = /^cluster\.(?:ads_cluster|system_ads)\.upstream_cx_total: (\d+)$/m;
 
 /**
  * How many connections to a control plane Envoy has begun.
