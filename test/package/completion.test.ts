@@ -128,7 +128,7 @@ describe('completion', () => {
     {
       name: 'options of serve for doctor',
       words: ['kuma-deregistrar', 'doctor', '--kuma-'],
-      proposes: ['--kuma-api', '--kuma-ca-file'],
+      proposes: ['--kuma-api', '--kuma-ca-file', '--kuma-client-cert-file', '--kuma-client-key-file'],
     },
   ])('in bash proposes $name', ({ words, proposes }) => {
     expect(bash(words)).toEqual(proposes);

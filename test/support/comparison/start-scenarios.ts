@@ -36,6 +36,8 @@ const FAILED_STOP_MS = 2_000;
 export const STARTS: readonly StartScenario[] = [
   {
     title: 'a start that fails by itself, its readiness port taken for a while: until it serves',
+    // The port is free again anywhere between two restarts, which are a second apart.
+    laterMs: 2_000,
     run: async ({ lanes }) => {
       const servers = await each(lanes, (lane) => occupy(lane.command.readinessPort));
       start(lanes);
