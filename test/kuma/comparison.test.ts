@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 
-import { compareStops, compareZones } from '../support/comparison/compare.ts';
+import { compareStarts, compareStops, compareZones } from '../support/comparison/compare.ts';
+import { REPEATED_STARTS } from '../support/comparison/start-scenarios.ts';
 import { GATEWAYS, INBOUND, OUTBOUND, WEATHER } from '../support/comparison/stop-scenarios.ts';
 import { ZONES } from '../support/comparison/zone-scenario.ts';
 import { realKumaMissing, realKumas } from '../support/kuma-worlds/worlds.ts';
@@ -9,4 +10,5 @@ import { realKumaMissing, realKumas } from '../support/kuma-worlds/worlds.ts';
 describe.skipIf(realKumaMissing !== undefined)('stops alone and with the agent', () => {
   compareStops([...INBOUND, ...OUTBOUND, ...GATEWAYS, ...WEATHER], realKumas);
   compareZones(ZONES, realKumas);
+  compareStarts(REPEATED_STARTS, realKumas);
 });

@@ -19,6 +19,9 @@ async function toldKumaDp(host: MeshHost, { unit }: Hosted): Promise<readonly Jo
   return (await host.systemd.journal(unit)).filter(({ message }) => TOLD.test(message));
 }
 
+/** What `systemctl status` says while a request is in progress. */
+const HELD = /stopping: .*waiting for \d+ inbound request/;
+
 describe('a start', () => {
   test('counts as done when Envoy listens; as Type=simple, long before', async () => {
     await using host = await MeshHost.boot({ layer });
@@ -47,7 +50,7 @@ describe('a stop', () => {
     expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
     expect(await toldKumaDp(host, web), 'not before the peers have let go').toEqual([]);
     await host.untilListed([]);
-    await host.untilStatus(web, /waiting for the last requests/);
+    await host.untilStatus(web, HELD);
     expect(await toldKumaDp(host, web)).toHaveLength(1);
     host.application('web-1').release();
     await stopping;
@@ -84,7 +87,7 @@ describe('a stop', () => {
     const stopping = host.systemd.systemctl('stop', web.unit);
     await host.untilStatus(web, /serving on/);
     await host.systemd.systemctl('daemon-reload');
-    await host.untilStatus(web, /waiting for the last requests/);
+    await host.untilStatus(web, HELD);
     await host.systemd.systemctl('daemon-reload');
     host.application('web-1').release();
     await stopping;
@@ -105,7 +108,7 @@ describe('a stop', () => {
     const stopping = host.systemd.systemctl('stop', web.unit);
     await host.untilStatus(web, /serving on/);
     await host.systemd.systemctl(...loss.split(' '));
-    await host.untilStatus(web, /waiting for the last requests/);
+    await host.untilStatus(web, HELD);
     host.application('web-1').release();
     await stopping;
 
@@ -139,7 +142,7 @@ describe('systemctl kill', () => {
     const held = await host.hold(web);
     await host.systemd.systemctl('kill', '--kill-whom=main', web.unit);
     await host.untilListed([]);
-    await host.untilStatus(web, /waiting for the last requests/);
+    await host.untilStatus(web, HELD);
     host.application('web-1').release();
     expect(await held.status).toBe(200);
     await host.untilListed([web]);

@@ -33,7 +33,11 @@ export interface StartScenario {
 const WAITED_MS = 3_000;
 const FAILED_STOP_MS = 2_000;
 
-export const STARTS: readonly StartScenario[] = [
+/**
+ * Only on real binaries: how often a start fails and is tried again before the port is free depends on how busy the
+ * machine is, and beside other suites that decides more than the agent does.
+ */
+export const REPEATED_STARTS: readonly StartScenario[] = [
   {
     title: 'a start that fails by itself, its readiness port taken for a while: until it serves',
     // The port is free again anywhere between two restarts, which are a second apart.
@@ -46,6 +50,9 @@ export const STARTS: readonly StartScenario[] = [
       return untilServing(lanes, performance.now());
     },
   },
+];
+
+export const STARTS: readonly StartScenario[] = [
   {
     title: 'a restart of a start that waited for its control plane: until it serves',
     run: async ({ lanes, world }) => {
