@@ -16,6 +16,8 @@ const project = (
     readonly shared?: true;
     /** Run once, before the first file. */
     readonly setup?: string;
+    /** After all others: what it compares is decided by how busy the machine is. */
+    readonly last?: true;
   },
 ): TestProjectConfiguration => ({
   extends: true,
@@ -30,6 +32,7 @@ const project = (
     retry: limits.shared === true ? 0 : 2,
     // Pure functions and fakes share nothing: one worker for all files, a fifth of the time.
     isolate: limits.shared !== true,
+    sequence: { groupOrder: limits.last === true ? 1 : 0 },
   },
 });
 
@@ -54,6 +57,7 @@ export default defineConfig({
       project('integration', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
       project('comparison', { timeoutMs: 180_000 }),
+      project('starts', { timeoutMs: 180_000, last: true }),
       project('supervisors', { timeoutMs: 60_000 }),
       project('page', { timeoutMs: 60_000 }),
       project('package', { timeoutMs: 120_000, setup: 'test/support/packages/build-once.ts' }),

@@ -16,6 +16,8 @@ import { type ZoneScenario } from './zone-scenario.ts';
 const LATER_MS = 1_000;
 /** Processes that a unit with the agent starts one after the other and one without does not: the agent, `ExecStopPost=`. */
 const MORE_STARTS = 2;
+/** On the emulator, five such scenes share the cores of a machine. Real binaries run alone and get no such time. */
+const CROWD_MS = 1_000;
 /** Where the last outcomes are, a line each. */
 const RESULTS_DIR = join(import.meta.dirname, '..', '..', '..', '.cache', 'comparison');
 
@@ -72,9 +74,8 @@ export function compareStarts(scenarios: readonly StartScenario[], kumas: readon
     test.concurrent.for(scenarios.map(titled))('%s', async ([, scenario]) => {
       const [durations, slowMs] = await Promise.all([runStart(kuma, scenario), yardstickMs()]);
       record(kuma, scenario, durations);
-      expect(durations.agent).toBeLessThan(
-        durations.bare + (scenario.laterMs ?? LATER_MS) + MORE_STARTS * slowMs,
-      );
+      const laterMs = (scenario.laterMs ?? LATER_MS) + (kuma.real ? 0 : CROWD_MS);
+      expect(durations.agent).toBeLessThan(durations.bare + laterMs + MORE_STARTS * slowMs);
     });
   });
 }
