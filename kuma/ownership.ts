@@ -7,11 +7,6 @@ export interface OwnDataplane {
   readonly incarnation: string | undefined;
   /** Where the resource says that Envoy listens; `undefined` if there is no resource to read. */
   readonly address: string | undefined;
-  /**
-   * No Envoy of this run has said whether the control plane accepted it. Then an object without our label is taken for ours
-   * only while no dataplane is connected to it: another run with the same name and address may serve.
-   */
-  readonly unproven?: boolean;
 }
 
 export type Ownership = { readonly ours: true } | { readonly ours: false; readonly reason: string };

@@ -42,7 +42,7 @@ export interface Turning {
 
 /** Nothing waits for an object to be made ready. */
 const KEEP_BUDGET_MS = 5_000;
-/** The caller of a drain waits for it; what fails is tried again. */
+/** A drain is asked for by somebody who waits; what fails is tried again. */
 const TURN_BUDGET_MS = 3_000;
 /** Before Envoy serves. Longer than most starts take. */
 const HIDDEN_LOOK_MS = 2_000;
@@ -55,7 +55,7 @@ const DOUBT_LOOK_MS = 1_000;
  * that may be undone.
  *
  * A control plane that an agent-owned object was taken from by its deregistration deletes it by name up to its
- * deregistration delay later, even if the agent has put it since: until Envoy serves, a missing object is put again.
+ * deregistration delay later, whoever put it since: until Envoy serves, a missing object is put again.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_lifecycle.go, deregister
  */
@@ -104,7 +104,7 @@ export class ObjectKeeper {
     return this.#deps.mayDelete;
   }
 
-  /** Whether the object says, or said, that Envoy serves; `false` if only the control plane ever said so. */
+  /** Whether the object says, or said, that Envoy serves; `false` if nobody but the control plane ever said so. */
   get wasReady(): boolean {
     return this.#run.ready === 'yes';
   }
@@ -160,12 +160,12 @@ export class ObjectKeeper {
    * meanwhile, it joins the same attempt.
    */
   deregister(byMs: number): Promise<Deregistration> {
-    const { clock, endpoints, mayDelete } = this.#deps;
+    const { clock, endpoints, departure, mayDelete } = this.#deps;
     this.#run.leaving = true;
     if (!mayDelete) return Promise.resolve(kept('external dataplane: not ours to delete'));
     if (!this.#mayBeOurs) return Promise.resolve(kept(STRANGER));
     if (this.#removal !== undefined) return this.#removal.done;
-    const removal = new Removal({ clock, endpoints, departure: this.#departure }, byMs);
+    const removal = new Removal({ clock, endpoints, departure }, byMs);
     const done = this.#asTask(() => removal.run()).finally(() => {
       this.#removal = undefined;
     });
@@ -223,18 +223,8 @@ export class ObjectKeeper {
    * proves nothing.
    */
   get #mayBeOurs(): boolean {
-    return this.#isOurs || this.#run.configuration !== 'missing';
-  }
-
-  get #isOurs(): boolean {
     const { owned, configuration } = this.#run;
-    return owned || configuration === 'given' || this.#writes.everSent;
-  }
-
-  /** Who leaves, with what this run knows of it. */
-  get #departure(): Departure {
-    const { departure } = this.#deps;
-    return this.#isOurs ? departure : { ...departure, own: { ...departure.own, unproven: true } };
+    return owned || configuration !== 'missing' || this.#writes.everSent;
   }
 
   #asTask<T>(work: () => Promise<T>): Promise<T> {

@@ -3,7 +3,7 @@ import { requireAnswer } from '../../kuma/answers.ts';
 import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { hasSibling, serviceListPath } from '../../kuma/services.ts';
-import { isOnline, readOverview } from '../../kuma/overview.ts';
+import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
 import { judgeRecreation, judgeReturn, type RunStage } from '../../kuma/ownership.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
@@ -71,23 +71,11 @@ async function make(
       await put(client, { key, resource: next.resource }, attempt.send());
       return madeOf(stored, next);
     case 'delete': {
-      if (own.unproven === true) await requireUnused(client, key, attempt.signal);
       const answer = await client.delete(resourcePath(key), attempt.signal);
       const found = requireAnswer(`delete dataplane ${name}`, answer) === 'found';
       return { ...madeOf(stored, next), changed: found };
     }
   }
-}
-
-/** @throws `DATAPLANE_FOREIGN` if a dataplane is connected to the object */
-async function requireUnused(client: RestClient, key: DataplaneKey, signal: AbortSignal): Promise<void> {
-  const answer = await client.get(`${resourcePath(key)}/_overview`, signal);
-  const overview = readOverview(answer.body);
-  if (overview?.subscriptions.some(isOnline) !== true) return;
-  throw new OperationalError(
-    'DATAPLANE_FOREIGN',
-    `Dataplane ${describeKey(key)} is left alone: another run is connected to it, and this one never saw its Envoy`,
-  );
 }
 
 async function read(

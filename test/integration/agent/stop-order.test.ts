@@ -160,24 +160,6 @@ describe.concurrent('the order of a stop', () => {
   });
 });
 
-describe.concurrent('a kuma-dp that never started an Envoy', () => {
-  test.for<readonly [subscription: 'online' | 'ended' | 'none', stays: boolean]>([
-    ['online', true],
-    ['ended', false],
-    ['none', false],
-  ])('with a subscription that is %s: the object stays: %s', async ([subscription, stays]) => {
-    await using scene = new Scene({ controlPlane, child: { contract: 'obedient' }, options: BUDGET });
-    if (subscription !== 'none') scene.recreate(subscription);
-    const agent = await scene.start();
-    await scene.child.waitFor('ready');
-    await agent.waitForEvent('endpoint.reached');
-    agent.signal('SIGTERM');
-    expect(await agent.exited).toEqual({ code: 0, signal: null });
-    expect(scene.isThere).toBe(stays);
-    expect(agent.report.totalMs).toBeLessThan(2_500);
-  });
-});
-
 describe.concurrent('asked again', () => {
   test('the second signal skips the waits', async () => {
     await using scene = new Scene({

@@ -1,4 +1,3 @@
-import type { OwnDataplane } from '../../../../kuma/ownership.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { agentEvents } from '../../../../agent/events.ts';
@@ -220,25 +219,6 @@ describe('ObjectKeeper', () => {
       });
       expect(object.state).toBe('Ready');
     });
-
-    test.for<readonly [configuration: 'given' | undefined, unproven: true | undefined]>([
-      [undefined, true],
-      ['given', undefined],
-    ])(
-      '%s: the endpoint is told whether the object may be another run’s',
-      async ([configuration, unproven]) => {
-        const told: OwnDataplane[] = [];
-        const only = endpoint();
-        only.make = ({ own }) => {
-          told.push(own);
-          return Promise.resolve(CHANGED);
-        };
-        const run = keeper([only]);
-        if (configuration !== undefined) run.onConfiguration(configuration);
-        await timed(run.deregister(5_000));
-        expect(told.map((own) => own.unproven)).toEqual([unproven]);
-      },
-    );
 
     test('that is accepted in the end takes its object away', async () => {
       const kept = stranger(new FakeObject(clock, { ...TEMPLATE }));
