@@ -82,7 +82,7 @@ export class Endpoints {
     return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
   }
 
-  /** Somebody else than a check has told what a departure depends on. */
+  /** Another source than a check has said what a departure depends on. */
   learn(facts: ControlPlaneFacts): void {
     this.#facts = facts;
     this.#deps.onFacts?.();

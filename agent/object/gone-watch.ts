@@ -36,7 +36,7 @@ export class GoneWatch {
     this.#beganAtMs = deps.clock.monotonicMs();
   }
 
-  /** As of the last look; `false` as well where nobody has answered. */
+  /** As of the last look; `false` as well where no endpoint has answered. */
   get isGone(): boolean {
     return this.#isGone;
   }

@@ -42,7 +42,7 @@ export interface Turning {
 
 /** Nothing waits for an object to be made ready. */
 const KEEP_BUDGET_MS = 5_000;
-/** A drain is asked for by somebody who waits; what fails is tried again. */
+/** The caller of a drain waits for it; what fails is tried again. */
 const TURN_BUDGET_MS = 3_000;
 /** Before Envoy serves. Longer than most starts take. */
 const HIDDEN_LOOK_MS = 2_000;
@@ -55,7 +55,7 @@ const DOUBT_LOOK_MS = 1_000;
  * that may be undone.
  *
  * A control plane that an agent-owned object was taken from by its deregistration deletes it by name up to its
- * deregistration delay later, whoever put it since: until Envoy serves, a missing object is put again.
+ * deregistration delay later, even if the agent has put it since: until Envoy serves, a missing object is put again.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_lifecycle.go, deregister
  */
@@ -104,7 +104,7 @@ export class ObjectKeeper {
     return this.#deps.mayDelete;
   }
 
-  /** Whether the object says, or said, that Envoy serves; `false` if nobody but the control plane ever said so. */
+  /** Whether the object says, or said, that Envoy serves; `false` if only the control plane ever said so. */
   get wasReady(): boolean {
     return this.#run.ready === 'yes';
   }

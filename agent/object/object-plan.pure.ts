@@ -10,7 +10,7 @@ export interface ObjectFacts {
   readonly template: DataplaneResource | undefined;
   /** Whether Envoy serves. */
   readonly serving: boolean;
-  /** What somebody asked for by `drain` or `resume`, until it is done and undone. */
+  /** What a `drain` or `resume` asked for, until it is done and undone. */
   readonly rotation: RotationRecord | undefined;
   /** A write of this run may have changed the object after it was last seen. */
   readonly doubtful: boolean;
@@ -29,7 +29,7 @@ export function planObject(facts: ObjectFacts): ObjectPlan | undefined {
   const owned = facts.owned ? template : undefined;
   if (rotation?.wanted === 'out')
     return { why: 'turn', wish: { state: 'out', states: rotation.states }, template: owned };
-  // An owned object becomes ready when its Envoy serves, whoever asks.
+  // An owned object becomes ready when its Envoy serves, and not before.
   if (owned !== undefined && !serving)
     return { why: 'keep', wish: { state: 'hidden', takeOver: false }, template: owned };
   if (rotation !== undefined) {

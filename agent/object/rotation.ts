@@ -222,7 +222,7 @@ export class Rotation implements Turning {
     return this.#deps.keeper.isDoubtful(wanted === 'in' ? 'ready' : 'out');
   }
 
-  /** An owned object becomes ready when its Envoy serves, whoever asks. */
+  /** An owned object becomes ready when its Envoy serves, and not before. */
   #tooEarly(wanted: 'out' | 'in'): boolean {
     const { owned, keeper } = this.#deps;
     return wanted === 'in' && owned && !keeper.serves;

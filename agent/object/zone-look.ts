@@ -15,7 +15,7 @@ export interface ZoneLookDeps {
 
 /** The settle time does not begin before this is known: it must be short. */
 const SIBLINGS_BUDGET_MS = 500;
-/** Within the shortest settle time: one that does not answer by then has told nobody. */
+/** Within the shortest settle time: one that does not answer by then has told no peer. */
 const ALIVE_BUDGET_MS = 1_500;
 /** A companion looks for up to 2 s. */
 const COMPANION_BUDGET_MS = 2_500;
