@@ -2,7 +2,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { requireAnswer } from '../../kuma/answers.ts';
 import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
-import { hasSibling, serviceListPath } from '../../kuma/services.ts';
+import { lookForSibling } from '../../kuma/services.io.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
 import { judgeRecreation, judgeReturn, type RunStage } from '../../kuma/ownership.ts';
@@ -97,14 +97,7 @@ async function isLastOfService(
   signal: AbortSignal,
 ): Promise<boolean> {
   const siblings = await Promise.all(
-    services.map(async (service) => {
-      const action = `list the dataplanes of service ${service}`;
-      const answer = await client.get(serviceListPath(key.mesh, service), signal);
-      requireAnswer(action, answer);
-      const found = hasSibling(answer.body, { name: key.name, service });
-      if (found !== undefined) return found;
-      throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is no list of dataplanes`);
-    }),
+    services.map((service) => lookForSibling(client, { key, service }, signal)),
   );
   return siblings.includes(false);
 }

@@ -5,7 +5,7 @@ import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { readFacts } from '../../kuma/control-plane.ts';
 import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { readOverview } from '../../kuma/overview.ts';
-import { hasSibling, serviceListPath } from '../../kuma/services.ts';
+import { lookForSibling } from '../../kuma/services.io.ts';
 import { RestClient } from '../../kuma/rest-client.io.ts';
 import type { ControlPlanes, OverviewLook, OverviewPage } from '../ports.ts';
 import type { InstanceLook } from './instance-look.pure.ts';
@@ -55,7 +55,7 @@ export function kumaControlPlanes(options: KumaControlPlanesOptions): ControlPla
       failover.first(about('read', key, signal), ({ client }, bounded) => read(client, key, bounded)),
     hasSibling: (key, service, signal) =>
       failover.first(about('look for siblings of', key, signal), ({ client }, bounded) =>
-        siblingOf(client, { key, service }, bounded),
+        lookForSibling(client, { key, service }, bounded),
       ),
     put: (key, resource, { beforeSend, signal }) =>
       failover.first(about('put', key, signal), ({ client }, bounded) =>
@@ -131,19 +131,6 @@ async function read(
   const parsed = DataplaneResource.safeParse(answer.body);
   if (parsed.success && parsed.data.name === key.name) return parsed.data;
   throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not its resource`);
-}
-
-async function siblingOf(
-  client: RestClient,
-  { key, service }: { readonly key: DataplaneKey; readonly service: string },
-  signal: AbortSignal,
-): Promise<boolean> {
-  const action = `list the dataplanes of service ${service}`;
-  const answer = await client.get(serviceListPath(key.mesh, service), signal);
-  requireAnswer(action, answer);
-  const found = hasSibling(answer.body, { name: key.name, service });
-  if (found !== undefined) return found;
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is no list of dataplanes`);
 }
 
 async function put(
