@@ -60,7 +60,7 @@ export function runTool(tool: string, argv: readonly string[], options: ExecFile
   }
 }
 
-function isOnPath(program: string): boolean {
+export function isOnPath(program: string): boolean {
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);

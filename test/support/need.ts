@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 
 import type { TestContext } from 'vitest';
+
+import { isOnPath } from '../../scripts/package/tools.ts';
 
 /** What tests run besides npm's packages and what every Debian has; and Debian's package of each. */
 const PACKAGES = {
@@ -50,15 +50,4 @@ function missing(programs: readonly Program[]): string | undefined {
   if (absent.length === 0) return undefined;
   const packages = new Set(absent.map((program) => PACKAGES[program]));
   return `${absent.join(', ')} not found: apt-get install --no-install-recommends ${[...packages].join(' ')}`;
-}
-
-function isOnPath(program: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 }

@@ -2,6 +2,7 @@ import { type KumaWorld } from '../kuma-worlds/kuma-world.ts';
 import { callAdmin } from '../kuma/stand-in/admin-client.ts';
 import { acceptsConnections } from '../world/accepts-connections.ts';
 import { type Instance } from '../world/fleet.ts';
+import { endpointsIn } from '../world/clusters-answer.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { type Tempo } from './scenario.ts';
 
@@ -30,23 +31,7 @@ export async function untilAccepting(port: number, instance: Instance): Promise<
 /** What an instance's Envoy would balance over for a service: `127.0.0.1:10001`. */
 export async function endpointsAt(instance: Instance, service: string): Promise<readonly string[]> {
   const { body } = await callAdmin({ socket: instance.command.adminSocket }, 'GET', '/clusters?format=json');
-  const { cluster_statuses: clusters } = JSON.parse(body) as ClustersAnswer;
-  return (
-    clusters
-      // A cluster of one of several destinations has a hash after its name.
-      .filter(({ name }) => name === service || new RegExp(`^${service}-[0-9a-f]{16}$`).test(name))
-      .flatMap((cluster) => cluster.host_statuses ?? [])
-      .map(({ address: { socket_address: socket } }) => `${socket.address}:${socket.port_value}`)
-  );
-}
-
-interface ClustersAnswer {
-  readonly cluster_statuses: readonly {
-    readonly name: string;
-    readonly host_statuses?: readonly {
-      readonly address: {
-        readonly socket_address: { readonly address: string; readonly port_value: number };
-      };
-    }[];
-  }[];
+  // A cluster of one of several destinations has a hash after its name.
+  const hashed = new RegExp(`^${service}-[0-9a-f]{16}$`);
+  return endpointsIn(body, (name) => name === service || hashed.test(name));
 }

@@ -1,4 +1,5 @@
 import { callAdmin } from '../kuma/stand-in/admin-client.ts';
+import { endpointsIn } from '../world/clusters-answer.ts';
 import { type DataplaneCommand } from '../world/dataplane-command.ts';
 import { freePort } from '../world/free-port.ts';
 import { HttpApplication } from '../world/http-application.ts';
@@ -71,17 +72,11 @@ export class RealPeer implements Peer {
   }
 
   async endpoints(): Promise<readonly string[]> {
-    const { cluster_statuses: clusters } = JSON.parse(
-      await this.#admin('/clusters?format=json'),
-    ) as ClustersAnswer;
-    return clusters
-      .filter(
-        ({ name }) =>
-          name === this.#service || name === `kri_msvc_default_z1__${this.#service}_${SERVICE_PORT}`,
-      )
-      .flatMap((cluster) => cluster.host_statuses ?? [])
-      .map(({ address: { socket_address: socket } }) => `${socket.address}:${socket.port_value}`)
-      .toSorted((a, b) => (a < b ? -1 : 1));
+    const kri = `kri_msvc_default_z1__${this.#service}_${SERVICE_PORT}`;
+    const body = await this.#admin('/clusters?format=json');
+    return endpointsIn(body, (name) => name === this.#service || name === kri).toSorted((a, b) =>
+      a < b ? -1 : 1,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -93,17 +88,6 @@ export class RealPeer implements Peer {
     const { body } = await callAdmin(this.#behaviour.adminSocket ? { socket } : { port }, 'GET', path);
     return body;
   }
-}
-
-interface ClustersAnswer {
-  readonly cluster_statuses: readonly {
-    readonly name: string;
-    readonly host_statuses?: readonly {
-      readonly address: {
-        readonly socket_address: { readonly address: string; readonly port_value: number };
-      };
-    }[];
-  }[];
 }
 
 function outboundTo(service: string, port: number, byTag: boolean): Readonly<Record<string, unknown>> {

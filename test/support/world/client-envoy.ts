@@ -12,6 +12,7 @@ import {
   listener,
   tcpFilter,
 } from '../kuma/stand-in/envoy-resources.ts';
+import { endpointsIn } from './clusters-answer.ts';
 import { freePort } from './free-port.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { TemporaryDir } from './temporary-dir.ts';
@@ -83,19 +84,8 @@ export class ClientEnvoy implements AsyncDisposable {
 
   /** Endpoints of the service as this Envoy knows them now: `127.0.0.1:10001`, sorted. */
   async endpoints(protocol: ClientProtocol = 'http1'): Promise<readonly string[]> {
-    const { cluster_statuses: clusters } = JSON.parse(
-      await this.admin('/clusters?format=json'),
-    ) as ClustersAnswer;
-    const hosts = clusters.find(({ name }) => name === protocol)?.host_statuses ?? [];
-    return hosts
-      .map(
-        ({
-          address: {
-            socket_address: { address, port_value: port },
-          },
-        }) => `${address}:${port}`,
-      )
-      .toSorted((a, b) => (a < b ? -1 : 1));
+    const body = await this.admin('/clusters?format=json');
+    return endpointsIn(body, (name) => name === protocol).toSorted((a, b) => (a < b ? -1 : 1));
   }
 
   /** Body of `GET <path>` of its admin API. */
@@ -119,17 +109,6 @@ export class ClientEnvoy implements AsyncDisposable {
     await this.#process[Symbol.asyncDispose]();
     this.#dir[Symbol.dispose]();
   }
-}
-
-interface ClustersAnswer {
-  readonly cluster_statuses: readonly {
-    readonly name: string;
-    readonly host_statuses?: readonly {
-      readonly address: {
-        readonly socket_address: { readonly address: string; readonly port_value: number };
-      };
-    }[];
-  }[];
 }
 
 function configuration(

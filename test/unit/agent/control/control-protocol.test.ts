@@ -11,21 +11,12 @@ import type { HostState } from '../../../../agent/state/host-state.pure.ts';
 import { lookAgainMs, settleLeftMs } from '../../../../agent/object/rotation-record.pure.ts';
 import { selectState } from '../../../../agent/state/select-state.pure.ts';
 import { judgeStatus, statusLines } from '../../../../agent/control/status-words.pure.ts';
+import { hostState } from '../../../support/host-state.ts';
 
-const STATE: HostState = {
-  schema: 1,
-  incarnation: 'run-1',
-  dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-  owner: 'cp',
-  mayDelete: true,
+const STATE = hostState({
   endpoints: ['https://cp:5682'],
-  skipVerify: false,
-  bootId: 'boot-1',
-  agent: { pid: 100, startTicks: 1 },
-  phase: 'running',
-  deregistered: false,
   deregistrationDelayMs: 0,
-};
+});
 
 const AGENT: AgentStatusReport = {
   phase: 'running',

@@ -14,17 +14,9 @@ import {
   type Reply,
 } from '../../../support/fake-endpoint.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
+import { hostState } from '../../../support/host-state.ts';
 
-const PREVIOUS: HostState = {
-  schema: 1,
-  incarnation: 'run-1',
-  dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-  owner: 'cp',
-  mayDelete: true,
-  endpoints: [],
-  skipVerify: false,
-  bootId: 'boot-1',
-  agent: { pid: 100, startTicks: 1 },
+const PREVIOUS = hostState({
   phase: 'ended',
   deregistered: true,
   endedAtUptimeMs: 50_000,
@@ -32,7 +24,7 @@ const PREVIOUS: HostState = {
   controlPlaneVersion: '2.14.3',
   controlPlaneInstance: 'cp-1',
   connected: true,
-};
+});
 
 const unreachable = fails('ENDPOINT_UNREACHABLE');
 const instance = (instanceId: string | undefined): ControlPlaneFacts => ({ ...DEFAULT_FACTS, instanceId });

@@ -8,6 +8,7 @@ import {
 } from '../../../../agent/run/restart-pacing.pure.ts';
 import { previousRun } from '../../../../agent/run/pace-start.ts';
 import type { HostState } from '../../../../agent/state/host-state.pure.ts';
+import { hostState } from '../../../support/host-state.ts';
 
 const ENDED_AT_MS = 1_000_000;
 const PREVIOUS: PreviousRun = {
@@ -73,23 +74,14 @@ describe('restartPacingMs()', () => {
 });
 
 describe('previousRun()', () => {
-  const state: HostState = {
-    schema: 1,
-    incarnation: 'run-1',
-    dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-    owner: 'cp',
-    mayDelete: true,
-    endpoints: [],
-    skipVerify: false,
-    bootId: 'boot-1',
-    agent: { pid: 100, startTicks: 1 },
+  const state = hostState({
     phase: 'ended',
     deregistered: true,
     endedAtUptimeMs: ENDED_AT_MS,
     deregistrationDelayMs: 10_000,
     controlPlaneVersion: '2.14.3',
     connected: true,
-  };
+  });
 
   test.for<{ readonly name: string; readonly change: Partial<HostState>; readonly waitMs: number }>([
     { name: 'a run that served', change: {}, waitMs: 10_300 },

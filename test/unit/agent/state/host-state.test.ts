@@ -8,6 +8,7 @@ import {
   type ProcessRef,
   type Takeover,
 } from '../../../../agent/state/host-state.pure.ts';
+import { hostState } from '../../../support/host-state.ts';
 
 const AGENT: ProcessRef = { pid: 100, startTicks: 1 };
 const KUMA_DP: ProcessRef = { pid: 200, startTicks: 2 };
@@ -17,22 +18,12 @@ function isAmong(known: readonly ProcessRef[]): (process: ProcessRef) => boolean
     known.some(({ pid, startTicks }) => pid === process.pid && startTicks === process.startTicks);
 }
 
-const STATE: HostState = {
-  schema: 1,
-  incarnation: 'run-1',
-  dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-  owner: 'cp',
-  mayDelete: true,
+const STATE = hostState({
   address: '10.0.0.1',
   endpoints: ['https://cp:5682'],
-  skipVerify: false,
-  bootId: 'boot-1',
-  agent: AGENT,
   kumaDp: KUMA_DP,
-  phase: 'running',
-  deregistered: false,
   deregistrationDelayMs: 10_000,
-};
+});
 
 describe('judgeTakeover()', () => {
   test.for<{

@@ -5,21 +5,12 @@ import { agentEvents } from '../../../../agent/events.ts';
 import { StateNotes } from '../../../../agent/state/state-notes.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../../../kuma/control-plane.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
+import { hostState } from '../../../support/host-state.ts';
 
-const INITIAL: HostState = {
-  schema: 1,
-  incarnation: 'run-1',
-  dataplane: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-  owner: 'cp',
-  mayDelete: true,
+const INITIAL = hostState({
   endpoints: ['https://cp:5682'],
-  skipVerify: false,
-  bootId: 'boot-1',
-  agent: { pid: 100, startTicks: 1 },
-  phase: 'running',
-  deregistered: false,
   deregistrationDelayMs: 0,
-};
+});
 
 describe('StateNotes', () => {
   let log: FakeLog;
