@@ -71,7 +71,7 @@ function exactEnvironment(
 ): readonly Uint8Array[] {
   const kept = own.flatMap((entry) => shownEntry(entry) ?? []);
   const names = new Set(kept.map(nameOf));
-  // Node does not list every name: not one that is a number, nor one that is not UTF-8.
+  // Node leaves out the variables whose name is a number or is not UTF-8.
   const isKept = (name: string): boolean =>
     !Object.hasOwn(ownEnv, name) || (Object.hasOwn(wanted, name) && wanted[name] === ownEnv[name]);
   return [

@@ -10,7 +10,7 @@ const INTERPRETERS = /^(?:node|nodejs|python3?|perl|ruby|sh|bash|dash)$/;
 let kernelListsChildren: boolean | undefined;
 
 /**
- * The children of a process, by pid; none of one that has ended.
+ * The pids of the children of a process. A process that has ended has no children.
  *
  * @throws if this user cannot look
  */

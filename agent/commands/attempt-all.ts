@@ -27,7 +27,7 @@ export interface Way {
 }
 
 /**
- * One way after the other until one has decided; the time is divided among those that are left.
+ * Tries the ways in order until a way has decided. The ways that are left share the time that is left.
  *
  * @returns whether nothing is left to do
  */

@@ -1,6 +1,6 @@
 import { placeOf, statsOf, type Directions } from './envoy-activity.pure.ts';
 
-/** What Envoy's counters had come to at one look, by their names; those that have counted something. */
+/** The values of Envoy's counters at one look, by the name of the counter. Counters at zero are left out. */
 export interface RememberedLook {
   readonly atMs: number;
   readonly totals: ReadonlyMap<string, number>;
@@ -25,7 +25,7 @@ export function readTotals(statsText: string): ReadonlyMap<string, number> {
   return totals;
 }
 
-/** Keeps the looks of the last `windowMs`, and one that is older. */
+/** Keeps the looks of the last `windowMs`, and one older look. */
 export function rememberLook(
   looks: readonly RememberedLook[],
   look: RememberedLook,

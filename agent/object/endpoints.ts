@@ -77,7 +77,7 @@ export class Endpoints {
     return this.#watch.looks;
   }
 
-  /** Those that write a departure down before they act. */
+  /** The endpoints that write a departure down before they act. */
   get remembering(): readonly Endpoint[] {
     return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
   }

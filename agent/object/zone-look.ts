@@ -15,7 +15,7 @@ export interface ZoneLookDeps {
 
 /** The settle time does not begin before this is known: it must be short. */
 const SIBLINGS_BUDGET_MS = 500;
-/** Within the shortest settle time: one that does not answer by then has told no peer. */
+/** Within the shortest settle time: a control plane that does not answer by then has told no peer. */
 const ALIVE_BUDGET_MS = 1_500;
 /** A companion looks for up to 2 s. */
 const COMPANION_BUDGET_MS = 2_500;
@@ -48,7 +48,7 @@ export class ZoneLook {
     const looks = endpoints.map((endpoint) =>
       withDeadline(
         { clock, action: `look for siblings at ${endpoint.url}`, budgetMs: SIBLINGS_BUDGET_MS, cancel },
-        // One that cannot tell leaves it to the others.
+        // An endpoint that cannot tell leaves the answer to the other endpoints.
         ({ signal }) => endpoint.isLastOfService?.(key, services, signal) ?? Promise.reject(UNABLE),
       ),
     );

@@ -91,7 +91,7 @@ export function readTls(
   );
 }
 
-/** Whose certificates are trusted: a file's, or those that are given as text. */
+/** The authorities whose certificates are trusted: from a file, or given as text. */
 export function authority(
   caFile: string | undefined,
   command: KumaDpCommand | undefined,

@@ -15,7 +15,7 @@ export interface AttachedAgentsDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
   readonly store: Store;
-  /** Names this process among those that share the store. */
+  /** The name of this process among the replicas that share the store. */
   readonly replica: string;
   readonly graceMs: number;
   /** A stream was lost: there may be something to do. */
