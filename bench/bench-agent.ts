@@ -68,6 +68,7 @@ export class BenchAgent {
             phase: 'running',
             epoch: 0,
             answersAsks: false,
+            looks: false,
             agentVersion: 'bench',
           },
         },

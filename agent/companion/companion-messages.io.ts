@@ -95,6 +95,7 @@ export function toHello(hello: Hello, anonymous: string): AttachRequest {
         agentVersion: VERSION,
         epoch: hello.epoch ?? 0,
         answersAsks: true,
+        looks: false,
       },
     },
   };

@@ -208,6 +208,7 @@ export class SimAgent {
         agentVersion: '0',
         epoch: this.#epoch,
         answersAsks: true,
+        looks: false,
       });
       if (serving) wire.phase(stopping ? 'draining' : 'running', true);
     });

@@ -96,6 +96,7 @@ export class AttachedClient implements Disposable {
       agentVersion: 'test',
       epoch: 0,
       answersAsks: false,
+      looks: false,
       ...hello,
     };
   }

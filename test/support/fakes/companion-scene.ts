@@ -51,6 +51,7 @@ function helloOf(name: string, id: string, given: Partial<Hello> = {}): Hello {
     agentVersion: '0',
     epoch: 0,
     answersAsks: true,
+    looks: false,
     ...given,
   };
 }

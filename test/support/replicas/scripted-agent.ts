@@ -211,6 +211,7 @@ export class ScriptedAgent implements AsyncDisposable {
       phase: this.#phase.phase,
       epoch: 0,
       answersAsks: false,
+      looks: false,
       agentVersion: 'test',
     };
   }

@@ -63,10 +63,12 @@ export interface Incarnation {
 }
 
 export interface AttachRequest {
-  message: { $case: "hello"; value: Hello } | { $case: "phaseChanged"; value: PhaseChanged } | {
-    $case: "stopped";
-    value: Stopped;
-  } | undefined;
+  message:
+    | { $case: "hello"; value: Hello }
+    | { $case: "phaseChanged"; value: PhaseChanged }
+    | { $case: "stopped"; value: Stopped }
+    | { $case: "testimony"; value: Testimony }
+    | undefined;
 }
 
 export interface Hello {
@@ -86,6 +88,8 @@ export interface Hello {
   epoch: number;
   /** Whether it answers an Ask. */
   answersAsks: boolean;
+  /** Whether it answers a Look. Agents of 0.1.0 do not, and are never asked. */
+  looks: boolean;
 }
 
 export interface PhaseChanged {
@@ -103,10 +107,12 @@ export interface Stopped {
 }
 
 export interface AttachResponse {
-  message: { $case: "attached"; value: Attached } | { $case: "redirected"; value: Redirected } | {
-    $case: "ask";
-    value: Ask;
-  } | undefined;
+  message:
+    | { $case: "attached"; value: Attached }
+    | { $case: "redirected"; value: Redirected }
+    | { $case: "ask"; value: Ask }
+    | { $case: "look"; value: Look }
+    | undefined;
 }
 
 export interface Attached {
@@ -130,6 +136,73 @@ export interface Attached {
 
 /** Say your phase again, now: whether this end of the stream lives is about to matter. */
 export interface Ask {
+}
+
+/**
+ * Asks a witness whether it reaches the inbounds of another dataplane as a peer does: by two TCP connects to each target,
+ * without a byte sent.
+ */
+export interface Look {
+  /** The testimony repeats it. */
+  id: number;
+  targets: Target[];
+  /**
+   * Looked at before and after the targets; a witness that does not reach it is unable. Absent if the mesh has no other
+   * host.
+   */
+  control:
+    | Target
+    | undefined;
+  /**
+   * A port at the control's address where nothing listens. A witness that reaches it looks through a redirect, and is
+   * unable. 0 if there is no control.
+   */
+  closedPort: number;
+  /** A testimony that comes later than this is ignored. */
+  timeout: Duration | undefined;
+}
+
+/** Where a peer's Envoy connects. */
+export interface Target {
+  /** An IP literal. */
+  address: string;
+  port: number;
+}
+
+/** The answer to a Look. */
+export interface Testimony {
+  id: number;
+  /** One for each target of the Look. */
+  findings: Testimony_Finding[];
+}
+
+export const Testimony_Result = {
+  UNSPECIFIED: 0,
+  /** REACHED - A connect was accepted. */
+  REACHED: 1,
+  /** REFUSED - The target's kernel refused the connect. */
+  REFUSED: 2,
+  /** SILENT - No answer to either connect. */
+  SILENT: 3,
+  /** UNABLE - The witness cannot tell: an error of its own host, a control that it did not reach, a redirect, a stall, a limit. */
+  UNABLE: 4,
+} as const;
+
+export type Testimony_Result = typeof Testimony_Result[keyof typeof Testimony_Result];
+
+export namespace Testimony_Result {
+  export type UNSPECIFIED = typeof Testimony_Result.UNSPECIFIED;
+  export type REACHED = typeof Testimony_Result.REACHED;
+  export type REFUSED = typeof Testimony_Result.REFUSED;
+  export type SILENT = typeof Testimony_Result.SILENT;
+  export type UNABLE = typeof Testimony_Result.UNABLE;
+}
+
+export interface Testimony_Finding {
+  target: Target | undefined;
+  result: Testimony_Result;
+  /** Why the witness is unable, in words; empty otherwise. */
+  reason: string;
 }
 
 /** Attach somewhere else. The stream ends soon, and that is no departure. */
@@ -534,6 +607,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "stopped":
         Stopped.encode(message.message.value, writer.uint32(26).fork()).join();
         break;
+      case "testimony":
+        Testimony.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -575,6 +651,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.message = { $case: "stopped", value: Stopped.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = { $case: "testimony", value: Testimony.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -611,6 +695,12 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         }
         break;
       }
+      case "testimony": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "testimony", value: Testimony.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -626,6 +716,7 @@ function createBaseHello(): Hello {
     agentVersion: "",
     epoch: 0,
     answersAsks: false,
+    looks: false,
   };
 }
 
@@ -654,6 +745,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.answersAsks !== false) {
       writer.uint32(64).bool(message.answersAsks);
+    }
+    if (message.looks !== false) {
+      writer.uint32(72).bool(message.looks);
     }
     return writer;
   },
@@ -735,6 +829,14 @@ export const Hello: MessageFns<Hello> = {
             message.answersAsks = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.looks = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -762,6 +864,7 @@ export const Hello: MessageFns<Hello> = {
     message.agentVersion = object.agentVersion ?? "";
     message.epoch = object.epoch ?? 0;
     message.answersAsks = object.answersAsks ?? false;
+    message.looks = object.looks ?? false;
     return message;
   },
 };
@@ -916,6 +1019,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "ask":
         Ask.encode(message.message.value, writer.uint32(26).fork()).join();
         break;
+      case "look":
+        Look.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -957,6 +1063,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "ask", value: Ask.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = { $case: "look", value: Look.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -990,6 +1104,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "ask": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "ask", value: Ask.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "look": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "look", value: Look.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1156,6 +1276,328 @@ export const Ask: MessageFns<Ask> = {
   },
   fromPartial<I extends Exact<DeepPartial<Ask>, I>>(_: I): Ask {
     const message = createBaseAsk();
+    return message;
+  },
+};
+
+function createBaseLook(): Look {
+  return { id: 0, targets: [], control: undefined, closedPort: 0, timeout: undefined };
+}
+
+export const Look: MessageFns<Look> = {
+  encode(message: Look, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    for (const v of message.targets) {
+      Target.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.control !== undefined) {
+      Target.encode(message.control, writer.uint32(26).fork()).join();
+    }
+    if (message.closedPort !== 0) {
+      writer.uint32(32).uint32(message.closedPort);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Look {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLook();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.targets.push(Target.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.control = Target.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.closedPort = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Look>, I>>(base?: I): Look {
+    return Look.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Look>, I>>(object: I): Look {
+    const message = createBaseLook();
+    message.id = object.id ?? 0;
+    message.targets = object.targets?.map((e) => Target.fromPartial(e)) || [];
+    message.control = (object.control !== undefined && object.control !== null)
+      ? Target.fromPartial(object.control)
+      : undefined;
+    message.closedPort = object.closedPort ?? 0;
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTarget(): Target {
+  return { address: "", port: 0 };
+}
+
+export const Target: MessageFns<Target> = {
+  encode(message: Target, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Target {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTarget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Target>, I>>(base?: I): Target {
+    return Target.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Target>, I>>(object: I): Target {
+    const message = createBaseTarget();
+    message.address = object.address ?? "";
+    message.port = object.port ?? 0;
+    return message;
+  },
+};
+
+function createBaseTestimony(): Testimony {
+  return { id: 0, findings: [] };
+}
+
+export const Testimony: MessageFns<Testimony> = {
+  encode(message: Testimony, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    for (const v of message.findings) {
+      Testimony_Finding.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Testimony {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTestimony();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.findings.push(Testimony_Finding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Testimony>, I>>(base?: I): Testimony {
+    return Testimony.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Testimony>, I>>(object: I): Testimony {
+    const message = createBaseTestimony();
+    message.id = object.id ?? 0;
+    message.findings = object.findings?.map((e) => Testimony_Finding.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTestimony_Finding(): Testimony_Finding {
+  return { target: undefined, result: 0, reason: "" };
+}
+
+export const Testimony_Finding: MessageFns<Testimony_Finding> = {
+  encode(message: Testimony_Finding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== undefined) {
+      Target.encode(message.target, writer.uint32(10).fork()).join();
+    }
+    if (message.result !== 0) {
+      writer.uint32(16).int32(message.result);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Testimony_Finding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTestimony_Finding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = Target.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.result = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Testimony_Finding>, I>>(base?: I): Testimony_Finding {
+    return Testimony_Finding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Testimony_Finding>, I>>(object: I): Testimony_Finding {
+    const message = createBaseTestimony_Finding();
+    message.target = (object.target !== undefined && object.target !== null)
+      ? Target.fromPartial(object.target)
+      : undefined;
+    message.result = object.result ?? 0;
+    message.reason = object.reason ?? "";
     return message;
   },
 };
