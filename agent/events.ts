@@ -114,7 +114,7 @@ function hostEvents(log: Log) {
       });
     },
     stateUnwritable: (err: unknown) => {
-      log.warn('state.unwritable', 'If this agent is killed, nobody on this host can finish its work', {
+      log.warn('state.unwritable', 'If this agent is killed, its work cannot be finished on this host', {
         err,
       });
     },
@@ -236,7 +236,7 @@ function rotationEvents(log: Log) {
 /** By how often it was asked for. */
 const STOP_WORDS = [
   'stopping in order, out of the mesh first',
-  'asked again, so nobody waits for peers and requests any more',
+  'asked again, so the agent stops waiting for peers and requests',
   'asked for the third time, so kuma-dp is killed',
 ] as const;
 
@@ -250,7 +250,7 @@ function stopEvents(log: Log) {
       log.info('stop.requested', `${signal}: ${how}`, { signal, ...(asked > 1 ? { asked } : {}) });
     },
     signalForwarded: (signal: NodeJS.Signals) => {
-      // systemd sends one behind each SIGTERM: nobody at night wants to read of it.
+      // systemd sends one behind each SIGTERM: it is no news to an operator.
       if (signal === 'SIGCONT') return;
       log.info('signal.forwarded', `${signal} was passed on to kuma-dp`, { signal });
     },

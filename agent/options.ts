@@ -85,7 +85,7 @@ export const RUN_OPTIONS = {
     flag: 'lifecycle',
     choices: ['auto', 'cp', 'agent', 'external'],
     default: 'auto',
-    help: 'Who owns the Dataplane object: its control plane, the agent, or somebody else; auto asks the command, and prefers the agent where there is a companion',
+    help: 'Who owns the Dataplane object: its control plane, the agent, or the operator; auto asks the command, and prefers the agent where there is a companion',
   }),
   stopBudgetMs: durationOption({
     flag: 'stop-budget',
@@ -179,7 +179,7 @@ export const DOCTOR_OPTIONS = {
     flag: 'supervisor-timeout',
     words: ['none'],
     default: 'none',
-    help: 'How long whoever stops this host or container waits: Docker 10s, Kubernetes and ECS 30s, a spot notice 30s to 120s',
+    help: 'How long the supervisor waits before it kills the agent: Docker 10s, Kubernetes and ECS 30s, a spot notice 30s to 120s',
   }),
   json: switchOption({ flag: 'json', help: 'The findings as JSON' }),
 } as const;
@@ -230,7 +230,7 @@ export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_
   return resolveConflict(RUN_OPTIONS, resolved, {
     keys: ['lifecycle', 'deleteExternal'],
     problem:
-      '--lifecycle agent (KUMA_DP_AGENT_LIFECYCLE) and --delete-external (KUMA_DP_AGENT_DELETE_EXTERNAL) contradict each other: the agent either owns the object or somebody else does',
+      '--lifecycle agent (KUMA_DP_AGENT_LIFECYCLE) and --delete-external (KUMA_DP_AGENT_DELETE_EXTERNAL) contradict each other: either the agent or the operator owns the object',
   });
 }
 
@@ -280,7 +280,7 @@ export function resolveReportOptions(sources: Sources): ResolvedOptions<typeof R
 function readLocalAddress(text: string): Reading<ListenerAddress | 'off'> {
   const reading = readListenerAddressOrOff(text);
   if ('problem' in reading || reading.value === 'off' || isLocal(reading.value)) return reading;
-  return { problem: 'anybody could read it there: expected a loopback address or a Unix socket' };
+  return { problem: 'every host could read it there: expected a loopback address or a Unix socket' };
 }
 
 function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boolean {

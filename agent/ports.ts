@@ -71,7 +71,7 @@ export interface Endpoint {
   /**
    * Reads the object and makes it stand as wished, if it is ours.
    *
-   * @throws `DATAPLANE_FOREIGN` if it is somebody else's; for `absent` `ENDPOINT_BUSY` with the detail `handedOver` if it
+   * @throws `DATAPLANE_FOREIGN` if it is another run's; for `absent` `ENDPOINT_BUSY` with the detail `handedOver` if it
    * is not gone yet, but the endpoint will not forget it
    */
   make(departure: Departure, want: Want, attempt: Attempt): Promise<Made>;
@@ -79,7 +79,7 @@ export interface Endpoint {
   isLastOfService?(key: DataplaneKey, services: readonly string[], signal: AbortSignal): Promise<boolean>;
   /** The zone's control planes that do not answer now, by URL: an endpoint that knows them looks at once. */
   silentControlPlanes?(key: DataplaneKey, signal: AbortSignal): Promise<readonly string[]>;
-  /** Looks for an object that was created again, and deletes it if that can hurt nobody. */
+  /** Looks for an object that was created again, and deletes it if no living run can own it. */
   confirm(departure: Departure, stage: RunStage, signal: AbortSignal): Promise<Confirmation>;
   close(): void;
 }
@@ -95,7 +95,7 @@ export interface AgentStatus {
 export interface Hello {
   readonly departure: Departure;
   readonly owner: Owner;
-  /** Whether a stop takes the object away: if not, nobody is to do so on the agent's behalf. */
+  /** Whether a stop takes the object away: if not, the companion must not do so on the agent's behalf. */
   readonly deletable: boolean;
   readonly resource: DataplaneResource | undefined;
   readonly status: AgentStatus;
@@ -124,7 +124,7 @@ export interface LastWords {
   readonly keep: boolean;
 }
 
-/** The open stream to a companion. As long as it is open, nobody takes the dataplane for gone. */
+/** The open stream to a companion. As long as it is open, the companion takes the dataplane for alive. */
 export interface AttachStream {
   /** Never rejects. */
   readonly ended: Promise<StreamEnd>;
@@ -186,7 +186,7 @@ export interface EnvoyFinder {
 
 /** kuma-dp's own readiness reporter. */
 export interface KumaDpReadiness {
-  /** Whether kuma-dp got its first signal already, from us or from somebody else. `false` if it cannot be told. */
+  /** Whether kuma-dp got its first signal already, from us or from another process. `false` if it cannot be told. */
   isTerminating(): Promise<boolean>;
 }
 

@@ -30,7 +30,7 @@ using dir = new TemporaryDir();
 // It writes each change to a file before it answers, as Kuma does to its database.
 await using controlPlane = await ControlPlaneProcess.start({ storeFile: dir.join('zone.json') });
 console.log(machine());
-// Each begins with nobody attached and nothing pending.
+// Each begins with no agent attached and no departure pending.
 await withCompanion('idle', idle);
 await withCompanion('latency', latency);
 await withCompanion('storm', storm);

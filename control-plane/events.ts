@@ -100,7 +100,7 @@ function agentEvents(log: Log) {
         ...how,
       });
     },
-    /** @param graceMs `undefined`: nobody deletes it */
+    /** @param graceMs `undefined`: the companion does not delete it */
     lost: (known: Known, reason: string, graceMs: number | undefined) => {
       const follows =
         graceMs === undefined
@@ -167,7 +167,7 @@ function departureEvents(log: Log) {
       log.info('departure.announced', 'An agent says that it leaves', named(known));
     },
     swept: (key: DataplaneKey, reason: string) => {
-      log.info('sweep.found', `Offline and nobody looks after it: ${reason}`, named({ key }));
+      log.info('sweep.found', `Offline and without an agent: ${reason}`, named({ key }));
     },
     sweepReported: (key: DataplaneKey, reason: string) => {
       log.info('sweep.reported', `Would be deleted: ${reason}`, named({ key }));

@@ -249,7 +249,7 @@ export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SE
   const exposed = (listen.length === 0 ? [DEFAULT_LISTEN] : listen).find((each) => !isLocal(each));
   if (exposed !== undefined && authn === 'none') {
     problems.push(
-      `--authn none (KUMA_DEREGISTRAR_AUTHN): anybody could deregister anything at ${formatListenerAddress(exposed)}: only for loopback and Unix sockets`,
+      `--authn none (KUMA_DEREGISTRAR_AUTHN): any caller could deregister any dataplane at ${formatListenerAddress(exposed)}: only for loopback and Unix sockets`,
     );
   }
   if (exposed !== undefined && plaintext) {
@@ -259,7 +259,7 @@ export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SE
   }
   if (http !== 'off' && !isLocal(http) && httpTokenFile === undefined) {
     problems.push(
-      `--http (KUMA_DEREGISTRAR_HTTP): anybody could see the fleet at ${formatListenerAddress(http)}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
+      `--http (KUMA_DEREGISTRAR_HTTP): any caller could see the fleet at ${formatListenerAddress(http)}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
     );
   }
   return { ...resolved, problems };

@@ -89,7 +89,7 @@ export interface Fence {
    * @throws `STORE_BUSY` if that takes too long
    */
   alone(what: string): Promise<void>;
-  /** Nobody can say whether a newer incarnation has the name: only what carries the record's own label may go. */
+  /** It is not known whether a newer incarnation has the name: only an object with the record's own label may go. */
   readonly isBlind?: true;
 }
 
@@ -106,7 +106,7 @@ export interface Heartbeat {
   readonly foundMs: number | undefined;
   /** When this one was written down, ms. */
   readonly saidMs: number;
-  /** The attached records whose streams are said to be open at this replica. */
+  /** The attached records with an open stream at this replica. */
   readonly held: StreamSum;
 }
 
@@ -123,7 +123,7 @@ export interface Attempt {
 
 /**
  * What outlives this process. Every method is one transaction. All throw `STORE_UNAVAILABLE` while the store is out of
- * reach, and `STORE_BUSY` when somebody else has held the name for too long; then nothing has changed.
+ * reach, and `STORE_BUSY` when another caller has held the name for too long; then nothing has changed.
  */
 export interface Store {
   readonly kind: 'sqlite' | 'postgres';
@@ -159,20 +159,20 @@ export interface Store {
   ): Promise<void>;
   /**
    * Records that this incarnation leaves; one that was never seen gets a record on the spot. The first attempt of
-   * anybody else is due after `headStartMs`: whoever recorded it tries first. With `again`, one that has departed
+   * other replicas are due after `headStartMs`: the replica that recorded it tries first. With `again`, one that has departed
    * leaves once more: its object was created again.
    */
   leave(
     arrival: Arrival,
     options: { readonly replica: string; readonly headStartMs: number; readonly again?: boolean },
   ): Promise<Leave>;
-  /** @returns `false` if there is a record of this name already: then somebody knows better */
+  /** @returns `false` if there is a record of this name already: then another part knows better */
   beginSweep(key: DataplaneKey): Promise<boolean>;
 
   /**
    * Takes the lock of one record that is due (or of the given epoch of a name, due or not, unless `attached`), lets
-   * `act` act on it, and writes down its result; all or nothing. Whoever attaches or leaves under this name meanwhile
-   * waits. A record that somebody else has locked is passed over.
+   * `act` act on it, and writes down its result; all or nothing. A caller that attaches or leaves under this name meanwhile
+   * waits. A record that another caller has locked is passed over.
    *
    * Of what is due, each of several replicas takes its share, and the others' only once that has been due for a while:
    * for how long an object has not changed, only the one knows that has looked at it before.
@@ -185,7 +185,7 @@ export interface Store {
     which: 'next due' | DueShare | { readonly key: DataplaneKey; readonly epoch: number },
     act: (record: DataplaneRecord, fence: Fence) => Promise<AttemptResult>,
   ): Promise<Attempt | undefined>;
-  /** Runs `act` while nobody else attaches, leaves or deletes under this name, if `epoch` is still its current one. @returns `undefined` if not */
+  /** Runs `act` while no other caller attaches, leaves or deletes under this name, if `epoch` is still its current one. @returns `undefined` if not */
   whileCurrent<T>(
     at: { readonly key: DataplaneKey; readonly epoch: number },
     act: (record: DataplaneRecord, fence: Fence) => Promise<T>,

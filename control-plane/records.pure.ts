@@ -19,12 +19,12 @@ export type RecordState = 'attached' | 'lost' | 'leaving' | 'swept';
 /** One row: a name, the incarnation that has it, and what is to be done about it. Times are the store's, in ms. */
 export interface DataplaneRecord {
   readonly key: DataplaneKey;
-  /** Fencing number: whoever acts on this name acts for one epoch, and only while that is the current one. Never reused. */
+  /** Fencing number: every action on this name is for one epoch, and only valid while that one is current. Never reused. */
   readonly epoch: number;
   /** Empty for `swept`: no agent was ever heard of. */
   readonly incarnation: string;
   readonly owner: Owner;
-  /** Whether the agent itself would delete the object. If not, nobody does on its behalf. */
+  /** Whether the agent itself would delete the object. If not, the companion does not delete it on the agent's behalf. */
   readonly deletable: boolean;
   /** Where its resource says that Envoy listens. */
   readonly address: string | undefined;

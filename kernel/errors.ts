@@ -42,7 +42,7 @@ export const ERROR_CODES = {
   },
   DATAPLANE_FOREIGN: {
     retryable: false,
-    summary: 'The Dataplane object belongs to somebody else and is left alone',
+    summary: 'The Dataplane object belongs to another run and is left alone',
     hint: 'if two hosts use the same name by mistake, rename one',
   },
   STATE_UNUSABLE: {
@@ -58,7 +58,7 @@ export const ERROR_CODES = {
     summary: 'The store of the companion is out of reach',
     hint: 'bring the database back, or make room on the disk',
   },
-  STORE_BUSY: { retryable: true, summary: 'Somebody else has held the same dataplane for too long' },
+  STORE_BUSY: { retryable: true, summary: 'Another caller has held the same dataplane for too long' },
   STORE_UNUSABLE: {
     retryable: false,
     summary: 'The store cannot be used: another process has it, it is damaged, or it is of a newer version',
@@ -83,7 +83,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 export type ErrorDetails = Readonly<Record<string, string | number | boolean>>;
 
 /**
- * A failure somebody is expected to act on. Bugs stay plain `TypeError`/`RangeError`.
+ * A failure that a caller or an operator is expected to act on. Bugs stay plain `TypeError`/`RangeError`.
  *
  * Messages are sentence case without a final period, name the action that failed, and put current values after a
  * colon. Numbers carry units.

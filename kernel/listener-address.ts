@@ -50,7 +50,7 @@ export function isLocal(address: ListenerAddress): boolean {
 }
 
 /**
- * Whether a host, as in an address or in a URL, is this host and nobody else. A name other than `localhost` is not: it
+ * Whether a host, as in an address or in a URL, is this host only. A name other than `localhost` is not: it
  * may mean something else tomorrow.
  */
 export function isLoopback(host: string): boolean {

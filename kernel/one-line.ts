@@ -13,7 +13,7 @@ const LONGEST_VALUE = 160;
 /** With an ellipsis, in UTF-16 units. */
 const ELLIPSIS = '…';
 
-/** The text in one line that nobody can end: whatever could is written as an escape. */
+/** The text as one line: every character that could end the line is escaped. */
 export function inOneLine(text: string): string {
   return text.replaceAll(UNSAFE, (character) => NAMED_ESCAPES[character] ?? escapeOf(character));
 }

@@ -44,7 +44,7 @@ export function readNotifyTarget(
 ): NotifyTarget | undefined {
   const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: limit, WATCHDOG_PID: watched } = env;
   if (socket === undefined || socket === '') return undefined;
-  // sd_watchdog_enabled(3): somebody else's, where another process is named.
+  // sd_watchdog_enabled(3): not ours, where another process is named.
   const ours = watched === undefined || watched === '' || Number(watched) === pid;
   const limitMs = Number(limit) / 1_000;
   return { socket, watchdogMs: ours && limitMs > 0 ? limitMs : undefined };

@@ -15,7 +15,7 @@ const StandardError = z.looseObject({
   detail: z.optional(z.string()),
 });
 
-/** What a failed request means for whoever runs the host. Keyed by status. */
+/** What a failed request means for the operator. Keyed by status. */
 const REMEDIES: Readonly<Record<number, string>> = {
   401: 'the user token is not valid here; a dataplane token never is',
   403: 'the user may not do this',

@@ -29,7 +29,7 @@ export interface ConnectionPool {
  * Connections to one endpoint that outlive a request, and a name lookup that outlives the resolver: what was resolved
  * once is used again when the name server no longer answers, as it may while a host shuts down.
  *
- * @param idleConnections how many are kept while nobody asks anything
+ * @param idleConnections how many are kept while no request runs
  */
 export function connectionPool(tls: EndpointTls, idleConnections = 2): ConnectionPool {
   const shared = { keepAlive: true, maxFreeSockets: idleConnections, lookup: rememberingLookup() };

@@ -51,7 +51,7 @@ export function judgeMode(
 
 /** How a host copes with what its control plane does wrong. */
 export interface Precautions {
-  /** Somebody else finishes what the control plane forgets. */
+  /** The companion finishes what the control plane forgets. */
   readonly companion: boolean;
   /** The object is the agent's: the control plane neither creates nor deletes it. */
   readonly agentOwns: boolean;

@@ -4,7 +4,7 @@ import type { Reading } from '../kernel/options.ts';
 import { readClaims, type DataplaneClaims } from './dataplane-token.ts';
 import { parseJson } from '../kernel/json.ts';
 
-/** What a dataplane token says, as long as nobody has checked its signature. */
+/** What a dataplane token says, before its signature is checked. */
 export interface DecodedToken {
   readonly claims: DataplaneClaims;
   readonly expiresAtMs: number | undefined;

@@ -65,7 +65,7 @@ export function judgeRecreation(own: OwnDataplane, found: DataplaneOverview): Re
   if (!ownership.ours) return { verdict: 'leave', reason: ownership.reason };
   if (found.subscriptions.some(isOnline)) return { verdict: 'wait', reason: 'a subscription is online' };
   const last = found.subscriptions.at(-1);
-  // An object that carries our own label cannot be anybody else's, connected or not.
+  // An object that carries our own label cannot be another run's, connected or not.
   if (own.incarnation !== undefined && found.labels[INCARNATION_LABEL] === own.incarnation) {
     return { verdict: 'delete', reason: 'it carries our incarnation' };
   }

@@ -22,7 +22,7 @@ export interface RestClientOptions {
   readonly userToken: () => string | undefined;
   /** Who asks, in the server's access log: `kuma-dp-agent` if left out. */
   readonly userAgent?: string;
-  /** How many connections are kept while nobody asks anything; enough for one process at a time if left out. */
+  /** How many connections are kept while no request runs; enough for one process at a time if left out. */
   readonly idleConnections?: number;
   /** Reads without got, at a quarter of the CPU time: for programs that read by the thousand. */
   readonly lean?: boolean;

@@ -4,7 +4,7 @@ import { parseVersion } from './control-plane.ts';
 import { describeKey, type DataplaneKey, type DataplaneResource } from './dataplane.ts';
 import type { TokenBinding } from './dataplane-token.ts';
 
-/** What somebody with a token wants to act on. */
+/** What the holder of a token wants to act on. */
 export interface RequestedDataplane {
   readonly key: DataplaneKey;
   /** The object as it stands, or as it was last known where it cannot be read now. */

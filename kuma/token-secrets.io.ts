@@ -8,7 +8,7 @@ export interface SigningKeyId {
   readonly kid: string;
 }
 
-/** What Kuma's names consist of. The key id comes from whoever calls: nothing else may get into a path. */
+/** What Kuma's names consist of. The key id comes from the caller: no other character may get into a path. */
 const NAME = /^[0-9a-z][0-9a-z._-]{0,99}$/;
 
 /**

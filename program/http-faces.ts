@@ -124,7 +124,7 @@ async function answer(
   const [path = ''] = (request.url ?? '').split('?', 1);
   response.setHeader('cache-control', 'no-store').setHeader('x-content-type-options', 'nosniff');
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    // What follows is a body that nobody reads.
+    // The rest is a body that no handler reads.
     response.setHeader('allow', 'GET, HEAD').setHeader('connection', 'close');
     sendJson(response, 405, { error: 'Only GET and HEAD' });
     return;

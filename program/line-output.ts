@@ -13,7 +13,7 @@ export interface LineOutput {
  *
  * A reader that stopped reading must not stop us: a pipe or a terminal is opened anew without blocking, which leaves
  * the descriptor itself, and so kuma-dp's, as it was. A socket, such as journald's, cannot be opened anew: it becomes
- * non-blocking itself, as with every program on Node (docs/adr/0004). A regular file never blocks. Lines that nobody
+ * non-blocking itself, as with every program on Node (docs/adr/0004). A regular file never blocks. Lines that no process
  * takes are dropped.
  */
 export function lineOutput(fd: number): LineOutput {

@@ -61,7 +61,7 @@ async function listenOnPath(
     rmSync(path, { force: true });
   }
   await listening(server, () => {
-    // Node binds within the call: at no moment may anybody else open the socket.
+    // Node binds within the call: at no moment may another user open the socket.
     const umask = process.umask(0o777);
     try {
       server.listen({ path, backlog: BACKLOG });
@@ -72,7 +72,7 @@ async function listenOnPath(
   chmodSync(path, mode);
 }
 
-/** Only a refused connection says that nobody listens: a full backlog is a busy process, not a dead one. */
+/** Only a refused connection says that no process listens: a full backlog is a busy process, not a dead one. */
 function isAlive(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);

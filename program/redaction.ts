@@ -5,7 +5,7 @@ const TOKEN = /\beyJ[\w-]{10,}(?:\.[\w-]*){0,2}/g;
 /** User and password of a URL. */
 const CREDENTIALS = /:\/\/[^\s/@"'\\]+@/g;
 
-/** The last place before a line leaves: nobody writes a secret on purpose, but errors quote what others sent. */
+/** The last place before a line is written: no part logs a secret on purpose, but errors quote what others sent. */
 export function withoutSecrets(output: LineOutput): LineOutput {
   return {
     get dropped() {

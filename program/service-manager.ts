@@ -4,7 +4,7 @@ import { mergeFields, toAssignments, type ServiceFields } from '../kernel/servic
 /** Sends one message; resolves to the problem if it did not arrive. Never rejects. */
 export type SendNotice = (assignments: readonly string[]) => {
   readonly sent: Promise<string | undefined>;
-  /** Lets go of it: nobody waits for it any more. */
+  /** Lets go of it: no caller waits for it any more. */
   readonly abandon: () => void;
 };
 
@@ -46,7 +46,7 @@ export class ServiceManager {
     this.#arm(GATHER_MS);
   }
 
-  /** What is not out yet stays unsaid: whoever ends has said it by ending. */
+  /** Messages that are not sent yet are dropped: the end of the process says enough. */
   close(): void {
     this.#closed = true;
     this.#pending = undefined;

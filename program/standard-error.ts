@@ -11,7 +11,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export type Reader = 'journal' | 'terminal' | 'other';
 
 /**
- * systemd names the socket to the journal by its device and inode, so that whoever was redirected since is not misled.
+ * systemd names the socket to the journal by its device and inode, so that a process that was redirected since is not misled.
  *
  * @see systemd.exec(5), $JOURNAL_STREAM
  */
@@ -29,7 +29,7 @@ export function readerOf(fd: number, env: Environment): Reader {
 export const PRIORITIES = { error: '<3>', warn: '<4>', info: '<6>', debug: '<7>' } as const;
 
 /**
- * What a program says to whoever called it, beside its log: with its name in front, as every program of the host does.
+ * What a program says to its caller, beside its log: with its name in front, as every program of the host does.
  * The journal puts that there by itself, and wants to know how bad it is.
  */
 export function callerLines(

@@ -47,7 +47,7 @@ export function textLog(output: LineOutput, { level, look, wallMs }: TextLogOpti
   return { error: write('error'), warn: write('warn'), info: write('info'), debug: write('debug') };
 }
 
-/** The journal has the time itself. Whoever looks at a terminal knows the day. */
+/** The journal adds the time itself. An operator at a terminal knows the day. */
 function headOf(level: Level, { reader, colour }: TextLook, now: Date): string {
   if (reader === 'journal') return PRIORITIES[level];
   const word = colour ? `\u001B[${COLOURS[level]}m${WORDS[level]}\u001B[0m` : WORDS[level];

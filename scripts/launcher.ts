@@ -4,7 +4,7 @@ import { prebuilt } from './native-programs.ts';
 
 /** Only what leaves Node's own compiled code valid: an option that changes code generation costs 15 ms of each start. */
 const NODE_FLAGS = [
-  // Node loads its own roots in advance unless told otherwise, 1 MB that whoever names a CA does not need. For the
+  // Node loads its own roots in advance unless told otherwise, 1 MB that an operator who names a CA does not need. For the
   // others the agent loads them, and the host's (`program/known-roots.ts`).
   '--use-openssl-ca',
   // Young objects are few: a small nursery costs nothing and saves 0.6 MB.

@@ -19,7 +19,7 @@ const SCRIPT = [
 const WATCH_NAME = 'kuma-dp-agent-watch';
 
 export interface DeathWatch {
-  /** The process has ended: there is nobody left to tell. */
+  /** The process has ended: there is no process left to signal. */
   readonly end: () => void;
 }
 

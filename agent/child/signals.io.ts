@@ -26,7 +26,7 @@ export interface SignalSource {
   onSignal(receive: (signal: NodeJS.Signals) => void): void;
   /** For what has no stop of its own: every signal does again what it does by default, also one that came already. */
   release(): void;
-  /** Ends the process as `signal` would have, had nobody caught it. */
+  /** Ends the process as an uncaught `signal` would. */
   dieOf(signal: NodeJS.Signals): void;
 }
 

@@ -5,7 +5,7 @@ import process from 'node:process';
 import { callerLines, readerOf, STANDARD_ERROR_FD } from '../../program/standard-error.ts';
 
 /**
- * Whoever touches `process.stderr`, and Node itself does, makes a pipe behind it non-blocking for every process that
+ * The first use of `process.stderr`, also Node's own, makes a pipe behind it non-blocking for every process that
  * shares it: kuma-dp and Envoy would lose lines when its reader is slow. This stands in for it and changes nothing.
  *
  * @see https://nodejs.org/docs/latest-v24.x/api/process.html#a-note-on-process-io
@@ -47,6 +47,6 @@ function writeToStandardError(text: string): void {
   try {
     writeSync(STANDARD_ERROR_FD, text);
   } catch {
-    // Nobody reads it any more: that is no reason to end otherwise.
+    // The reader is gone: that must not change how the agent ends.
   }
 }

@@ -60,7 +60,7 @@ async function byName(
     userToken: userToken ?? none.userToken,
     dataplaneToken: dataplaneToken ?? none.dataplaneToken,
   });
-  // Whoever names the object means it, whoever put it and wherever it listens.
+  // An operator who names the object means it, whichever run put it and wherever it listens.
   const departure = { key, own: { incarnation: undefined, address: undefined } };
   const done = await attemptAll(attempts, departure, [{ endpoints, take: deregisterOutright }]);
   return { code: done ? 0 : 1, signal: null };

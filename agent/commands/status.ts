@@ -28,8 +28,8 @@ export async function status({ stateDir, json }: StatusOptions): Promise<ChildEx
   const text = json
     ? inJson({ schema: 1, dataplanes: statuses })
     : inLines(statuses.map((one) => statusLines(one).join('\n')).join('\n\n'));
-  const nobody = found.unreadable > 0 ? '' : 'no dataplane has run here since this host booted\n';
-  process.stdout.write(text === '' ? nobody : `${text}\n`);
+  const none = found.unreadable > 0 ? '' : 'no dataplane has run here since this host booted\n';
+  process.stdout.write(text === '' ? none : `${text}\n`);
   const bad =
     found.unreadable > 0 || statuses.some(({ phase }) => phase === 'lost' || phase === 'unreachable');
   return { code: bad ? 1 : 0, signal: null };

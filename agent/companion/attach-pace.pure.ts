@@ -8,7 +8,7 @@ export type AttachEnd = 'redirected' | 'superseded' | 'lost';
 
 const RETRY_BASE_MS = 200;
 const RETRY_CAP_MS = 10_000;
-/** Nobody expects the name back; but where the newer one was a mistake, its end should be noticed. */
+/** This run does not expect the name back; but where the newer run was a mistake, its end should be noticed. */
 const SUPERSEDED_RETRY_MS = 60_000;
 /** A stream that held so long says that the companion is well. */
 const STEADY_MS = 10_000;

@@ -27,7 +27,7 @@ export interface AttachmentDeps {
   readonly learn: (facts: ControlPlaneFacts) => void;
 }
 
-/** How long a companion may take once nobody waits for it. */
+/** How long a companion may take once no start waits for it. */
 const PATIENCE_MS = 5_000;
 /** While a start waits, and another companion may be quicker. */
 const IMPATIENCE_MS = 350;
@@ -121,7 +121,7 @@ export class Attachment {
     this.#stream?.tell(status);
   }
 
-  /** The agent ends: says how its stop went, if there is somebody to hear it. Never throws. */
+  /** The agent ends: reports how its stop went, if a companion is connected. Never throws. */
   async finish(words: LastWords): Promise<void> {
     this.#end();
     if (this.#stream === undefined) return;

@@ -85,7 +85,7 @@ export class CompanionChannel {
       'grpc.dns_min_time_between_resolutions_ms': 5_000,
       // A connection for itself, so that `renew` gets a new one.
       'grpc.use_local_subchannel_pool': 1,
-      // Retries, proxies and settings from the DNS would be somebody else's decisions.
+      // Retries, proxies and settings from the DNS would be decided outside of the agent.
       'grpc.enable_retries': 0,
       'grpc.enable_http_proxy': 0,
       'grpc.service_config_disable_resolution': 1,
@@ -98,7 +98,7 @@ export class CompanionChannel {
 
 /**
  * grpc-js names the host in the handshake, and Node warns where that is an address: RFC 6066 wants a name or none. None
- * cannot be said, and this one is nobody's. The certificate is verified for the address.
+ * cannot be said, and this one belongs to no host. The certificate is verified for the address.
  */
 const NO_NAME = 'address.invalid';
 

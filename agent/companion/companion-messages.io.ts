@@ -22,7 +22,7 @@ import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 import type { AgentStatus, Confirmation, Departure, Hello, LastWords } from '../ports.ts';
 
-/** @param anonymous what stands for the incarnation of somebody who names a dataplane without having run it */
+/** @param anonymous stands for the incarnation of a caller that names a dataplane without having run it */
 export function toIncarnation({ key, own }: Departure, anonymous: string): Incarnation {
   return {
     dataplane: { mesh: key.mesh, name: key.name },

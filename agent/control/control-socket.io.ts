@@ -18,11 +18,11 @@ import {
 export interface ControlSocketOptions {
   readonly clock: Clock;
   readonly path: string;
-  /** Never rejects. `gone` aborts when whoever asked has hung up. */
+  /** Never rejects. `gone` aborts when the caller has hung up. */
   readonly answer: (request: ControlRequest, gone: AbortSignal) => Promise<ControlAnswer>;
 }
 
-/** Somebody who connects says what he wants at once. */
+/** How long a caller may take to send its request. */
 const REQUEST_BUDGET_MS = 2_000;
 const MAX_CONNECTIONS = 16;
 const OWNER_ONLY = 0o600;
@@ -34,7 +34,7 @@ export interface ControlSocket {
 /**
  * Listens on the control socket of this agent, in the place of what an agent that is dead has left.
  *
- * @throws `CONTROL_UNAVAILABLE` if the path is too long, or somebody else's, or a living agent's
+ * @throws `CONTROL_UNAVAILABLE` if the path is too long, or not a socket of ours, or a living agent's
  */
 export async function openControlSocket(options: ControlSocketOptions): Promise<ControlSocket> {
   const { path } = options;
@@ -72,7 +72,7 @@ function socketOf(server: Server, path: string): ControlSocket {
   };
 }
 
-/** What {@link listenOn} would replace as soon as nobody listens on it. */
+/** What {@link listenOn} would replace as soon as no process listens on it. */
 function requireNotForeign(path: string): void {
   const found = statOf(path);
   if (found !== undefined && found.uid !== process.geteuid?.())
@@ -83,7 +83,7 @@ async function serve(socket: Socket, { clock, answer }: ControlSocketOptions): P
   const gone = new AbortController();
   socket.on('error', () => {});
   socket.once('close', () => {
-    gone.abort(new Error('Nobody waits any more'));
+    gone.abort(new Error('No caller waits any more'));
   });
   const line = await readLine(socket, clock, REQUEST_BUDGET_MS);
   if (line === undefined) {
@@ -185,6 +185,6 @@ function unlinkQuietly(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Somebody was quicker.
+    // Another process was quicker.
   }
 }

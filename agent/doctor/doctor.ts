@@ -111,7 +111,7 @@ function describeDataplane({ subject, derived }: Patient): Finding {
   const about = `dataplane ${derived.label}`;
   const { from, partly } = subject;
   if (derived.unset.length > 0) {
-    const says = `from ${from}; nobody sets ${derived.unset.join(', ')}`;
+    const says = `from ${from}; not set: ${derived.unset.join(', ')}`;
     return { level: 'warning', about, says, remedy: "kuma-dp's --dataplane-var" };
   }
   if (!partly) return { level: 'ok', about, says: `from ${from}` };

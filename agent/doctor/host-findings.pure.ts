@@ -14,7 +14,7 @@ export interface BudgetGiven {
   readonly budgetMs: number;
   readonly settleMs: number;
   readonly drainTimeMs: number;
-  /** How long whoever stops this host waits: a supervisor, a cloud's notice. `undefined` if nobody said. */
+  /** How long the supervisor or the cloud waits before it kills the agent. `undefined` if the operator did not say. */
   readonly supervisorMs: number | undefined;
 }
 
@@ -29,7 +29,7 @@ export function judgeIgnored(ignored: readonly string[]): readonly Finding[] {
   }));
 }
 
-/** Whether the stop has the time that it needs, and whether whoever asks for it waits so long. */
+/** Whether the stop has the time that it needs, and whether the supervisor waits so long. */
 export function judgeBudget(given: BudgetGiven): readonly Finding[] {
   const { budgetMs, settleMs, drainTimeMs, supervisorMs } = given;
   const about = 'stop budget';

@@ -102,7 +102,7 @@ function judgeStateFolder({ unit, stateDir }: CareGiven): readonly Finding[] {
 function judgeLastKill({ unit: { sendSigkill, finalKillSignal } }: CareGiven): readonly Finding[] {
   const about = 'end of a stop that hangs';
   if (!sendSigkill) {
-    const says = 'SendSIGKILL=no: what does not end stays, and serves on without anybody who looks after it';
+    const says = 'SendSIGKILL=no: a process that does not end keeps serving without supervision';
     return [{ level: 'warning', about, says, remedy: 'SendSIGKILL=yes, which is the default' }];
   }
   if (['9', 'SIGKILL', ''].includes(finalKillSignal)) return [];

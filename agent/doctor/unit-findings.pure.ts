@@ -70,7 +70,7 @@ function judgeKillMode({ unit, cat }: UnitGiven): Finding {
       return {
         level: 'failure',
         about,
-        says: `${says}: ${unit.killMode === 'none' ? 'nobody is told to stop' : 'Envoy is told to stop at the same moment as the agent, and drops what it serves'}`,
+        says: `${says}: ${unit.killMode === 'none' ? 'no process is told to stop' : 'Envoy is told to stop at the same moment as the agent, and drops what it serves'}`,
         remedy: 'KillMode=mixed',
       };
   }

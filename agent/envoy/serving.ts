@@ -80,7 +80,7 @@ const LIVE_STATS_FILTER = '^server\\.state$';
 const STATE = /^server\.state: \d/m;
 const LIVE = /^server\.state: 0$/m;
 
-/** Resolves when Envoy says that it is live: for a dataplane whose ports nobody on this host knows. */
+/** Resolves when Envoy says that it is live: for a dataplane whose ports are unknown on this host. */
 export async function untilLive(clock: Clock, admin: EnvoyAdmin, over: AbortSignal): Promise<void> {
   const startedAtMs = clock.monotonicMs();
   for (;;) {

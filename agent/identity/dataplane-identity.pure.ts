@@ -8,7 +8,7 @@ import {
 } from '../../kuma/dataplane.ts';
 import { DRAIN_TIME_MS, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 
-/** `direct`: kuma-dp brings the resource and its CP creates it. `indirect`: somebody applied it beforehand. */
+/** `direct`: kuma-dp brings the resource and its CP creates it. `indirect`: an operator applied it beforehand. */
 export type Binding = 'direct' | 'indirect';
 
 /** Who this dataplane is and how its control plane is reached, as the wrapped command says it. */
@@ -19,7 +19,7 @@ export interface DataplaneIdentity {
   readonly resource: DataplaneResource | undefined;
   /** Kuma's REST API beside the dataplane server, HTTPS, port 5682. */
   readonly defaultEndpoint: URL;
-  /** How long kuma-dp itself drains when nobody shortens it. */
+  /** How long kuma-dp itself drains when nothing shortens it. */
   readonly drainTimeMs: number;
   /** Whether the command can be given `--name` and `--mesh` in place of the resource. */
   readonly rewritable: boolean;

@@ -16,7 +16,7 @@ export interface RenderedTemplate {
   readonly source: string;
   /** `undefined`: the command names no resource. */
   readonly resource: DataplaneResource | undefined;
-  /** Variables that the template uses and nobody sets: kuma-dp renders them as nothing. */
+  /** Variables that the template uses and that are not set: kuma-dp renders them as nothing. */
   readonly unset: readonly string[];
 }
 
@@ -84,7 +84,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Raw tags that kuma-dp's mustache takes for names that nobody sets: by an ampersand, or with blanks inside.
+ * Raw tags that kuma-dp's mustache takes for names that are not set: by an ampersand, or with blanks inside.
  *
  * @see https://github.com/hoisie/mustache: `parse`, which trims every tag but this one
  */

@@ -9,7 +9,7 @@ export interface DerivedDataplane {
   readonly command: KumaDpCommand;
   readonly identity: DataplaneIdentity;
   readonly label: string;
-  /** Template variables that nobody sets. */
+  /** Template variables that are not set. */
   readonly unset: readonly string[];
 }
 

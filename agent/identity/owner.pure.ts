@@ -1,6 +1,6 @@
 import type { DataplaneIdentity } from './dataplane-identity.pure.ts';
 
-/** Who creates the Dataplane object: its control plane, the agent, or somebody else. */
+/** Who creates the Dataplane object: its control plane, the agent, or an operator. */
 export type Owner = 'cp' | 'agent' | 'external';
 
 export interface OwnerChoice {
@@ -11,7 +11,7 @@ export interface OwnerChoice {
 
 /**
  * Who owns the object, from `--lifecycle`, from what the wrapped command brings, and from whether a companion stands
- * behind the agent: without one, nobody would clean up after an agent that was killed.
+ * behind the agent: without one, the object of a killed agent would stay.
  */
 export function chooseOwner(
   lifecycle: 'auto' | Owner,
@@ -22,7 +22,7 @@ export function chooseOwner(
     if (lifecycle === 'auto' || lifecycle === 'external') return { owner: 'external' };
     return {
       owner: 'external',
-      because: 'kuma-dp is given --name and --mesh: somebody else applied the dataplane',
+      because: 'kuma-dp is given --name and --mesh: an operator applied the dataplane',
     };
   }
   const isDataplane = identity.key.proxyType === 'dataplane';
@@ -40,7 +40,7 @@ function hindrance({ key, rewritable }: DataplaneIdentity): string | undefined {
     : "kuma-dp's words are part of a script or of a container's command, so --name and --mesh cannot be set";
 }
 
-/** Whether a stop takes the object away: one that somebody else applied stays, unless told. */
+/** Whether a stop deletes the object: one that an operator applied stays, unless told. */
 export function isDeletable(owner: Owner, deleteExternal: boolean): boolean {
   return owner !== 'external' || deleteExternal;
 }

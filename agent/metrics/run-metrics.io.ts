@@ -21,7 +21,7 @@ export interface RunMetricsDeps {
 }
 
 /**
- * What a run counts and where that can be read. Only where somebody asked for it: prom-client and an HTTP server are
+ * What a run counts and where that can be read. Only where `--metrics` asks for it: prom-client and an HTTP server are
  * loaded for it, at once: a start may wait, and an upgrade meanwhile replaces the files. Whatever fails here costs a
  * warning, nothing else.
  */

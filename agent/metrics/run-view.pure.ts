@@ -4,7 +4,7 @@ import type { Phase } from '../stop/phases.pure.ts';
 import type { RotationStage } from '../object/rotation-record.pure.ts';
 import type { Tallies } from './tallies.pure.ts';
 
-/** How a run stands, for whoever watches from outside. */
+/** The state of a run, for metrics and status. */
 export interface RunView {
   readonly phase: Phase;
   readonly stopBudgetMs: number;

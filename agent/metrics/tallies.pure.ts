@@ -2,9 +2,9 @@ import * as z from 'zod/mini';
 
 import type { Deregistration, StepReport, StopReport } from '../stop/stop-report.pure.ts';
 
-/** `signal`: somebody asked. `crash`: kuma-dp ended by itself. `killed`: the agent itself was; the next run says so. */
+/** `signal`: a stop was requested. `crash`: kuma-dp ended by itself. `killed`: the agent itself was; the next run says so. */
 export const STOP_CAUSES = ['signal', 'crash', 'killed'] as const;
-/** `none`: there was nothing to deregister, or it was not to be. `unknown`: nobody lived to say. */
+/** `none`: there was nothing to deregister, or it was not to be. `unknown`: the agent died before it could say. */
 export const STOP_OUTCOMES = ['gone', 'kept', 'handed_over', 'failed', 'none', 'unknown'] as const;
 export const RESULTS = ['deleted', 'already_gone', 'kept', 'handed_over', 'failed'] as const;
 export const STEPS: readonly StepReport['step'][] = ['deregister', 'settle', 'drain', 'exit', 'confirm'];

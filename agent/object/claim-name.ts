@@ -17,7 +17,7 @@ export interface ClaimDeps {
 
 export interface Claim {
   readonly choice: OwnerChoice;
-  /** Somebody asked for `agent` by name: then the object is put even where no companion answers. */
+  /** The operator asked for `agent` by name: then the object is put even where no companion answers. */
   readonly insistent: boolean;
 }
 
@@ -27,7 +27,7 @@ export interface Claim {
  * one whose next restart takes ten seconds more.
  */
 const CLAIM_BUDGET_MS = 800;
-/** Whoever has just given an epoch answers, and gets so long to put the object, too. */
+/** A companion that has just given an epoch answers, and gets this long to put the object, too. */
 const ANNOUNCE_FLOOR_MS = 200;
 /** Left to put the object where that is worth something without an epoch. */
 const ANNOUNCE_RESERVE_MS = 400;

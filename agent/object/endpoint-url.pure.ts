@@ -40,7 +40,7 @@ export interface EndpointOrder {
 }
 
 /**
- * Companions first, Kuma's REST API behind them. Only where nobody named an endpoint that can be used, the one beside
+ * Companions first, Kuma's REST API behind them. Only where no usable endpoint is named, the one beside
  * kuma-dp's control plane: a host with companions alone may have no reach to the REST port at all.
  *
  * The zone proxies of Kuma 2 have zone tokens, which are not a companion's to check.

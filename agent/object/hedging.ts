@@ -77,7 +77,7 @@ class Race<T> {
     );
   }
 
-  /** Starts to ask endpoint `at`, unless somebody did already or there is none. */
+  /** Starts to ask endpoint `at`, unless that was done already or there is none. */
   openLane(at: number): void {
     const endpoint = this.#call.endpoints[at];
     if (at !== this.#opened || endpoint === undefined || this.#over.signal.aborted) return;

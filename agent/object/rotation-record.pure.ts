@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 
 /**
- * What somebody asked for by `drain` or `resume`, kept in the state file until it is done and undone: a dataplane that
+ * What an operator asked for by `drain` or `resume`, kept in the state file until it is done and undone: a dataplane that
  * was drained stays so over a restart of its agent. Without one, the dataplane is in rotation like any other.
  */
 export const RotationRecord = z.object({
@@ -14,12 +14,12 @@ export const RotationRecord = z.object({
 export type RotationRecord = z.infer<typeof RotationRecord>;
 
 /**
- * How far it has come. `in`: nobody drained it. `turning out`, `turning in`: its object, or its peers, do not know yet.
+ * How far it has come. `in`: not drained. `turning out`, `turning in`: its object, or its peers, do not know yet.
  * `out`: peers have let go of it.
  */
 export type RotationStage = 'in' | 'turning out' | 'out' | 'turning in';
 
-/** What a drain or a resume has come to, for whoever asked. */
+/** The result of a drain or a resume, for the caller. */
 export interface RotationResult {
   readonly outcome: 'done' | 'pending' | 'refused' | 'stopping';
   /** Whether this request changed what was wanted. */

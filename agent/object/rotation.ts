@@ -23,7 +23,7 @@ export interface RotationDeps {
   readonly initial: RotationRecord | undefined;
   /** What its template says of each port, where there is one. */
   readonly template: PortStates;
-  /** The agent puts the object NotReady before kuma-dp starts, and nobody but the agent makes it ready. */
+  /** The agent puts the object NotReady before kuma-dp starts, and only the agent makes it ready. */
   readonly owned: boolean;
   /** Told before anything is changed, and when it is over. */
   readonly note: (record: RotationRecord | undefined) => void;
@@ -36,7 +36,7 @@ export interface RotationRequest {
   /** Until peers know, and for a drain until the last request is done; otherwise until the object says so. */
   readonly wait: boolean;
   readonly timeoutMs: number;
-  /** Aborts when nobody waits any more. */
+  /** Aborts when no caller waits any more. */
   readonly cancel: AbortSignal;
 }
 

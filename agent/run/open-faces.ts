@@ -10,7 +10,7 @@ export interface FaceParts extends Pick<
 > {
   /** `undefined`: it is not known which dataplane this is, and there is nothing to control. */
   readonly prepared: PreparedDataplane | undefined;
-  /** `undefined` where nobody asked for them. */
+  /** `undefined` where `--metrics` is off. */
   readonly metrics: RunMetrics | undefined;
   readonly stopBudgetMs: number;
   /** Aborts when a stop begins: from then on nothing is opened. */

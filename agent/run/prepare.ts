@@ -83,7 +83,7 @@ export async function prepare(
   const tls = tryReadTls(request, derived, context.events);
   if ('problem' in tls) return tls;
   for (const obstacle of derived.command.obstacles) context.events.wrapperInTheWay(obstacle);
-  if (derived.unset.length > 0) context.events.templateDoubted(`nobody sets ${derived.unset.join(', ')}`);
+  if (derived.unset.length > 0) context.events.templateDoubted(`not set: ${derived.unset.join(', ')}`);
   const connected = await tryConnect(request, context, { derived, tls });
   if ('problem' in connected) return connected;
   if (options.restartPacing === 'auto' && previous !== undefined) {
@@ -195,7 +195,7 @@ async function connect(
  * The kuma-dp of a killed agent drains on, and has the ports that the next one needs. Waits until it has ended, no longer
  * than kuma-dp takes for its drain and its end.
  *
- * @returns `previous`, with the end that nobody was there to write down
+ * @returns `previous`, with the end that its killed agent could not write down
  */
 async function outwaitPredecessor(
   previous: HostState,

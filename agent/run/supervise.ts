@@ -36,7 +36,7 @@ export interface SuperviseRequest extends RunRequest {
   readonly beganAtMs: number;
   /** `undefined`: kuma-dp is to be started here, once everything is prepared. */
   readonly spawned: SpawnedChild | undefined;
-  /** Loaded where somebody asked for metrics. */
+  /** Loaded where `--metrics` is on. */
   readonly RunMetrics?: typeof RunMetrics;
 }
 
@@ -53,7 +53,7 @@ export function supervise(request: SuperviseRequest): Promise<ChildExit> {
   return new Supervision(request).run();
 }
 
-/** One run of one dataplane: joins the supervisor to the world and starts kuma-dp, if nobody has yet. */
+/** One run of one dataplane: joins the supervisor to the world and starts kuma-dp, unless it runs already. */
 class Supervision {
   readonly #request: SuperviseRequest;
   readonly #clock = systemClock;
@@ -64,7 +64,7 @@ class Supervision {
   readonly #over = new AbortController();
   /** `undefined` where no service manager listens. */
   readonly #service: ServiceNotices | undefined;
-  /** `undefined` where nobody asked for them. */
+  /** `undefined` where `--metrics` is off. */
   readonly #metrics: RunMetrics | undefined;
   readonly #faces = new Faces();
   #notes: StateNotes | undefined;
@@ -331,7 +331,7 @@ class Supervision {
 
   async #finish(report: StopReport | undefined): Promise<void> {
     const { reportFile, onCrash } = this.#request.options;
-    // Where a step of deregistering is missing, nobody was to take the object away.
+    // Without a deregister step the object was meant to stay.
     const keep = onCrash === 'keep' && report?.steps.every(({ step }) => step !== 'deregister') === true;
     const heard =
       report === undefined

@@ -4,7 +4,7 @@ import { DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../identity/ku
 import type { SupervisedDataplane } from '../stop/supervisor.ts';
 import type { RunRequest } from './run-request.ts';
 
-/** A kuma-dp that is looked after although nobody knows which dataplane it is: `problem` says why. */
+/** A kuma-dp that is supervised although its dataplane is unknown: `problem` says why. */
 export function unregisteredDataplane(
   { argv, env }: Pick<RunRequest, 'argv' | 'env'>,
   incarnation: string,

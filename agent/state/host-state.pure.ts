@@ -83,10 +83,10 @@ export type Takeover =
   | { readonly verdict: 'done'; readonly reason: string }
   | { readonly verdict: 'refuse'; readonly reason: string };
 
-/** Whether the work that `state` speaks of is still to be done, and may be done by somebody else than its agent. */
+/** Whether the work that `state` speaks of is still to be done, and may be done by another process than its agent. */
 export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
   if (!state.mayDelete)
-    return { verdict: 'done', reason: 'the dataplane was applied by somebody else and stays' };
+    return { verdict: 'done', reason: 'the dataplane was applied by an operator and stays' };
   if (state.deregistered && state.phase === 'ended')
     return { verdict: 'done', reason: 'it was deregistered already' };
   if (state.bootId !== host.bootId) {

@@ -46,7 +46,7 @@ export class StateNotes {
     this.#write({ connected: true });
   }
 
-  /** A start after a kill has nobody else to tell it: what has changed is written down at once. */
+  /** A start after a kill knows only this file: every change is written at once. */
   noteFacts(): void {
     const known = this.#state;
     const learnt = this.#learnt;

@@ -73,7 +73,7 @@ export class KumaDpProcess {
     }
   }
 
-  /** A kuma-dp that was signalled by somebody else as well must not take this for the second signal. */
+  /** A kuma-dp that another process has signalled as well must not take this for the second signal. */
   async #tellToDrain(): Promise<void> {
     if (this.#toldAtMs !== undefined) return;
     const readiness = await this.#readiness;

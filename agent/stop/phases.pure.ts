@@ -27,7 +27,7 @@ export interface Running {
 /** What every phase of a stop carries. */
 export interface Stopping {
   readonly deadlines: StopDeadlines;
-  /** How often somebody asked: 1 in order, 2 in a hurry. */
+  /** How often a stop was requested: 1 in order, 2 in a hurry. */
   readonly asked: number;
 }
 
@@ -74,7 +74,7 @@ export interface Stopped {
 }
 
 /**
- * `gone`: the object is not there any more. `kept`: nobody was meant to delete it, or it belongs to somebody else.
+ * `gone`: the object is not there any more. `kept`: it was meant to stay, or it belongs to another run.
  * `handed over`: it was not gone in time, but a companion has written down that it is to go, and does not give up.
  * `failed`: it should be gone, but no endpoint said so in time.
  */

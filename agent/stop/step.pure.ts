@@ -208,7 +208,7 @@ function afterDeregistration(phase: Deregistering, input: Extract<Input, { type:
   const progress = progressOf(input.outcome);
   if (phase.asked > 2) return end({ ...phase, progress });
   if (phase.asked > 1) return end({ ...phase, progress }, DRAIN, END);
-  // Where Envoy never came up nobody was served, and where the object stays no peer will let go of it.
+  // Where Envoy never came up no peer was served, and where the object stays no peer will drop it.
   if (!phase.envoy || input.outcome !== 'gone') return drain(phase, progress);
   const { deadlines, asked, standby } = phase;
   return to({ name: 'settling', deadlines, asked, standby }, settle(deadlines, input));
@@ -233,7 +233,7 @@ function end(
   return to({ name: 'exiting', deadlines, asked, progress }, ...effects);
 }
 
-/** kuma-dp lives and somebody waits: for the peers, for the last request, or for its end. */
+/** kuma-dp lives and the agent waits: for the peers, for the last request, or for its end. */
 function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
   switch (input.type) {
     case 'timer-fired':
@@ -320,7 +320,7 @@ function fromConfirming(phase: Confirming, input: Input): Step {
   }
 }
 
-/** The second request hurries, the third kills; later ones kill again, which harms nobody. */
+/** The second request hurries, the third kills; later ones kill again, which is harmless. */
 function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[]): Step {
   const asked = phase.asked + 1;
   const alive = phase.name === 'exiting' || phase.child === 'alive';

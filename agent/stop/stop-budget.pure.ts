@@ -39,7 +39,7 @@ export function crashDeadlines(endedAtMs: number): StopDeadlines {
   return divideBudget(endedAtMs, CRASH_BUDGET_MS, CRASH_WISHES);
 }
 
-/** What whoever stops the agent has to leave above the budget: for last words and the exit itself. */
+/** The time that a supervisor has to leave above the budget: for the last log lines and the exit itself. */
 export const LAST_WORDS_MS = 1_000;
 
 /**

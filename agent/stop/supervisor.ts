@@ -37,7 +37,7 @@ export interface SupervisorDeps extends Omit<DrainDeps, 'dataplane'> {
   readonly stopBudgetMs: number;
   readonly onCrash: 'deregister' | 'keep';
   readonly dataplane: Promise<SupervisedDataplane>;
-  /** Each phase as it is entered, for whoever watches from outside. */
+  /** Each phase as it is entered, for metrics and status. */
   readonly onPhase?: (phase: Phase) => void;
   /** Each change that another process must know of if this one is killed. */
   readonly note: (note: StateNote) => void;

@@ -125,7 +125,7 @@ export function readOrderedUnits(text: string): readonly OrderedUnit[] {
   });
 }
 
-/** The services that stop before this one; systemd's own are none that anybody sends requests to. */
+/** The services that stop before this one; systemd's own units serve no requests. */
 export function applicationsOf({ before }: UnitSettings): readonly string[] {
   return [...before].filter((unit) => unit.endsWith('.service') && !unit.startsWith('systemd-'));
 }

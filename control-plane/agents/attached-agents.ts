@@ -42,7 +42,7 @@ type Given =
 /** After a pause of this process, what happened to its connections meanwhile is learned first. */
 const SETTLE_MS = 1_500;
 
-/** The agents whose streams end here. The store learns of each that comes and goes, as soon as it can be reached. */
+/** The agents attached to this replica. The store is told of each that attaches or ends, as soon as it can be reached. */
 export class AttachedAgents {
   readonly #deps: AttachedAgentsDeps;
   readonly #agents = new Map<string, MutableAgent>();

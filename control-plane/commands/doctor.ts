@@ -91,7 +91,7 @@ async function examineKeys(
       level: 'warning',
       about,
       says: 'none: --authn none',
-      remedy: 'anybody on this host may deregister',
+      remedy: 'every process on this host may deregister',
     };
   try {
     await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report: () => {} });

@@ -8,7 +8,7 @@ import { totalsOf } from '../record-totals.pure.ts';
 import { CAUSES } from '../records.pure.ts';
 import type { Attempt, Store } from '../ports.ts';
 
-/** Those that contain what somebody else does meanwhile. */
+/** Spans that contain work of other parts. */
 const UNMEASURED: ReadonlySet<PropertyKey> = new Set(['attempt', 'whileCurrent', 'close']);
 
 /** A store whose answers are timed. */

@@ -30,7 +30,7 @@ import { gaugeRefresh, meter, noteAttempt, type GaugeSources } from './metering.
 
 export interface ServeRequest {
   readonly options: ServeOptions;
-  /** Where systemd wants to hear of us; `undefined` if nobody does. */
+  /** Systemd's notification socket; `undefined` if systemd did not start this process. */
   readonly notify: NotifyTarget | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts when the program is asked to stop. */

@@ -144,7 +144,7 @@ async function put(
   throw new OperationalError('ENDPOINT_REJECTED', `Cannot ${action}: there is no such mesh`);
 }
 
-/** Twice in effect is once: whoever is asked after a lost answer finds it gone. */
+/** A repeated DELETE is harmless: after a lost answer the second control plane finds the object gone. */
 async function remove(
   client: RestClient,
   { key, beforeSend }: { readonly key: DataplaneKey; readonly beforeSend: () => void },

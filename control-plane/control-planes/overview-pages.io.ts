@@ -8,7 +8,7 @@ import type { OverviewPage } from '../ports.ts';
 
 /** As many as Kuma gives at once. */
 const PAGE_SIZE = 1_000;
-/** A million dataplanes: whoever says that there are more goes round in circles. */
+/** A million dataplanes: a control plane that lists more is repeating its pages. */
 const MOST_PAGES = 1_000;
 const ACTION = 'list the dataplanes';
 
@@ -58,7 +58,7 @@ async function readPage(client: RestClient, offset: string, signal: AbortSignal)
 }
 
 /**
- * Only where in the list it goes on. The rest of the link was made from a header of our own request, or by whoever
+ * Only where in the list it goes on. The rest of the link was made from a header of our own request, or by the proxy
  * answers in the control plane's place; the credential stays here.
  */
 function offsetOf(next: string | null | undefined): string | undefined {

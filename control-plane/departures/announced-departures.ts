@@ -28,13 +28,13 @@ interface Unrecorded {
   readonly atMs: number;
 }
 
-/** Whoever recorded a departure tries first; should it die, others take over after this. */
+/** The replica that recorded a departure tries first. Other replicas take over after this time. */
 const HEAD_START_MS = 2_000;
 const RETRY_MS = 1_000;
 /** An attempt without the store holds nothing that could be taken from it; it is simply short. */
 const UNRECORDED_HOLD_MS = 2_500;
 
-/** What agents say about leaving: recorded before anything else happens, then deleted, whoever stays to hear of it. */
+/** Departures that agents request: recorded first, then carried out even if the agent has hung up. */
 export class AnnouncedDepartures {
   readonly #deps: AnnouncedDeparturesDeps;
   readonly #unrecorded = new Map<string, Unrecorded>();
@@ -99,7 +99,7 @@ export class AnnouncedDepartures {
   }
 
   /**
-   * Only what the agent itself has just said is acted on without the store, and only while nobody else attached here:
+   * Only what the agent itself has just said is acted on without the store, and only while no other agent attached here:
    * the object's own marks are read right before, as an agent does that has no companion.
    */
   async #tryUnrecorded({ arrival, atMs }: Unrecorded): Promise<Standing> {

@@ -31,7 +31,7 @@ export interface DeletionAttemptDeps {
   readonly onContradiction: (record: DataplaneRecord) => void;
   /** Incarnations of this name that are known to be over. */
   readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
-  /** Asked last, and only for what nobody announced, while no other such deletion is under way. */
+  /** Asked last, and only for departures that no agent requested, while no other such deletion is under way. */
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;
   readonly sweepOfflineAfterMs: number;
@@ -226,7 +226,7 @@ function streamOf({ state, lostAtMs, unseen, serving }: DataplaneRecord, nowMs: 
 const REASONS = {
   announced: 'its agent said that it leaves',
   fallback: 'its agent and its streams had been silent for the grace',
-  sweep: 'Kuma showed it offline, and nobody looked after it',
+  sweep: 'Kuma showed it offline, and no agent was attached',
 } as const;
 
 function causeOf({ state }: DataplaneRecord): Cause {

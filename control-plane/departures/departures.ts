@@ -46,11 +46,11 @@ interface At {
 
 /** Others may have made a record due, and a clock is not told. */
 const POLL_MS = 1_000;
-/** How soon somebody who waits looks again. */
+/** How soon a waiting caller looks again. */
 const WATCH_MS = 200;
 const RECENT = 5;
 
-/** Works off everything that is due, on a context of its own: nobody who asked for it needs to stay. */
+/** Works off all departures that are due. They go on after their callers have hung up. */
 export class Departures {
   readonly #deps: DeparturesDeps;
   readonly #limit: LimitFunction;
@@ -85,7 +85,7 @@ export class Departures {
 
   /**
    * Tries at once and waits until `byMs` (monotonic), trying again when it is due: a control plane that asks for patience
-   * gets it, whoever waits. Whatever it answers, the departure goes on.
+   * gets it, for every caller that waits. The departure goes on whatever the answer is.
    */
   async settle(at: At, byMs: number): Promise<Standing> {
     const { clock } = this.#deps;
@@ -105,7 +105,7 @@ export class Departures {
     return last;
   }
 
-  /** An attempt may take longer than whoever asked for it: then it goes on without them. */
+  /** An attempt may outlast its caller: it then goes on without the caller. */
   async #within<T>(byMs: number, look: Promise<T>): Promise<T | undefined> {
     const { clock } = this.#deps;
     const seen = new AbortController();
@@ -116,11 +116,11 @@ export class Departures {
     try {
       return await Promise.race([look, tooLate]);
     } finally {
-      seen.abort(new Error('Nobody waits any more'));
+      seen.abort(new Error('No caller waits any more'));
     }
   }
 
-  /** Tries, or if somebody else does just now, looks whether they have ended. Never throws what may pass. */
+  /** Tries. If another worker is trying now, looks whether it has finished. Never throws a transient error. */
   async #look(at: At): Promise<Look> {
     try {
       const attempt = await this.#limit(() => this.#attempt(at));
@@ -138,7 +138,7 @@ export class Departures {
     }
   }
 
-  /** Whether it ended by somebody else's doing. `undefined` if that cannot be told now. */
+  /** Whether another worker finished it. `undefined` if the store cannot tell now. */
   async #findEnd({ key, incarnation, epoch }: At): Promise<Look | undefined> {
     try {
       const departures = await this.#deps.store.departures({ key, incarnation, limit: RECENT });
@@ -182,7 +182,7 @@ export class Departures {
   #failed(error: unknown): void {
     const { events } = this.#deps;
     if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
-    // That the store is away is said once, by whoever watches it.
+    // The store's watch logs an outage once.
     else if (error.code !== 'STORE_UNAVAILABLE') events.attemptFailed(undefined, error);
   }
 }

@@ -66,7 +66,7 @@ const RELEASE_HINT = 'released by `kuma-deregistrar brake release`';
 const RELOOK_MS = 15_000;
 
 /**
- * Whether one more may be deleted that nobody announced: not more than a share of its mesh and of each of its services
+ * Whether one more may be deleted without a request of its agent: not more than a share of its mesh and of each of its services
  * within the window, and never the last one that is ready for a service. An object that is not ready may go: no peer
  * has it. A release of an operator frees both, the last one of a service too: they said so. Announced departures are
  * not to be asked about.
@@ -225,7 +225,7 @@ function describeScope({ mesh, service }: Scope): string {
   return service === '' ? `of mesh ${mesh}` : `of service ${service} in mesh ${mesh}`;
 }
 
-/** Never less than what is left, so that nobody looks too early. */
+/** Never less than what is left, so that no caller looks too early. */
 function minutes(ms: number): string {
   const unitMs = ms > 120_000 ? 60_000 : 1_000;
   return formatDuration(Math.ceil(ms / unitMs) * unitMs);

@@ -7,7 +7,7 @@ import type { Cause, DataplaneRecord } from '../records.pure.ts';
 /** What can hold a deletion back, by the name it has in logs, metrics and answers. */
 export const GUARDS = {
   'not-zone-cp': 'The control plane is not the one that dataplanes belong to',
-  'not-lifecycle-managed': 'Somebody applied the object by hand: it is not ours to delete',
+  'not-lifecycle-managed': 'An operator applied the object by hand: the companion does not delete it',
   'subscription-online': 'A control plane that lives holds a stream of this dataplane',
   'newer-epoch': 'A newer incarnation has the name',
   'evidence-too-young': 'It has not been gone for long enough',
@@ -53,7 +53,7 @@ export interface Surroundings {
 export interface DeletionCase {
   readonly cause: Cause;
   readonly record: Pick<DataplaneRecord, 'incarnation' | 'deletable' | 'address'>;
-  /** Incarnations of this name that are known to be over. An object that one of them left behind is nobody else's. */
+  /** Incarnations of this name that are known to have ended. An object that carries the label of one is a leftover. */
   readonly predecessors?: ReadonlySet<string>;
   /** How long its agent's stream has been missing; `undefined` while one is open. */
   readonly missingMs: number | undefined;
@@ -61,7 +61,7 @@ export interface DeletionCase {
   readonly unseen?: boolean | undefined;
   /**
    * How long ago it was announced or first suspected. Believed only while this process has been up for longer: a clock
-   * that was set back while nobody ran would make it too short.
+   * that was set back while no companion ran would make it too short.
    */
   readonly pendingMs: number;
   /** The object now. */
@@ -175,7 +175,7 @@ function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
 }
 
 /**
- * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may somebody else
+ * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may another run
  * have come under this name without telling us: whatever happened after the announcement may be theirs.
  */
 function judgeAnnounced(given: DeletionCase): Judgement | undefined {
@@ -239,7 +239,7 @@ function timesOf({ creationTime, modificationTime, subscriptions }: DataplaneOve
   ].flatMap((time) => (time === undefined ? [] : [Date.parse(time)]));
 }
 
-/** Nobody said anything: the agent is silent, or there never was one. */
+/** No agent requested it: the agent is silent, or there never was one. */
 function judgeSuspected(given: DeletionCase): Judgement | undefined {
   const { cause, missingMs, graceMs, stored } = given;
   // One grace to notice that the replica is gone, and one to attach elsewhere.
@@ -302,7 +302,7 @@ function judgeUnrecorded(given: DeletionCase): Judgement | undefined {
     : unknownInsight(cause, 'no stream of it was ever recorded');
 }
 
-/** A sweep has nobody's word to keep: it looks again another time, and leaves no row behind meanwhile. */
+/** A sweep serves no request: it looks again later, and leaves no row behind meanwhile. */
 function unknownInsight(cause: Cause, reason: string): Judgement {
   return cause === 'sweep' ? refuse('unknown-insight', reason) : wait('unknown-insight', reason, RELOOK_MS);
 }

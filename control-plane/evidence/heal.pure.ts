@@ -52,9 +52,9 @@ export function judgeMissing(given: MissingCase): Healing {
 function doubtAgent({ record, serving }: MissingCase): string | undefined {
   const { state, owner, deletable, phase, lostAtMs } = record;
   if (state !== 'attached' || lostAtMs !== undefined) return `its agent is not attached: ${state}`;
-  if (owner === 'external') return 'somebody else applied it';
+  if (owner === 'external') return 'an operator applied it';
   if (!deletable) return 'its agent would not delete it';
-  // Whoever stops deletes the object before its phase has come here.
+  // A stopping agent deletes the object before its phase arrives here.
   if (phase !== 'running') return `its agent is not running: ${phase === '' ? 'unknown' : phase}`;
   return serving ? undefined : 'its Envoy does not serve';
 }

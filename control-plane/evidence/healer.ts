@@ -10,7 +10,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import type { ControlPlanes, Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';
 
-/** The agents whose streams end here. */
+/** The agents attached to this replica. */
 interface AttachedHere extends Iterable<AttachedAgent> {
   readonly size: number;
   /** The record of this stream is wrong. */

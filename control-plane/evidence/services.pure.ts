@@ -21,7 +21,7 @@ const GROUP_LABELS = ['kuma.io/workload', 'app'] as const;
  * In Kuma 2 the tag `kuma.io/service` of an inbound or a gateway says it. Kuma 3 has no tags: there, operators write
  * MeshServices that select by any label, so who shares `kuma.io/workload` (or else `app`) stands in for a service.
  *
- * @returns empty for a dataplane that serves nobody: then there is no last one
+ * @returns empty for a dataplane without inbounds: it cannot be the last of a service
  * @see https://github.com/kumahq/kuma/blob/132cf988b0bceb004b5193e4937a197a79bfe689/docs/madr/decisions/103-universal-meshservice-generation.md
  * @see kuma pkg/core/resources/apis/meshservice/generate/generator.go (2.x: one MeshService for each tag)
  */

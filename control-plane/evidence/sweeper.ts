@@ -24,7 +24,7 @@ export interface SweeperDeps {
 /** Often enough to have seen a dataplane unchanged for Envoy's longest backoff when its time has come. */
 const INTERVAL_MS = 15_000;
 
-/** Finds what Kuma itself shows offline and nobody looks after: hosts without an agent, and leaks from before. */
+/** Finds dataplanes that Kuma shows offline and that have no agent: hosts without one, and earlier leaks. */
 export class Sweeper {
   readonly #deps: SweeperDeps;
   readonly #reported = new Set<string>();

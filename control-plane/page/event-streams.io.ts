@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 
 import type { Clock } from '../../kernel/clock.ts';
 
-/** One state of what is followed. Each is made once, and only if somebody needs it. */
+/** One state of what is followed. Each is made once, and only if a page needs it. */
 export interface Publication {
   /** For who has seen nothing yet, or not all. */
   readonly whole: () => Buffer;

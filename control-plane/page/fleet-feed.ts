@@ -45,7 +45,7 @@ const DEPARTURES = 50;
 /** The brake lists all dataplanes of the control plane: not more often than this, unless it holds others back. */
 const BRAKES_MS = 10_000;
 
-/** What the page shows, read once for all who look, and not at all while nobody does. */
+/** What the page shows: read once for all open pages, and not at all while none is open. */
 export class FleetFeed {
   readonly #deps: FleetFeedDeps;
   readonly #startedAtMs: number;
@@ -91,7 +91,7 @@ export class FleetFeed {
       const beganMs = clock.monotonicMs();
       try {
         const snapshot = await this.snapshot();
-        // Nobody looks any more, or somebody else does since.
+        // No page is open any more, or another one has been opened since.
         if (this.#stop?.signal !== signal) return;
         this.#tell(snapshot);
       } catch (error) {

@@ -42,7 +42,7 @@ function pageRoute(html: string): HttpRoute {
 }
 
 /**
- * Nothing but what is in the document may run or style it, and it may ask nobody but us.
+ * Nothing but what is in the document may run or style it, and it may connect to this server only.
  *
  * @see https://www.w3.org/TR/CSP3/
  */

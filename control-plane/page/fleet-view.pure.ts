@@ -49,7 +49,7 @@ export interface FleetRow {
   readonly incarnation: string;
   readonly epoch: number;
   readonly replica: string;
-  /** 0 if nobody knows: the store is away. */
+  /** 0 if it is not known, since the store is unavailable. */
   readonly sinceMs: number;
   readonly attempts: number;
   /** What holds its deletion back; empty if nothing does. */

@@ -79,7 +79,7 @@ export function deregistrarService(given: AgentServiceDeps) {
   return { definition: DeregistrarService, implementation };
 }
 
-/** What operators call. Whoever can open its socket may. */
+/** What operators call. Access to its socket is the permission. */
 export function adminService(engine: Engine, startedAtMs: number) {
   const { watch, agents, heartbeat, brakes, sweeper, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;

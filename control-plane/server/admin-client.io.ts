@@ -26,7 +26,7 @@ const DEADLINE_MS = 20_000;
 /**
  * Asks the program behind the Unix socket `path`; the connection is closed after `use`.
  *
- * @throws {@link OperationalError} `ENDPOINT_UNREACHABLE` if nobody listens or we may not connect, else
+ * @throws {@link OperationalError} `ENDPOINT_UNREACHABLE` if no process listens or we may not connect, else
  * `ENDPOINT_REJECTED` with what it says
  */
 export async function withAdminClient<T>(path: string, use: (client: AdminClient) => Promise<T>): Promise<T> {

@@ -25,7 +25,7 @@ export interface ConnectionLimitSettings {
 export interface AdmittedConnection {
   /** It has carried an authenticated call: only the total counts it from now on. */
   authenticated(): void;
-  /** To be called when it has ended, whoever ended it. */
+  /** To be called when it has ended, on either side. */
   closed(): void;
 }
 
@@ -49,7 +49,7 @@ const PATIENCE = 1 / 3;
  *
  * - While a limit is reached, a new connection takes the place of the oldest stranger, if that had a third of its time.
  * - Otherwise the new one is refused. A fleet that returns at once is let in as fast as it is served; if each newcomer
- *   drove out the one before it, nobody would get through.
+ *   drove out the one before it, no connection would get through.
  */
 export class ConnectionLimits {
   readonly #settings: ConnectionLimitSettings;

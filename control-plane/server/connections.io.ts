@@ -13,7 +13,7 @@ export interface ConnectionEvents {
 interface ConnectionsOptions {
   readonly limits: ConnectionLimits;
   readonly events: ConnectionEvents;
-  /** Whoever can connect is authenticated by that: a Unix socket. */
+  /** A Unix socket: being able to connect is the authentication. */
   readonly trusted: boolean;
   /** `undefined`: plain text. */
   readonly tls: TlsServer | undefined;
@@ -113,7 +113,7 @@ export class Connections {
   }
 
   #noteFailure(error: NodeJS.ErrnoException, socket: TLSSocket): void {
-    // Whoever hangs up in the middle is a port scan, or was cut by a limit that has been counted.
+    // A caller that hangs up in the middle is a port scan, or was cut by a limit that has been counted.
     const refused: unknown = socket.authorizationError;
     if (error.code === 'ECONNRESET' && refused === null) return;
     this.#options.events.handshakeFailed(socket.remoteAddress ?? '', refused ?? error);

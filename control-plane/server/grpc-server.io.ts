@@ -218,7 +218,7 @@ function grpcOptions(limits: ServerLimits): ServerOptions {
     'grpc.max_concurrent_streams': limits.streamsPerConnection,
     'grpc.keepalive_time_ms': limits.keepaliveMs,
     'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
-    // Statistics of each connection that nobody asks for.
+    // Per-connection statistics that no part reads.
     'grpc.enable_channelz': 0,
   };
 }

@@ -19,7 +19,7 @@ const STATES: readonly RecordState[] = ['attached', 'lost', 'leaving', 'swept'];
 const OUTCOMES: readonly DepartureOutcome[] = ['deleted', 'already gone', 'refused', 'superseded'];
 const EVERY_CAUSE: readonly Cause[] = Object.values(CAUSES);
 const EVERY_GUARD = Object.keys(GUARDS) as readonly Guard[];
-/** From a fast commit to the deadline of whoever waits for it. */
+/** From a fast commit to the deadline of its caller. */
 const STORE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 /** From one quick DELETE to a control plane that was away for minutes. */
 const DEREGISTER_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];

@@ -1,4 +1,4 @@
-/** Counts what somebody holds open at once, by whoever it is. */
+/** Counts the streams that each caller holds open at once. */
 export class StreamLimit {
   readonly #open = new Map<string, number>();
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 
 /**
  * Time that only the monotonic clock moves, from a start that the wall clock gives once. It goes on from the latest
- * time that was ever written down: nothing in the store is of the future, whatever somebody did to the wall clock.
+ * time that was ever written down: no time in the store is in the future, even if the wall clock was changed.
  *
  * @returns whole ms since the epoch
  */

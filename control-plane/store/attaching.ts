@@ -206,7 +206,7 @@ function brought(
   };
 }
 
-/** Nobody is the same as one that has no incarnation. */
+/** A row without an incarnation matches no agent. */
 function isSame({ incarnation }: DataplaneRow, arrival: Arrival): boolean {
   return incarnation !== '' && incarnation === arrival.incarnation;
 }

@@ -20,13 +20,13 @@ export interface Backend {
   run<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** The same, on a way of its own: however much else is asked of the database, a heartbeat does not wait for it. */
   beat<T>(work: (session: Session) => Promise<T>): Promise<T>;
-  /** One transaction, while nobody else attaches, leaves or deletes under this name. */
+  /** One transaction, while no other caller attaches, leaves or deletes under this name. */
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
   /**
-   * Takes the row that is wanted, if nobody else has its name, and keeps it while `act` runs, which is no part of any
+   * Takes the row that is wanted, if no other caller has its name, and keeps it while `act` runs, which is no part of any
    * transaction of SQLite's.
    *
-   * @param patient waits for whoever has the name, for a moment, instead of passing it over
+   * @param patient waits a moment for the caller that has the name, instead of passing it over
    */
   hold<T>(
     wanted: Wanted,

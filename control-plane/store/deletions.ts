@@ -96,7 +96,7 @@ export async function settle(
 }
 
 /**
- * What is gone although nobody wrote that it was deleted may have been, by an attempt that did not live to say so: then
+ * An object may be gone without a record of its deletion, if the attempt died before it wrote one: then
  * the resource that its agent brought stands in for the body.
  */
 async function keepLastBody(

@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 
 /**
- * For how long this process may believe that it has a name to itself. Whoever else wants the name gets it only later:
+ * For how long this process may believe that it has a name to itself. Another caller gets the name only later:
  * that is what makes a process harmless that was paused.
  *
  * @param ms less than what the store grants

@@ -4,7 +4,7 @@ export interface StoreLimits {
   readonly leaseMs: number;
   /** After which PostgreSQL takes a name away from a replica that has gone silent with it. */
   readonly sessionMs: number;
-  /** For how long somebody waits for a name. */
+  /** How long a caller waits for a name. */
   readonly lockWaitMs: number;
   /** For how long one statement, or one connection, may take. */
   readonly statementMs: number;

@@ -19,7 +19,7 @@ export class NameLocks {
     return this.#lines.size;
   }
 
-  /** @returns `undefined` if somebody has it */
+  /** @returns `undefined` if another caller has it */
   tryTake(name: string): Release | undefined {
     if (this.#lines.has(name)) return undefined;
     this.#lines.set(name, []);

@@ -38,7 +38,7 @@ const ANSWER_SLACK_MS = 500;
 const IDLE_MS = 60_000;
 const GOODBYE_MS = 1_000;
 
-/** So many connections to one database. While it is out of reach, whoever waits for one is told at once. */
+/** So many connections to one database. While it is unreachable, a caller that waits for one fails at once. */
 export class PostgresConnections {
   readonly #options: ConnectionsOptions;
   readonly #pool: Pool;
@@ -64,7 +64,7 @@ export class PostgresConnections {
       types: { getTypeParser: parserOf },
       stream: () => this.#socket(),
     });
-    // A connection that breaks while nobody uses it: the pool drops it, and its next user gets another.
+    // A connection that breaks while it is idle: the pool drops it, and its next user gets another.
     this.#pool.on('error', () => {});
   }
 

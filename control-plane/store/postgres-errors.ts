@@ -15,9 +15,13 @@ export function breaksConnection(error: unknown): boolean {
 export function ofPostgres(error: unknown, place: string): unknown {
   const state = error instanceof DatabaseError ? (error.code ?? '') : undefined;
   if (state !== undefined && BUSY.has(state)) {
-    return new OperationalError('STORE_BUSY', `Cannot take a dataplane in ${place}: somebody else holds it`, {
-      cause: error,
-    });
+    return new OperationalError(
+      'STORE_BUSY',
+      `Cannot lock a dataplane in ${place}: another caller holds it`,
+      {
+        cause: error,
+      },
+    );
   }
   const isWeather = state === undefined || WEATHER.has(state) || WEATHER.has(state.slice(0, 2));
   if (!isWeather) return error;

@@ -11,7 +11,7 @@ export interface Session {
   readonly nowMs: number;
 }
 
-/** The row of a name. PostgreSQL locks it: whoever else wants it waits, or passes it over. */
+/** The row of a name. PostgreSQL locks it: other callers wait, or pass it over. */
 export function currentRow(session: Session, key: DataplaneKey): Promise<DataplaneRow | undefined> {
   const query = session.db.selectFrom('dataplanes').selectAll().where(isNamed(key));
   return (session.kind === 'postgres' ? query.forUpdate() : query).executeTakeFirst();
@@ -70,7 +70,7 @@ async function takeEpoch({ kind, db }: Session): Promise<number> {
 }
 
 /**
- * A condition that is true of the rows that `which` finds and nobody has locked: a change of many rows waits for none
+ * A condition that is true of the rows that `which` finds and no caller has locked: a change of many rows waits for none
  * of them.
  */
 export function unlocked(

@@ -27,7 +27,7 @@ const MAX_JOBS = 128;
 
 /**
  * Runs everything that has arrived in one turn of the event loop as one transaction, with one sync of the disk: a
- * thousand dataplanes that leave at once are as durable as one, and not a thousand times as slow. Nobody is answered
+ * thousand dataplanes that leave at once are as durable as one, and not a thousand times as slow. No caller is answered
  * before the commit; who fails, fails alone.
  */
 export class SqliteBatches {

@@ -9,7 +9,7 @@ import { damaged, ofSqlite } from './sqlite-errors.ts';
 const APPLICATION_ID = 0x6b_75_6d_61;
 /** @see https://www.sqlite.org/fileformat.html#pages */
 const SMALLEST_PAGE = 512;
-/** Somebody who opens the file at the same moment is about to be refused, and lets go. */
+/** A process that opens the file at the same moment is about to be refused, and closes it. */
 const LOCK_PATIENCE_MS = 300;
 
 /**

@@ -94,7 +94,7 @@ export async function notePhase(
 
 /**
  * The guards know the grace: a record that lost its stream is due at once, so that it is watched from the beginning.
- * What nobody would delete is forgotten.
+ * Records that the companion would not delete are dropped.
  *
  * @returns how many became `lost`
  */

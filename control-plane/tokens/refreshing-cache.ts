@@ -3,7 +3,7 @@ import type { Clock } from '../../kernel/clock.ts';
 /** How long a failure is remembered: a control plane that is down is not asked by every caller. */
 const RETRY_MS = 2_000;
 
-/** How long somebody waits for news while there is an older answer to fall back on. */
+/** How long a caller waits for a refresh while there is an older answer to fall back on. */
 const PATIENCE_MS = 250;
 
 export interface RefreshingCacheOptions<T> {
@@ -39,7 +39,7 @@ export class RefreshingCache<T> {
     return this.#entries.size + this.#failures.size;
   }
 
-  /** Whether {@link get} would answer without waiting for somebody who has never answered. */
+  /** Whether {@link get} would answer without waiting for a source that has never answered. */
   has(key: string): boolean {
     this.#forget();
     return this.#entries.has(key) || this.#failures.has(key) || this.#loading.has(key);

@@ -13,7 +13,7 @@ const KNOWN_MS = 300_000;
 const UNKNOWN_MS = 10_000;
 
 /**
- * How many keys that nobody has asked for before are looked up within {@link UNKNOWN_MS}: anybody may invent key ids,
+ * How many unknown keys are looked up within {@link UNKNOWN_MS}: any caller may invent key ids,
  * and each is a request to the control plane.
  */
 const LOOKUPS = 50;

@@ -50,7 +50,7 @@ export function tokenAuthenticator(options: TokenAuthenticatorOptions): Authenti
   };
 }
 
-/** `--authn none`: whoever reaches the listener may do everything. */
+/** `--authn none`: every caller that reaches the listener may do everything. */
 export const openAuthenticator: Authenticator = {
   authenticate: (): Promise<Credential> =>
     Promise.resolve({ name: '', mesh: '', tags: {}, workload: '', id: 'none' }),
@@ -96,7 +96,7 @@ async function verifyBy(
   }
 }
 
-/** The header was written by whoever calls: its types are a hope. */
+/** The caller wrote the header: its types are not checked yet. */
 async function findKey(
   sources: readonly TokenKeys[],
   { mesh, kid }: { readonly mesh: string; readonly kid: unknown },

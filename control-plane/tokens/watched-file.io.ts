@@ -19,7 +19,7 @@ export interface WatchedFileOptions<T> {
 
 /**
  * A small mounted file that is read again when it changes, as it is asked for. A change that cannot be read leaves what
- * was there: somebody may be writing it.
+ * was there: another process may be writing it.
  */
 export class WatchedFile<T> {
   readonly #options: WatchedFileOptions<T>;

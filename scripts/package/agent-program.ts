@@ -105,7 +105,7 @@ export const AGENT_PROGRAM: Program = {
         ['/usr/lib/systemd/system/kuma-dp.service', 'The unit; one in /etc/systemd/system wins over it.'],
         [
           '/run/kuma-dp-agent',
-          'What a run leaves for whoever has to finish its work, and its control socket.',
+          "A run's state, from which its work is finished if it dies, and its control socket.",
         ],
         ['/usr/share/doc/kuma-dp-agent', 'Licences and a list (CycloneDX) of all that is bundled; examples.'],
       ],

@@ -12,7 +12,7 @@ export const DEREGISTRAR_PROGRAM: Program = {
   section: '8',
   summary: 'finishes every departure of a Kuma dataplane',
   description: [
-    'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they have already. It deletes the object of whoever announces a stop, of whoever falls silent, and of what nobody looks after; it never touches the living, and says by which guard it holds back.',
+    'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they have already. It deletes the object of each agent that stops or falls silent, and offline objects without an agent. It never deletes a living dataplane, and names the guard that holds a deletion back.',
     "Nothing has to be configured: it shows agents the control plane's own certificate, checks tokens by the control plane's own keys, and keeps what must survive in an SQLite file. Several replicas share a PostgreSQL.",
   ],
   envPrefix: ENV_PREFIX,
@@ -28,7 +28,7 @@ export const DEREGISTRAR_PROGRAM: Program = {
       name: 'sweep',
       table: SWEEP_OPTIONS,
       operands: '',
-      says: 'Deletes now what is offline and looked after by nobody.',
+      says: 'Deletes offline dataplanes without an agent now.',
     },
     {
       name: 'undo',

@@ -34,7 +34,7 @@ export const RECIPES: readonly PackageRecipe[] = [
     program: DEREGISTRAR_PROGRAM,
     summary: 'finishes every departure of a Kuma dataplane',
     description: [
-      'Runs beside a zone control plane of Kuma. Deletes the object of every dataplane whose agent (package kuma-dp-agent) announces its stop or falls silent, of those that nobody looks after, and never that of a living one.',
+      'Runs beside a zone control plane of Kuma. Deletes the object of every dataplane whose agent (package kuma-dp-agent) stops or falls silent, and offline objects without an agent. It never deletes a living dataplane.',
       'An installation starts nothing; an upgrade restarts it if it runs. The package brings its own Node.js, which nothing else uses.',
     ],
     recommends: ['ca-certificates', 'systemd'],
@@ -43,7 +43,7 @@ export const RECIPES: readonly PackageRecipe[] = [
     environment: {
       file: 'kuma-deregistrar',
       command: 'serve',
-      // Whoever keeps its store in a PostgreSQL writes a password here.
+      // An operator with a PostgreSQL store writes a password here.
       mode: 0o640,
       intro:
         'Environment of kuma-deregistrar.service. A flag in the unit wins over these variables. A change counts from the next start on: systemctl restart kuma-deregistrar.',

@@ -18,7 +18,7 @@ const HOMES: readonly {
     package: 'kuma-dp-agent',
     targets: (name) => ['kuma-dp', 'kuma-dp@'].map((unit) => `${UNITS}/${unit}.service.d/10-${name}`),
   },
-  // For whoever wants it, in the unit of the application.
+  // Optional, in the unit of the application.
   {
     files: /^application\.conf$/,
     package: 'kuma-dp-agent',
@@ -42,7 +42,7 @@ export interface SystemdFile {
   readonly target: string;
 }
 
-/** @throws Error about a file in `systemd/` that nobody has given a place in a package */
+/** @throws Error about a file in `systemd/` that no package places */
 export function systemdFilesOf(packageName: string): readonly SystemdFile[] {
   return readdirSync(SYSTEMD, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

@@ -54,7 +54,7 @@ describe('events.ts', () => {
     for (const source of SOURCES) expect(eventsOf(source)).toHaveLength([...source.matchAll(CALL)].length);
   });
 
-  test('has no event that nobody says', () => {
+  test('has no event that no part logs', () => {
     for (const [at, source] of SOURCES.entries()) {
       const helpers = [...source.matchAll(/^ {4}(\w+): \(/gm)].map(([, name = '']) => name);
       expect(helpers.length).toBeGreaterThan(20);

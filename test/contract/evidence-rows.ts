@@ -78,7 +78,7 @@ const BODY = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
 export const QUESTIONS: Readonly<Record<string, Evidence>> = {
   'its agent left': BASE,
   'its agent was lost': { ...BASE, record: { ...BASE.record, state: 'lost' } },
-  'nobody looks after it': {
+  'it has no agent': {
     ...BASE,
     record: { ...BASE.record, state: 'swept', incarnation: '', owner: 'external', address: undefined },
     stream: { kind: 'none' },

@@ -170,7 +170,7 @@ describe('docs/monitoring/dashboard.json', () => {
     expect(overlapping).toEqual([]);
   });
 
-  test('asks nobody but the data source that is chosen, for what is chosen', () => {
+  test('queries only the chosen data source, for the chosen values', () => {
     expect(DASHBOARD_TEXT).not.toMatch(/https?:\/\//);
     const sources = [...DASHBOARD_TEXT.matchAll(/"uid": "([^"]+)"/g)].map(([, uid]) => uid);
     expect(new Set(sources)).toEqual(new Set(['kuma-dp-agent', '${datasource}']));

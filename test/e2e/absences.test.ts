@@ -83,7 +83,7 @@ describe('a host is cut off with everything on it, and comes back', () => {
  * @returns `performance.now()` when that is back
  */
 async function stopUnheard({ controlPlane }: Fleet, { process: agent }: Instance): Promise<number> {
-  // A stream that began less than 2 s before the announcement might be somebody else's: that costs 45 s.
+  // A stream that began less than 2 s before the departure request might be another run's: that costs 45 s.
   await delay(3_000);
   await controlPlane.crash();
   agent.signal('SIGTERM');

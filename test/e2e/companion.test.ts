@@ -49,7 +49,7 @@ describe.concurrent('the host of one of three instances loses power while the co
         await loseHost(fleet);
         if (companionDies) await companion.process.kill();
         await delay(1_000);
-        expect(watch.current, 'nobody tells the peers').toContain(endpoint);
+        expect(watch.current, 'the peers are not told').toContain(endpoint);
         await fleet.controlPlane.start();
         const backAtMs = performance.now();
         if (companionDies) await companion.start();
@@ -92,7 +92,7 @@ describe.concurrent('the host of one of three instances loses power while the co
   });
 });
 
-describe.concurrent('the host of one of three instances loses power, with a Kuma that deletes nobody (2.10.1)', () => {
+describe.concurrent('the host of one of three instances loses power, with a Kuma that deletes no object (2.10.1)', () => {
   const controlPlane = { version: '2.10.1' } as const;
 
   test('a companion takes it away after its grace', async () => {
@@ -180,7 +180,7 @@ describe('a rolling restart of three instances under load, with a companion and 
   });
 });
 
-describe('nobody leaves', () => {
+describe('no dataplane leaves', () => {
   test('the control plane is restarted twice, once killed, and the companion is killed: nothing is deleted, no request fails', async () => {
     await using world = await companionWorld();
     const { fleet, companion } = world;
@@ -224,7 +224,7 @@ describe('the companion is down when an instance starts', () => {
     await agent.waitForOutput('companion.attached', 60_000);
     await losePower(agent);
     await waitUntil(async () => (await fleet.client.endpoints()).length === 0, {
-      what: 'the peer to list nobody',
+      what: 'the peer to list no endpoint',
       budgetMs: LOSS_BUDGET_MS,
     });
   });

@@ -50,7 +50,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
     );
     const names = namesOf(seen);
     const missing = companionCatalogue().filter(({ name }) => !names.has(name));
-    // Nothing is held, nothing is open, and nobody was deregistered or turned away.
+    // Nothing is held, nothing is open, and no dataplane was deregistered and no agent refused.
     expect(missing.map(({ name }) => name)).toEqual([
       'kuma_deregistrar_brake_held',
       'kuma_deregistrar_departure_oldest_timestamp_seconds',

@@ -187,7 +187,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
       },
     );
 
-    test('a dataplane that was applied by somebody else is drained and stays', async () => {
+    test('a dataplane that an operator applied is drained and stays', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'external', lifecycle: 'pre-applied' });
       const instance = fleet.only;
       expect((await fleet.objects.put(instance.command.resource)).status).toBe(201);

@@ -51,7 +51,7 @@ describe.for(kumasUnderAgent)(
       console.info(`${label}: ${what}: ${(ms / 1_000).toFixed(2)} s`);
     }
 
-    /** Two instances of one service, and a companion that knows of nobody else: the brake counts per companion. */
+    /** Two instances of one service, and a companion that knows no other dataplane: the brake counts per companion. */
     async function pair(service: string, ...agentOptions: readonly string[]): Promise<Pair> {
       await using opening = new AsyncDisposableStack();
       const companion = opening.use(await WorldCompanion.start(world, { grace: `${graceMs}ms` }));

@@ -144,7 +144,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     expect(statuses).toEqual([400, 400, 404]);
   });
 
-  test('revocations are a secret of the mesh or a global one, and missing until somebody makes them', async () => {
+  test('revocations are a secret of the mesh or a global one, and missing until an operator makes them', async () => {
     const name = 'dataplane-token-revocations-default';
     const places = [
       { path: `/meshes/default/secrets/${name}`, meta: { type: 'Secret', mesh: 'default', name } },
@@ -164,7 +164,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
 });
 
 describe.for(kumasUnderTest)('$label: a global control plane', ({ create }) => {
-  test('says so, and lets nobody write dataplanes', async () => {
+  test('says so, and lets no caller write dataplanes', async () => {
     await using world = await create({ mode: 'global' });
     const controlPlanes = controlPlanesAt(world.restUrl);
     const [look] = await controlPlanes.look(never);

@@ -176,7 +176,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await Promise.all([direct.crash(), applied.crash()]);
     });
 
-    test('a control plane that stops in order deregisters nobody, connected or just gone', async ({
+    test('a control plane that stops in order deregisters no dataplane, connected or just gone', async ({
       skip,
     }) => {
       if (!world.durable) skip('objects need a database to outlive their control plane, and there is none');

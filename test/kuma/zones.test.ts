@@ -122,7 +122,7 @@ function untilListed(at: Instance, service: string, endpoints: readonly string[]
   const wanted = String(endpoints.toSorted());
   return waitUntil(
     async () => String((await endpointsAt(at, service)).toSorted()) === wanted && performance.now(),
-    { what: `${service} at ${wanted || 'nobody'}`, budgetMs: 60_000, pollMs: 50 },
+    { what: `${service} at ${wanted || 'no endpoint'}`, budgetMs: 60_000, pollMs: 50 },
   );
 }
 

@@ -27,7 +27,7 @@ function digests(of: string): Readonly<Record<string, string>> {
 }
 
 describe('a second build', () => {
-  test('of the same sources in another folder, at another time, by somebody else, gives the same bytes', () => {
+  test('of the same sources in another folder, at another time, by another user, gives the same bytes', () => {
     using dir = new TemporaryDir();
     const checkout = dir.join('elsewhere');
     const parts = execFileSync('git', ['ls-files', '-z', ':!test', ':!docs'], {
@@ -194,7 +194,7 @@ Installed-Size: ${size}
     expect(Math.abs(Number(size) - Number.parseInt(used, 10)), 'KiB apart').toBeLessThan(1_000);
   });
 
-  test('lets dpkg ask before it overwrites what somebody has changed, and lets dpkg -V compare the rest', () => {
+  test('lets dpkg ask before it overwrites a changed file, and lets dpkg -V compare the rest', () => {
     expect(readFileSync(unpacked.control('conffiles'), 'utf8')).toBe(`${conffiles.join('\n')}\n`);
     execFileSync('md5sum', ['--check', '--quiet', '--strict', unpacked.control('md5sums')], {
       cwd: unpacked.root,

@@ -118,7 +118,7 @@ describe.each([
     unpacked[Symbol.dispose]();
   });
 
-  test('is listed, and nothing else: whoever bundles more extends this list', () => {
+  test('is listed, and nothing else: extend this list when you bundle more', () => {
     expect(components.map((component) => component.name).toSorted()).toEqual([...SHARED, ...own].toSorted());
   });
 

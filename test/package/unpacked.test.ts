@@ -30,7 +30,7 @@ function replaceFiles(unpacked: PackageFile): void {
   const files = unpacked.entries.filter(({ mode }) => mode.startsWith('-'));
   for (const { path } of files) {
     const file = join(unpacked.root, path);
-    // Like dpkg: a new file in place of the old one, which whoever has it open keeps.
+    // Like dpkg: a new file in place of the old one, which a process that has it open keeps.
     rmSync(file);
     writeFileSync(file, 'not what was loaded');
   }

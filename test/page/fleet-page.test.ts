@@ -8,7 +8,7 @@ import { mixedFleet, PAGE_HTML, row, rows, ScriptedFleet, serveFleet } from '../
 import { freePort } from '../support/world/free-port.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
-/** Where the pictures stay for somebody to look at; a folder that goes away if not set. */
+/** Where the pictures stay for inspection; a temporary folder if not set. */
 const KEPT = process.env['PAGE_SCREENSHOTS'];
 const FOCUSED = 'document.activeElement.dataset.id ?? document.activeElement.id';
 const IDS = `[...document.querySelectorAll('.row')].toSorted((a, b) => parseFloat(a.style.top) - parseFloat(b.style.top)).map((row) => row.dataset.id)`;
@@ -181,7 +181,7 @@ describe('the fleet page in Chromium', () => {
     expect(await page.evaluate(`document.querySelectorAll('main img, main script, main b').length`)).toBe(0);
   });
 
-  test('asks nobody but the companion, and its own policy keeps it from nothing', async () => {
+  test('connects to the companion only, and its own policy blocks nothing', async () => {
     const { page, url } = await open(new ScriptedFleet(mixedFleet()));
     await page.press('/', 'ArrowDown', 'Enter');
     expect(page.requests.filter((each) => each !== 'about:blank' && !each.startsWith('data:'))).toEqual([
@@ -194,7 +194,7 @@ describe('the fleet page in Chromium', () => {
     );
   });
 
-  test('a script that somebody got into it would not run', async () => {
+  test('an injected script would not run', async () => {
     const { page } = await open(new ScriptedFleet(mixedFleet()));
     await page.evaluate(
       `document.body.append(Object.assign(document.createElement('script'), { textContent: 'document.title = "owned"' }))`,

@@ -19,7 +19,7 @@ export class SimRun {
   stopping = false;
   serving = false;
   stream: ZoneStream | undefined;
-  /** When somebody last could tell that it lives. */
+  /** When a companion or a control plane last could tell that it lives. */
   lastLifeMs: number;
   readonly #network: SimNetwork;
 
@@ -44,7 +44,7 @@ export class SimRun {
     return { type: 'Dataplane', mesh: 'default', name, networking: { address, inbound } };
   }
 
-  /** Whether its Envoy serves and nobody asked it to stop. */
+  /** Whether its Envoy serves and no stop was requested. */
   get lives(): boolean {
     return !this.envoy.isDead && !this.stopping;
   }
@@ -53,7 +53,7 @@ export class SimRun {
     return this.envoy.isDead && this.agent.process.isDead;
   }
 
-  /** Whether somebody can tell now that it lives: a companion that holds its stream, or a control plane. */
+  /** Whether a companion that holds its stream, or a control plane, can tell now that it lives. */
   get isSeen(): boolean {
     const { stream } = this;
     const isConnected = stream?.plane.isOpen(stream) === true && !this.envoy.isDead;

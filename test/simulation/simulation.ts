@@ -58,7 +58,7 @@ export class Simulation {
       return new SimHost(place, network, (run) => this.#runs.set(run.id, run));
     });
     this.#zone.onChange = (what, object, by) => {
-      this.#note(`${by}: ${object.key.name} ${what} (${runIdOf(object) ?? 'nobody'})`);
+      this.#note(`${by}: ${object.key.name} ${what} (${runIdOf(object) ?? 'no run'})`);
       if (what === 'deleted' && by === 'rest') this.#checkDeletion(object);
     };
   }
@@ -206,7 +206,7 @@ export class Simulation {
     }
     for (const host of this.#hosts) {
       host.join();
-      // Envoys without an agent are nobody's to judge: their hosts end as well.
+      // Envoys without an agent cannot be judged: their hosts end as well.
       if (host.run?.agent.process.isDead === true) host.crash(0);
     }
     let left: readonly string[] = ['everything'];
@@ -255,7 +255,7 @@ export class Simulation {
   }
 
   /**
-   * Nothing that lives is deleted while somebody can say so: while a companion holds its agent's stream or a control
+   * No living dataplane is deleted while its life can be seen: while a companion holds its agent's stream or a control
    * plane its own, or did within the grace; and, where no agent said a word, a reconnect backoff more.
    */
   #checkDeletion(object: ZoneObject): void {

@@ -17,7 +17,7 @@ const host = hostsOfThisFile();
 const DOCKERS_LIMIT_MS = 10_000;
 const INITS: readonly Init[] = ['bare', 'tini', 'dumb-init'];
 
-/** Starts a container and holds its agent, and nobody else, where it cannot hear signals yet. */
+/** Starts a container and holds its agent, and no other process, where it cannot hear signals yet. */
 async function startHeld(here: DataplaneHost, init: Init): Promise<Container> {
   const script = here.dir.join('hold.cjs');
   const reached = here.dir.join('held');
@@ -114,7 +114,7 @@ describe.concurrent('a container', () => {
         { what: 'the orphan' },
       );
       await waitUntil(() => !lives(orphan), { what: 'the end of the orphan' });
-      if (waitedFor) await waitUntil(() => here.zombies.length === 0, { what: 'somebody to wait for it' });
+      if (waitedFor) await waitUntil(() => here.zombies.length === 0, { what: 'a parent to wait for it' });
 
       expect(here.zombies).toEqual(waitedFor ? [] : [orphan]);
     },
@@ -142,7 +142,7 @@ describe.concurrent('a container', () => {
       init: 'dumb-init',
       change: (word: string) => (word === '--single-child' ? [] : [word]),
     },
-  ] as const)('$what: kuma-dp hears of a stop before anybody else does', async ({ init, change }) => {
+  ] as const)('$what: kuma-dp gets the stop signal before the agent acts on it', async ({ init, change }) => {
     await using here = await host();
     // Only the init's own words: what comes after its "--" is the same.
     const container = new Container(here, init, ([program = '', ...rest]) => {
@@ -158,7 +158,7 @@ describe.concurrent('a container', () => {
     expect(here.deletedAtMs).toHaveLength(1);
   });
 
-  test('a script as entrypoint, without exec: nobody hears of a stop', async () => {
+  test('a script as entrypoint, without exec: no process gets the stop signal', async () => {
     await using here = await host();
     const container = new Container(here, 'bare', (argv) => [
       'sh',

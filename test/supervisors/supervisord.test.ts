@@ -47,7 +47,7 @@ describe.concurrent('supervisord', () => {
     await here.untilOnly(undefined);
   });
 
-  test('with stopasgroup kuma-dp hears of a stop before anybody else does', async () => {
+  test('with stopasgroup kuma-dp gets the stop signal before the agent acts on it', async () => {
     await using here = await host();
     const supervisord = new Supervisord(here, (text) =>
       text.replace('stopasgroup=false', 'stopasgroup=true'),

@@ -75,11 +75,11 @@ export class AgentProcess implements AsyncDisposable {
     if (stdin !== 'open') child.stdin?.end(stdin);
     this.#ended = this.#untilExit();
     this.exited = Promise.race([this.#ended, this.#untilTooLate()]);
-    // Whoever waits for the end is told; nobody needs to wait.
+    // A caller that waits for the end is told; none needs to wait.
     for (const end of [this.#ended, this.exited]) end.catch(() => {});
   }
 
-  /** Waits for a build that somebody replaces at this moment. */
+  /** Waits while another process replaces the build. */
   static async start(options: AgentOptions): Promise<AgentProcess> {
     const { bin } = options;
     const program = bin ?? join(AGENT_BIN, '..', '..', 'kuma-dp-agent', 'main.js');
@@ -130,7 +130,7 @@ export class AgentProcess implements AsyncDisposable {
     return this.events.filter((line) => line.event === event);
   }
 
-  /** Closes our end of its standard error: from now on nobody reads it. */
+  /** Closes our end of its standard error: from now on no process reads it. */
   closeStderr(): void {
     this.#child.stderr?.destroy();
   }
@@ -140,7 +140,7 @@ export class AgentProcess implements AsyncDisposable {
     this.#child.stderr?.pause();
   }
 
-  /** Sends a signal so often without a pause. To nobody once the process has ended. */
+  /** Sends a signal so often without a pause. No signal is sent once the process has ended. */
   signal(signal: NodeJS.Signals, count = 1): void {
     for (let sent = 0; sent < count; sent += 1) sendSignal(this.pid, signal);
   }
@@ -210,7 +210,7 @@ export class AgentProcess implements AsyncDisposable {
         resolve({ code, signal });
       });
     });
-    // Somebody who outlives it may hold the pipes open for long.
+    // A process that outlives it may hold the pipes open for long.
     await Promise.race([closed, delay(1_000, undefined, { ref: false })]);
     this.#exit = exit;
     return exit;

@@ -1,4 +1,4 @@
-/** Writes far more lines to its standard error than a socket holds, after somebody has made that blocking again. */
+/** Writes far more lines to its standard error than a socket holds, after another process has made that blocking again. */
 import { Socket } from 'node:net';
 
 import { lineOutput } from '../../program/line-output.ts';

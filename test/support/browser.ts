@@ -175,7 +175,7 @@ export class Page {
     await waitUntil(() => this.evaluate<boolean>(`Boolean(${expression})`), { what: expression, budgetMs });
   }
 
-  /** `Enter`, `ArrowDown`, `/` … as somebody at a keyboard presses them. */
+  /** `Enter`, `ArrowDown`, `/` … as a user at a keyboard presses them. */
   async press(...keys: readonly string[]): Promise<void> {
     for (const key of keys) {
       const text = key === 'Enter' ? '\r' : key.length === 1 ? key : undefined;

@@ -136,7 +136,7 @@ export class CompanionProcess implements AsyncDisposable {
     ];
   }
 
-  /** Starts it, for the first time or again. Waits for a build that somebody replaces at this moment. */
+  /** Starts it, for the first time or again. Waits while another process replaces the build. */
   async start(): Promise<void> {
     if (this.running) return;
     const { bin = COMPANION_BIN, env = {}, dir, preload } = this.#options;
@@ -150,7 +150,7 @@ export class CompanionProcess implements AsyncDisposable {
     });
     this.#runs += 1;
     const run: Run = { child, ended: untilExit(child), exit: undefined };
-    // Whoever waits for the end is told; nobody needs to wait.
+    // A caller that waits for the end is told; none needs to wait.
     run.ended.then((exit) => (run.exit = exit)).catch(() => (run.exit = { code: null, signal: null }));
     for (const output of [child.stdout, child.stderr]) {
       createInterface({ input: output }).on('line', (line) => {

@@ -105,7 +105,7 @@ export class CompanionWorld implements AsyncDisposable {
     return this.agent(name, { resource: dataplane(name), hello: { owner: Owner.AGENT }, ...options });
   }
 
-  /** An object as its kuma-dp, or somebody by hand, put it a minute ago, or as long as is said. */
+  /** An object as its kuma-dp, or an operator by hand, put it a minute ago, or as long as is said. */
   put(name: string, change: Fields = {}, agoMs = A_WHILE_MS): void {
     const { store, settings } = this.controlPlane;
     const { labels, ...resource } = { ...dataplane(name), ...change };

@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 
 /** A clock that moves only when told. Fires timers in due order; ties keep arming order. */
 export class FakeClock implements Clock {
-  /** Added to the wall clock alone, as when somebody sets the time. */
+  /** Added to the wall clock alone, as when an operator sets the time. */
   wallJumpMs = 0;
   #nowMs = 0;
   #timers: { readonly dueAtMs: number; readonly fire: () => void }[] = [];

@@ -17,7 +17,7 @@ export function fails(code: ErrorCode, details: ErrorDetails = {}): Reply<never>
   return () => Promise.reject(new OperationalError(code, `Cannot: ${code}`, { details }));
 }
 
-/** Never answers and never notices that nobody waits any more. */
+/** Never answers and never notices that no caller waits any more. */
 export const hangs: Reply<never> = () => new Promise<never>(() => {});
 
 /** Answers after `delayMs`, however long the caller waits. */

@@ -6,7 +6,7 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
 import { portsOf, stateOf } from '../../kuma/port-states.ts';
 
-/** One object at a control plane that answers as late as it is told, and carries out a PUT whether anybody waits or not. */
+/** One object at a control plane that answers as late as it is told, and carries out a PUT whether a caller waits or not. */
 export class FakeObject implements Endpoint {
   readonly url = 'https://cp:5682';
   stored: DataplaneResource | undefined;

@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 /**
  * What happens to connections, the existing ones included. `silence`: accepted and kept, but nothing goes through any
  * more in either direction. `reset`: existing ones are reset, new ones as soon as they were accepted. `refuse`: the same
- * for existing ones, and nobody listens. `drop-answers`: requests go through, answers do not, and the connection is
+ * for existing ones, and no process listens. `drop-answers`: requests go through, answers do not, and the connection is
  * reset when one would come.
  */
 export type FaultMode =

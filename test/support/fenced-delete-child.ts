@@ -43,7 +43,7 @@ function stopOnceConnected(prototype: HttpAgent, event: 'connect' | 'secureConne
   };
 }
 
-/** Nothing of this process runs until somebody made the file. @returns whether somebody did */
+/** Nothing of this process runs until the file exists. @returns whether it does */
 function blockUntil(file: string): boolean {
   const still = new Int32Array(new SharedArrayBuffer(4));
   const until = performance.now() + PATIENCE_MS;

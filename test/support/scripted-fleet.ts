@@ -226,7 +226,7 @@ export function mixedFleet(attached = 40): FleetSnapshot {
         cause: 'fallback',
         outcome: 'refused',
         guard: 'not-lifecycle-managed',
-        reason: 'somebody applied it by hand',
+        reason: 'an operator applied it by hand',
         totalMs: 15_100,
         atMs: nowMs - 1_800_000,
         steps: [{ step: 'silent', startMs: 0, durationMs: 15_100, outcome: 'refused' }],

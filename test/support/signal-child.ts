@@ -15,7 +15,7 @@ export interface ChildPlan {
   readonly exit?: { readonly code: number } | { readonly signal: NodeJS.Signals };
   /** From the announcement that it ends to its end. */
   readonly exitDelayMs?: number;
-  /** Of the contract `kuma`: how long it drains if nobody shortens it. */
+  /** Of the contract `kuma`: how long it drains if nothing shortens it. */
   readonly drainMs?: number;
   /** Ends by itself so long after it was ready. */
   readonly exitAfterMs?: number;
@@ -28,7 +28,7 @@ export interface ChildPlan {
   readonly listensAfterMs?: number;
   /** Where it says whether it is terminating, as kuma-dp does. */
   readonly readinessPort?: number;
-  /** A process that nobody waits for, in its own session or not. */
+  /** A process without a parent that waits for it, in its own session or not. */
   readonly forks?: 'grandchild' | 'daemon';
   readonly grandchildMs?: number;
   /** Prints `ready` to standard output as well. */

@@ -133,7 +133,7 @@ export class Scene implements AsyncDisposable {
     const { readinessPort } = child;
     return {
       ...environment,
-      // Nobody listens on port 1; the default port may be somebody else's.
+      // No process listens on port 1; the default port may be in use.
       KUMA_READINESS_PORT: String(readinessPort ?? 1),
       ...(mode === undefined ? {} : { CHILD_MODE: mode }),
     };

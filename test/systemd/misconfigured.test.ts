@@ -26,7 +26,7 @@ async function diagnose({ systemd }: MeshHost): Promise<Diagnosis> {
   return { code, text };
 }
 
-/** A running dataplane whose unit somebody has changed. */
+/** A running dataplane whose unit an operator has changed. */
 async function changed(host: MeshHost, settings: string): Promise<Hosted> {
   const web = await host.serve('web-1', { unit: 'kuma-dp' });
   expect(await diagnose(host), 'healthy before').toEqual({ code: 0, text: '' });

@@ -116,7 +116,7 @@ describe('kuma-dp-agent as a package', () => {
     expect(await stateOf(systemd, unit)).toBe(STOPPED_CLEANLY);
   });
 
-  test('keeps what somebody has written into its environment file, over upgrades and a removal', async () => {
+  test('keeps what an operator has written into its environment file, over upgrades and a removal', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     await packages.install(systemd, 'kuma-dp-agent', 1);
@@ -153,7 +153,7 @@ describe('kuma-dp-agent as a package', () => {
     expect(await systemd.property(unit, 'FragmentPath')).toMatch(/\/lib\/systemd\/system\/kuma-dp\.service$/);
   });
 
-  test('is purged: what came with it is gone, what somebody wrote is there', async () => {
+  test('is purged: what came with it is gone, what an operator wrote is there', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     await packages.install(systemd, 'kuma-dp-agent', 1);
@@ -184,7 +184,7 @@ describe('kuma-dp-agent as a package', () => {
     for (const link of links) expect((await systemd.run(['test', '-L', link])).code, link).toBe(1);
   });
 
-  test('leaves a unit that somebody had before in force, and lays over it what a stop needs', async () => {
+  test('leaves a unit that was there before in force, and lays over it what a stop needs', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     const own = '/etc/systemd/system/kuma-dp.service';
@@ -266,7 +266,7 @@ describe('kuma-deregistrar as a package', () => {
     );
   });
 
-  test('is upgraded while its control plane is away: nobody waits for that, and it serves when it is back', async () => {
+  test('is upgraded while its control plane is away: the upgrade does not wait, and it serves when it is back', async () => {
     await using host = await companionHost();
     const { systemd, controlPlane } = host;
     await systemd.systemctl('start', UNIT);

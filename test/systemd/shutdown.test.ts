@@ -31,7 +31,7 @@ ExecStart=${PROJECT_INSIDE}/scripts/pinned-node ${PROJECT_INSIDE}/test/support/s
 `;
 
 /**
- * A host with a network, name resolution and a dataplane of its own, and a control plane in that network. Nobody but the
+ * A host with a network, name resolution and a dataplane of its own, and a control plane in that network. Only the
  * agent deletes the object.
  */
 class Host implements AsyncDisposable {
@@ -64,7 +64,7 @@ class Host implements AsyncDisposable {
       token: '',
       dataplaneUrl: controlPlane.dataplaneUrl,
       endpoint: controlPlane.httpUrl.replace('127.0.0.1', NAME),
-      // The budget is for the one that cannot reach anybody any more.
+      // The budget is for a host that is cut off.
       env: { KUMA_DP_AGENT_LIFECYCLE: 'agent', KUMA_DP_AGENT_STOP_BUDGET: '10s' },
     });
     return new Host(systemd, storeFile, disposables.move());

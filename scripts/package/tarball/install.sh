@@ -3,7 +3,7 @@
 #
 #   ./install.sh [--prefix DIR]     /usr/local if left out; without root for example "$HOME/.local"
 #
-# DESTDIR is put in front of every path that is written, for whoever builds an image.
+# DESTDIR is put in front of every path that is written, for image builds.
 set -eu
 
 name=@NAME@

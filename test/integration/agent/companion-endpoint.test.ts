@@ -208,7 +208,7 @@ describe('the calls of a companion', () => {
     expect(call?.budgetMs).toBeLessThanOrEqual(1_500);
   });
 
-  test('whoever only names a dataplane has an incarnation made up for it', async () => {
+  test('a caller that only names a dataplane gets a made-up incarnation', async () => {
     const fake = await companion();
     const departure = { ...DEPARTURE, own: { incarnation: undefined, address: undefined } };
     await within(5_000, (signal) => deregister(endpointAt(fake.url), departure, signal));
@@ -418,14 +418,14 @@ describe('the way to a companion', () => {
     expect([...secure.calls, ...clear.calls]).toEqual([]);
   });
 
-  test('nobody listens', async () => {
+  test('no process listens', async () => {
     const endpoint = endpointAt(`grpc://127.0.0.1:${await freePort()}`);
     expect(await failure(within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal)))).toMatchObject({
       code: 'ENDPOINT_UNREACHABLE',
     });
   });
 
-  test('ends with its signal where nobody answers', async () => {
+  test('ends with its signal where no companion answers', async () => {
     const fake = await companion({ replies: { deregister: silent } });
     const asked = within(200, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect(await failure(asked)).toMatchObject({ code: 'DEADLINE_EXCEEDED' });

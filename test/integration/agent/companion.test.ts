@@ -390,7 +390,7 @@ describe('a stop', () => {
     },
   );
 
-  test('a companion that hears no last words holds nobody up', async () => {
+  test('a companion that does not take the stop report delays no stop', async () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const made = scene({

@@ -250,11 +250,11 @@ describe.concurrent('the control socket', () => {
     const after = await command('status', `--state-dir=${scene.stateDir}`);
     expect(after.stdout).toContain('ended, deregistered');
     expect(after.stdout).toContain('signal SIGTERM: gone');
-    const nobody = await command('drain', `--state=${scene.stateFile}`);
-    expect(nobody).toMatchObject({ code: 1, stderr: expect.stringContaining('no agent of it runs here') });
+    const without = await command('drain', `--state=${scene.stateFile}`);
+    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining('no agent of it runs here') });
   });
 
-  test('whoever waits for a drain may be interrupted, and the agent drains on', async () => {
+  test('a caller that waits for a drain may be interrupted, and the agent drains on', async () => {
     await using world = await sceneOf({ child: { contract: 'kuma', envoy: 'admin' } });
     const { scene } = world;
     scene.controlPlane.pause();
@@ -269,7 +269,7 @@ describe.concurrent('the control socket', () => {
   });
 
   test('an agent that was killed leaves a socket that the next one replaces', async () => {
-    // Nobody cuts the drain of a kuma-dp short whose agent was killed.
+    // The drain of a kuma-dp whose agent was killed is never shortened.
     await using world = await sceneOf({ child: { contract: 'kuma', envoy: 'admin', drainMs: 200 } });
     const { scene } = world;
     const first = await scene.start();
@@ -289,7 +289,7 @@ describe.concurrent('the control socket', () => {
     await second.exited;
   });
 
-  test('a socket that a living process holds, that is somebody else’s, or that is none is left alone', async () => {
+  test('a socket of a living process, of another user, or a path that is no socket stays as it is', async () => {
     for (const kind of ['held', 'foreign', 'file'] as const) {
       if (kind === 'foreign' && process.geteuid?.() !== 0) continue;
       await using world = await sceneOf();
@@ -326,7 +326,7 @@ describe.concurrent('the control socket', () => {
     await stop(agent);
   });
 
-  test('who says nothing, nonsense, or too much disturbs nobody', async () => {
+  test('a caller that sends nothing, nonsense or too much disturbs no other caller', async () => {
     await using world = await sceneOf();
     const { scene } = world;
     const agent = await scene.start();
@@ -349,7 +349,7 @@ describe.concurrent('the control socket', () => {
     flood.destroy();
   });
 
-  test('an object that is somebody else’s is not drained', async () => {
+  test('an object of another run is not drained', async () => {
     await using world = await sceneOf();
     const { scene } = world;
     const agent = await scene.start();
@@ -357,7 +357,7 @@ describe.concurrent('the control socket', () => {
     await waitUntil(() => accepts(pathOf(scene)), { what: 'the socket' });
     const object = scene.controlPlane.store.find(scene.key);
     if (object === undefined) throw new Error('There is no object');
-    scene.controlPlane.store.save({ ...object, labels: { 'kuma-dp-agent/incarnation': 'somebody-else' } });
+    scene.controlPlane.store.save({ ...object, labels: { 'kuma-dp-agent/incarnation': 'another-run' } });
     const said = await command('drain', `--state=${scene.stateFile}`, '--timeout=1500ms');
     expect(said).toMatchObject({ code: 1, stderr: expect.stringContaining('another incarnation') });
     expect(JSON.parse(readFileSync(scene.stateFile, 'utf8'))).toMatchObject({ rotation: { wanted: 'out' } });

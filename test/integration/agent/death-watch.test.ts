@@ -35,7 +35,7 @@ function draining(drainMs = DRAIN_MS): Scene {
 
 function watchOf(agent: AgentProcess): number {
   const watch = agent.living.find(({ command }) => command.includes('kuma-dp-agent-watch'));
-  if (watch === undefined) throw new Error('Nobody watches over this kuma-dp');
+  if (watch === undefined) throw new Error('No process watches over this kuma-dp');
   return watch.pid;
 }
 
@@ -70,7 +70,7 @@ describe.concurrent('an agent that is killed', () => {
     expect(killed.child.signals('SIGTERM')).toHaveLength(1);
   });
 
-  test('whoever has got the pid of an ended kuma-dp is left alone', async () => {
+  test('another process with the pid of an ended kuma-dp is left alone', async () => {
     await using bystander = new ManagedProcess({ command: 'sleep', argv: ['60'] });
     const { pid, startTicks } = linuxHost().processRef(bystander.pid) ?? { pid: 0, startTicks: 0 };
     for (const { ticks, spared } of [
@@ -117,12 +117,12 @@ describe.concurrent('the agent after one that was killed', () => {
     await second.waitForEvent('predecessor.drains');
     await second.waitForEvent('start.paced');
     expect(restarted.child.seen('exiting'), 'the first one has drained').toHaveLength(1);
-    expect(restarted.child.seen('ready'), 'nobody shared its ports').toHaveLength(1);
+    expect(restarted.child.seen('ready'), 'no process shared its ports').toHaveLength(1);
     await waitUntil(() => restarted.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
     await killAll(second);
   });
 
-  test('does not wait for ever: one that nobody told, say', async () => {
+  test('does not wait for ever, for example for a kuma-dp that was never told to stop', async () => {
     await using restarted = new Scene({
       controlPlane,
       child: { contract: 'ignores' },

@@ -164,7 +164,7 @@ describe.concurrent('doctor', () => {
     expect(running.stdout).toContain('is the agent');
     expect(running.stdout).toContain("Envoy's admin: answers");
     expect(running.stdout).toMatch(/dataplane token: bound to mesh default, valid until/);
-    expect(running.stdout, 'the token is shown to nobody').not.toContain('eyJ');
+    expect(running.stdout, 'the token is never shown').not.toContain('eyJ');
   });
 
   test('learns the command from the running agent, as JSON too', async () => {
@@ -283,11 +283,11 @@ describe.concurrent('doctor', () => {
   });
 });
 
-const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
-const [SETPRIV, ...AS_NOBODY] = NOBODY;
+const UNPRIVILEGED = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
+const [SETPRIV, ...AS_UNPRIVILEGED] = UNPRIVILEGED;
 
 /** Whether there is another user to be, and the build is where that one may run it. */
-const canBeNobody = spawnSync(SETPRIV, [...AS_NOBODY, AGENT_BIN, 'version']).status === 0;
+const canBeNobody = spawnSync(SETPRIV, [...AS_UNPRIVILEGED, AGENT_BIN, 'version']).status === 0;
 
 /** The program that the doctor asks is within reach, the state is not. */
 function halfVisible({ scene }: { readonly scene: Scene }): void {
@@ -295,7 +295,7 @@ function halfVisible({ scene }: { readonly scene: Scene }): void {
   chmodSync(scene.stateDir, 0o700);
 }
 
-describe('doctor, as somebody who may see little', () => {
+describe('doctor, as a user who may see little', () => {
   beforeEach((context) => {
     if (!canBeNobody)
       unavailable(context, 'no other user can be tried: run as root, below folders that it may enter');
@@ -311,8 +311,8 @@ describe('doctor, as somebody who may see little', () => {
         TimeoutStopUSec: '20s',
       },
       wrapped: false,
-      as: NOBODY,
-      // With it the limit is enough, but an environment is shown to nobody else.
+      as: UNPRIVILEGED,
+      // With it the limit is enough, but an environment is shown to no other user.
       agentEnv: { KUMA_DP_AGENT_STOP_BUDGET: '5s' },
       tokenExpiresIn: -60,
       before: halfVisible,
@@ -326,7 +326,7 @@ describe('doctor, as somebody who may see little', () => {
   });
 
   test('of a command that it is given it can say all that files and the network say', async () => {
-    const found = await examine({ unit: FINE, as: NOBODY, before: halfVisible, options: ['--json'] });
+    const found = await examine({ unit: FINE, as: UNPRIVILEGED, before: halfVisible, options: ['--json'] });
     expect(found.findings.filter(({ level }) => level === 'failure' || level === 'warning')).toEqual([]);
     expect(found.code).toBe(0);
     expect(found.findings).toContainEqual(
@@ -335,7 +335,7 @@ describe('doctor, as somebody who may see little', () => {
   });
 
   test('where it may not even see which agents run, it does not say that none does', async () => {
-    const found = await examine({ wrapped: false, as: NOBODY, before: halfVisible });
+    const found = await examine({ wrapped: false, as: UNPRIVILEGED, before: halfVisible });
     expect(complaints(found.stdout)).toEqual([]);
     expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
     expect(found.code).toBe(0);

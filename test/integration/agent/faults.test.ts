@@ -29,7 +29,7 @@ const REPORT_MARGIN_MS = 250;
 const BUDGETS = { ample: 4_000, tight: 1_000 } as const;
 /** kuma-dp's own, and so the floor of a drain whose object is still announced: more than a moment of quiet. */
 const DRAIN_MS = 700;
-/** Where a deregistration fails at once, there is time for one that nobody could take for a moment of quiet. */
+/** Where a deregistration fails at once, there is time for one that is clearly longer than a moment of quiet. */
 const LONG_DRAIN_MS = 1_500;
 const EXIT = { code: 5 };
 /** Timers of two processes are compared, and the agent looks at kuma-dp's readiness before it tells it to drain. */
@@ -122,7 +122,7 @@ function deregistration({ report }: AgentProcess): Readonly<Record<string, unkno
   return { outcome: first.outcome, ...first.detail };
 }
 
-/** kuma-dp drained as long as it wanted: nobody told it to end early. A second signal at the end can do no harm. */
+/** kuma-dp drained as long as it wanted: it was not told to end early. A second signal at the end can do no harm. */
 function expectFullDrain(scene: Scene, drainMs = DRAIN_MS): void {
   const [drain, end] = scene.child.signals('SIGTERM');
   const [exiting] = scene.child.seen('exiting');
@@ -249,7 +249,7 @@ describe.concurrent('the deletion is done and its answer is lost', () => {
 });
 
 describe.concurrent('redirects', () => {
-  test('nobody follows them, and a credential least of all', async () => {
+  test('the agent follows none, and sends no credential to their target', async () => {
     const asked: string[] = [];
     const elsewhere = createServer((request, response) => {
       asked.push(`${request.method} ${request.url} ${request.headers.authorization ?? ''}`);
@@ -279,7 +279,7 @@ describe.concurrent('redirects', () => {
 });
 
 describe.concurrent('the network', () => {
-  test('nobody listens: the start is not held up, the stop drains', async () => {
+  test('no process listens: the start is not held up, the stop drains', async () => {
     await using scene = open([`http://127.0.0.1:${await freePort()}`], { budgetMs: BUDGETS.ample });
     const agent = await scene.start();
     await scene.untilRunning(agent, 0);

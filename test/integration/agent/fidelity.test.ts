@@ -107,7 +107,7 @@ describe.concurrent('a command that cannot be started', () => {
     expect(agent.spoken).toEqual([expect.stringContaining(program)]);
   });
 
-  test('also when nobody reads standard error', async () => {
+  test('also when no process reads standard error', async () => {
     await using scene = aside({});
     const agent = await scene.agent(['run', `--state-dir=${scene.stateDir}`, '--', 'no-such-kuma-dp', 'run']);
     agent.closeStderr();
@@ -201,7 +201,7 @@ describe.concurrent('standard input', () => {
     expect(agent.stdout.toString()).toBe(JSON.stringify(scene.resource));
   });
 
-  test('a resource in a pipe that somebody named still reaches kuma-dp', async () => {
+  test('a resource in a named pipe still reaches kuma-dp', async () => {
     await using scene = aside({});
     const pipe = scene.dir.join('pipe');
     execFileSync('mkfifo', [pipe]);
@@ -340,14 +340,14 @@ function comparable(described: string): readonly string[] {
     .toSorted((a, b) => (a < b ? -1 : 1));
 }
 
-/** A pipe that is written to by others and read by nobody. */
+/** A pipe that other processes write to and no process reads. */
 class NamedPipe implements AsyncDisposable {
   readonly writer: number;
   readonly #filler: number;
 
   private constructor(path: string) {
     execFileSync('mkfifo', [path]);
-    // Opened for both, so that nobody has to be there to read.
+    // Opened for both, so that no reader is needed.
     this.#filler = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     this.writer = openSync(path, constants.O_WRONLY);
   }
@@ -372,7 +372,7 @@ class NamedPipe implements AsyncDisposable {
   }
 }
 
-describe.concurrent('a standard error that nobody reads', () => {
+describe.concurrent('a standard error that no process reads', () => {
   const options = ['--stop-budget=5s', '--settle=100ms'];
   const child = { contract: 'kuma', envoy: 'admin', exit: { code: 9 } } as const;
 

@@ -22,7 +22,7 @@ import { Scene } from '../../support/signal-scene.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 const BOOT_ID = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-const NOBODY = 65_534;
+const UNPRIVILEGED = 65_534;
 const isRoot = process.geteuid?.() === 0;
 
 let controlPlane: ControlPlane;
@@ -88,7 +88,7 @@ class StateFolder implements Disposable {
   giveAway(): void {
     chmodSync(this.#dir.path, 0o755);
     for (const path of [this.path, ...readdirSync(this.path).map((name) => `${this.path}/${name}`)])
-      lchownSync(path, NOBODY, NOBODY);
+      lchownSync(path, UNPRIVILEGED, UNPRIVILEGED);
   }
 
   [Symbol.dispose](): void {
@@ -214,7 +214,7 @@ describe.runIf(isRoot).concurrent('root, in a folder of another user', () => {
     lay(folder, roots.path);
     folder.giveAway();
     const path = what === 'a file' ? folder.path : folder.beside('link');
-    if (what === 'the folder') execFileSync('chown', ['-h', String(NOBODY), path]);
+    if (what === 'the folder') execFileSync('chown', ['-h', String(UNPRIVILEGED), path]);
     const before = readFileSync(roots.fileOf(scene.name), 'utf8');
     expect((await finish(path)).code).not.toBe(0);
     expect(readFileSync(roots.fileOf(scene.name), 'utf8')).toBe(before);
@@ -252,10 +252,10 @@ describe.runIf(isRoot).concurrent('root, in a folder of another user', () => {
   test('a file of another user in a folder of root is refused', async () => {
     using folder = new StateFolder();
     const scene = folder.leave();
-    chownSync(folder.fileOf(scene.name), NOBODY, NOBODY);
+    chownSync(folder.fileOf(scene.name), UNPRIVILEGED, UNPRIVILEGED);
     const { code, spoken } = await finish(folder.path);
     expect({ code, isThere: scene.isThere }).toEqual({ code: 1, isThere: true });
-    expect(spoken).toContain(`uid ${NOBODY}`);
+    expect(spoken).toContain(`uid ${UNPRIVILEGED}`);
   });
 
   test('what the file says reaches the terminal as text', async () => {

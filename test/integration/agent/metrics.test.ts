@@ -72,7 +72,7 @@ describe.concurrent('the metrics of the agent', () => {
       [`kuma_dp_agent_deregistrations_total{url="${url}",kind="rest",result="deleted"}`]: 1,
     });
     expect(await agent.exited).toEqual({ code: 6, signal: null });
-    await expect(scrape(address), 'nobody listens any more').rejects.toThrow('ECONNREFUSED');
+    await expect(scrape(address), 'no process listens any more').rejects.toThrow('ECONNREFUSED');
 
     scene.put();
     const next = await scene.start();
@@ -165,10 +165,10 @@ describe.concurrent('the metrics of the agent', () => {
     for (const socket of sockets) socket.destroy();
   });
 
-  test('a port that somebody else has costs a warning, and nothing of a stop', async () => {
-    const somebody = createServer().listen(0, '127.0.0.1');
-    await once(somebody, 'listening');
-    const { port } = somebody.address() as AddressInfo;
+  test('a port of another process costs a warning, and nothing of a stop', async () => {
+    const holder = createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const { port } = holder.address() as AddressInfo;
     await using scene = open(`127.0.0.1:${port}`, ['--settle=100ms']);
     const agent = await scene.start();
     await scene.untilRunning(agent);
@@ -180,7 +180,7 @@ describe.concurrent('the metrics of the agent', () => {
     agent.signal('SIGTERM');
     expect(await agent.exited).toEqual({ code: 6, signal: null });
     expect(scene.isThere).toBe(false);
-    somebody.close();
+    holder.close();
   });
 
   test('a folder that is not there, or a file in the way, costs a warning too', async () => {
@@ -218,7 +218,7 @@ describe.concurrent('the metrics of the agent', () => {
     expect(await ask(address, method, path)).toMatchObject({ status });
   });
 
-  test('where nobody asked for them, nobody listens and nothing is kept', async () => {
+  test('without --metrics no port is opened and nothing is kept', async () => {
     await using scene = new Scene({ controlPlane, child: KUMA, options: ['--settle=100ms'] });
     const agent = await scene.start();
     await scene.untilRunning(agent);
@@ -231,9 +231,9 @@ describe.concurrent('the metrics of the agent', () => {
   });
 
   test.for([
-    ['0.0.0.0:9100', 'anybody could read it there: expected a loopback address or a Unix socket'],
-    ['[::]:9100', 'anybody could read it there: expected a loopback address or a Unix socket'],
-    ['metrics.example:9100', 'anybody could read it there: expected a loopback address or a Unix socket'],
+    ['0.0.0.0:9100', 'every host could read it there: expected a loopback address or a Unix socket'],
+    ['[::]:9100', 'every host could read it there: expected a loopback address or a Unix socket'],
+    ['metrics.example:9100', 'every host could read it there: expected a loopback address or a Unix socket'],
     ['9100', 'expected HOST:PORT, [IPV6]:PORT or unix:PATH'],
     ['unix:', 'a path is expected after "unix:"'],
     [`unix:/${'x'.repeat(107)}`, "the path has 108 bytes, a Unix socket's at most 107"],
@@ -253,7 +253,7 @@ async function deafClient(address: string): Promise<Socket> {
   await once(socket, 'connect');
   socket.on('error', () => {}).pause();
   const requests = 'GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(8);
-  // Into the kernel's buffers, whether somebody takes it out of them or not.
+  // Into the kernel's buffers, whether a process reads it or not.
   await new Promise((sent) => socket.write(requests, sent));
   return socket;
 }

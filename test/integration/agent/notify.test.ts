@@ -102,13 +102,13 @@ describe.concurrent('systemd', () => {
     expect(deregistered?.durationMs).toBeLessThan(500);
     expect(agent.report.totalMs).toBeLessThan(3_000);
     expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(1);
-    // It is nobody's any more; the test's own end must not wait for it.
+    // No part uses it any more; the test's own end must not wait for it.
     for (const { pid } of agent.living) process.kill(pid, 'SIGKILL');
   });
 
   test('that cannot be told costs one warning', async () => {
     await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
-    const agent = await scene.start({ env: { NOTIFY_SOCKET: scene.dir.join('nobody') } });
+    const agent = await scene.start({ env: { NOTIFY_SOCKET: scene.dir.join('no-socket') } });
     await agent.waitForEvent('notification.lost');
     await scene.untilRunning(agent);
     agent.signal('SIGTERM');

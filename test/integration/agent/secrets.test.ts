@@ -10,7 +10,7 @@ import { bySha, makeSigningKey, signToken } from '../../support/signed-token.ts'
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-const USER_TOKEN = 'user-token-that-nobody-may-see';
+const USER_TOKEN = 'user-token-that-must-stay-secret';
 const DATAPLANE_TOKEN = signToken(
   { alg: 'RS256', kid: '1', typ: 'JWT' },
   { Name: '', Mesh: 'default', Tags: {} },

@@ -38,7 +38,7 @@ afterAll(async () => {
   await controlPlane[Symbol.asyncDispose]();
 });
 
-/** What nobody may leave to chance. */
+/** Cells of the matrix that always run. */
 const MUST: readonly SignalRow[] = [
   { signal: 'SIGTERM', phase: 'exec', count: 'once', target: 'agent', child: 'kuma' },
   { signal: 'SIGTERM', phase: 'exec', count: 'storm', target: 'group', child: 'kuma' },
@@ -109,7 +109,7 @@ function brokenRules({ row, scene, agent, exit, tookMs }: Outcome): readonly str
   const terms = scene.child.signals('SIGTERM').length;
   const said = scene.child.seen('exiting').at(-1)?.code;
   const broken: Readonly<Record<string, boolean>> = {
-    [`ended as nobody told it: ${JSON.stringify(exit)}`]: !exits.some((allowed) => isSame(allowed, exit)),
+    [`ended as it was not told to: ${JSON.stringify(exit)}`]: !exits.some((allowed) => isSame(allowed, exit)),
     [`deleted ${scene.deletions.length} times`]: scene.deletions.length > 1,
     'the object is still there': gone && scene.isThere,
     [`${terms} SIGTERM for kuma-dp`]: terms > mostTerms,

@@ -113,7 +113,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     expect(scene.isThere).toBe(false);
   });
 
-  test('leaves an object alone whose stream is open: somebody else has it by now', async () => {
+  test('leaves an object alone whose stream is open: another run has it by now', async () => {
     await using scene = open();
     await killed(scene);
     scene.recreate('online');
@@ -205,7 +205,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     expect(scene.isThere).toBe(true);
   });
 
-  test('fails with 1 if nobody answers, and can be tried again', async () => {
+  test('fails with 1 if no endpoint answers, and can be tried again', async () => {
     await using scene = open();
     await killed(scene);
     controlPlane.faults.add({ path: scene.path, times: 100, action: { kind: 'answer', status: 403 } });
@@ -226,7 +226,7 @@ describe.concurrent('deregister --mesh --name', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test('fails with 1 where nobody listens', async () => {
+  test('fails with 1 where no process listens', async () => {
     await using scene = open();
     const argv = ['--endpoint=http://127.0.0.1:1', '--mesh=default', '--name', scene.name, '--timeout=500ms'];
     const { exit, agent } = await deregister(scene, argv.slice(0, -1));
@@ -351,7 +351,7 @@ describe.concurrent('restart pacing', () => {
     agent.signal('SIGKILL');
   });
 
-  test('concerns a run that was killed as well, since whoever finished its departure knows when that was', async () => {
+  test('concerns a run that was killed as well, since the process that finished its departure knows when that was', async () => {
     await using scene = open();
     await killed(scene);
     expect((await deregister(scene)).exit).toEqual(OK);

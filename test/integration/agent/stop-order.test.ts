@@ -102,7 +102,7 @@ describe.concurrent('the order of a stop', () => {
     expect(agent.report.totalMs).toBeLessThanOrEqual(3_250);
   });
 
-  test('a kuma-dp that somebody else told already is not told twice', async () => {
+  test('a kuma-dp that another process told already is not told twice', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', busyMs: 1_000, readinessPort: await freePort() },
@@ -202,7 +202,7 @@ describe.concurrent('asked again', () => {
     expect(scene.isThere).toBe(false);
     expect(scene.deletions).toHaveLength(1);
     expect(agent.report.steps[0]).toMatchObject({ step: 'deregister', outcome: 'gone' });
-    // No settle: somebody is in a hurry.
+    // No settle: the operator is in a hurry.
     expect(agent.report.steps.map(({ step }) => step)).toEqual(['deregister', 'exit', 'confirm']);
   });
 

@@ -10,7 +10,7 @@ import { startDatabase } from './database.ts';
 /** Longer than any hold, any lease and the time after which a silent replica is given up. */
 const AWAY_MS = 10_000;
 
-test.concurrent('without PostgreSQL for 10 s, agents attach and leave all the same; nobody else is deleted, and all resumes', async () => {
+test.concurrent('without PostgreSQL for 10 s, agents attach and leave all the same; no other object is deleted, and all resumes', async () => {
   await using postgres = await startDatabase();
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 3 });
   fleet.addBystander();

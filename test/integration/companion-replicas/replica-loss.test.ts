@@ -56,7 +56,7 @@ test('the agents of a replica that is killed are attached elsewhere before any g
   const fallback = await waitUntil(() => fleet.deletions(other?.incarnation)[0], { what: 'the fallback' });
   note('from an agent killed to its deletion', [fallback.atMs - crashedAtMs]);
   expect(fallback.atMs - crashedAtMs).toBeGreaterThan(fleet.graceMs);
-  // Silent replicas have been counted by now; nobody else was taken for lost.
+  // Silent replicas have been counted by now; no other agent was taken for lost.
   expect(fleet.deletions()).toHaveLength(2);
 });
 
@@ -65,7 +65,7 @@ test('three replicas share 50 departures: each is deleted once', { timeout: 120_
   fleet.addBystander();
   const agents = Array.from({ length: 50 }, (_, at) => fleet.agent(`web-${at}`, { order: rotated(at % 3) }));
   await Promise.all(agents.map((agent) => agent.run()));
-  // Nobody can delete for a while: all are due when the control plane is back, and whoever is first takes them.
+  // No replica can delete for a while: all are due when the control plane is back, and the first replica takes them.
   fleet.controlPlane.faults.add({
     method: 'GET',
     path: '_overview',
@@ -175,7 +175,7 @@ test.concurrent('a rolling restart sends agents elsewhere, and none of it is a d
   expect(fleet.replicas.flatMap(({ companion }) => companion.seen('agent.lost'))).toEqual([]);
 });
 
-/** How its departures ended, once nobody thinks that there is something left to do, and how many deletions had an effect. */
+/** How its departures ended, once no replica has work left, and how many deletions had an effect. */
 async function outcomesOf(fleet: ReplicaFleet, agent: ScriptedAgent): Promise<typeof ENDED> {
   await fleet.waitUntilDeleted(agent);
   const what = 'no row to be left';

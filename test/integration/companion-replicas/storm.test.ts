@@ -43,7 +43,7 @@ test.concurrent.for(SEEDS)(
       console.log(storm.plan.join('\n'), JSON.stringify(fleet.events, null, 1), rows, fleet.recentEvents());
     }
     expect(judged.violations).toEqual([]);
-    // Whoever lives has an object, be it that an older one's Envoy wrote it last.
+    // Each living dataplane has an object, also where an older one's Envoy wrote it last.
     expect(missing.map(({ name }) => name)).toEqual([]);
   },
 );

@@ -139,7 +139,7 @@ describe('a bad request', () => {
     ]);
   });
 
-  test('more streams of one name than anybody needs are refused', async () => {
+  test('more streams of one name than an agent needs are refused', async () => {
     const agents = Array.from({ length: 8 }, () => world.agent('crowd', { incarnation: UUID }));
     const settled = await Promise.allSettled(agents.map((agent) => agent.attach()));
     const refused = settled.filter((one) => one.status === 'rejected').map(({ reason }) => String(reason));
@@ -151,7 +151,7 @@ describe('a bad request', () => {
   });
 });
 
-test.concurrent('thousands of connections that say nothing keep nobody out for long', async () => {
+test.concurrent('thousands of silent connections keep no caller out for long', async () => {
   await using world = await CompanionWorld.start();
   const served = await world.running('served');
   const [host = '', port = ''] = world.companion.address.split(':');

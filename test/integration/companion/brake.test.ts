@@ -50,7 +50,7 @@ test.concurrent('a third of the fleet vanishes at once: so many go, the rest is 
   const shown = await world.command('brake');
   expect(shown.stdout).toMatch(/^ *service db in default +1 held back +it is the last ready/m);
 
-  // An announced departure is nobody's to brake, not even of the last one.
+  // A requested departure is never braked, not even of the last one.
   await agents.get('web-11')?.deregister();
   expect(world.find('web-11')).toBeUndefined();
 

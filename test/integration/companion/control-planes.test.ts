@@ -48,7 +48,7 @@ describe('what another control plane may answer better is asked of the next one'
     expect(asked()).toEqual({ one: 1, two: 2 });
   });
 
-  test('nobody there', async () => {
+  test('no control plane there', async () => {
     await one.refuseConnections();
     expect(await controlPlanes.delete(KEY, () => {}, never)).toBe('deleted');
     expect(one.store.list('Dataplane')).toEqual([]);
@@ -85,7 +85,7 @@ describe('a deletion', () => {
     expect({ checks, asked: asked() }).toEqual({ checks: 2, asked: { one: 1, two: 1 } });
   });
 
-  test('that lost its fence goes to nobody else', async () => {
+  test('that lost its fence is sent to no other control plane', async () => {
     const lost = new OperationalError('FENCE_LOST', 'The hold may have ended');
     const refused = controlPlanes.delete(
       KEY,

@@ -8,7 +8,7 @@ import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
 import { CompanionWorld, type CompanionWorldOptions } from '../../support/companion-world.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-/** What nobody announced is believed after the grace and Envoy's longest backoff. */
+/** A loss without a request is believed after the grace and Envoy's longest backoff. */
 const BELIEVED_S = 33;
 const HOUR_MS = 3_600_000;
 
@@ -71,7 +71,7 @@ describe.concurrent('what takes its time', () => {
     expect(await sweeping.waitForDeparture('offline')).toMatchObject({
       cause: 'sweep',
       outcome: 'deleted',
-      reason: 'Kuma showed it offline, and nobody looked after it',
+      reason: 'Kuma showed it offline, and no agent was attached',
       undoable: true,
     });
     expect(sweeping.requests('by-hand') + sweeping.requests('only-just')).toBe(0);
@@ -122,7 +122,7 @@ describe.concurrent('what takes its time', () => {
     unswept.put('made-again', {}, 0);
     unswept.connect('made-again', { connectedForMs: 0 });
     unswept.disconnect('made-again');
-    // Whoever came after it left may be somebody without an agent.
+    // A successor may be a dataplane without an agent.
     expect((await agent.confirm()).verdict).toBe(Verdict.WAIT);
     agent.vanish();
     await unswept.waitUntilGone('made-again', 80_000);

@@ -18,7 +18,7 @@ async function deafTo(world: CompanionWorld): Promise<Socket> {
   return socket;
 }
 
-test('a scrape and a look at the page in the middle of a stop are answered, and hold nobody up', async () => {
+test('a scrape and a look at the page in the middle of a stop are answered, and delay no other call', async () => {
   await using world = await CompanionWorld.start();
   const { companion } = world;
   const agent = world.owner('web-1');

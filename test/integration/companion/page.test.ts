@@ -164,7 +164,7 @@ describe('the page beyond loopback', () => {
       await world.companion.start();
       expect(await world.companion.exited()).toEqual({ code: 78, signal: null });
       expect(world.companion.spoken).toEqual([
-        `kuma-deregistrar: --http (KUMA_DEREGISTRAR_HTTP): anybody could see the fleet at ${http}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
+        `kuma-deregistrar: --http (KUMA_DEREGISTRAR_HTTP): any caller could see the fleet at ${http}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
       ]);
     },
   );

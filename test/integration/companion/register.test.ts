@@ -85,7 +85,7 @@ describe('registering', () => {
     expect(world.requests('stranger', 'PUT')).toBe(0);
   });
 
-  test('somebody else’s object under the name is not made ready', async () => {
+  test('another run’s object under the name is not made ready', async () => {
     const agent = world.owner('foreign');
     await agent.attach();
     world.put('foreign', { labels: { [INCARNATION_LABEL]: 'another-run-of-it' } });
@@ -119,7 +119,7 @@ describe('registering', () => {
     expect(world.find('turned')?.spec).toEqual(before?.spec);
   });
 
-  test('a turn creates nothing, and is refused for what is somebody else’s, or is no turn', async () => {
+  test('a rotation creates nothing, and is refused for another run’s object or an unknown turn', async () => {
     const agent = world.agent('unturned');
     await agent.attach();
     expect(await agent.rotate(Rotation_Turn.OUT)).toMatchObject({ found: false, changed: false });

@@ -14,7 +14,7 @@ const OTHER_KEY = makeSigningKey();
 const MOUNTED_KEY = makeSigningKey();
 const REVOKED = randomUUID();
 const GLOBALLY_REVOKED = randomUUID();
-const NOBODY = 'UNAUTHENTICATED: There is no valid dataplane token';
+const NO_TOKEN = 'UNAUTHENTICATED: There is no valid dataplane token';
 const NOT_FOR_IT = 'PERMISSION_DENIED: The dataplane token is not for this dataplane';
 
 function claims(change: Json = {}): Json {
@@ -111,7 +111,7 @@ describe('a dataplane token', () => {
     keys[Symbol.dispose]();
   });
 
-  /** Everything that an agent can ask, by somebody who has this token. */
+  /** Everything that an agent can ask, by a caller with this token. */
   async function attempts(token: string, name = 'web-1'): Promise<readonly string[]> {
     using stranger = world.agent(name, { token, incarnation: victim.incarnation.id });
     const asked = [
@@ -130,7 +130,7 @@ describe('a dataplane token', () => {
     'that is %s is none: everything is refused, nothing changes',
     async ([, token]) => {
       expect(await refusals(token, 'unauthenticated')).toEqual({
-        words: [NOBODY],
+        words: [NO_TOKEN],
         counted: 4,
         changed: false,
       });

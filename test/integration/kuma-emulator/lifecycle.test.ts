@@ -102,7 +102,7 @@ describe('a dataplane that was passed to kuma-dp', () => {
     await waitUntil(() => world.find('b1'), { what: 'the dataplane to be created again' });
   });
 
-  test('nobody is deregistered by a control plane that stops, streams are recorded as ended', async () => {
+  test('a control plane that stops deregisters no dataplane; streams are recorded as ended', async () => {
     const dataplane = await world.servingDataplane('b1');
     await world.controlPlane.stop();
     expect(world.subscriptions('b1')[0]).toHaveProperty('disconnectTime');
@@ -191,7 +191,7 @@ describe('a zone proxy', () => {
 describe('a dataplane applied before', () => {
   const preApplied = { lifecycle: 'pre-applied' } as const;
 
-  test('is waited for by kuma-dp, registered by nobody and deleted by nobody', async () => {
+  test('is waited for by kuma-dp, and neither registered nor deleted', async () => {
     const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '100ms' });
     await dataplane.process.waitForOutput('Dataplane entity is not yet found');
     expect(await world.put(dataplane.resource)).toBe(201);

@@ -167,7 +167,7 @@ describe.for(RECORDED_VERSIONS)('REST answers of %s', (version) => {
     'anonymous-delete',
     'invalid-bearer',
     'invalid-bearer-delete',
-  ])('somebody without a user token gets what a real control plane answered: %s', async (name) => {
+  ])('a caller without a user token gets what a real control plane answered: %s', async (name) => {
     await using controlPlane = await ControlPlane.start({ version });
     const { answer, wanted } = await new RecordedWorld(controlPlane).replay(name);
     expect(answer).toEqual(wanted);

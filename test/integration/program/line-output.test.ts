@@ -5,8 +5,8 @@ import { expect, test } from 'vitest';
 
 const WRITER = join(import.meta.dirname, '../../support/blocked-writer.ts');
 
-test('a socket that nobody reads holds nobody up, although another program made it blocking again', async () => {
-  // Node's pipes are sockets, as journald's stream is one. Nobody reads the second one.
+test('a socket without a reader delays no writer, although another program made it blocking again', async () => {
+  // Node's pipes are sockets, as journald's stream is one. No process reads the second one.
   const child = spawn(process.execPath, [WRITER], { stdio: ['ignore', 'pipe', 'pipe'] });
   const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
   let said = '';

@@ -303,7 +303,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
   });
 
-  test('a database that takes everything and answers nothing: nobody waits for long, also in line', async () => {
+  test('a database that takes everything and answers nothing: no caller waits for long, also in line', async () => {
     await using proxy = await FaultProxy.start(`http://127.0.0.1:${server.port}`);
     const limits = { statementMs: 300 };
     const store = await open(limits, proxy.port);

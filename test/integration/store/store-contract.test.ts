@@ -172,7 +172,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       },
     );
 
-    test('one without an incarnation is nobody that was seen before', async () => {
+    test('one without an incarnation is not one that was seen before', async () => {
       await store.beginSweep(web.key);
       expect([await attach({ incarnation: '' }), await attach({ incarnation: '' })]).toEqual([
         { kind: 'attached', epoch: 2, leaving: false },
@@ -194,7 +194,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   });
 
   describe('reattach()', () => {
-    test('takes a record back that nobody has by now', async () => {
+    test('takes a record back that no other incarnation has by now', async () => {
       await attach();
       await detach();
       expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
@@ -248,7 +248,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(after).toEqual({ ...before, lostAtMs: expect.any(Number), replica: undefined });
     });
 
-    test('what nobody would delete is forgotten', async () => {
+    test('a record that the companion would not delete is dropped', async () => {
       await attach({ deletable: false });
       await detach();
       expect([await store.records(), await outcomes()]).toEqual([[], []]);

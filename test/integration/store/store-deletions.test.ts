@@ -148,7 +148,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
     });
 
-    test('whoever attaches meanwhile waits, and gets the next epoch', async () => {
+    test('an agent that attaches meanwhile waits, and gets the next epoch', async () => {
       await leave();
       const steps: string[] = [];
       const acting = Promise.withResolvers<void>();
@@ -173,7 +173,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.departures({ key: web.key, limit: 5 })).toMatchObject([{ outcome: 'deleted' }]);
     });
 
-    test('whoever waits for too long is told so', async () => {
+    test('a caller that waits for too long is told so', async () => {
       const impatient = await world.openNew({ limits: { lockWaitMs: 50 } });
       await impatient.leave(web, { replica: HERE, headStartMs: 0 });
       await impatient.attempt('next due', async () => {
@@ -189,7 +189,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await impatient.attach(web, HERE)).toEqual({ kind: 'attached', epoch: 1, leaving: true });
     });
 
-    test('what somebody else has is passed over, and does not count as due', async () => {
+    test('a row that another caller has locked is passed over, and does not count as due', async () => {
       await leave('a');
       await tick(store);
       await leave('b');
@@ -294,7 +294,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.whileCurrent(at(1), () => Promise.resolve('ran'))).toBeUndefined();
     });
 
-    test('nobody attaches, leaves or deletes meanwhile, and it waits for whoever does', async () => {
+    test('no caller attaches, leaves or deletes meanwhile, and it waits for a caller that does', async () => {
       await leave();
       const steps: string[] = [];
       const acting = Promise.withResolvers<void>();
@@ -374,7 +374,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await namesDue()).toEqual(['before', 'after']);
     });
 
-    test('one that nobody has heard of has lost them only now', async () => {
+    test('an unknown one has lost them only now', async () => {
       await store.attach(web, 'unheard-of');
       await tick(store);
       const beforeMs = await store.nowMs();

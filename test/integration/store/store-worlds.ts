@@ -12,7 +12,7 @@ import { waitUntil } from '../../support/world/wait-until.ts';
 export const STORE_KINDS = ['sqlite', 'postgres', 'fake sqlite', 'fake postgres'] as const;
 
 interface StorePlace {
-  /** One that nobody has used. */
+  /** An unused one. */
   newLocation(): Promise<string>;
   open(location: string, options: StoreOptions): Promise<Store>;
 }
@@ -45,7 +45,7 @@ export class StoreWorld implements AsyncDisposable {
     return new StoreWorld(parts, { newLocation, open: openStore });
   }
 
-  /** One that nobody has used. */
+  /** An unused one. */
   newLocation(): Promise<string> {
     return this.#place.newLocation();
   }

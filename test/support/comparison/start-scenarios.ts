@@ -226,7 +226,7 @@ function leaveStaleFiles(stateDir: string): void {
   }
 }
 
-/** A pid that nobody has: the run of that name was killed. */
+/** An unused pid: the run of that name was killed. */
 const NO_PID = 4_194_303;
 
 function renamed(state: Readonly<Record<string, unknown>>, name: string): string {
@@ -244,7 +244,7 @@ async function silent(_world: KumaWorld, disposables: AsyncDisposableStack): Pro
   return [`http://127.0.0.1:${await silentPort(disposables)}`];
 }
 
-/** A port that nobody listens on: it was somebody's until now. */
+/** A port that no process listens on: it was in use until now. */
 async function refusingPort(): Promise<number> {
   const server = await occupy(0);
   const { port } = server.address() as { readonly port: number };

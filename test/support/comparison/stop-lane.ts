@@ -26,7 +26,7 @@ interface Parts {
   readonly disposables: AsyncDisposableStack;
 }
 
-/** One dataplane of a comparison with its application and whoever uses it. */
+/** One dataplane of a comparison with its application and its clients. */
 export class StopLane implements AsyncDisposable {
   readonly #scenario: StopScenario;
   readonly #instance: Instance;

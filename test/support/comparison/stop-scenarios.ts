@@ -4,7 +4,7 @@ import { BUSY, IN_FLIGHT, SPARSE, type StopScenario, type Use, THREE_A_SECOND } 
 const EVERY_FOUR_SECONDS: Use = { kind: 'requests', everyMs: 4_000, fresh: true };
 const SESSION: Use = { kind: 'session' };
 
-/** A stop whose Envoy nobody needs for longer than peers need to be told. */
+/** A stop whose Envoy is not used for longer than peers need to be told. */
 const QUICK_MS = 5_000;
 const PROTOCOLS = ['http', 'http2', 'grpc', 'tcp'] as const;
 const HTTP_PROTOCOLS = ['http', 'http2', 'grpc'] as const;

@@ -106,7 +106,7 @@ export class UnitLane implements AsyncDisposable {
     await this.#supervision;
   }
 
-  /** kuma-dp, whoever its parent is. */
+  /** kuma-dp, whatever its parent is. */
   get mainPid(): number {
     return this.#running.pid;
   }

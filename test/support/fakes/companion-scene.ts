@@ -14,7 +14,7 @@ import { MemoryStore } from './memory-store.ts';
 
 const MESH = 'default';
 
-/** Of an instance that nobody has seen since. */
+/** Of an instance that was not seen since. */
 const GHOST = {
   id: 'ghost',
   controlPlaneInstanceId: 'gone',

@@ -39,7 +39,7 @@ const OTHERS_MS = 2_000;
 
 /**
  * A store in memory that keeps the contract of the real ones: one handle for each process that shares `database`.
- * Nothing waits in it but for a name that somebody else holds.
+ * Callers wait in it only for a name that another caller holds.
  */
 export class MemoryStore implements Store {
   readonly kind: 'sqlite' | 'postgres';
@@ -392,7 +392,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** @returns whether it is lost from now on: what nobody would delete is forgotten, and what leaves goes on leaving */
+/** @returns whether it is lost from now on: a record that the companion would not delete is dropped, and what leaves goes on leaving */
 function loseStream(
   { database, nowMs }: MemorySession,
   row: DataplaneRecord,

@@ -3,7 +3,7 @@ import { type KumaVersion } from '../kuma/version-traits.ts';
 import { EmulatedWorld } from './emulated-world.ts';
 import { type KumaZones, type WorldOptions } from './kuma-world.ts';
 
-/** Nobody listens there: zones of the emulator hear of each other in this process. */
+/** No process listens there: zones of the emulator hear of each other in this process. */
 const GLOBAL_PORT = 5685;
 
 /** Two emulated zones of one mesh. */

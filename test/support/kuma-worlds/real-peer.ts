@@ -104,7 +104,7 @@ function withOutbound(
   return { ...resource, networking: { ...networking, outbound: [outbound] } };
 }
 
-/** Kuma 3 routes to MeshServices only. This one offers the inbounds of whoever has the label, whatever their port. */
+/** Kuma 3 routes to MeshServices only. This one offers the inbounds of every dataplane with the label, whatever their port. */
 async function putService(world: KumaWorld, service: string): Promise<void> {
   const body = {
     type: 'MeshService',

@@ -5,7 +5,7 @@ import type { KumaWorld } from './kuma-world.ts';
 import type { WorldFleet } from './world-fleet.ts';
 
 /**
- * A companion beside a world's control plane, as somebody would run it there: it checks dataplane tokens by the control
+ * A companion beside a world's control plane, as an operator would run it there: it checks dataplane tokens by the control
  * plane's own secrets over loopback, and shows the certificate that agents trust already.
  */
 export class WorldCompanion implements AsyncDisposable {

@@ -87,7 +87,7 @@ export class WorldFleet implements AsyncDisposable {
   untilListed(instances: readonly Instance[] = this.instances, budgetMs = 60_000): Promise<number> {
     const wanted = String(instances.map(({ command }) => command.endpoint).toSorted());
     return waitUntil(async () => String(await this.peer.endpoints()) === wanted && performance.now(), {
-      what: `the peer to list ${instances.map(({ name }) => name).join(', ') || 'nobody'}`,
+      what: `the peer to list ${instances.map(({ name }) => name).join(', ') || 'no dataplane'}`,
       budgetMs,
     });
   }

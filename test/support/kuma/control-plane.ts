@@ -99,7 +99,7 @@ export class ControlPlane implements AsyncDisposable {
     return this.#run?.instanceId;
   }
 
-  /** Where a service's endpoints are published; made empty if nobody did yet, since Envoy wants the file to exist. */
+  /** Where a service's endpoints are published; made empty if it does not exist yet, since Envoy wants the file to exist. */
   endpointsFile(service: string): string {
     const { endpointsDir } = this.settings;
     if (endpointsDir === undefined)
@@ -118,7 +118,7 @@ export class ControlPlane implements AsyncDisposable {
     this.journal.record('started', instanceId);
   }
 
-  /** Ends as after SIGTERM: streams are closed and recorded as such, nobody is deregistered. */
+  /** Ends as after SIGTERM: streams are closed and recorded as such, no dataplane is deregistered. */
   async stop(): Promise<void> {
     await this.#end('gracefully');
   }

@@ -92,7 +92,7 @@ export class DataplaneStreams {
     for (const { node, stream } of this.#open) if (name === undefined || node.name === name) stream.destroy();
   }
 
-  /** From now on nobody is deregistered; a crash does not even record that streams end. */
+  /** From now on no dataplane is deregistered; a crash does not even record that streams end. */
   leave(how: 'gracefully' | 'crashed'): void {
     this.#leaving = how;
     for (const connection of this.#open) {

@@ -53,7 +53,7 @@ export const METHOD_NOT_ALLOWED: Answer = {
   body: '405: Method Not Allowed',
 };
 
-/** To whoever would write a dataplane at a global control plane. */
+/** The answer to a write of a dataplane at a global control plane. */
 export const READ_ONLY: Answer = errorAnswer({
   status: 405,
   title: 'Method not allowed',

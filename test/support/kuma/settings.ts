@@ -8,7 +8,7 @@ import { type KumaVersion, traitsOf } from './version-traits.ts';
 /** How a control plane is set up. Durations are milliseconds; every default is Kuma's own. */
 export interface ControlPlaneSettings {
   readonly version: KumaVersion;
-  /** A global control plane shows dataplanes and lets nobody write them. */
+  /** A global control plane shows dataplanes and lets no caller write them. */
   readonly mode: 'zone' | 'global';
   readonly zone: string;
   readonly meshes: readonly string[];

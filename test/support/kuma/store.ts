@@ -13,7 +13,7 @@ export interface ResourceKey {
   readonly name: string;
 }
 
-/** Any JSON object whose fields nobody looked at yet. */
+/** Any JSON object whose fields are not checked yet. */
 export type Fields = Readonly<Record<string, unknown>>;
 
 export interface StoredObject extends ResourceKey {

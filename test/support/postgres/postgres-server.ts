@@ -74,7 +74,7 @@ export class PostgresServer implements AsyncDisposable {
     return server;
   }
 
-  /** As a connection string; anybody's password is right. */
+  /** As a connection string; every password is right. */
   url(database = 'postgres', port = this.port): string {
     return `postgres://${USER}@${this.host}:${port}/${database}`;
   }

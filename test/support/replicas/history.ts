@@ -25,7 +25,7 @@ export type HistoryEvent = {
   /** Its host reaches neither a companion nor a control plane. */
   | { readonly kind: 'cut' }
   | { readonly kind: 'rejoined' }
-  /** Its object was written; `by` somebody over REST, or by its own Envoy's stream. */
+  /** Its object was written; `by` a caller over REST, or by its own Envoy's stream. */
   | { readonly kind: 'put'; readonly by: 'rest' | 'stream' }
   | { readonly kind: 'deleted' }
 );
@@ -47,7 +47,7 @@ export interface Violation {
 
 export interface Judged {
   readonly violations: readonly Violation[];
-  /** Deleted while it lived, but nobody had given it an epoch: it did not wait for one. */
+  /** Deleted while it lived, without an epoch: it did not wait for one. */
   readonly unfencedDeletions: readonly Violation[];
 }
 
@@ -107,7 +107,7 @@ function judgeDeletion(
   return [{ violation: violate('a silent one was deleted too early', deletion, detail), fenced }];
 }
 
-/** Since when nobody could have heard of it; one that is back counts as silent until it has its epoch. */
+/** Since when no companion could have heard of it; one that is back counts as silent until it has its epoch. */
 function silentSince(before: readonly HistoryEvent[]): number | undefined {
   const crash = before.find(({ kind }) => kind === 'crashed');
   if (crash !== undefined)
@@ -128,7 +128,7 @@ function rejoinedAfter(before: readonly HistoryEvent[], cutAtMs: number): boolea
   );
 }
 
-/** Somebody newer had the name by then, by the companion's own word. */
+/** A newer run had the name by then, as the companion itself says. */
 function isReplaced(history: readonly HistoryEvent[], deletion: Of<'deleted'>): boolean {
   const attached = ofKind(history, 'attached').filter(
     ({ name, epoch, atMs }) => name === deletion.name && epoch !== undefined && atMs <= deletion.atMs,
@@ -177,7 +177,7 @@ function judgeWriters(history: readonly HistoryEvent[]): readonly Violation[] {
   });
 }
 
-/** Whoever makes an object ready writes the one that stands, whosever Envoy's stream put it there. */
+/** Making an object ready writes the stored one, whichever Envoy's stream put it there. */
 function isCopy(history: readonly HistoryEvent[], put: Of<'put'>): boolean {
   const last = ofKind(history, 'put').findLast(({ name, atMs }) => name === put.name && atMs < put.atMs);
   return last?.incarnation === put.incarnation;

@@ -132,7 +132,7 @@ export class ReplicaFleet implements AsyncDisposable {
     return agent;
   }
 
-  /** A dataplane of the same service that is there all the while: nobody else is the last one of it. */
+  /** A dataplane of the same service that is there all the while: no other dataplane is the last one of it. */
   addBystander(): void {
     const tags = { 'kuma.io/service': 'web' };
     const spec = { networking: { address: '127.0.0.9', inbound: [{ port: 20_000, tags }] } };
@@ -140,7 +140,7 @@ export class ReplicaFleet implements AsyncDisposable {
     new ResourceManager(this.store, this.controlPlane.settings).upsert(key, { spec, labels: {} });
   }
 
-  /** What the companions said last, of those that matter to nobody but who looks for a failure's cause. */
+  /** What the companions said last, of those that only help to find a failure's cause. */
   recentEvents(most = 60): readonly string[] {
     return this.replicas.flatMap(({ companion }) =>
       companion.events.slice(-most).map((event) => JSON.stringify(event)),

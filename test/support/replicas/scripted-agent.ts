@@ -69,7 +69,7 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#envoy = this.#envoyOf(this.#owner);
   }
 
-  /** Begins to attach and stays attached, as long as it lives and nobody newer has the name. */
+  /** Begins to attach and stays attached, as long as it lives and no newer run has the name. */
   start(): void {
     this.#running ??= this.#stayAttached();
   }
@@ -168,7 +168,7 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#envoy.disconnect();
   }
 
-  /** Its host reaches nobody, and everybody has noticed. */
+  /** Its host is cut off, and all others have noticed. */
   cut(): void {
     this.#note({ kind: 'cut' });
     this.#isCut = true;

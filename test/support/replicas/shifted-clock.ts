@@ -1,6 +1,6 @@
 /**
  * Preloaded into a companion with `--import`: its wall clock is off by `CLOCK_SHIFT_MS` from SIGUSR2 on,
- * as after somebody set it. The monotonic clock goes on, as it does on a real host.
+ * as after an operator set it. The monotonic clock goes on, as it does on a real host.
  */
 import process from 'node:process';
 

@@ -15,7 +15,7 @@ export interface StormOptions {
 
 /** Agents wait so long for an epoch before they start without. */
 const START_BUDGET_MS = 1_000;
-/** A name is free for somebody else after so many stops and crashes of its holder. */
+/** A name is free for another run after so many stops and crashes of its holder. */
 const QUIET_MS = 90_000;
 
 /** Everything that can happen to replicas and agents, in a random order, all at once. */

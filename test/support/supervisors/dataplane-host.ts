@@ -44,7 +44,7 @@ interface HeldRequest {
 /** Who is who among the processes of one dataplane. */
 export type Member = 'agent' | 'kuma-dp' | 'envoy';
 
-/** Those that nobody has disposed of yet. */
+/** Those that are not disposed of yet. */
 const hosts = new Set<DataplaneHost>();
 
 /** Of tests that ran out of time: a supervisor that is left would start its dataplane again and again. */
@@ -53,8 +53,8 @@ export async function disposeOfLeftHosts(): Promise<void> {
 }
 
 /**
- * A host for one dataplane that somebody else is to supervise: the files of the documented commands, their environment,
- * and a look at what runs, whoever started it. Disposing kills all of it.
+ * A host for one dataplane that another program supervises: the files of the documented commands, their environment,
+ * and a look at what runs, whatever started it. Disposing kills all of it.
  */
 export class DataplaneHost implements AsyncDisposable {
   readonly dir: TemporaryDir;

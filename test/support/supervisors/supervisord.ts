@@ -27,7 +27,7 @@ export class Supervisord {
     return this.#host.spawn('supervisord', ['--nodaemon', '--configuration', this.#configuration]);
   }
 
-  /** `supervisorctl`, as somebody would type it. */
+  /** `supervisorctl`, as an operator would type it. */
   ctl(...argv: readonly string[]): Promise<Said> {
     return say('supervisorctl', '--configuration', this.#configuration, ...argv);
   }

@@ -9,7 +9,7 @@ import { waitUntil } from '../world/wait-until.ts';
 export interface BootOptions {
   /** A folder whose files lie over this machine's: what is installed. */
   readonly layer: string;
-  /** `own`: nothing but a loopback interface, which nobody outside sees. */
+  /** `own`: nothing but a loopback interface, which is invisible outside. */
   readonly network?: 'shared' | 'own';
 }
 

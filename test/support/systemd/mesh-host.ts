@@ -80,7 +80,7 @@ export class MeshHost implements AsyncDisposable {
     await waitUntil(async () => (await fetch(url)).ok, { what: `${name} to answer` });
     const status = fetch(`${url}/hold`).then((answer) => answer.status);
     status.catch(() => {
-      // Whoever asks for it is told.
+      // Every caller is told.
     });
     await waitUntil(() => this.application(name).active > 0, { what: 'the request to arrive' });
     return { status };
@@ -118,7 +118,7 @@ export class MeshHost implements AsyncDisposable {
   async untilListed(dataplanes: readonly Hosted[]): Promise<void> {
     const wanted = dataplanes.map(({ command }) => command.endpoint).toSorted();
     await waitUntil(async () => String(await this.client.endpoints()) === String(wanted), {
-      what: `the peer to list ${dataplanes.map(({ name }) => name).join(', ') || 'nobody'}`,
+      what: `the peer to list ${dataplanes.map(({ name }) => name).join(', ') || 'no dataplane'}`,
       budgetMs: 30_000,
     });
   }

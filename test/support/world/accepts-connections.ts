@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-/** Whether somebody accepts connections on this port of loopback. */
+/** Whether a process accepts connections on this port of loopback. */
 export function acceptsConnections(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');

@@ -35,7 +35,7 @@ export interface DataplaneOptions {
   readonly lifecycle?: 'direct' | 'pre-applied';
 }
 
-/** A `kuma-dp run …` as somebody would write it in a unit file. */
+/** A `kuma-dp run …` as an operator would write it in a unit file. */
 export interface DataplaneCommand {
   readonly command: string;
   readonly argv: readonly string[];

@@ -7,7 +7,7 @@ const ATTEMPTS = 100;
 
 /**
  * Test files run side by side, and a port that was found free is bound a moment later: each worker has ports of its own,
- * and whoever is no worker has the first share.
+ * and a process that is no worker has the first share.
  */
 const SHARES = 16;
 const SHARE = Number(process.env['VITEST_POOL_ID'] ?? 0) % SHARES;
@@ -15,7 +15,7 @@ const SHARE_SIZE = Math.floor((LAST - FIRST) / SHARES);
 
 const handedOut = new Set<number>();
 
-/** A loopback TCP port that nobody listens on, never the same twice in one process. */
+/** A loopback TCP port that no process listens on, never the same twice in one process. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const port = FIRST + SHARE * SHARE_SIZE + Math.floor(Math.random() * SHARE_SIZE);

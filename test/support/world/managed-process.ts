@@ -57,7 +57,7 @@ export class ManagedProcess implements AsyncDisposable {
       });
     });
     this.exited.catch(() => {
-      // Whoever waits for the end is told; nobody needs to wait.
+      // A caller that waits for the end is told; none needs to wait.
     });
   }
 

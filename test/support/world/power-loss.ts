@@ -14,7 +14,7 @@ export async function losePower(host: ManagedProcess): Promise<void> {
 }
 
 /**
- * A host that nobody hears of any more and that is not told either: its processes stand still. Their connections stay
+ * A host that is cut off in both directions: its processes stand still. Their connections stay
  * open, as they do behind a partition that drops packets.
  *
  * @returns what ends it

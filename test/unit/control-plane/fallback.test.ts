@@ -194,7 +194,7 @@ describe('a stream that ends without a word', () => {
     expect(scene.departures('ghost')).toMatchObject([{ cause: 'fallback', outcome: 'deleted' }]);
   });
 
-  test('of every agent, with every stream and the control plane: nobody is deleted', async () => {
+  test('of every agent, with every stream and the control plane: no object is deleted', async () => {
     const names = ['web-1', 'web-2', 'web-3'];
     const streams = [];
     for (const name of names) streams.push(await own(name));

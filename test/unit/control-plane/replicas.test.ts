@@ -56,7 +56,7 @@ describe('two replicas on one database', () => {
   });
 
   test.for([3_600_000, -3_600_000])(
-    'the database’s clock is set by %i ms: nobody is deleted',
+    'the database’s clock is set by %i ms: no object is deleted',
     async (byMs) => {
       scene.clock.wallJumpMs = byMs;
       await expectKept();

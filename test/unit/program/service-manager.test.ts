@@ -61,21 +61,21 @@ describe('ServiceManager', () => {
   test('says again what did not arrive, and complains once', async () => {
     manager.tell({ ready: true, status: 'a' });
     await clock.pass(20);
-    answers[0]?.('nobody listens');
+    answers[0]?.('no process listens');
     await clock.pass(9_000);
     expect(sent).toHaveLength(1);
     await clock.pass(1_000);
     expect(sent.at(1)?.assignments).toEqual(['READY=1', 'STATUS=a']);
-    answers[1]?.('nobody listens');
+    answers[1]?.('no process listens');
     await clock.pass(10_000);
     expect(sent).toHaveLength(3);
-    expect(problems).toEqual(['nobody listens']);
+    expect(problems).toEqual(['no process listens']);
   });
 
   test('says a stop again sooner', async () => {
     manager.tell({ stopping: true });
     await clock.pass(20);
-    answers[0]?.('nobody listens');
+    answers[0]?.('no process listens');
     await clock.pass(1_000);
     expect(sent).toHaveLength(2);
   });
@@ -92,7 +92,7 @@ describe('ServiceManager', () => {
     expect(sent.map(({ atMs }) => atMs)).toEqual([520, 1_020]);
   });
 
-  test('waits for nobody at the end', async () => {
+  test('waits for no answer at the end', async () => {
     manager.tell({ status: 'a' });
     await clock.pass(20);
     manager.tell({ status: 'b' });

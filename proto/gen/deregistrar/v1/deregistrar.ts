@@ -32,7 +32,7 @@ export const Owner = {
   CONTROL_PLANE: 1,
   /** AGENT - The agent does, by Register. */
   AGENT: 2,
-  /** EXTERNAL - Somebody applied it beforehand. */
+  /** EXTERNAL - An operator applied it beforehand. */
   EXTERNAL: 3,
 } as const;
 
@@ -74,7 +74,7 @@ export interface AttachRequest {
 export interface Hello {
   incarnation: Incarnation | undefined;
   owner: Owner;
-  /** Whether the agent itself would delete the object at its stop. If not, nobody does on its behalf. */
+  /** Whether the agent itself would delete the object at its stop. If not, the companion does not either. */
   deletable: boolean;
   /** The rendered Dataplane as JSON; empty if there is none to read. */
   resource: Buffer;
@@ -102,7 +102,7 @@ export interface PhaseChanged {
 export interface Stopped {
   /** The stop report as JSON. */
   report: string;
-  /** The object is to stay, on purpose: nobody deletes it on this agent's behalf. */
+  /** The object is to stay, on purpose: the companion does not delete it either. */
   keep: boolean;
 }
 
@@ -242,7 +242,7 @@ export interface RegisterRequest {
   resource: Buffer;
   /** False: put it with every inbound NotReady. True: what the resource leaves ready becomes Ready. */
   ready: boolean;
-  /** Instead of the two before: the stored object, whoever put it, is taken out of rotation or back. Never creates one. */
+  /** Instead of the two before: the stored object, whichever run put it, is taken out of rotation or back. Never creates one. */
   rotation:
     | Rotation
     | undefined;
@@ -2858,7 +2858,7 @@ export const GetControlPlaneResponse: MessageFns<GetControlPlaneResponse> = {
  *
  * Status codes: UNAUTHENTICATED (no valid token), PERMISSION_DENIED (not for this dataplane, whether it exists or not),
  * INVALID_ARGUMENT, RESOURCE_EXHAUSTED (a limit), FAILED_PRECONDITION (superseded by a newer incarnation, or the object
- * is somebody else's: do not repeat), ABORTED (busy with the same dataplane: repeat), UNAVAILABLE (repeat, elsewhere).
+ * is another run's: do not repeat), ABORTED (busy with the same dataplane: repeat), UNAVAILABLE (repeat, elsewhere).
  */
 export type DeregistrarService = typeof DeregistrarService;
 export const DeregistrarService = {
@@ -2892,7 +2892,7 @@ export const DeregistrarService = {
     responseSerialize: (value: DeregisterResponse): Buffer => Buffer.from(DeregisterResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeregisterResponse => DeregisterResponse.decode(value),
   },
-  /** Looks for an object that was created again after Deregister, and deletes it if that can hurt nobody. */
+  /** Looks for an object that was created again after Deregister, and deletes it if no living run can own it. */
   confirm: {
     path: "/deregistrar.v1.Deregistrar/Confirm" as const,
     requestStream: false as const,
@@ -2926,7 +2926,7 @@ export interface DeregistrarServer extends UntypedServiceImplementation {
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   /** Records that this incarnation leaves, and takes its object away. Goes on if the caller vanishes. */
   deregister: handleUnaryCall<DeregisterRequest, DeregisterResponse>;
-  /** Looks for an object that was created again after Deregister, and deletes it if that can hurt nobody. */
+  /** Looks for an object that was created again after Deregister, and deletes it if no living run can own it. */
   confirm: handleUnaryCall<ConfirmRequest, ConfirmResponse>;
   /**
    * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
@@ -2972,7 +2972,7 @@ export interface DeregistrarClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeregisterResponse) => void,
   ): ClientUnaryCall;
-  /** Looks for an object that was created again after Deregister, and deletes it if that can hurt nobody. */
+  /** Looks for an object that was created again after Deregister, and deletes it if no living run can own it. */
   confirm(
     request: ConfirmRequest,
     callback: (error: ServiceError | null, response: ConfirmResponse) => void,

@@ -55,7 +55,7 @@ describe('drain()', () => {
     expect(clock.armed).toBe(0);
   });
 
-  test('does not wait for clients that have no call under way, nor for whoever says nothing', async () => {
+  test('does not wait for clients that have no call under way, nor for silent connections', async () => {
     const clock = new FakeClock();
     await using world = await startTestServer({ clock });
     await expect(ask(world.client())).resolves.toBe('ok');

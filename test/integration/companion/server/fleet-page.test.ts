@@ -119,7 +119,7 @@ describe('the fleet page over HTTP', () => {
     expect(reader.events.map(({ event }) => event)).toEqual(['snapshot', 'beat', 'beat', 'beat']);
   });
 
-  test('looks at the fleet only while somebody looks at the page', async () => {
+  test('looks at the fleet only while the page is open', async () => {
     const fleet = new ScriptedFleet(mixedFleet(1));
     const faces = await serve(fleet);
     expect(fleet.followers).toBe(0);
@@ -128,7 +128,7 @@ describe('the fleet page over HTTP', () => {
     expect(fleet.followers).toBe(1);
     one[Symbol.dispose]();
     two[Symbol.dispose]();
-    await waitUntil(() => fleet.followers === 0, { what: 'nobody to follow' });
+    await waitUntil(() => fleet.followers === 0, { what: 'no follower' });
     expect((await fetch(`http://${faces.address}/fleet/events`, { method: 'HEAD' })).status).toBe(200);
     expect(fleet.followers).toBe(0);
   });

@@ -11,7 +11,7 @@ import { ask, plaintext, startTestServer, token, type TestServer } from './serve
 const start = (path: string): Promise<TestServer> =>
   startTestServer({ listeners: (service) => [plaintext(`unix:${path}`, [service])] });
 
-/** A process that listens on `path` and is killed: nobody takes its socket away. */
+/** A process that listens on `path` and is killed: its socket stays. */
 async function leaveStaleSocket(path: string): Promise<void> {
   const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log('ready'))`;
   const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -208,7 +208,7 @@ describe('Attachment', () => {
     expect([attempts(silent), attempts(quick)]).toEqual([[0], [450]]);
   });
 
-  test('once nobody waits any more, it waits longer for each', async () => {
+  test('once no start waits for it, it waits longer for each', async () => {
     const [first, second] = [companion('a', fails('ENDPOINT_UNREACHABLE')), companion('b', attaches(2))];
     await begin(attachment(first, second));
     second.streams[0]?.end(lost());
@@ -284,7 +284,7 @@ describe('Attachment', () => {
     expect(log.events).toEqual(['name.superseded']);
   });
 
-  test('says once that nobody answers', async () => {
+  test('says once that no companion answers', async () => {
     const only = companion('a', fails('ENDPOINT_UNREACHABLE'));
     await begin(attachment(only));
     await clock.pass(120_000);
@@ -364,15 +364,15 @@ describe('Attachment', () => {
   }
 
   describe('the last words', () => {
-    test('are said, and nobody attaches again', async () => {
+    test('are said, and the agent does not attach again', async () => {
       expect(await finish(true)).toEqual({ reports: ['{}'], atMs: 0 });
     });
 
-    test('hold nobody up for longer than 100 ms', async () => {
+    test('delay the end by 100 ms at most', async () => {
       expect(await finish(false)).toEqual({ reports: ['{}'], atMs: 100 });
     });
 
-    test('are dropped where nobody listens', async () => {
+    test('are dropped where no companion listens', async () => {
       const made = attachment(companion('a', hangs));
       await begin(made);
       const nowMs = clock.monotonicMs();

@@ -89,7 +89,7 @@ describe('selectState()', () => {
     expect(typeof selected === 'string' ? selected : selected.path).toBe(said);
   });
 
-  test('nobody has run here', () => {
+  test('no dataplane has run here', () => {
     expect(selectState([], { mesh: undefined, name: undefined }, () => true)).toContain('no agent has left');
   });
 });

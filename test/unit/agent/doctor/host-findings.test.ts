@@ -126,15 +126,11 @@ describe('judgeObject()', () => {
     ['connected, but not run here', { running: false }, 'warning'],
     ['not connected, not run here', { running: false, overview: overview({ online: false }) }, 'ok'],
     ['at another address', { overview: overview({ address: '10.0.0.2' }) }, 'failure'],
-    [
-      'at an address that nobody knows',
-      { address: undefined, overview: overview({ address: '10.0.0.2' }) },
-      'ok',
-    ],
+    ['at an unknown address', { address: undefined, overview: overview({ address: '10.0.0.2' }) }, 'ok'],
     ['missing although it runs', { overview: undefined }, 'failure'],
     ['missing before its start', { overview: undefined, running: false }, 'ok'],
     [
-      'missing, and somebody else should have put it',
+      'missing, and the operator should have put it',
       { overview: undefined, running: false, owner: 'external' },
       'failure',
     ],

@@ -48,7 +48,7 @@ describe('judgeUnit()', () => {
   test.for<Row>([
     { name: 'files changed', unit: { needsReload: true }, about: 'unit kuma-dp.service', level: 'warning' },
     { name: 'control-group', unit: { killMode: 'control-group' }, about: 'KillMode', level: 'failure' },
-    { name: 'none', unit: { killMode: 'none' }, about: 'KillMode', level: 'failure', says: 'nobody' },
+    { name: 'none', unit: { killMode: 'none' }, about: 'KillMode', level: 'failure', says: 'no process' },
     { name: 'process', unit: { killMode: 'process' }, about: 'KillMode', level: 'warning' },
     { name: 'SIGKILL', unit: { killSignal: '9' }, about: 'KillSignal', level: 'failure' },
     { name: 'SIGINT', unit: { killSignal: '2' }, about: 'KillSignal', level: 'ok' },

@@ -53,7 +53,7 @@ describe('callsSince()', () => {
     { name: 'requests of the application', now: { 'http.backend': 7 }, calls: 2, moved: false },
     { name: 'connections of it', now: { 'listener.127.0.0.1_30001': 1 }, calls: 1, moved: false },
     {
-      name: 'a listener of which nobody knows',
+      name: 'an unknown listener',
       now: { 'listener.0.0.0.0_15001': 2 },
       calls: 2,
       moved: false,

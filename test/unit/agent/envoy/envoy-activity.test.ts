@@ -237,7 +237,7 @@ describe('readDirections()', () => {
 
   test.for([
     { name: 'without a direction', fields: {} },
-    { name: 'with one that nobody knows', fields: { traffic_direction: 'UNSPECIFIED' } },
+    { name: 'with an unknown one', fields: { traffic_direction: 'UNSPECIFIED' } },
     {
       name: 'of the passthrough',
       fields: { name: 'outbound:passthrough:ipv4', traffic_direction: 'OUTBOUND' },

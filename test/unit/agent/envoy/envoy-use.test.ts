@@ -58,7 +58,7 @@ describe('followUse()', () => {
     expect(follow({ ...still, movedBefore: true }, still).movedAtMs).toBe(0);
   });
 
-  test("the agent's own connections are nobody's work, no call, and hold nothing", () => {
+  test("the agent's own connections are no work, no call, and hold nothing", () => {
     const open = [
       { listener: 'a', connections: 1 },
       { listener: 'b', connections: 3 },

@@ -115,7 +115,7 @@ describe('serving', () => {
     });
   });
 
-  test('an Envoy whose ports nobody knows serves once it says that it is live', async () => {
+  test('an Envoy with unknown ports serves once it says that it is live', async () => {
     const said = ['', 'server.state: 2\n', 'server.state: 0\n'];
     const admin = new FakeEnvoyAdmin();
     admin.onStats = () => {

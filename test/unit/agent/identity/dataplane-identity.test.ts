@@ -38,7 +38,7 @@ describe('deriveIdentity()', () => {
     });
   });
 
-  test('takes name and mesh from the command: somebody else applied it', () => {
+  test('takes name and mesh from the command: an operator applied it', () => {
     expect(deriveIdentity(command('--name=web-1', '--mesh=default'), undefined)).toEqual({
       identity: {
         key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },

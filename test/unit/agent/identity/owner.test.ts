@@ -15,7 +15,7 @@ function identity(binding: Binding, proxyType: ProxyType = 'dataplane'): Datapla
   };
 }
 
-const APPLIED = 'kuma-dp is given --name and --mesh: somebody else applied the dataplane';
+const APPLIED = 'kuma-dp is given --name and --mesh: an operator applied the dataplane';
 const SEEN = 'a zone proxy cannot be put before it starts without being seen';
 
 describe('chooseOwner()', () => {

@@ -67,11 +67,11 @@ describe('tallyStop()', () => {
   });
 
   test.for<readonly [why: string, more: Partial<StopReport>, cause: string, outcome: string]>([
-    ['nobody was told that it ended', { cause: 'kuma-dp exited', steps: [] }, 'crash', 'none'],
-    ['it was somebody else’s', endedBy('kept'), 'signal', 'kept'],
+    ['no endpoint was told that it ended', { cause: 'kuma-dp exited', steps: [] }, 'crash', 'none'],
+    ['it was another run’s', endedBy('kept'), 'signal', 'kept'],
     ['a companion goes on', endedBy('handed over'), 'signal', 'handed_over'],
     ['no endpoint answered', endedBy('failed'), 'signal', 'failed'],
-    ['nobody said how it ended', endedBy('hurried'), 'signal', 'failed'],
+    ['it is unknown how it ended', endedBy('hurried'), 'signal', 'failed'],
   ])('says how it ended: %s', ([, more, cause, outcome]) => {
     expect(stopped(more).stops).toEqual([{ cause, outcome, count: 1 }]);
   });

@@ -119,7 +119,7 @@ describe('claimName()', () => {
     expect(refused).toMatchObject({ owner: 'cp', atMs: 300 });
   });
 
-  test('whoever asked for the agent by name gets it without an epoch as well', async () => {
+  test('an operator who asked for the agent by name gets it without an epoch as well', async () => {
     expect(await claim({ insistent: true })).toEqual({ owner: 'agent', atMs: 400, announced: 1 });
     expect(log.events).toEqual(['companion.missed', 'dataplane.announced']);
   });

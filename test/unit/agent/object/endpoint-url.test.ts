@@ -75,7 +75,7 @@ describe('orderEndpoints()', () => {
     expect(orderEndpoints(given, { proxyType: 'ingress', fallback })).toEqual({ urls, bypassed });
   });
 
-  test('has nobody to ask where nothing is given and nothing can be derived', () => {
+  test('has no endpoint where nothing is given and nothing can be derived', () => {
     expect(orderEndpoints([], { proxyType: 'dataplane', fallback: undefined }).urls).toEqual([]);
   });
 });

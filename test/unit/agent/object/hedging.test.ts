@@ -104,7 +104,7 @@ describe('firstAnswer()', () => {
     expect(attempts()).toEqual({ a: [0], b: [] });
   });
 
-  test('takes the first answer, whoever gives it', async () => {
+  test('takes the first answer, whichever endpoint gives it', async () => {
     endpointsOf([answersLate(clock, 700, 'deleted')], [answersLate(clock, 300, 'already gone')]);
     expect(await outcomeOf(ask())).toEqual({ value: 'deleted', endpoint: 'a', attempts: 2, atMs: 700 });
   });
@@ -216,7 +216,7 @@ describe('firstAnswer()', () => {
     expect(failures).toEqual([]);
   });
 
-  test('tells the losers that nobody waits for them any more', async () => {
+  test('tells the losers that no caller waits for them any more', async () => {
     let seen: AbortSignal | undefined;
     endpointsOf(
       [

@@ -101,7 +101,7 @@ describe('ObjectKeeper', () => {
       expect(result).toEqual({ outcome: 'gone', reason: 'already gone', endpoint: 'a', attempts: 2 });
     });
 
-    test('leaves an external dataplane alone and asks nobody', async () => {
+    test('leaves an external dataplane alone and asks no endpoint', async () => {
       const only = endpoint();
       const { result } = await timed(keeper([only], { mayDelete: false }).deregister(5_000));
       expect(result).toEqual({
@@ -113,7 +113,7 @@ describe('ObjectKeeper', () => {
       expect(only.calls).toEqual([]);
     });
 
-    test("keeps somebody else's object", async () => {
+    test("keeps another run's object", async () => {
       const only = endpoint({ deregister: fails('DATAPLANE_FOREIGN') });
       const { result } = await timed(keeper([only]).deregister(5_000));
       expect(result).toEqual({
@@ -150,7 +150,7 @@ describe('ObjectKeeper', () => {
       expect(result).toMatchObject({ outcome: 'failed' });
     });
 
-    test("the object being somebody else's says more than that a companion has taken it over", async () => {
+    test("the object being another run's says more than that a companion has taken it over", async () => {
       const late = endpoint({ deregister: [handedOver, fails('DATAPLANE_FOREIGN')] });
       const { result } = await timed(keeper([late]).deregister(2_000));
       expect(result).toMatchObject({ outcome: 'kept' });
@@ -308,7 +308,7 @@ describe('ObjectKeeper', () => {
       });
     });
 
-    test("leaves somebody else's at once", async () => {
+    test("leaves another run's at once", async () => {
       const only = endpoint({ confirm: answers({ verdict: 'leave', reason: 'another incarnation' }) });
       expect(await timed(keeper([only]).confirm(2_000))).toEqual({
         result: { outcome: 'left', reason: 'another incarnation' },
@@ -316,7 +316,7 @@ describe('ObjectKeeper', () => {
       });
     });
 
-    test('is not certain where nobody answers in time', async () => {
+    test('is not certain where no endpoint answers in time', async () => {
       const only = endpoint({ confirm: hangs });
       const { result, atMs } = await timed(keeper([only]).confirm(2_000));
       expect(atMs).toBe(2_000);

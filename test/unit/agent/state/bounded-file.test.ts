@@ -53,10 +53,10 @@ describe('readBounded()', () => {
 describe('WholeFile', () => {
   test('replaces a link and leaves alone what it leads to', async () => {
     const target = dir.join('target');
-    writeFileSync(target, 'of somebody else');
+    writeFileSync(target, 'of another process');
     symlinkSync(target, path);
     await new WholeFile(path).write('new');
-    expect(readFileSync(target, 'utf8')).toBe('of somebody else');
+    expect(readFileSync(target, 'utf8')).toBe('of another process');
     expect(readBounded(path)).toBe('new');
   });
 

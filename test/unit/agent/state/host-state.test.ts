@@ -79,7 +79,7 @@ describe('judgeTakeover()', () => {
     {
       name: 'the dataplane was never ours to delete',
       state: { mayDelete: false },
-      takeover: { verdict: 'done', reason: 'the dataplane was applied by somebody else and stays' },
+      takeover: { verdict: 'done', reason: 'the dataplane was applied by an operator and stays' },
     },
     {
       name: 'written before this host booted',

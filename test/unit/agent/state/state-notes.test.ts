@@ -98,7 +98,7 @@ describe('StateNotes', () => {
     expect(written[0]?.deregistrationDelayMs).toBe(INITIAL.deregistrationDelayMs);
   });
 
-  test('a kuma-dp that has ended already is nobody to look for', async () => {
+  test('the agent does not look for a kuma-dp that has ended already', async () => {
     const state = new StateNotes(INITIAL, {
       events: agentEvents(log),
       host: { uptimeMs: () => 0, processRef: () => undefined },
@@ -126,7 +126,7 @@ describe('StateNotes', () => {
       {
         level: 'warn',
         event: 'state.unwritable',
-        message: 'If this agent is killed, nobody on this host can finish its work',
+        message: 'If this agent is killed, its work cannot be finished on this host',
         fields: { err: failure },
       },
     ]);

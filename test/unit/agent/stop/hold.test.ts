@@ -26,7 +26,7 @@ const UNKNOWN: ApplicationEvidence = { ports: 'unknown', refusedAtFirst: false, 
 const LISTENS: ApplicationEvidence = { ports: 'answer', refusedAtFirst: false, called: true };
 const REFUSES: ApplicationEvidence = { ports: 'refuse', refusedAtFirst: false, called: true };
 
-/** A stop that began at 0, 10 s ago: deregistered, settled after 2.25 s, nobody uses Envoy. */
+/** A stop that began at 0, 10 s ago: deregistered, settled after 2.25 s, Envoy is idle. */
 const AT_10S: HoldKnowledge = {
   nowMs: 10_000,
   stopBeganAtMs: 0,
@@ -67,7 +67,7 @@ describe('holdOf()', () => {
     readonly cause: HoldCause | undefined;
     readonly untilMs?: number;
   }>([
-    { name: 'nobody uses Envoy', known: {}, cause: undefined },
+    { name: 'Envoy is idle', known: {}, cause: undefined },
     {
       name: 'the plain stop: settled, 500 ms of quiet are not over',
       known: { nowMs: 2_700, envoy: { ...IDLE, quietSinceMs: 2_250 } },
@@ -106,7 +106,7 @@ describe('holdOf()', () => {
       untilMs: END,
     },
     {
-      name: 'a worker whose port nobody knows, its last call a second ago',
+      name: 'a worker with an unknown port, its last call a second ago',
       known: { envoy: { ...IDLE, lastCallMs: 9_000 } },
       cause: 'application-silent',
       untilMs: 14_000,
@@ -141,7 +141,7 @@ describe('holdOf()', () => {
       untilMs: 7_000,
     },
     {
-      name: 'an application that listens and has not called anybody within the drain time',
+      name: 'an application that listens and has made no call within the drain time',
       known: { application: { ...LISTENS, called: false } },
       cause: undefined,
     },
@@ -381,7 +381,7 @@ describe('holdOf()', () => {
 });
 
 describe('hasExternalSenders() and readinessLeadMs()', () => {
-  test('readiness of gateways and ingresses fails at once, and of whoever was told of such clients', () => {
+  test('readiness of gateways and ingresses fails at once, and of dataplanes with external senders', () => {
     const derived = KINDS.filter((proxy) => hasExternalSenders({ proxy, externalDrainMs: undefined }));
     expect(derived).toEqual(['builtin gateway', 'zone ingress']);
     expect(KINDS.filter((proxy) => hasExternalSenders({ proxy, externalDrainMs: 0 }))).toEqual(KINDS);

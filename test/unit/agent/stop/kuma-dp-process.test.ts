@@ -94,7 +94,7 @@ describe('KumaDpProcess', () => {
     expect(process.toldAtMs).toBe(0);
   });
 
-  test('a kuma-dp that somebody else has told to drain is not told again', async () => {
+  test('a kuma-dp that another process has told to drain is not told again', async () => {
     const process = kumaDp(() => Promise.resolve(true));
     void process.tell('drain');
     await clock.settle();

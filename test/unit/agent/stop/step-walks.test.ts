@@ -252,7 +252,7 @@ function brokenForChild(world: World, next: World, effects: readonly Effect[]): 
     'nothing is told to a kuma-dp that is not there': next.child === 'alive' || stages.length === 0,
     'kuma-dp is not stopped before the deregistration was answered or late, if there is something to deregister':
       !stops || next.answered || next.late || !isRegistered(world.phase),
-    'kuma-dp is killed only when its time is up or somebody asked three times':
+    'kuma-dp is killed only when its time is up or a stop was requested three times':
       !stages.includes('kill') ||
       next.asked > 2 ||
       (world.armed.includes('kill') && !next.armed.includes('kill')),
@@ -281,7 +281,7 @@ function everyWorld(): { readonly worlds: readonly World[]; readonly broken: rea
 const TIMERS = ['deregister', 'settle', 'drain', 'kill', 'give-up'] as const;
 
 /**
- * What happens next if nobody asks for anything any more: timers fire, a killed child ends, and a control plane that is
+ * What happens next without further requests: timers fire, a killed child ends, and a control plane that is
  * silent lets each attempt end with its time.
  */
 function onlyTimePasses(world: World, obedient: boolean): Input | undefined {

@@ -53,7 +53,7 @@ describe('step(): one request to stop', () => {
       ends: { name: 'settling', deadlines: DEADLINES, asked: 1, standby: false },
     },
     {
-      name: 'gives the drain the time of settling when nobody deregistered it',
+      name: 'gives the drain the time of settling when it was not deregistered',
       inputs: [...serving, stop, deregistered('failed')],
       effects: [...BEGIN, ...DRAIN],
       ends: { name: 'draining', deadlines: DEADLINES, asked: 1, progress: 'failed' },
@@ -106,7 +106,7 @@ describe('step(): one request to stop', () => {
       ends: stopped(KILLED),
     },
     {
-      name: 'kills even while nobody has said that the object is gone',
+      name: 'kills even while it is unknown whether the object is gone',
       inputs: [...serving, stop, fired('kill'), exited(KILLED), deregistered('failed')],
       effects: [...BEGIN, tell('kill'), armGiveUp, exit(KILLED)],
       ends: stopped(KILLED),
@@ -198,7 +198,7 @@ describe('step(): asked again', () => {
       ends: { name: 'exiting', deadlines: DEADLINES, progress: 'failed', asked: 4 },
     },
     {
-      name: 'a third request finds nobody to kill once kuma-dp is gone',
+      name: 'a third request finds no process to kill once kuma-dp is gone',
       inputs: [...serving, stop, exited(CLEAN), stop, stop, deregistered('gone')],
       effects: [...BEGIN, armGiveUp, hasten, exit(CLEAN)],
       ends: stopped(CLEAN),
@@ -247,7 +247,7 @@ describe('step(): kuma-dp ends by itself', () => {
       ends: stopped(FAILED),
     },
     {
-      name: 'and somebody asks to stop twice meanwhile: the attempt is hastened',
+      name: 'and two stop requests arrive meanwhile: the attempt is hastened',
       inputs: [...serving, exited(KILLED), stop, stop, deregistered('failed')],
       effects: [deregisterCrashed, hasten, exit(KILLED)],
       ends: stopped(KILLED),
@@ -259,7 +259,7 @@ describe('step(): kuma-dp ends by itself', () => {
       ends: stopped(CLEAN),
     },
     {
-      name: 'while deregistering: its timer finds nobody to kill',
+      name: 'while deregistering: its timer finds no process to kill',
       inputs: [...serving, stop, exited(CLEAN), fired('kill')],
       effects: [...BEGIN, armGiveUp],
       ends: {
@@ -284,7 +284,7 @@ describe('step(): kuma-dp ends by itself', () => {
       ends: stopped(CLEAN),
     },
     {
-      name: 'while confirming there is nobody left who could: ignored',
+      name: 'while confirming no process is left that could: ignored',
       inputs: [
         ...serving,
         stop,
@@ -311,13 +311,13 @@ describe('step(): before kuma-dp is there', () => {
       ends: stopped(TERMED),
     },
     {
-      name: 'a stop takes an announced object away first, without a timer to kill anybody',
+      name: 'a stop deletes a registered object first, without a kill timer',
       inputs: [announced, stop, deregistered('gone')],
       effects: [cancelStart, deregisterAnnounced, exit(TERMED)],
       ends: stopped(TERMED),
     },
     {
-      name: 'three stops hasten the deregistration once and kill nobody',
+      name: 'three stops hasten the deregistration once and kill no process',
       inputs: [announced, stop, stop, stop, deregistered('failed')],
       effects: [cancelStart, deregisterAnnounced, hasten, exit(TERMED)],
       ends: stopped(TERMED),
@@ -348,7 +348,7 @@ describe('step(): SIGUSR2, drain and stay', () => {
       ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
     },
     {
-      name: 'passes it on as well when nobody deregistered it',
+      name: 'passes it on as well when it was not deregistered',
       inputs: [...serving, standbyAsked, deregistered('failed')],
       effects: [deregisterForStandby, tell('standby')],
       ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
@@ -392,13 +392,13 @@ describe('step(): SIGUSR2, drain and stay', () => {
       ends: stopped(CLEAN),
     },
     {
-      name: 'a stop in standby that nobody deregistered drains without a SIGTERM as well',
+      name: 'a stop in standby without a deregistration drains without a SIGTERM as well',
       inputs: [...serving, standbyAsked, deregistered('gone'), stop, deregistered('failed')],
       effects: [deregisterForStandby, tell('standby'), ...BEGIN, watchDrain, armDrain],
       ends: { name: 'draining', deadlines: DEADLINES, asked: 1, progress: 'failed' },
     },
     {
-      name: 'a stop during its deregistration takes over: nobody stays',
+      name: 'a stop during its deregistration takes over: no process stays',
       inputs: [
         ...serving,
         standbyAsked,

@@ -62,7 +62,7 @@ describe('Supervisor: an object that the control plane puts back while Envoy ser
 
   test.for([
     { name: 'that cannot be told from the object of another run', reply: STANDS },
-    { name: 'that nobody can look for', reply: fails('ENDPOINT_REJECTED') },
+    { name: 'that no endpoint can look for', reply: fails('ENDPOINT_REJECTED') },
   ])('$name: Envoy does not end before kuma-dp alone would have ended it', async ({ reply }) => {
     serving({ lookGone: reply });
     run.signal('SIGTERM');

@@ -71,7 +71,7 @@ describe('Supervisor: a federated zone', () => {
     expect(await settled(run)).toBe(6_250);
   });
 
-  test('not federated: nobody is asked', async () => {
+  test('not federated: no endpoint is asked', async () => {
     let asked = 0;
     const siblings = (): Promise<boolean> => {
       asked += 1;

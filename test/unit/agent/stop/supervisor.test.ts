@@ -193,7 +193,7 @@ describe('Supervisor: one SIGTERM', () => {
     expect(await run.untilEnded()).toEqual({ exit, atMs: 2_250 });
   });
 
-  test('a kuma-dp that was told by somebody else to drain is not told twice', async () => {
+  test('a kuma-dp that another process told to drain is not told twice', async () => {
     const run = serving({ dataplane: { readiness: { isTerminating: () => Promise.resolve(true) } } });
     run.signal('SIGTERM');
     await run.clock.pass(2_750);
@@ -413,7 +413,7 @@ describe('Supervisor: no help from the control plane', () => {
     expect(stepsOf(run)[0]).toBe('deregister 0+0 kept');
   });
 
-  test('a dataplane that nobody could name is drained all the same, and the report says why', async () => {
+  test('a dataplane without a known name is drained all the same, and the report says why', async () => {
     const run = serving({ dataplane: { registration: undefined, unregisteredBecause: 'no such file' } });
     run.signal('SIGTERM');
     await run.untilEnded();

@@ -47,7 +47,7 @@ test.for([
       clock.wallJumpMs += 20_000;
     },
   },
-])('$name watches anew, whoever asks first', async ({ pause }) => {
+])('$name watches anew, whichever part asks first', async ({ pause }) => {
   const { clock, presence, stop } = await watching();
   const looks = new LookLog(clock, presence);
   looks.note(shown());

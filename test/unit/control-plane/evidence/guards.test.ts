@@ -115,7 +115,7 @@ describe('lifecycle-managed', () => {
     expect(judgeDeletion({ ...CLEAR.fallback, record })).toEqual(HELD);
   });
 
-  test('an announcement is enough, whoever put it', () => {
+  test('a departure request is enough, whichever run put it', () => {
     const record = { ...CLEAR.announced.record, deletable: false };
     expect(judgeDeletion({ ...CLEAR.announced, record })).toEqual(DELETE);
   });
@@ -180,7 +180,7 @@ describe('an announced departure', () => {
       judgement: DELETE,
     },
     {
-      name: 'a stream that began and ended since: whoever held it may connect again',
+      name: 'a stream that began and ended since: its dataplane may connect again',
       given: { ...GONE, stored: shown({ subscriptions: [stream('cp-now', 50_000, 10_000)] }) },
       judgement: wait('evidence-too-young', `${CAME} 10 s of 45 s`, 35_000),
     },
@@ -204,7 +204,7 @@ describe('an announced departure', () => {
       judgement: wait('probation', JUST_UP, 1),
     },
     {
-      name: 'a ghost that began since, and nobody came for long enough',
+      name: 'a ghost that began since, and no dataplane connected for long enough',
       given: {
         ...GONE,
         stored: shown({ subscriptions: [stream('cp-old', 50_000)] }),
@@ -338,7 +338,7 @@ describe('a fallback', () => {
       judgement: DELETE,
     },
     {
-      name: 'without the control plane’s clock nobody knows since when',
+      name: 'without the control plane’s clock the age is unknown',
       given: { clockMs: undefined },
       judgement: wait('unknown-insight', 'it is not said since when it is offline', 5_000),
     },
@@ -513,7 +513,7 @@ describe('a sweep', () => {
       judgement: wait('evidence-too-young', 'silent for 600 s of 600 s', 1),
     },
     {
-      name: 'nobody knows since when: that ends the sweep',
+      name: 'the age is unknown: that ends the sweep',
       given: { clockMs: undefined },
       judgement: refuse('unknown-insight', 'it is not said since when it is offline'),
     },

@@ -66,11 +66,11 @@ describe('judgeMissing()', () => {
       given: record({ lostAtMs: 1 }),
       reason: 'its agent is not attached: attached',
     },
-    { name: 'it is external', given: record({ owner: 'external' }), reason: 'somebody else applied it' },
+    { name: 'it is external', given: record({ owner: 'external' }), reason: 'an operator applied it' },
     { name: 'not ours', given: record({ deletable: false }), reason: 'its agent would not delete it' },
     { name: 'it starts', given: record({ phase: 'starting' }), reason: 'its agent is not running: starting' },
     { name: 'it drains', given: record({ phase: 'draining' }), reason: 'its agent is not running: draining' },
-    { name: 'nobody knows', given: record({ phase: '' }), reason: 'its agent is not running: unknown' },
+    { name: 'it is unknown', given: record({ phase: '' }), reason: 'its agent is not running: unknown' },
     { name: 'it does not serve', given: { serving: false }, reason: 'its Envoy does not serve' },
     {
       name: 'a global control plane',

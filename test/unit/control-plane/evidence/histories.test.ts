@@ -82,7 +82,7 @@ const soon = fc.nat(5);
 const aWhile = fc.oneof(fc.nat(5), fc.integer({ min: 6, max: 120 }));
 
 /**
- * The rare one: a departure is pending when somebody else comes under its name and cannot tell the companion; both may
+ * The rare one: a departure is pending when another run comes under its name and cannot tell the companion; both may
  * be restarted meanwhile, and the clock set.
  */
 const takeOver: fc.Arbitrary<readonly (readonly [Event, number])[]> = fc
@@ -135,12 +135,12 @@ function expectPromises(steps: readonly (readonly [Event, number])[], seed: numb
   });
 }
 
-describe('nobody who lives is deleted, and every departure ends', () => {
+describe('no living dataplane is deleted, and every departure ends', () => {
   test('whatever happens', () => {
     fc.assert(fc.property(history, fc.nat(), expectPromises), { numRuns: RUNS });
   });
 
-  test('whoever comes under a name that is still leaving', () => {
+  test('a run that starts under a name that is still leaving', () => {
     fc.assert(fc.property(takeOver, fc.nat(), expectPromises), { numRuns: RUNS });
   });
 });

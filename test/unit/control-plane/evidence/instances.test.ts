@@ -86,7 +86,7 @@ describe('instances that answer', () => {
   });
 });
 
-describe('instances that nobody names', () => {
+describe('instances that no option names', () => {
   test('one with a stream is unnamed: said once, after 10 s, and noted', () => {
     const instances = new Instances();
     instances.noteLooks([answers('vm-1')], 0);
@@ -108,7 +108,7 @@ describe('instances that nobody names', () => {
     expect([instances.takeUnnamed(60_000), standings(instances).doubtful]).toEqual([[], []]);
   });
 
-  test('streams that have ended name nobody: a leak from before stays a leak', () => {
+  test('streams that have ended name no instance: a leak from before stays a leak', () => {
     const instances = new Instances();
     instances.noteStreams(listed(stream('cp-before', 7_200_000, 3_600_000)), 0);
     expect([instances.takeChanges(), standings(instances).doubtful]).toEqual([[], []]);

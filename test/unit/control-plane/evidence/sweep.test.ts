@@ -79,7 +79,7 @@ describe('findOffline()', () => {
       found: undefined,
     },
     {
-      name: 'one that somebody applied',
+      name: 'one that an operator applied',
       stored: shown({ subscriptions: OLD }),
       found: finding({
         offlineMs: SWEEP_AFTER_MS,
@@ -88,7 +88,7 @@ describe('findOffline()', () => {
       }),
     },
     {
-      name: 'one that somebody applied and that is connected',
+      name: 'one that an operator applied and that is connected',
       stored: shown({ subscriptions: [stream('cp-now', 10)] }),
       found: undefined,
     },

@@ -262,7 +262,7 @@ export class World {
   }
 
   /**
-   * Nothing that lives is deleted: nobody who is connected or attached, or was within the grace (and, where no agent of
+   * No living dataplane is deleted: none that is connected or attached, or was within the grace (and, where no agent of
    * it said a word, a reconnect backoff more) while the control plane and the companion were both up. A host that is
    * cut off from both for longer is not told from one that is dead.
    */

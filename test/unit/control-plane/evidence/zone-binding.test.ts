@@ -13,9 +13,9 @@ test.for([
     b: zone('east', 'g'),
     same: true,
   },
-  { name: 'nobody named them', a: zone('default', 'c1'), b: zone('default', 'c2'), same: false },
+  { name: 'not named', a: zone('default', 'c1'), b: zone('default', 'c2'), same: false },
   {
-    name: 'nobody named them, and one id is not known',
+    name: 'not named, and one id is not known',
     a: zone('default', 'c1'),
     b: zone('default'),
     same: true,

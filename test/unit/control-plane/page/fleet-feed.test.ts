@@ -104,7 +104,7 @@ describe('FleetFeed', () => {
     expect(readings).toBe(2);
   });
 
-  test('tells how it stands, then only of changes, and reads nothing while nobody follows', async () => {
+  test('tells how it stands, then only of changes, and reads nothing while no page follows', async () => {
     const unfollow = feed.follow(listen);
     await clock.pass(3_500);
     records = [record('a')];
@@ -118,7 +118,7 @@ describe('FleetFeed', () => {
     expect(readings).toBe(5);
   });
 
-  test('whoever comes later is told how it stands at once', async () => {
+  test('a later follower gets the current state at once', async () => {
     const first = feed.follow(() => undefined);
     await clock.settle();
     const second = feed.follow(listen);

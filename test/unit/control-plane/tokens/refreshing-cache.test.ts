@@ -81,7 +81,7 @@ describe('RefreshingCache', () => {
     expect(loads.length).toBe(2);
   });
 
-  test('one that hangs holds nobody up who has an answer, and its news count when they come', async () => {
+  test('a hanging source delays no caller that has an answer, and its answer counts when it comes', async () => {
     const { clock, world, cache } = scene();
     await cache.get('a');
     clock.advance(10_000);

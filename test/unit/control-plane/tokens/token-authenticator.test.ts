@@ -189,7 +189,7 @@ const BAD_TOKENS: readonly { readonly name: string; readonly token: string; read
     reason: 'its algorithm is not RS256',
   },
   {
-    name: 'a header that demands what nobody understands',
+    name: 'a header with an unknown critical field',
     token: signed({ header: { crit: ['x'], x: 1 } }),
     reason: 'ERR_JOSE_NOT_SUPPORTED',
   },

@@ -289,7 +289,7 @@ describe('tokenRevocations()', () => {
     expect(seen).toEqual([true, false, true, true]);
   });
 
-  test('with mounted lists alone nobody is asked', async () => {
+  test('with mounted lists alone no control plane is asked', async () => {
     const path = temporaryDir().join('revoked');
     writeFileSync(path, 'a');
     const revocations = await tokenRevocations({
