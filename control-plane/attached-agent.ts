@@ -1,5 +1,16 @@
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { Arrival } from './ports.ts';
+import type { LossCause } from './witness/loss.pure.ts';
+
+/** The connection of one call. Answers after its end as well. */
+export interface PeerConnection {
+  /** The IP address of the other end. */
+  readonly address: string;
+  /** How many bytes have come on it. */
+  readonly heardBytes: number;
+  /** To be asked when a stream on it has ended: why. Never rejects. */
+  lossCause(): Promise<Exclude<LossCause, 'replica-gone'>>;
+}
 
 /** The stream of one agent, as far as it can be told something. */
 export interface AgentChannel {
@@ -16,6 +27,8 @@ export interface AgentChannel {
    * `undefined` where that is not counted.
    */
   heardBytes(): number | undefined;
+  /** The IP address that the stream comes from; `undefined` on a Unix socket. */
+  readonly address: string | undefined;
 }
 
 /** One open stream. Only `agents/` changes it. */

@@ -6,6 +6,7 @@ import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 import type { AttemptResult } from './ports.ts';
 import type { TokenProblem } from './tokens/token-ports.ts';
 import type { DataplaneRecord } from './records.pure.ts';
+import type { Loss } from './witness/loss.pure.ts';
 import { readStopTimeline } from './page/stop-steps.pure.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 
@@ -101,16 +102,15 @@ function agentEvents(log: Log) {
       });
     },
     /** @param graceMs `undefined`: the companion does not delete it */
-    lost: (known: Known, reason: string, graceMs: number | undefined) => {
+    lost: (known: Known, { reason, cause }: Loss, graceMs: number | undefined) => {
       const follows =
         graceMs === undefined
           ? 'stays, it is not ours to delete'
           : `is deleted if nothing is heard for ${formatDuration(graceMs)}`;
-      log.warn(
-        'agent.lost',
-        `The stream ended without a word (${reason}): its dataplane ${follows}`,
-        named(known),
-      );
+      log.warn('agent.lost', `The stream ended without a word (${reason}): its dataplane ${follows}`, {
+        ...named(known),
+        loss: cause,
+      });
     },
     gone: (known: Known) => {
       log.info('agent.gone', 'The stream of an agent that leaves has ended', named(known));

@@ -35,15 +35,15 @@ const AGENT: Program = {
 };
 
 const CONTROL_PLANE: Program = {
-  agents: { uses: ['evidence'] },
+  agents: { uses: ['evidence', 'witness'] },
   commands: { kind: 'wiring', uses: ['control-planes'], packages: ['prom-client'] },
   'control-planes': {},
   departures: { uses: ['agents', 'evidence'] },
   evidence: { uses: ['control-planes'] },
   page: { uses: ['agents', 'evidence'] },
-  rpc: { kind: 'io', uses: ['agents', 'departures', 'evidence'], packages: ['@grpc/grpc-js'] },
+  rpc: { kind: 'io', uses: ['agents', 'departures', 'evidence', 'witness'], packages: ['@grpc/grpc-js'] },
   server: {
-    uses: ['evidence', 'tokens'],
+    uses: ['evidence', 'tokens', 'witness'],
     packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@grpc/reflection', 'grpc-health-check', 'prom-client'],
   },
   store: {
@@ -52,6 +52,7 @@ const CONTROL_PLANE: Program = {
     packages: ['better-sqlite3', 'kysely', 'kysely/migration', 'p-limit', 'pg'],
   },
   tokens: { uses: ['control-planes'], packages: ['jose'] },
+  witness: { uses: ['agents', 'evidence'] },
 };
 
 /** It waits for nothing and touches nothing. */

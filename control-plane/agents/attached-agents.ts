@@ -5,6 +5,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import { judgeEntry } from '../evidence/entry.pure.ts';
 import type { Arrival, Attachment, Store, StreamSum } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
+import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
 import { PhaseNotes } from './phase-notes.ts';
 import { Redirects } from './redirects.ts';
@@ -132,7 +133,7 @@ export class AttachedAgents {
   }
 
   /** The stream of `agent` ended, for whichever reason. */
-  async close(agent: AttachedAgent, reason: string): Promise<void> {
+  async close(agent: AttachedAgent, loss: Loss): Promise<void> {
     if (this.#held.delete(agent)) return;
     const { arrival, epoch, leaving } = agent;
     const name = describeKey(arrival.key);
@@ -142,7 +143,7 @@ export class AttachedAgents {
     if (this.#redirects.isShuttingDown) return;
     const { events, graceMs } = this.#deps;
     if (leaving) events.gone({ ...arrival, epoch });
-    else events.lost({ ...arrival, epoch }, reason, arrival.deletable ? graceMs : undefined);
+    else events.lost({ ...arrival, epoch }, loss, arrival.deletable ? graceMs : undefined);
     if (epoch !== undefined) await this.#ends.add({ key: arrival.key, epoch });
     await this.#admitHeld(name);
   }

@@ -192,7 +192,7 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
       metrics.tokenRejected('permission-denied');
     },
     markAuthenticated: (call) => server?.authenticated(call),
-    heardBytes: (call) => server?.heardBytes(call),
+    connectionOf: (call) => server?.connectionOf(call),
     takePlace: streamPlaces(),
   });
   server = await startGrpcServer({

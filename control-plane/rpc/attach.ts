@@ -5,7 +5,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
-import type { AgentChannel, AttachedAgent } from '../attached-agent.ts';
+import type { AgentChannel, AttachedAgent, PeerConnection } from '../attached-agent.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
 import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -24,7 +24,7 @@ export interface AttachDeps {
   readonly markAuthenticated: (call: Pick<Stream, 'getPeer'>) => void;
   /** @returns what gives the place back; `undefined` if there is none left */
   readonly takePlace: (dataplane: string) => (() => void) | undefined;
-  readonly heardBytes: (call: Pick<Stream, 'getPeer'>) => number | undefined;
+  readonly connectionOf: (call: Pick<Stream, 'getPeer'>) => PeerConnection | undefined;
 }
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>;
@@ -45,6 +45,7 @@ export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest,
 class AttachedStream {
   readonly #deps: AttachDeps;
   readonly #stream: Stream;
+  readonly #connection: PeerConnection | undefined;
   /** Of the one time limit that runs: to a Hello, or after a redirect. */
   #disarm: () => void;
   #admission: Promise<AttachedAgent | undefined> | undefined;
@@ -55,6 +56,7 @@ class AttachedStream {
   constructor(deps: AttachDeps, stream: Stream) {
     this.#deps = deps;
     this.#stream = stream;
+    this.#connection = deps.connectionOf(stream);
     this.#disarm = deps.clock.after(HELLO_BUDGET_MS, () => {
       this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: no Hello came'));
     });
@@ -126,6 +128,7 @@ class AttachedStream {
       this.#send({ $case: 'attached', value: { ...fences, ...zone } });
     };
     return {
+      address: this.#connection?.address,
       attached: (epoch, leaving) => {
         attached(epoch, { leaving, held: '' });
       },
@@ -135,7 +138,7 @@ class AttachedStream {
       ask: () => {
         this.#send({ $case: 'ask', value: {} });
       },
-      heardBytes: () => (this.#answersAsks ? undefined : this.#deps.heardBytes(this.#stream)),
+      heardBytes: () => (this.#answersAsks ? undefined : this.#connection?.heardBytes),
       redirect: (reason) => {
         if (this.#ended) return;
         this.#send({ $case: 'redirected', value: { reason } });
@@ -198,7 +201,8 @@ class AttachedStream {
 
   async #leave(agent: AttachedAgent, reason: string): Promise<void> {
     this.#releasePlace?.();
-    await this.#deps.agents.close(agent, reason).catch(this.#deps.events.failedUnexpectedly);
+    const cause = (await this.#connection?.lossCause()) ?? 'closed';
+    await this.#deps.agents.close(agent, { reason, cause }).catch(this.#deps.events.failedUnexpectedly);
   }
 }
 

@@ -3,6 +3,7 @@ import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { AdminService, type AdminServer } from '../../proto/gen/deregistrar/v1/admin.ts';
 import { DeregistrarService, type DeregistrarServer } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Engine } from '../engine.ts';
+import type { PeerConnection } from '../attached-agent.ts';
 import type { Authenticator } from '../ports.ts';
 import { getStatus } from './admin/get-status.ts';
 import { releaseBrake } from './admin/release-brake.ts';
@@ -25,8 +26,10 @@ export interface AgentServiceDeps {
   readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
   /** @returns what gives the place of one stream back; `undefined` if there is none left */
   readonly takePlace: (dataplane: string) => (() => void) | undefined;
-  /** @returns how many bytes have come on the connection of this call; `undefined` where that is not counted */
-  readonly heardBytes?: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => number | undefined;
+  /** @returns the connection of this call; `undefined` where there is none to lose */
+  readonly connectionOf?: (
+    call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>,
+  ) => PeerConnection | undefined;
 }
 
 /** What agents call. */
@@ -37,7 +40,7 @@ export function deregistrarService(given: AgentServiceDeps) {
     onDenied,
     markAuthenticated,
     takePlace,
-    heardBytes = () => undefined,
+    connectionOf = () => undefined,
   } = given;
   const { watch, agents, announced, deps } = engine;
   const { clock, events, store, controlPlanes, settings } = deps;
@@ -61,7 +64,7 @@ export function deregistrarService(given: AgentServiceDeps) {
       graceMs: settings.graceMs,
       markAuthenticated,
       takePlace,
-      heardBytes,
+      connectionOf,
     }),
     register: unary(calls, (request, context) =>
       register({ clock, events, authorise, agents, store, controlPlanes }, request, context),

@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
 
+import type { PeerConnection } from '../attached-agent.ts';
+import { causeOfLoss } from '../witness/loss.pure.ts';
 import type { AdmittedConnection, ConnectionLimit, ConnectionLimits } from './connection-limits.io.ts';
 
 export interface ConnectionEvents {
@@ -28,7 +31,14 @@ interface Connection {
   readonly admitted: AdmittedConnection | undefined;
   /** Whether it carried an authenticated call, or needs none. */
   known: boolean;
+  /** Whether the other end sent a FIN. */
+  isHungUp: boolean;
+  /** Of the error by which its kernel ended it. */
+  errorCode: string | undefined;
 }
+
+/** A stream whose connection is still open after so long has ended alone. */
+const ALONE_MS = 250;
 
 /** The connections of one listener, by peer. */
 export class Connections {
@@ -39,7 +49,10 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.#options = options;
     options.tls?.on('secureConnection', (socket: TLSSocket) => {
-      this.#establish(this.#byPeer.get(peerOf(socket)), socket);
+      const connection = this.#byPeer.get(peerOf(socket));
+      // TLS takes the reading over: from here on, the end of the connection shows here alone.
+      if (connection !== undefined) noteEnd(connection, socket);
+      this.#establish(connection, socket);
     });
     options.tls?.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       this.#noteFailure(error, socket);
@@ -55,6 +68,7 @@ export class Connections {
       socket.destroy();
       return;
     }
+    noteEnd(connection, socket);
     this.#all.add(connection);
     this.#byPeer.set(connection.peer, connection);
     socket.once('close', () => {
@@ -73,9 +87,10 @@ export class Connections {
     connection.admitted?.authenticated();
   }
 
-  /** @param peer as grpc-js names it */
-  heardBytes(peer: string): number | undefined {
-    return peer === '' ? undefined : this.#byPeer.get(peer)?.socket.bytesRead;
+  /** @param peer as grpc-js names it; a Unix socket has no name, and cannot fall silent */
+  find(peer: string): PeerConnection | undefined {
+    const connection = peer === '' ? undefined : this.#byPeer.get(peer);
+    return connection === undefined ? undefined : asPeerConnection(connection);
   }
 
   /** Ends those that have carried no authenticated call: nothing waits for them. */
@@ -89,7 +104,8 @@ export class Connections {
 
   #admit(socket: Socket): Connection | undefined {
     const { limits, events, trusted } = this.#options;
-    if (trusted) return { peer: peerOf(socket), socket, admitted: undefined, known: true };
+    const unended = { isHungUp: false, errorCode: undefined };
+    if (trusted) return { peer: peerOf(socket), socket, admitted: undefined, known: true, ...unended };
     const { remoteAddress } = socket;
     // Gone before it was accepted.
     if (remoteAddress === undefined) return undefined;
@@ -101,7 +117,7 @@ export class Connections {
       events.connectionRefused(admitted.refused, remoteAddress);
       return undefined;
     }
-    return { peer: peerOf(socket), socket, admitted, known: false };
+    return { peer: peerOf(socket), socket, admitted, known: false, ...unended };
   }
 
   #establish(connection: Connection | undefined, socket: Socket): void {
@@ -124,6 +140,42 @@ export class Connections {
     if (this.#byPeer.get(connection.peer) === connection) this.#byPeer.delete(connection.peer);
     connection.admitted?.closed();
   }
+}
+
+function noteEnd(connection: Connection, socket: Socket): void {
+  socket.once('end', () => {
+    connection.isHungUp = true;
+  });
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    connection.errorCode ??= error.code ?? error.message;
+  });
+}
+
+/** HTTP/2 ends its streams before their connection; a stream that ends alone leaves it open. */
+async function endOfSocket({ socket, isHungUp, errorCode }: Connection): Promise<void> {
+  if (socket.destroyed || isHungUp || errorCode !== undefined) return;
+  const over = new AbortController();
+  const closed = new Promise<void>((resolve) => {
+    socket.once('close', resolve);
+  });
+  const stillOpen = setTimeout(ALONE_MS, undefined, { signal: over.signal }).catch(() => undefined);
+  await Promise.race([closed, stillOpen]);
+  over.abort();
+}
+
+function asPeerConnection(connection: Connection): PeerConnection {
+  const { socket } = connection;
+  return {
+    address: socket.remoteAddress ?? '',
+    get heardBytes() {
+      return socket.bytesRead;
+    },
+    lossCause: async () => {
+      await endOfSocket(connection);
+      const { isHungUp, errorCode } = connection;
+      return causeOfLoss({ isOpen: !socket.destroyed, isHungUp, errorCode, isCutAsDark: false });
+    },
+  };
 }
 
 /** As grpc-js names the peer of a call. A peer of a Unix socket has no name. */

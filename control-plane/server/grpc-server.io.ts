@@ -10,6 +10,7 @@ import {
   type ConnectionCounts,
   type ConnectionLimitSettings,
 } from './connection-limits.io.ts';
+import type { PeerConnection } from '../attached-agent.ts';
 import { Connections, type ConnectionEvents } from './connections.io.ts';
 import { nameOfService, type GrpcService } from './grpc-service.io.ts';
 import { Health } from './health.io.ts';
@@ -126,12 +127,12 @@ export class GrpcServer {
     for (const { connections } of this.#listeners) connections.authenticated(peer);
   }
 
-  /** @returns how many bytes have come on the connection of this call; `undefined` on a Unix socket, which cannot fall silent */
-  heardBytes(call: Call): number | undefined {
+  /** To be asked while the call lasts. @returns `undefined` on a Unix socket, which cannot fall silent */
+  connectionOf(call: Call): PeerConnection | undefined {
     const peer = call.getPeer();
     for (const { connections } of this.#listeners) {
-      const bytes = connections.heardBytes(peer);
-      if (bytes !== undefined) return bytes;
+      const connection = connections.find(peer);
+      if (connection !== undefined) return connection;
     }
     return undefined;
   }

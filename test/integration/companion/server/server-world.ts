@@ -29,6 +29,7 @@ import {
   type DeregistrarServer,
   type DeregisterResponse,
 } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { LossCause } from '../../../../control-plane/witness/loss.pure.ts';
 import type { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 
 export interface ServerEvent {
@@ -41,6 +42,8 @@ export interface TestServer extends AsyncDisposable {
   readonly events: readonly ServerEvent[];
   /** Attach streams that are open, in the order they came. */
   readonly streams: readonly { end(): void }[];
+  /** Of the streams that have ended: why, in the order they ended. */
+  readonly losses: readonly LossCause[];
   client(index?: number, options?: Partial<ClientOptions>, secrets?: ChannelCredentials): DeregistrarClient;
   /** Plain TCP to a listener. */
   dial(index?: number): Promise<Socket>;
@@ -62,10 +65,11 @@ export const plaintext = (address: string, services: readonly GrpcService[]): Li
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const events: ServerEvent[] = [];
   const streams: { end(): void }[] = [];
+  const losses: LossCause[] = [];
   const clients: DeregistrarClient[] = [];
   const sockets: Socket[] = [];
   const running: { server?: GrpcServer } = {};
-  const service = testService(running, streams);
+  const service = testService(running, streams, losses);
   const listeners = options.listeners?.(service) ?? [plaintext('127.0.0.1:0', [service])];
   const server = await startGrpcServer({
     listeners,
@@ -84,6 +88,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     server,
     events,
     streams,
+    losses,
     client: (index = 0, clientOptions = {}, secrets = credentials.createInsecure()) => {
       const client = new DeregistrarClient(target(index), secrets, {
         // Not the connection of another client of this process.
@@ -172,7 +177,11 @@ const notServed = (): never => {
   throw new TypeError('Not served here');
 };
 
-function testService(running: { server?: GrpcServer }, streams: { end(): void }[]): GrpcService {
+function testService(
+  running: { server?: GrpcServer },
+  streams: { end(): void }[],
+  losses: LossCause[],
+): GrpcService {
   const deregistered: DeregisterResponse = { outcome: 1, guard: '', reason: '', durable: true };
   const implementation: DeregistrarServer = {
     getControlPlane: (call, callback) => {
@@ -184,6 +193,14 @@ function testService(running: { server?: GrpcServer }, streams: { end(): void }[
     },
     attach: (call) => {
       streams.push(call);
+      const connection = running.server?.connectionOf(call);
+      let ended = false;
+      const onEnd = async (): Promise<void> => {
+        if (ended || connection === undefined) return;
+        ended = true;
+        losses.push(await connection.lossCause());
+      };
+      for (const end of ['end', 'cancelled']) call.on(end, () => void onEnd());
       call.on('data', (request: AttachRequest) => {
         running.server?.authenticated(call);
         if (request.message?.$case === 'stopped') call.end();

@@ -1,0 +1,44 @@
+/**
+ * How an agent's stream ended without a word:
+ *
+ * - `closed`: the other end's kernel said so, by a FIN or an RST: its process is gone, or hung up.
+ * - `dark`: the other end's kernel left our kernel's probes or retransmissions unanswered.
+ * - `pinged-out`: the other end's kernel answered, its process did not.
+ * - `replica-gone`: no replica saw it end; the one that held it fell silent.
+ */
+export type LossCause = 'closed' | 'dark' | 'pinged-out' | 'replica-gone';
+
+/** The end of a stream that a replica saw. */
+export interface Loss {
+  readonly cause: Exclude<LossCause, 'replica-gone'>;
+  /** The end as people read it. */
+  readonly reason: string;
+}
+
+/** What is known of a connection when a stream on it has ended. */
+export interface ConnectionEnd {
+  /** Whether it is still there: the stream alone has ended. */
+  readonly isOpen: boolean;
+  /** Whether the other end sent a FIN. */
+  readonly isHungUp: boolean;
+  /** Of the error by which the kernel ended it, `ECONNRESET` for one. */
+  readonly errorCode: string | undefined;
+  /** Whether this process cut it because its data stayed unacknowledged. */
+  readonly isCutAsDark: boolean;
+}
+
+/** What a kernel says of a peer that no packet of which has come for too long. */
+const DARK_CODES: ReadonlySet<string> = new Set([
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'ENETDOWN',
+]);
+
+/** A connection that ended although neither kernel ended it was cut by our end, whose ping went unanswered. */
+export function causeOfLoss(end: ConnectionEnd): Exclude<LossCause, 'replica-gone'> {
+  const { isOpen, isHungUp, errorCode, isCutAsDark } = end;
+  if (isCutAsDark || DARK_CODES.has(errorCode ?? '')) return 'dark';
+  return isOpen || isHungUp || errorCode !== undefined ? 'closed' : 'pinged-out';
+}
