@@ -224,8 +224,19 @@ function storeEvents(log: Log) {
         { epoch },
       );
     },
-    streamsLost: (count: number) => {
-      log.warn('replica.lost', `${count} agents were attached to a replica that is silent`, { count });
+    replicaLost: (count: number, returnMs: number) => {
+      log.warn(
+        'replica.lost',
+        `${count} agents were attached to a replica that is silent or was restarted: they have ${formatDuration(returnMs)} to attach again`,
+        { count, returnMs },
+      );
+    },
+    agentsMissing: (count: number) => {
+      log.warn(
+        'agents.missing',
+        `${count} agents did not attach again after their replica was lost: their dataplanes are judged now`,
+        { count },
+      );
     },
   };
 }

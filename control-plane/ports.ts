@@ -110,6 +110,22 @@ export interface Heartbeat {
   readonly held: StreamSum;
 }
 
+export interface Silence {
+  /** A replica that said nothing for so long is silent. */
+  readonly silentMs: number;
+  /** How long so many agents may take to return, in ms. */
+  readonly returnMs: (agents: number) => number;
+  /** No replica was there for the agents to return to: those that are unseen have all of their time from now on. */
+  readonly anew: boolean;
+}
+
+export interface UnseenCount {
+  /** How many became `unseen`. */
+  readonly unseen: number;
+  /** How many became `lost`, because their agents did not return in time. */
+  readonly lost: number;
+}
+
 /** By which two sets of streams are compared without reading them: their number, and the sum of their epochs. */
 export interface StreamSum {
   readonly count: number;
@@ -133,13 +149,11 @@ export interface Store {
   /** Says that this replica lives. */
   heartbeat(replica: string, withinMs: number): Promise<Heartbeat>;
   /**
-   * Attached records whose replica has not been heard of for `silentMs` become `lost` and `unseen`, as of its last
-   * heartbeat, and due at once: who judges them knows the grace. The heartbeat is forgotten, so that a replica that lives
-   * learns of it with its next one.
-   *
-   * @returns how many
+   * Attached records whose replica has been silent become `unseen`, as of its last heartbeat. The heartbeat is forgotten,
+   * so that a replica that lives learns of it with its next one. Records that have been unseen for as long as their agents
+   * may take to return become `lost`, and due at once: who judges them knows the grace.
    */
-  loseStreamsOfSilentReplicas(silentMs: number): Promise<number>;
+  noteSilence(silence: Silence): Promise<UnseenCount>;
 
   attach(arrival: Arrival, replica: string, entry?: EntryView): Promise<Attachment>;
   /**

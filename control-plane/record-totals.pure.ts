@@ -11,13 +11,13 @@ export interface RecordTotals {
 }
 
 export function totalsOf(counts: readonly RecordCount[]): RecordTotals {
-  const byState = { attached: 0, lost: 0, leaving: 0, swept: 0 };
+  const byState = { attached: 0, unseen: 0, lost: 0, leaving: 0, swept: 0 };
   const heldByGuard = new Map<string, number>();
   const brakedByMesh = new Map<string, number>();
   const oldestMs = new Map<RecordState, number>();
   for (const { mesh, state, guard, count, oldestSinceMs } of counts) {
     byState[state] += count;
-    if (state === 'attached') continue;
+    if (state === 'attached' || state === 'unseen') continue;
     oldestMs.set(state, Math.min(oldestSinceMs, oldestMs.get(state) ?? Infinity));
     if (guard !== undefined) heldByGuard.set(guard, (heldByGuard.get(guard) ?? 0) + count);
     if (guard === 'brake') brakedByMesh.set(mesh, (brakedByMesh.get(mesh) ?? 0) + count);

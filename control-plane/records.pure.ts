@@ -10,11 +10,13 @@ export type Cause = 'announced' | 'fallback' | 'sweep';
  * What the companion knows of one name.
  *
  * - `attached`: an agent's stream is open at `replica`.
- * - `lost`: it was lost without a word; the fallback deletion is due after the grace.
+ * - `unseen`: the replica that held its stream fell silent or was restarted. Its agent has until `dueAtMs` to attach again,
+ *   and nothing judges it before.
+ * - `lost`: its stream ended without a word, or it was unseen for too long; the fallback deletion is due after the grace.
  * - `leaving`: the agent announced its stop; the deletion is due.
  * - `swept`: no agent, and Kuma shows it offline; the deletion is due.
  */
-export type RecordState = 'attached' | 'lost' | 'leaving' | 'swept';
+export type RecordState = 'attached' | 'unseen' | 'lost' | 'leaving' | 'swept';
 
 /** One row: a name, the incarnation that has it, and what is to be done about it. Times are the store's, in ms. */
 export interface DataplaneRecord {
@@ -41,12 +43,9 @@ export interface DataplaneRecord {
   readonly phase: string;
   /** Whether its Envoy serves, as it last said; `undefined` while this incarnation has not said so on this stream. */
   readonly serving?: boolean | undefined;
-  /**
-   * No replica saw its stream end: the one that held it fell silent or was restarted. Its agent may be attached again
-   * any moment.
-   */
+  /** No replica saw its stream end: the one that held it fell silent or was restarted. */
   readonly unseen?: true | undefined;
-  /** When the next attempt to delete it is due; `undefined` while `attached`. */
+  /** When the next attempt to delete it is due, or an `unseen` one becomes `lost`; `undefined` while `attached`. */
   readonly dueAtMs: number | undefined;
   /** Attempts so far. */
   readonly attempts: number;
@@ -56,6 +55,7 @@ export interface DataplaneRecord {
 }
 
 export const CAUSES: Readonly<Record<Exclude<RecordState, 'attached'>, Cause>> = {
+  unseen: 'fallback',
   lost: 'fallback',
   leaving: 'announced',
   swept: 'sweep',

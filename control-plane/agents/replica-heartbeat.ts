@@ -2,6 +2,7 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { DueShare, Store, StreamSum } from '../ports.ts';
+import { returnTimeMs } from './return-time.pure.ts';
 
 export interface ReplicaHeartbeatDeps {
   readonly clock: Clock;
@@ -39,6 +40,8 @@ export class ReplicaHeartbeat {
   #saidMs: number | undefined;
   /** Whether the last heartbeat found other streams in the store than are open here. */
   #differed = false;
+  /** Whether this replica was away, or its store, since it last asked who is silent. */
+  #wasAway = true;
   #catchingUp: Promise<void> | undefined;
   #isDoubted = false;
 
@@ -75,6 +78,7 @@ export class ReplicaHeartbeat {
       const beat = await this.#beat();
       const gapMs = clock.monotonicMs() - lastMs;
       const doubted = gapMs > DOUBT_MS || beat === 'forgotten';
+      this.#wasAway ||= doubted;
       if (beat === 'failed' && doubted && this.#replicas.length > 1) onDoubt();
       if (beat !== 'failed') {
         lastMs = clock.monotonicMs();
@@ -82,7 +86,7 @@ export class ReplicaHeartbeat {
         this.#catchUp(doubted, signal);
         // A store that was away, or a pause of this process, made every replica look silent: each needs the time to
         // say that it lives.
-        if (steadyBeats * HEARTBEAT_MS > SILENT_MS || store.kind === 'sqlite') await this.#loseSilent();
+        if (steadyBeats * HEARTBEAT_MS > SILENT_MS || store.kind === 'sqlite') await this.#noteSilence();
       }
       await pause(clock, HEARTBEAT_MS, signal);
     }
@@ -142,12 +146,19 @@ export class ReplicaHeartbeat {
     return differed && this.#differed;
   }
 
-  async #loseSilent(): Promise<void> {
+  async #noteSilence(): Promise<void> {
     const { store, events, nudge } = this.#deps;
+    const anew = this.#wasAway && this.#replicas.length <= 1;
     try {
-      const lost = await store.loseStreamsOfSilentReplicas(SILENT_MS);
+      const { unseen, lost } = await store.noteSilence({
+        silentMs: SILENT_MS,
+        returnMs: returnTimeMs,
+        anew,
+      });
+      this.#wasAway = false;
+      if (unseen > 0) events.replicaLost(unseen, returnTimeMs(unseen));
       if (lost === 0) return;
-      events.streamsLost(lost);
+      events.agentsMissing(lost);
       nudge();
     } catch (error) {
       if (!(error instanceof OperationalError) || error.code !== 'STORE_UNAVAILABLE') throw error;

@@ -102,9 +102,18 @@ export function decide(evidence: Evidence): Decision {
       ? decideMissing(evidence, object)
       : { verdict: 'stay', guard: undefined, reason: 'its agent is attached' };
   }
+  if (record.state === 'unseen') return NOT_BACK_YET;
   if (object.kind === 'missing') return decideAbsence(evidence);
   return asDecision(judgePresent(evidence, record.state, object));
 }
+
+/** A restart of the companion says nothing of an agent that has not had the time to return. */
+const NOT_BACK_YET: Decision = {
+  verdict: 'wait',
+  guard: 'evidence-too-young',
+  reason: 'its agent may still attach again',
+  retryAfterMs: 5_000,
+};
 
 type Missing = Extract<ObjectEvidence, { readonly kind: 'missing' }>;
 type Present = Extract<ObjectEvidence, { readonly kind: 'present' }>;

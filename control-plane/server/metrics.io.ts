@@ -15,7 +15,7 @@ export type TokenRejection = (typeof TOKEN_REJECTIONS)[number];
 type Instruments = ReturnType<typeof instruments>;
 
 const PREFIX = 'kuma_deregistrar_';
-const STATES: readonly RecordState[] = ['attached', 'lost', 'leaving', 'swept'];
+const STATES: readonly RecordState[] = ['attached', 'unseen', 'lost', 'leaving', 'swept'];
 const OUTCOMES: readonly DepartureOutcome[] = ['deleted', 'already gone', 'refused', 'superseded'];
 const EVERY_CAUSE: readonly Cause[] = Object.values(CAUSES);
 const EVERY_GUARD = Object.keys(GUARDS) as readonly Guard[];

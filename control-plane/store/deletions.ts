@@ -54,7 +54,7 @@ export function wantedRows({ db, nowMs }: Session, wanted: Wanted, limit: number
       return rows
         .where(isNamed(wanted.key))
         .where('epoch', '=', wanted.epoch)
-        .where('state', '<>', 'attached');
+        .where('state', 'not in', ['attached', 'unseen']);
     case 'current':
       return rows.where(isNamed(wanted.key)).where('epoch', '=', wanted.epoch);
   }
@@ -65,10 +65,10 @@ function isDue(
   mine: DueShare | undefined,
 ): (row: ExpressionBuilder<Schema, 'dataplanes'>) => Expression<SqlBool> {
   return (row) => {
-    if (mine === undefined) return row('due_at', '<=', nowMs);
+    const due = [row('due_at', '<=', nowMs), row('state', '<>', 'unseen')];
+    if (mine === undefined || mine.of === 1) return row.and(due);
     const isMine = row(row('epoch', '%', mine.of), '=', mine.share);
-    const due = row('due_at', '<=', nowMs);
-    return row.or([row.and([due, isMine]), row('due_at', '<=', nowMs - OTHERS_MS)]);
+    return row.and([...due, row.or([isMine, row('due_at', '<=', nowMs - OTHERS_MS)])]);
   };
 }
 
@@ -132,7 +132,7 @@ export async function hasten(session: Session): Promise<void> {
   await db
     .updateTable('dataplanes')
     .set({ due_at: nowMs })
-    .where(unlocked(session, (row) => row('due_at', '>', nowMs)))
+    .where(unlocked(session, (row) => row.and([row('due_at', '>', nowMs), row('state', '<>', 'unseen')])))
     .execute();
 }
 

@@ -17,8 +17,7 @@ export function kyselyStore(backend: Backend): Store {
     nowMs: () => backend.run(({ nowMs }) => Promise.resolve(nowMs)),
     heartbeat: (replica, withinMs) =>
       backend.beat((session) => streams.heartbeat(session, replica, withinMs)),
-    loseStreamsOfSilentReplicas: (silentMs) =>
-      backend.beat((session) => streams.loseStreamsOfSilentReplicas(session, silentMs)),
+    noteSilence: (silence) => backend.beat((session) => streams.noteSilence(session, silence)),
     attach: (arrival, replica, entry = ANY_ENTRY) =>
       backend.runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry })),
     reattach: (arrival, replica, entry = ANY_ENTRY) =>

@@ -10,6 +10,7 @@ type Kind = 'sqlite' | 'postgres';
 const MIGRATIONS: Readonly<Record<string, (db: Kysely<Schema>, kind: Kind) => Promise<void>>> = {
   '0001-records': createTables,
   '0002-evidence': addEvidence,
+  '0003-scale': addOrderedIndexes,
 };
 
 /**
@@ -112,6 +113,18 @@ async function addEvidence({ schema }: Kysely<Schema>): Promise<void> {
     .addColumn('id', 'integer', (column) => column.primaryKey())
     .addColumn('name', 'text')
     .addColumn('cluster_id', 'text')
+    .execute();
+}
+
+/** For the queries that run every second, and for each departure. */
+async function addOrderedIndexes({ schema }: Kysely<Schema>): Promise<void> {
+  await schema.dropIndex('dataplanes_due_at').execute();
+  await schema.dropIndex('dataplanes_replica').execute();
+  await schema.createIndex('dataplanes_due_at_epoch').on('dataplanes').columns(['due_at', 'epoch']).execute();
+  await schema
+    .createIndex('dataplanes_replica_state_epoch')
+    .on('dataplanes')
+    .columns(['replica', 'state', 'epoch'])
     .execute();
 }
 

@@ -1,7 +1,7 @@
 import { sql, type Expression, type ExpressionBuilder, type SqlBool } from 'kysely';
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type { Heartbeat } from '../ports.ts';
+import type { Heartbeat, Silence, UnseenCount } from '../ports.ts';
 import { keyColumns } from './rows.ts';
 import type { Schema } from './schema.ts';
 import { unlocked, type Session } from './session.ts';
@@ -53,31 +53,71 @@ export async function heartbeat(
 
 export async function detach(session: Session, { key, epoch }: At, replica: string): Promise<void> {
   const which: Condition = (row) => row.and({ ...keyColumns(key), epoch, replica });
-  await loseStreams(session, which, { goneAtMs: session.nowMs, unseen: 0 });
+  await endStreams(session, which, { ...LOST, goneAtMs: session.nowMs, dueAtMs: session.nowMs });
+}
+
+/** The order matters: what becomes unseen now has all of its time. */
+export async function noteSilence(session: Session, silence: Silence): Promise<UnseenCount> {
+  if (silence.anew) await extendUnseen(session, silence);
+  const lost = await loseUnseen(session);
+  return { lost, unseen: await missSilentReplicas(session, silence) };
+}
+
+/** No replica was there to come back to: the agents have their time once more. */
+async function extendUnseen(session: Session, { returnMs }: Silence): Promise<void> {
+  const { db, nowMs } = session;
+  const { count } = await db
+    .selectFrom('dataplanes')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('state', '=', 'unseen')
+    .executeTakeFirstOrThrow();
+  if (count === 0) return;
+  const dueAtMs = Math.ceil(nowMs + returnMs(count));
+  const isShorter = unlocked(session, (row) =>
+    row.and([row('state', '=', 'unseen'), row('due_at', '<', dueAtMs)]),
+  );
+  await db.updateTable('dataplanes').set({ due_at: dueAtMs }).where(isShorter).execute();
+}
+
+async function loseUnseen(session: Session): Promise<number> {
+  const { db, nowMs } = session;
+  const isOver = unlocked(session, (row) =>
+    row.and([row('due_at', '<=', nowMs), row('state', '=', 'unseen')]),
+  );
+  const { numUpdatedRows } = await db
+    .updateTable('dataplanes')
+    .set({ state: 'lost', due_at: nowMs })
+    .where(isOver)
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
 }
 
 /** A replica of which there is no record can only have been silent for as long as this one has looked: since now. */
-export async function loseStreamsOfSilentReplicas(session: Session, silentMs: number): Promise<number> {
+async function missSilentReplicas(session: Session, { silentMs, returnMs }: Silence): Promise<number> {
   const { db, nowMs } = session;
   const holders = await db
     .selectFrom('dataplanes')
-    .leftJoin('replicas', 'replicas.replica', 'dataplanes.replica')
-    .select(['dataplanes.replica', 'replicas.seen_at'])
-    .where('dataplanes.replica', 'is not', null)
-    .distinct()
+    .select('replica')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('replica', 'is not', null)
+    .groupBy('replica')
     .execute();
-  let lost = 0;
-  for (const { replica, seen_at: seenMs } of holders) {
-    if (replica === null || (seenMs !== null && seenMs >= nowMs - silentMs)) continue;
+  const replicas = await db.selectFrom('replicas').selectAll().execute();
+  const seenAtMs = new Map(replicas.map((each) => [each.replica, each.seen_at]));
+  let unseen = 0;
+  for (const { replica, count } of holders) {
+    const seenMs = seenAtMs.get(replica ?? '');
+    if (replica === null || (seenMs !== undefined && seenMs >= nowMs - silentMs)) continue;
     const itsOwn = unlocked(session, (row) => row('replica', '=', replica));
-    lost += await loseStreams(session, itsOwn, { goneAtMs: seenMs ?? nowMs, unseen: 1 });
+    const dueAtMs = Math.ceil(nowMs + returnMs(count));
+    unseen += await endStreams(session, itsOwn, { ...UNSEEN, goneAtMs: seenMs ?? nowMs, dueAtMs });
     await db
       .deleteFrom('replicas')
       .where('replica', '=', replica)
       .where('seen_at', '<', nowMs - silentMs)
       .execute();
   }
-  return lost;
+  return unseen;
 }
 
 export async function notePhase(
@@ -92,16 +132,21 @@ export async function notePhase(
     .execute();
 }
 
+type StreamsEnd = (typeof LOST | typeof UNSEEN) & { readonly goneAtMs: number; readonly dueAtMs: number };
+
+const LOST = { state: 'lost', unseen: 0 } as const;
+const UNSEEN = { state: 'unseen', unseen: 1 } as const;
+
 /**
  * The guards know the grace: a record that lost its stream is due at once, so that it is watched from the beginning.
  * Records that the companion would not delete are dropped.
  *
- * @returns how many became `lost`
+ * @returns how many came into the new state
  */
-async function loseStreams(
-  { db, nowMs }: Session,
+async function endStreams(
+  { db }: Session,
   which: Condition,
-  { goneAtMs, unseen }: { readonly goneAtMs: number; readonly unseen: 0 | 1 },
+  { state, unseen, goneAtMs, dueAtMs }: StreamsEnd,
 ): Promise<number> {
   await db
     .deleteFrom('dataplanes')
@@ -117,9 +162,9 @@ async function loseStreams(
     .updateTable('dataplanes')
     .set({
       ...silent,
-      state: 'lost',
+      state,
       since_at: lostAt,
-      due_at: nowMs,
+      due_at: dueAtMs,
       attempts: 0,
       guard: null,
       reason: null,

@@ -77,6 +77,11 @@ const BODY = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
 /** What is asked, with evidence that lets it happen. */
 export const QUESTIONS: Readonly<Record<string, Evidence>> = {
   'its agent left': BASE,
+  'its replica was lost': {
+    ...BASE,
+    record: { ...BASE.record, state: 'unseen' },
+    stream: { kind: 'unseen', missingMs: 20_000 },
+  },
   'its agent was lost': { ...BASE, record: { ...BASE.record, state: 'lost' } },
   'it has no agent': {
     ...BASE,

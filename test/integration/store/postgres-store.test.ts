@@ -86,7 +86,10 @@ describe('stores on one PostgreSQL', () => {
     await before.close();
     await server.query(
       `alter table dataplanes drop column serving, drop column unseen;
-       drop table instances; drop table zones; delete from kysely_migration where name = '0002-evidence'`,
+       drop table instances; drop table zones; drop index dataplanes_due_at_epoch;
+      drop index dataplanes_replica_state_epoch; create index dataplanes_due_at on dataplanes (due_at);
+      create index dataplanes_replica on dataplanes (replica);
+      delete from kysely_migration where name in ('0002-evidence', '0003-scale')`,
       database,
     );
     const store = await open();
@@ -128,7 +131,10 @@ describe('stores on one PostgreSQL', () => {
     expect(await newcomer.nowMs()).toBeGreaterThan(beforeMs - 60_000);
     await tick(store);
     await tick(newcomer);
-    expect(await store.loseStreamsOfSilentReplicas(60_000)).toBe(0);
+    expect(await store.noteSilence({ silentMs: 60_000, returnMs: () => 0, anew: false })).toEqual({
+      unseen: 0,
+      lost: 0,
+    });
     await waitUntil(() => newcomer.attempt('next due', () => Promise.resolve(DELETED)), {
       what: 'what was put off to be due',
     });

@@ -331,12 +331,14 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     expect(await namesDue()).toEqual(['a', 'b']);
   });
 
-  describe('heartbeat() and loseStreamsOfSilentReplicas()', () => {
+  const silence = (silentMs: number) => store.noteSilence({ silentMs, returnMs: () => LONG_MS, anew: false });
+
+  describe('heartbeat() and noteSilence()', () => {
     test('a replica that lives keeps its streams', async () => {
       await store.attach(web, HERE);
       expect(await store.heartbeat(HERE, LONG_MS)).toMatchObject({ replicas: [HERE] });
       expect(await store.heartbeat('replica-2', LONG_MS)).toMatchObject({ replicas: [HERE, 'replica-2'] });
-      expect(await store.loseStreamsOfSilentReplicas(LONG_MS)).toBe(0);
+      expect(await silence(LONG_MS)).toEqual({ unseen: 0, lost: 0 });
       expect(await store.find(web.key)).toMatchObject({ state: 'attached', replica: HERE });
     });
 
@@ -356,12 +358,12 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.heartbeat('replica-2', 0)).toMatchObject({ replicas: ['replica-2'] });
       await tick(store);
       const silentMs = (await store.nowMs()) - toMs;
-      expect(await store.loseStreamsOfSilentReplicas(silentMs - 1)).toBe(2);
+      expect(await silence(silentMs - 1)).toEqual({ unseen: 2, lost: 0 });
       const found = await store.records();
       expect(found.map(({ key, state, replica }) => ({ name: key.name, state, replica }))).toEqual([
-        { name: 'before', state: 'lost', replica: undefined },
+        { name: 'before', state: 'unseen', replica: undefined },
         { name: 'leaves', state: 'leaving', replica: undefined },
-        { name: 'after', state: 'lost', replica: undefined },
+        { name: 'after', state: 'unseen', replica: undefined },
         { name: 'elsewhere', state: 'attached', replica: 'replica-2' },
       ]);
       const [before, leaves, after] = found;
@@ -371,18 +373,18 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       }
       expect(after?.lostAtMs).toBeGreaterThan(toMs);
       expect(before).toMatchObject({ sinceMs: before?.lostAtMs, attempts: 0 });
-      expect(await namesDue()).toEqual(['before', 'after']);
+      expect(await namesDue()).toEqual([]);
     });
 
     test('an unknown one has lost them only now', async () => {
       await store.attach(web, 'unheard-of');
       await tick(store);
       const beforeMs = await store.nowMs();
-      expect(await store.loseStreamsOfSilentReplicas(LONG_MS)).toBe(1);
+      expect(await silence(LONG_MS)).toEqual({ unseen: 1, lost: 0 });
       const record = await store.find(web.key);
-      expect(record).toMatchObject({ state: 'lost', replica: undefined });
+      expect(record).toMatchObject({ state: 'unseen', replica: undefined });
       expect(record?.lostAtMs).toBeGreaterThanOrEqual(beforeMs);
-      expect(await store.loseStreamsOfSilentReplicas(LONG_MS)).toBe(0);
+      expect(await silence(LONG_MS)).toEqual({ unseen: 0, lost: 0 });
     });
   });
 

@@ -113,12 +113,60 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     await store.heartbeat(HERE, 60_000);
     await attach();
     await tick(store);
-    expect(await store.loseStreamsOfSilentReplicas(0)).toBe(1);
-    expect(await store.find(web.key)).toMatchObject({ state: 'lost', unseen: true });
+    expect(await store.noteSilence({ silentMs: 0, returnMs: () => 60_000, anew: false })).toMatchObject({
+      unseen: 1,
+    });
+    expect(await store.find(web.key)).toMatchObject({ state: 'unseen', unseen: true });
     await attach();
     expect(await store.find(web.key)).not.toHaveProperty('unseen', true);
     await detach();
     expect(await store.find(web.key)).not.toHaveProperty('unseen', true);
+  });
+
+  const silence = (returnMs: (agents: number) => number, anew = false) =>
+    store.noteSilence({ silentMs: 0, returnMs, anew });
+  const due = () => store.attempt('next due', () => Promise.resolve(DELETED));
+
+  const miss = async (names: readonly string[], eachMs: number) => {
+    await store.heartbeat(HERE, 60_000);
+    for (const name of names) await store.attach(arrivalOf(name), HERE);
+    await tick(store);
+    return silence((agents) => agents * eachMs);
+  };
+
+  describe('a record that is unseen', () => {
+    test('has the time that so many agents need to return; no attempt finds it before, and it is not hastened', async () => {
+      const beganMs = await store.nowMs();
+      expect(await miss(['web-1', 'web-2', 'web-3'], 1_000_000)).toEqual({ unseen: 3, lost: 0 });
+      const record = await store.find(web.key);
+      expect(record?.dueAtMs).toBeGreaterThanOrEqual(beganMs + 3_000_000);
+      await store.hasten();
+      expect(await due()).toBeUndefined();
+      expect(await store.attempt(at(1), () => Promise.resolve(DELETED))).toBeUndefined();
+      expect(await store.find(web.key)).toEqual(record);
+    });
+
+    test('is lost once its time has passed, and due then', async () => {
+      await miss(['web-1'], 0);
+      expect(await store.find(web.key)).toMatchObject({ state: 'unseen' });
+      expect(await due()).toBeUndefined();
+      expect(await silence(() => 0)).toEqual({ unseen: 0, lost: 1 });
+      expect(await store.find(web.key)).toMatchObject({ state: 'lost', unseen: true });
+      expect((await due())?.record.key.name).toBe('web-1');
+    });
+
+    test('has its time anew where no replica was there to return to', async () => {
+      await miss(['web-1'], 0);
+      expect(await silence(() => 3_600_000, true)).toEqual({ unseen: 0, lost: 0 });
+      expect(await silence(() => 0)).toEqual({ unseen: 0, lost: 0 });
+      expect(await store.find(web.key)).toMatchObject({ state: 'unseen' });
+    });
+
+    test('leaves as an attached one does', async () => {
+      await miss(['web-1'], 3_600_000);
+      expect(await leave()).toEqual({ kind: 'leaving', epoch: 1 });
+      expect((await due())?.record.state).toBe('leaving');
+    });
   });
 
   describe('bindZone()', () => {

@@ -11,7 +11,9 @@ import type {
   DueShare,
   Fence,
   Heartbeat,
+  Silence,
   Store,
+  UnseenCount,
 } from '../../../control-plane/ports.ts';
 import { advancingTime, sharedTime } from '../../../control-plane/store/advancing-time.ts';
 import { lease } from '../../../control-plane/store/lease.ts';
@@ -76,23 +78,33 @@ export class MemoryStore implements Store {
     });
   }
 
-  async loseStreamsOfSilentReplicas(silentMs: number): Promise<number> {
+  async noteSilence({ silentMs, returnMs, anew }: Silence): Promise<UnseenCount> {
     return this.#run((session) => {
       const { database, nowMs } = session;
       const { replicas } = database.tables;
+      const unseen = database.rowsWhere(({ state, key }) => state === 'unseen' && this.#isFree(key));
+      const dueAtMs = nowMs + returnMs(unseen.length);
+      if (anew)
+        for (const row of unseen) database.change(row, { dueAtMs: Math.max(row.dueAtMs ?? 0, dueAtMs) });
+      const over = database.rowsWhere(
+        ({ state, dueAtMs: endMs = 0, key }) => state === 'unseen' && endMs <= nowMs && this.#isFree(key),
+      );
+      for (const row of over) database.change(row, { state: 'lost', dueAtMs: nowMs });
       const isSilent = (replica: string): boolean =>
         (replicas.get(replica) ?? Number.NEGATIVE_INFINITY) < nowMs - silentMs;
       const silent = database.rowsWhere(
         (row) => row.replica !== undefined && isSilent(row.replica) && this.#isFree(row.key),
       );
-      const lost = silent.filter((row) =>
-        loseStream(session, row, {
-          goneAtMs: replicas.get(row.replica ?? '') ?? nowMs,
-          unseen: { unseen: true },
-        }),
-      );
+      const missed = silent.filter((row) => {
+        const ofReplica = silent.filter(({ replica }) => replica === row.replica).length;
+        const goneAtMs = replicas.get(row.replica ?? '') ?? nowMs;
+        return endStream(session, row, {
+          goneAtMs,
+          becomes: { state: 'unseen', unseen: true, dueAtMs: nowMs + returnMs(ofReplica) },
+        });
+      });
       for (const { replica = '' } of silent) replicas.delete(replica);
-      return lost.length;
+      return { unseen: missed.length, lost: over.length };
     });
   }
 
@@ -112,7 +124,10 @@ export class MemoryStore implements Store {
     return this.#runOnRow(key, (session) => {
       const row = session.database.find(key);
       if (row?.epoch === epoch && row.replica === replica)
-        loseStream(session, row, { goneAtMs: session.nowMs, unseen: {} });
+        endStream(session, row, {
+          goneAtMs: session.nowMs,
+          becomes: { state: 'lost', dueAtMs: session.nowMs },
+        });
     });
   }
 
@@ -271,7 +286,9 @@ export class MemoryStore implements Store {
 
   async hasten(): Promise<void> {
     return this.#run(({ database, nowMs }) => {
-      const waiting = database.rowsWhere(({ key, dueAtMs }) => (dueAtMs ?? 0) > nowMs && this.#isFree(key));
+      const waiting = database.rowsWhere(
+        ({ key, dueAtMs, state }) => state !== 'unseen' && (dueAtMs ?? 0) > nowMs && this.#isFree(key),
+      );
       for (const row of waiting) database.change(row, { dueAtMs: nowMs });
     });
   }
@@ -330,12 +347,13 @@ export class MemoryStore implements Store {
     const { nowMs, database } = this.#session();
     if (typeof which === 'object' && 'key' in which) {
       const row = database.find(which.key);
-      return row?.epoch === which.epoch && row.state !== 'attached' ? [row] : [];
+      const isWaiting = row?.state !== 'attached' && row?.state !== 'unseen';
+      return row?.epoch === which.epoch && isWaiting ? [row] : [];
     }
     const mine: DueShare = which === 'next due' ? { share: 0, of: 1 } : which;
     return database
-      .rowsWhere(({ dueAtMs = Number.POSITIVE_INFINITY, epoch }) =>
-        epoch % mine.of === mine.share ? dueAtMs <= nowMs : dueAtMs <= nowMs - OTHERS_MS,
+      .rowsWhere(({ dueAtMs = Number.POSITIVE_INFINITY, epoch, state }) =>
+        state === 'unseen' ? false : dueAtMs <= (epoch % mine.of === mine.share ? nowMs : nowMs - OTHERS_MS),
       )
       .toSorted((a, b) => (a.dueAtMs ?? 0) - (b.dueAtMs ?? 0));
   }
@@ -392,23 +410,29 @@ export class MemoryStore implements Store {
   }
 }
 
-/** @returns whether it is lost from now on: a record that the companion would not delete is dropped, and what leaves goes on leaving */
-function loseStream(
-  { database, nowMs }: MemorySession,
+/** @returns whether its state is another from now on: a record that the companion would not delete is dropped, and what leaves goes on leaving */
+function endStream(
+  { database }: MemorySession,
   row: DataplaneRecord,
-  { goneAtMs, unseen }: { readonly goneAtMs: number; readonly unseen: { readonly unseen?: true } },
+  {
+    goneAtMs,
+    becomes,
+  }: {
+    readonly goneAtMs: number;
+    readonly becomes: Pick<DataplaneRecord, 'state' | 'unseen' | 'dueAtMs'>;
+  },
 ): boolean {
   if (row.state === 'attached' && !row.deletable) {
     database.remove(row);
     return false;
   }
   const lostAtMs = Math.max(row.sinceMs, goneAtMs);
-  const silent = { lostAtMs, replica: undefined, ...unseen };
-  const isLost = row.state === 'attached';
-  const begins = { ...UNTRIED, state: 'lost', sinceMs: lostAtMs, dueAtMs: nowMs } as const;
-  const lost = isLost ? begins : {};
-  database.change(row, { ...silent, ...lost });
-  return isLost;
+  const { unseen } = becomes;
+  const silent = { lostAtMs, replica: undefined, ...(unseen === undefined ? {} : { unseen }) };
+  const wasAttached = row.state === 'attached';
+  const begins = wasAttached ? { ...UNTRIED, ...becomes, sinceMs: lostAtMs } : {};
+  database.change(row, { ...silent, ...begins });
+  return wasAttached;
 }
 
 function settleAttempt(

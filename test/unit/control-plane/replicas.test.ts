@@ -48,8 +48,9 @@ describe('two replicas on one database', () => {
   test('a replica that others took for dead without its notice takes its streams back', async () => {
     scene.database.tables.replicas.set('replica-1', 0);
     const other = new MemoryStore(scene.database, { clock: scene.clock });
-    expect(await other.loseStreamsOfSilentReplicas(6_000)).toBe(1);
-    expect(scene.record('web-1')).toMatchObject({ state: 'lost' });
+    const silence = { silentMs: 6_000, returnMs: () => 60_000, anew: false };
+    expect(await other.noteSilence(silence)).toEqual({ unseen: 1, lost: 0 });
+    expect(scene.record('web-1')).toMatchObject({ state: 'unseen' });
     await expectKept();
     expect(scene.record('web-1')).toMatchObject({ replica: 'replica-1' });
     expect(web.end).toBeUndefined();
@@ -107,7 +108,7 @@ describe('two replicas on one database', () => {
     await scene.clock.pass(9_000);
     const again = await scene.attach(second, 'web-1');
     expect(again.attached).toMatchObject({ epoch, leaving: false, fenced: true });
-    expect(scene.record('gone')).toMatchObject({ state: 'lost' });
+    expect(scene.record('gone')).toMatchObject({ state: 'unseen' });
     await scene.clock.pass(diedMs + GRACE_MS - 2_000 - scene.clock.monotonicMs());
     expect(scene.object('gone')).toBeDefined();
     await expectKept();

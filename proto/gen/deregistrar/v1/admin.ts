@@ -65,7 +65,7 @@ export interface DataplaneStatus {
   dataplane: DataplaneKey | undefined;
   incarnation: string;
   epoch: number;
-  /** "attached", "lost", "leaving", "swept". */
+  /** "attached", "unseen", "lost", "leaving", "swept". */
   state: string;
   /** The agent's own phase, as it last said. */
   phase: string;

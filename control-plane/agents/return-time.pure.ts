@@ -1,0 +1,14 @@
+/** The longest pause of an agent before it attaches again; agent/companion/attach-pace.pure.ts. */
+const PAUSE_MS = 10_000;
+/** A replica attaches 200 agents a second and more; docs/scale.md. */
+const EACH_MS = 5;
+
+/**
+ * How long the agents of a replica that fell silent or was restarted have to attach again before any of them counts as
+ * lost, in ms.
+ *
+ * @param agents how many of them there are
+ */
+export function returnTimeMs(agents: number): number {
+  return PAUSE_MS + agents * EACH_MS;
+}
