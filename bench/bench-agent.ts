@@ -69,6 +69,7 @@ export class BenchAgent {
             epoch: 0,
             answersAsks: false,
             looks: false,
+            waits: false,
             agentVersion: 'bench',
           },
         },

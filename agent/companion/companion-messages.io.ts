@@ -96,6 +96,7 @@ export function toHello(hello: Hello, anonymous: string): AttachRequest {
         epoch: hello.epoch ?? 0,
         answersAsks: true,
         looks: false,
+        waits: false,
       },
     },
   };

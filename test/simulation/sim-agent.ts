@@ -209,6 +209,7 @@ export class SimAgent {
         epoch: this.#epoch,
         answersAsks: true,
         looks: false,
+        waits: false,
       });
       if (serving) wire.phase(stopping ? 'draining' : 'running', true);
     });

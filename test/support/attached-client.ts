@@ -97,6 +97,7 @@ export class AttachedClient implements Disposable {
       epoch: 0,
       answersAsks: false,
       looks: false,
+      waits: false,
       ...hello,
     };
   }

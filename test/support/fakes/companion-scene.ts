@@ -52,6 +52,7 @@ function helloOf(name: string, id: string, given: Partial<Hello> = {}): Hello {
     epoch: 0,
     answersAsks: true,
     looks: false,
+    waits: false,
     ...given,
   };
 }

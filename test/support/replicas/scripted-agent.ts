@@ -212,6 +212,7 @@ export class ScriptedAgent implements AsyncDisposable {
       epoch: 0,
       answersAsks: false,
       looks: false,
+      waits: false,
       agentVersion: 'test',
     };
   }

@@ -90,6 +90,8 @@ export interface Hello {
   answersAsks: boolean;
   /** Whether it answers a Look. Agents of 0.1.0 do not, and are never asked. */
   looks: boolean;
+  /** Whether it keeps its stream after a Waiting. Agents of 0.1.0 do not, and are never told. */
+  waits: boolean;
 }
 
 export interface PhaseChanged {
@@ -112,7 +114,14 @@ export interface AttachResponse {
     | { $case: "redirected"; value: Redirected }
     | { $case: "ask"; value: Ask }
     | { $case: "look"; value: Look }
+    | { $case: "waiting"; value: Waiting }
     | undefined;
+}
+
+/** The companion is busy with agents that came before, and attaches this one on this stream in its turn. */
+export interface Waiting {
+  /** How long that may take; it is said again whenever it grows. An agent that has waited for longer attaches anew. */
+  within: Duration | undefined;
 }
 
 export interface Attached {
@@ -717,6 +726,7 @@ function createBaseHello(): Hello {
     epoch: 0,
     answersAsks: false,
     looks: false,
+    waits: false,
   };
 }
 
@@ -748,6 +758,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.looks !== false) {
       writer.uint32(72).bool(message.looks);
+    }
+    if (message.waits !== false) {
+      writer.uint32(80).bool(message.waits);
     }
     return writer;
   },
@@ -837,6 +850,14 @@ export const Hello: MessageFns<Hello> = {
             message.looks = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.waits = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -865,6 +886,7 @@ export const Hello: MessageFns<Hello> = {
     message.epoch = object.epoch ?? 0;
     message.answersAsks = object.answersAsks ?? false;
     message.looks = object.looks ?? false;
+    message.waits = object.waits ?? false;
     return message;
   },
 };
@@ -1022,6 +1044,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "look":
         Look.encode(message.message.value, writer.uint32(34).fork()).join();
         break;
+      case "waiting":
+        Waiting.encode(message.message.value, writer.uint32(42).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1071,6 +1096,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "look", value: Look.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = { $case: "waiting", value: Waiting.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1113,7 +1146,70 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         }
         break;
       }
+      case "waiting": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "waiting", value: Waiting.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseWaiting(): Waiting {
+  return { within: undefined };
+}
+
+export const Waiting: MessageFns<Waiting> = {
+  encode(message: Waiting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.within !== undefined) {
+      Duration.encode(message.within, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Waiting {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaiting();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.within = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Waiting>, I>>(base?: I): Waiting {
+    return Waiting.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Waiting>, I>>(object: I): Waiting {
+    const message = createBaseWaiting();
+    message.within = (object.within !== undefined && object.within !== null)
+      ? Duration.fromPartial(object.within)
+      : undefined;
     return message;
   },
 };
