@@ -2,14 +2,10 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { withAdminClient } from '../server/admin-client.io.ts';
 import type { AdminOptions } from '../options.ts';
 
-/** Puts the last deleted object of a name back. @throws `CONFIG_INVALID` unless there is one operand, MESH/NAME */
-export async function undo(
-  { adminSocket, json }: AdminOptions,
-  operands: readonly string[],
-): Promise<string> {
-  const [operand = '', ...others] = operands;
+/** Puts the last deleted object of a name back. @throws `CONFIG_INVALID` unless the operand is MESH/NAME */
+export async function undo({ adminSocket, json }: AdminOptions, operand = ''): Promise<string> {
   const [mesh = '', name = '', ...rest] = operand.split('/');
-  if (mesh === '' || name === '' || rest.length > 0 || others.length > 0) {
+  if (mesh === '' || name === '' || rest.length > 0) {
     throw new OperationalError('CONFIG_INVALID', 'Say which dataplane: kuma-deregistrar undo MESH/NAME');
   }
   const { deletedAt } = await withAdminClient(adminSocket, (client) =>

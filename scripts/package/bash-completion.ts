@@ -1,9 +1,10 @@
+import type { Command, ProgramWords } from '../../kernel/commands.ts';
 import type { OptionSpec } from '../../kernel/options.ts';
-import { valuesOf } from './completion-values.ts';
-import type { Command, Program } from './program.ts';
+import { valuesOf, wrapsCommand } from './completion-values.ts';
 
 /** Needs nothing of the bash-completion package, but uses it behind `--` where it is loaded. */
-export function bashCompletion({ name, commands }: Program): string {
+export function bashCompletion({ name, commands: table }: ProgramWords): string {
+  const commands = Object.entries(table);
   const completer = `_${name.replaceAll('-', '_')}`;
   return `# bash completion for ${name}                            -*- shell-script -*-
 
@@ -12,7 +13,7 @@ ${completer}() {
   local options='' words=''
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W '${commands.map((command) => command.name).join(' ')}' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W '${commands.map(([command]) => command).join(' ')}' -- "$current")
     return
   fi
 ${wrappedCommand(commands)}  # "=" is a word of its own.
@@ -22,7 +23,7 @@ ${wrappedCommand(commands)}  # "=" is a word of its own.
     previous=\${COMP_WORDS[COMP_CWORD - 2]}
   fi
   case $command,$previous in
-${commands.flatMap((command) => Object.values(command.table).flatMap((spec) => valueCase(command, spec))).join('\n')}
+${commands.flatMap(([command, { options }]) => Object.values(options).flatMap((spec) => valueCase(command, spec))).join('\n')}
   esac
   case $command in
 ${commands.flatMap(optionsCase).join('\n')}
@@ -34,9 +35,11 @@ complete -F ${completer} ${name}
 `;
 }
 
+type NamedCommand = readonly [name: string, words: Command];
+
 /** Behind `--` it is not our command line any more. */
-function wrappedCommand(commands: readonly Command[]): string {
-  const names = commands.filter(({ completes }) => completes === 'command').map(({ name }) => name);
+function wrappedCommand(commands: readonly NamedCommand[]): string {
+  const names = commands.filter(([, words]) => wrapsCommand(words)).map(([name]) => name);
   if (names.length === 0) return '';
   return `  case $command in
     ${names.join(' | ')})
@@ -58,7 +61,7 @@ function wrappedCommand(commands: readonly Command[]): string {
 `;
 }
 
-function valueCase({ name }: Command, spec: OptionSpec<unknown>): readonly string[] {
+function valueCase(name: string, spec: OptionSpec<unknown>): readonly string[] {
   if (spec.placeholder === undefined) return [];
   const { words, paths } = valuesOf(spec);
   const propose = [
@@ -74,10 +77,11 @@ function valueCase({ name }: Command, spec: OptionSpec<unknown>): readonly strin
   ];
 }
 
-function optionsCase({ name, table, completes }: Command): readonly string[] {
+function optionsCase([name, command]: NamedCommand): readonly string[] {
+  const { options: table, completes } = command;
   const flags = Object.values(table).map(({ flag }) => `--${flag}`);
   const options = [...flags, ...(flags.length === 0 ? [] : ['--help'])].join(' ');
-  const words = Array.isArray(completes) ? completes.join(' ') : completes === 'command' ? '--' : '';
+  const words = Array.isArray(completes) ? completes.join(' ') : wrapsCommand(command) ? '--' : '';
   return [
     `    ${name})`,
     ...(completes === 'files'

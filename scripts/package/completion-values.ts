@@ -1,3 +1,4 @@
+import type { Command } from '../../kernel/commands.ts';
 import type { OptionSpec } from '../../kernel/options.ts';
 
 /** What a shell can propose as the value of an option. */
@@ -15,4 +16,9 @@ export function valuesOf({ placeholder = '' }: OptionSpec<unknown>): Values {
     words: parts.filter((part) => /^[a-z0-9]+%?$/.test(part)),
     paths: files ? 'files' : folders ? 'folders' : 'none',
   };
+}
+
+/** Whether another program's command line follows behind `--`. */
+export function wrapsCommand({ takes }: Command): boolean {
+  return takes === 'command' || takes === 'command or nothing';
 }

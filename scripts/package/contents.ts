@@ -9,10 +9,10 @@ import { bundledNode, bundledPackages } from './bundled.ts';
 import { copyright } from './copyright.ts';
 import { environmentFile } from './environment-file.ts';
 import { fishCompletion } from './fish-completion.ts';
-import { manualPage } from './manual-page.ts';
+import { manualPage, type Program } from './manual-page.ts';
 import type { PackagedFile, PackagedFiles } from './packaged-files.ts';
-import type { Program } from './program.ts';
 import { systemdFilesOf } from './systemd-files.ts';
+import { zshCompletion } from './zsh-completion.ts';
 
 export interface Recipe {
   readonly program: Program;
@@ -82,6 +82,7 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
     ],
     [`usr/share/bash-completion/completions/${name}`, { content: bashCompletion(program) }],
     [`usr/share/fish/vendor_completions.d/${name}.fish`, { content: fishCompletion(program) }],
+    [`usr/share/zsh/vendor-completions/_${name}`, { content: zshCompletion(program) }],
     [
       `${doc}/copyright`,
       { content: copyright({ name, licence, licenceText: readFileSync('LICENSE', 'utf8') }, bundled) },
@@ -118,9 +119,9 @@ function environment(
   { program, environment: { command, intro, mode } }: Recipe,
   local: (text: string) => string,
 ): PackagedFile {
-  const settings = program.commands.find(({ name }) => name === command);
+  const settings = program.commands[command];
   if (settings === undefined) throw new Error(`${program.name} has no command ${command}`);
-  return { content: local(environmentFile(program, settings, intro)), mode };
+  return { content: local(environmentFile(program.envPrefix, settings, intro)), mode };
 }
 
 /** Without the time and name that gzip would note down. */

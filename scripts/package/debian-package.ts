@@ -9,7 +9,7 @@ import {
   type PackagedFile,
   type PackagedFiles,
 } from './packaged-files.ts';
-import { wrapped } from './wrapped-text.ts';
+import { wrapped } from '../../kernel/wrapped-text.ts';
 
 /**
  * xz: dpkg reads zstd since 1.21.18, so Debian 12, but the agent's libraries allow Debian 10 and 11 as well. One package

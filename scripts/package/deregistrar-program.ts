@@ -1,55 +1,11 @@
-import {
-  ADMIN_OPTIONS,
-  BRAKE_OPTIONS,
-  ENV_PREFIX,
-  SERVE_OPTIONS,
-  SWEEP_OPTIONS,
-} from '../../control-plane/options.ts';
-import type { Program } from './program.ts';
+import { DEREGISTRAR_WORDS } from '../../control-plane/command-table.ts';
+import type { Program } from './manual-page.ts';
 
 export const DEREGISTRAR_PROGRAM: Program = {
-  name: 'kuma-deregistrar',
-  section: '8',
-  summary: 'finishes every departure of a Kuma dataplane',
+  ...DEREGISTRAR_WORDS,
   description: [
     'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they have already. It deletes the object of each agent that stops or falls silent, and offline objects without an agent. It never deletes a living dataplane, and names the guard that holds a deletion back.',
     "Nothing has to be configured: it shows agents the control plane's own certificate, checks tokens by the control plane's own keys, and keeps what must survive in an SQLite file. Several replicas share a PostgreSQL.",
-  ],
-  envPrefix: ENV_PREFIX,
-  commands: [
-    { name: 'serve', table: SERVE_OPTIONS, operands: '', says: 'Serves agents until it is told to stop.' },
-    {
-      name: 'status',
-      table: ADMIN_OPTIONS,
-      operands: '',
-      says: 'Shows who is attached, leaving and held back, and the last departures.',
-    },
-    {
-      name: 'sweep',
-      table: SWEEP_OPTIONS,
-      operands: '',
-      says: 'Deletes offline dataplanes without an agent now.',
-    },
-    {
-      name: 'undo',
-      table: ADMIN_OPTIONS,
-      operands: 'MESH/NAME',
-      says: 'Puts a deleted object back; bodies are kept for a day.',
-    },
-    {
-      name: 'brake',
-      table: BRAKE_OPTIONS,
-      operands: '[release]',
-      says: 'Shows what the brake holds back; with release, lets it through.',
-      completes: ['release'],
-    },
-    {
-      name: 'doctor',
-      table: SERVE_OPTIONS,
-      operands: '',
-      says: 'Examines control planes, certificate, keys and store.',
-    },
-    { name: 'version', table: {}, operands: '', says: 'Prints the version.' },
   ],
   sections: [
     {
@@ -82,13 +38,6 @@ export const DEREGISTRAR_PROGRAM: Program = {
         ['/var/lib/kuma-deregistrar/state.db', 'What must survive; removed when the package is purged.'],
         ['/run/kuma-deregistrar/admin.sock', 'For status, sweep, undo and brake.'],
         ['/usr/share/doc/kuma-deregistrar', 'Licences and a list (CycloneDX) of all that is bundled.'],
-      ],
-    },
-    {
-      title: 'EXAMPLES',
-      entries: [
-        ['kuma-deregistrar sweep --dry-run', 'What would go, what is held back and why.'],
-        ['kuma-deregistrar brake release --mesh default', 'Lets through what the brake holds back there.'],
       ],
     },
     { title: 'SEE ALSO', text: ['kuma-dp-agent(1), systemctl(1), systemd.service(5)'] },

@@ -1,6 +1,6 @@
+import type { Command } from '../../kernel/commands.ts';
 import { environmentName } from '../../kernel/options.ts';
-import type { Command, Program } from './program.ts';
-import { wrapped } from './wrapped-text.ts';
+import { wrapped } from '../../kernel/wrapped-text.ts';
 
 const WIDTH = 100;
 
@@ -9,8 +9,8 @@ const WIDTH = 100;
  *
  * @param intro sentences that come first
  */
-export function environmentFile({ envPrefix }: Program, { table }: Command, intro: string): string {
-  const settings = Object.values(table).map(({ flag, help, defaultText, placeholder, repeatable }) => {
+export function environmentFile(envPrefix: string, { options }: Command, intro: string): string {
+  const settings = Object.values(options).map(({ flag, help, defaultText, placeholder, repeatable }) => {
     const plain = /^\S*$/.test(defaultText) && !defaultText.includes('<');
     const explained = [
       `${help}.`,

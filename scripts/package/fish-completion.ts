@@ -1,29 +1,31 @@
-import { valuesOf } from './completion-values.ts';
-import type { Command, Program } from './program.ts';
+import type { Command, ProgramWords } from '../../kernel/commands.ts';
+import { valuesOf, wrapsCommand } from './completion-values.ts';
 
-export function fishCompletion({ name, commands }: Program): string {
+export function fishCompletion({ name, commands: table }: ProgramWords): string {
+  const commands = Object.entries(table);
   const complete = (condition: string, rest: string): string =>
     `complete -c ${name} -n ${quote(condition)} ${rest}`;
-  const wrapping = commands.filter(({ completes }) => completes === 'command');
+  const wrapping = commands.filter(([, words]) => wrapsCommand(words));
   return `${[
     `# fish completion for ${name}`,
     `complete -c ${name} -f`,
-    ...commands.map((command) =>
-      complete('__fish_use_subcommand', `-a ${command.name} -d ${quote(command.says)}`),
+    ...commands.map(([command, { says }]) =>
+      complete('__fish_use_subcommand', `-a ${command} -d ${quote(says)}`),
     ),
-    ...commands.flatMap((command) => optionLines(command).map((line) => complete(inside(command), line))),
-    ...commands.flatMap((command) => operandLines(command).map((line) => complete(inside(command), line))),
+    ...commands.flatMap(([command, words]) =>
+      [...optionLines(words), ...operandLines(words)].map((line) => complete(inside(command), line)),
+    ),
     // Behind "--" it is another program's command line.
     ...(wrapping.length === 0 ? [] : [complete('contains -- -- (commandline -opc)', '-F')]),
   ].join('\n')}\n`;
 }
 
-function inside({ name }: Command): string {
+function inside(name: string): string {
   return `__fish_seen_subcommand_from ${name}; and not contains -- -- (commandline -opc)`;
 }
 
-function optionLines({ table }: Command): readonly string[] {
-  return Object.values(table).map((spec) => {
+function optionLines({ options }: Command): readonly string[] {
+  return Object.values(options).map((spec) => {
     const { words, paths } = valuesOf(spec);
     const value =
       spec.placeholder === undefined

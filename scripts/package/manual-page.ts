@@ -1,6 +1,18 @@
 import { environmentName, type OptionSpec, type OptionTable } from '../../kernel/options.ts';
-import type { Command, ManualSection, Program } from './program.ts';
-import { wrapped } from './wrapped-text.ts';
+import { synopsis, type Command, type ProgramWords } from '../../kernel/commands.ts';
+import { wrapped } from '../../kernel/wrapped-text.ts';
+
+/** What the manual says beside what `--help` says. */
+export interface Program extends ProgramWords {
+  /** Paragraphs. */
+  readonly description: readonly string[];
+  /** After the commands, in this order. */
+  readonly sections: readonly ManualSection[];
+}
+
+type ManualSection =
+  | { readonly title: string; readonly text: readonly string[] }
+  | { readonly title: string; readonly entries: readonly (readonly [term: string, text: string])[] };
 
 /** Of the source; what roff escapes on top of it stays below 80. */
 const WIDTH = 76;
@@ -20,11 +32,13 @@ export function manualPage(
     '.SH NAME',
     `${hyphens(name)} \\- ${escape(summary)}`,
     '.SH SYNOPSIS',
-    commands.map((command) => synopsis(name, command)).join('\n.br\n'),
+    Object.entries(commands)
+      .map(([command, words]) => boldened(name, command, words))
+      .join('\n.br\n'),
     '.SH DESCRIPTION',
     paragraphs([...description, CONVENTIONS]),
     '.SH COMMANDS',
-    ...commands.map((command) => manualOf(command, program)),
+    ...Object.entries(commands).map(([command, words]) => manualOf(command, words, program)),
     ...sections.map(manualSection),
     '',
   ].join('\n');
@@ -35,20 +49,25 @@ const CONVENTIONS =
 
 const MANUALS = { 1: 'User Commands', 8: 'System Administration' } as const;
 
-function synopsis(name: string, { name: command, table, operands }: Command): string {
-  const options = Object.keys(table).length === 0 ? '' : ' [options]';
-  return `.B ${hyphens(name)} ${command}${hyphens(escape(`${options}${operands === '' ? '' : ` ${operands}`}`))}`;
+function boldened(program: string, name: string, words: Command): string {
+  const start = `${program} ${name}`;
+  return `.B ${hyphens(start)}${hyphens(escape(synopsis(program, name, words).slice(start.length)))}`;
 }
 
-function manualOf(command: Command, program: Program): string {
-  const { name, operands, says, table } = command;
-  const same = program.commands.find((other) => other.table === table);
+function manualOf(
+  name: string,
+  { operands, says, more, options, example }: Command,
+  program: Program,
+): string {
+  const same = Object.entries(program.commands).find(([, other]) => other.options === options)?.[0];
   const reference =
-    same === undefined || same === command ? undefined : `.PP\nIts options are those of ${same.name}.`;
+    same === undefined || same === name ? undefined : `.PP\nIts options are those of ${same}.`;
   return [
     `.SS ${name}${operands === '' ? '' : ` ${hyphens(escape(operands))}`}`,
     prose(says),
-    reference ?? optionEntries(table, program.envPrefix),
+    prose(more),
+    ...(example === name ? [] : ['.PP\nExample:', `.B ${hyphens(escape(`${program.name} ${example}`))}`]),
+    reference ?? optionEntries(options, program.envPrefix),
   ]
     .filter((part) => part !== '')
     .join('\n');

@@ -26,7 +26,7 @@ interface Blob {
 
 /** What a container has no use for: no systemd, no manual, no shell to complete in. */
 const NOT_OF_USE =
-  /^(etc|usr\/lib\/(systemd|sysusers\.d|tmpfiles\.d)|usr\/share\/(man|bash-completion|fish|lintian))\//;
+  /^(etc|usr\/lib\/(systemd|sysusers\.d|tmpfiles\.d)|usr\/share\/(man|bash-completion|fish|zsh|lintian))\//;
 
 /** As distroless images call it: `nonroot`. Kuma's own images run under the same. */
 const USER = 65_532;

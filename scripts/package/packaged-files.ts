@@ -20,6 +20,18 @@ export interface PackagedFile {
 /** By path in the file system of a host, without the leading slash. */
 export type PackagedFiles = ReadonlyMap<string, PackagedFile>;
 
+/** What only Debian's tools read. */
+const DEBIANS = /^etc\/needrestart\/|^usr\/share\/lintian\/|\/changelog\.Debian\.gz$/;
+
+/** The files of a Debian package for other hosts: zsh looks there in the folder that it has everywhere. */
+export function outsideDebian(files: PackagedFiles): PackagedFiles {
+  return new Map(
+    [...files]
+      .filter(([path]) => !DEBIANS.test(path))
+      .map(([path, file]) => [path.replace('zsh/vendor-completions/', 'zsh/site-functions/'), file]),
+  );
+}
+
 /**
  * Lays out files below `root`: nothing of it depends on who builds, when, or with which umask.
  *

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { layOut, type PackagedFiles } from './packaged-files.ts';
 import { runTool } from './tools.ts';
-import { wrapped } from './wrapped-text.ts';
+import { wrapped } from '../../kernel/wrapped-text.ts';
 
 export interface RpmPackage {
   readonly name: string;

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { gzipFile } from './gzip-file.ts';
-import { layOut, type PackagedFile, type PackagedFiles } from './packaged-files.ts';
+import { layOut, outsideDebian, type PackagedFile, type PackagedFiles } from './packaged-files.ts';
 import { runTool } from './tools.ts';
 
 export interface TarBuild {
@@ -13,9 +13,6 @@ export interface TarBuild {
   readonly workDir: string;
   readonly target: string;
 }
-
-/** Of a package, what another kind of host has no use for. */
-const NOT_OF_USE = /^etc\/needrestart\/|^usr\/share\/lintian\/|\/changelog\.Debian\.gz$/;
 
 /** A folder that runs where it is unpacked (`bin/NAME`), and that `install.sh` copies below a prefix. */
 export function buildTarball(
@@ -37,9 +34,7 @@ function tarballFiles(name: string, files: PackagedFiles): PackagedFiles {
     mode: 0o755,
   });
   return new Map<string, PackagedFile>([
-    ...[...files]
-      .filter(([path]) => !NOT_OF_USE.test(path))
-      .map(([path, file]) => [path.replace(/^usr\//, ''), file] as const),
+    ...[...outsideDebian(files)].map(([path, file]) => [path.replace(/^usr\//, ''), file] as const),
     ['install.sh', script('install.sh')],
     ['uninstall.sh', script('uninstall.sh')],
     ['LICENSE', { content: readFileSync('LICENSE') }],

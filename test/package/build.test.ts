@@ -168,6 +168,7 @@ describe.each([
       ...DOCUMENTS.map((document) => `-rw-r--r-- /usr/share/doc/${name}/${document}`),
       `-rw-r--r-- /usr/share/fish/vendor_completions.d/${name}.fish`,
       `-rw-r--r-- /usr/share/lintian/overrides/${name}`,
+      `-rw-r--r-- /usr/share/zsh/vendor-completions/_${name}`,
       `-rw-r--r-- /usr/share/man/man${section}/${name}.${section}.gz`,
       ...own,
     ];

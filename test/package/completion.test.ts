@@ -1,9 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 
+import { AGENT_WORDS } from '../../agent/command-table.ts';
 import { PackageFile } from '../support/packages/package-file.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
@@ -24,17 +25,7 @@ interface Row {
   readonly proposes: readonly string[];
 }
 
-const AGENT_COMMANDS = [
-  'run',
-  'deregister',
-  'drain',
-  'resume',
-  'status',
-  'report',
-  'plan',
-  'doctor',
-  'version',
-];
+const AGENT_COMMANDS = Object.keys(AGENT_WORDS.commands);
 
 describe('completion', () => {
   let agent: PackageFile;
@@ -175,5 +166,38 @@ describe('completion', () => {
     );
     const found = out.split('\n').flatMap((row) => (row === '' ? [] : [row.split('\t')[0] ?? '']));
     expect(found.map((word) => word.replaceAll('\\', '')).toSorted()).toEqual(proposes.toSorted());
+  });
+
+  test('in zsh proposes what belongs behind the line', () => {
+    // One shell for all of them: its completion system takes seconds to start.
+    const folders = [agent, deregistrar].map(({ root }) => join(root, 'usr/share/zsh/vendor-completions'));
+    const all = dir.join('zsh');
+    for (const folder of folders) cpSync(folder, all, { recursive: true });
+    const wanted: Readonly<Record<string, readonly string[]>> = {
+      'kuma-dp-agent ': AGENT_COMMANDS,
+      'kuma-dp-agent run --lifecycle ': ['auto', 'cp', 'agent', 'external'],
+      'kuma-dp-agent run --on-crash=': ['deregister', 'keep'],
+      'kuma-dp-agent status --': ['--json', '--help', '--state-dir'],
+      'kuma-dp-agent run --ca-file w': ['web 1.pem'],
+      'kuma-dp-agent report st': ['stops.jsonl'],
+      'kuma-dp-agent doctor ': ['--'],
+      'kuma-dp-agent run -- kuma-dp sto': ['stops.jsonl'],
+      'kuma-dp-agent run -- kuma-dp --life': [],
+      'kuma-dp-agent version ': [],
+      'kuma-deregistrar brake ': ['release'],
+      'kuma-deregistrar serve --brake-share 1': ['10%', '100%'],
+    };
+    const ask = join(import.meta.dirname, '../support/packages/ask.zsh');
+    const out = execFileSync('zsh', ['--no-rcs', '-o', 'extendedglob', ask, all, ...Object.keys(wanted)], {
+      encoding: 'utf8',
+      cwd: dir.path,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const found = out
+      .split(/^$/m)
+      .map((part) => [...part.matchAll(/^<(.*)>$/gm)].map(([, word = '']) => word).toSorted());
+    expect(Object.fromEntries(Object.keys(wanted).map((line, at) => [line, found[at]]))).toEqual(
+      Object.fromEntries(Object.entries(wanted).map(([line, words]) => [line, words.toSorted()])),
+    );
   });
 });

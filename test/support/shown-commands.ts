@@ -1,38 +1,11 @@
-import {
-  DEREGISTER_OPTIONS,
-  DOCTOR_OPTIONS,
-  REPORT_OPTIONS,
-  ROTATE_OPTIONS,
-  RUN_OPTIONS,
-  STATUS_OPTIONS,
-} from '../../agent/options.ts';
-import { ADMIN_OPTIONS, BRAKE_OPTIONS, SERVE_OPTIONS, SWEEP_OPTIONS } from '../../control-plane/options.ts';
-import type { OptionTable } from '../../kernel/options.ts';
+import { AGENT_WORDS } from '../../agent/command-table.ts';
+import { DEREGISTRAR_WORDS } from '../../control-plane/command-table.ts';
+import type { CommandTable } from '../../kernel/commands.ts';
 import { readCommandLine } from '../../program/command-line.ts';
 
-type Commands = Readonly<Record<string, OptionTable>>;
-
-const PROGRAMS: Readonly<Record<string, Commands>> = {
-  'kuma-dp-agent': {
-    run: RUN_OPTIONS,
-    plan: RUN_OPTIONS,
-    deregister: DEREGISTER_OPTIONS,
-    doctor: DOCTOR_OPTIONS,
-    drain: ROTATE_OPTIONS,
-    resume: ROTATE_OPTIONS,
-    status: STATUS_OPTIONS,
-    report: REPORT_OPTIONS,
-    version: {},
-  },
-  'kuma-deregistrar': {
-    serve: SERVE_OPTIONS,
-    doctor: SERVE_OPTIONS,
-    status: ADMIN_OPTIONS,
-    undo: ADMIN_OPTIONS,
-    sweep: SWEEP_OPTIONS,
-    brake: BRAKE_OPTIONS,
-    version: {},
-  },
+const PROGRAMS: Readonly<Record<string, CommandTable>> = {
+  'kuma-dp-agent': AGENT_WORDS.commands,
+  'kuma-deregistrar': DEREGISTRAR_WORDS.commands,
 };
 
 /** A command line of ours as a document shows it: `kuma-dp-agent drain --wait`. */
@@ -47,10 +20,10 @@ export function problemsOfShown(line: string): readonly string[] {
   const [command = '', ...args] = rest.trim().split(/ +/);
   const commands = PROGRAMS[program];
   if (commands === undefined || !/^[a-z]+$/.test(command)) return [];
-  const table = commands[command];
-  if (table === undefined) return [`${program} has no command "${command}"`];
+  const words = commands[command];
+  if (words === undefined) return [`${program} has no command "${command}"`];
   const { problems } = readCommandLine(
-    table,
+    words.options,
     args.filter((word) => word !== '…'),
   );
   return problems.map((problem) => `${program} ${command}: ${problem}`);
@@ -59,5 +32,5 @@ export function problemsOfShown(line: string): readonly string[] {
 /** Every option of either program, without the dashes. */
 export function ownFlags(): ReadonlySet<string> {
   const tables = Object.values(PROGRAMS).flatMap((commands) => Object.values(commands));
-  return new Set(tables.flatMap((table) => Object.values(table).map(({ flag }) => flag)));
+  return new Set(tables.flatMap(({ options }) => Object.values(options).map(({ flag }) => flag)));
 }
