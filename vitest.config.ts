@@ -51,7 +51,7 @@ export default defineConfig({
     ],
     ...(resultsFile === undefined ? {} : { outputFile: { json: resultsFile } }),
     projects: [
-      project('unit', { timeoutMs: 20_000, shared: true }),
+      project('unit', { timeoutMs: 60_000, shared: true }),
       project('simulation', { timeoutMs: 300_000, shared: true }),
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),

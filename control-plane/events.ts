@@ -38,21 +38,25 @@ function named({ key, epoch, incarnation }: Known) {
 function processEvents(log: Log) {
   return {
     started: (settings: Readonly<Record<string, unknown>>) => {
-      log.info('deregistrar.started', 'The companion is up', settings);
+      log.info('deregistrar.started', 'The companion has started', settings);
     },
     stopping: (attached: number) => {
-      log.info('deregistrar.stopping', `Sending ${attached} agents elsewhere: none of them departs by it`, {
-        attached,
-      });
+      log.info(
+        'deregistrar.stopping',
+        `Shutting down: redirecting ${attached} agents to other replicas; their dataplanes stay registered`,
+        {
+          attached,
+        },
+      );
     },
     stopped: () => {
-      log.info('deregistrar.stopped', 'The companion is down');
+      log.info('deregistrar.stopped', 'The companion has stopped');
     },
     notificationLost: (problem: string) => {
-      log.warn('notification.lost', `systemd does not hear how this service is: ${problem}`);
+      log.warn('notification.lost', `Cannot notify systemd: ${problem}`);
     },
     failedUnexpectedly: (err: unknown) => {
-      log.error('deregistrar.failed', 'A bug in the companion; it goes on without this step', { err });
+      log.error('deregistrar.failed', 'Bug in the companion: it continues without this step', { err });
     },
   };
 }
@@ -60,7 +64,7 @@ function processEvents(log: Log) {
 function zoneEvents(log: Log) {
   return {
     controlPlaneFound: (url: string, { version, instanceId, mode }: ControlPlaneFacts) => {
-      log.info('control-plane.found', `A control plane answers at ${url}`, {
+      log.info('control-plane.found', `Control plane ${url} answers`, {
         url,
         version,
         instanceId,
@@ -70,23 +74,27 @@ function zoneEvents(log: Log) {
     controlPlaneLost: (url: string, problem: string) => {
       log.warn(
         'control-plane.lost',
-        `No control plane answers at ${url}: what its streams are worth cannot be told`,
+        `Control plane ${url} is unreachable: dataplanes connected to it cannot be verified, so their deletion waits`,
         { url, problem },
       );
     },
     controlPlaneWrong: (url: string, mode: string) => {
-      log.error('control-plane.wrong', `${url} is a ${mode} control plane: dataplanes belong to the zone's`, {
-        url,
-        mode,
-      });
+      log.error(
+        'control-plane.wrong',
+        `${url} is a ${mode} control plane: name the zone's control planes in --kuma-api`,
+        {
+          url,
+          mode,
+        },
+      );
     },
     zoneForeign: (reason: string) => {
-      log.error('zone.foreign', `Nothing is deleted: ${reason}`);
+      log.error('zone.foreign', `The companion deletes no object: ${reason}`);
     },
     controlPlaneUnnamed: (instanceId: string) => {
       log.warn(
         'control-plane.unnamed',
-        `Dataplanes are connected to control plane ${instanceId}, which no --kuma-api names: add its URL. Until then, none of its dataplanes counts as offline`,
+        `Dataplanes are connected to control plane ${instanceId}, which no --kuma-api names: add its URL. Until then, the companion never takes its dataplanes for offline`,
         { instanceId },
       );
     },
@@ -96,29 +104,35 @@ function zoneEvents(log: Log) {
 function agentEvents(log: Log) {
   return {
     attached: (known: Known, how: { readonly fenced: boolean; readonly leaving: boolean }) => {
-      log.info('agent.attached', how.fenced ? 'An agent attached' : 'An agent attached, not remembered yet', {
-        ...named(known),
-        ...how,
-      });
+      log.info(
+        'agent.attached',
+        how.fenced
+          ? 'An agent attached'
+          : 'An agent attached; the store is unavailable, so it is not recorded yet',
+        {
+          ...named(known),
+          ...how,
+        },
+      );
     },
     /** @param graceMs `undefined`: the companion does not delete it */
     lost: (known: Known, { reason, cause }: Loss, graceMs: number | undefined) => {
       const follows =
         graceMs === undefined
-          ? 'stays, it is not ours to delete'
-          : `is deleted if nothing is heard for ${formatDuration(graceMs)}`;
-      log.warn('agent.lost', `The stream ended without a word (${reason}): its dataplane ${follows}`, {
+          ? 'stays, since its owner deletes it'
+          : `is deleted unless the agent returns within ${formatDuration(graceMs)}`;
+      log.warn('agent.lost', `Lost an agent without a leave request (${reason}): its dataplane ${follows}`, {
         ...named(known),
         loss: cause,
       });
     },
     gone: (known: Known) => {
-      log.info('agent.gone', 'The stream of an agent that leaves has ended', named(known));
+      log.info('agent.gone', 'A leaving agent has closed its stream', named(known));
     },
     superseded: (known: Known) => {
       log.warn(
         'agent.superseded',
-        'A newer incarnation has this name: two hosts use it, or the older one came back',
+        'A newer incarnation uses this name: two hosts share it, or the older one came back',
         named(known),
       );
     },
@@ -132,7 +146,7 @@ function agentEvents(log: Log) {
       const told = readStopTimeline(report);
       const text =
         told === undefined
-          ? 'Sent a stop report that cannot be read'
+          ? 'Cannot read the stop report of an agent'
           : `Stopped in ${roughDuration(told.totalMs)}: ${describeSteps(told.steps)}`;
       log.info('agent.reported', text, { ...named(known), report });
     },
@@ -142,19 +156,19 @@ function agentEvents(log: Log) {
 function objectEvents(log: Log) {
   return {
     kept: (known: Known) => {
-      log.info('dataplane.kept', 'Its agent ends and wants its object to stay', named(known));
+      log.info('dataplane.kept', 'The agent ends and keeps its object on purpose', named(known));
     },
     registered: (known: Known, ready: boolean) => {
       log.info(
         'dataplane.registered',
-        ready ? 'Peers may see it: Envoy serves' : 'The object was put, not ready',
+        ready ? 'Marked the object ready: Envoy serves' : 'Registered the object, not ready',
         named(known),
       );
     },
     healed: (known: Known, reason: string) => {
       log.warn(
         'dataplane.healed',
-        `The object of a running dataplane was missing and is put back: ${reason}`,
+        `The object of a running dataplane was missing: the companion has put it back: ${reason}`,
         named(known),
       );
     },
@@ -164,7 +178,7 @@ function objectEvents(log: Log) {
 function departureEvents(log: Log) {
   return {
     leaving: (known: Known) => {
-      log.info('departure.announced', 'An agent says that it leaves', named(known));
+      log.info('departure.requested', 'An agent is leaving', named(known));
     },
     swept: (key: DataplaneKey, reason: string) => {
       log.info('sweep.found', `Offline and without an agent: ${reason}`, named({ key }));
@@ -190,12 +204,12 @@ function departureEvents(log: Log) {
     attemptFailed: (record: DataplaneRecord | undefined, err: unknown) => {
       log.warn(
         'departure.failed',
-        'An attempt could not be finished; it is made again',
+        'Cannot finish an attempt: the companion tries again',
         record === undefined ? { err } : { ...named(record), err },
       );
     },
     undone: (key: DataplaneKey) => {
-      log.info('departure.undone', 'A deleted object was put back by an operator', named({ key }));
+      log.info('departure.undone', 'An operator has put a deleted object back', named({ key }));
     },
     brakeReleased: (mesh: string, forMs: number) => {
       log.warn('brake.released', `An operator released the brake for ${formatDuration(forMs)}`, {
@@ -210,31 +224,31 @@ function storeEvents(log: Log) {
     storeLost: (err: unknown) => {
       log.error(
         'store.lost',
-        'The store is out of reach: announced departures go on in memory, nothing else is deleted',
+        'The store is unavailable: requested departures go on in memory, no other object is deleted',
         { err },
       );
     },
     storeFound: (awayMs: number) => {
-      log.info('store.found', `The store answers again after ${formatDuration(Math.round(awayMs))}`);
+      log.info('store.found', `The store is available again after ${formatDuration(Math.round(awayMs))}`);
     },
     epochsRaised: (epoch: number) => {
       log.warn(
         'store.behind',
-        `The store gave out epochs before that it does not know of, as after a failover or a restored copy: epochs go on at ${epoch}`,
+        `The store has lost epochs that it gave out, as after a failover or a restored copy: continuing at epoch ${epoch}`,
         { epoch },
       );
     },
     replicaLost: (count: number, returnMs: number) => {
       log.warn(
         'replica.lost',
-        `${count} agents were attached to a replica that is silent or was restarted: they have ${formatDuration(returnMs)} to attach again`,
+        `A silent or restarted replica had ${count} agents: they have ${formatDuration(returnMs)} to attach again`,
         { count, returnMs },
       );
     },
     agentsMissing: (count: number) => {
       log.warn(
         'agents.missing',
-        `${count} agents did not attach again after their replica was lost: their dataplanes are judged now`,
+        `${count} agents did not attach again after the loss of their replica: the companion judges their dataplanes now`,
         { count },
       );
     },
@@ -247,7 +261,7 @@ function connectionEvents(log: Log) {
       log.warn('token.refused', `A dataplane token was refused: ${reason}`, { mesh });
     },
     tokensDoubted: (problem: TokenProblem) => {
-      log.warn('tokens.doubted', 'What tokens are checked by cannot be read: what was read last holds', {
+      log.warn('tokens.stale', 'Cannot refresh token keys and revocations: using the last copy', {
         ...problem,
       });
     },
@@ -258,25 +272,25 @@ function connectionEvents(log: Log) {
       log.debug('handshake.failed', 'A TLS handshake failed', { address, err });
     },
     certificateAwaited: (problem: string) => {
-      log.warn(
-        'certificate.awaited',
-        `Agents cannot attach yet, without a certificate to show them: ${problem}`,
-      );
+      log.warn('certificate.awaited', `Cannot load a certificate, so agents cannot attach yet: ${problem}`);
     },
     certificateReloaded: (file: string, expiresAtMs: number) => {
-      log.info('certificate.loaded', 'Agents are shown this certificate', {
+      log.info('certificate.loaded', 'Loaded the certificate for agents', {
         file,
         expires: new Date(expiresAtMs).toISOString(),
       });
     },
     fileKept: (path: string, err: unknown) => {
-      log.warn('file.kept', `Cannot use ${path} as it is now: its last good content stays in force`, {
+      log.warn('file.kept', `Cannot use ${path} as it is now: using its last good content`, {
         err,
         path,
       });
     },
     certificateBroken: (file: string, err: unknown) => {
-      log.error('certificate.broken', 'The new certificate cannot be used; the old one stays', { file, err });
+      log.error('certificate.broken', 'Cannot use the new certificate; the old one stays in use', {
+        file,
+        err,
+      });
     },
   };
 }

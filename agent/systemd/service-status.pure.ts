@@ -43,12 +43,12 @@ export function extensionMs(endsAtMs: number, nowMs: number): number {
 }
 
 const WORDS: Readonly<Record<Phase['name'], string>> = {
-  starting: 'waiting before kuma-dp is started',
+  starting: 'waiting before starting kuma-dp',
   running: 'kuma-dp runs, Envoy does not serve yet',
-  deregistering: 'stopping: taking the dataplane out of the mesh',
-  settling: 'stopping: out of the mesh, serving on until the peers have let go',
+  deregistering: 'stopping: deregistering',
+  settling: 'stopping: deregistered, serving until peers have dropped the endpoint',
   draining: 'stopping: waiting for the last requests',
   exiting: 'stopping: waiting for kuma-dp to end',
-  confirming: 'stopping: looking whether the object is still gone',
+  confirming: 'stopping: checking that the object is still gone',
   stopped: 'stopped',
 };

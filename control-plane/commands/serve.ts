@@ -106,7 +106,7 @@ async function runUntil(stop: AbortSignal, { engine, server, events, service }: 
       resolve();
     });
   });
-  service?.tell({ stopping: true, status: `stopping: sending ${engine.agents.size} agents elsewhere` });
+  service?.tell({ stopping: true, status: `stopping: redirecting ${engine.agents.size} agents` });
   events.stopping(engine.agents.size);
   engine.agents.shutDown('this replica is stopping');
   await server.drain(DRAIN_MS);

@@ -13,7 +13,7 @@ export const DEREGISTRAR_PROGRAM: Program = {
       entries: [
         [
           'SIGTERM, SIGINT',
-          'Sends the agents elsewhere and ends; a second one ends at once, and loses nothing.',
+          'Redirects the agents to other replicas and ends. A second signal ends it at once and loses nothing.',
         ],
       ],
     },

@@ -4,7 +4,17 @@ import { describe, expect, test } from 'vitest';
 
 const PROGRAMS = [new URL('../../agent/', import.meta.url), new URL('../../control-plane/', import.meta.url)];
 const DOCUMENT = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8');
-const SOURCES = PROGRAMS.map((program) => readFileSync(new URL('events.ts', program), 'utf8'));
+const SOURCES = PROGRAMS.map((program) =>
+  readdirSync(program)
+    .filter(isEvents)
+    .map((file) => readFileSync(new URL(file, program), 'utf8'))
+    .join('\n'),
+);
+
+/** A program's table of log lines: `events.ts`, and `stop-events.ts` of the agent. */
+function isEvents(path: string): boolean {
+  return /^(stop-)?events\.ts$/.test(path);
+}
 
 const CALL = /\blog\.(error|warn|info|debug)\(/g;
 const NAMED_CALL = /\blog\.(error|warn|info|debug)\(\s*'([^']+)'/g;
@@ -60,7 +70,7 @@ describe('events.ts', () => {
       expect(helpers.length).toBeGreaterThan(20);
       const program = PROGRAMS[at] ?? new URL('.', import.meta.url);
       const others = readdirSync(program, { recursive: true, encoding: 'utf8' })
-        .filter((path) => path.endsWith('.ts') && path !== 'events.ts')
+        .filter((path) => path.endsWith('.ts') && !isEvents(path))
         .map((path) => readFileSync(new URL(path, program), 'utf8'))
         .join('\n');
       expect(helpers.filter((name) => !others.includes(`vents.${name}`))).toEqual([]);
@@ -79,7 +89,7 @@ describe('events.ts', () => {
     'is the only place that logs in $program',
     ({ program }) => {
       const others = readdirSync(program, { recursive: true, encoding: 'utf8' }).filter(
-        (path) => path.endsWith('.ts') && path !== 'events.ts',
+        (path) => path.endsWith('.ts') && !isEvents(path),
       );
       expect(others.length).toBeGreaterThan(20);
       const logging = others.filter(

@@ -13,8 +13,8 @@ import { codeOf, pages, ROOT } from '../support/documents.ts';
 const PAGES = pages().filter(({ path }) => /\/(runbook|upgrade|security|sizing)\.md$/.test(path));
 
 const EVENTS = new Set(
-  ['agent', 'control-plane']
-    .map((program) => readFileSync(join(ROOT, program, 'events.ts'), 'utf8'))
+  ['agent/events.ts', 'agent/stop-events.ts', 'control-plane/events.ts']
+    .map((path) => readFileSync(join(ROOT, path), 'utf8'))
     .flatMap((source) => [...source.matchAll(/'([a-z-]+\.[a-z-]+)'/g)].map(([, name = '']) => name)),
 );
 

@@ -184,7 +184,7 @@ describe('systemd/kuma-deregistrar.service', () => {
     expect(deregistrar.settings('RestartPreventExitStatus')).toEqual([String(EXIT_CONFIG)]);
   });
 
-  test('lets a stop send the agents elsewhere before it kills', () => {
+  test('lets a stop redirect the agents before it kills', () => {
     expect(parseDuration(deregistrar.settings('TimeoutStopSec')[0] ?? '')).toBeGreaterThanOrEqual(10_000);
   });
 });

@@ -265,7 +265,7 @@ describe.concurrent('the control socket', () => {
     waiting.signal('SIGINT');
     expect(await waiting.exited).toEqual({ code: null, signal: 'SIGINT' });
     scene.controlPlane.resume();
-    await agent.waitForEvent('rotation.turned');
+    await agent.waitForEvent('rotation.changed');
   });
 
   test('an agent that was killed leaves a socket that the next one replaces', async () => {

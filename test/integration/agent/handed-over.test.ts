@@ -33,5 +33,5 @@ test('asked twice to stop while the control plane is down, the agent knows that 
     { endpoint: `grpc://${companion.address}`, level: 40 },
   ]);
   expect(agent.report.steps[0]).toMatchObject({ step: 'deregister', outcome: 'handed over' });
-  expect(companion.seen('departure.announced')).not.toEqual([]);
+  expect(companion.seen('departure.requested')).not.toEqual([]);
 });

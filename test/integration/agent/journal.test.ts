@@ -66,15 +66,15 @@ function normalised(line: string, scene: Scene): string {
 }
 
 const START = [
-  'A stop will deregister at URL; peers have let go N later version=2.14.3 [endpoint.reached]',
+  'A stop will deregister at URL; peers drop the endpoint within N version=2.14.3 [endpoint.reached]',
   'This is dataplane default/NAME lifecycle=cp incarnation=ID [dataplane.derived]',
-  `kuma-dp-agent ${VERSION} looks after kuma-dp, with endpoints=URL/ stateDir=DIR/state settle=N [agent.started]`,
-  'kuma-dp was started pid=ID command=COMMAND [child.spawned]',
+  `kuma-dp-agent ${VERSION} wraps kuma-dp, with endpoints=URL/ stateDir=DIR/state settle=N [agent.started]`,
+  'Started kuma-dp pid=ID command=COMMAND [child.spawned]',
 ];
 const STOP = [
-  'SIGTERM: stopping in order, out of the mesh first [stop.requested]',
-  'Out of the mesh: the object is gone (deleted) endpoint=URL attempts=1 [dataplane.deregistered]',
-  'kuma-dp ended with exit code 0 [child.exited]',
+  'SIGTERM: stopping; deregistering first [stop.requested]',
+  'Deregistered: the object is gone (deleted) endpoint=URL attempts=1 [dataplane.deregistered]',
+  'kuma-dp exited: exit code 0 [child.exited]',
   'Stopped in N (signal SIGTERM; budget N): deregister N, settle N, drain N, exit N, confirm N [stop.reported]',
 ];
 
@@ -117,11 +117,11 @@ describe.concurrent('for people', () => {
     await using down = open(['--stop-budget=2s'], ['http://127.0.0.1:1']);
     const lines = await startAndStop(down, { prefix: IN_JOURNAL });
     expect(lines).toContainEqual(
-      '<4>A stop now could not deregister at http://127.0.0.1:1: Cannot GET /: connect ECONNREFUSED 127.0.0.1:1 (ENDPOINT_UNREACHABLE: check address and port, firewall and name resolution) [endpoint.lost]',
+      '<4>Cannot reach http://127.0.0.1:1: a stop now could not deregister there: Cannot GET /: connect ECONNREFUSED 127.0.0.1:1 (ENDPOINT_UNREACHABLE: check address and port, firewall and name resolution) [endpoint.lost]',
     );
     expect(lines).toContainEqual(
       expect.stringMatching(
-        /^<3>Still in the mesh: peers send requests until .* \[deregistration\.failed\]$/,
+        /^<3>Not deregistered: peers keep sending requests until .* \[deregistration\.failed\]$/,
       ),
     );
   });
@@ -147,7 +147,7 @@ describe.concurrent('for people', () => {
         `--endpoint=${controlPlane.httpUrl}`,
       ),
     ).toEqual([
-      `<6>Out of the mesh: the object is gone (deleted) endpoint=${controlPlane.httpUrl} attempts=1 dataplane=default/${scene.name} [dataplane.deregistered]`,
+      `<6>Deregistered: the object is gone (deleted) endpoint=${controlPlane.httpUrl} attempts=1 dataplane=default/${scene.name} [dataplane.deregistered]`,
     ]);
   });
 });

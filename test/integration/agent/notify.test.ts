@@ -63,7 +63,7 @@ describe.concurrent('systemd', () => {
     const stopping = await socket.waitFor('STOPPING=1');
     expect(stopping.atMs - stopAtMs).toBeLessThan(1_000);
     const said = statusesOf(socket.assignments);
-    expect(said).toContain('stopping: out of the mesh, serving on until the peers have let go');
+    expect(said).toContain('stopping: deregistered, serving until peers have dropped the endpoint');
     expect(said).toContain('stopping: waiting for the last requests');
     expect(
       socket.assignments.filter((one) => one.startsWith('MAINPID')),

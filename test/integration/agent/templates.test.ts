@@ -75,7 +75,7 @@ describe.concurrent('a Dataplane file that is', () => {
       'type: Dataplane\nmesh: default\nname: "{{ name }}"\nnetworking:\n  address: "{{ address }}"\n',
     );
     const agent = await scene.start();
-    const warning = await agent.waitForEvent('template.doubted');
+    const warning = await agent.waitForEvent('template.incomplete');
     expect(String(warning['msg'])).toContain('address');
     expect((await agent.waitForEvent('dataplane.derived'))['dataplane']).toBe('default/web-{}');
     await scene.child.waitFor('ready');

@@ -146,7 +146,7 @@ test.concurrent.for(STARTS)(
   },
 );
 
-test.concurrent('a rolling restart sends agents elsewhere, and none of it is a departure', async () => {
+test.concurrent('a rolling restart redirects agents, without a departure', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 3, graceMs: 1_000 });
   fleet.addBystander();
   const agents = Array.from({ length: 6 }, (_, at) => fleet.agent(`web-${at}`, { order: rotated(at % 3) }));

@@ -127,7 +127,7 @@ describe('attaching', () => {
 });
 
 describe('a companion that ends', () => {
-  test.concurrent('sends its agents elsewhere at SIGTERM; they come back, and nothing of it is a departure', async () => {
+  test.concurrent('redirects its agents at SIGTERM; they come back, without a departure', async () => {
     await using world = await CompanionWorld.start();
     const agents = await Promise.all(['web-1', 'web-2', 'web-3'].map((name) => world.running(name)));
     const before = await world.status();

@@ -29,7 +29,7 @@ test('a scrape and a look at the page in the middle of a stop are answered, and 
   // A call that is under way for as long as its caller waits keeps the stop open.
   await world.controlPlane.stop();
   const leaving = agent.deregister({ budgetMs: 4_000 });
-  await companion.waitForEvent('departure.announced');
+  await companion.waitForEvent('departure.requested');
 
   const stopped = companion.stop();
   await companion.waitForEvent('deregistrar.stopping');

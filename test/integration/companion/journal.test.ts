@@ -16,11 +16,11 @@ test('in the journal the companion writes lines for people, and its refusals hav
   const url = world.controlPlane.httpUrl;
   expect(companion.stderr.split('\n')).toEqual([
     expect.stringMatching(
-      `^<6>A control plane answers at ${url} version=2\\.14\\.3 .*\\[control-plane\\.found\\]$`,
+      `^<6>Control plane ${url} answers version=2\\.14\\.3 .*\\[control-plane\\.found\\]$`,
     ),
-    expect.stringMatching(`^<6>The companion is up listen=.*${address}.* \\[deregistrar\\.started\\]$`),
-    '<6>Sending 0 agents elsewhere: none of them departs by it attached=0 [deregistrar.stopping]',
-    '<6>The companion is down [deregistrar.stopped]',
+    expect.stringMatching(`^<6>The companion has started listen=.*${address}.* \\[deregistrar\\.started\\]$`),
+    '<6>Shutting down: redirecting 0 agents to other replicas; their dataplanes stay registered attached=0 [deregistrar.stopping]',
+    '<6>The companion has stopped [deregistrar.stopped]',
     '',
   ]);
 

@@ -18,7 +18,7 @@ describe('systemd', () => {
     await socket.waitFor('STATUS=serving, 1 agents attached');
     process.kill(world.companion.pid, 'SIGTERM');
     const stopping = await socket.waitFor('STOPPING=1');
-    expect(stopping.assignments).toContain('STATUS=stopping: sending 1 agents elsewhere');
+    expect(stopping.assignments).toContain('STATUS=stopping: redirecting 1 agents');
     expect(world.companion.seen('notification.lost')).toEqual([]);
   });
 });

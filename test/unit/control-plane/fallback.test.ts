@@ -128,7 +128,7 @@ describe('a stream that ends without a word', () => {
     expect(companion.log.lines).toContainEqual(
       expect.objectContaining({
         event: 'agent.lost',
-        message: expect.stringMatching(/ its dataplane stays, it is not ours to delete$/),
+        message: expect.stringMatching(/ its dataplane stays, since its owner deletes it$/),
       }),
     );
     expect(scene.record('applied')).toBeUndefined();

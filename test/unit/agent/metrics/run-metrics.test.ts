@@ -234,7 +234,7 @@ describe('RunMetrics', () => {
       startsPaced: 2,
       pacedSeconds: 1.5,
     });
-    expect(log.events).not.toContain('counts.forgotten');
+    expect(log.events).not.toContain('counters.reset');
   });
 
   test('begin at zero where the file is damaged, and say so', async () => {
@@ -244,7 +244,7 @@ describe('RunMetrics', () => {
     metrics.onDerived(stateFile(), [REST]);
     await metrics.onEnd();
     expect(kept()).toEqual({ ...NO_TALLIES, open: false });
-    expect(log.events).toEqual(['counts.forgotten']);
+    expect(log.events).toEqual(['counters.reset']);
   });
 
   test('that cannot be kept are warned of once', async () => {
@@ -254,6 +254,6 @@ describe('RunMetrics', () => {
     metrics.onDerived(stateFile(), [REST]);
     events.startPaced(500);
     await metrics.onEnd();
-    expect(log.events).toEqual(['counts.forgotten', 'start.paced', 'counts.forgotten']);
+    expect(log.events).toEqual(['counters.reset', 'start.paced', 'counters.reset']);
   });
 });

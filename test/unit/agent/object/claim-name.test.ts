@@ -91,7 +91,7 @@ describe('claimName()', () => {
 
   test('takes an epoch first, then puts the object', async () => {
     expect(await claim({}, { epochAfterMs: 300 })).toEqual({ owner: 'agent', atMs: 300, announced: 1 });
-    expect(log.events).toEqual(['dataplane.announced']);
+    expect(log.events).toEqual(['dataplane.registered']);
     expect(settledOwners).toEqual(['agent']);
   });
 
@@ -121,7 +121,7 @@ describe('claimName()', () => {
 
   test('an operator who asked for the agent by name gets it without an epoch as well', async () => {
     expect(await claim({ insistent: true })).toEqual({ owner: 'agent', atMs: 400, announced: 1 });
-    expect(log.events).toEqual(['companion.missed', 'dataplane.announced']);
+    expect(log.events).toEqual(['companion.missed', 'dataplane.registered']);
   });
 
   test.for<Owner>(['cp', 'external'])(

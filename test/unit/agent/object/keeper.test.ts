@@ -425,7 +425,7 @@ describe('ObjectKeeper', () => {
       object.stored = undefined;
       await clock.pass(1_500);
       expect(object.state).toBe('NotReady');
-      expect(log.events).toEqual(['dataplane.announced-again']);
+      expect(log.events).toEqual(['dataplane.registered-again']);
     });
 
     test('leaves the object of another run alone, and looks again', async () => {
@@ -459,7 +459,7 @@ describe('ObjectKeeper', () => {
       kept.onServing();
       await clock.pass(10_000);
       expect(only.times('ready')).toEqual([0, 1_000, 2_000]);
-      expect(log.events).toEqual(['announcement.failed', 'dataplane.ready']);
+      expect(log.events).toEqual(['readiness.failed', 'dataplane.ready']);
     });
 
     test('the object of another run is left alone, and that is said', async () => {
@@ -468,7 +468,7 @@ describe('ObjectKeeper', () => {
       kept.onServing();
       await clock.pass(10_000);
       expect(only.times('ready')).toEqual([0]);
-      expect(log.events).toEqual(['announcement.failed']);
+      expect(log.events).toEqual(['readiness.failed']);
     });
 
     test('a stop ends the pause before another try, and nothing is put after it', async () => {

@@ -166,7 +166,7 @@ describe('Supervisor: one SIGTERM', () => {
     run.signal('SIGTERM');
     expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 30_150 });
     expect(run.log.lines.find(({ event }) => event === 'drain.blind')?.message).toBe(
-      "All of kuma-dp's drain time is waited, since Envoy does not say what it still serves: connection refused",
+      "Cannot read Envoy's statistics: waiting for kuma-dp's full drain time: connection refused",
     );
   });
 
@@ -389,7 +389,7 @@ describe('Supervisor: no help from the control plane', () => {
     {
       confirmation: { verdict: 'leave', reason: 'another incarnation' },
       outcome: 'left',
-      event: 'recreation.doubted',
+      event: 'recreation.unclear',
       deregistered: false,
     },
   ])(
