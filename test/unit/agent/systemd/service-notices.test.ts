@@ -16,7 +16,7 @@ describe('messageOf()', () => {
     {
       phase: { name: 'starting', announced: false },
       serving: false,
-      says: { status: 'default/web-1: waiting before kuma-dp is started' },
+      says: { status: 'default/web-1: waiting before starting kuma-dp' },
     },
     {
       phase: RUNNING,
