@@ -286,9 +286,35 @@ function readStoreLocation(text: string): Reading<string> {
   const url = URL.parse(text);
   // Of "postgres://user:pass#word@host", a parser takes "user" for the host.
   const misread = url !== null && url.username === '' && /@/.test(`${url.pathname}${url.search}${url.hash}`);
-  if (url !== null && url.hostname !== '' && !misread) return { value: text };
+  if (url !== null && url.hostname !== '' && !misread) return readStoreUrl(url, text);
   return {
     problem:
       'expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode reserved characters in the password (# as %23, / as %2F, ? as %3F, @ as %40)',
   };
 }
+
+function readStoreUrl({ hostname, searchParams }: URL, text: string): Reading<string> {
+  if (/,|%2c/i.test(hostname))
+    return { problem: 'takes one host: name the address that follows the primary' };
+  const mode = searchParams.get('sslmode') ?? 'disable';
+  if (!SSL_MODES.has(mode)) {
+    return {
+      problem: 'takes an sslmode of disable, require, verify-ca or verify-full, and falls back to none',
+    };
+  }
+  if (mode === 'verify-ca' && !searchParams.has('sslrootcert')) {
+    return {
+      problem: 'needs sslrootcert=FILE with sslmode=verify-ca: any public authority would do otherwise',
+    };
+  }
+  return { value: text };
+}
+
+/** `no-verify` is the client library's own word for `require`. */
+const SSL_MODES: ReadonlySet<string> = new Set([
+  'disable',
+  'require',
+  'verify-ca',
+  'verify-full',
+  'no-verify',
+]);

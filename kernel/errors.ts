@@ -112,8 +112,12 @@ export class OperationalError extends Error {
 /** The message of whatever was thrown, with the messages of its causes, for one line of a log or a report. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const own = error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
+  const said = error.message.replace(ADVICE_OF_NODE, '');
+  const own = said === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : said;
   if (error.cause === undefined) return own;
   const cause = describeError(error.cause);
   return own.includes(cause) ? own : `${own}: ${cause}`;
 }
+
+/** Names an option of a program that the operator does not start. */
+const ADVICE_OF_NODE = /; if the root CA is installed locally, try running Node\.js with --use-system-ca$/;

@@ -10,7 +10,8 @@ import { keepBody, wantedRows, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
 import { migrate } from './migrations.ts';
-import { PostgresConnections, type Connection } from './postgres-connections.ts';
+import { PostgresConnections, type Connection, type ServerAge } from './postgres-connections.ts';
+import { describePlace, requireUsableFiles } from './postgres-url.ts';
 import { recordOf } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
 import type { Session } from './session.ts';
@@ -21,13 +22,15 @@ const CONNECTIONS = 8;
 /** Another replica may be at it. */
 const MIGRATION_MS = 60_000;
 
-/** @throws `STORE_UNAVAILABLE` if it is out of reach, `STORE_UNUSABLE` */
+/** @throws `STORE_UNAVAILABLE` if it is out of reach, `STORE_UNUSABLE`, `CONFIG_INVALID` for a file of its URL */
 export async function openPostgres(
   url: string,
   { clock, limits }: { readonly clock: Clock; readonly limits: StoreLimits },
 ): Promise<Backend> {
+  requireUsableFiles(url);
   const place = describePlace(url);
-  const common = { ...limits, clock, url, place, connectMs: limits.statementMs };
+  const server: ServerAge = { current: 0 };
+  const common = { ...limits, clock, url, server, place, connectMs: limits.statementMs };
   const slow = { max: 1, statementMs: MIGRATION_MS, lockWaitMs: MIGRATION_MS, sessionMs: MIGRATION_MS };
   const migrations = new PostgresConnections({ ...common, ...slow });
   try {
@@ -149,9 +152,4 @@ function lockOf(name: string): RawBuilder<unknown> {
 
 function lostError(): OperationalError {
   return new OperationalError('FENCE_LOST', 'Cannot delete: the connection that holds the name was lost');
-}
-
-function describePlace(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `the database ${hostname}${port === '' ? '' : `:${port}`}${pathname}`;
 }

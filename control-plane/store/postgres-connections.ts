@@ -6,12 +6,15 @@ import { Pool, types, type PoolClient } from 'pg';
 
 import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { breaksConnection, ofPostgres } from './postgres-errors.ts';
+import { ofPostgres, sessionHealth } from './postgres-errors.ts';
+import { connectionString, unreadableFile } from './postgres-url.ts';
 import type { Schema } from './schema.ts';
 
 export interface ConnectionsOptions {
   readonly clock: Clock;
   readonly url: string;
+  /** Shared by all connections to one database. */
+  readonly server: ServerAge;
   /** Without credentials. */
   readonly place: string;
   readonly max: number;
@@ -19,6 +22,11 @@ export interface ConnectionsOptions {
   readonly statementMs: number;
   readonly lockWaitMs: number;
   readonly sessionMs: number;
+}
+
+/** Goes up when a session said that its server cannot serve any more: what is older is not used again. */
+export interface ServerAge {
+  current: number;
 }
 
 /** One connection, for as long as it is used. */
@@ -30,6 +38,7 @@ export interface Connection {
 
 interface Pinned {
   readonly db: Kysely<Schema>;
+  readonly age: number;
   isLost: boolean;
 }
 
@@ -51,15 +60,12 @@ export class PostgresConnections {
     this.#options = options;
     this.#turns = pLimit({ concurrency: options.max, rejectOnClear: true });
     this.#pool = new Pool({
-      connectionString: options.url,
+      connectionString: connectionString(options.url),
       application_name: 'kuma-deregistrar',
       max: options.max,
       connectionTimeoutMillis: options.connectMs,
       idleTimeoutMillis: IDLE_MS,
-      statement_timeout: options.statementMs,
       query_timeout: options.statementMs + ANSWER_SLACK_MS,
-      lock_timeout: options.lockWaitMs,
-      idle_in_transaction_session_timeout: options.sessionMs,
       keepAlive: true,
       types: { getTypeParser: parserOf },
       stream: () => this.#socket(),
@@ -100,18 +106,26 @@ export class PostgresConnections {
     try {
       return await work(connection);
     } finally {
-      client.release(connection.isLost);
+      client.release(!this.#isUsable(connection));
     }
   }
 
   async #connect(): Promise<PoolClient> {
     try {
-      return await this.#pool.connect();
+      for (;;) {
+        const client = await this.#pool.connect();
+        if (this.#isUsable(this.#pin(client))) return client;
+        client.release(true);
+      }
     } catch (error) {
       // One connection after the other would find that out, each in its time.
       this.#turns.clearQueue();
-      throw ofPostgres(error, this.#options.place);
+      throw unreadableFile(error) ?? ofPostgres(error, this.#options.place);
     }
+  }
+
+  #isUsable({ isLost, age }: Pinned): boolean {
+    return !isLost && age === this.#options.server.current;
   }
 
   /** Kysely takes its connections from a pool; this one has a single one, and knows when it breaks. */
@@ -124,7 +138,8 @@ export class PostgresConnections {
     };
     const pool = { connect: () => Promise.resolve(connection), end: () => Promise.resolve(), options: {} };
     const dialect = new PostgresDialect({ pool: pool as unknown as Pool });
-    const pinned: Pinned = { db: new Kysely<Schema>({ dialect }), isLost: false };
+    const age = this.#options.server.current;
+    const pinned: Pinned = { db: new Kysely<Schema>({ dialect }), age, isLost: false };
     const lose = (): void => {
       pinned.isLost = true;
     };
@@ -140,13 +155,31 @@ export class PostgresConnections {
     const pinned = this.#pin(client);
     try {
       if (pinned.isLost) throw new Error('the connection was lost');
-      return await client.query(text, [...values]);
+      return await client.query(text === 'begin' ? this.#begin() : text, [...values]);
     } catch (error) {
-      if (breaksConnection(error) || text === 'rollback') pinned.isLost = true;
+      const health = sessionHealth(error);
+      if (health !== 'usable' || text === 'rollback') pinned.isLost = true;
+      // Others may have noticed before, and opened new ones.
+      if (health === 'server spent' && pinned.age === this.#options.server.current)
+        this.#options.server.current += 1;
       // It is the reason for the rollback that counts, and nothing is committed any more.
       if (text === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
       throw ofPostgres(error, place);
     }
+  }
+
+  /**
+   * In each transaction, and in one message with its beginning: PgBouncer refuses such limits at the start of a session
+   * or drops them, and in transaction mode hands each transaction to another session.
+   */
+  #begin(): string {
+    const { statementMs, lockWaitMs, sessionMs } = this.#options;
+    return [
+      'begin',
+      `set local statement_timeout = ${statementMs}`,
+      `set local lock_timeout = ${lockWaitMs}`,
+      `set local idle_in_transaction_session_timeout = ${sessionMs}`,
+    ].join('; ');
   }
 
   #socket(): Socket {

@@ -2,10 +2,26 @@ import { DatabaseError } from 'pg';
 
 import { OperationalError } from '../../kernel/errors.ts';
 
-/** Whether the connection can be trusted no more: the server said nothing, or that it is leaving. */
-export function breaksConnection(error: unknown): boolean {
-  return !(error instanceof DatabaseError) || error.severity === 'FATAL' || error.severity === 'PANIC';
+/** What an error says of the session that it came from. */
+export type SessionHealth =
+  /** The statement was wrong, or waited too long: the next one may do better. */
+  | 'usable'
+  /** This session cannot serve any more. */
+  | 'spent'
+  /** Nor can any other that was opened before: the server was demoted, or it is shutting down. */
+  | 'server spent';
+
+/** A session is kept only after an error that a session in order may give: everything else costs one reconnect. */
+export function sessionHealth(error: unknown): SessionHealth {
+  if (!(error instanceof DatabaseError)) return 'spent';
+  const state = error.code ?? '';
+  if (SERVER_SPENT.has(state)) return 'server spent';
+  if (error.severity === 'FATAL' || error.severity === 'PANIC') return 'spent';
+  return USABLE.has(state) || USABLE.has(state.slice(0, 2)) ? 'usable' : 'spent';
 }
+
+/** read_only_sql_transaction; admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped */
+const SERVER_SPENT: ReadonlySet<string> = new Set(['25006', '57P01', '57P02', '57P03', '57P04']);
 
 /**
  * By SQLSTATE. What a statement of ours did wrong is a bug, and stays what it is.
@@ -30,6 +46,9 @@ export function ofPostgres(error: unknown, place: string): unknown {
 
 /** lock_not_available, deadlock_detected, serialization_failure */
 const BUSY: ReadonlySet<string> = new Set(['55P03', '40P01', '40001']);
+
+/** {@link BUSY}, query_canceled (a statement's time was over), integrity constraints */
+const USABLE: ReadonlySet<string> = new Set([...BUSY, '57014', '23']);
 
 /**
  * Connection, transaction state (read-only after a failover, idle for too long), authorization, catalogue,

@@ -8,6 +8,7 @@ import { isOnPath } from '../../scripts/package/tools.ts';
 const PACKAGES = {
   'dumb-init': 'dumb-init',
   nsenter: 'util-linux',
+  pgbouncer: 'pgbouncer',
   promtool: 'prometheus',
   runsvdir: 'runit',
   's6-svc': 's6',

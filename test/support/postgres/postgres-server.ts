@@ -1,7 +1,8 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { Client } from 'pg';
@@ -15,6 +16,7 @@ import { unprivilegedAccount, type Account } from './unprivileged-account.ts';
 const run = promisify(execFile);
 
 const USER = 'kuma';
+const TLS_FIXTURES = fileURLToPath(new URL('../../fixtures/tls', import.meta.url));
 
 /** A test's database outlives its server's process, not the machine. */
 const SETTINGS = [
@@ -35,6 +37,7 @@ export class PostgresServer implements AsyncDisposable {
   readonly #parts: AsyncDisposableStack;
   #process: ChildProcess | undefined;
   #databases = 0;
+  #settings: readonly string[] = SETTINGS;
 
   private constructor(setting: {
     readonly bin: string;
@@ -99,6 +102,17 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
+  /** From the next start on, clients may ask for TLS. @param name of a certificate in `test/fixtures/tls` */
+  useCertificate(name: string): void {
+    for (const kind of ['crt', 'key'] as const) {
+      const file = join(this.#data, `server.${kind}`);
+      copyFileSync(join(TLS_FIXTURES, `${name}.${kind}`), file);
+      chownSync(file, this.#account.uid, this.#account.gid);
+      chmodSync(file, 0o600);
+    }
+    this.#settings = [...SETTINGS, 'ssl=on'];
+  }
+
   /** Clients are cut off. `immediate` is a crash: what was not committed is gone. */
   async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
     const server = this.#process;
@@ -111,7 +125,7 @@ export class PostgresServer implements AsyncDisposable {
   /** Starts it on the data that it has, unless it runs. */
   async resume(): Promise<void> {
     if (this.#isRunning) return;
-    const argv = ['-D', this.#data, '-p', String(this.port), ...SETTINGS.flatMap((one) => ['-c', one])];
+    const argv = ['-D', this.#data, '-p', String(this.port), ...this.#settings.flatMap((one) => ['-c', one])];
     const server = spawn(join(this.#bin, 'postgres'), argv, {
       ...this.#account,
       cwd: this.#data,

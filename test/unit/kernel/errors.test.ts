@@ -53,6 +53,13 @@ describe('describeError()', () => {
       error: new Error('Cannot GET', { cause: refused }),
       text: 'Cannot GET: ECONNREFUSED',
     },
+    {
+      name: "an error with Node's advice to start it otherwise, without the advice",
+      error: new Error(
+        'unable to verify the first certificate; if the root CA is installed locally, try running Node.js with --use-system-ca',
+      ),
+      text: 'unable to verify the first certificate',
+    },
     { name: 'a text that was thrown', error: 'boom', text: 'boom' },
     { name: 'nothing that was thrown', error: undefined, text: 'undefined' },
     {

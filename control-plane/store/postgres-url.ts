@@ -1,0 +1,37 @@
+import { OperationalError } from '../../kernel/errors.ts';
+import { TlsFiles } from '../../kuma/tls-files.io.ts';
+
+/** Without credentials. */
+export function describePlace(url: string): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `the database ${hostname}${port === '' ? '' : `:${port}`}${pathname}`;
+}
+
+/** `sslmode` as libpq reads it: without this parameter, the client library takes every mode for `verify-full`. */
+export function connectionString(url: string): string {
+  const parsed = new URL(url);
+  if (!parsed.searchParams.has('sslmode') || parsed.searchParams.has('uselibpqcompat')) return url;
+  parsed.searchParams.set('uselibpqcompat', 'true');
+  // Node trusts the roots of its own and those of SSL_CERT_FILE: there is no file of that name.
+  if (parsed.searchParams.get('sslrootcert') === 'system') parsed.searchParams.delete('sslrootcert');
+  return parsed.href;
+}
+
+/** @throws `CONFIG_INVALID` for a certificate or a key of the URL that cannot be used */
+export function requireUsableFiles(url: string): void {
+  const { searchParams } = new URL(connectionString(url));
+  const named = (name: string): string | undefined => searchParams.get(name) ?? undefined;
+  void new TlsFiles(
+    { caFile: named('sslrootcert'), clientCertificateFile: named('sslcert'), clientKeyFile: named('sslkey') },
+    () => {},
+  );
+}
+
+/** A file of the URL that was there when the program started. @returns `undefined` for any other error */
+export function unreadableFile(error: unknown): OperationalError | undefined {
+  const { path, code } = error as NodeJS.ErrnoException;
+  if (path === undefined || code === undefined) return undefined;
+  return new OperationalError('STORE_UNAVAILABLE', `Cannot read "${path}" of the store's URL: ${code}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,146 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
+import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
+import { systemClock } from '../../../kernel/clock.ts';
+import { need } from '../../support/need.ts';
+import { PgBouncer } from '../../support/postgres/pgbouncer.ts';
+import { PostgresServer } from '../../support/postgres/postgres-server.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+import { arrivalOf } from './store-worlds.ts';
+
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const OURS = `application_name = 'kuma-deregistrar'`;
+const web = arrivalOf('web-1');
+
+let server: PostgresServer;
+let database: string;
+let parts: AsyncDisposableStack;
+
+beforeAll(async () => {
+  const started = await PostgresServer.start();
+  if ('missing' in started) throw new Error(started.missing);
+  server = started;
+});
+afterAll(() => server[Symbol.asyncDispose]());
+beforeEach(async () => {
+  parts = new AsyncDisposableStack();
+  database = await server.createDatabase();
+});
+afterEach(() => parts.disposeAsync());
+
+async function open(url = server.url(database), limits: StoreOptions['limits'] = {}): Promise<Store> {
+  const store = await openStore(url, { clock: systemClock, limits });
+  parts.defer(() => store.close());
+  return store;
+}
+
+/** As many calls at once as open every session of the pool. @returns how many failed */
+async function attachMany(store: Store): Promise<number> {
+  const names = Array.from({ length: 24 }, (_, at) => arrivalOf(`web-${at}`));
+  const calls = await Promise.allSettled(names.map((name) => store.attach(name, 'replica-1')));
+  return calls.filter(({ status }) => status === 'rejected').length;
+}
+
+async function sessions(): Promise<readonly number[]> {
+  const query = `select pid from pg_stat_activity where ${OURS} and datname = '${database}'`;
+  return ((await server.query(query)) as readonly { readonly pid: number }[]).map(({ pid }) => pid);
+}
+
+/** New sessions are spoilt and stay so, as those of a server that was demoted; those after `mend` are not. */
+async function spoil(setting: string): Promise<void> {
+  await server.query(`alter database ${database} set ${setting}`);
+  await server.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${OURS}`);
+}
+
+const mend = (): Promise<unknown> => server.query(`alter database ${database} reset all`);
+
+describe('a session of PostgreSQL that cannot serve any more', () => {
+  test.each([
+    ['is read-only after a failover', 'default_transaction_read_only = on'],
+    ['has a role that may not write', 'role = pg_monitor'],
+    ['does not see the tables', 'search_path = nowhere'],
+  ])('%s: is not used again', async (_what, setting) => {
+    const store = await open();
+    await spoil(setting);
+    await waitUntil(async () => (await attachMany(store)) === 24, { what: 'spoilt sessions' });
+    await mend();
+    await attachMany(store);
+    expect(await attachMany(store)).toBe(0);
+  });
+
+  test('that is read-only takes all that are older with it: readers do not stay with the old server', async () => {
+    const store = await open();
+    await spoil('default_transaction_read_only = on');
+    await waitUntil(() => Promise.all(Array.from({ length: 24 }, () => store.records())), {
+      what: 'readers at the old server',
+    });
+    const old = await sessions();
+    expect(old.length).toBeGreaterThanOrEqual(8);
+    await mend();
+    await expect(store.attach(web, 'replica-1')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(await attachMany(store)).toBe(0);
+    await Promise.all(Array.from({ length: 24 }, () => store.records()));
+    expect((await sessions()).filter((pid) => old.includes(pid))).toEqual([]);
+  });
+
+  test('that only waited too long for a name is kept', async () => {
+    const store = await open();
+    await store.attach(web, 'replica-1');
+    const over = Promise.withResolvers<void>();
+    const held = store.whileCurrent({ key: web.key, epoch: 1 }, () => over.promise);
+    const before = await sessions();
+    await expect(store.attach(web, 'replica-1')).rejects.toMatchObject({ code: 'STORE_BUSY' });
+    expect(new Set(await sessions())).toEqual(new Set(before));
+    over.resolve();
+    await held;
+  });
+});
+
+describe('PgBouncer in front of PostgreSQL', () => {
+  test.for([
+    ['transaction', undefined],
+    ['transaction', 'statement_timeout, lock_timeout, idle_in_transaction_session_timeout'],
+    ['session', undefined],
+  ] as const)(
+    'in %s mode, ignoring %s: names are locked, and every limit holds',
+    async ([poolMode, ignored], context) => {
+      need(context, 'pgbouncer');
+      await using bouncer = await PgBouncer.start(server, {
+        poolMode,
+        ...(ignored === undefined ? {} : { ignoredStartupParameters: ignored }),
+      });
+      const url = server.url(database, bouncer.port);
+      const store = await open(url, { sessionMs: 1_500, leaseMs: 500 });
+      const other = await open(url);
+      await store.attach(web, 'replica-1');
+      await store.leave(web, { replica: 'replica-1', headStartMs: 0 });
+      const over = Promise.withResolvers<AttemptResult>();
+      const attempt = store.attempt('next due', () => over.promise);
+      attempt.catch(() => {});
+      await waitUntil(isHeld, { what: 'the name to be held' });
+      // The limit for a lock: the other replica is told, and does not wait for ever.
+      await expect(other.attach(web, 'replica-2')).rejects.toMatchObject({ code: 'STORE_BUSY' });
+      // The limit for a silent replica: PostgreSQL takes the name away from it.
+      await waitUntil(() => other.attach(web, 'replica-2'), { what: 'the name to be free' });
+      over.resolve(DELETED);
+      await expect(attempt).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      expect(await attachMany(store)).toBe(0);
+    },
+  );
+
+  test('in statement mode: refused in words', async (context) => {
+    need(context, 'pgbouncer');
+    await using bouncer = await PgBouncer.start(server, { poolMode: 'statement' });
+    await expect(openStore(server.url(database, bouncer.port), { clock: systemClock })).rejects.toMatchObject(
+      {
+        code: 'STORE_UNAVAILABLE',
+      },
+    );
+  });
+});
+
+async function isHeld(): Promise<boolean> {
+  const rows = await server.query(`select 1 from pg_stat_activity where state = 'idle in transaction'`);
+  return rows.length > 0;
+}

@@ -1,0 +1,31 @@
+import { describe, expect, test } from 'vitest';
+
+import { resolveServeOptions } from '../../../control-plane/options.ts';
+
+function problemsOf(store: string): string {
+  return resolveServeOptions({ flags: new Map([['store', [store]]]), env: {} }).problems.join('\n');
+}
+
+describe('--store', () => {
+  test.each([
+    'state.db',
+    'postgres://kuma@db.example/kuma',
+    'postgresql://kuma:a%23b@db.example:6432/kuma?sslmode=verify-full',
+    'postgres://kuma@db.example/kuma?sslmode=verify-ca&sslrootcert=/etc/ca.pem',
+    'postgres://kuma@db.example/kuma?sslmode=require',
+    'postgres://kuma@[2001:db8::1]:5432/kuma',
+  ])('%s is taken', (store) => {
+    expect(problemsOf(store)).toBe('');
+  });
+
+  test.each([
+    ['postgres://kuma:s3cret@a.example,b.example/kuma', 'one host'],
+    ['postgres://kuma:s3cret@db.example/kuma?sslmode=prefer', 'sslmode of disable, require'],
+    ['postgres://kuma:s3cret@db.example/kuma?sslmode=verify_full', 'sslmode of disable, require'],
+    ['postgres://kuma:s3cret@db.example/kuma?sslmode=verify-ca', 'sslrootcert=FILE'],
+    ['postgres://kuma:s3cret@a.example:1,b.example:2/kuma', 'postgres://USER'],
+  ])('%s is refused, without the password', (store, words) => {
+    expect(problemsOf(store)).toContain(words);
+    expect(problemsOf(store)).not.toContain('s3cret');
+  });
+});
