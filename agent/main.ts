@@ -4,6 +4,8 @@ import process from 'node:process';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { OptionTable } from '../kernel/options.ts';
 import { carryOut, type Actions, type Call } from '../program/commands.ts';
+import { endNow, endWith } from '../program/end-process.ts';
+import { boundNameLookups } from '../program/name-lookups.ts';
 import { INHERITED } from './child/inherited.io.ts';
 import { inheritedDescriptors } from './child/inherited-descriptors.io.ts';
 import { catchSignals } from './child/signals.io.ts';
@@ -24,14 +26,13 @@ import {
 // Before anything else: a stop that is asked for while we start must not get lost.
 const signals = catchSignals(INHERITED.signals);
 leaveStandardErrorAsItIs();
+boundNameLookups();
 // Before anything of ours is open.
 const descriptors = inheritedDescriptors();
 const { env } = INHERITED;
 
 /** sysexits.h: EX_SOFTWARE. */
 const EXIT_SOFTWARE = 70;
-/** How long a clean end may take after everything is said and done. */
-const END_BUDGET_MS = 1_000;
 /** As PID 1 of a container a process cannot be killed by its own signal. */
 const SIGNAL_PATIENCE_MS = 200;
 
@@ -128,15 +129,10 @@ function failed(error: unknown): ChildExit {
 /** Ends as kuma-dp did: with its code, or by its signal. */
 function end(exit: ChildExit): void {
   if (exit.signal === null) {
-    process.exitCode = exit.code;
-    // Everything is closed by now and the loop runs empty. Left to itself, Node then takes down the signal handlers
-    // one by one, and a signal in that moment would change how we end.
-    process.once('beforeExit', () => process.exit());
-    // The last resort, for what we overlooked.
-    setTimeout(() => process.exit(), END_BUDGET_MS).unref();
+    endWith(exit.code);
     return;
   }
   const code = 128 + os.constants.signals[exit.signal];
   signals.dieOf(exit.signal);
-  setTimeout(() => process.exit(code), SIGNAL_PATIENCE_MS);
+  setTimeout(() => endNow(code), SIGNAL_PATIENCE_MS);
 }

@@ -4,6 +4,8 @@ import { describeError, OperationalError } from '../kernel/errors.ts';
 import { resolveOptions, type OptionTable, type ResolvedOptions } from '../kernel/options.ts';
 import { readNotifyTarget } from '../kernel/service-fields.ts';
 import { carryOut, type Actions, type Sources } from '../program/commands.ts';
+import { endNow, endWith } from '../program/end-process.ts';
+import { boundNameLookups } from '../program/name-lookups.ts';
 import { callerLines, readerOf, STANDARD_ERROR_FD } from '../program/standard-error.ts';
 import { DEREGISTRAR_WORDS } from './command-table.ts';
 import {
@@ -53,16 +55,15 @@ const ACTIONS: Actions<typeof DEREGISTRAR_WORDS.commands, number> = {
   },
 };
 
+boundNameLookups();
 void carryOut({ words: DEREGISTRAR_WORDS, actions: ACTIONS, env, print, refuse }, process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
+  endWith,
   (error: unknown) => {
-    process.exitCode = fail(error);
+    endWith(fail(error));
   },
 );
 process.on('uncaughtException', (error) => {
-  process.exit(fail(error));
+  endNow(fail(error));
 });
 
 function by<Table extends OptionTable>(table: Table): (sources: Sources) => ResolvedOptions<Table> {

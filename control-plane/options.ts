@@ -1,3 +1,4 @@
+import { queryProblem } from '../kernel/endpoint-name.ts';
 import {
   choiceOption,
   durationOption,
@@ -276,7 +277,8 @@ function readHttpUrl(text: string): Reading<URL> {
   if (url.username !== '' || url.password !== '') {
     return { problem: 'credentials do not belong into a URL, use --user-token-file' };
   }
-  return { value: url };
+  const query = queryProblem(text);
+  return query === undefined ? { value: url } : { problem: query };
 }
 
 /** A path, or a URL whose password may have any character as long as it is encoded. Problems never quote it. */

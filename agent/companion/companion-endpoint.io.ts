@@ -10,7 +10,7 @@ import {
   type DeregistrarClient,
   type GetControlPlaneResponse,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { endpointName } from '../object/endpoint-url.pure.ts';
+import { endpointName } from '../../kernel/endpoint-name.ts';
 import type { Attempt, Companion, Departure } from '../ports.ts';
 import { CompanionChannel, type CompanionChannelOptions } from './companion-channel.io.ts';
 import {

@@ -4,7 +4,7 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { servicesOf } from '../../kuma/services.ts';
 import type { DataplaneIdentity } from '../identity/dataplane-identity.pure.ts';
 import type { EndpointLook } from './endpoint-findings.pure.ts';
-import { endpointName } from '../object/endpoint-url.pure.ts';
+import { endpointName } from '../../kernel/endpoint-name.ts';
 import type { Endpoint } from '../ports.ts';
 import { openEndpoints, tokenOf, tokensOf, type EndpointTls } from '../run/connection.ts';
 import type { DerivedDataplane } from '../identity/derive.io.ts';

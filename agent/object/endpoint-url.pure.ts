@@ -1,3 +1,4 @@
+import { endpointName, queryProblem } from '../../kernel/endpoint-name.ts';
 import { isLoopback } from '../../kernel/listener-address.ts';
 import type { Reading } from '../../kernel/options.ts';
 import type { ProxyType } from '../../kuma/dataplane.ts';
@@ -16,6 +17,8 @@ export function readEndpointUrl(text: string): Reading<URL> {
   if (url.username !== '' || url.password !== '') {
     return { problem: 'credentials do not belong into a URL, use --user-token-file' };
   }
+  const query = queryProblem(text);
+  if (query !== undefined) return { problem: query };
   if (REST_SCHEMES.has(url.protocol)) return { value: url };
   if (!isCompanion(url)) return { problem: 'expected http://, https://, grpc:// or grpcs://' };
   const problem = companionProblem(url);
@@ -25,11 +28,6 @@ export function readEndpointUrl(text: string): Reading<URL> {
 /** Whether this is a companion, and not Kuma's REST API. */
 export function isCompanion(url: URL): boolean {
   return COMPANION_SCHEMES.has(url.protocol);
-}
-
-/** How people name an endpoint. `URL.origin` knows nothing of gRPC. */
-export function endpointName(url: URL): string {
-  return `${url.protocol}//${url.host}`;
 }
 
 export interface EndpointOrder {
@@ -49,8 +47,9 @@ export function orderEndpoints(
   given: readonly URL[],
   { proxyType, fallback }: { readonly proxyType: ProxyType; readonly fallback: URL | undefined },
 ): EndpointOrder {
-  const companions = given.filter(isCompanion);
-  const rest = given.filter((url) => !isCompanion(url));
+  const different = [...new Map(given.map((url) => [endpointName(url), url])).values()];
+  const companions = different.filter(isCompanion);
+  const rest = different.filter((url) => !isCompanion(url));
   const bypassed = proxyType !== 'dataplane' && companions.length > 0;
   const urls = bypassed ? rest : [...companions, ...rest];
   return { urls: urls.length > 0 || fallback === undefined ? urls : [fallback], bypassed };
@@ -58,7 +57,7 @@ export function orderEndpoints(
 
 function companionProblem(url: URL): string | undefined {
   if (url.port === '') return `say its port, as in "${url.protocol}//${url.hostname}:5690"`;
-  if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
+  if (!['', '/'].includes(url.pathname)) {
     return 'a companion has no path: expected scheme, host and port';
   }
   if (url.protocol === 'grpc:' && !isLoopback(url.hostname)) {

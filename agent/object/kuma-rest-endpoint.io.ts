@@ -1,3 +1,4 @@
+import { endpointName } from '../../kernel/endpoint-name.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { requireAnswer } from '../../kuma/answers.ts';
 import { readFacts, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -20,7 +21,7 @@ export function kumaRestEndpoint(options: KumaRestEndpointOptions): Endpoint {
   if (url.protocol === 'https:' && tls.ca === undefined && !tls.skipVerify) trustKnownRoots();
   const client = new RestClient({ ...options, userToken: () => userToken.current });
   return {
-    url: options.url.origin,
+    url: endpointName(options.url),
     check: async (_key, signal) => {
       tls.refresh?.();
       await userToken.refresh();

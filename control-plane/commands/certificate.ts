@@ -1,5 +1,6 @@
 import { pause, systemClock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
+import { endpointName } from '../../kernel/endpoint-name.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { RestClient } from '../../kuma/rest-client.io.ts';
 import { controlPlaneCertificate } from '../server/control-plane-certificate.io.ts';
@@ -65,7 +66,7 @@ async function findFiles(
 async function askControlPlane({ urls: [url], tls, userToken }: KumaAccess): Promise<Files> {
   const client = new RestClient({ url, tls, userToken });
   try {
-    const action = `ask ${url.origin} for its certificate`;
+    const action = `ask ${endpointName(url)} for its certificate`;
     const found = await withDeadline({ clock: systemClock, action, budgetMs: ASK_BUDGET_MS }, ({ signal }) =>
       controlPlaneCertificate(client, signal),
     );

@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { endpointName } from '../../kernel/endpoint-name.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { requireAnswer } from '../../kuma/answers.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
@@ -77,7 +78,7 @@ function about(verb: string, key: DataplaneKey, signal: AbortSignal): Question {
 
 function target(url: URL, { tls, userToken }: KumaControlPlanesOptions): Target {
   return {
-    url: `${url.origin}${url.pathname}`.replace(/\/+$/, ''),
+    url: endpointName(url),
     client: new RestClient({
       url,
       tls,

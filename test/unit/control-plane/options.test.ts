@@ -29,3 +29,11 @@ describe('--store', () => {
     expect(problemsOf(store)).not.toContain('s3cret');
   });
 });
+
+test.each(['http://127.0.0.1:5681/?mesh=a', 'https://cp.example?', 'https://cp.example/kuma#x'])(
+  '--kuma-api %s is refused: paths are added to it',
+  (url) => {
+    const { problems } = resolveServeOptions({ flags: new Map([['kuma-api', [url]]]), env: {} });
+    expect(problems.join()).toContain('no query');
+  },
+);

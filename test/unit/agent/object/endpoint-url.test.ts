@@ -1,11 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
-import {
-  endpointName,
-  isCompanion,
-  orderEndpoints,
-  readEndpointUrl,
-} from '../../../../agent/object/endpoint-url.pure.ts';
+import { isCompanion, orderEndpoints, readEndpointUrl } from '../../../../agent/object/endpoint-url.pure.ts';
+import { kumaRestEndpoint } from '../../../../agent/object/kuma-rest-endpoint.io.ts';
+import { endpointName } from '../../../../kernel/endpoint-name.ts';
 
 describe('readEndpointUrl()', () => {
   test.for([
@@ -29,7 +26,10 @@ describe('readEndpointUrl()', () => {
     ['grpcs://user:secret@companion.example:5690', /credentials do not belong into a URL/],
     ['grpcs://companion.example', /say its port/],
     ['grpcs://companion.example:5690/path', /no path/],
-    ['grpcs://companion.example:5690?x=1', /no path/],
+    ['grpcs://companion.example:5690?x=1', /no query/],
+    ['https://cp.example:5682?mesh=a', /no query/],
+    ['https://cp.example/kuma/?', /no query/],
+    ['https://cp.example:5682/kuma#top', /no fragment/],
     ['grpc://companion.example:5690', /token in clear/],
     ['grpc://10.0.0.7:5690', /token in clear/],
     ['grpc://127.0.0.1.example:5690', /token in clear/],
@@ -44,8 +44,31 @@ test.for([
   ['grpcs://companion.example:5690', true, 'grpcs://companion.example:5690'],
   ['grpc://[::1]:5690/', true, 'grpc://[::1]:5690'],
   ['https://cp.example:5682/', false, 'https://cp.example:5682'],
+  ['https://gateway.example/cp-1', false, 'https://gateway.example/cp-1'],
+  ['https://gateway.example/cp-1//', false, 'https://gateway.example/cp-1'],
+  ['https://gateway.example/a/b%2Fc/', false, 'https://gateway.example/a/b%2Fc'],
 ] as const)('%s: a companion or not, and by which name', ([text, companion, name]) => {
   expect([isCompanion(new URL(text)), endpointName(new URL(text))]).toEqual([companion, name]);
+});
+
+function nameAt(path: string): string {
+  const endpoint = kumaRestEndpoint({
+    url: new URL(path, 'http://127.0.0.1:1'),
+    tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
+    userToken: { current: undefined } as never,
+    userAgent: 'test',
+  });
+  endpoint.close();
+  return endpoint.url;
+}
+
+test('two endpoints behind one origin have two names, wherever they are named', () => {
+  expect(['/cp-1', '/cp-2/', '/', '/CP-1'].map(nameAt)).toEqual([
+    'http://127.0.0.1:1/cp-1',
+    'http://127.0.0.1:1/cp-2',
+    'http://127.0.0.1:1',
+    'http://127.0.0.1:1/CP-1',
+  ]);
 });
 
 describe('orderEndpoints()', () => {
@@ -61,6 +84,8 @@ describe('orderEndpoints()', () => {
     { given: [], urls: [fallback] },
     { given: [rest, other], urls: [rest, other] },
     { given: [rest, first, other, second], urls: [first, second, rest, other] },
+    // One endpoint that is named twice is one.
+    { given: [rest, new URL('https://cp:5682/'), first, first], urls: [first, new URL('https://cp:5682/')] },
     // A host with companions alone may have no reach to the REST port.
     { given: [first], urls: [first] },
   ])('puts companions first: $given', ({ given, urls }) => {

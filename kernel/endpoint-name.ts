@@ -1,0 +1,9 @@
+/** How logs, metrics and state files name an endpoint: the whole URL, since two may share an origin and differ in path. */
+export function endpointName({ protocol, host, pathname }: URL): string {
+  return `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
+}
+
+/** A query or a fragment would be lost: paths are added to the URL. @returns what is wrong with `text` */
+export function queryProblem(text: string): string | undefined {
+  return /[?#]/.test(text) ? 'takes no query and no fragment: scheme, host, port and path only' : undefined;
+}

@@ -1,0 +1,80 @@
+import dns from 'node:dns';
+import { isIP } from 'node:net';
+
+/** Of the four threads that libuv has by default: one stays for files. */
+const AT_ONCE = 3;
+
+type Answer = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void;
+type Lookup = (hostname: string, options: dns.LookupAllOptions, answer: Answer) => void;
+
+/**
+ * Looks up at most three names at once, and a name once for all who ask meanwhile. A lookup keeps a thread of libuv's
+ * pool for as long as the name server is silent, and nobody can cancel it. Files are read and written by the same
+ * threads: where lookups take all of them, a stop cannot write its state file or its report.
+ */
+export function boundedLookup(lookup: Lookup, atOnce = AT_ONCE): Lookup {
+  const asked = new Map<string, Answer[]>();
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  const next = (): void => {
+    if (running >= atOnce) return;
+    const begin = waiting.shift();
+    if (begin === undefined) return;
+    running += 1;
+    begin();
+  };
+  return (hostname, options, answer) => {
+    if (hostname === '' || isIP(hostname) !== 0) {
+      lookup(hostname, options, answer);
+      return;
+    }
+    const key = JSON.stringify([hostname, options.family ?? 0, options.hints ?? 0, options.order ?? '']);
+    const known = asked.get(key);
+    if (known !== undefined) {
+      known.push(answer);
+      return;
+    }
+    const answers = [answer];
+    const begin = (): void => {
+      lookup(hostname, options, (error, addresses) => {
+        asked.delete(key);
+        running -= 1;
+        for (const each of answers) each(error, addresses);
+        next();
+      });
+    };
+    asked.set(key, answers);
+    waiting.push(begin);
+    next();
+  };
+}
+
+/** For every lookup of this process, also those of its packages: they share one thread pool. */
+export function boundNameLookups(): void {
+  const all = boundedLookup(dns.lookup.bind(dns) as Lookup);
+  const lookup = (hostname: string, options: unknown, callback?: unknown): void => {
+    const given = readOptions(typeof options === 'function' ? {} : options);
+    const answer = (callback ?? options) as (...values: unknown[]) => void;
+    all(hostname, { ...given, all: true }, (error, addresses) => {
+      if (error !== null) answer(error);
+      else if (given.all === true) answer(null, addresses);
+      else answer(null, addresses[0]?.address, addresses[0]?.family);
+    });
+  };
+  const promised = (hostname: string, options: unknown = {}): Promise<unknown> => {
+    const given = readOptions(options);
+    return new Promise((resolve, reject) => {
+      all(hostname, { ...given, all: true }, (error, addresses) => {
+        if (error !== null) reject(error);
+        else resolve(given.all === true ? addresses : addresses[0]);
+      });
+    });
+  };
+  Object.assign(dns, { lookup });
+  Object.assign(dns.promises, { lookup: promised });
+}
+
+function readOptions(options: unknown): dns.LookupOptions {
+  if (typeof options === 'number') return { family: options };
+  return options ?? {};
+}

@@ -1,0 +1,38 @@
+import { createSocket } from 'node:dgram';
+import { writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+
+import { TemporaryDir } from './world/temporary-dir.ts';
+
+/** An address of loopback that no other test takes. */
+const ADDRESS = '127.53.0.1';
+
+/** A name server that takes every question and answers none; needs root, for its port and to be configured. */
+export class SilentNameServer implements AsyncDisposable {
+  /** Goes in front of a program: it asks this name server, and sees the host as it is otherwise. */
+  readonly prefix: readonly string[];
+  readonly #parts: AsyncDisposableStack;
+
+  private constructor(prefix: readonly string[], parts: AsyncDisposableStack) {
+    this.prefix = prefix;
+    this.#parts = parts;
+  }
+
+  static async start(): Promise<SilentNameServer> {
+    await using parts = new AsyncDisposableStack();
+    const socket = createSocket('udp4').bind(53, ADDRESS);
+    await once(socket, 'listening');
+    parts.defer(() => {
+      socket.close();
+    });
+    const dir = parts.use(new TemporaryDir());
+    const file = dir.join('resolv.conf');
+    writeFileSync(file, `nameserver ${ADDRESS}\noptions timeout:15 attempts:1\n`);
+    const mount = `mount --bind '${file}' "$(readlink -f /etc/resolv.conf)" && exec "$@"`;
+    return new SilentNameServer(['unshare', '--mount', 'sh', '-c', mount, 'sh'], parts.move());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#parts.disposeAsync();
+  }
+}
