@@ -22,6 +22,9 @@ const REMEDIES: Readonly<Record<number, string>> = {
   405: 'this is a global or a read-only control plane; dataplanes belong to the zone control plane',
 };
 
+/** What the router of Kuma's API server says of a method that it does not take, in plain text. */
+export const METHOD_NOT_ALLOWED = '405: Method Not Allowed';
+
 /** Statuses after which the same request may succeed later. Kuma answers 409 to a write that lost a race, 499 if it cancelled. */
 const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429, 499]);
 
@@ -30,7 +33,8 @@ const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429, 499])
  *
  * @returns whether the thing asked for is there
  * @throws {@link OperationalError} `ENDPOINT_BUSY` (try again, `details.retryAfterMs` says when, if the server did),
- * `ENDPOINT_REJECTED` (do not), `ANSWER_UNREADABLE` (a success that Kuma would not write)
+ * `ENDPOINT_REJECTED` (do not), `ANSWER_UNREADABLE` (nothing that Kuma would write: a proxy or a load balancer may have
+ * answered, so try again)
  */
 export function requireAnswer(action: string, answer: RestAnswer): 'found' | 'missing' {
   const { status, body } = answer;
@@ -59,8 +63,15 @@ function rejection(
       details: { status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
     });
   }
-  const remedy =
-    status >= 300 && status < 400 ? 'redirects are not followed with credentials' : REMEDIES[status];
+  const isRedirect = status >= 300 && status < 400;
+  if (standard === undefined && !isRedirect && answer.body !== METHOD_NOT_ALLOWED) {
+    return new OperationalError(
+      'ANSWER_UNREADABLE',
+      `Cannot ${action}: status ${status}, ${said}: another program answered, perhaps a load balancer`,
+      { details: { status } },
+    );
+  }
+  const remedy = isRedirect ? 'redirects are not followed with credentials' : REMEDIES[status];
   return new OperationalError(
     'ENDPOINT_REJECTED',
     `Cannot ${action}: status ${status}, ${said}${remedy === undefined ? '' : ` (${remedy})`}`,

@@ -1,6 +1,7 @@
 import got, { HTTPError, RequestError, type Got } from 'got';
 
 import { describeError, OperationalError } from '../kernel/errors.ts';
+import { METHOD_NOT_ALLOWED } from './answers.ts';
 import { connectionPool, type ConnectionPool, type EndpointTls } from './connection-pool.io.ts';
 import { sendFenced, type FencedRequest, type PlainAnswer } from './fenced-request.io.ts';
 
@@ -176,6 +177,7 @@ function readBody(action: string, status: number, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    if (text.trim() === METHOD_NOT_ALLOWED) return METHOD_NOT_ALLOWED;
     // A failure is a failure in any words. Only "not found" must be Kuma's own: it counts as a success here.
     if (status >= 400 && status !== 404) return undefined;
     throw new OperationalError(

@@ -50,6 +50,11 @@ function answer(status: number, headers: Record<string, string> = {}, body = '')
   return { kind: 'answer', status, headers, body };
 }
 
+/** In Kuma's own words. */
+function refusal(status: number): FaultAction {
+  return answer(status, {}, JSON.stringify({ type: '/std-errors', status, title: 'No' }));
+}
+
 const FAULTS: readonly Fault[] = [
   { name: '500', action: answer(500), retried: true },
   { name: '503 with Retry-After', action: answer(503, { 'retry-after': '1' }), retried: true },
@@ -59,8 +64,11 @@ const FAULTS: readonly Fault[] = [
     retried: true,
   },
   { name: '429 with an hour to wait', action: answer(429, { 'retry-after': '3600' }), retried: false },
-  { name: '401', action: answer(401), retried: false, drainMs: LONG_DRAIN_MS },
-  { name: '403', action: answer(403), retried: false, drainMs: LONG_DRAIN_MS },
+  { name: '401', action: refusal(401), retried: false, drainMs: LONG_DRAIN_MS },
+  { name: '403', action: refusal(403), retried: false, drainMs: LONG_DRAIN_MS },
+  { name: '401 without a word', action: answer(401), retried: true },
+  { name: '403 as HTML', action: answer(403, { 'content-type': 'text/html' }, html), retried: true },
+  { name: '405 as HTML', action: answer(405, { 'content-type': 'text/html' }, html), retried: true },
   {
     name: '405',
     action: answer(405, { 'content-type': 'text/plain' }, '405: Method Not Allowed'),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../../kernel/errors.ts';
-import { requireAnswer } from '../../../kuma/answers.ts';
+import { METHOD_NOT_ALLOWED, requireAnswer } from '../../../kuma/answers.ts';
 import type { RestAnswer } from '../../../kuma/rest-client.io.ts';
 import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
 
@@ -91,7 +91,16 @@ describe('requireAnswer(): failure', () => {
     },
     { given: answer(408), code: 'ENDPOINT_BUSY', says: 'status 408, no error of Kuma’s' },
     { given: standard(409, 'Conflict'), code: 'ENDPOINT_BUSY', says: 'status 409, Conflict' },
-    { given: answer(410), code: 'ENDPOINT_REJECTED', says: 'status 410, no error of Kuma’s' },
+    {
+      given: answer(405, METHOD_NOT_ALLOWED),
+      code: 'ENDPOINT_REJECTED',
+      says: 'status 405, no error of Kuma’s (this is a global or a read-only control plane; dataplanes belong to the zone control plane)',
+    },
+    ...[400, 401, 403, 404, 405, 410, 413, 431, 451].map((status) => ({
+      given: answer(status),
+      code: 'ANSWER_UNREADABLE' as const,
+      says: `status ${status}, no error of Kuma’s: another program answered, perhaps a load balancer`,
+    })),
     { given: answer(425), code: 'ENDPOINT_BUSY', says: 'status 425, no error of Kuma’s' },
     { given: answer(429), code: 'ENDPOINT_BUSY', says: 'status 429, no error of Kuma’s' },
     { given: answer(499), code: 'ENDPOINT_BUSY', says: 'status 499, no error of Kuma’s' },
@@ -110,7 +119,7 @@ describe('requireAnswer(): failure', () => {
       code,
       details: { status: given.status },
     });
-    expect(failure.retryable).toBe(code === 'ENDPOINT_BUSY');
+    expect(failure.retryable).toBe(code !== 'ENDPOINT_REJECTED');
   });
 
   test.for<{ readonly name: string; readonly body: unknown }>([
@@ -119,8 +128,8 @@ describe('requireAnswer(): failure', () => {
     { name: 'a text', body: '404 page not found' },
   ])('404 with $name does not say that the object is missing', ({ body }) => {
     const failure = failureOf(answer(404, body));
-    expect(failure.code).toBe('ENDPOINT_REJECTED');
-    expect(failure.message).toBe(`Cannot ${ACTION}: status 404, no error of Kuma’s`);
+    expect(failure.code).toBe('ANSWER_UNREADABLE');
+    expect(failure.message).toContain(`Cannot ${ACTION}: status 404, no error of Kuma’s`);
   });
 
   test.for([
