@@ -41,6 +41,8 @@ export interface AttachedAgent {
   /** Whether its Envoy serves, as the agent last said. */
   readonly serving: boolean;
   readonly phase: string;
+  /** When it attached, or began to serve since; monotonic. */
+  readonly sinceMs: number;
   /** How often the agent has said something on this stream. */
   readonly words: number;
 }

@@ -44,6 +44,8 @@ export type Attachment =
       readonly kind: 'attached';
       readonly epoch: number;
       readonly leaving: boolean;
+      /** The store has it as one whose Envoy serves: so it said on an earlier stream. */
+      readonly serving?: true;
       /** The store's epochs were behind what it holds, or what this agent was given before. */
       readonly raised?: true;
     }
@@ -253,6 +255,8 @@ export interface OverviewLook {
 
 export interface OverviewPage {
   readonly overviews: readonly DataplaneOverview[];
+  /** For how long this process was busy while it was read, in ms. */
+  readonly workMs?: number;
   /** The control plane's own clock when it answered, ms since the epoch; `undefined` if it did not say. */
   readonly clockMs: number | undefined;
 }

@@ -2,12 +2,12 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import { judgeEntry } from '../evidence/entry.pure.ts';
 import type { Arrival, Attachment, Store, StreamSum } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
-import { PhaseNotes } from './phase-notes.ts';
+import { judgeHere, type GivenHere } from './entry-here.ts';
+import { PhaseNotes, type Teller } from './phase-notes.ts';
 import { Redirects } from './redirects.ts';
 import { TurnedAway } from './turned-away.ts';
 import { UnrecordedEnds } from './unrecorded-ends.ts';
@@ -29,19 +29,17 @@ export interface AttachedAgentsDeps {
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
 }
 
-type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] };
+type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
 
 /** What became of a stream that wants to attach. */
 export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };
 
-/** `unknown`: the store is out of reach, and nothing here speaks against it. */
-type Given =
-  | Exclude<Attachment, { readonly kind: 'held' }>
-  | { readonly kind: 'held'; readonly holder: Pick<DataplaneRecord, 'address'> }
-  | { readonly kind: 'unknown' };
+type Given = Exclude<Attachment, { readonly kind: 'held' }> | GivenHere;
 
 /** After a pause of this process, what happened to its connections meanwhile is learned first. */
 const SETTLE_MS = 1_500;
+/** So many are asked about at once: SQLite answers them with one sync of the disk. */
+const TOGETHER = 32;
 
 /** The agents attached to this replica. The store is told of each that attaches or ends, as soon as it can be reached. */
 export class AttachedAgents {
@@ -52,7 +50,7 @@ export class AttachedAgents {
   /** Open streams that the store may take for lost all the same. */
   readonly #doubted = new Set<AttachedAgent>();
   /** The store may have them already. */
-  readonly #opening: Arrival[] = [];
+  readonly #opening = new Set<Arrival>();
   readonly #ends: UnrecordedEnds;
   readonly #phases: PhaseNotes;
   readonly #redirects = new Redirects();
@@ -77,8 +75,9 @@ export class AttachedAgents {
     return this.#agents.get(describeKey(key));
   }
 
-  /** Those that the store is to have as attached here. */
-  get held(): StreamSum {
+  /** Those that the store is to have as attached here. `undefined` while it is being told of one that comes or goes. */
+  get held(): StreamSum | undefined {
+    if (this.#opening.size > 0 || this.#ends.size > 0) return undefined;
     let count = 0;
     let epochs = 0;
     for (const { epoch, leaving } of this.#agents.values()) {
@@ -103,11 +102,11 @@ export class AttachedAgents {
   async open(arrival: Arrival, channel: AgentChannel): Promise<Admission> {
     this.#redirects.assertOpen();
     await this.#ends.underWay(describeKey(arrival.key));
-    this.#opening.push(arrival);
+    this.#opening.add(arrival);
     try {
       return this.#admit(arrival, channel, await this.#ask(arrival));
     } finally {
-      this.#opening.splice(this.#opening.indexOf(arrival), 1);
+      this.#opening.delete(arrival);
     }
   }
 
@@ -125,6 +124,7 @@ export class AttachedAgents {
       leaving: false,
       serving: false,
       phase: arrival.phase,
+      sinceMs: this.#deps.clock.monotonicMs(),
       words: 1,
     };
     if (given.kind === 'held') this.#hold(agent, given.holder);
@@ -158,10 +158,12 @@ export class AttachedAgents {
     const changed = this.#own(agent);
     if (changed === undefined) return;
     const began = serving && !changed.serving;
+    if (began) changed.sinceMs = this.#deps.clock.monotonicMs();
     Object.assign(changed, { phase, serving, words: changed.words + 1 });
     if (changed.epoch === undefined) return;
     if (began) this.#deps.onAttached(changed);
-    this.#phases.note({ key: changed.arrival.key, epoch: changed.epoch }, { phase, serving });
+    const at = { key: changed.arrival.key, epoch: changed.epoch };
+    this.#phases.note(at, { phase, serving }, changed);
   }
 
   reported(agent: AttachedAgent, report: unknown): void {
@@ -206,9 +208,12 @@ export class AttachedAgents {
       if (!(await this.#try(() => this.#endStrays()))) return;
     }
     await this.#ends.recordAll();
-    for (const agent of this.#agents.values()) {
-      if (agent.epoch !== undefined && !this.#doubted.has(agent)) continue;
-      if (!(await this.#try(() => this.#reattach(agent)))) return;
+    const unsure = [...this.#agents.values()].filter(
+      (agent) => agent.epoch === undefined || this.#doubted.has(agent),
+    );
+    for (let at = 0; at < unsure.length; at += TOGETHER) {
+      const some = unsure.slice(at, at + TOGETHER).map((agent) => this.#try(() => this.#reattach(agent)));
+      if ((await Promise.all(some)).includes(false)) return;
     }
     for (const name of new Set([...this.#held].map(({ arrival }) => describeKey(arrival.key))))
       if (!(await this.#try(() => this.#admitHeld(name)))) return;
@@ -219,7 +224,7 @@ export class AttachedAgents {
     const { store, replica } = this.#deps;
     for (const record of await store.records()) {
       const name = describeKey(record.key);
-      const isHere = this.isOpen(record) || this.#opening.some(({ key }) => describeKey(key) === name);
+      const isHere = this.isOpen(record) || [...this.#opening].some(({ key }) => describeKey(key) === name);
       if (record.replica === replica && record.state === 'attached' && !isHere) await this.#ends.add(record);
     }
   }
@@ -252,23 +257,8 @@ export class AttachedAgents {
   /** Without the store: only what is attached here is known. */
   #askHere(arrival: Arrival): Given {
     const agent = this.#agents.get(describeKey(arrival.key));
-    if (agent === undefined || agent.arrival.incarnation === arrival.incarnation) return { kind: 'unknown' };
-    const verdict = judgeEntry({
-      holder: {
-        epoch: agent.epoch ?? 0,
-        incarnation: agent.arrival.incarnation,
-        state: agent.leaving ? 'leaving' : 'attached',
-        serving: agent.serving,
-        lostAtMs: undefined,
-      },
-      nowMs: 0,
-      refusedEpoch: undefined,
-      newcomer: arrival,
-      departure: this.#turnedAway.isAsking(arrival.incarnation) ? SUPERSEDED : undefined,
-      graceMs: this.#deps.graceMs,
-    });
-    if (verdict === 'enter') return { kind: 'unknown' };
-    return verdict === 'held' ? { kind: 'held', holder: agent.arrival } : { kind: 'superseded' };
+    const isAsking = this.#turnedAway.isAsking(arrival.incarnation);
+    return judgeHere(arrival, agent, { isAsking, graceMs: this.#deps.graceMs });
   }
 
   #hold(agent: MutableAgent, holder: Pick<DataplaneRecord, 'address'>): void {
@@ -285,6 +275,7 @@ export class AttachedAgents {
     const { events } = this.#deps;
     if (given.kind === 'attached') {
       agent.epoch = given.epoch;
+      agent.stored = given.serving === true ? { phase: agent.arrival.phase, serving: true } : undefined;
       agent.leaving ||= given.leaving;
       if (given.raised === true) events.epochsRaised(given.epoch);
     }
@@ -325,13 +316,16 @@ export class AttachedAgents {
 
   async #reattach(agent: MutableAgent): Promise<void> {
     const { store, replica, events } = this.#deps;
-    const { arrival, channel } = agent;
+    const { arrival, channel, phase } = agent;
+    // It has gone while others were asked about.
+    if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
     const shown = agent.epoch === undefined ? {} : { shownEpoch: agent.epoch };
-    const given = await store.reattach({ ...arrival, ...shown }, replica, this.#entry);
+    const given = await store.reattach({ ...arrival, phase, ...shown }, replica, this.#entry);
     if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
     if (given.kind === 'attached') {
       const known = agent.epoch === given.epoch;
       this.#doubted.delete(agent);
+      agent.stored = undefined;
       if (known) agent.leaving ||= given.leaving;
       else this.#take(agent, given);
       return;
@@ -362,9 +356,6 @@ export class AttachedAgents {
     return true;
   }
 }
-
-/** What is not known without the store stays as it was said the last time. */
-const SUPERSEDED = { cause: 'fallback', outcome: 'superseded' } as const;
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof OperationalError && error.code === 'STORE_UNAVAILABLE';

@@ -18,8 +18,8 @@ export interface ReplicaHeartbeatDeps {
    * @param doubted others may have taken this replica for dead meanwhile
    */
   readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
-  /** The streams that are open here, as far as the store is to have them as attached. */
-  readonly held: () => StreamSum;
+  /** The streams that are open here, as far as the store is to have them as attached; `undefined` while that changes. */
+  readonly held: () => StreamSum | undefined;
   /** Other replicas are about to take this one for dead. */
   readonly onDoubt: () => void;
 }
@@ -117,10 +117,11 @@ export class ReplicaHeartbeat {
    */
   async #beat(): Promise<'remembered' | 'forgotten' | 'failed'> {
     const { store, replica, clock, events } = this.#deps;
+    const before = this.#deps.held();
     try {
       const { replicas, foundMs, saidMs, held } = await store.heartbeat(replica, SILENT_MS);
       const isOther = this.#saidMs !== undefined && foundMs !== this.#saidMs;
-      const isForgotten = isOther || this.#storeLostAtMs !== undefined || this.#differsAgain(held);
+      const isForgotten = isOther || this.#storeLostAtMs !== undefined || this.#differsAgain(held, before);
       this.#replicas = replicas;
       this.#saidMs = saidMs;
       if (this.#storeLostAtMs !== undefined) {
@@ -138,11 +139,16 @@ export class ReplicaHeartbeat {
     }
   }
 
-  /** Once alone it may be an agent that comes or goes just now. */
-  #differsAgain(stored: StreamSum): boolean {
+  /**
+   * Agents that come or go just now make a difference that says nothing: then it stays as it was found before.
+   *
+   * @param before what was open here before the store was asked
+   */
+  #differsAgain(stored: StreamSum, before: StreamSum | undefined): boolean {
     const open = this.#deps.held();
+    if (open === undefined || before === undefined || !isEqual(open, before)) return false;
     const differed = this.#differed;
-    this.#differed = open.count !== stored.count || open.epochs !== stored.epochs;
+    this.#differed = !isEqual(open, stored);
     return differed && this.#differed;
   }
 
@@ -164,4 +170,8 @@ export class ReplicaHeartbeat {
       if (!(error instanceof OperationalError) || error.code !== 'STORE_UNAVAILABLE') throw error;
     }
   }
+}
+
+function isEqual(a: StreamSum, b: StreamSum): boolean {
+  return a.count === b.count && a.epochs === b.epochs;
 }

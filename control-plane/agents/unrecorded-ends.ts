@@ -27,6 +27,10 @@ export class UnrecordedEnds {
     this.#deps = deps;
   }
 
+  get size(): number {
+    return this.#ends.size;
+  }
+
   /** Records it now if the store can be reached, or else with the next call of {@link recordAll}. */
   async add(at: At): Promise<void> {
     const end: UnrecordedEnd = { at, recording: undefined };

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 import * as z from 'zod/mini';
 
 import { OperationalError } from '../../kernel/errors.ts';
@@ -29,6 +31,7 @@ const Page = z.looseObject({ items: z.array(z.unknown()), next: z.nullish(z.stri
 export async function readOverviewPages(client: RestClient, signal: AbortSignal): Promise<OverviewPage> {
   const found = new Map<string, DataplaneOverview>();
   const visited = new Set<string>();
+  const began = performance.eventLoopUtilization();
   let clockMs: number | undefined;
   for (let offset: string | undefined = '0'; offset !== undefined;) {
     if (visited.has(offset) || visited.size >= MOST_PAGES) throw unreadable('its pages do not end');
@@ -38,7 +41,8 @@ export async function readOverviewPages(client: RestClient, signal: AbortSignal)
     for (const overview of page.overviews) found.set(`${overview.mesh}/${overview.name}`, overview);
     offset = page.next;
   }
-  return { overviews: [...found.values()], clockMs };
+  const { active: workMs } = performance.eventLoopUtilization(began);
+  return { overviews: [...found.values()], clockMs, workMs };
 }
 
 interface ReadPage extends OverviewPage {

@@ -51,7 +51,7 @@ export class BrakeGate {
 
   async #view(): Promise<BrakeView> {
     const { store, watch, settings } = this.#deps;
-    const { overviews } = await watch.fleet(FLEET_AGE_MS);
+    const { overviews } = await watch.fleet.fresh(FLEET_AGE_MS);
     const nowMs = await store.nowMs();
     const past = await this.#past(nowMs - settings.windowMs);
     // Deleted since the list was made.

@@ -51,6 +51,8 @@ interface Missing {
 
 interface SeenBody {
   readonly incarnation: string;
+  /** When the control plane wrote it last. */
+  readonly writtenAt: string | undefined;
   readonly body: string;
 }
 
@@ -62,6 +64,9 @@ export class Healer {
   /** By name: JSON of the object as the control plane last had it. */
   readonly #bodies = new Map<string, SeenBody>();
   #soon = Promise.withResolvers<void>();
+  #judgedAtMs: number | undefined;
+  /** Agents that serve since after the last list was read. */
+  #newcomers = 0;
 
   constructor(deps: HealerDeps) {
     this.#deps = deps;
@@ -86,7 +91,7 @@ export class Healer {
           if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
         });
       }
-      const pauseMs = this.#missing.size > 0 ? SOON_MS : LOOK_INTERVAL_MS;
+      const pauseMs = this.#missing.size + this.#newcomers > 0 ? SOON_MS : LOOK_INTERVAL_MS;
       await Promise.race([
         sleep(clock, pauseMs, signal),
         this.#soon.promise.then(() => sleep(clock, RETURNED_MS, signal)),
@@ -96,11 +101,15 @@ export class Healer {
 
   async #look(): Promise<void> {
     const { watch, agents } = this.#deps;
-    const { overviews } = await watch.fleet(1_000);
+    const { overviews, atMs } = await watch.fleet.paced(1_000);
+    // A list that was judged before brings no evidence.
+    if (atMs === this.#judgedAtMs) return;
+    this.#judgedAtMs = atMs;
+    this.#newcomers = 0;
     const present = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
     for (const agent of agents) {
       // One that is busy, or cannot be put, must not keep the others waiting.
-      await this.#lookAt(agent, present).catch((error: unknown) => {
+      await this.#lookAt(agent, present, atMs).catch((error: unknown) => {
         if (!(error instanceof OperationalError)) throw error;
       });
     }
@@ -109,16 +118,23 @@ export class Healer {
       for (const name of map.keys()) if (!attached.has(name)) map.delete(name);
   }
 
-  async #lookAt(agent: AttachedAgent, present: ReadonlyMap<string, DataplaneOverview>): Promise<void> {
+  async #lookAt(
+    agent: AttachedAgent,
+    present: ReadonlyMap<string, DataplaneOverview>,
+    atMs: number,
+  ): Promise<void> {
     const name = describeKey(agent.arrival.key);
     const seen = present.get(name);
     if (seen !== undefined && !(await this.#isLeftBehind(agent, seen.labels))) {
-      const { incarnation } = agent.arrival;
-      this.#bodies.set(name, { incarnation, body: JSON.stringify(seen.resource) });
+      this.#noteBody(name, agent.arrival.incarnation, seen);
       this.#missing.delete(name);
       return;
     }
     if (!agent.serving || agent.leaving || agent.epoch === undefined) return;
+    if (agent.sinceMs > atMs) {
+      this.#newcomers += 1;
+      return;
+    }
     const missing = this.#noteMissing(agent);
     const at = { key: agent.arrival.key, epoch: agent.epoch };
     const judged = await this.#deps.store.whileCurrent(at, async (record, fence) => {
@@ -132,6 +148,18 @@ export class Healer {
     });
     // The store has forgotten one whose stream is open here.
     if (judged === undefined) this.#deps.agents.doubt(at);
+  }
+
+  /** Most objects have not changed since they were seen last: ten thousand bodies are not written anew each time. */
+  #noteBody(
+    name: string,
+    incarnation: string,
+    { modificationTime: writtenAt, resource }: DataplaneOverview,
+  ): void {
+    const known = this.#bodies.get(name);
+    const isKnown = known?.incarnation === incarnation && known.writtenAt === writtenAt;
+    if (isKnown && writtenAt !== undefined) return;
+    this.#bodies.set(name, { incarnation, writtenAt, body: JSON.stringify(resource) });
   }
 
   /** Asks the agent for a sign of life with each look: what it says from now on, it says after the object had gone. */

@@ -4,6 +4,7 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { findOffline, type SweepFinding } from './sweep.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
+import type { FleetPage } from './fleet-listing.ts';
 import type { LookLog } from './look-log.ts';
 import type { Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';
@@ -28,6 +29,7 @@ const INTERVAL_MS = 15_000;
 export class Sweeper {
   readonly #deps: SweeperDeps;
   readonly #reported = new Set<string>();
+  #judgedAtMs: number | undefined;
 
   constructor(deps: SweeperDeps) {
     this.#deps = deps;
@@ -37,17 +39,28 @@ export class Sweeper {
     const { clock, events, mode } = this.#deps;
     if (mode === 'off') return;
     while (!signal.aborted) {
-      await this.sweep(mode === 'report').catch((error: unknown) => {
+      await this.#sweepNews(mode === 'report').catch((error: unknown) => {
         if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
       });
       await pause(clock, INTERVAL_MS, signal);
     }
   }
 
+  /** A list that was judged before brings no evidence. */
+  async #sweepNews(dryRun: boolean): Promise<void> {
+    const page = await this.#deps.watch.fleet.paced(1_000);
+    if (page.atMs === this.#judgedAtMs) return;
+    this.#judgedAtMs = page.atMs;
+    await this.#judge(page, dryRun);
+  }
+
   /** @returns all that is offline, with the guard that holds it back, if one does */
   async sweep(dryRun: boolean): Promise<readonly SweepFinding[]> {
+    return this.#judge(await this.#deps.watch.fleet.fresh(1_000), dryRun);
+  }
+
+  async #judge({ overviews, clockMs }: FleetPage, dryRun: boolean): Promise<readonly SweepFinding[]> {
     const { store, watch, looks, graceMs, offlineAfterMs } = this.#deps;
-    const { overviews, clockMs } = await watch.fleet(1_000);
     this.#forgetReported(overviews);
     const recorded = new Set((await store.records()).map(({ key }) => describeKey(key)));
     const findings = findOffline({

@@ -4,8 +4,9 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { Surroundings, ZoneStanding } from './guards.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { ControlPlanes, OverviewPage, Store } from '../ports.ts';
+import type { ControlPlanes, Store } from '../ports.ts';
 import { ControlPlaneClock } from './control-plane-clock.ts';
+import { FleetListing, type FleetPage } from './fleet-listing.ts';
 import { Instances } from './instances.ts';
 import { Presence } from './presence.ts';
 import { ZoneRegistry } from './zone-registry.ts';
@@ -31,7 +32,6 @@ export interface WatchedControlPlane extends InstanceLook {
 const LOOK_INTERVAL_MS = 2_000;
 const LOOK_BUDGET_MS = 2_000;
 const SLACK_MS = 500;
-const FLEET_BUDGET_MS = 20_000;
 /** An instance that was not seen for so long is forgotten. */
 const FORGET_AFTER_MS = 600_000;
 
@@ -44,18 +44,25 @@ export class ZoneWatch {
   readonly presence: Presence;
   /** As its answers say it. */
   readonly clock: ControlPlaneClock;
+  /** Every dataplane. */
+  readonly fleet: FleetListing;
   readonly #registry: ZoneRegistry;
   readonly #known = new Instances();
   #looks: readonly InstanceLook[] = [];
   #syncing: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
-  #fleet: { readonly atMs: number; readonly page: Promise<OverviewPage> } | undefined;
 
   constructor(deps: ZoneWatchDeps) {
     this.#deps = deps;
     this.presence = new Presence(deps.clock);
     this.clock = new ControlPlaneClock(deps.clock);
     this.#registry = new ZoneRegistry(deps);
+    this.fleet = new FleetListing({
+      ...deps,
+      onListed: (page) => {
+        this.#noteListed(page);
+      },
+    });
     this.#startedAtMs = deps.clock.monotonicMs();
   }
 
@@ -136,28 +143,11 @@ export class ZoneWatch {
     });
   }
 
-  /** Every dataplane, at most `maxAgeMs` old. */
-  async fleet(maxAgeMs: number): Promise<OverviewPage> {
-    const { clock, controlPlanes } = this.#deps;
-    const atMs = clock.monotonicMs();
-    if (this.#fleet !== undefined && atMs - this.#fleet.atMs <= maxAgeMs) return this.#fleet.page;
-    const page = withDeadline(
-      { clock, action: 'list the dataplanes', budgetMs: FLEET_BUDGET_MS },
-      ({ signal }) => controlPlanes.overviews(signal),
-    );
-    const fleet = { atMs, page };
-    this.#fleet = fleet;
-    try {
-      const listed = await page;
-      this.clock.note(listed.clockMs);
-      this.#known.noteStreams(listed.overviews, clock.monotonicMs());
-      for (const id of this.#known.takeUnnamed(clock.monotonicMs()))
-        this.#deps.events.controlPlaneUnnamed(id);
-      return listed;
-    } catch (error) {
-      if (this.#fleet === fleet) this.#fleet = undefined;
-      throw error;
-    }
+  #noteListed({ clockMs, overviews }: FleetPage): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    this.clock.note(clockMs);
+    this.#known.noteStreams(overviews, nowMs);
+    for (const id of this.#known.takeUnnamed(nowMs)) this.#deps.events.controlPlaneUnnamed(id);
   }
 
   get #answering(): readonly ControlPlaneFacts[] {

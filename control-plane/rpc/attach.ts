@@ -105,6 +105,7 @@ class AttachedStream {
     this.#answersAsks = hello.answersAsks;
     await authorise(this.#stream.metadata, arrival.key, brought);
     markAuthenticated(this.#stream);
+    if (this.#hasEnded()) return undefined;
     const release = takePlace(describeKey(arrival.key));
     if (release === undefined) {
       throw new OperationalError('LIMIT_EXCEEDED', 'Cannot attach: too many streams with this token');
@@ -113,11 +114,16 @@ class AttachedStream {
     const admission = await agents.open(arrival, this.#channel());
     crashPoint('attach.recorded');
     if (!('superseded' in admission)) {
-      if (this.#ended) await this.#leave(admission.agent, 'it was closed');
+      if (this.#hasEnded()) await this.#leave(admission.agent, 'it was closed');
       return admission.agent;
     }
     this.#supersede();
     return undefined;
+  }
+
+  /** The caller may have gone at every step that waits. */
+  #hasEnded(): boolean {
+    return this.#ended;
   }
 
   #channel(): AgentChannel {

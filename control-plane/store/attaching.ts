@@ -93,7 +93,8 @@ async function attachAgain(
   { arrival, replica }: { readonly arrival: Arrival; readonly replica: string },
 ): Promise<Attachment> {
   const leaving = row.state === 'leaving';
-  const common = { ...brought(arrival, row), replica, lost_at: null, unseen: 0, serving: servingOf(arrival) };
+  const serving = arrival.phase === 'running' && row.serving === 1 ? 1 : servingOf(arrival);
+  const common = { ...brought(arrival, row), replica, lost_at: null, unseen: 0, serving };
   const fresh = {
     state: 'attached',
     since_at: row.state === 'attached' ? row.since_at : session.nowMs,
@@ -107,7 +108,7 @@ async function attachAgain(
     .set(leaving ? common : { ...common, ...fresh })
     .where('epoch', '=', row.epoch)
     .execute();
-  return { kind: 'attached', epoch: row.epoch, leaving };
+  return { kind: 'attached', epoch: row.epoch, leaving, ...(serving === 1 ? { serving: true } : {}) };
 }
 
 async function leaveNow(

@@ -169,6 +169,18 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     });
   });
 
+  test('one whose Envoy served serves still when its agent returns, unless it does not run', async () => {
+    const running = { phase: 'running' };
+    await attach(running);
+    await serve(1);
+    expect(await attach(running)).toEqual({ kind: 'attached', epoch: 1, leaving: false, serving: true });
+    expect(await store.find(web.key)).toMatchObject({ serving: true });
+    expect(await attach({ phase: 'draining' })).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+    expect(await store.find(web.key)).toMatchObject({ serving: false });
+    expect(await attach(running)).toEqual({ kind: 'attached', epoch: 1, leaving: false });
+    expect(await store.find(web.key)).not.toHaveProperty('serving', true);
+  });
+
   describe('bindZone()', () => {
     const NEW = { name: undefined, clusterId: undefined };
 

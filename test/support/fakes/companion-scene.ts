@@ -1,7 +1,7 @@
 import type { EngineSettings } from '../../../control-plane/engine.ts';
 import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
 import { STORE_LIMITS } from '../../../control-plane/store/limits.ts';
-import type { ControlPlanes, Store } from '../../../control-plane/ports.ts';
+import type { Authenticator, ControlPlanes, Store } from '../../../control-plane/ports.ts';
 import { INCARNATION_LABEL, type DataplaneKey, type DataplaneResource } from '../../../kuma/dataplane.ts';
 import { Owner, type Hello, type Incarnation } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { FakeClock } from '../fake-clock.ts';
@@ -84,9 +84,10 @@ export class CompanionScene {
     given: {
       readonly store?: (store: Store) => Store;
       readonly controlPlanes?: (controlPlanes: ControlPlanes) => ControlPlanes;
+      readonly authenticator?: Authenticator;
     } = {},
   ): MemoryCompanion {
-    const { store = (port) => port, controlPlanes = (port) => port } = given;
+    const { store = (port) => port, controlPlanes = (port) => port, authenticator } = given;
     const { clock } = this;
     const companion = new MemoryCompanion({
       clock,
@@ -94,6 +95,7 @@ export class CompanionScene {
       controlPlanes: controlPlanes(new FakeControlPlanes(this.zone)),
       replica: `replica-${this.companions.length + 1}`,
       settings: this.#settings,
+      ...(authenticator === undefined ? {} : { authenticator }),
     }).start();
     this.companions.push(companion);
     return companion;

@@ -46,12 +46,13 @@ function attachAgain(
   const leaving = row.state === 'leaving';
   const sinceMs = row.state === 'attached' ? row.sinceMs : nowMs;
   const fresh = { ...UNTRIED, state: 'attached', sinceMs, dueAtMs: undefined } as const;
-  const common = { ...brought(arrival, row), ...unsaid(arrival), replica, lostAtMs: undefined };
+  const serves = arrival.phase === 'running' && row.serving === true ? { serving: true as const } : {};
+  const common = { ...brought(arrival, row), ...unsaid(arrival), ...serves, replica, lostAtMs: undefined };
   database.change(row, leaving ? common : { ...common, ...fresh });
-  return { kind: 'attached', epoch: row.epoch, leaving };
+  return { kind: 'attached', epoch: row.epoch, leaving, ...serves };
 }
 
-/** What was said on an earlier stream does not hold for this one. */
+/** What an agent said on an earlier stream holds for this one only if it says that it runs still. */
 function unsaid({ phase }: Arrival): Partial<DataplaneRecord> {
   return { unseen: undefined, serving: phase === 'running' ? undefined : false };
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { ReplicaHeartbeat } from '../../../../control-plane/agents/replica-heartbeat.ts';
+import type { StreamSum } from '../../../../control-plane/ports.ts';
 import { deregistrarEvents } from '../../../../control-plane/events.ts';
 import { STORE_LIMITS } from '../../../../control-plane/store/limits.ts';
 import { MemoryDatabase } from '../../../support/fakes/memory-database.ts';
@@ -8,7 +9,10 @@ import { MemoryStore } from '../../../support/fakes/memory-store.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
 
-async function running(onBeat: (doubted: boolean) => Promise<void>) {
+async function running(
+  onBeat: (doubted: boolean) => Promise<void>,
+  held: () => StreamSum | undefined = () => ({ count: 0, epochs: 0 }),
+) {
   const clock = new FakeClock();
   const database = new MemoryDatabase('postgres', clock, STORE_LIMITS.lockWaitMs);
   const store = new MemoryStore(database, { clock });
@@ -21,7 +25,7 @@ async function running(onBeat: (doubted: boolean) => Promise<void>) {
     nudge: () => {},
     onBeat,
     onDoubt: () => {},
-    held: () => ({ count: 0, epochs: 0 }),
+    held,
   });
   const over = new AbortController();
   const ended = heartbeat.run(over.signal);
@@ -70,5 +74,33 @@ test('a bug in it is reported, and the heartbeats go on', async () => {
   await clock.pass(4_000);
   expect(log.events).toEqual(['deregistrar.failed', 'deregistrar.failed', 'deregistrar.failed']);
   expect(database.tables.replicas.get('here-1')).toBe(clock.wallMs());
+  await stop();
+});
+
+test.for<{
+  readonly name: string;
+  readonly sums: readonly (StreamSum | undefined)[];
+  readonly doubts: boolean;
+}>([
+  { name: 'other streams than the store has, twice in a row', sums: [{ count: 1, epochs: 7 }], doubts: true },
+  { name: 'agents that come and go', sums: [undefined], doubts: false },
+  {
+    name: 'a herd: the streams are others after each answer',
+    sums: Array.from({ length: 50 }, (_, at) => ({ count: at + 1, epochs: at + 1 })),
+    doubts: false,
+  },
+])('$name: doubted is $doubts', async ({ sums, doubts }) => {
+  const beats: boolean[] = [];
+  let asked = 0;
+  const { clock, stop } = await running(
+    (doubted) => {
+      beats.push(doubted);
+      return Promise.resolve();
+    },
+    () => sums[asked++ % sums.length],
+  );
+  await clock.pass(9_000);
+  expect(beats.length).toBeGreaterThan(3);
+  expect(beats.includes(true)).toBe(doubts);
   await stop();
 });
