@@ -5,7 +5,9 @@ import { describe, expect, test } from 'vitest';
 
 const ROOT = new URL('../../', import.meta.url);
 
-/** Words that leave the actor out. Name the agent, the companion, the control plane, Envoy, kuma-dp, the operator or the caller. */
+const GLOSSARY = readFileSync(new URL('docs/glossary.md', ROOT), 'utf8');
+
+/** Words that leave the actor out. docs/glossary.md has the actors' words. */
 const NAMELESS = /\b(?:whoever|nobody|somebody|anybody|whose streams|of whom)\b/i;
 
 /** The name of an account of Unix systems, and this list itself. */
@@ -29,5 +31,20 @@ describe('plain English', () => {
         .filter(({ line }) => NAMELESS.test(line) && !QUOTES.has(line)),
     );
     expect(nameless).toEqual([]);
+  });
+
+  test('events and metrics use the words of docs/glossary.md', () => {
+    const replaced = [...GLOSSARY.matchAll(/^\| .+ \| .+ \| (?!–)([a-z ,]+) \|$/gm)]
+      .flatMap(([, words = '']) => words.split(', '))
+      // The table's head, and words that are right for other things: the step `drain`, what holds a stop.
+      .filter((word) => !['not', 'drain', 'hold', 'entry'].includes(word));
+    expect(replaced.length).toBeGreaterThan(5);
+    const names = ['docs/events.md', 'docs/monitoring/README.md'].flatMap((path) =>
+      [...readFileSync(new URL(path, ROOT), 'utf8').matchAll(/^\| `([a-z][\w.-]+)/gm)].map(
+        ([, name = '']) => name,
+      ),
+    );
+    expect(names.length).toBeGreaterThan(100);
+    expect(names.filter((name) => name.split(/[._-]/).some((part) => replaced.includes(part)))).toEqual([]);
   });
 });
