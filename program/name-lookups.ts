@@ -9,7 +9,7 @@ type Lookup = (hostname: string, options: dns.LookupAllOptions, answer: Answer) 
 
 /**
  * Looks up at most three names at once, and a name once for all who ask meanwhile. A lookup keeps a thread of libuv's
- * pool for as long as the name server is silent, and nobody can cancel it. Files are read and written by the same
+ * pool for as long as the name server is silent, and no caller can cancel it. Files are read and written by the same
  * threads: where lookups take all of them, a stop cannot write its state file or its report.
  */
 export function boundedLookup(lookup: Lookup, atOnce = AT_ONCE): Lookup {
