@@ -184,6 +184,12 @@ function companionEvents(log: Log) {
         url,
       });
     },
+    companionResumed: (url: string, epoch: number) => {
+      log.debug('companion.resumed', `Attached again at once: the stream to ${url} had ended`, {
+        url,
+        epoch,
+      });
+    },
     companionLost: (url: string, err: unknown) => {
       log.warn(
         'companion.lost',

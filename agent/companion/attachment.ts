@@ -31,6 +31,10 @@ export interface AttachmentDeps {
 const PATIENCE_MS = 5_000;
 /** While a start waits, and another companion may be quicker. */
 const IMPATIENCE_MS = 350;
+/** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
+const SAY_AGAIN_MS = 30_000;
+/** The end of a stream that stood so long is reported only if it cannot be opened again. */
+const STOOD_MS = 5_000;
 /** How long the end of the agent waits for its last words to arrive. */
 const FINISH_BUDGET_MS = 100;
 
@@ -53,7 +57,11 @@ export class Attachment {
   /** Of the stream that is there or that is being opened. */
   #attempt = new AbortController();
   #stream: AttachStream | undefined;
+  /** Whether that stream, or the one before the next attempt, came about. */
+  #attached = false;
   #lossSaid = false;
+  /** Of a stream that stood: not said yet, and forgotten if the same companion attaches it again. */
+  #unsaidLoss: { readonly url: string; readonly error: unknown } | undefined;
 
   constructor(deps: AttachmentDeps) {
     this.#deps = deps;
@@ -151,9 +159,10 @@ export class Attachment {
       const ended = await this.#attachTo(companion);
       if (isAborted(over)) return;
       if (this.#attempt.signal.aborted) continue;
-      const end = this.#judge(companion, ended);
+      const lastedMs = clock.monotonicMs() - beganAtMs;
+      const end = this.#judge(companion, ended, this.#attached && lastedMs >= STOOD_MS);
       const pauseMs = attachPauseMs(end, failures, random());
-      failures = countFailures(failures, clock.monotonicMs() - beganAtMs);
+      failures = countFailures(failures, lastedMs);
       at += 1;
       if (at >= companions.length) this.#refused.resolve(undefined);
       await pause(clock, pauseMs, over);
@@ -165,6 +174,7 @@ export class Attachment {
     const { clock } = this.#deps;
     const attempt = new AbortController();
     this.#attempt = attempt;
+    this.#attached = false;
     const status = this.#status;
     try {
       const stream = await withDeadline(
@@ -182,7 +192,9 @@ export class Attachment {
           ),
       );
       this.#stream = stream;
+      this.#attached = true;
       if (this.#status !== status || status.serving) stream.tell(this.#status);
+      void this.#keepTalking(stream);
       return await stream.ended;
     } catch (error) {
       return { kind: 'lost', error };
@@ -191,10 +203,29 @@ export class Attachment {
     }
   }
 
+  async #keepTalking(stream: AttachStream): Promise<void> {
+    const over = new AbortController();
+    void stream.ended.then(() => {
+      over.abort(new Error('The stream has ended'));
+    });
+    while (!isAborted(over.signal)) {
+      const said = this.#status;
+      await pause(this.#deps.clock, SAY_AGAIN_MS, over.signal);
+      if (!isAborted(over.signal) && said === this.#status) stream.tell(said);
+    }
+  }
+
   #onAttached(companion: Companion, { epoch, held, facts }: Attached): void {
     const { events, learn } = this.#deps;
+    const resumed = this.#unsaidLoss?.url === companion.url && epoch !== undefined && epoch === this.#epoch;
+    if (resumed) this.#unsaidLoss = undefined;
+    else this.#sayLoss();
     this.#lossSaid = false;
     learn(facts);
+    if (resumed) {
+      events.companionResumed(companion.url, epoch);
+      return;
+    }
     if (epoch === undefined) {
       if (held === undefined) events.companionDegraded(companion.url);
       else events.nameHeld(companion.url, held);
@@ -205,8 +236,17 @@ export class Attachment {
     this.#fenced.resolve(epoch);
   }
 
-  #judge(companion: Companion, ended: StreamEnd): AttachEnd {
+  #sayLoss(): void {
+    const loss = this.#unsaidLoss;
+    this.#unsaidLoss = undefined;
+    if (loss === undefined) return;
+    this.#deps.events.companionLost(loss.url, loss.error);
+    this.#lossSaid = true;
+  }
+
+  #judge(companion: Companion, ended: StreamEnd, stood: boolean): AttachEnd {
     const { events } = this.#deps;
+    this.#sayLoss();
     if (ended.kind === 'redirected') {
       events.companionRedirected(companion.url, ended.reason);
       return 'redirected';
@@ -214,6 +254,10 @@ export class Attachment {
     const { error } = ended;
     const superseded = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
     if (!this.#lossSaid && superseded) events.nameSuperseded(companion.url, error);
+    if (stood && !superseded) {
+      this.#unsaidLoss = { url: companion.url, error };
+      return 'lost';
+    }
     if (!this.#lossSaid && !superseded) events.companionLost(companion.url, error);
     this.#lossSaid = true;
     return superseded ? 'superseded' : 'lost';

@@ -33,6 +33,8 @@ type Stream = ServerDuplexStream<AttachRequest, AttachResponse>;
 const HELLO_BUDGET_MS = 10_000;
 /** How long an agent that was sent elsewhere may keep its stream. */
 const REDIRECT_BUDGET_MS = 5_000;
+/** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
+const ASK_AGAIN_MS = 25_000;
 const MAX_REPORT = 16_384;
 
 export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest, AttachResponse> {
@@ -48,6 +50,7 @@ class AttachedStream {
   readonly #connection: PeerConnection | undefined;
   /** Of the one time limit that runs: to a Hello, or after a redirect. */
   #disarm: () => void;
+  #stopAsking: () => void = () => {};
   #admission: Promise<AttachedAgent | undefined> | undefined;
   #releasePlace: (() => void) | undefined;
   #ended = false;
@@ -111,6 +114,7 @@ class AttachedStream {
       throw new OperationalError('LIMIT_EXCEEDED', 'Cannot attach: too many streams with this token');
     }
     this.#releasePlace = release;
+    this.#keepAsking();
     const admission = await agents.open(arrival, this.#channel());
     crashPoint('attach.recorded');
     if (!('superseded' in admission)) {
@@ -182,6 +186,15 @@ class AttachedStream {
     }
   }
 
+  /** Its answer is traffic as well: both directions stay in use. */
+  #keepAsking(): void {
+    if (this.#ended) return;
+    this.#stopAsking = this.#deps.clock.after(ASK_AGAIN_MS, () => {
+      if (this.#answersAsks) this.#send({ $case: 'ask', value: {} });
+      this.#keepAsking();
+    });
+  }
+
   #supersede(): void {
     this.#fail(new OperationalError('DATAPLANE_FOREIGN', 'Cannot attach: a newer incarnation has this name'));
   }
@@ -201,6 +214,7 @@ class AttachedStream {
     if (this.#ended) return;
     this.#ended = true;
     this.#disarm();
+    this.#stopAsking();
     this.#releasePlace?.();
     void this.#admission?.then((agent) => (agent === undefined ? undefined : this.#leave(agent, reason)));
   }

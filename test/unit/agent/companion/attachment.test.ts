@@ -254,7 +254,55 @@ describe('Attachment', () => {
     });
     // The greeting has no word for it.
     expect(only.streams[1]?.told).toEqual([{ phase: 'running', serving: true }]);
+    expect(log.events).toEqual(['companion.attached', 'companion.resumed']);
+  });
+
+  test('a stream that stood and cannot be opened again: the loss is reported, then what follows', async () => {
+    const [first, second] = [companion('a', attaches(7)), companion('b', attaches(7))];
+    await begin(attachment(first, second));
+    await clock.pass(60_000);
+    first.streams[0]?.end(lost());
+    await clock.passUntil(() => second.streams.length === 1);
     expect(log.events).toEqual(['companion.attached', 'companion.lost', 'companion.attached']);
+    expect(log.lines.map(({ fields }) => fields?.['url'])).toEqual(['a', 'a', 'b']);
+  });
+
+  test('an attempt that fails reports the loss before it, once', async () => {
+    const only = companion('a', attaches(7));
+    await begin(attachment(only));
+    await clock.pass(60_000);
+    only.welcome(fails('ENDPOINT_UNREACHABLE'));
+    only.streams[0]?.end(lost('ENDPOINT_BUSY'));
+    await clock.pass(60_000);
+    expect(log.events).toEqual(['companion.attached', 'companion.lost']);
+  });
+
+  test('a stream that stood for less than 5 s is reported at once', async () => {
+    const only = companion('a', attaches(7));
+    await begin(attachment(only));
+    await clock.pass(4_000);
+    only.streams[0]?.end(lost());
+    await clock.passUntil(() => only.streams.length === 2);
+    expect(log.events).toEqual(['companion.attached', 'companion.lost', 'companion.attached']);
+  });
+
+  test('another epoch is reported: the store has forgotten this run', async () => {
+    const only = companion('a', attaches(7), attaches(9));
+    await begin(attachment(only));
+    await clock.pass(60_000);
+    only.streams[0]?.end(lost());
+    await clock.passUntil(() => only.streams.length === 2);
+    expect(log.events).toEqual(['companion.attached', 'companion.lost', 'companion.attached']);
+  });
+
+  test('something is said at least every 45 s, also where nothing changes', async () => {
+    const only = companion('a', attaches(7));
+    const made = attachment(only);
+    await begin(made);
+    made.onPhase('running');
+    await clock.pass(600_000);
+    expect(only.streams[0]?.told.length).toBeGreaterThanOrEqual(Math.floor(600 / 45));
+    expect(new Set(only.streams[0]?.told.map(({ phase }) => phase))).toEqual(new Set(['running']));
   });
 
   test('backs off from a companion that never lets a stream stand', async () => {
