@@ -187,7 +187,10 @@ export class ZoneWatch {
     let returned = false;
     looks.forEach((look, at) => {
       if ('problem' in look.seen) {
-        if (!isSilent(this.#looks[at])) this.#deps.events.controlPlaneLost(look.url, look.seen.problem);
+        const before = this.#looks[at]?.seen;
+        // One that never answered is news as well: a wrong URL or certificate is so from the start.
+        if (before === undefined || 'facts' in before)
+          this.#deps.events.controlPlaneLost(look.url, look.seen.problem);
         return;
       }
       const { instanceId = look.url, mode } = look.seen.facts;

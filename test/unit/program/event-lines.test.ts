@@ -72,6 +72,7 @@ const AGENT: Calls<AgentEvents> = {
   endpointReached: (odd) => [odd, { ...DEFAULT_FACTS, version: odd }],
   endpointLost: (odd) => [odd, odd],
   companionAttached: (odd) => [odd, 7],
+  companionResumed: (odd) => [odd, 3],
   companionDegraded: (odd) => [odd],
   companionRedirected: (odd) => [odd, odd],
   companionLost: (odd) => [odd, failure(odd)],

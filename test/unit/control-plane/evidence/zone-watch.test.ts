@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+
+import type { InstanceLook } from '../../../../control-plane/control-planes/instance-look.pure.ts';
+import { deregistrarEvents } from '../../../../control-plane/events.ts';
+import { ZoneWatch, type ZoneWatchDeps } from '../../../../control-plane/evidence/zone-watch.ts';
+import { DEFAULT_FACTS } from '../../../../kuma/control-plane.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+import { FakeLog } from '../../../support/fake-log.ts';
+
+const silent = (url: string, problem = 'connect ECONNREFUSED'): InstanceLook => ({ url, seen: { problem } });
+const answers = (url: string): InstanceLook => ({ url, seen: { facts: DEFAULT_FACTS } });
+
+async function eventsOf(...looks: readonly (readonly InstanceLook[])[]): Promise<readonly string[]> {
+  const log = new FakeLog();
+  const left = [...looks];
+  const watch = new ZoneWatch({
+    clock: new FakeClock(),
+    events: deregistrarEvents(log),
+    controlPlanes: {
+      look: () => Promise.resolve(left.shift() ?? []),
+    } as unknown as ZoneWatchDeps['controlPlanes'],
+    store: {
+      bindZone: () => Promise.resolve({ kind: 'bound' }),
+      instances: () => Promise.resolve([]),
+      noteInstances: () => Promise.resolve(),
+      nowMs: () => Promise.resolve(0),
+    } as unknown as ZoneWatchDeps['store'],
+    replica: 'replica-1',
+    onReturned: () => {},
+  });
+  for (const _ of looks) await watch.look();
+  return log.lines
+    .filter(({ event }) => event.startsWith('control-plane.'))
+    .map(({ level, event, fields }) => `${level} ${event} ${String(fields?.['url'])}`);
+}
+
+test('a control plane that never answered is a warning after the first look, once', async () => {
+  expect(await eventsOf([silent('a')], [silent('a')], [silent('a', 'another reason')])).toEqual([
+    'warn control-plane.lost a',
+  ]);
+});
+
+test('each one for itself: one answers, the other never did', async () => {
+  expect(await eventsOf([answers('a'), silent('b')], [answers('a'), silent('b')])).toEqual([
+    'info control-plane.found a',
+    'warn control-plane.lost b',
+  ]);
+});
+
+test('one that answers later, and is lost again', async () => {
+  expect(await eventsOf([silent('a')], [answers('a')], [silent('a')], [silent('a')])).toEqual([
+    'warn control-plane.lost a',
+    'info control-plane.found a',
+    'warn control-plane.lost a',
+  ]);
+});
