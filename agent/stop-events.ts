@@ -4,7 +4,8 @@ import { roughDuration } from '../kernel/one-line.ts';
 import { describeSteps } from '../kernel/stop-words.ts';
 import { describeExit, type ChildExit } from './child/exit-status.pure.ts';
 import type { HoldCause } from './stop/hold.pure.ts';
-import type { Confirmed, Deregistration, StopReport } from './stop/stop-report.pure.ts';
+import type { Confirmed, Deregistration } from './stop/phases.pure.ts';
+import type { StopReport } from './stop/stop-report.pure.ts';
 
 /** By the number of stop requests. */
 const STOP_WORDS = [

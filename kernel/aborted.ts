@@ -2,3 +2,9 @@
 export function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
+
+/** Calls `act` as soon as `signal` aborts: at once where it has aborted already. */
+export function whenAborted(signal: AbortSignal, act: () => void): void {
+  if (signal.aborted) act();
+  else signal.addEventListener('abort', act, { once: true });
+}

@@ -42,3 +42,19 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return sleep(clock, delayMs, signal).catch(() => {});
 }
+
+/**
+ * Waits for `work`, at most `budgetMs`. What is late goes on by itself.
+ *
+ * @returns `undefined` if it is not done in time
+ * @throws what `work` throws in time
+ */
+export async function within<T>(clock: Clock, budgetMs: number, work: Promise<T>): Promise<T | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const disarm = clock.after(budgetMs, () => resolve(undefined));
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    disarm();
+  }
+}

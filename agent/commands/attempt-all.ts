@@ -6,7 +6,7 @@ import { isCompanion } from '../object/endpoint-url.pure.ts';
 import { Endpoints } from '../object/endpoints.ts';
 import { ObjectKeeper } from '../object/keeper.ts';
 import type { Departure, Endpoint } from '../ports.ts';
-import type { Deregistration } from '../stop/stop-report.pure.ts';
+import type { Deregistration } from '../stop/phases.pure.ts';
 
 /** What all attempts of one call share. */
 export interface Attempts {

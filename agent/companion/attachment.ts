@@ -1,5 +1,5 @@
-import { isAborted } from '../../kernel/aborted.ts';
-import { pause, sleep, type Clock } from '../../kernel/clock.ts';
+import { isAborted, whenAborted } from '../../kernel/aborted.ts';
+import { pause, within, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -77,23 +77,12 @@ export class Attachment {
   async begin(owner: Owner, budgetMs: number, cancel: AbortSignal): Promise<number | undefined> {
     this.#owner = owner;
     void this.#stayAttached();
-    const waited = new AbortController();
-    const onCancel = (): void => {
-      waited.abort(cancel.reason);
-    };
-    cancel.addEventListener('abort', onCancel, { once: true });
-    if (cancel.aborted) onCancel();
-    const tooLate = sleep(this.#deps.clock, budgetMs, waited.signal).then(
-      () => undefined,
-      () => undefined,
-    );
-    try {
-      return await Promise.race([this.#fenced.promise, this.#refused.promise, tooLate]);
-    } finally {
+    const cancelled = Promise.withResolvers<undefined>();
+    whenAborted(cancel, () => cancelled.resolve(undefined));
+    const first = Promise.race([this.#fenced.promise, this.#refused.promise, cancelled.promise]);
+    return within(this.#deps.clock, budgetMs, first).finally(() => {
       this.#hurried = false;
-      cancel.removeEventListener('abort', onCancel);
-      waited.abort(new Error('There is no need to wait any more'));
-    }
+    });
   }
 
   /** Who owns the object in the end. Where the companion was told otherwise, it is told again. */
@@ -133,10 +122,7 @@ export class Attachment {
   async finish(words: LastWords): Promise<void> {
     this.#end();
     if (this.#stream === undefined) return;
-    const heard = new AbortController();
-    const tooLate = pause(this.#deps.clock, FINISH_BUDGET_MS, heard.signal);
-    await Promise.race([this.#stream.finish(words), tooLate]);
-    heard.abort(new Error('The last words were heard'));
+    await within(this.#deps.clock, FINISH_BUDGET_MS, this.#stream.finish(words));
   }
 
   close(): void {

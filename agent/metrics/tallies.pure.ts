@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 
-import type { Deregistration, StepReport, StopReport } from '../stop/stop-report.pure.ts';
+import type { Deregistration } from '../stop/phases.pure.ts';
+import type { StepReport, StopReport } from '../stop/stop-report.pure.ts';
 
 /** `signal`: a stop was requested. `crash`: kuma-dp ended by itself. `killed`: the agent itself was; the next run says so. */
 export const STOP_CAUSES = ['signal', 'crash', 'killed'] as const;

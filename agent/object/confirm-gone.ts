@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { Confirmation, Departure } from '../ports.ts';
-import type { Confirmed } from '../stop/stop-report.pure.ts';
+import type { Confirmed } from '../stop/phases.pure.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { OutstandingWrites } from './outstanding-writes.ts';
 

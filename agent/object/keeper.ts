@@ -1,4 +1,4 @@
-import { isAborted } from '../../kernel/aborted.ts';
+import { isAborted, whenAborted } from '../../kernel/aborted.ts';
 import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { spread } from '../../kernel/spread.ts';
@@ -7,7 +7,7 @@ import { describeKey, type DataplaneResource } from '../../kuma/dataplane.ts';
 import type { Made, Want, Wish } from '../../kuma/object-wish.ts';
 import type { AgentEvents } from '../events.ts';
 import type { Departure } from '../ports.ts';
-import type { Confirmed, Deregistration } from '../stop/stop-report.pure.ts';
+import type { Confirmed, Deregistration } from '../stop/phases.pure.ts';
 import { confirmGone } from './confirm-gone.ts';
 import type { Endpoints } from './endpoints.ts';
 import { graceAfter } from './grace.ts';
@@ -248,11 +248,8 @@ export class ObjectKeeper {
 
   /** @param pauseMs `undefined`: until something else is wanted */
   async #pause(pauseMs: number | undefined, changed: AbortSignal): Promise<void> {
-    if (changed.aborted) return;
     if (pauseMs !== undefined) return pause(this.#deps.clock, pauseMs, changed);
-    return new Promise((resolve) => {
-      changed.addEventListener('abort', () => resolve(), { once: true });
-    });
+    return new Promise((resolve) => whenAborted(changed, resolve));
   }
 
   /** @returns after how many ms to look again */

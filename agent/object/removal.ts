@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
-import type { Deregistration } from '../stop/stop-report.pure.ts';
+import type { Deregistration } from '../stop/phases.pure.ts';
 import type { Departure, Endpoint } from '../ports.ts';
 import type { Endpoints } from './endpoints.ts';
 

@@ -1,3 +1,4 @@
+import { whenAborted } from '../../kernel/aborted.ts';
 import { openControlSocket } from '../control/control-socket.io.ts';
 import { openControl, type ControlDeps } from '../control/control.ts';
 import type { RunView } from '../metrics/run-view.pure.ts';
@@ -17,27 +18,14 @@ export interface FaceParts extends Pick<
   readonly stopping: AbortSignal;
 }
 
-/** What a running agent can be asked by others on this host. Closed, it closes what opens late as well. */
-export class Faces {
-  readonly #open: { close(): void }[] = [];
-  #closed = false;
-
-  async open(parts: FaceParts): Promise<void> {
-    const { prepared, metrics, stopping } = parts;
-    if (prepared !== undefined) this.#keep(await openControl(controlOf(parts, prepared)));
-    if (!stopping.aborted) this.#keep(await metrics?.open(() => viewOf(parts)));
-  }
-
-  close(): void {
-    this.#closed = true;
-    for (const face of this.#open) face.close();
-  }
-
-  #keep(face: { close(): void } | undefined): void {
-    if (face === undefined) return;
-    if (this.#closed) face.close();
-    else this.#open.push(face);
-  }
+/** What a running agent can be asked by others on this host, until `closed` aborts. */
+export async function openFaces(parts: FaceParts, closed: AbortSignal): Promise<void> {
+  const { prepared, metrics, stopping } = parts;
+  const keep = (face: { close(): void } | undefined): void => {
+    if (face !== undefined) whenAborted(closed, () => face.close());
+  };
+  if (prepared !== undefined) keep(await openControl(controlOf(parts, prepared)));
+  if (!stopping.aborted) keep(await metrics?.open(() => viewOf(parts)));
 }
 
 function controlOf(parts: FaceParts, prepared: PreparedDataplane): ControlDeps {

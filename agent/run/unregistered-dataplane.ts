@@ -1,19 +1,17 @@
 import { readScriptFile } from '../identity/script-file.io.ts';
 import { kumaDpReadiness } from '../child/kuma-dp-readiness.io.ts';
 import { DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../identity/kuma-dp-command.pure.ts';
-import type { SupervisedDataplane } from '../stop/supervisor.ts';
+import type { SupervisedDataplane } from '../stop/run-facts.ts';
 import type { RunRequest } from './run-request.ts';
 
 /** A kuma-dp that is supervised although its dataplane is unknown: `problem` says why. */
 export function unregisteredDataplane(
   { argv, env }: Pick<RunRequest, 'argv' | 'env'>,
-  incarnation: string,
   problem: string,
 ): SupervisedDataplane {
   const command = readKumaDpCommand(argv, env, readScriptFile);
   return {
     label: 'unknown',
-    incarnation,
     lifecycle: 'unknown',
     registration: undefined,
     unregisteredBecause: problem,

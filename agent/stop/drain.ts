@@ -3,31 +3,24 @@ import { isBuiltinGateway, NO_DIRECTIONS, readDirections } from '../envoy/envoy-
 import type { AgentEvents } from '../events.ts';
 import type { UsedProxy } from '../identity/used-proxy.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
-import type { ObjectKeeper } from '../object/keeper.ts';
 import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
 import { streamsOpened } from '../envoy/streams.ts';
-import { EnvoyUsers, type Drained, type StopKnowledge } from './envoy-users.ts';
+import { EnvoyUsers, type StopKnowledge } from './envoy-users.ts';
 import { hasExternalSenders, readinessLeadMs } from './hold.pure.ts';
 import type { KumaDpProcess } from './kuma-dp-process.ts';
-
-/** What a drain needs to know of the dataplane. */
-export interface DrainedDataplane {
-  readonly proxy: UsedProxy;
-  readonly registration: ObjectKeeper | undefined;
-  /** For a dataplane that was out of rotation already: what its peers still need to be told. */
-  readonly settleLeftMs?: () => number;
-}
+import type { Drained } from './phases.pure.ts';
+import type { RunFacts, SupervisedDataplane } from './run-facts.ts';
 
 export interface DrainDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
-  readonly dataplane: Promise<DrainedDataplane>;
+  readonly facts: RunFacts;
   readonly outboundHold: 'auto' | number;
   /** `undefined`: kuma-dp's drain time, where clients come that no control plane tells. */
   readonly externalDrainMs: number | undefined;
   readonly host: HostEvidence;
   /** What is waited for, as it changes; `undefined` once that is nothing. */
-  readonly onHold?: (words: string | undefined) => void;
+  readonly onHold: (words: string | undefined) => void;
 }
 
 /** How far the deregistration is: a late one may come about while Envoy drains. */
@@ -38,32 +31,32 @@ type Stage = Parameters<KumaDpProcess['tell']>[0];
 /** When kuma-dp is told to drain, and when that is over. */
 export class Drain {
   readonly #deps: DrainDeps;
-  /** Aborts with the stop. */
-  readonly #over: AbortSignal;
+  readonly #facts: RunFacts;
   readonly #users: EnvoyUsers;
-  /** `hidden`: it runs and cannot be asked. */
-  #envoy: EnvoyAdmin | 'hidden' | undefined;
-  #kumaDp: KumaDpProcess | undefined;
   readonly #begun = Promise.withResolvers<void>();
   #words: string | undefined;
   /** The first signal is held back for clients outside the mesh. */
   #heldBack = false;
 
-  constructor(deps: DrainDeps, over: AbortSignal) {
+  constructor(deps: DrainDeps) {
     this.#deps = deps;
-    this.#over = over;
+    this.#facts = deps.facts;
     this.#users = new EnvoyUsers({
       ...deps,
       onHold: (words) => {
-        if (words !== this.#words) deps.onHold?.(words);
+        if (words !== this.#words) deps.onHold(words);
         this.#words = words;
       },
     });
   }
 
+  get #admin(): EnvoyAdmin | undefined {
+    return this.#facts.envoy.value?.admin;
+  }
+
   /** @returns whether Envoy has opened a stream to a control plane since now; `false` where it cannot be asked */
   watchStreams(): () => Promise<boolean> {
-    const admin = this.#envoy === 'hidden' ? undefined : this.#envoy;
+    const admin = this.#admin;
     const opened = (): Promise<number> =>
       admin === undefined ? Promise.resolve(Number.NaN) : streamsOpened(admin).catch(() => Number.NaN);
     const before = opened();
@@ -75,35 +68,30 @@ export class Drain {
     return this.#words;
   }
 
-  onSpawned(kumaDp: KumaDpProcess): void {
-    this.#kumaDp = kumaDp;
-  }
-
-  /** From now on until `stopping` aborts, what the application calls is remembered. */
-  async onEnvoySeen(admin: EnvoyAdmin | undefined, stopping: AbortSignal): Promise<void> {
-    this.#envoy = admin ?? 'hidden';
-    const { proxy } = await this.#deps.dataplane;
-    if (admin !== undefined) await this.#users.remember(admin, proxy.drainTimeMs, stopping);
+  /** Envoy is there: what the application calls is remembered until a stop begins. */
+  async remember(): Promise<void> {
+    const admin = this.#admin;
+    const { proxy } = await this.#facts.dataplane.known;
+    if (admin !== undefined) await this.#users.remember(admin, proxy.drainTimeMs, this.#facts.stopping);
   }
 
   /** A stop begins, kuma-dp lives: what only its first moment shows; and clients whom no control plane tells are told. */
   async begin(): Promise<void> {
-    const { dataplane, externalDrainMs } = this.#deps;
-    const admin = this.#envoy === 'hidden' ? undefined : this.#envoy;
-    const proxy = await asSeen((await dataplane).proxy, admin);
-    this.#users.onStop(admin, proxy, this.#over);
+    const { externalDrainMs } = this.#deps;
+    const admin = this.#admin;
+    const proxy = await asSeen((await this.#facts.dataplane.known).proxy, admin);
+    this.#users.onStop(admin, proxy, this.#facts.over);
     this.#begun.resolve();
-    if (this.#envoy === undefined || !hasExternalSenders({ proxy: proxy.kind, externalDrainMs })) return;
+    const isThere = this.#facts.envoy.value !== undefined;
+    if (!isThere || !hasExternalSenders({ proxy: proxy.kind, externalDrainMs })) return;
     const leadMs = readinessLeadMs({ drainTimeMs: proxy.drainTimeMs, externalDrainMs });
-    if (admin === undefined || leadMs === 0) await this.tell('drain', 'in order');
+    if (admin === undefined || leadMs === 0) await this.tell('drain');
     else await this.#failReadiness(admin, leadMs);
   }
 
-  /** @param haste `hurried`: the drain waits for no user of Envoy any more */
-  async tell(stage: Stage, haste: 'in order' | 'hurried'): Promise<void> {
-    if (stage === 'drain' && this.#heldBack && haste === 'in order') return;
-    this.#heldBack = false;
-    await this.#kumaDp?.tell(stage);
+  /** A drain is held back for clients outside the mesh; whatever ends kuma-dp is not. */
+  async tell(stage: Stage): Promise<void> {
+    if (stage !== 'drain' || !this.#heldBack) await this.#facts.kumaDp.value?.tell(stage);
   }
 
   /**
@@ -112,16 +100,17 @@ export class Drain {
    * @returns `undefined` where Envoy never was there, or the stop ended first
    */
   async untilOver(stop: () => DeregistrationKnowledge): Promise<Drained | undefined> {
-    const dataplane = await this.#deps.dataplane;
-    if (this.#envoy === undefined) return undefined;
+    const { over, envoy, kumaDp } = this.#facts;
+    const dataplane = await this.#facts.dataplane.known;
+    if (envoy.value === undefined) return undefined;
     await this.#begun.promise;
     // The drain begins with the signal, and before the signal there is a look.
-    await this.#kumaDp?.told;
+    await kumaDp.value?.told;
     const beganAtMs = this.#deps.clock.monotonicMs();
     return this.#users
       .untilUnused(() => this.#knowledge(dataplane, beganAtMs, stop()))
       .catch((error: unknown) => {
-        if (this.#over.aborted) return undefined;
+        if (over.aborted) return undefined;
         throw error;
       });
   }
@@ -129,14 +118,16 @@ export class Drain {
   /** kuma-dp ends by itself after its drain time: where that is too early, Envoy alone says that it is not ready. */
   async #failReadiness(admin: EnvoyAdmin, leadMs: number): Promise<void> {
     const { clock, events } = this.#deps;
+    const { over } = this.#facts;
     this.#heldBack = true;
     await admin.healthcheck('fail').catch(events.healthcheckUntold);
-    await pause(clock, leadMs, this.#over);
-    if (!this.#over.aborted) await this.tell('drain', 'hurried');
+    await pause(clock, leadMs, over);
+    this.#heldBack = false;
+    if (!over.aborted) await this.tell('drain');
   }
 
   #knowledge(
-    { registration, settleLeftMs }: DrainedDataplane,
+    { registration, settleLeftMs }: SupervisedDataplane,
     beganAtMs: number,
     { deregistration, settledAtMs }: DeregistrationKnowledge,
   ): StopKnowledge {
@@ -144,7 +135,7 @@ export class Drain {
     return {
       deregistration,
       settledAtMs: deregistration === 'gone' ? Math.max(beganAtMs, settledAtMs) : beganAtMs,
-      toldAtMs: this.#kumaDp?.toldAtMs ?? beganAtMs,
+      toldAtMs: this.#facts.kumaDp.value?.toldAtMs ?? beganAtMs,
       healthCheckMs: facts?.hdsDelayMs === undefined ? undefined : facts.hdsDelayMs + settleMs(facts),
       // Peers that were told before the stop have let go, whatever came of the deletion.
       peersTold: settleLeftMs?.() === 0,

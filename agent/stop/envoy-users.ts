@@ -19,6 +19,7 @@ import {
   type RememberedLook,
 } from '../envoy/call-memory.pure.ts';
 import { ACTIVITY_STATS_FILTER, outboundPorts } from '../envoy/envoy-activity.pure.ts';
+import type { Drained } from './phases.pure.ts';
 import { EnvoyGauge } from '../envoy/envoy-gauge.ts';
 import { followUse, quietFrom, type EnvoyUse } from '../envoy/envoy-use.pure.ts';
 
@@ -37,12 +38,6 @@ export type StopKnowledge = Pick<
   HoldKnowledge,
   'toldAtMs' | 'settledAtMs' | 'deregistration' | 'healthCheckMs' | 'peersTold' | 'silentControlPlanes'
 >;
-
-/** How a drain ended, and what was waited for, in order. */
-export interface Drained {
-  readonly outcome: 'quiet' | 'time is up';
-  readonly held: readonly string[];
-}
 
 /** Envoy is looked at so often while it serves, for each drain time. */
 const LOOKS_PER_DRAIN_TIME = 2;

@@ -40,6 +40,14 @@ export class KumaDpProcess {
     });
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  get lives(): boolean {
+    return !this.#ended.signal.aborted;
+  }
+
   /** Settles when every stage asked for so far has been told. */
   get told(): Promise<unknown> {
     return this.#told;

@@ -2,8 +2,8 @@ import type { ChildExit } from '../child/exit-status.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
 /**
- * What can be, in the agent's life: phases, what happens in them, and what is to be done. lifecycle.ts says how they
- * follow each other.
+ * What can be, in the agent's life: phases, what happens in them, and what is to be done. step.pure.ts says how
+ * they follow each other.
  */
 export type Phase = Starting | Running | Deregistering | Settling | Draining | Exiting | Confirming | Stopped;
 
@@ -80,6 +80,27 @@ export interface Stopped {
  */
 export type DeregistrationOutcome = 'gone' | 'kept' | 'handed over' | 'failed';
 
+/** How a deregistration ended. */
+export interface Deregistration {
+  readonly outcome: DeregistrationOutcome;
+  /** `deleted`, `already gone`, or why it was kept or failed. */
+  readonly reason: string;
+  readonly endpoint: string | undefined;
+  readonly attempts: number;
+}
+
+/** How the look after kuma-dp's end came out. */
+export interface Confirmed {
+  readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
+  readonly reason?: string;
+}
+
+/** How a drain ended, and what was waited for, in order. */
+export interface Drained {
+  readonly outcome: 'quiet' | 'time is up';
+  readonly held: readonly string[];
+}
+
 export type Input =
   | { readonly type: 'announced' }
   | { readonly type: 'spawned' }
@@ -100,15 +121,19 @@ export type Input =
       /** For a kuma-dp that died by itself; `undefined` if nothing is to be done then (`--on-crash keep`). */
       readonly deadlines: StopDeadlines | undefined;
     }
-  | {
-      readonly type: 'deregistered';
-      readonly outcome: DeregistrationOutcome;
-      readonly settleMs: number;
-      readonly atMs: number;
-    }
+  | ({ readonly type: 'deregistered' } & Deregistration & SettleFrom)
+  /** The control plane had put the object back for Envoy's stream. */
+  | ({ readonly type: 'deleted-again' } & SettleFrom)
   | { readonly type: 'timer-fired'; readonly timer: Timer }
-  | { readonly type: 'drained' }
-  | { readonly type: 'confirmed' };
+  | ({ readonly type: 'drained' } & Drained)
+  /** `undefined`: the agent had no reason to look. */
+  | { readonly type: 'confirmed'; readonly confirmed: Confirmed | undefined };
+
+/** From `atMs` (monotonic) on, peers need this long. */
+export interface SettleFrom {
+  readonly settleMs: number;
+  readonly atMs: number;
+}
 
 /**
  * `deregister`: kuma-dp waits no longer for the deregistration. `settle`: the peers have been told. `drain`: no more time
@@ -122,7 +147,10 @@ export type Effect =
   | { readonly type: 'hasten-deregistration' }
   | { readonly type: 'give-up-deregistration' }
   | { readonly type: 'arm'; readonly timer: Timer; readonly atMs: number }
+  /** The stop begins: what only its first moment shows of Envoy's users, and what clients outside the mesh are told. */
+  | { readonly type: 'watch-users' }
   | { readonly type: 'watch-drain' }
+  /** `end` drains first if kuma-dp was not told to. */
   | { readonly type: 'tell-child'; readonly stage: 'drain' | 'end' | 'kill' | 'standby' }
   | { readonly type: 'confirm'; readonly byMs: number }
   | { readonly type: 'exit'; readonly exit: ChildExit };

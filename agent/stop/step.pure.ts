@@ -9,13 +9,15 @@ import type {
   Phase,
   Progress,
   Running,
+  SettleFrom,
   Settling,
   Starting,
   Stopping,
   Timer,
 } from './phases.pure.ts';
 import {
-  DRAIN,
+  drain,
+  end,
   END,
   finish,
   GIVE_UP,
@@ -28,6 +30,7 @@ import {
   stay,
   to,
   type Step,
+  WATCH_USERS,
   withProgress,
 } from './transition.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
@@ -88,6 +91,7 @@ function fromStarting(phase: Starting, input: Input): Step {
     case 'standby-requested':
     case 'child-exited':
     case 'deregistered':
+    case 'deleted-again':
     case 'timer-fired':
     case 'drained':
     case 'confirmed':
@@ -121,6 +125,7 @@ function fromRunning(phase: Running, input: Input): Step {
     case 'announced':
     case 'spawned':
     case 'spawn-failed':
+    case 'deleted-again':
     case 'timer-fired':
     case 'drained':
     case 'confirmed':
@@ -146,11 +151,12 @@ function beginStop(phase: Running, deadlines: StopDeadlines): Step {
   if (!phase.announced && !phase.envoy && phase.standby === 'no') {
     // Envoy served no request, so the agent tells kuma-dp at once. An Envoy that cannot be seen here may have an object all the same.
     const drained = drain({ deadlines, asked: 1, standby }, 'trying');
-    return to(drained.phase, deregister, armKill, ...drained.effects);
+    return to(drained.phase, deregister, WATCH_USERS, armKill, ...drained.effects);
   }
   return to(
     { name: 'deregistering', child: 'alive', envoy: phase.envoy, standby, deadlines, asked: 1 },
     deregister,
+    WATCH_USERS,
     { type: 'arm', timer: 'deregister', atMs: deadlines.deregisterByMs },
     armKill,
   );
@@ -181,6 +187,7 @@ function fromDeregistering(phase: Deregistering, input: Input): Step {
     case 'spawned':
     case 'spawn-failed':
     case 'standby-requested':
+    case 'deleted-again':
     case 'drained':
     case 'confirmed':
       return stay(phase);
@@ -207,30 +214,11 @@ function afterDeregistration(phase: Deregistering, input: Extract<Input, { type:
   if (phase.child !== 'alive') return finish(phase.child);
   const progress = progressOf(input.outcome);
   if (phase.asked > 2) return end({ ...phase, progress });
-  if (phase.asked > 1) return end({ ...phase, progress }, DRAIN, END);
+  if (phase.asked > 1) return end({ ...phase, progress }, END);
   // Where Envoy never came up no peer was served, and where the object stays no peer will drop it.
   if (!phase.envoy || input.outcome !== 'gone') return drain(phase, progress);
   const { deadlines, asked, standby } = phase;
   return to({ name: 'settling', deadlines, asked, standby }, settle(deadlines, input));
-}
-
-/** A kuma-dp in standby would end at the first SIGTERM, so that one waits until the last request is done. */
-function drain(stop: Stopping & { readonly standby: boolean }, progress: Progress): Step {
-  const { deadlines, asked, standby } = stop;
-  const untilMs = deadlines.waitsEndAtMs;
-  return to(
-    { name: 'draining', deadlines, asked, progress },
-    ...(standby ? [] : [DRAIN]),
-    { type: 'watch-drain' },
-    { type: 'arm', timer: 'drain', atMs: untilMs },
-  );
-}
-
-function end(
-  { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
-  ...effects: readonly Effect[]
-): Step {
-  return to({ name: 'exiting', deadlines, asked, progress }, ...effects);
 }
 
 /** kuma-dp lives and the agent waits: for the peers, for the last request, or for its end. */
@@ -246,6 +234,8 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
       return afterEnd(withProgress(phase), input);
     case 'deregistered':
       return afterLateDeregistration(phase, input);
+    case 'deleted-again':
+      return settleAnew(phase, input);
     case 'envoy-seen':
       return afterLateEnvoy(phase);
     case 'announced':
@@ -257,12 +247,17 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
   }
 }
 
-/** While Envoy settles, the object was put back and deleted again: the peers have to be told once more. */
+/** The peers have to be told once more. */
+function settleAnew(phase: Settling | Draining | Exiting, from: SettleFrom): Step {
+  return phase.name === 'settling' ? to(phase, settle(phase.deadlines, from)) : stay(phase);
+}
+
+/** A standby and a stop may each have an answer. */
 function afterLateDeregistration(
   phase: Settling | Draining | Exiting,
   input: Extract<Input, { type: 'deregistered' }>,
 ): Step {
-  if (phase.name === 'settling') return to(phase, settle(phase.deadlines, input));
+  if (phase.name === 'settling') return settleAnew(phase, input);
   return phase.progress === 'trying' ? to({ ...phase, progress: progressOf(input.outcome) }) : stay(phase);
 }
 
@@ -288,7 +283,7 @@ function afterTimer(phase: Settling | Draining | Exiting, timer: Timer): Step {
 function hurry(phase: Settling | Draining | Exiting): Step {
   switch (phase.name) {
     case 'settling':
-      return end({ ...withProgress(phase), asked: phase.asked + 1 }, DRAIN, END);
+      return end({ ...withProgress(phase), asked: phase.asked + 1 }, END);
     case 'draining':
       return end({ ...phase, asked: phase.asked + 1 }, ...whileTrying(phase), END);
     case 'exiting':
@@ -315,6 +310,7 @@ function fromConfirming(phase: Confirming, input: Input): Step {
     case 'envoy-seen':
     case 'standby-requested':
     case 'child-exited':
+    case 'deleted-again':
     case 'drained':
       return stay(phase);
   }

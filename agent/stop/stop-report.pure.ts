@@ -1,5 +1,5 @@
 import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
-import type { DeregistrationOutcome, Input, Phase } from './phases.pure.ts';
+import type { Confirmed, Deregistration, DeregistrationOutcome, Phase } from './phases.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
 /** One way out of the mesh, as one JSON line. Times are milliseconds; the steps count from the stop's beginning. */
@@ -31,20 +31,6 @@ export interface StepReport {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-export interface Deregistration {
-  readonly outcome: DeregistrationOutcome;
-  /** `deleted`, `already gone`, or why it was kept or failed. */
-  readonly reason: string;
-  readonly endpoint: string | undefined;
-  readonly attempts: number;
-}
-
-/** How the look after kuma-dp's end came out, for the report. */
-export interface Confirmed {
-  readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
-  readonly reason?: string;
-}
-
 const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefined>> = {
   starting: undefined,
   running: undefined,
@@ -54,21 +40,6 @@ const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefin
   exiting: 'exit',
   confirming: 'confirm',
   stopped: undefined,
-};
-
-/** What a step of the report says ended it, where nothing more exact is known. */
-export const OUTCOME_OF_INPUT: Readonly<Record<Input['type'], string>> = {
-  announced: '',
-  spawned: '',
-  'spawn-failed': 'spawn failed',
-  'envoy-seen': '',
-  'stop-requested': 'hurried',
-  'standby-requested': '',
-  'child-exited': 'kuma-dp exited',
-  deregistered: 'done',
-  'timer-fired': 'time is up',
-  drained: 'quiet',
-  confirmed: 'skipped',
 };
 
 /** All of them, in their order. */

@@ -4,9 +4,9 @@ import type {
   Draining,
   Effect,
   Exiting,
-  Input,
   Phase,
   Progress,
+  SettleFrom,
   Settling,
   Stopping,
 } from './phases.pure.ts';
@@ -20,8 +20,9 @@ export interface Step {
 
 export const HASTEN: Effect = { type: 'hasten-deregistration' };
 export const GIVE_UP: Effect = { type: 'give-up-deregistration' };
-export const DRAIN: Effect = { type: 'tell-child', stage: 'drain' };
+const DRAIN: Effect = { type: 'tell-child', stage: 'drain' };
 export const END: Effect = { type: 'tell-child', stage: 'end' };
+export const WATCH_USERS: Effect = { type: 'watch-users' };
 export const KILL: Effect = { type: 'tell-child', stage: 'kill' };
 export const STANDBY: Effect = { type: 'tell-child', stage: 'standby' };
 
@@ -38,10 +39,7 @@ export function stay(phase: Phase): Step {
 }
 
 /** From the deletion on, peers need this long, as far as the budget allows it. */
-export function settle(
-  { waitsEndAtMs }: StopDeadlines,
-  { atMs, settleMs }: Extract<Input, { type: 'deregistered' }>,
-): Effect {
+export function settle({ waitsEndAtMs }: StopDeadlines, { atMs, settleMs }: SettleFrom): Effect {
   return { type: 'arm', timer: 'settle', atMs: Math.min(atMs + settleMs, waitsEndAtMs) };
 }
 
@@ -60,4 +58,23 @@ export function withProgress(
   phase: Settling | Draining | Exiting,
 ): Stopping & { readonly progress: Progress } {
   return phase.name === 'settling' ? { ...phase, progress: 'answered' } : phase;
+}
+
+/** A kuma-dp in standby would end at the first SIGTERM, so that one waits until the last request is done. */
+export function drain(stop: Stopping & { readonly standby: boolean }, progress: Progress): Step {
+  const { deadlines, asked, standby } = stop;
+  const untilMs = deadlines.waitsEndAtMs;
+  return to(
+    { name: 'draining', deadlines, asked, progress },
+    ...(standby ? [] : [DRAIN]),
+    { type: 'watch-drain' },
+    { type: 'arm', timer: 'drain', atMs: untilMs },
+  );
+}
+
+export function end(
+  { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
+  ...effects: readonly Effect[]
+): Step {
+  return to({ name: 'exiting', deadlines, asked, progress }, ...effects);
 }

@@ -1,6 +1,6 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 
-import { pause, sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep, within, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
@@ -93,7 +93,9 @@ export class Departures {
     let dueMs = clock.monotonicMs();
     while (clock.monotonicMs() < byMs) {
       const isDue = clock.monotonicMs() >= dueMs;
-      const seen = await this.#within(byMs, isDue ? this.#look(at) : this.#findEnd(at));
+      // An attempt may outlast its caller: it then goes on without the caller.
+      const leftMs = byMs - clock.monotonicMs();
+      const seen = await within(clock, leftMs, isDue ? this.#look(at) : this.#findEnd(at));
       if (seen?.kind === 'ended') return seen;
       const nowMs = clock.monotonicMs();
       if (seen !== undefined) {
@@ -103,21 +105,6 @@ export class Departures {
       await sleep(clock, Math.max(0, Math.min(WATCH_MS, dueMs - nowMs, byMs - nowMs)));
     }
     return last;
-  }
-
-  /** An attempt may outlast its caller: it then goes on without the caller. */
-  async #within<T>(byMs: number, look: Promise<T>): Promise<T | undefined> {
-    const { clock } = this.#deps;
-    const seen = new AbortController();
-    const tooLate = sleep(clock, Math.max(0, byMs - clock.monotonicMs()), seen.signal).then(
-      () => undefined,
-      () => undefined,
-    );
-    try {
-      return await Promise.race([look, tooLate]);
-    } finally {
-      seen.abort(new Error('No caller waits any more'));
-    }
   }
 
   /** Tries. If another worker is trying now, looks whether it has finished. Never throws a transient error. */

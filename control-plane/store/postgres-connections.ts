@@ -4,7 +4,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { Pool, types, type PoolClient } from 'pg';
 
-import { pause, type Clock } from '../../kernel/clock.ts';
+import { within, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { ofPostgres, sessionHealth } from './postgres-errors.ts';
 import { connectionString, unreadableFile } from './postgres-url.ts';
@@ -90,12 +90,7 @@ export class PostgresConnections {
   }
 
   async #end(): Promise<void> {
-    const patience = new AbortController();
-    const { clock } = this.#options;
-    const ended = this.#pool.end().finally(() => {
-      patience.abort(new Error('closed'));
-    });
-    await Promise.race([ended, pause(clock, GOODBYE_MS, patience.signal)]);
+    await within(this.#options.clock, GOODBYE_MS, this.#pool.end());
     // A database that is out of reach does not confirm the end of a connection for minutes.
     for (const socket of this.#sockets) socket.destroy();
   }

@@ -3,7 +3,8 @@ import type { ChildExit } from '../../agent/child/exit-status.pure.ts';
 import type { StateNote, StopReport } from '../../agent/stop/stop-report.pure.ts';
 import { Endpoints, type EndpointsDeps } from '../../agent/object/endpoints.ts';
 import { ObjectKeeper, type ObjectKeeperDeps } from '../../agent/object/keeper.ts';
-import { Supervisor, type SupervisedDataplane, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
+import { RunFacts, type SupervisedDataplane } from '../../agent/stop/run-facts.ts';
+import { Supervisor, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
 import type { HostEvidence } from '../../agent/ports.ts';
 import { FakeChild } from './fake-child.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -37,6 +38,7 @@ export class FakeRun {
   readonly all: FakeEndpoint[] = [];
   readonly endpoints: Endpoints;
   readonly keeper: ObjectKeeper;
+  readonly facts = new RunFacts('run-1');
   readonly supervisor: Supervisor;
   readonly notes: StateNote[] = [];
   readonly reports: StopReport[] = [];
@@ -61,29 +63,26 @@ export class FakeRun {
     this.supervisor = new Supervisor({
       clock: this.clock,
       events,
+      facts: this.facts,
       stopBudgetMs: 60_000,
       onCrash: 'deregister',
       outboundHold: 'auto',
       externalDrainMs: undefined,
       host: NO_EVIDENCE,
-      dataplane: Promise.resolve({
-        label: 'default/web-1',
-        incarnation: 'run-1',
-        lifecycle: 'cp',
-        registration: this.keeper,
-        unregisteredBecause: '',
-        readiness: { isTerminating: () => Promise.resolve(false) },
-        proxy: { kind: 'sidecar', isGuess: false, drainTimeMs: 30_000, applicationPorts: [] },
-        ...options.dataplane,
-      }),
-      note: (note) => this.notes.push(note),
-      finish: (report) => {
-        if (report !== undefined) this.reports.push(report);
-        return Promise.resolve();
-      },
       ...options.supervisor,
     });
-    void this.supervisor.ended.then((exit) => {
+    this.facts.dataplane.set({
+      label: 'default/web-1',
+      lifecycle: 'cp',
+      registration: this.keeper,
+      unregisteredBecause: '',
+      readiness: { isTerminating: () => Promise.resolve(false) },
+      proxy: { kind: 'sidecar', isGuess: false, drainTimeMs: 30_000, applicationPorts: [] },
+      notes: { note: (note) => this.notes.push(note) },
+      ...options.dataplane,
+    });
+    void this.supervisor.ended.then(({ exit, report }) => {
+      if (report !== undefined) this.reports.push(report);
       this.ended = { exit, atMs: this.clock.monotonicMs() };
     });
   }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { sleep, systemClock } from '../../../kernel/clock.ts';
+import { sleep, systemClock, within } from '../../../kernel/clock.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 describe('sleep()', () => {
@@ -59,5 +59,25 @@ describe('systemClock', () => {
 
   test('tells wall time in milliseconds since 1970', () => {
     expect(new Date(systemClock.wallMs()).getUTCFullYear()).toBeGreaterThan(2025);
+  });
+});
+
+describe('within()', () => {
+  test.for([
+    { takesMs: 99, gets: 'done', atMs: 99 },
+    { takesMs: 101, gets: undefined, atMs: 100 },
+  ])('work of $takesMs ms within 100 ms: $gets', async ({ takesMs, gets, atMs }) => {
+    const clock = new FakeClock();
+    const work = sleep(clock, takesMs).then(() => 'done');
+    const got = within(clock, 100, work).then((value) => ({ value, atMs: clock.monotonicMs() }));
+    await clock.pass(200);
+    expect(await got).toEqual({ value: gets, atMs });
+    expect(clock.armed).toBe(0);
+  });
+
+  test('passes on what the work throws', async () => {
+    const clock = new FakeClock();
+    await expect(within(clock, 100, Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expect(clock.armed).toBe(0);
   });
 });

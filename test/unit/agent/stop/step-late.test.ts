@@ -31,6 +31,7 @@ import {
   stopped,
   tell,
   watchDrain,
+  watchUsers,
 } from './step-words.ts';
 
 describe('step(): a deregistration that is late', () => {
@@ -128,7 +129,7 @@ describe('step(): a deregistration that is late', () => {
 });
 
 describe('step(): neither an object nor an Envoy', () => {
-  const begin = [deregister, armKill, ...DRAIN];
+  const begin = [deregister, watchUsers, armKill, ...DRAIN];
   test.for<Row>([
     {
       name: 'kuma-dp is told at once, and the attempts outlive it by a moment',

@@ -6,6 +6,7 @@ import {
   announced,
   CLEAN,
   confirmed,
+  deletedAgain,
   deregistered,
   drained,
   envoySeen,
@@ -31,6 +32,7 @@ const ALPHABET: readonly Input[] = [
   deregistered('kept'),
   deregistered('failed'),
   deregistered('handed over'),
+  deletedAgain,
   fired('deregister'),
   fired('settle'),
   fired('drain'),
@@ -197,6 +199,8 @@ function isPossible(world: World, input: Input): boolean {
       return world.pending < 2;
     case 'deregistered':
       return world.pending > 0;
+    case 'deleted-again':
+      return world.answered;
     case 'timer-fired':
       return world.armed.includes(input.timer);
     case 'drained':

@@ -23,8 +23,8 @@ export const spawned: Input = { type: 'spawned' };
 export const envoySeen: Input = { type: 'envoy-seen' };
 export const stop: Input = { type: 'stop-requested', signal: 'SIGTERM', deadlines: DEADLINES };
 export const standbyAsked: Input = { type: 'standby-requested', deregisterByMs: 5_000 };
-export const drained: Input = { type: 'drained' };
-export const confirmed: Input = { type: 'confirmed' };
+export const drained: Input = { type: 'drained', outcome: 'quiet', held: [] };
+export const confirmed: Input = { type: 'confirmed', confirmed: { outcome: 'gone' } };
 export const fired = (timer: Timer): Input => ({ type: 'timer-fired', timer });
 export const exited = (exit: ChildExit): Input => ({
   type: 'child-exited',
@@ -42,9 +42,13 @@ export const spawnFailed = (exit: ChildExit): Input => ({ type: 'spawn-failed', 
 export const deregistered = (outcome: DeregistrationOutcome, atMs = 100): Input => ({
   type: 'deregistered',
   outcome,
+  reason: 'deleted',
+  endpoint: 'https://cp:5682',
+  attempts: 1,
   settleMs: 2_250,
   atMs,
 });
+export const deletedAgain: Input = { type: 'deleted-again', settleMs: 2_250, atMs: 100 };
 
 export const cancelStart: Effect = { type: 'cancel-start' };
 export const deregister: Effect = { type: 'deregister', byMs: 58_000 };
@@ -58,13 +62,14 @@ const armDeregister: Effect = { type: 'arm', timer: 'deregister', atMs: 1_200 };
 export const armGiveUp: Effect = { type: 'arm', timer: 'give-up', atMs: 1_200 };
 export const armDrain: Effect = { type: 'arm', timer: 'drain', atMs: 52_000 };
 export const armSettle: Effect = { type: 'arm', timer: 'settle', atMs: 2_350 };
+export const watchUsers: Effect = { type: 'watch-users' };
 export const watchDrain: Effect = { type: 'watch-drain' };
 export const confirm: Effect = { type: 'confirm', byMs: 60_000 };
 export const tell = (stage: 'drain' | 'end' | 'kill' | 'standby'): Effect => ({ type: 'tell-child', stage });
 export const exit = (as: ChildExit): Effect => ({ type: 'exit', exit: as });
 
 /** What a stop does up to each phase, so that a row says only what is special about it. */
-export const BEGIN = [deregister, armDeregister, armKill];
+export const BEGIN = [deregister, watchUsers, armDeregister, armKill];
 export const DRAIN = [tell('drain'), watchDrain, armDrain];
 export const serving = [spawned, envoySeen];
 

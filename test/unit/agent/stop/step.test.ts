@@ -11,6 +11,7 @@ import {
   confirm,
   confirmed,
   DEADLINES,
+  deletedAgain,
   deregisterAnnounced,
   deregisterCrashed,
   deregistered,
@@ -50,6 +51,12 @@ describe('step(): one request to stop', () => {
       name: 'settles only as long as the waits may last',
       inputs: [...serving, stop, deregistered('gone', 51_000)],
       effects: [...BEGIN, { type: 'arm', timer: 'settle', atMs: 52_000 }],
+      ends: { name: 'settling', deadlines: DEADLINES, asked: 1, standby: false },
+    },
+    {
+      name: 'settles anew when the object was put back and deleted again',
+      inputs: [...serving, stop, deregistered('gone'), deletedAgain],
+      effects: [...BEGIN, armSettle, armSettle],
       ends: { name: 'settling', deadlines: DEADLINES, asked: 1, standby: false },
     },
     {
@@ -127,7 +134,7 @@ describe('step(): asked again', () => {
     {
       name: 'a second request while deregistering hastens it, and skips every wait after it',
       inputs: [...serving, stop, stop, deregistered('gone'), exited(CLEAN), confirmed],
-      effects: [...BEGIN, hasten, tell('drain'), tell('end'), confirm, exit(CLEAN)],
+      effects: [...BEGIN, hasten, tell('end'), confirm, exit(CLEAN)],
       ends: stopped(CLEAN),
     },
     {
@@ -146,7 +153,7 @@ describe('step(): asked again', () => {
     {
       name: 'a second request while settling drains and ends in one go',
       inputs: [...serving, stop, deregistered('gone'), stop],
-      effects: [...BEGIN, armSettle, tell('drain'), tell('end')],
+      effects: [...BEGIN, armSettle, tell('end')],
       ends: { name: 'exiting', deadlines: DEADLINES, progress: 'answered', asked: 2 },
     },
     {
@@ -182,7 +189,7 @@ describe('step(): asked again', () => {
     {
       name: 'a third request after a hurried settling kills and does not confirm',
       inputs: [...serving, stop, deregistered('gone'), stop, stop, exited(KILLED)],
-      effects: [...BEGIN, armSettle, tell('drain'), tell('end'), tell('kill'), exit(KILLED)],
+      effects: [...BEGIN, armSettle, tell('end'), tell('kill'), exit(KILLED)],
       ends: stopped(KILLED),
     },
     {

@@ -467,7 +467,7 @@ describe('Supervisor: before kuma-dp is there', () => {
   test('a stop ends as the signal would have, and cancels the start', async () => {
     const run = start();
     run.signal('SIGTERM');
-    expect(run.supervisor.stopping.aborted).toBe(true);
+    expect(run.facts.stopping.aborted).toBe(true);
     expect(await run.untilEnded()).toEqual({ exit: TERMED, atMs: 0 });
     expect(run.endpoint.calls).toEqual([]);
     expect(run.notes).toMatchObject([{ phase: 'ended', deregistered: true }]);
@@ -491,19 +491,6 @@ describe('Supervisor: before kuma-dp is there', () => {
 });
 
 describe('Supervisor: trouble of its own', () => {
-  test('last words that fail are a bug that is logged, and the agent ends', async () => {
-    const run = serving({ supervisor: { finish: () => Promise.reject(new Error('no disk')) } });
-    run.child.exit(CLEAN);
-    await run.untilEnded();
-    expect(run.log.events).toContain('agent.failed');
-  });
-
-  test('last words may take 250 ms, not more', async () => {
-    const run = serving({ supervisor: { finish: () => new Promise(() => {}) } });
-    run.signal('SIGTERM');
-    expect(await run.untilEnded()).toEqual({ exit: CLEAN, atMs: 3_000 });
-  });
-
   test('a bug in a step costs that step, not the stop', async () => {
     const bug = new TypeError('a bug');
     const isTerminating = vi.fn(() => Promise.reject(bug));

@@ -1,0 +1,73 @@
+import { isAborted } from '../../kernel/aborted.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import type { Fact } from '../../kernel/fact.ts';
+import { envoyFinder } from '../envoy/envoy.io.ts';
+import { untilConfigured, untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
+import type { AgentEvents } from '../events.ts';
+import { obstaclesOf } from '../identity/kuma-dp-command.pure.ts';
+import type { ObjectKeeper } from '../object/keeper.ts';
+import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
+import type { RunFacts } from '../stop/run-facts.ts';
+import type { Supervisor } from '../stop/supervisor.ts';
+import type { ServiceNotices } from '../systemd/service-notices.ts';
+import type { RunRequest } from './run-request.ts';
+import type { TrackedDataplane } from './track-dataplane.ts';
+
+export interface EnvoyFollower {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly request: Pick<RunRequest, 'argv' | 'env'>;
+  readonly facts: RunFacts;
+  readonly supervisor: Supervisor;
+  readonly service: ServiceNotices | undefined;
+  /** Known before the dataplane among the facts, or never. */
+  readonly tracked: Fact<TrackedDataplane>;
+}
+
+/** How long after Envoy was seen it is unknown if the control plane accepts this run. */
+const ACCEPTANCE_MS = 1_000;
+
+/** Finds kuma-dp's Envoy and says how far it is: it runs, it has its configuration, it serves. */
+export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
+  const { clock, events, facts, request, supervisor, service } = follower;
+  const { over } = facts;
+  const { pid } = await facts.kumaDp.known;
+  const found = await untilEnvoyRuns({ clock, finder: finderFor(request, clock), kumaDpPid: pid, over });
+  if (isAborted(over)) return;
+  const admin = 'admin' in found ? found.admin : undefined;
+  if ('hidden' in found) events.envoyHidden(found.hidden);
+  supervisor.onEnvoySeen(admin);
+  const seenAtMs = clock.monotonicMs();
+  await facts.dataplane.known;
+  const tracked = follower.tracked.value;
+  tracked?.onEnvoySeen(admin);
+  await untilAccepted({ clock, admin, seenAtMs, over, keeper: tracked?.keeper });
+  const resource = tracked?.identity.resource;
+  if (service === undefined && resource === undefined) return;
+  await untilUp(clock, admin, { resource, over });
+  service?.onServing();
+  if (resource !== undefined) tracked?.onServing();
+}
+
+/** Where kuma-dp runs elsewhere, its Envoy is not to be found below it. */
+function finderFor({ argv, env }: Pick<RunRequest, 'argv' | 'env'>, clock: Clock): EnvoyFinder {
+  const elsewhere = obstaclesOf(argv, env).find(({ hides }) => hides);
+  if (elsewhere === undefined) return envoyFinder(clock);
+  return { find: () => Promise.resolve({ hidden: `"${elsewhere.program}" ${elsewhere.says}` }) };
+}
+
+async function untilAccepted(envoy: {
+  readonly clock: Clock;
+  readonly admin: EnvoyAdmin | undefined;
+  readonly seenAtMs: number;
+  readonly over: AbortSignal;
+  readonly keeper: ObjectKeeper | undefined;
+}): Promise<void> {
+  const { clock, admin, seenAtMs, over, keeper } = envoy;
+  // A control plane that accepts it does so within this.
+  const onMissing = (): void => {
+    if (clock.monotonicMs() - seenAtMs >= ACCEPTANCE_MS) keeper?.onConfiguration('missing');
+  };
+  await untilConfigured(clock, admin, { onMissing, over });
+  keeper?.onConfiguration('given');
+}

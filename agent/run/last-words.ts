@@ -1,0 +1,38 @@
+import { within, type Clock } from '../../kernel/clock.ts';
+import type { Attachment } from '../companion/attachment.ts';
+import type { AgentEvents } from '../events.ts';
+import type { StopReport } from '../stop/stop-report.pure.ts';
+
+/** What still has to be written or said when kuma-dp has ended. */
+export interface LastWordsDeps {
+  readonly clock: Clock;
+  readonly events: AgentEvents;
+  readonly onCrash: 'deregister' | 'keep';
+  readonly attachment: Pick<Attachment, 'finish'> | undefined;
+  /** `undefined` without `--report-file`. */
+  readonly append: ((report: StopReport) => Promise<void>) | undefined;
+  /** What is being written already. */
+  readonly pending: readonly Promise<unknown>[];
+}
+
+/** How long that may take, once the budget of the stop is spent or saved. */
+const BUDGET_MS = 250;
+
+/** kuma-dp has ended, and so must the agent, whatever is wrong with its last words. Never throws. */
+export async function sayLastWords(report: StopReport | undefined, deps: LastWordsDeps): Promise<void> {
+  const { clock, events } = deps;
+  await within(clock, BUDGET_MS, say(report, deps)).catch(events.failedUnexpectedly);
+}
+
+async function say(report: StopReport | undefined, deps: LastWordsDeps): Promise<void> {
+  const { events, attachment, append, pending } = deps;
+  if (report === undefined) {
+    await Promise.all(pending);
+    return;
+  }
+  // Without a deregister step the object was meant to stay.
+  const keep = deps.onCrash === 'keep' && report.steps.every(({ step }) => step !== 'deregister');
+  const heard = attachment?.finish({ report: JSON.stringify(report), keep });
+  await append?.(report).catch(events.reportUnwritable);
+  await Promise.all([...pending, heard]);
+}

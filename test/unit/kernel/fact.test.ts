@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+
+import { Fact } from '../../../kernel/fact.ts';
+
+const FIRST = { name: 'first' };
+const SECOND = { name: 'second' };
+
+test('who asked before it was known and who asks after both get the first value', async () => {
+  const fact = new Fact<typeof FIRST>();
+  const early = fact.known;
+  expect(fact.value).toBeUndefined();
+  fact.set(FIRST);
+  fact.set(SECOND);
+  expect(fact.value).toBe(FIRST);
+  expect(await early).toBe(FIRST);
+  expect(await fact.known).toBe(FIRST);
+});
