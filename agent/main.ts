@@ -1,4 +1,3 @@
-import os from 'node:os';
 import process from 'node:process';
 
 import { describeError, OperationalError } from '../kernel/errors.ts';
@@ -8,7 +7,8 @@ import { endNow, endWith } from '../program/end-process.ts';
 import { boundNameLookups } from '../program/name-lookups.ts';
 import { INHERITED } from './child/inherited.io.ts';
 import { inheritedDescriptors } from './child/inherited-descriptors.io.ts';
-import { catchSignals } from './child/signals.io.ts';
+import { followOwnChildren } from './child/own-children.io.ts';
+import { catchSignals, numberOf } from './child/signals.io.ts';
 import { leaveStandardErrorAsItIs, writeError } from './child/standard-streams.io.ts';
 import { AGENT_WORDS } from './command-table.ts';
 import { run } from './commands/run.ts';
@@ -28,7 +28,8 @@ const signals = catchSignals(INHERITED.signals);
 leaveStandardErrorAsItIs();
 boundNameLookups();
 // Before anything of ours is open.
-const descriptors = inheritedDescriptors();
+const descriptors = INHERITED.descriptors ?? inheritedDescriptors();
+const ownChildren = followOwnChildren();
 const { env } = INHERITED;
 
 /** sysexits.h: EX_SOFTWARE. */
@@ -86,7 +87,7 @@ const ACTIONS: Actions<typeof AGENT_WORDS.commands, ChildExit> = {
 };
 
 void main(process.argv.slice(2)).then(end, (error: unknown) => {
-  end(failed(error));
+  return end(failed(error));
 });
 
 async function main(argv: readonly string[]): Promise<ChildExit> {
@@ -127,12 +128,13 @@ function failed(error: unknown): ChildExit {
 }
 
 /** Ends as kuma-dp did: with its code, or by its signal. */
-function end(exit: ChildExit): void {
+async function end(exit: ChildExit): Promise<void> {
+  await ownChildren.untilNoneIsLeft();
   if (exit.signal === null) {
     endWith(exit.code);
     return;
   }
-  const code = 128 + os.constants.signals[exit.signal];
+  const code = 128 + numberOf(exit.signal);
   signals.dieOf(exit.signal);
   setTimeout(() => endNow(code), SIGNAL_PATIENCE_MS);
 }

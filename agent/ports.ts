@@ -1,7 +1,7 @@
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { Made, Want } from '../kuma/object-wish.ts';
-import type { ChildExit } from './child/exit-status.pure.ts';
+import type { ChildExit, SignalName } from './child/exit-status.pure.ts';
 import type { Owner } from './identity/owner.pure.ts';
 import type { ApplicationPort } from './identity/used-proxy.pure.ts';
 import type { Phase } from './stop/phases.pure.ts';
@@ -11,7 +11,7 @@ import type { OwnDataplane, RunStage } from '../kuma/ownership.ts';
 export interface Child {
   readonly pid: number;
   /** Does nothing if the process has ended. */
-  signal(signal: NodeJS.Signals): void;
+  signal(signal: SignalName): void;
 }
 
 export interface SpawnRequest {
@@ -24,7 +24,12 @@ export interface SpawnRequest {
 }
 
 export type Spawned =
-  | { readonly child: Child; readonly exited: Promise<ChildExit> }
+  | {
+      readonly child: Child;
+      readonly exited: Promise<ChildExit>;
+      /** The first process that could not be signalled, because it runs as another user. */
+      readonly denied?: Promise<number>;
+    }
   | { readonly problem: string; readonly exitCode: number };
 
 /** Which dataplane leaves, and what this run knows of it. */

@@ -2,7 +2,7 @@ import { formatDuration } from '../kernel/duration.ts';
 import type { Log } from '../kernel/log.ts';
 import { roughDuration } from '../kernel/one-line.ts';
 import { describeSteps } from '../kernel/stop-words.ts';
-import { describeExit, type ChildExit } from './child/exit-status.pure.ts';
+import { describeDenial, describeExit, type ChildExit, type SignalName } from './child/exit-status.pure.ts';
 import type { HoldCause } from './stop/hold.pure.ts';
 import type { Confirmed, Deregistration } from './stop/phases.pure.ts';
 import type { StopReport } from './stop/stop-report.pure.ts';
@@ -19,11 +19,11 @@ export function stopEvents(log: Log) {
     phaseChanged: (from: string, to: string, input: string) => {
       log.debug('phase.changed', `${from} → ${to}`, { from, to, input });
     },
-    stopRequested: (signal: NodeJS.Signals, asked: number) => {
+    stopRequested: (signal: SignalName, asked: number) => {
       const how = STOP_WORDS[Math.min(asked, 3) - 1];
       log.info('stop.requested', `${signal}: ${how}`, { signal, ...(asked > 1 ? { asked } : {}) });
     },
-    signalForwarded: (signal: NodeJS.Signals) => {
+    signalForwarded: (signal: SignalName) => {
       // systemd sends one behind each SIGTERM: it is no news to an operator.
       if (signal === 'SIGCONT') return;
       log.info('signal.forwarded', `Forwarded ${signal} to kuma-dp`, { signal });
@@ -53,6 +53,9 @@ export function stopEvents(log: Log) {
     },
     drainHeld: (words: string, cause: HoldCause) => {
       log.info('drain.held', `Envoy keeps serving: ${words}`, { cause });
+    },
+    childDenied: (pid: number) => {
+      log.error('child.denied', describeDenial(pid), { pid });
     },
     childExited: (exit: ChildExit) => {
       log.info('child.exited', `kuma-dp exited: ${describeExit(exit)}`, { exit });

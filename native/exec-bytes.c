@@ -4,14 +4,16 @@
  *
  *   exec-bytes FD
  *
- * reads from FD until its end, each text ended by a NUL: the size of all that follows in decimal; signals to ignore and
- * to block, 16 hexadecimal digits each; the path of the program; the number of its arguments; they; its environment.
+ * reads from the socket FD texts that end with a NUL each: the size of all that follows in decimal; signals to ignore
+ * and to block, and the soft limit of open files (0 for as it is), 16 hexadecimal digits each; the path of the program;
+ * the number of its arguments; the arguments; its environment. Then it waits for one byte more, which the watch over the
+ * agent writes (agent/child/death-watch.io.ts). If FD ends before, the agent has been killed and nothing is started.
+ *
+ * FD closes when the program runs. Otherwise the number of the error is written to it, in decimal.
  *
  * Exit status: as a shell's, 127 for a program that is not there and 126 for one that cannot be executed.
  */
 #include "system.h"
-
-enum { PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22 };
 
 static char *take(char **at) {
   char *text = *at;
@@ -34,16 +36,39 @@ static word hexadecimal(const char *text) {
 static int read_fully(word fd, char *to, word size) {
   for (word filled = 0; filled < size;) {
     long got = call3(SYS_read, (long)fd, (long)(to + filled), (long)(size - filled));
-    if (got == -4) continue; /* EINTR */
+    if (got == -EINTR) continue;
     if (got <= 0) return 0;
     filled += (word)got;
   }
   return 1;
 }
 
-static char *memory(word size) {
-  long address = system_call(SYS_mmap, 0, (long)size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  return address < 0 && address > -4096 ? 0 : (char *)address;
+static void report(word fd, long error) {
+  char digits[8];
+  word at = sizeof digits;
+  for (; error > 0 && at > 0; error /= 10) digits[--at] = (char)('0' + error % 10);
+  call3(SYS_write, (long)fd, (long)(digits + at), (long)(sizeof digits - at));
+}
+
+/* Of another processor, most likely. */
+static int is_binary(const char *path) {
+  char first[4] = {0};
+  long fd = call4(SYS_openat, AT_FDCWD, (long)path, 0, 0);
+  if (fd < 0) return 1;
+  call3(SYS_read, fd, (long)first, sizeof first);
+  call3(SYS_close, fd, 0, 0);
+  return first[0] == 0x7f && first[1] == 'E' && first[2] == 'L' && first[3] == 'F';
+}
+
+/* As execvp(3): a text without a first line that names its shell is a shell's. */
+static long become(char *path, char **arguments, word count, char **environment) {
+  long result = call3(SYS_execve, (long)path, (long)arguments, (long)environment);
+  if (result != -ENOEXEC || is_binary(path)) return result;
+  char *shell[count + 2];
+  shell[0] = "/bin/sh";
+  shell[1] = path;
+  for (word at = 1; at <= count; at++) shell[at + 1] = arguments[at];
+  return call3(SYS_execve, (long)shell[0], (long)shell, (long)environment);
 }
 
 /* What the writer did not finish, it does not want: it has been killed. */
@@ -58,11 +83,12 @@ __attribute__((used, noreturn)) void begin(word *stack) {
   word size = decimal(digits);
   char *text = memory(size + 1);
   char **pointers = (char **)memory((size + 4) * sizeof(char *));
-  if (size == 0 || !text || !pointers || !read_fully(fd, text, size)) end(127);
-  call3(SYS_close, (long)fd, 0, 0);
+  char go;
+  if (size == 0 || !text || !pointers || !read_fully(fd, text, size) || !read_fully(fd, &go, 1)) end(127);
+  call3(SYS_fcntl, (long)fd, F_SETFD, FD_CLOEXEC);
 
   char *at = text;
-  word ignored = hexadecimal(take(&at)), blocked = hexadecimal(take(&at));
+  word ignored = hexadecimal(take(&at)), blocked = hexadecimal(take(&at)), files = hexadecimal(take(&at));
   char *path = take(&at);
   word arguments = decimal(take(&at));
   word count = 0;
@@ -77,6 +103,12 @@ __attribute__((used, noreturn)) void begin(word *stack) {
   for (int signal = 1; signal <= SIGNALS; signal++)
     if (ignored >> (signal - 1) & 1) call4(SYS_rt_sigaction, signal, (long)&ignore, 0, sizeof(word));
   call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, sizeof(word));
-  long result = call3(SYS_execve, (long)path, (long)pointers, (long)environment);
+  struct limit limit;
+  if (files && call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit) == 0) {
+    limit.soft = files;
+    call4(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&limit, 0);
+  }
+  long result = become(path, pointers, arguments, environment);
+  report(fd, -result);
   end(result == -ENOENT ? 127 : 126);
 }

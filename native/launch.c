@@ -6,7 +6,7 @@
  *
  * Variables that speak to Node, OpenSSL or the dynamic linker are meant for other programs of the host. The launcher
  * hides each from Node by clearing bit 6 of its first byte ("NODE_OPTIONS" becomes "\x0eODE_OPTIONS"). Nothing moves, so
- * the agent can hand on every byte (agent/adapters/inherited-environment.ts).
+ * the agent can hand on every byte (agent/child/inherited.pure.ts).
  */
 #include "system.h"
 
@@ -16,8 +16,13 @@ enum { HIDING_BIT = 0x40 };
 enum { WRONG_CONFIGURATION = 78 };
 static const char HIDDEN[][10] = {"NODE_", "OPENSSL_", "SSL_CERT_", "UV_", "LD_", "GRPC_", ""};
 
-/* Node resets dispositions and mask as it starts. "SIGNALS=IGNORED,BLOCKED", each 16 hexadecimal digits. */
-#define SIGNALS_TEXT "\x01SIGNALS=0000000000000000,0000000000000000"
+/*
+ * Node resets dispositions and mask as it starts, raises its limit of open files, and opens files of its own. So it is
+ * told what it was started with: ignored and blocked signals and the soft limit, 16 hexadecimal digits each, and the
+ * open files beside the standard ones (agent/child/inherited.pure.ts).
+ */
+#define STARTED_WITH "\x01STARTED_WITH=0000000000000000,0000000000000000,0000000000000000,"
+enum { IGNORED_AT = 14, BLOCKED_AT = 31, FILES_AT = 48, LIST_AT = 65, MOST_FILES = 1024, FILE_DIGITS = 5 };
 
 /*
  * Filled in by scripts/launcher.ts, each text ended by a NUL, each list by an empty text: the program's name; where its
@@ -72,8 +77,7 @@ static void hexadecimal(char *digits, word value) {
   for (int at = 15; at >= 0; at--, value >>= 4) digits[at] = "0123456789abcdef"[value & 15];
 }
 
-/* Whether any signal is ignored or blocked; `text` says which. */
-static int find_signals(char *text) {
+static void note_signals(char *text) {
   word ignored = 0, blocked = 0;
   for (int signal = 1; signal <= SIGNALS; signal++) {
     struct action action = {0};
@@ -81,9 +85,24 @@ static int find_signals(char *text) {
       ignored |= 1UL << (signal - 1);
   }
   call4(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&blocked, sizeof(word));
-  hexadecimal(text + 9, ignored);
-  hexadecimal(text + 26, blocked);
-  return ignored != 0 || blocked != 0;
+  hexadecimal(text + IGNORED_AT, ignored);
+  hexadecimal(text + BLOCKED_AT, blocked);
+}
+
+/* The limit, and the numbers of the open files, a blank behind each. Asked one by one: /proc may not be there. */
+static void note_files(char *text) {
+  struct limit limit = {0};
+  call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit);
+  hexadecimal(text + FILES_AT, limit.soft);
+  char *at = text + LIST_AT;
+  for (int file = 3; file < MOST_FILES; file++) {
+    long flags = call3(SYS_fcntl, file, F_GETFD, 0);
+    if (flags < 0 || flags & FD_CLOEXEC) continue;
+    for (int unit = file < 10 ? 1 : file < 100 ? 10 : file < 1000 ? 100 : 1000; unit; unit /= 10)
+      *at++ = (char)('0' + file / unit % 10);
+    *at++ = ' ';
+  }
+  *at = 0;
 }
 
 /* Returns why the Node that is there cannot be executed; 0 if there is none. */
@@ -146,8 +165,11 @@ __attribute__((used, noreturn)) void begin(word *stack) {
   }
   char *environment[variables + 2];
   memcpy(environment, envp, variables * sizeof(char *));
-  char signals[] = SIGNALS_TEXT;
-  if (find_signals(signals)) environment[variables++] = signals;
+  char started_with[LIST_AT + MOST_FILES * FILE_DIGITS + 1];
+  memcpy(started_with, STARTED_WITH, LIST_AT);
+  note_signals(started_with);
+  note_files(started_with);
+  environment[variables++] = started_with;
   environment[variables] = 0;
 
   char *arguments[argc + 32];

@@ -15,10 +15,21 @@ enum {
   SYS_rt_sigaction = 13,
   SYS_rt_sigprocmask = 14,
   SYS_mmap = 9,
+  SYS_munmap = 11,
+  SYS_sendto = 44,
   SYS_execve = 59,
   SYS_exit = 60,
+  SYS_wait4 = 61,
+  SYS_fcntl = 72,
+  SYS_waitid = 247,
+  SYS_openat = 257,
   SYS_readlinkat = 267,
   SYS_faccessat = 269,
+  SYS_ppoll = 271,
+  SYS_vmsplice = 278,
+  SYS_pipe2 = 293,
+  SYS_prlimit64 = 302,
+  SYS_pwritev2 = 328,
 };
 
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
@@ -33,22 +44,35 @@ static inline long system_call(long number, long a, long b, long c, long d, long
   return result;
 }
 
+#ifndef LIBRARY
 /* The kernel enters with the arguments on the stack; the caller of a function would have aligned it. */
 __asm__(".globl _start\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call begin\n  hlt\n");
+#endif
 
 #elif defined(__aarch64__)
 
 enum {
+  SYS_fcntl = 25,
   SYS_faccessat = 48,
+  SYS_openat = 56,
   SYS_close = 57,
+  SYS_pipe2 = 59,
   SYS_read = 63,
   SYS_write = 64,
+  SYS_ppoll = 73,
+  SYS_vmsplice = 75,
   SYS_readlinkat = 78,
   SYS_exit = 93,
+  SYS_waitid = 95,
   SYS_rt_sigaction = 134,
   SYS_rt_sigprocmask = 135,
+  SYS_sendto = 206,
+  SYS_munmap = 215,
   SYS_execve = 221,
   SYS_mmap = 222,
+  SYS_wait4 = 260,
+  SYS_prlimit64 = 261,
+  SYS_pwritev2 = 287,
 };
 
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
@@ -63,14 +87,25 @@ static inline long system_call(long number, long a, long b, long c, long d, long
   return x0;
 }
 
+#ifndef LIBRARY
 __asm__(".globl _start\n_start:\n  mov x29, #0\n  mov x30, #0\n  mov x0, sp\n  bl begin\n  brk #0\n");
+#endif
 
 #else
 #error "No system calls for this processor"
 #endif
 
-enum { ENOENT = 2, ENOEXEC = 8, EACCES = 13, AT_FDCWD = -100, STANDARD_ERROR = 2, PATH_MAX = 4096, SIGNALS = 64 };
+enum { ENOENT = 2, EINTR = 4, ENOEXEC = 8, EAGAIN = 11, EACCES = 13 };
+enum { AT_FDCWD = -100, STANDARD_ERROR = 2, PATH_MAX = 4096, SIGNALS = 64 };
 enum { SIG_BLOCK = 0, SIG_SETMASK = 2 };
+enum { F_GETFD = 1, F_SETFD = 2, FD_CLOEXEC = 1 };
+enum { RLIMIT_CORE = 4, RLIMIT_NOFILE = 7 };
+enum { PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22 };
+
+struct limit {
+  word soft;
+  word hard;
+};
 
 /* The kernel's own form, not the C library's: only the handler matters here. */
 struct action {
@@ -85,6 +120,12 @@ enum { SIG_DFL = 0, SIG_IGN = 1 };
 
 static inline long call3(long number, long a, long b, long c) { return system_call(number, a, b, c, 0, 0, 0); }
 static inline long call4(long number, long a, long b, long c, long d) { return system_call(number, a, b, c, d, 0, 0); }
+
+/* 0 if there is no memory. */
+static inline char *memory(word size) {
+  long address = system_call(SYS_mmap, 0, (long)size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  return address < 0 && address > -4096 ? 0 : (char *)address;
+}
 
 __attribute__((noreturn)) static inline void end(int code) {
   for (;;) call3(SYS_exit, code, 0, 0);

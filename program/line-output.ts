@@ -1,5 +1,8 @@
 import { Socket } from 'node:net';
-import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync, type Stats } from 'node:fs';
+
+import { kernelCalls } from './kernel-calls.ts';
+import { STANDARD_ERROR_FD } from './standard-error.ts';
 
 /** Where finished lines go. Never throws, never waits. */
 export interface LineOutput {
@@ -8,16 +11,25 @@ export interface LineOutput {
   readonly dropped: number;
 }
 
+/** @returns how many bytes were written @throws if none can be written now */
+type Write = (bytes: Uint8Array) => number;
+
+let standardError: LineOutput | undefined;
+
+/** One for the whole program, so that a line that was written in part is finished before the next one. */
+export function standardErrorLines(): LineOutput {
+  standardError ??= lineOutput(STANDARD_ERROR_FD);
+  return standardError;
+}
+
 /**
  * Writes lines to a descriptor that kuma-dp shares, at once, so that a SIGKILL right after loses none.
  *
- * A reader that stopped reading must not stop us: a pipe or a terminal is opened anew without blocking, which leaves
- * the descriptor itself, and so kuma-dp's, as it was. A socket, such as journald's, cannot be opened anew: it becomes
- * non-blocking itself, as with every program on Node (docs/adr/0004). A regular file never blocks. Lines that no process
- * takes are dropped.
+ * A reader that stopped reading must not stop us, and the descriptor itself, and so kuma-dp's, must stay as it is
+ * (docs/adr/0004). Lines that no process takes are dropped.
  */
 export function lineOutput(fd: number): LineOutput {
-  const { target, keepUnblocked } = openWithoutBlocking(fd);
+  const write = writerOf(fd);
   let dropped = 0;
   let unfinished = Buffer.alloc(0);
   return {
@@ -26,9 +38,8 @@ export function lineOutput(fd: number): LineOutput {
     },
     write(line) {
       try {
-        keepUnblocked();
         const bytes = Buffer.concat([unfinished, Buffer.from(line)]);
-        unfinished = bytes.subarray(writeSync(target, bytes));
+        unfinished = bytes.subarray(write(bytes));
       } catch {
         dropped += 1;
       }
@@ -36,30 +47,51 @@ export function lineOutput(fd: number): LineOutput {
   };
 }
 
-interface Target {
-  readonly target: number;
-  /** Before each write: on Linux whether it blocks belongs to the open file, which others have as well. */
-  readonly keepUnblocked: () => void;
-}
-
-const nothingToDo = (): void => {};
-
-function openWithoutBlocking(fd: number): Target {
-  const asItIs = { target: fd, keepUnblocked: nothingToDo };
+/** A regular file never blocks; everything else is written to without waiting, in the first way that works. */
+function writerOf(fd: number): Write {
+  const asItIs: Write = (bytes) => writeSync(fd, bytes);
   try {
     const kind = fstatSync(fd);
-    if (kind.isSocket()) return { target: fd, keepUnblocked: unblocker(fd) };
+    if (kind.isSocket()) return withoutWaiting(fd) ?? unblocked(fd);
     if (!kind.isFIFO() && !kind.isCharacterDevice()) return asItIs;
-    const opened = openSync(
-      `/proc/self/fd/${fd}`,
-      constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY,
+    return (
+      openedAnew(`/proc/self/fd/${fd}`, ({ ino }) => ino === kind.ino) ??
+      openedAnew('/dev/tty', () => kind.rdev !== 0 && controllingTerminal() === kind.rdev) ??
+      withoutWaiting(fd) ??
+      asItIs
     );
-    if (fstatSync(opened).ino === kind.ino) return { target: opened, keepUnblocked: nothingToDo };
+  } catch {
+    // It is closed.
+    return asItIs;
+  }
+}
+
+/** A pipe or a terminal; what another user opened for us cannot be opened again, but for the controlling terminal. */
+function openedAnew(path: string, isRight: (opened: Stats) => boolean): Write | undefined {
+  try {
+    const opened = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    if (isRight(fstatSync(opened))) return (bytes) => writeSync(opened, bytes);
     closeSync(opened);
   } catch {
-    // Another user opened it for us, or it is closed: the descriptor itself has to do.
+    // The next way, then.
   }
-  return asItIs;
+  return undefined;
+}
+
+/** The device number of the terminal that controls this process: proc(5), field 7; the list starts at field 3. */
+function controllingTerminal(): number {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[4]);
+}
+
+function withoutWaiting(fd: number): Write | undefined {
+  const calls = kernelCalls();
+  if (calls === undefined) return undefined;
+  return (bytes) => {
+    const written = calls.writeNow(fd, bytes, 1);
+    if (written < 0) throw new Error(`Cannot write: error ${-written}`);
+    return written;
+  };
 }
 
 /** What a stream of Node has and its types do not show. */
@@ -68,11 +100,15 @@ interface StreamHandle {
 }
 
 /**
- * Node makes every socket that it takes in non-blocking; nothing is read from or written to this one. A program on Node
- * that has the same standard error gives it back as it was when it started, blocking, as it ends: so it is said again.
+ * The last resort: the socket becomes non-blocking for every process that has it. Node does so with every socket that it
+ * takes in; nothing is read from or written to this one. A program on Node that has the same standard error gives it back
+ * as it was when it started, blocking, as it ends: so it is said again.
  */
-function unblocker(fd: number): () => void {
+function unblocked(fd: number): Write {
   const socket = new Socket({ fd, readable: false, writable: true }).unref();
   const { _handle: handle } = socket as Socket & { readonly _handle?: StreamHandle };
-  return () => handle?.setBlocking?.(false);
+  return (bytes) => {
+    handle?.setBlocking?.(false);
+    return writeSync(fd, bytes);
+  };
 }

@@ -1,6 +1,6 @@
 import { systemClock } from '../kernel/clock.ts';
 import type { Log, LogFormat } from '../kernel/log.ts';
-import { lineOutput } from './line-output.ts';
+import { standardErrorLines } from './line-output.ts';
 import { withoutSecrets } from './redaction.ts';
 import { readerOf, STANDARD_ERROR_FD } from './standard-error.ts';
 import { textLog } from './text-log.ts';
@@ -15,7 +15,7 @@ export interface LogSettings {
 /** The log of a program, on its standard error. What is not needed for the format is not loaded. */
 export async function openLog({ program, level, format, env }: LogSettings): Promise<Log> {
   const reader = readerOf(STANDARD_ERROR_FD, env);
-  const output = withoutSecrets(lineOutput(STANDARD_ERROR_FD));
+  const output = withoutSecrets(standardErrorLines());
   if (format === 'json' || (format === 'auto' && reader === 'other')) {
     const { pinoLog } = await import('./pino-log.ts');
     return pinoLog(program, output, level);

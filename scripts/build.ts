@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { rolldown, type OutputChunk, type Plugin } from 'rolldown';
 
 import { entryModule, launcher } from './launcher.ts';
-import { prebuilt } from './native-programs.ts';
+import { prebuilt, type NativeProgram } from './native-programs.ts';
 
 /**
  * What the packages would load for features that are off: got's HTTP/2, decompression and caches, pino's worker threads
@@ -69,20 +69,24 @@ const withAssets: Plugin = {
 
 const PROCESSORS = ['x64', 'arm64'] as const;
 
+function nativeFiles(...programs: readonly NativeProgram[]): readonly string[] {
+  return programs.flatMap((program) => PROCESSORS.map((cpu) => `native/prebuilt/${prebuilt(program, cpu)}`));
+}
+
 const PROGRAMS = [
   {
     name: 'kuma-dp-agent',
     entry: 'agent/main.ts',
     assets: [],
-    // Starts kuma-dp where its arguments or environment are no text.
-    files: PROCESSORS.map((cpu) => `native/prebuilt/${prebuilt('exec-bytes', cpu)}`),
+    // What starts kuma-dp, and what Node loads.
+    files: nativeFiles('exec-bytes', 'kernel-calls'),
   },
   {
     name: 'kuma-deregistrar',
     entry: 'control-plane/main.ts',
     assets: ASSETS,
     // Read from beside the code.
-    files: ['control-plane/page/fleet.html'],
+    files: ['control-plane/page/fleet.html', ...nativeFiles('kernel-calls')],
   },
 ] as const;
 

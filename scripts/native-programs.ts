@@ -2,7 +2,7 @@
  * The programs of `native/` that are not compiled on the user's machine: small, without a C library, one for each
  * processor. `scripts/build-native.ts` makes them.
  */
-export const NATIVE_PROGRAMS = ['launch', 'exec-bytes'] as const;
+export const NATIVE_PROGRAMS = ['launch', 'exec-bytes', 'kernel-calls'] as const;
 export type NativeProgram = (typeof NATIVE_PROGRAMS)[number];
 
 /** By Node's name of the processor. */

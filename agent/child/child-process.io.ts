@@ -1,18 +1,22 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
-import { delimiter } from 'node:path';
-import { Writable } from 'node:stream';
+import os from 'node:os';
 
-import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, type ChildExit } from './exit-status.pure.ts';
-import { exactStart } from './exact-start.pure.ts';
-import { exactStarter, ownStart } from './inherited.io.ts';
-import type { Inherited } from './inherited.pure.ts';
-import { watchOver } from './death-watch.io.ts';
-import { processRef } from '../state/host.io.ts';
+import { kernelCalls } from '../../program/kernel-calls.ts';
 import type { Spawned, SpawnRequest } from '../ports.ts';
+import { processRef } from '../state/host.io.ts';
+import { watchOver } from './death-watch.io.ts';
+import {
+  EXIT_CANNOT_EXECUTE,
+  EXIT_NO_PERMISSION,
+  EXIT_NOT_FOUND,
+  realTimeSignal,
+  type ChildExit,
+} from './exit-status.pure.ts';
+import { describeFailure, startExactly, stdioOf, type Gate } from './exact-process.io.ts';
+import { findProgram } from './find-program.io.ts';
+import type { Inherited } from './inherited.pure.ts';
+import { writeError } from './standard-streams.io.ts';
 import { WrappedChild } from './wrapped-child.io.ts';
-
-type StandardIo = 'pipe' | 'ignore' | number;
 
 /** Runs what tells kuma-dp that its agent was killed. */
 const SHELL = 'sh';
@@ -43,106 +47,88 @@ interface StartWith {
   readonly inherited: Inherited;
 }
 
+interface Started {
+  readonly process: ChildProcess;
+  /** `undefined` where Node started the program by itself. */
+  readonly gate: Gate | undefined;
+}
+
 function start(path: string, request: SpawnRequest, { shell, inherited }: StartWith): Spawned {
   const started = startExactly(path, request, inherited) ?? startAsText(path, request);
-  const exited = new Promise<ChildExit>((resolve) => {
+  if ('problem' in started) return started;
+  const { process: own } = started;
+  const { pid } = own;
+  if (pid === undefined) return cannotStart(request, 'the process could not be created');
+  kernelCalls()?.follow(pid);
+  const ended = endOf(own);
+  const refused = refusalOf(started, path, request);
+  watch(started, { pid, shell, env: request.env });
+  const { stdin } = own;
+  if (stdin !== null && request.stdin !== undefined) {
+    // kuma-dp may end before it has read everything.
+    stdin.on('error', () => {});
+    void request.stdin.then((bytes) => stdin.end(bytes));
+  }
+  const child = new WrappedChild(pid);
+  const exited = ended.then(async (exit) => {
+    const [refusal] = await Promise.all([refused, child.outlived()]);
+    return refusal ?? exit;
+  });
+  const outOfReach = child.unkillable.then((): ChildExit => ({ code: EXIT_NO_PERMISSION, signal: null }));
+  return { child, exited: Promise.race([exited, outOfReach]), denied: child.denied };
+}
+
+function endOf(started: ChildProcess): Promise<ChildExit> {
+  return new Promise((resolve) => {
     started.once('exit', (code, signal) => {
-      resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
+      const unnamed = kernelCalls()?.killedBy() ?? 0;
+      if (signal !== null) resolve({ code: null, signal });
+      else if (unnamed !== 0) resolve({ code: null, signal: realTimeSignal(unnamed) });
+      else resolve({ code: code ?? 0, signal: null });
     });
     // The kernel refused after all: the program was replaced, or there is no memory for another process.
     started.once('error', (error: NodeJS.ErrnoException) => {
       resolve({ code: error.code === 'ENOENT' ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, signal: null });
     });
   });
-  if (started.pid === undefined) {
-    return {
-      problem: `Cannot start ${request.argv[0]}: the process could not be created`,
-      exitCode: EXIT_CANNOT_EXECUTE,
-    };
-  }
-  const self = processRef(started.pid);
-  if (shell !== undefined && self !== undefined) {
-    const watch = watchOver(self, shell, request.env);
-    started.once('exit', watch.end);
-  }
-  const { stdin } = started;
-  if (stdin !== null && request.stdin !== undefined) {
-    // kuma-dp may end before it has read everything.
-    stdin.on('error', () => {});
-    void request.stdin.then((bytes) => stdin.end(bytes));
-  }
-  const child = new WrappedChild(started.pid);
-  return { child, exited: exited.then((exit) => child.outlived().then(() => exit)) };
 }
 
-function startAsText(path: string, request: SpawnRequest): ChildProcess {
+/** Says in one line why the kernel refused to execute the program. @returns `undefined` if it did not */
+async function refusalOf(
+  { gate }: Started,
+  path: string,
+  request: SpawnRequest,
+): Promise<ChildExit | undefined> {
+  const failure = await gate?.failure;
+  if (failure === undefined) return undefined;
+  writeError(cannotStart(request, describeFailure(path, failure)).problem);
+  return { code: failure === os.constants.errno.ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, signal: null };
+}
+
+/** kuma-dp waits behind the gate until its watch is there, so that no killed agent leaves it behind. */
+function watch(
+  { process: own, gate }: Started,
+  { pid, shell, env }: { pid: number; shell: string | undefined; env: SpawnRequest['env'] },
+): void {
+  const self = processRef(pid);
+  const begin = (): void => {
+    if (shell === undefined || self === undefined) gate?.open();
+    else own.once('exit', watchOver(self, { shell, env, gate }).end);
+  };
+  if (gate === undefined) begin();
+  else gate.whenWritten(begin);
+}
+
+function startAsText(path: string, request: SpawnRequest): Started | Extract<Spawned, { problem: string }> {
   const [argv0 = '', ...args] = request.argv;
-  return spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
-}
-
-/**
- * By a program that becomes the wanted one: same process, but for bytes and signals that Node cannot hand on.
- *
- * @returns `undefined` where Node can, and where that program cannot be started
- */
-function startExactly(path: string, request: SpawnRequest, inherited: Inherited): ChildProcess | undefined {
-  const own = ownStart();
-  const { argv, env } = request;
-  const bytes =
-    own === undefined
-      ? undefined
-      : exactStart({ path, argv, env, signals: inherited.signals }, own, inherited.env);
-  const starter = bytes === undefined ? undefined : exactStarter();
-  if (bytes === undefined || starter === undefined) return undefined;
-  const stdio = stdioOf(request);
-  const fd = stdio.findIndex((use, at) => at > 2 && use === 'ignore');
-  const at = fd === -1 ? stdio.length : fd;
-  stdio[at] = 'pipe';
-  const started = spawn(starter, [String(at)], { stdio, env: {} });
-  const pipe = started.stdio[at];
-  if (started.pid === undefined || !(pipe instanceof Writable)) return undefined;
-  // It ends without a message if it does not get everything; the exit handler reports that.
-  pipe.on('error', () => {});
-  pipe.end(bytes);
-  return started;
-}
-
-/** Ours as they are, each under its own number; what is not listed stays closed. */
-function stdioOf(request: SpawnRequest): StandardIo[] {
-  const stdio: StandardIo[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
-  for (const fd of request.descriptors) {
-    while (stdio.length < fd) stdio.push('ignore');
-    stdio[fd] = fd;
+  try {
+    const started = spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
+    return { process: started, gate: undefined };
+  } catch (error) {
+    return cannotStart(request, describeFailure(path, -Number((error as NodeJS.ErrnoException).errno)));
   }
-  return stdio;
 }
 
-export function isOnPath(program: string, searchPath: string): boolean {
-  return 'path' in findProgram(program, searchPath);
-}
-
-/** As execvp(3) looks for it. */
-function findProgram(
-  program: string,
-  searchPath: string,
-): { readonly path: string } | { readonly problem: string; readonly exitCode: number } {
-  const candidates = program.includes('/')
-    ? [program]
-    : searchPath.split(delimiter).map((folder) => `${folder === '' ? '.' : folder}/${program}`);
-  let denied: string | undefined;
-  for (const path of candidates) {
-    try {
-      if (!statSync(path).isFile()) {
-        denied ??= program.includes('/') ? path : undefined;
-        continue;
-      }
-      accessSync(path, constants.X_OK);
-      return { path };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EACCES') denied ??= path;
-    }
-  }
-  return denied === undefined
-    ? { problem: `Cannot start "${program}": no such program`, exitCode: EXIT_NOT_FOUND }
-    : { problem: `Cannot start "${program}": ${denied} may not be executed`, exitCode: EXIT_CANNOT_EXECUTE };
+function cannotStart({ argv }: SpawnRequest, why: string): { problem: string; exitCode: number } {
+  return { problem: `Cannot start "${argv[0]}": ${why}`, exitCode: EXIT_CANNOT_EXECUTE };
 }

@@ -1,14 +1,18 @@
 import { spawn } from 'node:child_process';
 
 import type { ProcessRef } from '../state/host-state.pure.ts';
+import type { Gate } from './exact-process.io.ts';
 
 /**
  * Reads from a pipe that only the agent holds, until the kernel closes it: once, after the last thread of the agent has
  * gone, however it went. Then one SIGTERM to the process that was named, if it is still that process: field 22 of
- * /proc/PID/stat is its start time, and the list that is set here begins at field 3.
+ * /proc/PID/stat is its start time, and the list that is set here begins at field 3. Its first line opens the gate in
+ * front of that process.
  */
 const SCRIPT = [
-  "trap '' HUP INT QUIT USR1 USR2 ALRM TERM PWR",
+  "trap '' HUP INT QUIT PIPE USR1 USR2 ALRM TERM PWR",
+  'echo',
+  'exec >/dev/null',
   'read -r farewell',
   'read -r stat </proc/$1/stat || exit',
   'set -- "$1" "$2" ${stat##*) }',
@@ -29,22 +33,32 @@ export interface DeathWatch {
  * its drain and the third for its own.
  *
  * @param shell path of a POSIX shell
+ * @param gate opened once the watch is there
  * @see https://github.com/torvalds/linux/blob/v6.12/kernel/exit.c forget_original_parent: for each thread in turn
  */
 export function watchOver(
   { pid, startTicks }: ProcessRef,
-  shell: string,
-  env: Readonly<Record<string, string | undefined>>,
+  {
+    shell,
+    env,
+    gate,
+  }: {
+    readonly shell: string;
+    readonly env: Readonly<Record<string, string | undefined>>;
+    readonly gate: Gate | undefined;
+  },
 ): DeathWatch {
   const watch = spawn(shell, ['-c', SCRIPT, WATCH_NAME, String(pid), String(startTicks)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
+    stdio: ['pipe', gate?.fd ?? 'ignore', 'ignore'],
     env,
     // What is meant for the agent's process group is not meant for it.
     detached: true,
   });
-  // Nothing waits for it, and where it cannot be started, kuma-dp runs all the same.
-  watch.on('error', () => {});
-  watch.stdin.on('error', () => {});
+  // Where it cannot be started, or is killed, kuma-dp runs all the same.
+  watch.on('error', () => gate?.open());
+  watch.once('exit', () => gate?.open());
+  if (watch.pid === undefined) gate?.open();
+  watch.stdin?.on('error', () => {});
   watch.unref();
   return {
     end: () => {

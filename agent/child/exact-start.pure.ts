@@ -1,4 +1,4 @@
-import { NO_SIGNALS, shownEntry, type Environment, type SignalSets } from './inherited.pure.ts';
+import { shownEntry, type Environment, type SignalSets } from './inherited.pure.ts';
 
 /** What a process was started with, as the kernel keeps it. */
 export interface StartBytes {
@@ -14,6 +14,8 @@ export interface WantedStart {
   readonly argv: readonly string[];
   readonly env: Environment;
   readonly signals: SignalSets;
+  /** The soft limit of open files; 0 for the one that there is. */
+  readonly openFiles: bigint;
 }
 
 const encoder = new TextEncoder();
@@ -24,24 +26,14 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
  *
  * @param own of this process
  * @param ownEnv the same environment as Node decoded it
- * @returns `undefined` where Node starts the same by itself: all text is UTF-8, no name is there twice, and no signal is
- *   ignored or blocked
  */
-export function exactStart(
-  wanted: WantedStart,
-  own: StartBytes,
-  ownEnv: Environment,
-): Uint8Array | undefined {
+export function exactStart(wanted: WantedStart, own: StartBytes, ownEnv: Environment): Uint8Array {
   const args = exactArguments(wanted.argv, own.args);
   const env = exactEnvironment(wanted.env, own.env, ownEnv);
-  const text = textOf(wanted);
   const { ignored, blocked } = wanted.signals;
-  const plain =
-    ignored === NO_SIGNALS.ignored &&
-    blocked === NO_SIGNALS.blocked &&
-    same([...args, ...env], [...text.args, ...text.env]);
-  if (plain) return undefined;
-  const digits = [ignored, blocked].map((set) => encoder.encode(set.toString(16).padStart(16, '0')));
+  const digits = [ignored, blocked, wanted.openFiles].map((set) =>
+    encoder.encode(set.toString(16).padStart(16, '0')),
+  );
   const parts = [
     ...digits,
     encoder.encode(wanted.path),
@@ -87,14 +79,6 @@ const EQUALS = '='.charCodeAt(0);
 function nameOf(entry: Uint8Array): string {
   const equals = entry.indexOf(EQUALS);
   return decoder.decode(equals === -1 ? entry : entry.subarray(0, equals));
-}
-
-function textOf({ argv, env }: WantedStart): StartBytes {
-  const entries = Object.entries(env).filter(([, value]) => value !== undefined);
-  return {
-    args: argv.map((text) => encoder.encode(text)),
-    env: entries.map(([name, value]) => encoder.encode(`${name}=${value}`)),
-  };
 }
 
 function same(some: readonly Uint8Array[], others: readonly Uint8Array[]): boolean {

@@ -1,25 +1,25 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import process from 'node:process';
 
+import { nativeFile } from '../../program/kernel-calls.ts';
 import type { StartBytes } from './exact-start.pure.ts';
 import { inheritedOf, type Inherited } from './inherited.pure.ts';
 
 /** What this process was started with: by the launcher, or without it. */
 export const INHERITED: Inherited = inheritedOf(process.env);
 
-/** @returns `undefined` where procfs does not tell: the text that Node made of it has to do */
-export function ownStart(): StartBytes | undefined {
+/** Nothing where procfs does not tell: the text that Node made of it has to do. */
+export function ownStart(): StartBytes {
   try {
     return { args: texts('/proc/self/cmdline'), env: texts('/proc/self/environ') };
   } catch {
-    return undefined;
+    return { args: [], env: [] };
   }
 }
 
 /** The program that starts another from bytes. @returns `undefined` where it cannot be executed */
 export function exactStarter(): string | undefined {
-  const path = join(import.meta.dirname, `exec-bytes-${process.arch}`);
+  const path = nativeFile('exec-bytes');
   try {
     accessSync(path, constants.X_OK);
     return path;

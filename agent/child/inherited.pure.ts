@@ -1,11 +1,11 @@
 /**
- * What the launcher (`native/launch.c`) hands over in the environment: the variables that it hid from Node, and the
- * signals that were ignored or blocked when it was started.
+ * What the launcher (`native/launch.c`) hands over in the environment: the variables that it hid from Node, and what
+ * Node changes as it starts.
  */
 
 /** The launcher clears it in the first byte of a name that it hides. */
 const HIDING_BIT = 0x40;
-const SIGNALS = '\u0001SIGNALS';
+const STARTED_WITH = '\u0001STARTED_WITH';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -19,6 +19,10 @@ export interface Inherited {
   /** As the launcher's caller set it. */
   readonly env: Environment;
   readonly signals: SignalSets;
+  /** The soft limit of open files; 0 if it is not known. Node raises its own. */
+  readonly openFiles: bigint;
+  /** Open files beside the standard ones; `undefined` without the launcher. */
+  readonly descriptors: readonly number[] | undefined;
 }
 
 export const NO_SIGNALS: SignalSets = { ignored: 0n, blocked: 0n };
@@ -26,13 +30,19 @@ export const NO_SIGNALS: SignalSets = { ignored: 0n, blocked: 0n };
 /** @param env of this process */
 export function inheritedOf(env: Environment): Inherited {
   const entries = Object.entries(env);
-  const [ignored, blocked] = (env[SIGNALS] ?? '').split(',').map((digits) => BigInt(`0x${digits || '0'}`));
+  const [ignored, blocked, openFiles, descriptors] = (env[STARTED_WITH] ?? '').split(',');
   return {
     env: Object.fromEntries(
-      entries.flatMap(([name, value]) => (name === SIGNALS ? [] : [[shownName(name), value]])),
+      entries.flatMap(([name, value]) => (name === STARTED_WITH ? [] : [[shownName(name), value]])),
     ),
-    signals: { ignored: ignored ?? 0n, blocked: blocked ?? 0n },
+    signals: { ignored: hexadecimal(ignored), blocked: hexadecimal(blocked) },
+    openFiles: hexadecimal(openFiles),
+    descriptors: descriptors?.split(' ').filter(Boolean).map(Number),
   };
+}
+
+function hexadecimal(digits = ''): bigint {
+  return BigInt(`0x${digits === '' ? '0' : digits}`);
 }
 
 function shownName(name: string): string {
@@ -44,7 +54,7 @@ function shownName(name: string): string {
 export function shownEntry(entry: Uint8Array): Uint8Array | undefined {
   const [first = 0x20] = entry;
   if (first >= 0x20) return entry;
-  if (first === SIGNALS.charCodeAt(0)) return undefined;
+  if (first === STARTED_WITH.charCodeAt(0)) return undefined;
   const shown = Uint8Array.from(entry);
   shown[0] = first | HIDING_BIT;
   return shown;

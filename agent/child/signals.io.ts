@@ -1,10 +1,13 @@
+import { Socket } from 'node:net';
 import os from 'node:os';
 import process from 'node:process';
 
+import { kernelCalls } from '../../program/kernel-calls.ts';
+import { realTimeNumber, realTimeSignal, type SignalName } from './exit-status.pure.ts';
 import type { SignalSets } from './inherited.pure.ts';
 
 /**
- * Every signal that may be sent to a kuma-dp and can be caught. The rest keep their default action: STOP and KILL
+ * Every signal with a name that may be sent to a kuma-dp and can be caught. The rest keep their default action: STOP and KILL
  * cannot be caught, TSTP and TTIN/TTOU reach the whole foreground job from the terminal, the fatal ones are bugs.
  */
 const CAUGHT_SIGNALS = [
@@ -19,53 +22,87 @@ const CAUGHT_SIGNALS = [
   'SIGIO',
   'SIGCONT',
   'SIGWINCH',
+  'SIGXCPU',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGSTKFLT',
 ] as const satisfies readonly NodeJS.Signals[];
 
 export interface SignalSource {
   /** Hands over what came so far, in order, then everything that comes. */
-  onSignal(receive: (signal: NodeJS.Signals) => void): void;
+  onSignal(receive: (signal: SignalName) => void): void;
   /** For what has no stop of its own: every signal does again what it does by default, also one that came already. */
   release(): void;
-  /** Ends the process as an uncaught `signal` would. */
-  dieOf(signal: NodeJS.Signals): void;
+  /** Ends the process as an uncaught `signal` would; no core file is left. */
+  dieOf(signal: SignalName): void;
 }
 
-/** kuma-dp asks for these, and gets them even where they were ignored before it was started. */
-const KUMA_DP_CATCHES: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGUSR2']);
+/** kuma-dp asks for these, and gets them even where they were ignored or blocked before it was started. */
+const KUMA_DP_CATCHES: ReadonlySet<SignalName> = new Set(['SIGTERM', 'SIGINT', 'SIGUSR2']);
 
 /**
  * Installs the handlers at once: from here on no signal is lost, even before a listener is set.
  *
- * @param inherited a signal that was ignored when this process was started, as by nohup(1), stays ignored
+ * @param inherited a signal that was ignored or blocked when this process was started, as by nohup(1), means nothing to it
  */
-export function catchSignals({ ignored }: SignalSets): SignalSource {
-  const isIgnored = (signal: NodeJS.Signals): boolean =>
-    !KUMA_DP_CATCHES.has(signal) && ((ignored >> BigInt(os.constants.signals[signal] - 1)) & 1n) === 1n;
-  const early: NodeJS.Signals[] = [];
-  let deliver = (signal: NodeJS.Signals): void => {
+export function catchSignals({ ignored, blocked }: SignalSets): SignalSource {
+  const meaningless = ignored | blocked;
+  const meansNothing = (signal: SignalName): boolean =>
+    !KUMA_DP_CATCHES.has(signal) && ((meaningless >> BigInt(numberOf(signal) - 1)) & 1n) === 1n;
+  const early: SignalName[] = [];
+  let deliver = (signal: SignalName): void => {
     early.push(signal);
   };
-  const handle = (signal: NodeJS.Signals): void => {
-    if (!isIgnored(signal)) deliver(signal);
+  const handle = (signal: SignalName): void => {
+    if (!meansNothing(signal)) deliver(signal);
   };
   for (const signal of CAUGHT_SIGNALS) process.on(signal, handle);
+  const realTime = hearRealTime(handle);
   return {
     onSignal(receive) {
       for (const signal of early.splice(0)) receive(signal);
       deliver = receive;
     },
     release() {
-      for (const signal of CAUGHT_SIGNALS) if (!isIgnored(signal)) process.off(signal, handle);
-      for (const signal of early.splice(0)) process.kill(process.pid, signal);
+      for (const signal of CAUGHT_SIGNALS) if (!meansNothing(signal)) process.off(signal, handle);
+      realTime.release((number) => !meansNothing(realTimeSignal(number)));
+      for (const signal of early.splice(0)) process.kill(process.pid, numberOf(signal));
     },
     dieOf(signal) {
+      kernelCalls()?.noCore();
       // Only this one goes back to its default action, which Node gives to a signal whose last listener has gone, even
       // to those that it ignores from its start. The others stay caught: none of them may end us differently.
-      if (signal !== 'SIGKILL' && signal !== 'SIGSTOP') {
+      if (realTimeNumber(signal) !== undefined) kernelCalls()?.beDefault(numberOf(signal));
+      else if (signal !== 'SIGKILL' && signal !== 'SIGSTOP') {
         process.on(signal, handle);
         process.removeAllListeners(signal);
       }
-      process.kill(process.pid, signal);
+      process.kill(process.pid, numberOf(signal));
+    },
+  };
+}
+
+export function numberOf(signal: SignalName): number {
+  return realTimeNumber(signal) ?? os.constants.signals[signal as NodeJS.Signals];
+}
+
+const REAL_TIME_NUMBERS = Array.from({ length: 31 }, (_, at) => 34 + at);
+
+/** Node catches only signals that have a name. */
+function hearRealTime(handle: (signal: SignalName) => void): {
+  readonly release: (which: (number: number) => boolean) => void;
+} {
+  const calls = kernelCalls();
+  const fd = calls?.hearRealTime() ?? -1;
+  if (fd === -1) return { release: () => {} };
+  new Socket({ fd, readable: true, writable: false })
+    .on('data', (numbers: Buffer) => {
+      for (const number of numbers) handle(realTimeSignal(number));
+    })
+    .unref();
+  return {
+    release(which) {
+      for (const number of REAL_TIME_NUMBERS.filter(which)) calls?.beDefault(number);
     },
   };
 }

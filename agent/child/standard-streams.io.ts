@@ -1,7 +1,7 @@
-import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import process from 'node:process';
 
+import { standardErrorLines } from '../../program/line-output.ts';
 import { callerLines, readerOf, STANDARD_ERROR_FD } from '../../program/standard-error.ts';
 
 /**
@@ -14,7 +14,7 @@ export function leaveStandardErrorAsItIs(): void {
   const stderr = new Writable({
     decodeStrings: false,
     write(text: string, _encoding, done) {
-      writeToStandardError(text);
+      standardErrorLines().write(text);
       done();
     },
   });
@@ -33,7 +33,7 @@ export function writeNotice(message: string): void {
 
 function writeLines(message: string, level: 'error' | 'info'): void {
   const reader = readerOf(STANDARD_ERROR_FD, process.env);
-  writeToStandardError(callerLines(message, { program: 'kuma-dp-agent', level, reader }));
+  standardErrorLines().write(callerLines(message, { program: 'kuma-dp-agent', level, reader }));
 }
 
 /** All of standard input; to be called once. */
@@ -41,12 +41,4 @@ export async function readStandardInput(): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
-}
-
-function writeToStandardError(text: string): void {
-  try {
-    writeSync(STANDARD_ERROR_FD, text);
-  } catch {
-    // The reader is gone: that must not change how the agent ends.
-  }
 }

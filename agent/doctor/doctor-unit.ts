@@ -1,5 +1,5 @@
 import type { Finding } from '../../kernel/findings.ts';
-import { isOnPath } from '../child/child-process.io.ts';
+import { isOnPath } from '../child/find-program.io.ts';
 import { processFacts, serviceOf } from '../systemd/process-facts.io.ts';
 import { systemctl, type Said } from '../systemd/systemctl.io.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';

@@ -172,9 +172,10 @@ class Supervision {
     } else this.#onSpawned(result);
   }
 
-  #onSpawned({ child, exited }: SpawnedChild): void {
+  #onSpawned({ child, exited, denied }: SpawnedChild): void {
     this.#events.childSpawned(child.pid, this.#request.argv);
     this.#supervisor.onSpawned(child, exited);
+    void denied?.then(this.#events.childDenied);
   }
 
   #followEnvoy(): Promise<void> {

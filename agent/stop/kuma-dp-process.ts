@@ -1,5 +1,6 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
 import type { Effect } from './phases.pure.ts';
+import type { SignalName } from '../child/exit-status.pure.ts';
 import type { Child, KumaDpReadiness } from '../ports.ts';
 
 type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];
@@ -58,7 +59,7 @@ export class KumaDpProcess {
     return this.#toldAtMs;
   }
 
-  forward(signal: NodeJS.Signals): void {
+  forward(signal: SignalName): void {
     this.#child.signal(signal);
   }
 

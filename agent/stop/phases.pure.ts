@@ -1,4 +1,4 @@
-import type { ChildExit } from '../child/exit-status.pure.ts';
+import type { ChildExit, SignalName } from '../child/exit-status.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
 /**
@@ -108,7 +108,7 @@ export type Input =
   | { readonly type: 'envoy-seen' }
   | {
       readonly type: 'stop-requested';
-      readonly signal: NodeJS.Signals;
+      readonly signal: SignalName;
       /** How the budget divides if this is the request that begins the stop. */
       readonly deadlines: StopDeadlines;
     }

@@ -1,4 +1,4 @@
-import type { ChildExit } from '../child/exit-status.pure.ts';
+import type { ChildExit, SignalName } from '../child/exit-status.pure.ts';
 import type { Child, EnvoyAdmin } from '../ports.ts';
 import { Drain, type DrainDeps } from './drain.ts';
 import { KumaDpProcess } from './kuma-dp-process.ts';
@@ -31,7 +31,7 @@ export interface RunEnd {
 /** All attempts to deregister before a standby; the standby does not wait for them. */
 const STANDBY_MS = 5_000;
 
-const STOP_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);
+const STOP_SIGNALS: ReadonlySet<SignalName> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);
 
 /** Feeds what happens to {@link step} and carries out what it decides. The only writer of the phase. */
 export class Supervisor {
@@ -73,7 +73,7 @@ export class Supervisor {
   }
 
   /** TERM, INT, HUP: stop. USR2: standby. Everything else goes to kuma-dp as it came. */
-  onSignal(signal: NodeJS.Signals): void {
+  onSignal(signal: SignalName): void {
     const { clock, events, stopBudgetMs } = this.#deps;
     const kumaDp = this.#facts.kumaDp.value;
     const nowMs = clock.monotonicMs();

@@ -8,12 +8,12 @@ import { ROOT } from '../support/documents.ts';
 const text = readFileSync(join(ROOT, 'docs', 'security.md'), 'utf8');
 const hardening = text.slice(text.indexOf('\n## Hardening in the units\n'));
 
-/** Of a unit with what the package lays over it. */
+/** Of a unit with what the package lays over it, but for what is switched off. */
 function directivesOf(unit: string): readonly string[] {
   const files = unit === 'kuma-dp.service' ? [unit, 'kuma-dp-agent.conf'] : [unit];
   return files
     .flatMap((file) => readFileSync(join(ROOT, 'systemd', file), 'utf8').split('\n'))
-    .filter((line) => /^[A-Z]\w+=/.test(line));
+    .filter((line) => /^[A-Z]\w+=(?!no$)/.test(line));
 }
 
 /** `ProtectSystem=full`, or the name of a directive alone. */

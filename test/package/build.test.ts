@@ -162,6 +162,7 @@ describe.each([
       `-rwxr-xr-x /usr/bin/${name}`,
       `-rw-r--r-- /usr/lib/${name}/main.js`,
       ...starters,
+      `-rw-r--r-- /usr/lib/${name}/kernel-calls-${process.arch}`,
       `-rwxr-xr-x /usr/lib/${name}/node`,
       `-rw-r--r-- /usr/lib/${name}/package.json`,
       `-rw-r--r-- /usr/share/bash-completion/completions/${name}`,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { type SignalName } from '../../agent/child/exit-status.pure.ts';
 import { type StopReport } from '../../agent/stop/stop-report.pure.ts';
 import { waitUntil } from './world/wait-until.ts';
 
@@ -34,7 +35,7 @@ export interface AgentOptions {
 
 export interface AgentExit {
   readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
+  readonly signal: SignalName | null;
 }
 
 /** One line of the agent's log. */

@@ -89,7 +89,7 @@ async function killedWatching(pid: number, startTicks: number): Promise<void> {
   const module = join(import.meta.dirname, '..', '..', '..', 'agent', 'child', 'death-watch.io.ts');
   const program = `
     const { watchOver } = await import(${JSON.stringify(module)});
-    watchOver({ pid: ${pid}, startTicks: ${startTicks} }, '/bin/sh', process.env);
+    watchOver({ pid: ${pid}, startTicks: ${startTicks} }, { shell: '/bin/sh', env: process.env, gate: undefined });
     setInterval(() => {}, 60_000);`;
   const [name = '', value = ''] = mark.split('=');
   const watcher = spawn(process.execPath, ['--input-type=module', '--eval', program], {

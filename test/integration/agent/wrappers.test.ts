@@ -33,7 +33,12 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
     ['two shells', (line) => ['sh', '-c', `sh -c '${line}; exit $?'; exit $?`]],
   ])('gets the SIGTERM itself, and is waited for: %s', async ([name, argvOf]) => {
     const log = join(folder, name.replaceAll(' ', '-'));
-    const spawner = childSpawner(process.env['PATH'] ?? '', { env: process.env, signals: NO_SIGNALS });
+    const spawner = childSpawner(process.env['PATH'] ?? '', {
+      env: process.env,
+      signals: NO_SIGNALS,
+      openFiles: 0n,
+      descriptors: undefined,
+    });
     const spawned = spawner.spawn({
       argv: argvOf(`${kumaDp} run`),
       env: { ...process.env, LOG: log },
@@ -53,7 +58,12 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
 
   test('is waited for although what started it was killed, and gets the signals that follow', async () => {
     const log = join(folder, 'orphan');
-    const spawner = childSpawner(process.env['PATH'] ?? '', { env: process.env, signals: NO_SIGNALS });
+    const spawner = childSpawner(process.env['PATH'] ?? '', {
+      env: process.env,
+      signals: NO_SIGNALS,
+      openFiles: 0n,
+      descriptors: undefined,
+    });
     const spawned = spawner.spawn({
       argv: ['dash', '-c', `${kumaDp} run; exit $?`],
       env: { ...process.env, LOG: log },

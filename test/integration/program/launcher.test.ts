@@ -20,6 +20,8 @@ interface Start {
   readonly wrapped: readonly string[];
   readonly ignored?: bigint;
   readonly blocked?: bigint;
+  /** The soft limit of open files. */
+  readonly openFiles?: bigint;
 }
 
 /** Starts the agent with exactly these bytes. @returns what its child wrote */
@@ -28,13 +30,14 @@ async function wrote({
   wrapped,
   ignored = 0n,
   blocked = 0n,
+  openFiles = 0n,
 }: Start): Promise<string> {
   using dir = new TemporaryDir();
   const args = [AGENT_BIN, 'run', `--state-dir=${dir.join('state')}`, '--', ...wrapped];
-  const sets = [ignored, blocked].map((set) => set.toString(16).padStart(16, '0'));
+  const sets = [ignored, blocked, openFiles].map((set) => set.toString(16).padStart(16, '0'));
   const texts = [...sets, AGENT_BIN, String(args.length), ...args, ...env];
   const body = texts.map((text) => `${text}\0`).join('');
-  writeFileSync(dir.join('start'), Buffer.from(`${body.length}\0${body}`, 'latin1'));
+  writeFileSync(dir.join('start'), Buffer.from(`${body.length}\0${body}\n`, 'latin1'));
   await using agent = new ManagedProcess({
     command: 'sh',
     argv: [
@@ -111,6 +114,11 @@ describe.concurrent('kuma-dp has', () => {
       BigInt(`0x${new RegExp(`${field}:\\s*(\\w+)`).exec(status)?.[1]}`);
     expect({ ignored: found('SigIgn'), blocked: found('SigBlk') }).toEqual({ ...NONE, ...sets });
   });
+});
+
+test.for([7_777n, 300n])('kuma-dp has the limit of open files that the agent had: %s', async (openFiles) => {
+  const limits = await wrote({ wrapped: ['cat', '/proc/self/limits'], openFiles });
+  expect(/^Max open files +(\d+)/m.exec(limits)?.[1]).toBe(String(openFiles));
 });
 
 /** A folder with the build, far from this checkout; its Node is a link to the pinned one. */

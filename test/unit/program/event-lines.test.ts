@@ -93,6 +93,7 @@ const AGENT: Calls<AgentEvents> = {
   drainBlind: (odd) => [odd],
   optionCut: (odd) => [{ level: 'failure', about: odd, says: odd, remedy: odd }],
   drainHeld: (odd) => [odd, 'requests'],
+  childDenied: () => [4_711],
   childExited: () => [{ code: null, signal: 'SIGKILL' }],
   confirmed: (odd) => [{ outcome: 'unknown', reason: odd }],
   stopReported: (odd) => [report(odd)],

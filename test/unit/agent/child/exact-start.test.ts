@@ -8,6 +8,12 @@ const bytes = (text: string): Uint8Array => Buffer.from(text, 'latin1');
 
 const OWN: StartBytes = { args: ['node', 'main.js', 'run', '--', 'kuma-dp', 'run'].map(bytes), env: [] };
 
+function latin(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}
+
+const PLAIN = { signals: NO_SIGNALS, openFiles: 0n };
+
 /** What Node makes of an environment. */
 function decoded(env: readonly string[]): Record<string, string | undefined> {
   const names = env.map((entry) => entry.split('=')[0] ?? '');
@@ -26,32 +32,23 @@ function started(
   change: (env: Readonly<Record<string, string | undefined>>) => Record<string, string | undefined> = (
     a,
   ) => ({ ...a }),
-): readonly string[] | undefined {
+): readonly string[] {
   const ownEnv = inheritedOf(decoded(env)).env;
-  const wanted = { path: '/kuma-dp', argv: ['kuma-dp', 'run'], env: change(ownEnv), signals: NO_SIGNALS };
-  return parts(exactStart(wanted, { ...OWN, env: env.map(bytes) }, ownEnv))?.slice(6);
+  const wanted = { ...PLAIN, path: '/kuma-dp', argv: ['kuma-dp', 'run'], env: change(ownEnv) };
+  return parts(exactStart(wanted, { ...OWN, env: env.map(bytes) }, ownEnv)).slice(7);
 }
 
 /** As `native/exec-bytes.c` reads them. */
-function parts(block: Uint8Array | undefined): readonly string[] | undefined {
-  if (block === undefined) return undefined;
+function parts(block: Uint8Array): readonly string[] {
   const [size = '', ...texts] = Buffer.from(block).toString('latin1').split('\0');
   expect(Number(size)).toBe(block.length - size.length - 1);
   expect(texts.pop()).toBe('');
   return texts;
 }
 
-describe('Node starts by itself', () => {
-  test.for([
-    ['what is text', ['PATH=/bin', 'my.var=5', 'empty=']],
-    ['what the launcher hid', ['\u000eODE_OPTIONS=--require=x', '\u000fPENSSL_CONF=/c', '\u000cD_PRELOAD=']],
-  ] as const)('%s', ([, env]) => {
-    expect(started(env)).toBeUndefined();
-  });
-});
-
 describe('every byte arrives', () => {
   test.for([
+    ['what is text', ['PATH=/bin', 'my.var=5', 'empty=']],
     ['a value that is not UTF-8', ['PATH=/bin', 'bad=\xff\xfe']],
     ['a name that is not UTF-8', ['b\xe9=1', 'PATH=/bin']],
     ['a name that is there twice', ['A=1', 'B=2', 'A=3']],
@@ -63,7 +60,7 @@ describe('every byte arrives', () => {
   });
 
   test('of a hidden variable as well, under its own name and in its place', () => {
-    expect(started(['A=1', '\u000eODE_OPTIONS=\xff', '\u0001SIGNALS=0,0', 'B=2'])).toEqual([
+    expect(started(['A=1', '\u000eODE_OPTIONS=\xff', '\u0001STARTED_WITH=0,0,0,', 'B=2'])).toEqual([
       'A=1',
       'NODE_OPTIONS=\xff',
       'B=2',
@@ -76,9 +73,10 @@ describe('every byte arrives', () => {
       path: '/opt/kuma-dp',
       argv: ['kuma-dp', '\ufffd', 'added', '\ufffd', 'run'],
       env: {},
-      signals: NO_SIGNALS,
+      ...PLAIN,
     };
     expect(parts(exactStart(wanted, own, {}))).toEqual([
+      '0000000000000000',
       '0000000000000000',
       '0000000000000000',
       '/opt/kuma-dp',
@@ -103,11 +101,24 @@ test('what is dropped, changed or added by the caller is, and the rest stays as 
   ]);
 });
 
-test('signals that were ignored or blocked are said to the starter', () => {
-  const { signals, env } = inheritedOf({ A: '1', '\u0001SIGNALS': '0000000000000001,8000000000000000' });
+test('without /proc the text that Node made of it is handed on', () => {
+  const env = { A: '1', 'my.var': 'é' };
+  const block = exactStart({ ...PLAIN, path: '/x', argv: ['x', 'é'], env }, { args: [], env: [] }, env);
+  expect(parts(block).slice(3)).toEqual(['/x', '2', 'x', latin('é'), 'A=1', latin('my.var=é')]);
+});
+
+test('what the launcher found is said to the starter', () => {
+  const sets = '0000000000000001,8000000000000000,0000000000000400';
+  const { env, descriptors, ...found } = inheritedOf({ A: '1', '\u0001STARTED_WITH': `${sets},3 9 1000 ` });
   expect(env).toEqual({ A: '1' });
-  const block = exactStart({ path: '/x', argv: ['x'], env, signals }, { args: [], env: [bytes('A=1')] }, env);
-  expect(parts(block)).toEqual(['0000000000000001', '8000000000000000', '/x', '1', 'x', 'A=1']);
+  expect(descriptors).toEqual([3, 9, 1_000]);
+  const block = exactStart(
+    { path: '/x', argv: ['x'], env, ...found },
+    { args: [], env: [bytes('A=1')] },
+    env,
+  );
+  expect(parts(block)).toEqual([...sets.split(','), '/x', '1', 'x', 'A=1']);
+  expect(inheritedOf({}).descriptors).toBeUndefined();
 });
 
 test('what the launcher hides is shown again, whatever follows its first byte', () => {

@@ -1,0 +1,97 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { Socket } from 'node:net';
+import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
+
+import type { SpawnRequest } from '../ports.ts';
+import { exactStart } from './exact-start.pure.ts';
+import { exactStarter, ownStart } from './inherited.io.ts';
+import type { Inherited } from './inherited.pure.ts';
+
+type StandardIo = 'pipe' | 'ignore' | number;
+
+/** `native/exec-bytes.c` waits in front of kuma-dp until it is opened. It closes when the program runs. */
+export interface Gate {
+  /** The number of the error if the kernel refused to execute the program. */
+  readonly failure: Promise<number | undefined>;
+  /** A byte that is written to it opens the gate. */
+  readonly fd: number;
+  /** Calls back when nothing can get between the bytes of the program any more, which is most often at once. */
+  whenWritten(then: () => void): void;
+  /** Does no harm to a gate that is open. */
+  open(): void;
+}
+
+/**
+ * By a program that becomes the wanted one, which is the same process then. It hands on what Node cannot: bytes, signals
+ * and the limit of open files. And it starts nothing if the agent is killed meanwhile.
+ *
+ * @returns `undefined` where that program cannot be started
+ */
+export function startExactly(
+  path: string,
+  request: SpawnRequest,
+  { signals, openFiles, env: ownEnv }: Inherited,
+): { readonly process: ChildProcess; readonly gate: Gate } | undefined {
+  const starter = exactStarter();
+  if (starter === undefined) return undefined;
+  const { argv, env } = request;
+  const bytes = exactStart({ path, argv, env, signals, openFiles }, ownStart(), ownEnv);
+  const stdio = stdioOf(request);
+  const free = stdio.findIndex((use, at) => at > 2 && use === 'ignore');
+  const at = free === -1 ? stdio.length : free;
+  stdio[at] = 'pipe';
+  const started = spawn(starter, [String(at)], { stdio, env: {} });
+  const stream = started.stdio[at];
+  if (started.pid === undefined || !(stream instanceof Socket)) return undefined;
+  return { process: started, gate: gateOf(stream, bytes) };
+}
+
+/** What a stream of Node has and its types do not show. */
+interface WithHandle {
+  readonly _handle: { readonly fd: number };
+}
+
+function gateOf(stream: Socket, bytes: Uint8Array): Gate {
+  const { _handle: handle } = stream as Socket & WithHandle;
+  const failure = new Promise<number | undefined>((resolve) => {
+    let said = '';
+    stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    // The program may end before it has read everything.
+    stream.on('error', () => {});
+    stream.once('close', () => {
+      resolve(said === '' ? undefined : Number(said));
+    });
+  });
+  stream.write(bytes);
+  return {
+    failure,
+    // Node stops to read from a stream that it hands on, so it is handed on by its number.
+    fd: handle.fd,
+    whenWritten(then) {
+      if (stream.writableLength === 0) then();
+      else stream.once('drain', then);
+    },
+    open() {
+      if (stream.writable) stream.write('\n');
+    },
+  };
+}
+
+/** Ours as they are, each under its own number; what is not listed stays closed. */
+export function stdioOf(request: SpawnRequest): StandardIo[] {
+  const stdio: StandardIo[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
+  for (const fd of request.descriptors) {
+    while (stdio.length < fd) stdio.push('ignore');
+    stdio[fd] = fd;
+  }
+  return stdio;
+}
+
+/** @param failure number of an error */
+export function describeFailure(path: string, failure: number): string {
+  try {
+    return `${path}: ${getSystemErrorMessage(-failure)} (${getSystemErrorName(-failure)})`;
+  } catch {
+    return `${path}: error ${failure}`;
+  }
+}

@@ -1,0 +1,34 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter } from 'node:path';
+
+import { EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND } from './exit-status.pure.ts';
+
+export function isOnPath(program: string, searchPath: string): boolean {
+  return 'path' in findProgram(program, searchPath);
+}
+
+/** As execvp(3) looks for it. */
+export function findProgram(
+  program: string,
+  searchPath: string,
+): { readonly path: string } | { readonly problem: string; readonly exitCode: number } {
+  const candidates = program.includes('/')
+    ? [program]
+    : searchPath.split(delimiter).map((folder) => `${folder === '' ? '.' : folder}/${program}`);
+  let denied: string | undefined;
+  for (const path of candidates) {
+    try {
+      if (!statSync(path).isFile()) {
+        denied ??= program.includes('/') ? path : undefined;
+        continue;
+      }
+      accessSync(path, constants.X_OK);
+      return { path };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') denied ??= path;
+    }
+  }
+  return denied === undefined
+    ? { problem: `Cannot start "${program}": no such program`, exitCode: EXIT_NOT_FOUND }
+    : { problem: `Cannot start "${program}": ${denied} may not be executed`, exitCode: EXIT_CANNOT_EXECUTE };
+}

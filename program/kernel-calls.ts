@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import process from 'node:process';
+
+/** What `native/kernel-calls.c` does for Node. A negative number is the number of an error. */
+export interface KernelCalls {
+  /**
+   * Writes what can be written without waiting, and leaves the open file as it is.
+   *
+   * @param newest 0 to go without what only Linux 6.5 has
+   * @returns how many bytes
+   */
+  writeNow(fd: number, bytes: Uint8Array, newest: 0 | 1): number;
+  /** From now on `killedBy` says of which signal that child has died. To be called right after its start. */
+  follow(pid: number): void;
+  /** @returns 0 if it lives, or has ended otherwise */
+  killedBy(): number;
+  /** Catches every real-time signal. @returns a pipe with a byte for each that came, its number */
+  hearRealTime(): number;
+  beDefault(signal: number): void;
+  /** Waits for ended children that are none of `own`. @returns how many */
+  reap(own: Int32Array): number;
+  /** This process leaves no core file from now on. */
+  noCore(): void;
+}
+
+let loaded: { readonly calls: KernelCalls | undefined } | undefined;
+
+/** @returns `undefined` where Node cannot load it: from a file system mounted noexec, or on another processor */
+export function kernelCalls(): KernelCalls | undefined {
+  loaded ??= { calls: load(nativeFile('kernel-calls')) };
+  return loaded.calls;
+}
+
+/** Path of a program of `native/`: beside the bundle, or where it is committed while the sources run. */
+export function nativeFile(name: 'exec-bytes' | 'kernel-calls'): string {
+  const folder = import.meta.filename.endsWith('.ts') ? '../native/prebuilt' : '.';
+  return join(import.meta.dirname, folder, `${name}-${process.arch}`);
+}
+
+function load(path: string): KernelCalls | undefined {
+  const library: { exports: unknown } = { exports: {} };
+  try {
+    process.dlopen(library, path);
+    return library.exports as KernelCalls;
+  } catch {
+    return undefined;
+  }
+}
