@@ -257,8 +257,14 @@ function storeEvents(log: Log) {
 
 function connectionEvents(log: Log) {
   return {
-    tokenRefused: (mesh: string, reason: string) => {
-      log.warn('token.refused', `A dataplane token was refused: ${reason}`, { mesh });
+    tokenRefused: (
+      { mesh, address }: { readonly mesh: string; readonly address: string },
+      reason: string,
+    ) => {
+      log.warn('token.refused', `A dataplane token was refused: ${reason}`, {
+        mesh: mesh.slice(0, 100),
+        address,
+      });
     },
     tokensDoubted: (problem: TokenProblem) => {
       log.warn('tokens.stale', 'Cannot refresh token keys and revocations: using the last copy', {

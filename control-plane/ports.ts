@@ -298,9 +298,9 @@ export interface Credential {
 
 export interface Authenticator {
   /**
-   * @param token as it came in the metadata; @param mesh the one whose keys sign
+   * @param token as it came in the metadata; @param by the mesh whose keys sign, and the caller's address block
    * @throws `UNAUTHENTICATED`, or with a retryable code while the keys cannot be read; worded for a stranger, the log's
    * reason is in `details.reason`
    */
-  authenticate(token: string, mesh: string): Promise<Credential>;
+  authenticate(token: string, by: { readonly mesh: string; readonly address: string }): Promise<Credential>;
 }

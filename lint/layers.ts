@@ -41,7 +41,11 @@ const CONTROL_PLANE: Program = {
   departures: { uses: ['agents', 'evidence'] },
   evidence: { uses: ['control-planes'] },
   page: { uses: ['agents', 'evidence'] },
-  rpc: { kind: 'io', uses: ['agents', 'departures', 'evidence', 'witness'], packages: ['@grpc/grpc-js'] },
+  rpc: {
+    kind: 'io',
+    uses: ['agents', 'departures', 'evidence', 'witness'],
+    packages: ['@grpc/grpc-js', 'p-limit'],
+  },
   server: {
     uses: ['evidence', 'tokens', 'witness'],
     packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@grpc/reflection', 'grpc-health-check', 'prom-client'],

@@ -4,6 +4,7 @@ import { RestClient } from '../../kuma/rest-client.io.ts';
 import type { Metrics } from '../server/metrics.io.ts';
 import { publicKeyFiles } from '../tokens/public-key-files.io.ts';
 import { secretReader } from '../tokens/secret-reader.io.ts';
+import { KeyLookups } from '../tokens/key-lookups.ts';
 import { signingKeySecrets } from '../tokens/signing-key-secrets.io.ts';
 import { openAuthenticator, tokenAuthenticator } from '../tokens/token-authenticator.io.ts';
 import { tokenRevocations } from '../tokens/token-revocations.io.ts';
@@ -13,6 +14,12 @@ import type { Authenticator } from '../ports.ts';
 import type { TokenProblem } from '../tokens/token-ports.ts';
 import type { KumaAccess } from './kuma-access.ts';
 
+interface AuthenticationParts {
+  readonly events: DeregistrarEvents;
+  readonly metrics: Metrics;
+  readonly isKnownMesh: (mesh: string) => boolean;
+}
+
 /**
  * Dataplane tokens by mounted keys first, then by the control plane's own secrets, as the control plane does it.
  *
@@ -21,7 +28,7 @@ import type { KumaAccess } from './kuma-access.ts';
 export async function openAuthentication(
   options: ServeOptions,
   { urls, tls, userToken }: KumaAccess,
-  { events, metrics }: { readonly events: DeregistrarEvents; readonly metrics: Metrics },
+  { events, metrics, isKnownMesh }: AuthenticationParts,
 ): Promise<Authenticator> {
   if (options.authn === 'none') return openAuthenticator;
   const report = (problem: TokenProblem): void => {
@@ -30,10 +37,17 @@ export async function openAuthentication(
   const [first, ...others] = urls;
   const client = (url: URL): RestClient => new RestClient({ url, tls, userToken });
   const read = secretReader([client(first), ...others.map(client)], systemClock);
+  const lookups = new KeyLookups({
+    clock: systemClock,
+    isKnownMesh,
+    onRefused: (scope) => {
+      metrics.callRefused('key-lookups', scope);
+    },
+  });
   const authenticator = tokenAuthenticator({
     sources: [
       await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report }),
-      signingKeySecrets(read, systemClock),
+      signingKeySecrets({ read, lookups, clock: systemClock }),
     ],
     revocations: await tokenRevocations({
       read,
@@ -44,13 +58,13 @@ export async function openAuthentication(
     clock: systemClock,
   });
   return {
-    authenticate: async (token, mesh) => {
+    authenticate: async (token, by) => {
       try {
-        return await authenticator.authenticate(token, mesh);
+        return await authenticator.authenticate(token, by);
       } catch (error) {
         if (error instanceof OperationalError && error.code === 'UNAUTHENTICATED') {
           metrics.tokenRejected('unauthenticated');
-          events.tokenRefused(mesh, String(error.details['reason'] ?? error.message));
+          events.tokenRefused(by, String(error.details['reason'] ?? error.message));
         }
         throw error;
       }

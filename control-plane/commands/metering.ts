@@ -3,6 +3,7 @@ import { withDeadline } from '../../kernel/deadline.ts';
 import type { GrpcServer } from '../server/grpc-server.io.ts';
 import type { Metrics } from '../server/metrics.io.ts';
 import type { Engine } from '../engine.ts';
+import type { CallBounds } from '../rpc/call-bounds.ts';
 import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
 import { totalsOf } from '../record-totals.pure.ts';
 import { CAUSES } from '../records.pure.ts';
@@ -51,6 +52,7 @@ function isGuard(name: string): name is Guard {
 export interface GaugeSources {
   readonly engine: Engine;
   readonly server: GrpcServer;
+  readonly bounds: CallBounds;
   /** `undefined` where everything is in plain text. */
   readonly certificate: { readonly expiresAtMs: number } | undefined;
 }
@@ -71,11 +73,12 @@ export function gaugeRefresh(metrics: Metrics, clock: Clock, sources: GaugeSourc
 async function refreshGauges(
   metrics: Metrics,
   clock: Clock,
-  { engine, server, certificate }: GaugeSources,
+  { engine, server, bounds, certificate }: GaugeSources,
 ): Promise<void> {
   const { store } = engine.deps;
   metrics.storeUp(engine.heartbeat.storeIsUp);
   metrics.connections(server.connections);
+  metrics.callsHeld(bounds.held);
   metrics.unrecorded(engine.announced.unrecorded);
   if (certificate !== undefined) metrics.certificateExpires(certificate.expiresAtMs);
   for (const { url, seen } of engine.watch.controlPlanes) metrics.controlPlaneUp(url, 'facts' in seen);

@@ -13,13 +13,13 @@ import { systemdNotify } from '../../program/systemd-notify.ts';
 import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../server/grpc-server.io.ts';
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
-import { StreamLimit } from '../server/stream-limit.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
 import { Engine } from '../engine.ts';
 import type { ZoneStanding } from '../evidence/guards.pure.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
 import { DEFAULT_LISTEN, type ServeOptions } from '../options.ts';
 import type { Store } from '../ports.ts';
+import { CallBounds } from '../rpc/call-bounds.ts';
 import { adminService, deregistrarService } from '../rpc/services.ts';
 import { openStore } from '../store/open-store.ts';
 import { openAuthentication } from './authentication.ts';
@@ -42,7 +42,6 @@ const DRAIN_MS = 5_000;
 /** What cannot be opened now is tried again: the control plane or the database may come up later than we. */
 const REOPEN_MS = 2_000;
 const STATUS_MS = 5_000;
-const STREAMS_PER_DATAPLANE = 4;
 const SAY_AGAIN_MS = 60_000;
 
 /** Runs the companion until `stop`. @throws {@link OperationalError} for what a retry cannot mend */
@@ -182,7 +181,9 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
   const certificate = await openCertificate(options, { addresses, kuma, events, stop });
   if (certificate === 'stopped') return undefined;
   if (certificate !== undefined) resources.defer(certificate.watch(systemClock));
-  const authenticator = await openAuthentication(options, kuma, { events, metrics });
+  const isKnownMesh = (mesh: string): boolean => engine.watch.knowsMesh(mesh);
+  const authenticator = await openAuthentication(options, kuma, { events, metrics, isKnownMesh });
+  const bounds = new CallBounds({ clock: systemClock, onRefused: metrics.callRefused });
   let server: GrpcServer | undefined;
   const sayNowAndThen = nowAndThen(systemClock);
   const agentService = deregistrarService({
@@ -191,9 +192,9 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
     onDenied: () => {
       metrics.tokenRejected('permission-denied');
     },
-    markAuthenticated: (call) => server?.authenticated(call),
+    bounds,
+    markAuthenticated: (call, subject) => server?.authenticated(call, subject),
     connectionOf: (call) => server?.connectionOf(call),
-    takePlace: streamPlaces(),
   });
   server = await startGrpcServer({
     listeners: [
@@ -225,7 +226,7 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
   resources.defer(() => started.drain(0));
   server.setServing(true);
   events.started({ listen: server.addresses, store: engine.deps.store.kind, replica: engine.deps.replica });
-  return { engine, server, certificate };
+  return { engine, server, bounds, certificate };
 }
 
 /** Says something at most once in a while: it may come by the thousand, and its metric counts each. */
@@ -237,12 +238,6 @@ function nowAndThen(clock: Clock): (what: string, say: () => void) => void {
     saidAtMs.set(what, nowMs);
     say();
   };
-}
-
-/** A few streams of one name are one that comes back before its old stream is known to be dead. More are a mistake. */
-function streamPlaces(): (dataplane: string) => (() => void) | undefined {
-  const byDataplane = new StreamLimit();
-  return (dataplane) => byDataplane.acquire(dataplane, STREAMS_PER_DATAPLANE);
 }
 
 function settingsOf(options: ServeOptions): Engine['deps']['settings'] {

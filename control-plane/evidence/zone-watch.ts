@@ -51,6 +51,8 @@ export class ZoneWatch {
   #looks: readonly InstanceLook[] = [];
   #syncing: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
+  /** Of the dataplanes that were listed last. */
+  #meshes: ReadonlySet<string> = new Set();
 
   constructor(deps: ZoneWatchDeps) {
     this.#deps = deps;
@@ -128,6 +130,11 @@ export class ZoneWatch {
     };
   }
 
+  /** Whether the zone has this mesh, as far as its dataplanes tell. Kuma makes `default` by itself. */
+  knowsMesh(mesh: string): boolean {
+    return mesh === 'default' || this.#meshes.has(mesh);
+  }
+
   /** Of the first control plane that answers; Kuma's defaults until one does. */
   get facts(): ControlPlaneFacts {
     for (const { seen } of this.#looks) if ('facts' in seen) return seen.facts;
@@ -146,6 +153,7 @@ export class ZoneWatch {
   #noteListed({ clockMs, overviews }: FleetPage): void {
     const nowMs = this.#deps.clock.monotonicMs();
     this.clock.note(clockMs);
+    this.#meshes = new Set(overviews.map(({ mesh }) => mesh));
     this.#known.noteStreams(overviews, nowMs);
     for (const id of this.#known.takeUnnamed(nowMs)) this.#deps.events.controlPlaneUnnamed(id);
   }

@@ -23,6 +23,18 @@ export function asServiceError(error: unknown): Partial<ServiceError> {
   return { code, details: error.message };
 }
 
+/** The caller did what it may not: asked again at once, it would be refused again. */
+export function isRefusal({ code }: OperationalError): boolean {
+  return REFUSALS.has(code);
+}
+
+const REFUSALS: ReadonlySet<ErrorCode> = new Set([
+  'UNAUTHENTICATED',
+  'PERMISSION_DENIED',
+  'REQUEST_INVALID',
+  'LIMIT_EXCEEDED',
+]);
+
 export function asControlPlane(facts: ControlPlaneFacts): ControlPlane {
   const { otherZones: zones } = facts;
   return {

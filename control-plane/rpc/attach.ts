@@ -2,7 +2,6 @@ import { status, type handleBidiStreamingCall, type ServerDuplexStream } from '@
 
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
 import type { AgentChannel, AttachedAgent, PeerConnection } from '../attached-agent.ts';
@@ -10,8 +9,10 @@ import type { AttachedAgents } from '../agents/attached-agents.ts';
 import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
-import { asControlPlane, asServiceError } from './answers.ts';
+import { asControlPlane, asServiceError, isRefusal } from './answers.ts';
 import type { Authorise } from './authorisation.ts';
+import type { CallBounds } from './call-bounds.ts';
+import { callerOf, type CallerOf, type MarkAuthenticated } from './callers.ts';
 import { readHello, readPhase } from './requests.ts';
 
 export interface AttachDeps {
@@ -21,9 +22,8 @@ export interface AttachDeps {
   readonly agents: AttachedAgents;
   readonly watch: ZoneWatch;
   readonly graceMs: number;
-  readonly markAuthenticated: (call: Pick<Stream, 'getPeer'>) => void;
-  /** @returns what gives the place back; `undefined` if there is none left */
-  readonly takePlace: (dataplane: string) => (() => void) | undefined;
+  readonly bounds: CallBounds;
+  readonly markAuthenticated: MarkAuthenticated;
   readonly connectionOf: (call: Pick<Stream, 'getPeer'>) => PeerConnection | undefined;
 }
 
@@ -48,6 +48,7 @@ class AttachedStream {
   readonly #deps: AttachDeps;
   readonly #stream: Stream;
   readonly #connection: PeerConnection | undefined;
+  readonly #caller: CallerOf;
   /** Of the one time limit that runs: to a Hello, or after a redirect. */
   #disarm: () => void;
   #stopAsking: () => void = () => {};
@@ -60,6 +61,15 @@ class AttachedStream {
     this.#deps = deps;
     this.#stream = stream;
     this.#connection = deps.connectionOf(stream);
+    this.#caller = callerOf(stream, {
+      admit: (caller) => {
+        this.#releasePlace = deps.bounds.openStream(caller);
+        // The stream may have ended while its token was checked.
+        if (this.#ended) this.#releasePlace();
+        return Promise.resolve();
+      },
+      markAuthenticated: deps.markAuthenticated,
+    });
     this.#disarm = deps.clock.after(HELLO_BUDGET_MS, () => {
       this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: no Hello came'));
     });
@@ -85,7 +95,9 @@ class AttachedStream {
   #receive({ message }: AttachRequest): void {
     if (message?.$case === 'hello' && this.#admission === undefined) {
       this.#disarm();
-      this.#admission = this.#admit(message.value).catch((error: unknown) => {
+      this.#admission = this.#admit(message.value).catch(async (error: unknown) => {
+        if (error instanceof OperationalError && isRefusal(error))
+          await this.#deps.bounds.beforeRefusal(this.#caller.address);
         this.#fail(error);
         return undefined;
       });
@@ -103,17 +115,11 @@ class AttachedStream {
   }
 
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
-    const { authorise, agents, markAuthenticated, takePlace } = this.#deps;
+    const { authorise, agents } = this.#deps;
     const { arrival, brought } = readHello(hello);
     this.#answersAsks = hello.answersAsks;
-    await authorise(this.#stream.metadata, arrival.key, brought);
-    markAuthenticated(this.#stream);
+    await authorise(this.#caller, arrival.key, brought);
     if (this.#hasEnded()) return undefined;
-    const release = takePlace(describeKey(arrival.key));
-    if (release === undefined) {
-      throw new OperationalError('LIMIT_EXCEEDED', 'Cannot attach: too many streams with this token');
-    }
-    this.#releasePlace = release;
     this.#keepAsking();
     const admission = await agents.open(arrival, this.#channel());
     crashPoint('attach.recorded');

@@ -1,18 +1,18 @@
-import type { Metadata } from '@grpc/grpc-js';
-
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { permits, type Permission } from '../../kuma/token-rules.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Authenticator, ControlPlanes, Credential, Store } from '../ports.ts';
+import type { ControlPlanes, Credential, Store } from '../ports.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import type { CallerOf } from './callers.ts';
+import type { TokenCheck } from './token-check.ts';
 
 export interface AuthorisationDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
-  readonly authenticator: Authenticator;
+  readonly tokens: Pick<TokenCheck, 'authenticate'>;
   readonly controlPlanes: ControlPlanes;
   readonly store: Store;
   readonly watch: ZoneWatch;
@@ -20,13 +20,13 @@ export interface AuthorisationDeps {
 }
 
 /**
- * Lets a call through if its token is good for this dataplane.
+ * Lets a call through if its token is good for this dataplane, and the caller is within its bounds.
  *
- * @throws `UNAUTHENTICATED`, `PERMISSION_DENIED`: the same words whether the dataplane exists or not;
+ * @throws `LIMIT_EXCEEDED`; `UNAUTHENTICATED`, `PERMISSION_DENIED`: the same words whether the dataplane exists or not;
  * `ENDPOINT_UNREACHABLE` while that cannot be told
  */
 export type Authorise = (
-  metadata: Metadata,
+  caller: CallerOf,
   key: DataplaneKey,
   brought?: DataplaneResource,
 ) => Promise<Credential>;
@@ -36,41 +36,47 @@ const READ_BUDGET_MS = 800;
 export interface Authorisation {
   readonly authorise: Authorise;
   /** Asks nothing of tags and workload: for a look that needs no object and shows nothing of it. */
-  readonly authoriseByName: (metadata: Metadata, key: DataplaneKey) => Promise<void>;
+  readonly authoriseByName: (caller: CallerOf, key: DataplaneKey) => Promise<void>;
 }
 
 export function authorisation(deps: AuthorisationDeps): Authorisation {
-  const { authenticator, watch, events, onDenied } = deps;
-  const authenticate = (metadata: Metadata, { mesh }: DataplaneKey): Promise<Credential> =>
-    authenticator.authenticate(tokenOf(metadata), mesh);
+  const { tokens, watch, events, onDenied } = deps;
   const requireAllowed = (permission: Permission, key: DataplaneKey): void => {
     if (permission.allowed) return;
     onDenied();
     events.refused(describeKey(key), 'PERMISSION_DENIED', permission.reason);
     throw new OperationalError('PERMISSION_DENIED', 'The dataplane token is not for this dataplane');
   };
+  /** What is cheap goes before what the caller takes, and that before what asks the control plane. */
+  const admit = async (caller: CallerOf, key: DataplaneKey, isByName: boolean): Promise<Admitted> => {
+    const credential = await tokens.authenticate(caller, key.mesh);
+    const unbound = { ...credential, tags: {}, workload: '' };
+    requireAllowed(permits(unbound, { key, stored: undefined, version: watch.facts.version }), key);
+    const subject = `${credential.id} ${describeKey(key)}`;
+    if (isByName || !isBoundToObject(credential)) caller.authenticated(subject);
+    await caller.admit({ subject, address: caller.address });
+    return { credential, subject };
+  };
   return {
-    authorise: async (metadata, key, brought) => {
-      const credential = await authenticate(metadata, key);
-      const bound = isBoundToObject(credential);
+    authorise: async (caller, key, brought) => {
+      const { credential, subject } = await admit(caller, key, false);
+      if (!isBoundToObject(credential)) return credential;
       const { version } = watch.facts;
-      if (bound && version === undefined) throw undecided();
-      const stored = bound ? await readStored(deps, key) : undefined;
+      if (version === undefined) throw undecided();
+      const stored = await readStored(deps, key);
       requireAllowed(permits(credential, { key, stored, brought, version }), key);
+      caller.authenticated(subject);
       return credential;
     },
-    authoriseByName: async (metadata, key) => {
-      const credential = await authenticate(metadata, key);
-      const unbound = { ...credential, tags: {}, workload: '' };
-      requireAllowed(permits(unbound, { key, stored: undefined, version: watch.facts.version }), key);
+    authoriseByName: async (caller, key) => {
+      await admit(caller, key, true);
     },
   };
 }
 
-/** Like Kuma: one, or none at all. */
-function tokenOf(metadata: Metadata): string {
-  const [token, ...others] = metadata.get('authorization');
-  return typeof token === 'string' && others.length === 0 ? token : '';
+interface Admitted {
+  readonly credential: Credential;
+  readonly subject: string;
 }
 
 /** Only then is the object needed to judge it: most tokens are bound to a name or a mesh. */

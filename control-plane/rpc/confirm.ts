@@ -29,8 +29,7 @@ export async function confirm(
 ): Promise<ConfirmResponse> {
   const arrival = asArrival(request.incarnation);
   const { key, incarnation, address } = arrival;
-  await authorise(context.metadata, key);
-  context.authenticated();
+  await authorise(context.caller, key);
   const record = await store.find(key).catch(() => undefined);
   if (record !== undefined && record.incarnation !== incarnation) {
     return { verdict: Verdict.LEAVE, reason: 'a newer incarnation has the name' };

@@ -34,8 +34,7 @@ export async function deregister(
 ): Promise<DeregisterResponse> {
   const begunMs = clock.monotonicMs();
   const unattached = asArrival(request.incarnation);
-  await authorise(context.metadata, unattached.key);
-  context.authenticated();
+  await authorise(context.caller, unattached.key);
   const attached = agents.find(unattached.key)?.arrival;
   const arrival = attached?.incarnation === unattached.incarnation ? attached : unattached;
   const patienceMs = Math.max(0, (context.remainingMs ?? PATIENCE_MS) - ANSWER_MARGIN_MS);

@@ -33,8 +33,7 @@ export async function getControlPlane(
 ): Promise<GetControlPlaneResponse> {
   const { authoriseByName, watch } = deps;
   const key = readKey(request.dataplane);
-  await authoriseByName(context.metadata, key);
-  context.authenticated();
+  await authoriseByName(context.caller, key);
   const { services, findSilent } = request;
   const [siblings] = await Promise.all([
     siblingsOf(deps, key, services),

@@ -1,36 +1,47 @@
-import type { handleUnaryCall, Metadata, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+import type { handleUnaryCall, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 
 import type { DeregistrarEvents } from '../events.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { asServiceError } from './answers.ts';
+import { asServiceError, isRefusal } from './answers.ts';
+import type { CallBounds } from './call-bounds.ts';
+import { callerOf, type CallerOf, type MarkAuthenticated } from './callers.ts';
 
 /** What a handler may know of its call. */
 export interface CallContext {
-  readonly metadata: Metadata;
+  readonly caller: CallerOf;
   /** ms until the caller gives up; `undefined` if it never does. */
   readonly remainingMs: number | undefined;
-  /** Says that the caller has a valid token: its connection no longer counts as a stranger's. */
-  readonly authenticated: () => void;
 }
 
 export interface UnaryDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
-  readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
+  /** `undefined`: every caller is trusted. */
+  readonly bounds: CallBounds | undefined;
+  readonly markAuthenticated: MarkAuthenticated;
 }
 
 /** A promise as a gRPC handler. Whether the caller stays to hear the answer makes no difference to it. */
 export function unary<Request, Response>(
-  { clock, events, markAuthenticated }: UnaryDeps,
+  { clock, events, bounds, markAuthenticated }: UnaryDeps,
   handle: (request: Request, context: CallContext) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   const answer = async (call: ServerUnaryCall<Request, Response>): Promise<Answer<Response>> => {
+    let release: (() => void) | undefined;
+    const admit: CallerOf['admit'] = async (caller) => {
+      release = await bounds?.beginCall(caller);
+    };
+    const caller = callerOf(call, { admit, markAuthenticated });
     try {
-      return [null, await handle(call.request, contextOf(call, { clock, markAuthenticated }))];
+      const remaining = remainingMs(call.getDeadline(), clock);
+      return [null, await handle(call.request, { caller, remainingMs: remaining })];
     } catch (error) {
       if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      else if (isRefusal(error)) await bounds?.beforeRefusal(caller.address);
       return [asServiceError(error)];
+    } finally {
+      release?.();
     }
   };
   return (call, respond) => {
@@ -41,19 +52,6 @@ export function unary<Request, Response>(
 }
 
 type Answer<Response> = Parameters<sendUnaryData<Response>>;
-
-function contextOf<Request, Response>(
-  call: ServerUnaryCall<Request, Response>,
-  { clock, markAuthenticated }: Pick<UnaryDeps, 'clock' | 'markAuthenticated'>,
-): CallContext {
-  return {
-    metadata: call.metadata,
-    remainingMs: remainingMs(call.getDeadline(), clock),
-    authenticated: () => {
-      markAuthenticated(call);
-    },
-  };
-}
 
 /** grpc-js speaks of deadlines in wall time. */
 function remainingMs(deadline: Date | number, clock: Clock): number | undefined {

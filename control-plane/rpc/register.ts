@@ -36,8 +36,7 @@ export async function register(
 ): Promise<RegisterResponse> {
   const { key, incarnation, address } = readIncarnation(request.incarnation);
   const asked = readRegister(key, request);
-  await deps.authorise(context.metadata, key, asked.template);
-  context.authenticated();
+  await deps.authorise(context.caller, key, asked.template);
   const epoch = await epochOf(deps, { key, incarnation });
   const made = await deps.store.whileCurrent({ key, epoch }, async (record, fence) =>
     record.incarnation !== incarnation || record.state === 'leaving'

@@ -1,5 +1,3 @@
-import type { ServerUnaryCall } from '@grpc/grpc-js';
-
 import { AdminService, type AdminServer } from '../../proto/gen/deregistrar/v1/admin.ts';
 import { DeregistrarService, type DeregistrarServer } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Engine } from '../engine.ts';
@@ -11,49 +9,52 @@ import { sweep } from './admin/sweep.ts';
 import { undo } from './admin/undo.ts';
 import { attach } from './attach.ts';
 import { authorisation } from './authorisation.ts';
+import type { CallBounds } from './call-bounds.ts';
+import type { MarkAuthenticated, PeerCall } from './callers.ts';
 import { confirm } from './confirm.ts';
 import { deregister } from './deregister.ts';
 import { getControlPlane } from './get-control-plane.ts';
 import { unary } from './handlers.ts';
 import { register } from './register.ts';
+import { TokenCheck } from './token-check.ts';
 
 export interface AgentServiceDeps {
   readonly engine: Engine;
   readonly authenticator: Authenticator;
+  readonly bounds: CallBounds;
   /** A token was not for the dataplane that it came with. */
   readonly onDenied: () => void;
   /** The connection of this call no longer counts as a stranger's. */
-  readonly markAuthenticated: (call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>) => void;
-  /** @returns what gives the place of one stream back; `undefined` if there is none left */
-  readonly takePlace: (dataplane: string) => (() => void) | undefined;
+  readonly markAuthenticated: MarkAuthenticated;
   /** @returns the connection of this call; `undefined` where there is none to lose */
-  readonly connectionOf?: (
-    call: Pick<ServerUnaryCall<unknown, unknown>, 'getPeer'>,
-  ) => PeerConnection | undefined;
+  readonly connectionOf?: (call: Pick<PeerCall, 'getPeer'>) => PeerConnection | undefined;
 }
+
+const SERVICE = 'deregistrar.v1.Deregistrar';
 
 /** What agents call. */
 export function deregistrarService(given: AgentServiceDeps) {
   const {
     engine,
     authenticator,
+    bounds,
     onDenied,
     markAuthenticated,
-    takePlace,
     connectionOf = () => undefined,
   } = given;
   const { watch, agents, announced, deps } = engine;
   const { clock, events, store, controlPlanes, settings } = deps;
+  const tokens = new TokenCheck({ authenticator, bounds, events, service: SERVICE });
   const { authorise, authoriseByName } = authorisation({
     clock,
     events,
-    authenticator,
+    tokens,
     controlPlanes,
     store,
     watch,
     onDenied,
   });
-  const calls = { clock, events, markAuthenticated };
+  const calls = { clock, events, bounds, markAuthenticated };
   const implementation: DeregistrarServer = {
     attach: attach({
       clock,
@@ -62,8 +63,8 @@ export function deregistrarService(given: AgentServiceDeps) {
       agents,
       watch,
       graceMs: settings.graceMs,
+      bounds,
       markAuthenticated,
-      takePlace,
       connectionOf,
     }),
     register: unary(calls, (request, context) =>
@@ -79,14 +80,14 @@ export function deregistrarService(given: AgentServiceDeps) {
       getControlPlane({ clock, authoriseByName, watch, controlPlanes }, request, context),
     ),
   };
-  return { definition: DeregistrarService, implementation };
+  return { definition: DeregistrarService, implementation, interceptors: [tokens.interceptor] };
 }
 
 /** What operators call. Access to its socket is the permission. */
 export function adminService(engine: Engine, startedAtMs: number) {
   const { watch, agents, heartbeat, brakes, sweeper, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;
-  const calls = { clock, events, markAuthenticated: () => {} };
+  const calls = { clock, events, bounds: undefined, markAuthenticated: () => undefined };
   const implementation: AdminServer = {
     getStatus: unary(calls, (request) =>
       getStatus({ clock, store, watch, agents, heartbeat, brakes, replica, startedAtMs }, request),

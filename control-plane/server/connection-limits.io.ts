@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net';
-
+import { addressBlock } from '../../kernel/address-block.ts';
+import { Bounds, type Scope, type Taken } from '../../kernel/bounds.ts';
 import type { Clock } from '../../kernel/clock.ts';
 
 export const CONNECTION_LIMITS = [
@@ -7,6 +7,8 @@ export const CONNECTION_LIMITS = [
   'unauthenticated',
   'unauthenticated-per-address',
   'first-call',
+  'authenticated-per-subject',
+  'authenticated-per-address',
 ] as const;
 /** Which limit refused or ended a connection, by its name in logs and metrics. */
 export type ConnectionLimit = (typeof CONNECTION_LIMITS)[number];
@@ -14,6 +16,10 @@ export type ConnectionLimit = (typeof CONNECTION_LIMITS)[number];
 export interface ConnectionLimitSettings {
   /** Open at once, of all kinds. */
   readonly connections: number;
+  /** Open at once that have carried an authenticated call of one token for one dataplane. */
+  readonly authenticatedPerSubject: number;
+  /** The same, from one address block: it leaves room for other addresses. */
+  readonly authenticatedPerAddress: number;
   /** Open at once that have carried no authenticated call; a TLS handshake that is not over is one of them. */
   readonly unauthenticated: number;
   /** The same, from one IPv4 address or one IPv6 /64. */
@@ -23,8 +29,12 @@ export interface ConnectionLimitSettings {
 }
 
 export interface AdmittedConnection {
-  /** It has carried an authenticated call: only the total counts it from now on. */
-  authenticated(): void;
+  /**
+   * It has carried an authenticated call of `subject`: it no longer counts as a stranger's. The first call counts.
+   *
+   * @returns which limit it is over; then it stays a stranger's
+   */
+  authenticated(subject: string): ConnectionLimit | undefined;
   /** To be called when it has ended, on either side. */
   closed(): void;
 }
@@ -40,6 +50,12 @@ interface Stranger {
   readonly disarm: () => void;
   readonly cut: (limit: ConnectionLimit) => void;
 }
+
+const OVER: Readonly<Record<Scope, ConnectionLimit>> = {
+  subject: 'authenticated-per-subject',
+  address: 'authenticated-per-address',
+  all: 'connections',
+};
 
 /** After this share of its time, a connection without a call gives way to a new one. */
 const PATIENCE = 1 / 3;
@@ -57,17 +73,22 @@ export class ConnectionLimits {
   /** Oldest first. */
   readonly #strangers = new Set<Stranger>();
   readonly #strangersByBlock = new Map<string, Set<Stranger>>();
-  #authenticated = 0;
+  readonly #authenticated: Bounds;
   /** Those that were cut are among them until they have ended. */
   #open = 0;
 
   constructor(settings: ConnectionLimitSettings, clock: Clock) {
     this.#settings = settings;
     this.#clock = clock;
+    this.#authenticated = new Bounds({
+      subject: settings.authenticatedPerSubject,
+      address: settings.authenticatedPerAddress,
+      all: settings.connections,
+    });
   }
 
   get counts(): ConnectionCounts {
-    return { authenticated: this.#authenticated, unauthenticated: this.#strangers.size };
+    return { authenticated: this.#authenticated.held, unauthenticated: this.#strangers.size };
   }
 
   /**
@@ -93,16 +114,19 @@ export class ConnectionLimits {
     };
     this.#open += 1;
     this.#add(stranger);
-    let known = false;
+    let known: Taken | undefined;
     return {
-      authenticated: () => {
-        if (!this.#remove(stranger)) return;
-        known = true;
-        this.#authenticated += 1;
+      authenticated: (subject) => {
+        if (!this.#strangers.has(stranger)) return undefined;
+        const grant = this.#authenticated.take({ subject, address: block });
+        if ('refused' in grant) return OVER[grant.refused];
+        known = grant;
+        this.#remove(stranger);
+        return undefined;
       },
       closed: () => {
         this.#remove(stranger);
-        if (known) this.#authenticated -= 1;
+        known?.release();
         this.#open -= 1;
       },
     };
@@ -147,17 +171,4 @@ export class ConnectionLimits {
     if (neighbours?.size === 0) this.#strangersByBlock.delete(stranger.block);
     return true;
   }
-}
-
-/** What one party easily has all of: an IPv4 address, or the /64 of an IPv6 one. */
-export function addressBlock(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.split('%', 1).join('').split('::');
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0');
-  const groups = [...left, ...(tail === undefined ? [] : zeros), ...right];
-  return `${groups.slice(0, 4).join(':')}::/64`;
 }

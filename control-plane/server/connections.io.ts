@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
 
+import type { Clock } from '../../kernel/clock.ts';
 import type { PeerConnection } from '../attached-agent.ts';
 import { causeOfLoss } from '../witness/loss.pure.ts';
 import type { AdmittedConnection, ConnectionLimit, ConnectionLimits } from './connection-limits.io.ts';
@@ -14,6 +15,7 @@ export interface ConnectionEvents {
 }
 
 interface ConnectionsOptions {
+  readonly clock: Clock;
   readonly limits: ConnectionLimits;
   readonly events: ConnectionEvents;
   /** A Unix socket: being able to connect is the authentication. */
@@ -24,6 +26,9 @@ interface ConnectionsOptions {
   readonly ready: (socket: Socket) => void;
 }
 
+/** For the answer to a call on a connection that is cut afterwards. */
+const ANSWER_MS = 1_000;
+
 interface Connection {
   readonly peer: string;
   /** The one that was accepted, below the TLS. */
@@ -31,6 +36,10 @@ interface Connection {
   readonly admitted: AdmittedConnection | undefined;
   /** Whether it carried an authenticated call, or needs none. */
   known: boolean;
+  /** Which limit it is over. */
+  over?: ConnectionLimit | undefined;
+  /** It is over a limit, and is cut once its call is answered. */
+  isParting?: true;
   /** Whether the other end sent a FIN. */
   isHungUp: boolean;
   /** Of the error by which its kernel ended it. */
@@ -79,12 +88,19 @@ export class Connections {
     else tls.emit('connection', socket);
   }
 
-  /** @param peer as grpc-js names it: `address:port`, without brackets */
-  authenticated(peer: string): void {
+  /**
+   * A connection over a limit is cut once the call has been answered.
+   *
+   * @param peer as grpc-js names it: `address:port`, without brackets
+   * @returns which limit it is over
+   */
+  authenticated(peer: string, subject: string): ConnectionLimit | undefined {
     const connection = this.#byPeer.get(peer);
-    if (connection === undefined || connection.known) return;
-    connection.known = true;
-    connection.admitted?.authenticated();
+    if (connection === undefined || connection.known) return undefined;
+    connection.over ??= connection.admitted?.authenticated(subject);
+    connection.known = connection.over === undefined;
+    if (connection.over !== undefined) this.#cutSoon(connection, connection.over);
+    return connection.over;
   }
 
   /** @param peer as grpc-js names it; a Unix socket has no name, and cannot fall silent */
@@ -118,6 +134,18 @@ export class Connections {
       return undefined;
     }
     return { peer: peerOf(socket), socket, admitted, known: false, ...unended };
+  }
+
+  #cutSoon(connection: Connection, limit: ConnectionLimit): void {
+    const { clock, events } = this.#options;
+    const { socket } = connection;
+    if (connection.isParting) return;
+    connection.isParting = true;
+    events.connectionRefused(limit, socket.remoteAddress ?? '');
+    const disarm = clock.after(ANSWER_MS, () => {
+      socket.destroy();
+    });
+    socket.once('close', disarm);
   }
 
   #establish(connection: Connection | undefined, socket: Socket): void {

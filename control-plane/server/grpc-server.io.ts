@@ -8,6 +8,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import {
   ConnectionLimits,
   type ConnectionCounts,
+  type ConnectionLimit,
   type ConnectionLimitSettings,
 } from './connection-limits.io.ts';
 import type { PeerConnection } from '../attached-agent.ts';
@@ -47,6 +48,8 @@ export interface GrpcServerSettings {
 /** A silent host is noticed within 15 s: 10 + 4, and a second to spare. */
 export const DEFAULT_LIMITS: ServerLimits = {
   connections: 20_000,
+  authenticatedPerSubject: 16,
+  authenticatedPerAddress: 15_000,
   unauthenticated: 1_000,
   unauthenticatedPerAddress: 64,
   firstCallMs: 10_000,
@@ -121,10 +124,18 @@ export class GrpcServer {
     this.#listeners.push(listener);
   }
 
-  /** To be said of a call whose caller was authenticated: its connection may stay. */
-  authenticated(call: Call): void {
+  /**
+   * To be said of a call whose caller was authenticated: its connection may stay, within the limits.
+   *
+   * @returns which limit its connection is over; then the connection is cut soon
+   */
+  authenticated(call: Call, subject: string): ConnectionLimit | undefined {
     const peer = call.getPeer();
-    for (const { connections } of this.#listeners) connections.authenticated(peer);
+    for (const { connections } of this.#listeners) {
+      const over = connections.authenticated(peer, subject);
+      if (over !== undefined) return over;
+    }
+    return undefined;
   }
 
   /** To be asked while the call lasts. @returns `undefined` on a Unix socket, which cannot fall silent */
@@ -176,7 +187,8 @@ async function startListener(
   shared: { readonly connectionLimits: ConnectionLimits; readonly health: Health },
 ): Promise<Listener> {
   if (certificate === undefined && !isLocal(address)) throw exposed(address);
-  const grpc = new Server(grpcOptions(settings.limits));
+  const interceptors = services.flatMap((service) => service.interceptors ?? []);
+  const grpc = new Server({ ...grpcOptions(settings.limits), interceptors });
   const names = services.map(({ definition }) => nameOfService(definition));
   for (const service of [...services, shared.health.service(), ...reflectionServices(names)])
     grpc.addService(service.definition, service.implementation);
@@ -184,6 +196,7 @@ async function startListener(
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const tls = address.kind === 'tcp' ? certificate?.createServer() : undefined;
   const connections = new Connections({
+    clock: settings.clock,
     limits: shared.connectionLimits,
     events: settings.events,
     trusted: address.kind === 'unix',

@@ -4,6 +4,8 @@ import { VERSION } from '../../kernel/version.ts';
 import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
 import { CAUSES, type Cause, type DepartureOutcome, type RecordState } from '../records.pure.ts';
 import type { RecordTotals } from '../record-totals.pure.ts';
+import { SCOPES, type Scope } from '../../kernel/bounds.ts';
+import { RESOURCES, type Resource } from '../resources.pure.ts';
 import { CONNECTION_LIMITS, type ConnectionCounts, type ConnectionLimit } from './connection-limits.io.ts';
 
 /** Typed ways to record what the companion does. */
@@ -119,6 +121,11 @@ function serverMetrics({ counter, gauge }: Instruments) {
   const refused = counter('connections_refused_total', 'Connections that a limit refused or ended', [
     'limit',
   ]);
+  const callsRefused = counter('calls_refused_total', 'Calls that would take more than a caller may', [
+    'resource',
+    'scope',
+  ]);
+  const held = gauge('calls_held', 'What callers hold now of what is bounded', ['resource']);
   const handshakes = counter('handshakes_failed_total', 'TLS handshakes that failed', []);
   const tokens = counter('tokens_rejected_total', 'Calls without a token for what they ask', ['reason']);
   const expiry = gauge('certificate_expiry_timestamp_seconds', 'When the certificate of the server ends', []);
@@ -126,6 +133,7 @@ function serverMetrics({ counter, gauge }: Instruments) {
   expiry.remove({});
   for (const reason of TOKEN_REJECTIONS) tokens.inc({ reason }, 0);
   for (const limit of CONNECTION_LIMITS) refused.inc({ limit }, 0);
+  for (const resource of RESOURCES) for (const scope of SCOPES) callsRefused.inc({ resource, scope }, 0);
   return {
     connections: ({ authenticated, unauthenticated }: ConnectionCounts): void => {
       connections.set({ state: 'authenticated' }, authenticated);
@@ -133,6 +141,12 @@ function serverMetrics({ counter, gauge }: Instruments) {
     },
     connectionRefused: (limit: ConnectionLimit): void => {
       refused.inc({ limit });
+    },
+    callRefused: (resource: Resource, scope: Scope): void => {
+      callsRefused.inc({ resource, scope });
+    },
+    callsHeld: (by: ReadonlyMap<Resource, number>): void => {
+      for (const [resource, count] of by) held.set({ resource }, count);
     },
     handshakeFailed: (): void => {
       handshakes.inc();

@@ -22,6 +22,8 @@ export interface Backend {
   beat<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** One transaction, while no other caller attaches, leaves or deletes under this name. */
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
+  /** The same, on a way of its own, as {@link Backend.beat}. */
+  leaveAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
   /**
    * Takes the row that is wanted, if no other caller has its name, and keeps it while `act` runs, which is no part of any
    * transaction of SQLite's.

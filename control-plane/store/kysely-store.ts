@@ -24,7 +24,8 @@ export function kyselyStore(backend: Backend): Store {
       backend.runAlone(arrival.key, (session) => reattach(session, arrival, { replica, entry })),
     detach: (at, replica) => backend.run((session) => streams.detach(session, at, replica)),
     notePhase: (at, said) => backend.run((session) => streams.notePhase(session, at, said)),
-    leave: (arrival, options) => backend.runAlone(arrival.key, (session) => leave(session, arrival, options)),
+    leave: (arrival, options) =>
+      backend.leaveAlone(arrival.key, (session) => leave(session, arrival, options)),
     beginSweep: (key) => backend.runAlone(key, (session) => beginSweep(session, key)),
     attempt: (which, act) => attempt(backend, which, act),
     async whileCurrent(at, act) {

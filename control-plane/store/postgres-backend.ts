@@ -10,6 +10,7 @@ import { keepBody, wantedRows, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
 import { migrate } from './migrations.ts';
+import { NameLocks } from './name-locks.ts';
 import { PostgresConnections, type Connection, type ServerAge } from './postgres-connections.ts';
 import { describePlace, requireUsableFiles } from './postgres-url.ts';
 import { recordOf } from './rows.ts';
@@ -19,6 +20,8 @@ import type { Session } from './session.ts';
 /** Attempts that may be under way at once: each keeps a connection for as long as it acts. */
 const HOLDS = 16;
 const CONNECTIONS = 8;
+/** For agents that leave: whatever else is asked of the database, a stop does not wait for it. */
+const LEAVING = 4;
 /** Another replica may be at it. */
 const MIGRATION_MS = 60_000;
 
@@ -43,61 +46,100 @@ export async function openPostgres(
     limits,
     holds: new PostgresConnections({ ...common, max: HOLDS }),
     connections: new PostgresConnections({ ...common, max: CONNECTIONS }),
+    leaving: new PostgresConnections({ ...common, max: LEAVING }),
     heartbeats: new PostgresConnections({ ...common, max: 1 }),
   });
 }
 
-/** A name is locked by its row, and where there is none yet, by an advisory lock. */
+interface PostgresDeps {
+  readonly clock: Clock;
+  readonly limits: StoreLimits;
+  readonly holds: PostgresConnections;
+  readonly connections: PostgresConnections;
+  readonly leaving: PostgresConnections;
+  readonly heartbeats: PostgresConnections;
+}
+
+/**
+ * A name is locked by its row, and where there is none yet, by an advisory lock. Those of this process that want one
+ * name wait for each other in memory, before they take a connection: however many they are, they keep no other name from
+ * the database.
+ */
 class PostgresBackend implements Backend {
   readonly kind = 'postgres';
-  readonly #clock: Clock;
-  readonly #limits: StoreLimits;
-  readonly #holds: PostgresConnections;
-  readonly #connections: PostgresConnections;
-  readonly #heartbeats: PostgresConnections;
+  readonly #deps: PostgresDeps;
+  readonly #names: NameLocks;
   readonly #time: (knownMs: number) => number;
 
-  constructor(deps: {
-    readonly clock: Clock;
-    readonly limits: StoreLimits;
-    readonly holds: PostgresConnections;
-    readonly connections: PostgresConnections;
-    readonly heartbeats: PostgresConnections;
-  }) {
-    this.#clock = deps.clock;
-    this.#limits = deps.limits;
-    this.#holds = deps.holds;
-    this.#connections = deps.connections;
-    this.#heartbeats = deps.heartbeats;
+  constructor(deps: PostgresDeps) {
+    this.#deps = deps;
+    this.#names = new NameLocks(deps.clock, deps.limits.lockWaitMs);
     this.#time = sharedTime(deps.clock);
   }
 
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T> {
-    return this.#connections.use(work);
+    return this.#deps.connections.use(work);
   }
 
   run<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#transact(this.#connections, async (db) => work(await this.#session(db)));
+    return this.#transact(this.#deps.connections, async (db) => work(await this.#session(db)));
   }
 
   beat<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#transact(this.#heartbeats, async (db) => work(await this.#session(db)));
+    return this.#transact(this.#deps.heartbeats, async (db) => work(await this.#session(db)));
   }
 
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#transact(this.#connections, async (db) =>
-      work(await this.#session(db, lockOf(describeKey(key)))),
-    );
+    return this.#alone(this.#deps.connections, key, work);
   }
 
-  hold<T>(
+  leaveAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#alone(this.#deps.leaving, key, work);
+  }
+
+  async hold<T>(
     wanted: Wanted,
     holding: Holding<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
-    return this.#transact(this.#holds, async (db, connection) => {
+    if (wanted.kind === 'due') return this.#hold(wanted, holding, patient);
+    const name = describeKey(wanted.key);
+    const release = patient ? await this.#names.take(name) : this.#names.tryTake(name);
+    if (release === undefined) return undefined;
+    try {
+      return await this.#hold(wanted, holding, patient);
+    } finally {
+      release();
+    }
+  }
+
+  async close(): Promise<void> {
+    const { holds, connections, leaving, heartbeats } = this.#deps;
+    await Promise.all([holds, connections, leaving, heartbeats].map((each) => each.close()));
+  }
+
+  async #alone<T>(
+    connections: PostgresConnections,
+    key: DataplaneKey,
+    work: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    const name = describeKey(key);
+    const release = await this.#names.take(name);
+    try {
+      return await this.#transact(connections, async (db) => work(await this.#session(db, lockOf(name))));
+    } finally {
+      release();
+    }
+  }
+
+  #hold<T>(
+    wanted: Wanted,
+    holding: Holding<T>,
+    patient: boolean,
+  ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
+    return this.#transact(this.#deps.holds, async (db, connection) => {
       // From before the lock is asked for: PostgreSQL counts from later.
-      const assertLeased = lease(this.#clock, this.#limits.leaseMs);
+      const assertLeased = lease(this.#deps.clock, this.#deps.limits.leaseMs);
       const session = await this.#session(db);
       const rows = wantedRows(session, wanted, 1).forUpdate();
       const row = await (patient ? rows : rows.skipLocked()).executeTakeFirst();
@@ -118,10 +160,6 @@ class PostgresBackend implements Backend {
       await holding.settle(await this.#session(db), row, value);
       return { row, value };
     });
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#holds.close(), this.#connections.close(), this.#heartbeats.close()]);
   }
 
   #transact<T>(

@@ -109,6 +109,10 @@ class SqliteBackend implements Backend {
     }
   }
 
+  leaveAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T> {
+    return this.runAlone(key, work);
+  }
+
   async hold<T>(
     wanted: Wanted,
     holding: Holding<T>,

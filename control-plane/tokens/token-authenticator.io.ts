@@ -6,7 +6,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { readClaims } from '../../kuma/dataplane-token.ts';
 import type { Authenticator, Credential } from '../ports.ts';
-import type { TokenKeys, TokenRevocations } from './token-ports.ts';
+import type { KeyDemand, TokenKeys, TokenRevocations } from './token-ports.ts';
 
 /** Kuma's tokens have some 700 characters, and a hundred more for each tag. */
 const LONGEST_TOKEN = 16_384;
@@ -34,9 +34,10 @@ export interface TokenAuthenticatorOptions {
  */
 export function tokenAuthenticator(options: TokenAuthenticatorOptions): Authenticator {
   return {
-    authenticate: async (token, mesh) => {
+    authenticate: async (token, by) => {
+      const { mesh } = by;
       requireToken(token, mesh);
-      const verified = await verify(options, token, mesh);
+      const verified = await verify(options, token, by);
       const claims = readClaims(verified.payload);
       if ('problem' in claims) throw refusal(mesh, claims.problem);
       const { id, ...binding } = claims.value;
@@ -67,12 +68,13 @@ function requireToken(token: string, mesh: string): void {
 async function verify(
   options: TokenAuthenticatorOptions,
   token: string,
-  mesh: string,
+  by: Parameters<Authenticator['authenticate']>[1],
 ): Promise<JWTVerifyResult> {
-  const first = await verifyBy(options, token, { mesh, maxAgeMs: Number.POSITIVE_INFINITY });
+  const { mesh } = by;
+  const first = await verifyBy(options, token, { ...by, maxAgeMs: Number.POSITIVE_INFINITY });
   if ('verified' in first) return first.verified;
   if (!(first.error instanceof errors.JWSSignatureVerificationFailed)) throw translate(first.error, mesh);
-  const second = await verifyBy(options, token, { mesh, maxAgeMs: WRONG_BY_MS });
+  const second = await verifyBy(options, token, { ...by, maxAgeMs: WRONG_BY_MS });
   if ('verified' in second) return second.verified;
   throw translate(second.error, mesh);
 }
@@ -82,10 +84,10 @@ type Verification = { readonly verified: JWTVerifyResult } | { readonly error: u
 async function verifyBy(
   { sources, clock }: TokenAuthenticatorOptions,
   token: string,
-  { mesh, maxAgeMs }: { readonly mesh: string; readonly maxAgeMs: number },
+  { mesh, ...demand }: KeyDemand & { readonly mesh: string },
 ): Promise<Verification> {
   try {
-    const verified = await jwtVerify(token, ({ kid }) => findKey(sources, { mesh, kid }, maxAgeMs), {
+    const verified = await jwtVerify(token, ({ kid }) => findKey(sources, { mesh, kid }, demand), {
       algorithms: ['RS256'],
       clockTolerance: 0,
       currentDate: new Date(clock.wallMs()),
@@ -100,11 +102,11 @@ async function verifyBy(
 async function findKey(
   sources: readonly TokenKeys[],
   { mesh, kid }: { readonly mesh: string; readonly kid: unknown },
-  maxAgeMs: number,
+  demand: KeyDemand,
 ): Promise<KeyObject> {
   if (typeof kid !== 'string' || kid === '') throw refusal(mesh, 'its key id is not a string');
   for (const source of sources) {
-    const key = await source.find({ mesh, kid }, maxAgeMs);
+    const key = await source.find({ mesh, kid }, demand);
     if (key !== undefined) return key;
   }
   throw refusal(mesh, `there is no key ${JSON.stringify(kid.slice(0, 60))} for its mesh`);

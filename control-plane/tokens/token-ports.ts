@@ -2,14 +2,21 @@ import type { KeyObject } from 'node:crypto';
 
 import type { SigningKeyId } from '../../kuma/token-secrets.io.ts';
 
+/** Who wants a key, and how new it has to be. A source that always knows ignores both. */
+export interface KeyDemand {
+  /** How long ago the answer may have been found out at the most. */
+  readonly maxAgeMs: number;
+  /** The caller's address block. */
+  readonly address: string;
+}
+
 /** Where public keys come from. */
 export interface TokenKeys {
   /**
-   * @param maxAgeMs how long ago the answer may have been found out at the most; a source that always knows ignores it
    * @returns `undefined` if there is no such key
    * @throws {@link OperationalError} if that cannot be told now
    */
-  find(id: SigningKeyId, maxAgeMs: number): Promise<KeyObject | undefined>;
+  find(id: SigningKeyId, demand: KeyDemand): Promise<KeyObject | undefined>;
 }
 
 export interface TokenRevocations {

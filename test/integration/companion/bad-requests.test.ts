@@ -145,7 +145,9 @@ describe('a bad request', () => {
     const refused = settled.filter((one) => one.status === 'rejected').map(({ reason }) => String(reason));
     expect(refused.length).toBeGreaterThan(0);
     expect(new Set(refused)).toEqual(
-      new Set(['Error: RESOURCE_EXHAUSTED: Cannot attach: too many streams with this token']),
+      new Set([
+        'Error: RESOURCE_EXHAUSTED: Cannot serve the call: over the limit of streams of one token for one dataplane',
+      ]),
     );
     expect(await world.row('crowd')).toMatchObject({ state: 'attached' });
   });

@@ -20,6 +20,13 @@ function answers(store: Store): Promise<unknown> {
   return waitUntil(() => store.nowMs(), { what: 'the store to be back', pollMs: 20 });
 }
 
+/** Whether so many connections wait for a lock that another one has. */
+async function areLocked(server: PostgresServer, database: string, count: number): Promise<boolean> {
+  const text = `select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and datname = '${database}'`;
+  const [row] = (await server.query(text)) as readonly { readonly count: number }[];
+  return row?.count === count;
+}
+
 function isLost(fence: Fence): boolean {
   try {
     fence.assertHeld();
@@ -69,15 +76,54 @@ describe('stores on one PostgreSQL', () => {
     expect(given[0]).toMatchObject({ raised: true });
   });
 
-  test('heartbeats do not wait for connections that others have taken', async () => {
-    const store = await open({ ...PATIENT, statementMs: 20_000 });
+  /** Names that another replica holds meanwhile. */
+  const hold = async (names: readonly string[]) => {
+    const [store, other] = [await open(PATIENT), await open(PATIENT)];
     const over = Promise.withResolvers<void>();
-    await store.attach(web, 'replica-1');
-    const held = store.whileCurrent({ key: web.key, epoch: 1 }, () => over.promise);
-    const attaching = Array.from({ length: 40 }, () => store.attach(web, 'replica-1'));
+    const held: Promise<unknown>[] = [];
+    for (const name of names) {
+      const given = await other.attach(arrivalOf(name), 'replica-2');
+      const epoch = given.kind === 'attached' ? given.epoch : 0;
+      const begun = Promise.withResolvers<undefined>();
+      const act = (): Promise<void> => {
+        begun.resolve(undefined);
+        return over.promise;
+      };
+      held.push(other.whileCurrent({ key: arrivalOf(name).key, epoch }, act));
+      await begun.promise;
+    }
+    const release = async (): Promise<void> => {
+      over.resolve();
+      await Promise.all(held);
+    };
+    return { store, release };
+  };
+
+  test('neither heartbeats nor agents that leave wait for connections that others have taken', async () => {
+    const names = Array.from({ length: 10 }, (_, at) => `held-${at}`);
+    const { store, release } = await hold(names);
+    const attaching = names.map((name) => store.attach(arrivalOf(name), 'replica-1'));
+    const order: string[] = [];
+    await waitUntil(() => areLocked(server, database, 8), { what: 'all connections to be taken' });
+    const others = store.nowMs().then(() => order.push('others'));
     expect(await store.heartbeat('replica-1', 60_000)).toMatchObject({ replicas: ['replica-1'] });
-    over.resolve();
-    await Promise.all([held, ...attaching]);
+    expect(await leave(store, 'web-1')).toMatchObject({ kind: 'leaving' });
+    order.push('heartbeat and stop');
+    await release();
+    await Promise.all([others, ...attaching]);
+    expect(order).toEqual(['heartbeat and stop', 'others']);
+  });
+
+  test('however many ask for one name, they take one connection', async () => {
+    const { store, release } = await hold(['held']);
+    const attaching = Array.from({ length: 40 }, () => store.attach(arrivalOf('held'), 'replica-1'));
+    const leaving = Array.from({ length: 40 }, () => leave(store, 'held'));
+    await waitUntil(() => areLocked(server, database, 1), { what: 'one of them to wait at the database' });
+    expect(await store.nowMs()).toBeGreaterThan(0);
+    expect(await leave(store, 'web-1')).toMatchObject({ kind: 'leaving' });
+    expect(await areLocked(server, database, 1)).toBe(true);
+    await release();
+    await Promise.all([...attaching, ...leaving]);
   });
 
   test('a database of 0.1.0 is upgraded in place, and keeps what it holds', async () => {

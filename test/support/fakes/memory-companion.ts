@@ -4,6 +4,7 @@ import { Engine, type EngineDeps, type EngineSettings } from '../../../control-p
 import { deregistrarEvents } from '../../../control-plane/events.ts';
 import { DEFAULT_BRAKE } from '../../../control-plane/evidence/brake.pure.ts';
 import type { Authenticator, Credential } from '../../../control-plane/ports.ts';
+import { CallBounds } from '../../../control-plane/rpc/call-bounds.ts';
 import { adminService, deregistrarService } from '../../../control-plane/rpc/services.ts';
 import type { Clock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
@@ -80,8 +81,8 @@ export class MemoryCompanion {
       engine: this.engine,
       authenticator: options.authenticator ?? TRUSTING,
       onDenied: () => {},
-      markAuthenticated: () => {},
-      takePlace: () => () => {},
+      bounds: new CallBounds({ clock, onRefused: () => {} }),
+      markAuthenticated: () => undefined,
     }).implementation;
     this.#admin = adminService(this.engine, clock.monotonicMs()).implementation;
   }
@@ -155,7 +156,7 @@ export class MemoryCompanion {
 
 /** A token is the name that it is bound to; an empty one is refused. */
 const TRUSTING: Authenticator = {
-  authenticate(token, mesh): Promise<Credential> {
+  authenticate(token, { mesh }): Promise<Credential> {
     if (token === '') return Promise.reject(new OperationalError('UNAUTHENTICATED', 'No dataplane token'));
     return Promise.resolve({ name: token, mesh, tags: {}, workload: '', id: token });
   },

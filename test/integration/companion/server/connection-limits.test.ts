@@ -1,16 +1,22 @@
 import { describe, expect, test } from 'vitest';
 
 import {
-  addressBlock,
   ConnectionLimits,
   type AdmittedConnection,
 } from '../../../../control-plane/server/connection-limits.io.ts';
-import { StreamLimit } from '../../../../control-plane/server/stream-limit.io.ts';
+import { addressBlock } from '../../../../kernel/address-block.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
 import { ask, HELLO, startTestServer, token } from './server-world.ts';
 
-const SETTINGS = { connections: 6, unauthenticated: 4, unauthenticatedPerAddress: 2, firstCallMs: 9_000 };
+const SETTINGS = {
+  connections: 6,
+  authenticatedPerSubject: 3,
+  authenticatedPerAddress: 6,
+  unauthenticated: 4,
+  unauthenticatedPerAddress: 2,
+  firstCallMs: 9_000,
+};
 
 function world() {
   const clock = new FakeClock();
@@ -52,7 +58,7 @@ describe('ConnectionLimits', () => {
     const { connect, open, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
-    open.get('a')?.authenticated();
+    open.get('a')?.authenticated('of a');
     expect(connect('c', '192.0.2.1')).toBe('in');
     expect(limits.counts).toEqual({ authenticated: 1, unauthenticated: 2 });
   });
@@ -90,18 +96,56 @@ describe('ConnectionLimits', () => {
     const { connect, open } = world();
     for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
       expect(connect(name, '192.0.2.1')).toBe('in');
-      open.get(name)?.authenticated();
+      open.get(name)?.authenticated(`of ${name}`);
     }
     expect(connect('g', '192.0.2.2')).toBe('connections');
     open.get('a')?.closed();
     expect(connect('h', '192.0.2.2')).toBe('in');
   });
 
+  test('one subject and one address have only so many authenticated connections, and others still get in', () => {
+    const { connect, clock, open, limits } = world();
+    const limit = (name: string, address: string, subject: string): string | undefined => {
+      expect(connect(name, address)).toBe('in');
+      const over = open.get(name)?.authenticated(subject);
+      if (over !== undefined) open.get(name)?.closed();
+      return over;
+    };
+    expect(['a', 'b', 'c', 'd'].map((name) => limit(name, '192.0.2.1', 'token 1 web-1'))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      'authenticated-per-subject',
+    ]);
+    expect(limit('e', '192.0.2.1', 'token 2 web-2')).toBeUndefined();
+    open.get('a')?.closed();
+    expect(limit('f', '192.0.2.2', 'token 1 web-1')).toBeUndefined();
+    expect(limits.counts).toEqual({ authenticated: 4, unauthenticated: 0 });
+    expect(clock.armed).toBe(0);
+  });
+
+  test('the connections of one address leave room for another', () => {
+    const limits = new ConnectionLimits({ ...SETTINGS, authenticatedPerAddress: 2 }, new FakeClock());
+    const attach = (address: string, subject: string): string | undefined => {
+      const admitted = limits.admit(address, () => {});
+      if ('refused' in admitted) return admitted.refused;
+      const over = admitted.authenticated(subject);
+      if (over !== undefined) admitted.closed();
+      return over;
+    };
+    expect(['1', '2', '3'].map((subject) => attach('192.0.2.1', subject))).toEqual([
+      undefined,
+      undefined,
+      'authenticated-per-address',
+    ]);
+    expect(attach('192.0.2.2', '4')).toBeUndefined();
+  });
+
   test('a stranger has its time and no more; what is authenticated stays', () => {
     const { connect, clock, open, cuts, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
-    open.get('b')?.authenticated();
+    open.get('b')?.authenticated('of b');
     clock.advance(8_999);
     expect(cuts).toEqual([]);
     clock.advance(1);
@@ -115,7 +159,7 @@ describe('ConnectionLimits', () => {
     const { connect, clock, open, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
-    open.get('b')?.authenticated();
+    open.get('b')?.authenticated('of b');
     for (const connection of open.values()) connection.closed();
     expect(limits.counts).toEqual({ authenticated: 0, unauthenticated: 0 });
     expect(clock.armed).toBe(0);
@@ -134,21 +178,17 @@ describe('ConnectionLimits', () => {
   });
 });
 
-describe('StreamLimit', () => {
-  test('a key holds as many as it may, gives back once, and is then forgotten', () => {
-    const streams = new StreamLimit();
-    const first = streams.acquire('default/web-1', 2);
-    const second = streams.acquire('default/web-1', 2);
-    expect(streams.acquire('default/web-1', 2)).toBeUndefined();
-    expect(streams.acquire('default/web-2', 2)).toBeTypeOf('function');
-    first?.();
-    first?.();
-    const third = streams.acquire('default/web-1', 2);
-    expect(third).toBeTypeOf('function');
-    expect(streams.acquire('default/web-1', 2)).toBeUndefined();
-    second?.();
-    third?.();
-    expect(streams.size).toBe(1);
+describe('connections of one token', () => {
+  test('the one over the limit is answered, and cut; the others stay', async () => {
+    const clock = new FakeClock();
+    await using server = await startTestServer({ clock, limits: { authenticatedPerSubject: 2 } });
+    const clients = [server.client(), server.client(), server.client()];
+    for (const client of clients) await expect(ask(client)).resolves.toBe('ok');
+    expect(server.server.connections).toEqual({ authenticated: 2, unauthenticated: 1 });
+    clock.advance(1_000);
+    await waitUntil(() => server.server.connections.unauthenticated === 0, { what: 'the third to be cut' });
+    expect(server.events).toEqual([{ event: 'refused', what: 'authenticated-per-subject' }]);
+    await expect(ask(clients[0] ?? server.client())).resolves.toBe('ok');
   });
 });
 

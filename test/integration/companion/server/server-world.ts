@@ -135,10 +135,10 @@ export function ask(client: DeregistrarClient, metadata = token(), deadlineMs = 
 }
 
 /** A Deregister whose incarnation has an id of `bytes` bytes. */
-export function askBig(client: DeregistrarClient, bytes: number): Promise<string> {
+export function askBig(client: DeregistrarClient, bytes: number, metadata = token()): Promise<string> {
   const request = { incarnation: { id: 'x'.repeat(bytes), dataplane: undefined, address: '' } };
   return new Promise((resolve) => {
-    client.deregister(request, token(), (error) => {
+    client.deregister(request, metadata, (error) => {
       resolve(error === null ? 'ok' : describe(error));
     });
   });
@@ -185,7 +185,7 @@ function testService(
   const deregistered: DeregisterResponse = { outcome: 1, guard: '', reason: '', durable: true };
   const implementation: DeregistrarServer = {
     getControlPlane: (call, callback) => {
-      if (call.metadata.get('authorization')[0] === 'good') running.server?.authenticated(call);
+      if (call.metadata.get('authorization')[0] === 'good') running.server?.authenticated(call, 'test');
       callback(null, { controlPlane: undefined, siblings: 0, silentControlPlanes: [] });
     },
     deregister: (_call, callback) => {
@@ -202,7 +202,7 @@ function testService(
       };
       for (const end of ['end', 'cancelled']) call.on(end, () => void onEnd());
       call.on('data', (request: AttachRequest) => {
-        running.server?.authenticated(call);
+        running.server?.authenticated(call, 'test');
         if (request.message?.$case === 'stopped') call.end();
         else call.write({ message: { $case: 'redirected', value: { reason: 'seen' } } });
       });

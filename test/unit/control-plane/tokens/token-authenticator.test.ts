@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 
 import { describe, expect, test } from 'vitest';
 
+import { KeyLookups } from '../../../../control-plane/tokens/key-lookups.ts';
 import { signingKeySecrets } from '../../../../control-plane/tokens/signing-key-secrets.io.ts';
 import {
   openAuthenticator,
@@ -38,6 +39,9 @@ const CLAIMS = {
   jti: 'token-1',
 };
 
+const ADDRESS = '192.0.2.1';
+const BY = { mesh: 'default', address: ADDRESS };
+
 const signed = (change: { readonly header?: Json; readonly claims?: Json; readonly key?: typeof KEY } = {}) =>
   signToken(
     { ...HEADER, ...change.header },
@@ -56,11 +60,12 @@ async function scene() {
     clock,
     report: (problem) => problems.push(problem),
   });
-  const sources = [signingKeySecrets(control.read, clock)];
+  const lookups = new KeyLookups({ clock, isKnownMesh: () => true, onRefused: () => {} });
+  const sources = [signingKeySecrets({ read: control.read, lookups, clock })];
   const authenticator = tokenAuthenticator({ sources, revocations, clock });
   const outcome = async (token: string, mesh = 'default') => {
     try {
-      return { credential: await authenticator.authenticate(token, mesh) };
+      return { credential: await authenticator.authenticate(token, { mesh, address: ADDRESS }) };
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
       expectNothingLeaks(error, token);
@@ -263,7 +268,7 @@ describe('tokenAuthenticator()', () => {
     const { authenticator } = await scene();
     const credential = await authenticator.authenticate(
       signed({ claims: { Mesh: 'other', Tags: {}, Workload: '' } }),
-      'default',
+      BY,
     );
     const judge = (mesh: string) =>
       permits(credential, {
@@ -276,7 +281,7 @@ describe('tokenAuthenticator()', () => {
 
   test('a token that names no mesh is bound to the one whose key it was checked by', async () => {
     const { authenticator } = await scene();
-    const credential = await authenticator.authenticate(signed({ claims: { Mesh: '' } }), 'default');
+    const credential = await authenticator.authenticate(signed({ claims: { Mesh: '' } }), BY);
     expect(credential.mesh).toBe('default');
   });
 
@@ -284,7 +289,7 @@ describe('tokenAuthenticator()', () => {
     const { authenticator, control } = await scene();
     control.secrets.set(GLOBAL_LIST, 'a,,\n');
     const token = signed({ claims: { jti: undefined } });
-    const { id } = await authenticator.authenticate(token, 'default');
+    const { id } = await authenticator.authenticate(token, BY);
     expect(id).toBe(createHash('sha256').update(token).digest('hex').slice(0, 16));
   });
 
@@ -410,7 +415,7 @@ describe('tokenAuthenticator()', () => {
     const sources = [{ find: () => Promise.reject(new TypeError('a bug')) }];
     const revocations = { isRevoked: () => Promise.resolve(false) };
     const authenticator = tokenAuthenticator({ sources, revocations, clock });
-    await expect(authenticator.authenticate(signed(), 'default')).rejects.toThrow(new TypeError('a bug'));
+    await expect(authenticator.authenticate(signed(), BY)).rejects.toThrow(new TypeError('a bug'));
   });
 
   test('sources are asked in order, and no further than the first that knows', async () => {
@@ -424,13 +429,13 @@ describe('tokenAuthenticator()', () => {
     });
     const revocations = { isRevoked: () => Promise.resolve(false) };
     const sources = [source('empty', undefined), source('right', KEY), source('wrong', OTHER)];
-    await tokenAuthenticator({ sources, revocations, clock }).authenticate(signed(), 'default');
+    await tokenAuthenticator({ sources, revocations, clock }).authenticate(signed(), BY);
     expect(asked).toEqual(['empty', 'right']);
   });
 });
 
 test('openAuthenticator takes everybody, for everything', async () => {
-  const credential = await openAuthenticator.authenticate('', 'default');
+  const credential = await openAuthenticator.authenticate('', BY);
   const key = { proxyType: 'dataplane', mesh: 'any', name: 'any' } as const;
   expect([credential, permits(credential, { key, stored: undefined, version: undefined })]).toEqual([
     { name: '', mesh: '', tags: {}, workload: '', id: 'none' },

@@ -7,11 +7,13 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 
 import { publicKeyFiles } from '../../../../control-plane/tokens/public-key-files.io.ts';
 import { secretReader } from '../../../../control-plane/tokens/secret-reader.io.ts';
+import { KeyLookups } from '../../../../control-plane/tokens/key-lookups.ts';
 import { signingKeySecrets } from '../../../../control-plane/tokens/signing-key-secrets.io.ts';
 import { tokenRevocations } from '../../../../control-plane/tokens/token-revocations.io.ts';
 import { readPublicKeyOption } from '../../../../control-plane/tokens/public-key-option.pure.ts';
 import type { TokenProblem } from '../../../../control-plane/tokens/token-ports.ts';
 import { systemClock } from '../../../../kernel/clock.ts';
+import type { Scope } from '../../../../kernel/bounds.ts';
 import { RestClient } from '../../../../kuma/rest-client.io.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { makeSigningKey } from '../../../support/signed-token.ts';
@@ -20,7 +22,7 @@ import { DOWN, FORBIDDEN, SecretsAtHand } from './secrets-at-hand.ts';
 
 const KEY = makeSigningKey();
 const OTHER = makeSigningKey();
-const ANY_AGE = Number.POSITIVE_INFINITY;
+const ANY_AGE = { maxAgeMs: Number.POSITIVE_INFINITY, address: '192.0.2.1' };
 const KEY_PATH = 'meshes/default/secrets/dataplane-token-signing-key-default-1';
 const GLOBAL_LIST = 'global-secrets/dataplane-token-revocations-default';
 const MESH_LIST = 'meshes/default/secrets/dataplane-token-revocations-default';
@@ -172,11 +174,27 @@ describe('publicKeyFiles()', () => {
   });
 });
 
+function secretScene(isKnownMesh: (mesh: string) => boolean = () => false) {
+  const clock = new FakeClock();
+  const control = new SecretsAtHand();
+  control.secrets.set(KEY_PATH, KEY.privatePem);
+  const refused: Scope[] = [];
+  const lookups = new KeyLookups({ clock, isKnownMesh, onRefused: (scope) => refused.push(scope) });
+  const keys = signingKeySecrets({ read: control.read, lookups, clock });
+  const find = async (mesh: string, kid: string, address = '192.0.2.1'): Promise<string> => {
+    try {
+      const key = await keys.find({ mesh, kid }, { ...ANY_AGE, address });
+      return key === undefined ? 'none' : key.equals(KEY.publicKey) ? 'found' : 'another';
+    } catch (error) {
+      return (error as { code?: string }).code ?? 'bug';
+    }
+  };
+  return { clock, control, keys, find, refused };
+}
+
 describe('signingKeySecrets()', () => {
   test('a storm of agents is one request, and only the public half is given out', async () => {
-    const control = new SecretsAtHand();
-    control.secrets.set(KEY_PATH, KEY.privatePem);
-    const keys = signingKeySecrets(control.read, new FakeClock());
+    const { control, keys } = secretScene();
     const found = await Promise.all(
       Array.from({ length: 2_500 }, () => keys.find({ mesh: 'default', kid: '1' }, ANY_AGE)),
     );
@@ -191,29 +209,49 @@ describe('signingKeySecrets()', () => {
     { name: 'the control plane is down', failure: DOWN },
     { name: 'they may not be read', failure: FORBIDDEN },
   ])('invented key ids do not hammer the control plane while $name', async ({ failure }) => {
-    const clock = new FakeClock();
-    const control = new SecretsAtHand();
-    control.secrets.set(KEY_PATH, KEY.privatePem);
-    const keys = signingKeySecrets(control.read, clock);
-    await keys.find({ mesh: 'default', kid: '1' }, ANY_AGE);
+    const { clock, control, find, refused } = secretScene();
+    await find('default', '1');
     control.failure = failure;
-    let busy = 0;
     for (let kid = 100; kid < 1_100; kid += 1) {
       clock.advance(9);
-      await keys.find({ mesh: `mesh-${kid % 7}`, kid: String(kid) }, ANY_AGE).catch((error: unknown) => {
-        if ((error as { code?: string }).code === 'ENDPOINT_BUSY') busy += 1;
-      });
+      await find(`mesh-${kid % 7}`, String(kid), `192.0.2.${kid % 5}`);
     }
-    const reads = control.reads.length;
-    const known = await keys.find({ mesh: 'default', kid: '1' }, ANY_AGE);
-    expect({ reads, busy, known: known?.equals(KEY.publicKey) }).toEqual({
-      reads: 50,
-      busy: 951,
-      known: true,
-    });
+    expect(control.reads).toHaveLength(1 + 49);
+    expect(new Set(refused)).toEqual(new Set(['all']));
+    expect(await find('default', '1')).toBe('found');
     control.failure = undefined;
     clock.advance(10_000);
-    expect(await keys.find({ mesh: 'default', kid: '9' }, ANY_AGE)).toBeUndefined();
+    expect(await find('default', '9')).toBe('none');
+  });
+
+  test('the invented ids of one address leave look-ups for another', async () => {
+    const { find, refused } = secretScene();
+    const outcomes = [];
+    for (let kid = 0; kid < 40; kid += 1) outcomes.push(await find('default', `key-${kid}`, '192.0.2.66'));
+    expect(outcomes.filter((outcome) => outcome === 'ENDPOINT_BUSY')).toHaveLength(20);
+    expect(await find('default', 'key-a', '192.0.2.1')).toBe('none');
+    expect(new Set(refused)).toEqual(new Set(['address']));
+  });
+
+  test('what a mesh of the zone may well have is looked up, whatever strangers at the same address invent', async () => {
+    const { clock, control, find } = secretScene((mesh) => mesh === 'default');
+    for (let kid = 0; kid < 100; kid += 1) await find('default', `key-${kid}`);
+    for (let kid = 10; kid < 110; kid += 1) await find('default', String(kid));
+    for (let mesh = 0; mesh < 100; mesh += 1) await find(`mesh-${mesh}`, '1');
+    expect(await find('default', '1')).toBe('found');
+    // A rotation: the next number, although the stranger goes on.
+    control.secrets.set(KEY_PATH.replace(/1$/, '2'), KEY.privatePem);
+    expect(await find('default', '2')).toBe('found');
+    control.secrets.set(KEY_PATH.replace(/1$/, '5'), KEY.privatePem);
+    clock.advance(9_000);
+    expect(await find('default', '5')).toBe('found');
+  });
+
+  test('the ids that a mesh may have are few: a stranger who tries them all makes few requests', async () => {
+    const { control, find } = secretScene(() => true);
+    for (let kid = 0; kid < 2_000; kid += 1) await find('default', String(kid));
+    // 0 to 3, then 1 was found: 4; and what one address may ask for.
+    expect(control.reads).toHaveLength(5 + 20);
   });
 });
 

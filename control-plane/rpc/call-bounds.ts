@@ -1,0 +1,134 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+
+import { Bounds, RateBounds, type Caller, type Grant, type Most, type Scope } from '../../kernel/bounds.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { Pace } from '../../kernel/pace.ts';
+import type { Resource } from '../resources.pure.ts';
+
+export interface CallBoundsDeps {
+  readonly clock: Clock;
+  /** A caller was refused. May come by the thousand. */
+  readonly onRefused: (resource: Resource, scope: Scope) => void;
+}
+
+type Release = () => void;
+
+/**
+ * An agent has one stream, and another one while the first has not been noticed to be dead; it makes one call at a time.
+ * A fleet of ten thousand may share one address, and may stop in one moment.
+ */
+const MOST = {
+  streams: { subject: 4, address: 15_000, all: 20_000 },
+  calls: { subject: 16, address: 15_000, all: 20_000 },
+  requests: { subject: 240, address: 120_000, all: 240_000 },
+  'unread-calls': { subject: 4, address: 4, all: 32 },
+} as const satisfies Partial<Record<Resource, Most>>;
+/** Of the calls of one subject so many act; the others wait in memory, and take nothing of the store. */
+const TURNS = 4;
+const MINUTE_MS = 60_000;
+/** An address that asks in vain over and over hears of it at this pace, and cannot ask again meanwhile. */
+const REFUSALS = { everyMs: 20, longestMs: 5_000 } as const;
+
+/** What the calls of agents may take: of one token for one dataplane, from one address, and in all. */
+export class CallBounds {
+  readonly #onRefused: CallBoundsDeps['onRefused'];
+  readonly #streams = new Bounds(MOST.streams);
+  readonly #calls = new Bounds(MOST.calls);
+  readonly #unread = new Bounds(MOST['unread-calls']);
+  readonly #requests: RateBounds;
+  readonly #refusals: Pace;
+  readonly #turns = new Map<string, LimitFunction>();
+
+  constructor({ clock, onRefused }: CallBoundsDeps) {
+    this.#onRefused = onRefused;
+    this.#requests = new RateBounds(clock, MINUTE_MS, MOST.requests);
+    this.#refusals = new Pace(clock, REFUSALS);
+  }
+
+  /** What is held now. */
+  get held(): ReadonlyMap<Resource, number> {
+    return new Map<Resource, number>([
+      ['streams', this.#streams.held],
+      ['calls', this.#calls.held],
+      ['unread-calls', this.#unread.held],
+    ]);
+  }
+
+  /** @throws `LIMIT_EXCEEDED` */
+  openStream(caller: Caller): Release {
+    this.#begin(caller);
+    return this.#granted('streams', this.#streams.take(caller));
+  }
+
+  /**
+   * Waits for the turn of this call.
+   *
+   * @throws `LIMIT_EXCEEDED`
+   */
+  async beginCall(caller: Caller): Promise<Release> {
+    this.#begin(caller);
+    const release = this.#granted('calls', this.#calls.take(caller));
+    const endTurn = await this.#turn(caller.subject ?? caller.address);
+    return () => {
+      endTurn();
+      release();
+    };
+  }
+
+  /**
+   * A call whose token names no mesh: only its message does.
+   *
+   * @throws `LIMIT_EXCEEDED`
+   */
+  readUnchecked(address: string): Release {
+    return this.#granted('unread-calls', this.#unread.take({ subject: undefined, address }));
+  }
+
+  /** To be awaited before a refusal is sent. */
+  beforeRefusal(address: string): Promise<void> {
+    return this.#refusals.turn(address);
+  }
+
+  #begin(caller: Caller): void {
+    const refused = this.#requests.use(caller);
+    if (refused !== undefined) throw this.#refused('requests', refused);
+  }
+
+  #granted(resource: Resource, grant: Grant): Release {
+    if ('refused' in grant) throw this.#refused(resource, grant.refused);
+    return grant.release;
+  }
+
+  #refused(resource: Resource, scope: Scope): OperationalError {
+    this.#onRefused(resource, scope);
+    return new OperationalError(
+      'LIMIT_EXCEEDED',
+      `Cannot serve the call: over the limit of ${resource} ${SCOPES[scope]}`,
+      { details: { resource, scope } },
+    );
+  }
+
+  #turn(subject: string): Promise<Release> {
+    const limit = this.#turns.get(subject) ?? pLimit(TURNS);
+    this.#turns.set(subject, limit);
+    const begun = Promise.withResolvers<Release>();
+    const ended = limit(() => {
+      const over = Promise.withResolvers<undefined>();
+      begun.resolve(() => {
+        over.resolve(undefined);
+      });
+      return over.promise;
+    });
+    void ended.then(() => {
+      if (limit.activeCount + limit.pendingCount === 0) this.#turns.delete(subject);
+    });
+    return begun.promise;
+  }
+}
+
+const SCOPES: Readonly<Record<Scope, string>> = {
+  subject: 'of one token for one dataplane',
+  address: 'from one address',
+  all: 'in all',
+};
