@@ -7,6 +7,11 @@ export interface OwnDataplane {
   readonly incarnation: string | undefined;
   /** Where the resource says that Envoy listens; `undefined` if there is no resource to read. */
   readonly address: string | undefined;
+  /**
+   * How long ago this run began, where no Envoy of it has said yet that the control plane accepted it; `undefined` where
+   * one has, or where the run put the object.
+   */
+  readonly unprovenForMs?: number | undefined;
 }
 
 export type Ownership = { readonly ours: true } | { readonly ours: false; readonly reason: string };
@@ -31,6 +36,27 @@ export function judgeOwnership(
     return { ours: false, reason: `it is at another address: ${address} instead of ${own.address}` };
   }
   return { ours: true };
+}
+
+/** Kuma's `Date` is cut to the second, and the answer takes its time. */
+const CLOCK_MARGIN_MS = 2_000;
+
+/**
+ * Whether a dataplane that is connected may be this run, none of whose Envoys was seen: two units may have the same file.
+ * A stream that is older than the run belongs to another one. Both times are the control plane's.
+ *
+ * @param clockMs what time it is at the control plane; `undefined` if it did not say, which proves nothing
+ */
+export function judgeConnected(
+  found: DataplaneOverview,
+  { unprovenForMs, clockMs }: { readonly unprovenForMs: number; readonly clockMs: number | undefined },
+): Ownership {
+  const ages = found.subscriptions
+    .filter(isOnline)
+    .map(({ connectTime }) => (clockMs ?? Number.NaN) - Date.parse(connectTime ?? ''));
+  return ages.some((ageMs) => ageMs > unprovenForMs + CLOCK_MARGIN_MS)
+    ? { ours: false, reason: 'another run was connected to it before this one began' }
+    : { ours: true };
 }
 
 /**

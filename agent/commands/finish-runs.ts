@@ -167,7 +167,11 @@ async function finish({ path, state }: Found, request: Request, refused: Result)
 async function deregister(state: HostState, kumaDp: 'gone' | 'ending', request: Request): Promise<boolean> {
   const departure = {
     key: state.dataplane,
-    own: { incarnation: state.incarnation, address: state.address },
+    own: {
+      incarnation: state.incarnation,
+      address: state.address,
+      unprovenForMs: state.connected === false ? ageMs(state.agent) : undefined,
+    },
   };
   const { endpoints, companions } = await endpointsOf(state, request);
   const rest = endpoints.filter((endpoint) => !companions.some((companion) => companion === endpoint));
@@ -180,6 +184,11 @@ async function deregister(state: HostState, kumaDp: 'gone' | 'ending', request: 
       { endpoints: rest, take: kumaDp === 'gone' ? takeOver : deregisterOutright },
     ].filter((way) => way.endpoints.length > 0),
   );
+}
+
+/** proc(5): start times are ticks since boot, of which Linux tells programs 100 a second. */
+function ageMs({ startTicks }: HostState['agent']): number {
+  return linuxHost().uptimeMs() - startTicks * 10;
 }
 
 /** systemd may start ExecStopPost while an agent that it has killed is still ending. */

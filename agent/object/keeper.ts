@@ -27,6 +27,8 @@ export interface ObjectKeeperDeps {
   readonly template: DataplaneResource | undefined;
   /** `false` for an external dataplane: everything but the deletion happens. */
   readonly mayDelete: boolean;
+  /** When the run began, before kuma-dp was started (monotonic); `undefined` where that is not known. */
+  readonly beganAtMs?: number;
 }
 
 /** What a drain or a resume wants of the object, and what it is told. */
@@ -160,12 +162,12 @@ export class ObjectKeeper {
    * meanwhile, it joins the same attempt.
    */
   deregister(byMs: number): Promise<Deregistration> {
-    const { clock, endpoints, departure, mayDelete } = this.#deps;
+    const { clock, endpoints, mayDelete } = this.#deps;
     this.#run.leaving = true;
     if (!mayDelete) return Promise.resolve(kept('external dataplane: not ours to delete'));
     if (!this.#mayBeOurs) return Promise.resolve(kept(STRANGER));
     if (this.#removal !== undefined) return this.#removal.done;
-    const removal = new Removal({ clock, endpoints, departure }, byMs);
+    const removal = new Removal({ clock, endpoints, departure: this.#leaver }, byMs);
     const done = this.#asTask(() => removal.run()).finally(() => {
       this.#removal = undefined;
     });
@@ -223,8 +225,19 @@ export class ObjectKeeper {
    * proves nothing.
    */
   get #mayBeOurs(): boolean {
+    return this.#isOurs || this.#run.configuration !== 'missing';
+  }
+
+  get #isOurs(): boolean {
     const { owned, configuration } = this.#run;
-    return owned || configuration !== 'missing' || this.#writes.everSent;
+    return owned || configuration === 'given' || this.#writes.everSent;
+  }
+
+  /** Who leaves, with what this run knows of it. */
+  get #leaver(): Departure {
+    const { departure, beganAtMs, clock } = this.#deps;
+    if (this.#isOurs || beganAtMs === undefined) return departure;
+    return { ...departure, own: { ...departure.own, unprovenForMs: clock.monotonicMs() - beganAtMs } };
   }
 
   #asTask<T>(work: () => Promise<T>): Promise<T> {

@@ -6,7 +6,7 @@ import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from 
 import { lookForSibling } from '../../kuma/services.io.ts';
 import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
-import { judgeRecreation, judgeReturn, type RunStage } from '../../kuma/ownership.ts';
+import { judgeConnected, judgeRecreation, judgeReturn, type RunStage } from '../../kuma/ownership.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
 import type { Attempt, Confirmation, Departure, Endpoint, Token } from '../ports.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
@@ -72,11 +72,30 @@ async function make(
       await put(client, { key, resource: next.resource }, attempt.send());
       return madeOf(stored, next);
     case 'delete': {
+      await requireOwnStream(client, departure, attempt.signal);
       const answer = await client.delete(resourcePath(key), attempt.signal);
       const found = requireAnswer(`delete dataplane ${name}`, answer) === 'found';
       return { ...madeOf(stored, next), changed: found };
     }
   }
+}
+
+/** @throws `DATAPLANE_FOREIGN` if another run is connected to the object */
+async function requireOwnStream(
+  client: RestClient,
+  { key, own }: Departure,
+  signal: AbortSignal,
+): Promise<void> {
+  const { unprovenForMs } = own;
+  if (unprovenForMs === undefined) return;
+  const { body, clockMs } = await client.get(`${resourcePath(key)}/_overview`, signal);
+  const overview = readOverview(body);
+  const ownership = overview === undefined ? undefined : judgeConnected(overview, { unprovenForMs, clockMs });
+  if (ownership?.ours !== false) return;
+  throw new OperationalError(
+    'DATAPLANE_FOREIGN',
+    `Dataplane ${describeKey(key)} is left alone: ${ownership.reason}`,
+  );
 }
 
 async function read(

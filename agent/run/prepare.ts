@@ -37,6 +37,8 @@ export interface PrepareContext {
   readonly events: AgentEvents;
   readonly incarnation: string;
   readonly agentPid: number;
+  /** On the monotonic clock, before kuma-dp was started. */
+  readonly beganAtMs: number;
   readonly stdin: Promise<Uint8Array> | undefined;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
@@ -176,7 +178,14 @@ async function connect(
     settle: options.settle,
     onFacts: context.onFacts,
   });
-  const keeper = new ObjectKeeper({ ...shared, endpoints, departure, template: resource, mayDelete });
+  const keeper = new ObjectKeeper({
+    ...shared,
+    endpoints,
+    departure,
+    template: resource,
+    mayDelete,
+    beganAtMs: context.beganAtMs,
+  });
   const attachment =
     companions.length === 0
       ? undefined

@@ -109,6 +109,7 @@ class Supervision {
         events: this.#events,
         incarnation: this.#facts.incarnation,
         agentPid: process.pid,
+        beganAtMs: this.#request.beganAtMs,
         stdin: this.#request.stdin,
         stopping: this.#facts.stopping,
         onFacts: () => this.#tracked.value?.notes.noteFacts(),

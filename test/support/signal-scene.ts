@@ -96,14 +96,14 @@ export class Scene implements AsyncDisposable {
   }
 
   /** Creates the object again as a control plane does that has restarted: its only subscription ends, or is online. */
-  recreate(subscription: 'ended' | 'online'): void {
+  recreate(subscription: 'ended' | 'online', connectedAgoMs = 0): void {
     this.put();
     this.controlPlane.store.saveInsight(this.key, {
       subscriptions: [
         {
           id: `subscription-${this.name}`,
           controlPlaneInstanceId: 'another-instance',
-          connectTime: timestampNow(9),
+          connectTime: new Date(Date.now() - connectedAgoMs).toISOString(),
           ...(subscription === 'ended' ? { disconnectTime: timestampNow(9) } : {}),
         },
       ],

@@ -160,6 +160,25 @@ describe.concurrent('the order of a stop', () => {
   });
 });
 
+describe.concurrent('a kuma-dp that never started an Envoy', () => {
+  test.for<readonly [what: string, connectedAgoMs: number | undefined, stays: boolean]>([
+    ['a dataplane connected long before this run', 3_600_000, true],
+    ['a dataplane connected a little before this run', 8_000, true],
+    ['a dataplane connected since, which may be its own Envoy', 0, false],
+    ['no dataplane is connected', undefined, false],
+  ])('%s: the object stays: %s', async ([, connectedAgoMs, stays]) => {
+    await using scene = new Scene({ controlPlane, child: { contract: 'obedient' }, options: BUDGET });
+    if (connectedAgoMs !== undefined) scene.recreate('online', connectedAgoMs);
+    const agent = await scene.start();
+    await scene.child.waitFor('ready');
+    await agent.waitForEvent('endpoint.reached');
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(scene.isThere).toBe(stays);
+    expect(agent.seen('dataplane.kept')).toHaveLength(stays ? 1 : 0);
+  });
+});
+
 describe.concurrent('asked again', () => {
   test('the second signal skips the waits', async () => {
     await using scene = new Scene({

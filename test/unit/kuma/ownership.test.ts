@@ -1,6 +1,8 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import {
+  judgeConnected,
   judgeOwnership,
   judgeRecreation,
   judgeReturn,
@@ -204,6 +206,55 @@ describe('judgeReturn()', () => {
     },
   ])('$name: $verdict', ({ found, verdict }) => {
     expect(judgeReturn(OWN, standing(found)).verdict).toBe(verdict);
+  });
+});
+
+function mayBeOurs(
+  subscriptions: readonly Subscription[],
+  unprovenForMs: number,
+  clockMs: number | undefined,
+): boolean {
+  return judgeConnected(standing({ subscriptions: [...subscriptions] }), { unprovenForMs, clockMs }).ours;
+}
+
+describe('judgeConnected()', () => {
+  const NOW_MS = Date.parse('2026-11-30T12:00:00Z');
+  const since = (agoMs: number): Subscription => ({
+    id: 'x',
+    connectTime: new Date(NOW_MS - agoMs).toISOString(),
+  });
+  test.for<readonly [what: string, subscriptions: readonly Subscription[], ours: boolean]>([
+    ['no stream', [], true],
+    ['a stream of this run', [since(59_000)], true],
+    ['a stream of an hour', [since(3_600_000)], false],
+    ['a stream that is a little older than this run', [since(62_500)], false],
+    ['a stream within what the clock leaves open', [since(61_500)], true],
+    [
+      'an old stream that has ended',
+      [{ ...since(3_600_000), disconnectTime: since(10_000).connectTime }],
+      true,
+    ],
+    ['an old stream beside one of this run', [since(3_600_000), since(1_000)], false],
+    ['a stream without a time', [{ id: 'x' }], true],
+  ])('%s: may be this run’s: %s', ([, subscriptions, ours]) => {
+    expect(mayBeOurs(subscriptions, 60_000, NOW_MS)).toBe(ours);
+  });
+
+  test('without the control plane’s clock nothing is proved', () => {
+    expect(mayBeOurs([since(3_600_000)], 60_000, undefined)).toBe(true);
+  });
+
+  test('a run’s own stream is never another one’s', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(1e9),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.nat(999),
+        (forMs, part, cutMs) => {
+          expect(mayBeOurs([since(forMs * part)], forMs, NOW_MS - cutMs)).toBe(true);
+        },
+      ),
+    );
   });
 });
 
