@@ -16,7 +16,7 @@ import { prebuilt, type NativeProgram } from './native-programs.ts';
 
 /**
  * What the packages would load for features that are off: got's HTTP/2, decompression and caches, pino's worker threads
- * and files. Together 5 MB of an idle agent.
+ * and files, gRPC's channelz and load reports. Together 5 MB of an idle agent.
  */
 const UNUSED: readonly { readonly id: RegExp; readonly importer: RegExp }[] = [
   { id: /^node:http2$|\/http2-client\.js$/, importer: /node_modules\/got\// },
@@ -26,6 +26,7 @@ const UNUSED: readonly { readonly id: RegExp; readonly importer: RegExp }[] = [
     id: /^sonic-boom$|^worker_threads$|^\.\/transport$|^\.\/lib\/transport$/,
     importer: /node_modules\/pino\//,
   },
+  { id: /^@grpc\/proto-loader$/, importer: /node_modules\/@grpc\/grpc-js\// },
 ];
 
 const withoutUnused: Plugin = {

@@ -32,7 +32,8 @@ export type Fault =
   | { readonly kind: 'database clock'; readonly byMs: number }
   | { readonly kind: 'database goes back'; readonly byMs: number };
 
-type Wire =
+/** What can be wrong with the ways of a replica. A lost answer follows a request that was carried out. */
+export type Wire =
   | 'store is cut off'
   | 'store is slow'
   | 'control planes are out of reach'

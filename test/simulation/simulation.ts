@@ -88,8 +88,8 @@ export class Simulation {
   }
 
   #goBack(before: MemoryTables): void {
-    for (const { wires } of this.#replicas)
-      wires.storeCutUntilMs = this.#timeline.monotonicMs() + FAILOVER_MS;
+    const untilMs = this.#timeline.monotonicMs() + FAILOVER_MS;
+    for (const { wires } of this.#replicas) wires.break('store is cut off', untilMs);
     this.#database.tables = before;
   }
 
@@ -163,7 +163,6 @@ export class Simulation {
     const replica = this.#replicas[fault.replica];
     if (replica === undefined) return;
     const { wires, process } = replica;
-    const untilMs = this.#timeline.monotonicMs() + ('forMs' in fault ? fault.forMs : 0);
     switch (fault.kind) {
       case 'replica starts':
         return replica.start();
@@ -179,20 +178,11 @@ export class Simulation {
         if (process !== undefined) process.wallSkewMs += fault.byMs;
         return undefined;
       case 'store is cut off':
-        wires.storeCutUntilMs = untilMs;
-        return undefined;
       case 'store is slow':
-        wires.storeSlowUntilMs = untilMs;
-        return undefined;
       case 'control planes are out of reach':
-        wires.planesCutUntilMs = untilMs;
-        return undefined;
       case 'control planes are slow':
-        wires.planesSlowUntilMs = untilMs;
-        return undefined;
       case 'answers are lost':
-        wires.answersLostUntilMs = untilMs;
-        return undefined;
+        return wires.break(fault.kind, this.#timeline.monotonicMs() + fault.forMs);
     }
   }
 

@@ -2,17 +2,13 @@ import type { ControlPlanes, Fence, Store } from '../../control-plane/ports.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { FakeWire } from '../support/fakes/fake-control-planes.ts';
 import type { FakePlane } from '../support/fakes/fake-zone.ts';
+import type { Wire } from './history.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { Timeline } from './timeline.ts';
 
 /** What is wrong with the ways of one process, and until when. */
 export class Wires {
-  storeCutUntilMs = 0;
-  storeSlowUntilMs = 0;
-  planesCutUntilMs = 0;
-  planesSlowUntilMs = 0;
-  /** Until then a control plane's answer may be lost after the request was carried out. */
-  answersLostUntilMs = 0;
+  readonly #untilMs = new Map<Wire, number>();
   readonly #timeline: Timeline;
   readonly #random: () => number;
 
@@ -21,19 +17,19 @@ export class Wires {
     this.#random = random;
   }
 
+  break(fault: Wire, untilMs: number): void {
+    this.#untilMs.set(fault, untilMs);
+  }
+
   heal(): void {
-    this.storeCutUntilMs = 0;
-    this.storeSlowUntilMs = 0;
-    this.planesCutUntilMs = 0;
-    this.planesSlowUntilMs = 0;
-    this.answersLostUntilMs = 0;
+    this.#untilMs.clear();
   }
 
   /** The ways to the store, for the code of `process`. */
   store(process: SimProcess, store: Store): Store {
     const pass = async (): Promise<void> => {
-      await process.step(this.#delayMs(this.storeSlowUntilMs, SLOW_STORE_MS));
-      if (this.#isNow(this.storeCutUntilMs)) throw storeAway();
+      await process.step(this.#delayMs('store is slow', SLOW_STORE_MS));
+      if (this.#isNow('store is cut off')) throw storeAway();
     };
     return interposed(store, pass, (method, given) =>
       method === 'attempt' || method === 'whileCurrent' ? [given[0], fenced(given[1] as Act, pass)] : given,
@@ -48,7 +44,7 @@ export class Wires {
   rest(process: SimProcess): FakeWire {
     return {
       request: async (_call, plane) => {
-        const delayMs = this.#delayMs(this.planesSlowUntilMs, SLOW_PLANE_MS);
+        const delayMs = this.#delayMs('control planes are slow', SLOW_PLANE_MS);
         if (delayMs > 0) {
           await new Promise<void>((resolve) => {
             this.#timeline.after(delayMs, resolve);
@@ -57,24 +53,24 @@ export class Wires {
         this.#requirePlane(plane);
       },
       answer: async (_call, plane) => {
-        await process.step(this.#delayMs(this.planesSlowUntilMs, SLOW_PLANE_MS));
+        await process.step(this.#delayMs('control planes are slow', SLOW_PLANE_MS));
         this.#requirePlane(plane);
-        if (this.#isNow(this.answersLostUntilMs) && this.#random() < 0.3) throw unreachable(plane);
+        if (this.#isNow('answers are lost') && this.#random() < 0.3) throw unreachable(plane);
       },
     };
   }
 
   #requirePlane(plane: FakePlane): void {
-    if (this.#isNow(this.planesCutUntilMs) || !plane.isUp) throw unreachable(plane);
+    if (this.#isNow('control planes are out of reach') || !plane.isUp) throw unreachable(plane);
   }
 
-  #isNow(untilMs: number): boolean {
-    return this.#timeline.monotonicMs() < untilMs;
+  #isNow(fault: Wire): boolean {
+    return this.#timeline.monotonicMs() < (this.#untilMs.get(fault) ?? 0);
   }
 
   /** Most are quick even then; a few take very long. */
-  #delayMs(untilMs: number, mostMs: number): number {
-    return this.#isNow(untilMs) ? mostMs * this.#random() ** 3 : 0;
+  #delayMs(fault: Wire, mostMs: number): number {
+    return this.#isNow(fault) ? mostMs * this.#random() ** 3 : 0;
   }
 }
 

@@ -1,28 +1,19 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
 import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
+import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
 const HERE = 'replica-1';
 const SECOND: Partial<Arrival> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
 
 describe.for(STORE_KINDS)('the %s store', (kind) => {
-  let world: StoreWorld;
   let store: Store;
 
-  beforeAll(async () => {
-    world = await StoreWorld.start(kind);
+  openStores(kind, (opened) => {
+    ({ store } = opened);
   });
-
-  afterAll(() => world[Symbol.asyncDispose]());
-
-  beforeEach(async () => {
-    store = await world.openNew();
-  });
-
-  afterEach(() => world.closeAll());
 
   const web = arrivalOf('web-1');
   const at = (epoch: number) => ({ key: web.key, epoch });

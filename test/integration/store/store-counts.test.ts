@@ -1,27 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
+import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
 const HERE = 'replica-1';
 const REFUSED: AttemptResult = { kind: 'ended', outcome: 'refused', reason: 'not its own' };
 const BRAKED: AttemptResult = { kind: 'later', afterMs: 60_000, guard: 'brake', reason: 'too many at once' };
 
 describe.for(STORE_KINDS)('what the %s store says without loading it all', (kind) => {
-  let world: StoreWorld;
   let store: Store;
 
-  beforeAll(async () => {
-    world = await StoreWorld.start(kind);
+  openStores(kind, (opened) => {
+    ({ store } = opened);
   });
-
-  afterAll(() => world[Symbol.asyncDispose]());
-
-  beforeEach(async () => {
-    store = await world.openNew();
-  });
-
-  afterEach(() => world.closeAll());
 
   const leave = (name: string, mesh = 'default', again = false) =>
     store.leave(

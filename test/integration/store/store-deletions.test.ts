@@ -1,7 +1,7 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
+import { arrivalOf, openStores, STORE_KINDS, type StoreWorld, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
 const HERE = 'replica-1';
@@ -16,17 +16,9 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
   let world: StoreWorld;
   let store: Store;
 
-  beforeAll(async () => {
-    world = await StoreWorld.start(kind);
+  openStores(kind, (opened) => {
+    ({ world, store } = opened);
   });
-
-  afterAll(() => world[Symbol.asyncDispose]());
-
-  beforeEach(async () => {
-    store = await world.openNew();
-  });
-
-  afterEach(() => world.closeAll());
 
   const web = arrivalOf('web-1');
   const at = (epoch: number) => ({ key: web.key, epoch });

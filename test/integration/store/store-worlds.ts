@@ -1,3 +1,5 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+
 import type { Arrival, Store } from '../../../control-plane/ports.ts';
 import { STORE_LIMITS } from '../../../control-plane/store/limits.ts';
 import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
@@ -74,6 +76,22 @@ export class StoreWorld implements AsyncDisposable {
     await this.closeAll();
     await this.#parts.disposeAsync();
   }
+}
+
+/** A world for all tests of a suite, and an empty store for each, which `use` gets before it begins. */
+export function openStores(
+  kind: (typeof STORE_KINDS)[number],
+  use: (opened: { readonly world: StoreWorld; readonly store: Store }) => void,
+): void {
+  let world: StoreWorld;
+  beforeAll(async () => {
+    world = await StoreWorld.start(kind);
+  });
+  afterAll(() => world[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    use({ world, store: await world.openNew() });
+  });
+  afterEach(() => world.closeAll());
 }
 
 function inMemory(kind: 'sqlite' | 'postgres'): StorePlace {
