@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AgentProcess } from '../../support/agent-process.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
-import { type FaultAction } from '../../support/kuma/faults.ts';
 import { Scene } from '../../support/signal-scene.ts';
 import { freePort } from '../../support/world/free-port.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
+import { answer, FAULTS, KINDS } from './fault-kinds.ts';
 
 let bad: ControlPlane;
 let good: ControlPlane;
@@ -26,69 +26,13 @@ afterAll(async () => {
 });
 
 const REPORT_MARGIN_MS = 250;
-const BUDGETS = { ample: 4_000, tight: 1_000 } as const;
+const BUDGET_MS = 4_000;
 /** kuma-dp's own, and so the floor of a drain whose object is still announced: more than a moment of quiet. */
 const DRAIN_MS = 700;
-/** Where a deregistration fails at once, there is time for one that is clearly longer than a moment of quiet. */
 const LONG_DRAIN_MS = 1_500;
 const EXIT = { code: 5 };
 /** Timers of two processes are compared, and the agent looks at kuma-dp's readiness before it tells it to drain. */
 const SLACK_MS = 230;
-
-const html = '<html><body>Not here</body></html>';
-
-interface Fault {
-  readonly name: string;
-  /** What the agent's requests about its object meet. */
-  readonly action: FaultAction;
-  /** Whether the same request may succeed later, so that it is worth another attempt. */
-  readonly retried: boolean;
-  readonly drainMs?: number;
-}
-
-function answer(status: number, headers: Record<string, string> = {}, body = ''): FaultAction {
-  return { kind: 'answer', status, headers, body };
-}
-
-/** In Kuma's own words. */
-function refusal(status: number): FaultAction {
-  return answer(status, {}, JSON.stringify({ type: '/std-errors', status, title: 'No' }));
-}
-
-const FAULTS: readonly Fault[] = [
-  { name: '500', action: answer(500), retried: true },
-  { name: '503 with Retry-After', action: answer(503, { 'retry-after': '1' }), retried: true },
-  {
-    name: '503 with a date to retry at',
-    action: answer(503, { 'retry-after': 'Fri, 31 Dec 2100 23:59:59 GMT' }),
-    retried: true,
-  },
-  { name: '429 with an hour to wait', action: answer(429, { 'retry-after': '3600' }), retried: false },
-  { name: '401', action: refusal(401), retried: false, drainMs: LONG_DRAIN_MS },
-  { name: '403', action: refusal(403), retried: false, drainMs: LONG_DRAIN_MS },
-  { name: '401 without a word', action: answer(401), retried: true },
-  { name: '403 as HTML', action: answer(403, { 'content-type': 'text/html' }, html), retried: true },
-  { name: '405 as HTML', action: answer(405, { 'content-type': 'text/html' }, html), retried: true },
-  {
-    name: '405',
-    action: answer(405, { 'content-type': 'text/plain' }, '405: Method Not Allowed'),
-    retried: false,
-    drainMs: LONG_DRAIN_MS,
-  },
-  { name: '404 as HTML', action: answer(404, { 'content-type': 'text/html' }, html), retried: true },
-  {
-    name: '404 as text',
-    action: answer(404, { 'content-type': 'text/plain' }, '404: Page Not Found'),
-    retried: true,
-  },
-  { name: '200 as HTML', action: answer(200, { 'content-type': 'text/html' }, html), retried: true },
-  { name: '200 with another object', action: answer(200, {}, '{"items":[],"total":0}'), retried: true },
-  { name: '204', action: answer(204), retried: true },
-  { name: 'half a body', action: { kind: 'half-body' }, retried: true },
-  { name: 'a reset', action: { kind: 'reset' }, retried: true },
-  { name: 'no answer', action: { kind: 'hang' }, retried: true },
-  { name: 'an answer that takes too long', action: { kind: 'slow', delayMs: 20_000 }, retried: true },
-];
 
 interface Started {
   readonly scene: Scene;
@@ -154,56 +98,40 @@ function expectGone({ scene, agent }: Started): void {
   expect(agent.report.steps.map(({ step }) => step)).toContain(next);
 }
 
-/** One of each kind: what else there is differs only in what the report says. */
-const KINDS = FAULTS.filter(({ name }) =>
-  ['503 with Retry-After', '401', '200 as HTML', 'half a body', 'a reset', 'no answer'].includes(name),
-);
-
 describe.concurrent('one endpoint that answers wrongly', () => {
-  test.for(FAULTS)(
-    '$name: kuma-dp drains as without an agent',
-    async ({ action, retried, drainMs = DRAIN_MS }) => {
-      await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample, drainMs });
-      bad.faults.add({ path: scene.path, action });
-      const agent = await scene.start();
-      await scene.untilRunning(agent);
-      await stop({ scene, agent }, BUDGETS.ample);
-      expectFailed({ scene, agent });
-      expectFullDrain(scene, drainMs);
-      expect(Number(deregistration(agent)['attempts']) > 1).toBe(retried);
-      expect(scene.requests('DELETE')).toEqual([]);
-    },
-  );
-
-  test.for(KINDS)('$name, and hardly any time: the attempt is made, kuma-dp is told', async ({ action }) => {
-    await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.tight });
+  test.for(KINDS)('$name: kuma-dp drains as without an agent', async ({ action, retried }) => {
+    // Where it fails at once, there is time for a drain that is clearly longer than a moment of quiet.
+    const drainMs = retried ? DRAIN_MS : LONG_DRAIN_MS;
+    await using scene = open([bad.httpUrl], { budgetMs: BUDGET_MS, drainMs });
     bad.faults.add({ path: scene.path, action });
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.tight);
+    await stop({ scene, agent }, BUDGET_MS);
     expectFailed({ scene, agent });
-    expect(scene.requests('GET').length).toBeGreaterThan(0);
+    expectFullDrain(scene, drainMs);
+    expect(Number(deregistration(agent)['attempts']) > 1).toBe(retried);
+    expect(scene.requests('DELETE')).toEqual([]);
   });
 });
 
 describe.concurrent('a bad endpoint and a good one', () => {
   test.for(KINDS)('$name: the good one is asked', async ({ action }) => {
-    await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGETS.ample });
+    await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGET_MS });
     bad.faults.add({ path: scene.path, action });
     const agent = await scene.start();
     await scene.untilRunning(agent, 2);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpUrl, reason: 'deleted' });
   });
 
   test.for(['500', '401', 'no answer'])('%s at both: failed', async (name) => {
-    await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGETS.ample });
+    await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGET_MS });
     const action = FAULTS.find((fault) => fault.name === name)?.action ?? answer(500);
     for (const { faults } of [bad, good]) faults.add({ path: scene.path, action });
     const agent = await scene.start();
     await scene.untilRunning(agent, 2);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectFailed({ scene, agent });
     expectFullDrain(scene);
     expect(Number(deregistration(agent)['attempts'])).toBeGreaterThanOrEqual(2);
@@ -228,13 +156,13 @@ describe.concurrent('an endpoint that gets better', () => {
   );
 
   test.for(['GET', 'DELETE'])('%s fails now and then', async (method) => {
-    await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample });
+    await using scene = open([bad.httpUrl], { budgetMs: BUDGET_MS });
     for (const action of [answer(500), { kind: 'reset' }] as const) {
       bad.faults.add({ method, path: scene.path, times: 1, action });
     }
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(scene.deletions.length + scene.requests('GET').length).toBeGreaterThan(1);
   });
@@ -245,11 +173,11 @@ describe.concurrent('the deletion is done and its answer is lost', () => {
     { name: 'reset', action: { kind: 'reset-after' } },
     { name: 'cut in half', action: { kind: 'half-body' } },
   ] as const)('$name: read back, and that is success', async ({ action }) => {
-    await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample });
+    await using scene = open([bad.httpUrl], { budgetMs: BUDGET_MS });
     bad.faults.add({ method: 'DELETE', path: scene.path, times: 1, action });
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(scene.deletions).toHaveLength(1);
     expect(deregistration(agent)).toMatchObject({ reason: 'already gone' });
@@ -268,14 +196,14 @@ describe.concurrent('redirects', () => {
       elsewhere.listen(port, '127.0.0.1', resolve);
     });
     try {
-      await using scene = open([bad.httpUrl], { budgetMs: BUDGETS.ample });
+      await using scene = open([bad.httpUrl], { budgetMs: BUDGET_MS });
       for (const status of [301, 302, 307, 308]) {
         const location = `http://127.0.0.1:${port}/meshes/default/dataplanes/${scene.name}`;
         bad.faults.add({ path: scene.path, times: 1, action: answer(status, { location }) });
       }
       const agent = await scene.start();
       await scene.untilRunning(agent);
-      await stop({ scene, agent }, BUDGETS.ample);
+      await stop({ scene, agent }, BUDGET_MS);
       expectFailed({ scene, agent });
       expectFullDrain(scene);
       expect(deregistration(agent)['attempts']).toBe(1);
@@ -288,11 +216,11 @@ describe.concurrent('redirects', () => {
 
 describe.concurrent('the network', () => {
   test('no process listens: the start is not held up, the stop drains', async () => {
-    await using scene = open([`http://127.0.0.1:${await freePort()}`], { budgetMs: BUDGETS.ample });
+    await using scene = open([`http://127.0.0.1:${await freePort()}`], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
     await scene.untilRunning(agent, 0);
     await agent.waitForEvent('endpoint.lost');
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectFailed({ scene, agent });
     expectFullDrain(scene);
     expect(scene.requests('GET')).toEqual([]);
@@ -300,10 +228,10 @@ describe.concurrent('the network', () => {
 
   test('a black hole from the beginning', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl, { kind: 'silence' });
-    await using scene = open([proxy.url()], { budgetMs: BUDGETS.ample });
+    await using scene = open([proxy.url()], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
     await scene.untilRunning(agent, 0);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectFailed({ scene, agent });
     expectFullDrain(scene);
     expect(scene.requests('GET')).toEqual([]);
@@ -316,11 +244,11 @@ describe.concurrent('the network', () => {
     { mode: { kind: 'delay', delayMs: 150 }, outcome: 'gone' },
   ] as const)('becomes $mode.kind once the connection is warm', async ({ mode, outcome }) => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
-    await using scene = open([proxy.url()], { budgetMs: BUDGETS.ample });
+    await using scene = open([proxy.url()], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
     await scene.untilRunning(agent);
     await proxy.become(mode);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expect(deregistration(agent)['outcome']).toBe(outcome);
     expect(scene.isThere).toBe(outcome === 'failed');
   });
@@ -343,22 +271,22 @@ describe.concurrent('the network', () => {
 
   test('a warm connection that was cut costs nothing but another', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
-    await using scene = open([proxy.url()], { budgetMs: BUDGETS.ample });
+    await using scene = open([proxy.url()], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
     await scene.untilRunning(agent);
     await proxy.become({ kind: 'reset' });
     await proxy.become({ kind: 'pass' });
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(scene.deletions).toHaveLength(1);
   });
 
   test('first silent, second good: hedged', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl, { kind: 'silence' });
-    await using scene = open([proxy.url(), good.httpUrl], { budgetMs: BUDGETS.ample });
+    await using scene = open([proxy.url(), good.httpUrl], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpUrl });
   });
@@ -384,10 +312,10 @@ function caFile(name: string): string {
 
 describe.concurrent('TLS', () => {
   test('the right certificate', async () => {
-    await using scene = open([good.httpsUrl], { budgetMs: BUDGETS.ample, options: [caFile('ca.crt')] });
+    await using scene = open([good.httpsUrl], { budgetMs: BUDGET_MS, options: [caFile('ca.crt')] });
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpsUrl });
   });
@@ -399,14 +327,14 @@ describe.concurrent('TLS', () => {
   ] as const)('$what: nothing is sent, and asked once is enough', async ({ certificate, ca }) => {
     await using controlPlane = await ControlPlane.start({ certificate }, bad.store);
     await using scene = open([controlPlane.httpsUrl], {
-      budgetMs: BUDGETS.ample,
+      budgetMs: BUDGET_MS,
       options: [caFile(ca)],
       drainMs: LONG_DRAIN_MS,
     });
     const agent = await scene.start();
     await scene.untilRunning(agent, 0);
     await agent.waitForEvent('endpoint.lost');
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectFailed({ scene, agent });
     expectFullDrain(scene, LONG_DRAIN_MS);
     expect(deregistration(agent)['attempts']).toBe(1);
@@ -416,12 +344,12 @@ describe.concurrent('TLS', () => {
   test('the wrong one first, the right one second', async () => {
     await using wrong = await ControlPlane.start({ certificate: 'expired' }, bad.store);
     await using scene = open([wrong.httpsUrl, good.httpsUrl], {
-      budgetMs: BUDGETS.ample,
+      budgetMs: BUDGET_MS,
       options: [caFile('ca.crt')],
     });
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpsUrl });
   });
@@ -430,13 +358,13 @@ describe.concurrent('TLS', () => {
     const token = 'a-user-token';
     await using controlPlane = await ControlPlane.start({ userTokens: [token] }, bad.store);
     await using scene = open([controlPlane.httpUrl], {
-      budgetMs: BUDGETS.ample,
+      budgetMs: BUDGET_MS,
       options: [`--user-token-file=token`],
     });
     writeFileSync(scene.dir.join('token'), `${token}\n`);
     const agent = await scene.start({ cwd: scene.dir.path });
     await scene.untilRunning(agent);
-    await stop({ scene, agent }, BUDGETS.ample);
+    await stop({ scene, agent }, BUDGET_MS);
     expectGone({ scene, agent });
     expect(
       controlPlane.journal.matching('DELETE', /./).map(({ headers }) => headers['authorization']),

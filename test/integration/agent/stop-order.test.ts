@@ -49,25 +49,6 @@ describe.concurrent('the order of a stop', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test('the second SIGTERM waits for the last request, and for a moment of quiet after it', async () => {
-    const busyMs = 1_500;
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'kuma', envoy: 'admin', busyMs },
-      options: BUDGET,
-    });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    agent.signal('SIGTERM');
-    expect(await agent.exited).toEqual({ code: 0, signal: null });
-
-    const [drain, end, ...more] = scene.child.signals('SIGTERM');
-    const quietMs = (end?.atMs ?? 0) - (drain?.atMs ?? Infinity) - busyMs;
-    expect(quietMs).toBeGreaterThanOrEqual(500 - SLACK_MS);
-    expect(more).toEqual([]);
-  });
-
   test('without an admin to ask, kuma-dp drains as long as it likes within the budget', async () => {
     await using scene = new Scene({
       controlPlane,
@@ -83,23 +64,6 @@ describe.concurrent('the order of a stop', () => {
 
     expect(scene.child.signals('SIGTERM')).toHaveLength(1);
     expect(agent.report.steps.find(({ step }) => step === 'drain')?.outcome).toBe('exit code 0');
-  });
-
-  test('a drain that never gets quiet ends with the budget, and kuma-dp is told so', async () => {
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'kuma', envoy: 'admin', busyMs: 60_000, exit: { code: 3 } },
-      options: ['--stop-budget=3s', '--settle=100ms'],
-    });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    agent.signal('SIGTERM');
-    expect(await agent.exited).toEqual({ code: 3, signal: null });
-
-    expect(scene.child.signals('SIGTERM')).toHaveLength(2);
-    expect(agent.report.steps.find(({ step }) => step === 'drain')?.outcome).toBe('time is up');
-    expect(agent.report.totalMs).toBeLessThanOrEqual(3_250);
   });
 
   test('a kuma-dp that another process told already is not told twice', async () => {
@@ -139,25 +103,6 @@ describe.concurrent('the order of a stop', () => {
     expect(scene.child.signals('SIGUSR2')).toHaveLength(1);
     expect(scene.deletions).toHaveLength(1);
   });
-
-  test('a second SIGUSR2 does not overtake the deregistration', async () => {
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'kuma', envoy: 'admin' },
-      options: BUDGET,
-    });
-    controlPlane.faults.add({ path: scene.path, times: 1, action: { kind: 'slow', delayMs: 1_000 } });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    agent.signal('SIGUSR2');
-    await waitUntil(() => scene.requests('GET').length > 0, { what: 'another request' });
-    agent.signal('SIGUSR2');
-    const standby = await scene.child.waitForSignal('SIGUSR2');
-    expect(standby.atMs).toBeGreaterThanOrEqual(scene.deletions[0]?.atMs ?? Infinity);
-    agent.signal('SIGTERM');
-    expect(await agent.exited).toEqual({ code: 0, signal: null });
-  });
 });
 
 describe.concurrent('a kuma-dp that never started an Envoy', () => {
@@ -180,26 +125,6 @@ describe.concurrent('a kuma-dp that never started an Envoy', () => {
 });
 
 describe.concurrent('asked again', () => {
-  test('the second signal skips the waits', async () => {
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'kuma', envoy: 'admin', busyMs: 60_000 },
-      options: ['--stop-budget=30s', '--settle=15s'],
-    });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    agent.signal('SIGTERM');
-    await agent.waitForEvent('dataplane.deregistered');
-    expect(scene.child.signals('SIGTERM')).toEqual([]);
-    agent.signal('SIGTERM');
-    expect(await agent.exited).toEqual({ code: 0, signal: null });
-
-    expect(scene.child.signals('SIGTERM')).toHaveLength(2);
-    expect(agent.report.totalMs).toBeLessThan(10_000);
-    expect(agent.report.asked).toBe(2);
-  });
-
   test('the second signal hastens the deregistration and does not cancel it', async () => {
     await using scene = new Scene({
       controlPlane,
@@ -224,50 +149,6 @@ describe.concurrent('asked again', () => {
     // No settle: the operator is in a hurry.
     expect(agent.report.steps.map(({ step }) => step)).toEqual(['deregister', 'exit', 'confirm']);
   });
-
-  test('a deregistration that hangs gets one more second after the second signal', async () => {
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'kuma', envoy: 'admin' },
-      options: ['--stop-budget=60s', '--settle=8s'],
-    });
-    controlPlane.faults.add({ path: scene.path, action: { kind: 'hang' } });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    agent.signal('SIGTERM');
-    await waitUntil(() => scene.requests('GET').length > 0, { what: 'another request' });
-    const hastenedAtMs = performance.now();
-    agent.signal('SIGTERM');
-    await scene.child.waitForSignal('SIGTERM');
-    expect(performance.now() - hastenedAtMs).toBeLessThan(3_000);
-    // The look after the end would wait for the same endpoint.
-    agent.signal('SIGTERM');
-    await agent.exited;
-
-    expect(agent.report.steps[0]).toMatchObject({ step: 'deregister', outcome: 'failed' });
-    expect(scene.isThere).toBe(true);
-  });
-
-  test('the third signal kills', async () => {
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'ignores', envoy: 'admin', busyMs: 60_000 },
-      options: ['--stop-budget=60s', '--settle=20s'],
-    });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    for (let asked = 1; asked <= 3; asked += 1) {
-      agent.signal('SIGTERM');
-      await agent.waitForEvent('stop.requested', { count: asked });
-    }
-    expect(await agent.exited).toEqual({ code: null, signal: 'SIGKILL' });
-
-    expect(scene.child.signals('SIGTERM').length).toBeLessThanOrEqual(2);
-    expect(agent.report.totalMs).toBeLessThan(20_000);
-    expect(scene.isThere).toBe(false);
-  });
 });
 
 describe.concurrent('confirm', () => {
@@ -291,42 +172,19 @@ describe.concurrent('confirm', () => {
     expect(agent.report.steps.at(-1)).toMatchObject({ step: 'confirm', outcome: 'gone' });
     expect(agent.seen('recreation.undone')).toHaveLength(1);
   });
-
-  test('a successor that is online is left alone', async () => {
-    await using scene = new Scene({
-      controlPlane,
-      child: { contract: 'kuma', envoy: 'admin', busyMs: 700 },
-      options: ['--stop-budget=15s', '--settle=300ms'],
-    });
-    const agent = await scene.start();
-    await scene.untilRunning(agent);
-
-    agent.signal('SIGTERM');
-    await scene.child.waitForSignal('SIGTERM');
-    scene.recreate('online');
-    expect(await agent.exited).toEqual({ code: 0, signal: null });
-
-    expect(scene.isThere).toBe(true);
-    expect(scene.deletions).toHaveLength(1);
-    expect(agent.report.steps.at(-1)).toMatchObject({ step: 'confirm', outcome: 'left' });
-  });
 });
 
 describe.concurrent('kuma-dp ends by itself', () => {
-  test.for([
-    { exit: { code: 0 }, ends: { code: 0, signal: null } },
-    { exit: { code: 7 }, ends: { code: 7, signal: null } },
-    { exit: { signal: 'SIGSEGV' }, ends: { code: null, signal: 'SIGSEGV' } },
-  ] as const)('with $exit: it is deregistered, and the agent ends the same way', async ({ exit, ends }) => {
+  test('by a signal: it is deregistered, and the agent ends the same way', async () => {
     await using scene = new Scene({
       controlPlane,
-      child: { contract: 'kuma', envoy: 'admin', exit, exitAfterMs: 1_000 },
+      child: { contract: 'kuma', envoy: 'admin', exit: { signal: 'SIGSEGV' }, exitAfterMs: 1_000 },
     });
     const agent = await scene.start();
     await scene.untilRunning(agent);
     expect(scene.isThere).toBe(true);
 
-    expect(await agent.exited).toEqual(ends);
+    expect(await agent.exited).toEqual({ code: null, signal: 'SIGSEGV' });
     expect(scene.isThere).toBe(false);
     expect(agent.report).toMatchObject({ cause: 'kuma-dp exited', asked: 0 });
   });

@@ -306,6 +306,19 @@ describe('Supervisor: SIGUSR2', () => {
     expect(run.reports[0]).toMatchObject({ cause: 'signal SIGTERM', asked: 1, totalMs: 2_750 });
   });
 
+  test('is not passed on before the deregistration has ended, however often it comes', async () => {
+    const run = serving({ replies: { deregister: hangs } });
+    run.signal('SIGUSR2');
+    await run.clock.pass(1_000);
+    run.signal('SIGUSR2');
+    await run.clock.pass(3_999);
+    expect(run.sent).toEqual([]);
+    await run.clock.pass(1);
+    expect(run.sent).toEqual(['SIGUSR2 5000']);
+    run.child.exit(CLEAN);
+    await run.untilEnded();
+  });
+
   test('is not passed on when a SIGTERM overtakes it', async () => {
     const run = serving();
     run.signal('SIGUSR2', 'SIGTERM');
@@ -344,6 +357,20 @@ describe('Supervisor: no help from the control plane', () => {
       expect(run.notes[2]).toEqual({ phase: 'leaving', deregistered: false });
     },
   );
+
+  test.for([
+    { name: 'it hangs', reply: hangs, toldMs: 500, endMs: 750 },
+    { name: 'it cannot be reached', reply: fails('ENDPOINT_UNREACHABLE'), toldMs: 500, endMs: 750 },
+    { name: 'it is busy', reply: fails('ENDPOINT_BUSY', { retryAfterMs: 1_000 }), toldMs: 0, endMs: 700 },
+    { name: 'it refuses', reply: fails('ENDPOINT_REJECTED'), toldMs: 0, endMs: 700 },
+  ])('$name, and hardly any time: the attempt is made, kuma-dp is told, the budget holds', async (scene) => {
+    const run = serving({ replies: { deregister: scene.reply }, supervisor: { stopBudgetMs: 1_000 } });
+    run.signal('SIGTERM');
+    expect((await run.untilEnded()).atMs).toBeLessThanOrEqual(1_000);
+    expect(run.endpoint.times('deregister')[0]).toBe(0);
+    expect(run.sent).toEqual([`SIGTERM ${scene.toldMs}`, `SIGTERM ${scene.endMs}`]);
+    expect(stepsOf(run)[0]).toContain('failed');
+  });
 
   test('it answers while kuma-dp drains: Envoy ends as soon as the peers have been told', async () => {
     const unreachable = Array.from({ length: 8 }, () => fails('ENDPOINT_UNREACHABLE'));
