@@ -12,8 +12,32 @@ export interface PeerConnection {
   lossCause(): Promise<Exclude<LossCause, 'replica-gone'>>;
 }
 
+/** What a witness found at one target of a look. */
+export type WitnessFinding = 'reached' | 'refused' | 'silent' | 'unable';
+
+/** A question to a witness. */
+export interface WitnessLook {
+  readonly id: number;
+  readonly targets: readonly { readonly address: string; readonly port: number }[];
+  readonly control:
+    | { readonly address: string; readonly port: number; readonly closedPort: number }
+    | undefined;
+  readonly timeoutMs: number;
+}
+
+/** Its answer: one finding for each target. */
+export interface WitnessTestimony {
+  readonly id: number;
+  readonly findings: readonly WitnessFinding[];
+}
+
 /** The stream of one agent, as far as it can be told something. */
 export interface AgentChannel {
+  /** Whether the agent answers a look. */
+  readonly looks: boolean;
+  /** Whose token it has: two agents of one subject are one witness. */
+  readonly subject: string;
+  look(look: WitnessLook): void;
   attached(epoch: number | undefined, leaving: boolean): void;
   /** Another incarnation has the name and serves: this one waits on its stream. */
   held(reason: string): void;

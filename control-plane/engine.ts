@@ -16,6 +16,7 @@ import type { Attempt, ControlPlanes, DueShare, Store } from './ports.ts';
 import type { DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
 import { ZoneWatch } from './evidence/zone-watch.ts';
+import { Witnesses, type WitnessSettings } from './witness/witnesses.ts';
 
 export interface EngineSettings {
   readonly graceMs: number;
@@ -36,6 +37,7 @@ export interface EngineDeps {
   readonly settings: EngineSettings;
   readonly onAttempt: (attempt: Attempt, tookMs: number) => void;
   readonly onHealed: () => void;
+  readonly witness: WitnessSettings;
   /** Whether this process is refused where the record's Envoy should listen. Never throws; left out: never. */
   readonly isRefused?: (record: DataplaneRecord) => Promise<boolean>;
 }
@@ -58,6 +60,7 @@ export class Engine {
   readonly announced: AnnouncedDepartures;
   readonly brakes: BrakeGate;
   readonly sweeper: Sweeper;
+  readonly witnesses: Witnesses;
   readonly notes = new DepartureNotes();
   readonly #healer: Healer;
   readonly #looks: LookLog;
@@ -90,7 +93,16 @@ export class Engine {
     const concurrency = CONCURRENCY[store.kind];
     this.departures = new Departures({ ...common, attempt, concurrency, onAttempt, share });
     const isRefused = deps.isRefused ?? (() => Promise.resolve(false));
-    this.agents = new AttachedAgents({ ...common, onAttached, onReported, isRefused });
+    this.agents = new AttachedAgents({
+      ...common,
+      onAttached,
+      onReported,
+      isRefused,
+      onLost: (agent, { cause }) => this.witnesses.lost(agent, cause),
+      onTaken: (key) => {
+        this.witnesses.returned(key);
+      },
+    });
     const { agents, departures } = this;
     this.heartbeat = new ReplicaHeartbeat({
       ...common,
@@ -100,6 +112,8 @@ export class Engine {
         agents.redirectRemembered();
       },
     });
+    const { random, witness } = deps;
+    this.witnesses = new Witnesses({ ...common, random, agents, watch, share, settings: witness });
     this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
     this.#healer = new Healer({ ...common, watch, agents, onHealed, sweepOfflineAfterMs: offlineAfterMs });
     this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
@@ -115,6 +129,7 @@ export class Engine {
       this.announced.run(signal),
       this.departures.run(signal),
       this.sweeper.run(signal),
+      this.witnesses.run(signal),
       ...(heal ? [this.#healer.run(signal)] : []),
       this.#keepHouse(signal),
     ]);
@@ -137,6 +152,8 @@ export class Engine {
       controlPlanes,
       watch: this.watch,
       looks: this.#looks,
+      // Without the store no deletion is judged either, but for one that its agent announced.
+      sidelining: (key) => this.deps.store.sidelining(key).catch(() => undefined),
       isAttached: (record) => this.agents.isOpen(record),
       onContradiction: (record) => {
         this.agents.doubt(record);

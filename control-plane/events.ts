@@ -2,11 +2,13 @@ import { formatDuration } from '../kernel/duration.ts';
 import type { Log } from '../kernel/log.ts';
 import { roughDuration } from '../kernel/one-line.ts';
 import { describeSteps } from '../kernel/stop-words.ts';
-import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
+import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { AttemptResult } from './ports.ts';
 import type { TokenProblem } from './tokens/token-ports.ts';
 import type { DataplaneRecord } from './records.pure.ts';
 import type { Loss } from './witness/loss.pure.ts';
+import { witnessEvents } from './witness-events.ts';
+import { named, type Known } from './event-fields.ts';
 import { readStopTimeline } from './page/stop-steps.pure.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 
@@ -20,19 +22,10 @@ export function deregistrarEvents(log: Log) {
     ...agentEvents(log),
     ...objectEvents(log),
     ...departureEvents(log),
+    ...witnessEvents(log),
     ...storeEvents(log),
     ...connectionEvents(log),
   };
-}
-
-interface Known {
-  readonly key: DataplaneKey;
-  readonly epoch?: number | undefined;
-  readonly incarnation?: string | undefined;
-}
-
-function named({ key, epoch, incarnation }: Known) {
-  return { dataplane: describeKey(key), epoch, incarnation };
 }
 
 function processEvents(log: Log) {

@@ -23,6 +23,7 @@ import {
   type ListenerAddress,
 } from '../kernel/listener-address.ts';
 import { LOG_FORMATS } from '../kernel/log.ts';
+import { WITNESS_OPTIONS } from './witness-options.ts';
 import { readPublicKeyOption, type PublicKeyFile } from './tokens/public-key-option.pure.ts';
 
 export const ENV_PREFIX = 'KUMA_DEREGISTRAR_';
@@ -164,6 +165,7 @@ const DECISION_OPTIONS = {
     default: 'on',
     help: 'Put the object of an attached, running dataplane back when it is missing',
   }),
+  ...WITNESS_OPTIONS,
   brakeShare: choiceOption({
     flag: 'brake-share',
     choices: ['5%', '10%', '25%', '50%', '100%'],

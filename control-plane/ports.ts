@@ -1,6 +1,7 @@
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../kuma/overview.ts';
 import type {
+  Acquaintance,
   Cause,
   DataplaneRecord,
   DeletedBody,
@@ -10,6 +11,7 @@ import type {
   KnownDeparture,
   Owner,
   RecordCount,
+  SideliningRecord,
   ZoneIdentity,
 } from './records.pure.ts';
 import type { InstanceLook } from './control-planes/instance-look.pure.ts';
@@ -25,6 +27,8 @@ export interface Arrival {
   readonly phase: string;
   /** The highest epoch that this incarnation was ever given, as it says. */
   readonly shownEpoch?: number;
+  /** The IP address that its stream comes from. */
+  readonly peer?: string | undefined;
 }
 
 /** What the caller knows that decides who gets a name. */
@@ -134,6 +138,21 @@ export interface StreamSum {
   readonly epochs: number;
 }
 
+/** What is known of a name while no other call attaches, leaves, deletes or sidelines under it. */
+export interface Alone {
+  readonly record: DataplaneRecord | undefined;
+  readonly sidelining: SideliningRecord | undefined;
+  readonly fence: Pick<Fence, 'nowMs' | 'assertHeld'>;
+  /** Writes it down durably before something is sent, whatever becomes of this. */
+  readonly keep: (sidelining: SideliningRecord) => Promise<void>;
+}
+
+/** How many streams are open at all replicas, and when those were lost that have not come back, in the store's time. */
+export interface StreamCounts {
+  readonly attached: number;
+  readonly lostAtMs: readonly number[];
+}
+
 export interface Attempt {
   readonly record: DataplaneRecord;
   readonly result: AttemptResult;
@@ -240,6 +259,39 @@ export interface Store {
   instances(): Promise<readonly InstanceRecord[]>;
   /** Notes these, and forgets those that no replica has noted since `beforeMs`. */
   noteInstances(instances: readonly InstanceRecord[], beforeMs: number): Promise<void>;
+
+  /**
+   * Decides in one transaction, one replica after the other, about all that may be sidelined.
+   *
+   * @param choose from what is known of each name; called once, and what it returns is written
+   * @returns what was written
+   */
+  reserveSidelinings(
+    choose: (known: readonly SideliningRecord[], nowMs: number) => readonly SideliningRecord[],
+  ): Promise<readonly SideliningRecord[]>;
+  /**
+   * Runs `act` while no other call attaches, leaves or deletes under this name, whether there is a record or not, and
+   * writes down the sidelining that it returns.
+   *
+   * @throws `STORE_BUSY`
+   */
+  whileAlone<T>(
+    key: DataplaneKey,
+    act: (alone: Alone) => Promise<{ readonly value: T; readonly sidelining?: SideliningRecord }>,
+  ): Promise<T>;
+  /** `undefined` if there is none, or it is over. */
+  sidelining(key: DataplaneKey): Promise<SideliningRecord | undefined>;
+  /** Those that are not over. */
+  sidelinings(): Promise<readonly SideliningRecord[]>;
+  /** Those that are due, or out although an agent of the name is attached and serves. */
+  dueSidelinings(limit: number): Promise<readonly SideliningRecord[]>;
+  noteAcquaintances(reached: readonly Acquaintance[]): Promise<void>;
+  /** Who reached these places, at `sinceMs` or later. */
+  acquaintances(places: readonly string[], sinceMs: number): Promise<readonly Acquaintance[]>;
+  /** Over all replicas; lost at `sinceMs` or later. */
+  streamCounts(sinceMs: number): Promise<StreamCounts>;
+  /** Records that lost their streams at `sinceMs` or later and have not come back. */
+  lostSince(sinceMs: number): Promise<readonly DataplaneRecord[]>;
 
   /** Makes everything that waits due now, because the world has changed: a control plane came back. */
   hasten(): Promise<void>;

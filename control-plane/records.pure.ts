@@ -1,4 +1,5 @@
 import type { DataplaneKey } from '../kuma/dataplane.ts';
+import type { PortStates } from '../kuma/port-states.ts';
 
 /** Who creates the object, as the agent said when it attached. */
 export type Owner = 'cp' | 'agent' | 'external';
@@ -30,6 +31,8 @@ export interface DataplaneRecord {
   readonly deletable: boolean;
   /** Where its resource says that Envoy listens. */
   readonly address: string | undefined;
+  /** The IP address that its stream came from, the last time. */
+  readonly peer?: string | undefined;
   /** The rendered Dataplane as JSON, as the agent brought it. */
   readonly resource: string | undefined;
   readonly state: RecordState;
@@ -124,4 +127,57 @@ export interface InstanceRecord {
   /** Without credentials; `undefined` for `unnamed`. */
   readonly url: string | undefined;
   readonly standing: InstanceStanding;
+}
+
+/**
+ * - `outstanding`: decided; the write that makes its ports NotReady has not been answered yet, or was not sent.
+ * - `out`: its ports are NotReady.
+ * - `restoring`: its ports go back to what they were, and are compared until that has held.
+ * - `released`: over. Kept for as long as it counts against others.
+ */
+export type SideliningStage = 'outstanding' | 'out' | 'restoring' | 'released';
+
+/** A dataplane that the companion took out of rotation because no peer reached it. One for each name; times are the store's. */
+export interface SideliningRecord {
+  readonly key: DataplaneKey;
+  /** Which loss of which incarnation. */
+  readonly epoch: number;
+  readonly lostAtMs: number;
+  readonly incarnation: string;
+  /** Where its resource says that Envoy listens. */
+  readonly address: string | undefined;
+  /** The companion does not delete it, and keeps no record of its loss. */
+  readonly hasNoRecord: boolean;
+  readonly services: readonly string[];
+  /** What each witness said. */
+  readonly reason: string;
+  readonly stage: SideliningStage;
+  readonly beganAtMs: number;
+  readonly dueAtMs: number;
+  /** The states to go back to, written before the first request that changes them. */
+  readonly states?: PortStates | undefined;
+  /** A write was begun and no answer came: it may land later. */
+  readonly unanswered?: true | undefined;
+  /** When a write was begun last. */
+  readonly sentAtMs?: number | undefined;
+  /** Whether its ports were seen NotReady by this sidelining. */
+  readonly isEffective?: true | undefined;
+  /** Whether the control plane keeps the mark. */
+  readonly isMarked?: boolean | undefined;
+  /** The object's modificationTime before and after the write. */
+  readonly timeBefore?: string | undefined;
+  readonly timeAfter?: string | undefined;
+  /** Since when the object has been seen as it was before. */
+  readonly heldSinceMs?: number | undefined;
+}
+
+/** A witness that reached a place. */
+export interface Acquaintance {
+  /** `address:port`. */
+  readonly place: string;
+  /** Whose token it has. */
+  readonly subject: string;
+  /** The address that it looks from. */
+  readonly witness: string;
+  readonly reachedAtMs: number;
 }

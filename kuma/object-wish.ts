@@ -1,5 +1,6 @@
 import { INCARNATION_LABEL, type DataplaneResource } from './dataplane.ts';
 import { judgeOwnership, type OwnDataplane } from './ownership.ts';
+import { restored } from './sidelined.ts';
 import {
   portKey,
   portsOf,
@@ -72,7 +73,8 @@ export function nextObject(stored: DataplaneResource | undefined, want: Want, ow
   const ownership = judgeOwnership(own, stored);
   if (!ownership.ours) return { next: 'foreign', reason: ownership.reason };
   if (wish.state === 'absent') return { next: 'delete' };
-  const resource = asWished(stored, wish);
+  // A run that wishes lives: what the companion did while it was lost is undone first.
+  const resource = asWished(restored(stored), wish);
   return resource === stored ? { next: 'nothing' } : { next: 'put', resource };
 }
 
@@ -81,7 +83,7 @@ export function madeOf(stored: DataplaneResource | undefined, { next }: NextObje
   const changed = next === 'put' || next === 'delete';
   return stored === undefined
     ? { found: false, changed, states: {} }
-    : { found: true, changed, states: portStates(stored) };
+    : { found: true, changed, states: portStates(restored(stored)) };
 }
 
 /** Ready as far as the template says: what it holds back itself, and what has a service probe, stays as it is. */

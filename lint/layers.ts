@@ -38,9 +38,9 @@ const CONTROL_PLANE: Program = {
   agents: { uses: ['evidence', 'witness'] },
   commands: { kind: 'wiring', uses: ['control-planes'], packages: ['prom-client'] },
   'control-planes': {},
-  departures: { uses: ['agents', 'evidence'] },
+  departures: { uses: ['agents', 'evidence', 'witness'] },
   evidence: { uses: ['control-planes'] },
-  page: { uses: ['agents', 'evidence'] },
+  page: { uses: ['agents', 'evidence', 'witness'] },
   rpc: {
     kind: 'io',
     uses: ['agents', 'departures', 'evidence', 'witness'],
@@ -56,7 +56,7 @@ const CONTROL_PLANE: Program = {
     packages: ['better-sqlite3', 'kysely', 'kysely/migration', 'p-limit', 'pg'],
   },
   tokens: { uses: ['control-planes'], packages: ['jose'] },
-  witness: { uses: ['agents', 'evidence'] },
+  witness: { uses: ['agents', 'departures', 'evidence'] },
 };
 
 /** It waits for nothing and touches nothing. */

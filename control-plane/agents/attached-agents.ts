@@ -2,11 +2,12 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival, Attachment, Store, StreamSum } from '../ports.ts';
+import type { Arrival, Store, StreamSum } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
-import { judgeHere, type GivenHere } from './entry-here.ts';
+import type { Admission, Given } from './admission.ts';
+import { judgeHere } from './entry-here.ts';
 import { PhaseNotes, type Teller } from './phase-notes.ts';
 import { Redirects } from './redirects.ts';
 import { TurnedAway } from './turned-away.ts';
@@ -25,16 +26,15 @@ export interface AttachedAgentsDeps {
   readonly onAttached: (agent: AttachedAgent) => void;
   /** The stop report of an agent, as it came. */
   readonly onReported: (arrival: Arrival, report: unknown) => void;
+  /** A stream was lost without a word, and the store was told if it could be reached. */
+  readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
+  /** An agent has its name. */
+  readonly onTaken: (key: DataplaneKey) => void;
   /** Whether this process is refused where the record's Envoy should listen. Never throws. */
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
 }
 
 type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
-
-/** What became of a stream that wants to attach. */
-export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };
-
-type Given = Exclude<Attachment, { readonly kind: 'held' }> | GivenHere;
 
 /** After a pause of this process, what happened to its connections meanwhile is learned first. */
 const SETTLE_MS = 1_500;
@@ -145,6 +145,7 @@ export class AttachedAgents {
     if (leaving) events.gone({ ...arrival, epoch });
     else events.lost({ ...arrival, epoch }, loss, arrival.deletable ? graceMs : undefined);
     if (epoch !== undefined) await this.#ends.add({ key: arrival.key, epoch });
+    if (!leaving) await this.#try(() => this.#deps.onLost(agent, loss));
     await this.#admitHeld(name);
   }
 
@@ -281,6 +282,7 @@ export class AttachedAgents {
     }
     const { arrival, channel, epoch, leaving } = agent;
     this.#replace(agent);
+    this.#deps.onTaken(arrival.key);
     events.attached({ ...arrival, epoch }, { fenced: epoch !== undefined, leaving });
     channel.attached(epoch, leaving);
   }

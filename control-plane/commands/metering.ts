@@ -10,7 +10,7 @@ import { CAUSES } from '../records.pure.ts';
 import type { Attempt, Store } from '../ports.ts';
 
 /** Spans that contain work of other parts. */
-const UNMEASURED: ReadonlySet<PropertyKey> = new Set(['attempt', 'whileCurrent', 'close']);
+const UNMEASURED: ReadonlySet<PropertyKey> = new Set(['attempt', 'whileCurrent', 'whileAlone', 'close']);
 
 /** A store whose answers are timed. */
 export function meter(store: Store, metrics: Metrics, clock: Clock): Store {
@@ -86,4 +86,10 @@ async function refreshGauges(
     store.counts(),
   ).catch(() => undefined);
   metrics.records(counts === undefined ? undefined : totalsOf(counts));
+  metrics.suspects(engine.witnesses.suspects.all.length);
+  const sidelinings = await withDeadline(
+    { clock, action: 'count the sidelined dataplanes', budgetMs: COUNT_BUDGET_MS },
+    () => store.sidelinings(),
+  ).catch(() => undefined);
+  metrics.sidelined(sidelinings?.length);
 }

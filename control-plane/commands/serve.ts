@@ -26,6 +26,7 @@ import { openAuthentication } from './authentication.ts';
 import { openCertificate } from './certificate.ts';
 import { startFaces } from './faces.ts';
 import { kumaAccess, type KumaAccess } from './kuma-access.ts';
+import { witnessSettings } from './witness.ts';
 import { gaugeRefresh, meter, noteAttempt, type GaugeSources } from './metering.ts';
 
 export interface ServeRequest {
@@ -74,6 +75,7 @@ export async function serve(request: ServeRequest): Promise<void> {
     settings: settingsOf(options),
     isRefused: (record) => isRefusedByEnvoy(record, systemClock),
     ...metricsOf(metrics),
+    witness: await witnessSettings(options, kuma, metrics),
   });
   service?.tell({ status: 'waiting for a control plane and its certificate' });
   await engine.watch.look();

@@ -3,6 +3,7 @@ import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, INCARNATION_LABEL, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
+import { portStates } from '../../kuma/port-states.ts';
 import type { BrakeRuling } from '../evidence/brake.pure.ts';
 import {
   decide,
@@ -12,7 +13,8 @@ import {
   type StreamEvidence,
 } from '../evidence/decision.pure.ts';
 import { sameLook } from '../evidence/guards.pure.ts';
-import { CAUSES, type Cause, type DataplaneRecord } from '../records.pure.ts';
+import { CAUSES, type Cause, type DataplaneRecord, type SideliningRecord } from '../records.pure.ts';
+import { withoutSidelining } from '../witness/sidelining.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { LookLog } from '../evidence/look-log.ts';
@@ -25,6 +27,8 @@ export interface DeletionAttemptDeps {
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
   readonly looks: LookLog;
+  /** Whether the companion has sidelined it. */
+  readonly sidelining: (key: DataplaneKey) => Promise<SideliningRecord | undefined>;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
   /** The stream is open here, and the record says that it is lost. */
@@ -77,7 +81,7 @@ export class DeletionAttempt {
         reason: 'its agent is attached',
       };
     }
-    const look = await this.#overview(record.key);
+    const look = await this.#overview(record);
     this.#deps.watch.clock.note(look.clockMs);
     crashPoint('attempt.read');
     const decision = decide(await this.#evidence(record, look, fence.nowMs));
@@ -144,7 +148,7 @@ export class DeletionAttempt {
   ): Promise<AttemptResult> {
     await fence.keepBody(JSON.stringify(seen.resource));
     crashPoint('attempt.body-kept');
-    const { overview: stored } = await this.#overview(record.key);
+    const { overview: stored } = await this.#overview(record);
     if (stored !== undefined && !sameLook(seen, stored)) {
       this.#deps.looks.note(stored, record);
       return {
@@ -195,12 +199,16 @@ export class DeletionAttempt {
     };
   }
 
-  #overview(key: DataplaneKey): Promise<OverviewLook> {
-    const { clock, controlPlanes } = this.#deps;
+  /** As it would stand if it had not been sidelined: that neither hastens a deletion nor delays it. */
+  async #overview({ key }: DataplaneRecord): Promise<OverviewLook> {
+    const { clock, controlPlanes, sidelining } = this.#deps;
     const action = `look at dataplane ${describeKey(key)}`;
-    return withDeadline({ clock, action, budgetMs: REQUEST_BUDGET_MS }, ({ signal }) =>
+    const look = await withDeadline({ clock, action, budgetMs: REQUEST_BUDGET_MS }, ({ signal }) =>
       controlPlanes.overview(key, signal),
     );
+    const { overview } = look;
+    const isOut = overview !== undefined && Object.values(portStates(overview.resource)).includes('NotReady');
+    return isOut ? { ...look, overview: withoutSidelining(overview, await sidelining(key)) } : look;
   }
 }
 

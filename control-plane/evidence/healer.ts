@@ -3,6 +3,7 @@ import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource, describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
+import { restored } from '../../kuma/sidelined.ts';
 import type { At, AttachedAgent } from '../attached-agent.ts';
 import { decide, type Decision, type StreamEvidence } from './decision.pure.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
@@ -159,7 +160,7 @@ export class Healer {
     const known = this.#bodies.get(name);
     const isKnown = known?.incarnation === incarnation && known.writtenAt === writtenAt;
     if (isKnown && writtenAt !== undefined) return;
-    this.#bodies.set(name, { incarnation, writtenAt, body: JSON.stringify(resource) });
+    this.#bodies.set(name, { incarnation, writtenAt, body: JSON.stringify(restored(resource)) });
   }
 
   /** Asks the agent for a sign of life with each look: what it says from now on, it says after the object had gone. */

@@ -4,16 +4,16 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
-import type { AgentChannel, AttachedAgent, PeerConnection } from '../attached-agent.ts';
+import type { AgentChannel, AttachedAgent, PeerConnection, WitnessTestimony } from '../attached-agent.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
 import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import { asControlPlane, asServiceError, isRefusal } from './answers.ts';
-import type { Authorise } from './authorisation.ts';
+import { subjectOf, type Authorise } from './authorisation.ts';
 import type { CallBounds } from './call-bounds.ts';
 import { callerOf, type CallerOf, type MarkAuthenticated } from './callers.ts';
-import { readHello, readPhase } from './requests.ts';
+import { readHello, readPhase, readTestimony } from './requests.ts';
 
 export interface AttachDeps {
   readonly clock: Clock;
@@ -24,6 +24,8 @@ export interface AttachDeps {
   readonly graceMs: number;
   readonly bounds: CallBounds;
   readonly markAuthenticated: MarkAuthenticated;
+  /** What a witness found, on the stream that it was asked on. */
+  readonly onTestified: (agent: AttachedAgent, testimony: WitnessTestimony) => void;
   readonly connectionOf: (call: Pick<Stream, 'getPeer'>) => PeerConnection | undefined;
 }
 
@@ -116,12 +118,16 @@ class AttachedStream {
 
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
     const { authorise, agents } = this.#deps;
-    const { arrival, brought } = readHello(hello);
+    const { arrival: said, brought } = readHello(hello);
+    const arrival = { ...said, peer: this.#connection?.address };
     this.#answersAsks = hello.answersAsks;
-    await authorise(this.#caller, arrival.key, brought);
+    const credential = await authorise(this.#caller, arrival.key, brought);
     if (this.#hasEnded()) return undefined;
     this.#keepAsking();
-    const admission = await agents.open(arrival, this.#channel());
+    const admission = await agents.open(
+      arrival,
+      this.#channel({ looks: hello.looks, subject: subjectOf(credential, arrival.key) }),
+    );
     crashPoint('attach.recorded');
     if (!('superseded' in admission)) {
       if (this.#hasEnded()) await this.#leave(admission.agent, 'it was closed');
@@ -136,7 +142,7 @@ class AttachedStream {
     return this.#ended;
   }
 
-  #channel(): AgentChannel {
+  #channel({ looks, subject }: Pick<AgentChannel, 'looks' | 'subject'>): AgentChannel {
     const { watch, graceMs, clock } = this.#deps;
     const attached = (epoch: number | undefined, how: { leaving: boolean; held: string }): void => {
       const fences = { epoch: epoch ?? 0, fenced: epoch !== undefined, ...how };
@@ -145,6 +151,19 @@ class AttachedStream {
     };
     return {
       address: this.#connection?.address,
+      looks,
+      subject,
+      look: ({ id, targets, control, timeoutMs }) => {
+        const { closedPort = 0, ...place } = control ?? {};
+        const looked = {
+          id,
+          targets: [...targets],
+          control: control === undefined ? undefined : { address: '', port: 0, ...place },
+          closedPort,
+          timeout: toWireDuration(timeoutMs),
+        };
+        this.#send({ $case: 'look', value: looked });
+      },
       attached: (epoch, leaving) => {
         attached(epoch, { leaving, held: '' });
       },
@@ -177,6 +196,8 @@ class AttachedStream {
       } catch (error) {
         this.#fail(error);
       }
+    } else if (message.$case === 'testimony') {
+      this.#deps.onTestified(agent, readTestimony(message.value));
     } else if (message.$case === 'stopped') {
       agents.reported(agent, readReport(message.value.report));
       if (message.value.keep) await this.#keep(agent);

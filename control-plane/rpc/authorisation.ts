@@ -74,6 +74,12 @@ export function authorisation(deps: AuthorisationDeps): Authorisation {
   };
 }
 
+/** Whose token it is: what it is bound to. Without tokens, each dataplane speaks for itself. */
+export function subjectOf({ name, mesh, tags, workload }: Credential, key: DataplaneKey): string {
+  if (name !== '' || mesh === '') return name === '' ? key.name : name;
+  return JSON.stringify([workload, Object.entries(tags).toSorted(([a], [b]) => (a < b ? -1 : 1))]);
+}
+
 interface Admitted {
   readonly credential: Credential;
   readonly subject: string;

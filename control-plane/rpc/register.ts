@@ -1,7 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
+import { portStates } from '../../kuma/port-states.ts';
+import { restored } from '../../kuma/sidelined.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
 import type { OwnDataplane } from '../../kuma/ownership.ts';
 import type { RegisterRequest, RegisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
@@ -58,7 +60,7 @@ interface Make {
   readonly want: Want;
 }
 
-function make({ clock, controlPlanes }: RegisterDeps, how: Make, fence: Fence): Promise<Made> {
+function make({ clock, controlPlanes, store }: RegisterDeps, how: Make, fence: Fence): Promise<Made> {
   const { key, own, want } = how;
   const { wish } = want;
   const name = describeKey(key);
@@ -66,13 +68,30 @@ function make({ clock, controlPlanes }: RegisterDeps, how: Make, fence: Fence): 
     { clock, action: `put dataplane ${name}`, budgetMs: PUT_BUDGET_MS },
     async ({ signal }) => {
       const takesOver = wish.state === 'hidden' && wish.takeOver;
-      const stored = takesOver ? undefined : await controlPlanes.read(key, signal);
+      const read = takesOver ? undefined : await controlPlanes.read(key, signal);
+      // Where the control plane keeps no labels, the store alone knows that the object is sidelined.
+      const stored = read === undefined ? undefined : await unsidelined(store, key, read);
       const next = nextObject(stored, want, own);
       if (next.next === 'foreign') throw foreign(name, next.reason);
       if (next.next === 'put') await controlPlanes.put(key, next.resource, fenced(fence, signal));
+      else if (next.next === 'nothing' && stored !== undefined && stored !== read)
+        await controlPlanes.put(key, stored, fenced(fence, signal));
       return madeOf(stored, next);
     },
   );
+}
+
+/** @returns the same object if it is not sidelined */
+async function unsidelined(
+  store: RegisterDeps['store'],
+  key: DataplaneKey,
+  read: DataplaneResource,
+): Promise<DataplaneResource> {
+  const isOut = Object.values(portStates(read)).includes('NotReady');
+  const sidelining = isOut ? await store.sidelining(key) : undefined;
+  return sidelining?.isMarked === false && sidelining.isEffective === true
+    ? restored(read, sidelining.states)
+    : read;
 }
 
 function fenced(fence: Fence, signal: AbortSignal): Parameters<ControlPlanes['put']>[2] {

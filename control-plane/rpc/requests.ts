@@ -12,10 +12,13 @@ import {
   type Incarnation,
   type RegisterRequest,
   type Rotation,
+  type Testimony,
+  Testimony_Result,
   type Wish as WireWish,
   Wish_State,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Owner } from '../records.pure.ts';
+import type { WitnessFinding, WitnessTestimony } from '../attached-agent.ts';
 import type { Arrival } from '../ports.ts';
 import { nestingOf, parseJson } from '../../kernel/json.ts';
 
@@ -36,6 +39,12 @@ const OWNERS: ReadonlyMap<WireOwner, Owner> = new Map<WireOwner, Owner>([
   [WireOwner.CONTROL_PLANE, 'cp'],
   [WireOwner.AGENT, 'agent'],
   [WireOwner.EXTERNAL, 'external'],
+]);
+
+const FINDINGS: ReadonlyMap<Testimony_Result, WitnessFinding> = new Map<Testimony_Result, WitnessFinding>([
+  [Testimony_Result.REACHED, 'reached'],
+  [Testimony_Result.REFUSED, 'refused'],
+  [Testimony_Result.SILENT, 'silent'],
 ]);
 
 /** @throws `REQUEST_INVALID` */
@@ -142,6 +151,11 @@ export function asArrival(wire: Incarnation | undefined): Arrival {
       ? { key: readKey(wire.dataplane), incarnation: '', address: undefined }
       : readIncarnation(wire);
   return { ...incarnation, owner: 'cp', deletable: true, resource: undefined, phase: 'leaving' };
+}
+
+/** Answers that are odd say nothing. */
+export function readTestimony({ id, findings }: Testimony): WitnessTestimony {
+  return { id, findings: findings.slice(0, MAX_PORTS).map(({ result }) => FINDINGS.get(result) ?? 'unable') };
 }
 
 /** @throws `REQUEST_INVALID` */

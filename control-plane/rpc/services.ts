@@ -66,6 +66,9 @@ export function deregistrarService(given: AgentServiceDeps) {
       bounds,
       markAuthenticated,
       connectionOf,
+      onTestified: (agent, testimony) => {
+        engine.witnesses.testified(agent, testimony);
+      },
     }),
     register: unary(calls, (request, context) =>
       register({ clock, events, authorise, agents, store, controlPlanes }, request, context),

@@ -6,6 +6,7 @@ import { CAUSES, type Cause, type DepartureOutcome, type RecordState } from '../
 import type { RecordTotals } from '../record-totals.pure.ts';
 import { SCOPES, type Scope } from '../../kernel/bounds.ts';
 import { RESOURCES, type Resource } from '../resources.pure.ts';
+import type { AnswerStanding } from '../witness/questions.ts';
 import { CONNECTION_LIMITS, type ConnectionCounts, type ConnectionLimit } from './connection-limits.io.ts';
 
 /** Typed ways to record what the companion does. */
@@ -23,6 +24,9 @@ const EVERY_CAUSE: readonly Cause[] = Object.values(CAUSES);
 const EVERY_GUARD = Object.keys(GUARDS) as readonly Guard[];
 /** From a fast commit to the deadline of its caller. */
 const STORE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const ANSWERS: readonly AnswerStanding[] = ['reached', 'refused', 'silent', 'unable', 'late', 'unasked'];
+/** From a host whose kernel refuses at once to one that fell silent. */
+const SIDELINED_SECONDS = [0.5, 1, 1.5, 2, 2.5, 3, 5, 7.5, 10, 15, 30, 60, 120];
 /** From one quick DELETE to a control plane that was away for minutes. */
 const DEREGISTER_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
@@ -33,6 +37,7 @@ export function createMetrics(registry: Registry) {
     ...dataplaneMetrics(make),
     ...departureMetrics(make),
     ...surroundingMetrics(make),
+    ...witnessMetrics(make),
     ...serverMetrics(make),
   };
 }
@@ -112,6 +117,37 @@ function surroundingMetrics({ gauge, histogram }: Instruments) {
     /** @param url without credentials */
     controlPlaneUp: (url: string, up: boolean): void => {
       controlPlaneUp.set({ url }, up ? 1 : 0);
+    },
+  };
+}
+
+function witnessMetrics({ counter, gauge, histogram }: Instruments) {
+  const suspects = gauge('suspects', 'Lost dataplanes that other agents are asked about', []);
+  const sidelined = gauge('sidelined', 'Dataplanes that the companion has taken out of rotation', []);
+  const testimonies = counter('testimonies_total', 'Answers of agents that were asked to look', ['result']);
+  const sidelinings = histogram('sidelined_seconds', 'From a loss until the dataplane is out of rotation', {
+    labelNames: [],
+    buckets: SIDELINED_SECONDS,
+  });
+  const restored = counter('restored_total', 'Sidelined dataplanes that were put back', []);
+  for (const result of ANSWERS) testimonies.inc({ result }, 0);
+  return {
+    suspects: (count: number): void => {
+      suspects.set(count);
+    },
+    /** @param count `undefined` while the store does not say */
+    sidelined: (count: number | undefined): void => {
+      if (count === undefined) sidelined.remove({});
+      else sidelined.set(count);
+    },
+    testified: (result: AnswerStanding): void => {
+      testimonies.inc({ result });
+    },
+    sidelinedAfter: (tookMs: number): void => {
+      sidelinings.observe(tookMs / 1_000);
+    },
+    restored: (): void => {
+      restored.inc();
     },
   };
 }

@@ -195,13 +195,14 @@ function servingOf({ phase }: Arrival): 0 | null {
 
 /** What an agent says of itself; where it says nothing, what it said before. */
 function brought(
-  { owner, deletable, address, resource, phase }: Arrival,
+  { owner, deletable, address, peer, resource, phase }: Arrival,
   before: DataplaneRow | undefined,
-): Pick<DataplaneRow, 'owner' | 'deletable' | 'address' | 'resource' | 'phase'> {
+): Pick<DataplaneRow, 'owner' | 'deletable' | 'address' | 'peer' | 'resource' | 'phase'> {
   return {
     owner,
     deletable: deletable ? 1 : 0,
     address: address ?? before?.address ?? null,
+    peer: peer ?? before?.peer ?? null,
     resource: resource ?? before?.resource ?? null,
     phase,
   };

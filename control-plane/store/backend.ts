@@ -1,5 +1,6 @@
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Fence } from '../ports.ts';
+import type { SideliningRecord } from '../records.pure.ts';
 import type { Wanted } from './deletions.ts';
 import type { DataplaneRow } from './schema.ts';
 import type { Session } from './session.ts';
@@ -9,6 +10,19 @@ export interface Holding<T> {
   act(row: DataplaneRow, fence: Fence): Promise<T>;
   /** In the transaction that ends the hold. */
   settle(session: Session, row: DataplaneRow, value: T): Promise<void>;
+}
+
+/** What is done with a name that is held. */
+export interface NameHolding<T> {
+  readonly act: (held: HeldName) => Promise<T>;
+  /** In the transaction that ends the hold. */
+  readonly settle: (session: Session, value: T) => Promise<void>;
+}
+
+export interface HeldName {
+  readonly row: DataplaneRow | undefined;
+  readonly sidelining: SideliningRecord | undefined;
+  readonly fence: Pick<Fence, 'nowMs' | 'assertHeld'>;
 }
 
 /** What a database has to be able to do; all else is the same for each. */
@@ -35,5 +49,7 @@ export interface Backend {
     holding: Holding<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined>;
+  /** Keeps a name to itself while `act` runs, whether it has a row or not; waits for its holder, for a moment. */
+  holdName<T>(key: DataplaneKey, holding: NameHolding<T>): Promise<T>;
   close(): Promise<void>;
 }

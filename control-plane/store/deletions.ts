@@ -22,6 +22,7 @@ export async function beginSweep(session: Session, key: DataplaneKey): Promise<b
     owner: 'external',
     deletable: 1,
     address: null,
+    peer: null,
     resource: null,
     state: 'swept',
     since_at: nowMs,

@@ -1,12 +1,17 @@
-import type { Attempt, EntryView, Store } from '../ports.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { Alone, Attempt, EntryView, Store } from '../ports.ts';
+import type { SideliningRecord } from '../records.pure.ts';
 import { attach, leave, reattach } from './attaching.ts';
 import type { Backend } from './backend.ts';
 import { beginSweep, hasten, prune, settle, type Wanted } from './deletions.ts';
 import * as queries from './queries.ts';
 import { recordOf } from './rows.ts';
+import * as sidelinings from './sidelinings.ts';
 import * as streams from './streams.ts';
 import * as zones from './zones.ts';
 
+/** Longer than a sidelining counts against others, and than an acquaintance is valid. */
+const SIDELININGS_KEPT_MS = 1_200_000;
 /** For a caller without a grace of its own. */
 const ANY_ENTRY: EntryView = { graceMs: 0 };
 
@@ -48,7 +53,21 @@ export function kyselyStore(backend: Backend): Store {
     instances: () => backend.read(zones.instances),
     noteInstances: (instances, beforeMs) =>
       backend.run((session) => zones.noteInstances(session, instances, beforeMs)),
-    prune: (beforeMs) => backend.run((session) => prune(session, beforeMs)),
+    reserveSidelinings: (choose) => backend.run((session) => sidelinings.reserve(session, choose)),
+    whileAlone: (key, act) => whileAlone(backend, key, act),
+    sidelining: (key) => backend.read((session) => sidelinings.find(session, key)),
+    sidelinings: () => backend.read(sidelinings.active),
+    dueSidelinings: (limit) => backend.run((session) => sidelinings.due(session, limit)),
+    noteAcquaintances: (reached) => backend.run((session) => sidelinings.noteAcquaintances(session, reached)),
+    acquaintances: (places, sinceMs) =>
+      backend.read((session) => sidelinings.acquaintances(session, places, sinceMs)),
+    streamCounts: (sinceMs) => backend.read((session) => sidelinings.streamCounts(session, sinceMs)),
+    lostSince: (sinceMs) => backend.read((session) => sidelinings.lostSince(session, sinceMs)),
+    prune: (beforeMs) =>
+      backend.run(async (session) => {
+        await prune(session, beforeMs);
+        await sidelinings.prune(session, SIDELININGS_KEPT_MS);
+      }),
     hasten: () => backend.run(hasten),
     close: () => backend.close(),
   };
@@ -62,6 +81,24 @@ async function attempt(
   const wanted = wantedOf(which);
   const held = await backend.hold(wanted, { act: (row, fence) => act(recordOf(row), fence), settle }, false);
   return held === undefined ? undefined : { record: recordOf(held.row), result: held.value };
+}
+
+async function whileAlone<T>(
+  backend: Backend,
+  key: DataplaneKey,
+  act: (alone: Alone) => Promise<{ readonly value: T; readonly sidelining?: SideliningRecord }>,
+): Promise<T> {
+  const keep = (sidelining: SideliningRecord): Promise<void> =>
+    // On a way of its own: it is to stay, even if this transaction does not.
+    backend.run((session) => sidelinings.keep(session, sidelining));
+  const held = await backend.holdName(key, {
+    act: ({ row, sidelining, fence }) =>
+      act({ record: row === undefined ? undefined : recordOf(row), sidelining, fence, keep }),
+    settle: async (session, { sidelining }) => {
+      if (sidelining !== undefined) await sidelinings.keep(session, sidelining);
+    },
+  });
+  return held.value;
 }
 
 function wantedOf(which: Parameters<Store['attempt']>[0]): Wanted {

@@ -11,6 +11,7 @@ const MIGRATIONS: Readonly<Record<string, (db: Kysely<Schema>, kind: Kind) => Pr
   '0001-records': createTables,
   '0002-evidence': addEvidence,
   '0003-scale': addOrderedIndexes,
+  '0004-witnesses': addWitnesses,
 };
 
 /**
@@ -125,6 +126,30 @@ async function addOrderedIndexes({ schema }: Kysely<Schema>): Promise<void> {
     .createIndex('dataplanes_replica_state_epoch')
     .on('dataplanes')
     .columns(['replica', 'state', 'epoch'])
+    .execute();
+}
+
+/** Where a stream comes from, who was taken out of rotation, and who reaches whom. */
+async function addWitnesses({ schema }: Kysely<Schema>): Promise<void> {
+  await schema.alterTable('dataplanes').addColumn('peer', 'text').execute();
+  await schema
+    .createTable('sidelinings')
+    .addColumn('proxy_type', 'text', (column) => column.notNull())
+    .addColumn('mesh', 'text', (column) => column.notNull())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('stage', 'text', (column) => column.notNull())
+    .addColumn('began_at', 'bigint', (column) => column.notNull())
+    .addColumn('due_at', 'bigint', (column) => column.notNull())
+    .addColumn('record', 'text', (column) => column.notNull())
+    .addPrimaryKeyConstraint('sidelinings_name', ['proxy_type', 'mesh', 'name'])
+    .execute();
+  await schema
+    .createTable('acquaintances')
+    .addColumn('place', 'text', (column) => column.notNull())
+    .addColumn('subject', 'text', (column) => column.notNull())
+    .addColumn('witness', 'text', (column) => column.notNull())
+    .addColumn('reached_at', 'bigint', (column) => column.notNull())
+    .addPrimaryKeyConstraint('acquaintances_pair', ['place', 'subject', 'witness'])
     .execute();
 }
 

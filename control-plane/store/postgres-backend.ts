@@ -5,7 +5,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Fence } from '../ports.ts';
 import { sharedTime } from './advancing-time.ts';
-import type { Backend, Holding } from './backend.ts';
+import type { Backend, Holding, NameHolding } from './backend.ts';
 import { keepBody, wantedRows, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
@@ -15,7 +15,8 @@ import { PostgresConnections, type Connection, type ServerAge } from './postgres
 import { describePlace, requireUsableFiles } from './postgres-url.ts';
 import { recordOf } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
-import type { Session } from './session.ts';
+import { currentRow, type Session } from './session.ts';
+import { findAny as findAnySidelining } from './sidelinings.ts';
 
 /** Attempts that may be under way at once: each keeps a connection for as long as it acts. */
 const HOLDS = 16;
@@ -160,6 +161,28 @@ class PostgresBackend implements Backend {
       await holding.settle(await this.#session(db), row, value);
       return { row, value };
     });
+  }
+
+  async holdName<T>(key: DataplaneKey, { act, settle }: NameHolding<T>): Promise<T> {
+    const name = describeKey(key);
+    const release = await this.#names.take(name);
+    try {
+      return await this.#transact(this.#deps.holds, async (db, connection) => {
+        const assertLeased = lease(this.#deps.clock, this.#deps.limits.leaseMs);
+        const session = await this.#session(db, lockOf(name));
+        const row = await currentRow(session, key);
+        const assertHeld = (): void => {
+          assertLeased();
+          if (connection.isLost) throw lostError();
+        };
+        const sidelining = await findAnySidelining(session, key);
+        const value = await act({ row, sidelining, fence: { nowMs: session.nowMs, assertHeld } });
+        await settle(await this.#session(db), value);
+        return value;
+      });
+    } finally {
+      release();
+    }
   }
 
   #transact<T>(

@@ -19,6 +19,7 @@ export function recordOf(row: DataplaneRow): DataplaneRecord {
     owner: row.owner,
     deletable: row.deletable === 1,
     address: row.address ?? undefined,
+    peer: row.peer ?? undefined,
     resource: row.resource ?? undefined,
     state: row.state,
     sinceMs: row.since_at,

@@ -1,4 +1,11 @@
-import type { Cause, DepartureOutcome, InstanceStanding, Owner, RecordState } from '../records.pure.ts';
+import type {
+  Cause,
+  DepartureOutcome,
+  InstanceStanding,
+  Owner,
+  RecordState,
+  SideliningStage,
+} from '../records.pure.ts';
 
 /** The tables, as Kysely sees them. Times are the store's, in ms since the epoch. */
 export interface Schema {
@@ -9,9 +16,26 @@ export interface Schema {
   instances: InstanceRow;
   /** One row, once the store is bound to a zone. */
   zones: ZoneRow;
+  sidelinings: SideliningRow;
+  acquaintances: AcquaintanceRow;
   brake_releases: { mesh: string; until_at: number };
   /** SQLite only: PostgreSQL has a sequence and a clock of its own. */
   counters: { name: string; value: number };
+}
+
+export interface SideliningRow extends KeyColumns {
+  stage: SideliningStage;
+  began_at: number;
+  due_at: number;
+  /** The record as JSON. */
+  record: string;
+}
+
+export interface AcquaintanceRow {
+  place: string;
+  subject: string;
+  witness: string;
+  reached_at: number;
 }
 
 export interface InstanceRow {
@@ -40,6 +64,7 @@ export interface DataplaneRow extends KeyColumns {
   /** 0 or 1: SQLite has no other. */
   deletable: number;
   address: string | null;
+  peer: string | null;
   resource: string | null;
   state: RecordState;
   since_at: number;

@@ -85,7 +85,7 @@ export function unlocked(
 /** For every table with the columns of a name. */
 export function isNamed(
   key: DataplaneKey,
-): <Table extends 'dataplanes' | 'departures' | 'bodies'>(
+): <Table extends 'dataplanes' | 'departures' | 'bodies' | 'sidelinings'>(
   row: ExpressionBuilder<Schema, Table>,
 ) => Expression<SqlBool> {
   return (row) => (row as unknown as ExpressionBuilder<Schema, 'dataplanes'>).and(keyColumns(key));

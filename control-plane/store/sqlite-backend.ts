@@ -4,7 +4,7 @@ import { Kysely, SqliteDialect } from 'kysely';
 import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { advancingTime } from './advancing-time.ts';
-import type { Backend, Holding } from './backend.ts';
+import type { Backend, Holding, NameHolding } from './backend.ts';
 import { keepBody, wantedRows, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
@@ -12,7 +12,8 @@ import { migrate } from './migrations.ts';
 import { NameLocks } from './name-locks.ts';
 import { keyOf, recordOf } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
-import type { Session } from './session.ts';
+import { currentRow, type Session } from './session.ts';
+import { findAny as findAnySidelining } from './sidelinings.ts';
 import { SqliteBatches } from './sqlite-batches.ts';
 import { ofSqlite } from './sqlite-errors.ts';
 import { openSqliteFile } from './sqlite-file.ts';
@@ -143,6 +144,23 @@ class SqliteBackend implements Backend {
       return { row, value };
     } finally {
       for (const release of held) release();
+    }
+  }
+
+  async holdName<T>(key: DataplaneKey, { act, settle }: NameHolding<T>): Promise<T> {
+    const assertHeld = lease(this.#clock, this.#limits.leaseMs);
+    const release = await this.#locks.take(describeKey(key));
+    try {
+      const { nowMs, ...found } = await this.#batches.run(async (session) => ({
+        row: await currentRow(session, key),
+        sidelining: await findAnySidelining(session, key),
+        nowMs: session.nowMs,
+      }));
+      const value = await act({ ...found, fence: { nowMs, assertHeld } });
+      await this.#batches.run((session) => settle(session, value));
+      return value;
+    } finally {
+      release();
     }
   }
 

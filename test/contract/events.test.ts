@@ -11,9 +11,9 @@ const SOURCES = PROGRAMS.map((program) =>
     .join('\n'),
 );
 
-/** A program's table of log lines: `events.ts`, and `stop-events.ts` of the agent. */
+/** A program's table of log lines: `events.ts`, `stop-events.ts` of the agent, and `witness-events.ts` of the companion. */
 function isEvents(path: string): boolean {
-  return /^(stop-)?events\.ts$/.test(path);
+  return /^(stop-|witness-)?events\.ts$/.test(path);
 }
 
 const CALL = /\blog\.(error|warn|info|debug)\(/g;

@@ -7,6 +7,7 @@ import type {
   AttachResponse,
   Attached,
   Hello,
+  Testimony,
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 
 type Message = NonNullable<AttachResponse['message']>;
@@ -28,10 +29,14 @@ export class FakeAgentStream {
   #said = { phase: 'starting', serving: false };
   readonly #wire = new EventEmitter();
 
-  constructor(open: (stream: ServerDuplexStream<AttachRequest, AttachResponse>) => void, metadata: Metadata) {
+  constructor(
+    open: (stream: ServerDuplexStream<AttachRequest, AttachResponse>) => void,
+    metadata: Metadata,
+    peer = '127.0.0.1:1',
+  ) {
     const serverSide = {
       metadata,
-      getPeer: () => '127.0.0.1:1',
+      getPeer: () => peer,
       write: ({ message }: AttachResponse) => {
         if (message !== undefined) this.#receive(message);
         return true;
@@ -64,6 +69,10 @@ export class FakeAgentStream {
   phase(phase: string, serving: boolean): void {
     this.#said = { phase, serving };
     this.#say({ $case: 'phaseChanged', value: this.#said });
+  }
+
+  testify(testimony: Testimony): void {
+    this.#say({ $case: 'testimony', value: testimony });
   }
 
   stopped(report: unknown, keep = false): void {

@@ -156,13 +156,14 @@ function departureOf(
 }
 
 function brought(
-  { owner, deletable, address, resource, phase }: Arrival,
+  { owner, deletable, address, peer, resource, phase }: Arrival,
   before: DataplaneRecord | undefined,
-): Pick<DataplaneRecord, 'owner' | 'deletable' | 'address' | 'resource' | 'phase'> {
+): Pick<DataplaneRecord, 'owner' | 'deletable' | 'address' | 'peer' | 'resource' | 'phase'> {
   return {
     owner,
     deletable,
     address: address ?? before?.address,
+    peer: peer ?? before?.peer,
     resource: resource ?? before?.resource,
     phase,
   };

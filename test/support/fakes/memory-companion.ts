@@ -3,6 +3,8 @@ import { Metadata, type handleUnaryCall, type ServerDuplexStream, type ServerUna
 import { Engine, type EngineDeps, type EngineSettings } from '../../../control-plane/engine.ts';
 import { deregistrarEvents } from '../../../control-plane/events.ts';
 import { DEFAULT_BRAKE } from '../../../control-plane/evidence/brake.pure.ts';
+import type { PeerConnection } from '../../../control-plane/attached-agent.ts';
+import type { WitnessSettings } from '../../../control-plane/witness/witnesses.ts';
 import type { Authenticator, Credential } from '../../../control-plane/ports.ts';
 import { CallBounds } from '../../../control-plane/rpc/call-bounds.ts';
 import { adminService, deregistrarService } from '../../../control-plane/rpc/services.ts';
@@ -29,6 +31,9 @@ export interface MemoryCompanionOptions extends Pick<EngineDeps, 'store' | 'cont
   readonly random?: () => number;
   readonly settings?: Partial<EngineSettings>;
   readonly authenticator?: Authenticator;
+  readonly witness?: Partial<WitnessSettings>;
+  /** The connection of a stream, by the name of its dataplane. */
+  readonly connectionOf?: (name: string) => PeerConnection | undefined;
 }
 
 /** As the companion's options have them. */
@@ -38,6 +43,17 @@ const SETTINGS: EngineSettings = {
   sweep: 'delete',
   heal: true,
   brake: DEFAULT_BRAKE,
+};
+
+/** Nothing is asked, as long as a test does not say otherwise. */
+const WITNESS_OFF: WitnessSettings = {
+  isOn: false,
+  networks: { permits: () => true },
+  look: (targets) => Promise.resolve(targets.map(() => 'unable')),
+  host: 'companion-host',
+  onAnswer: () => {},
+  onSidelined: () => {},
+  onRestored: () => {},
 };
 
 /** A failure as a caller of a companion sees it. */
@@ -76,6 +92,7 @@ export class MemoryCompanion {
       onHealed: () => {
         this.healed.push(clock.monotonicMs());
       },
+      witness: { ...WITNESS_OFF, ...options.witness },
     });
     this.#agents = deregistrarService({
       engine: this.engine,
@@ -83,6 +100,7 @@ export class MemoryCompanion {
       onDenied: () => {},
       bounds: new CallBounds({ clock, onRefused: () => {} }),
       markAuthenticated: () => undefined,
+      connectionOf: (call) => options.connectionOf?.(call.getPeer()),
     }).implementation;
     this.#admin = adminService(this.engine, clock.monotonicMs()).implementation;
   }
@@ -101,7 +119,7 @@ export class MemoryCompanion {
   /** @param token the name of the dataplane that it is for */
   attach(token: string): FakeAgentStream {
     const open = this.#agents.attach as (stream: ServerDuplexStream<AttachRequest, AttachResponse>) => void;
-    return new FakeAgentStream(open, metadataOf(token));
+    return new FakeAgentStream(open, metadataOf(token), token);
   }
 
   register(request: RegisterRequest, budgetMs?: number) {

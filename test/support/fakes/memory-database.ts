@@ -1,8 +1,10 @@
 import type {
+  Acquaintance,
   DataplaneRecord,
   DeletedBody,
   DepartureRecord,
   InstanceRecord,
+  SideliningRecord,
   ZoneIdentity,
 } from '../../../control-plane/records.pure.ts';
 import { NameLocks } from '../../../control-plane/store/name-locks.ts';
@@ -17,6 +19,8 @@ export interface MemoryTables {
   readonly replicas: Map<string, number>;
   readonly releases: Map<string, number>;
   readonly instances: Map<string, InstanceRecord & { readonly seenAtMs: number }>;
+  readonly sidelinings: Map<string, SideliningRecord>;
+  readonly acquaintances: Map<string, Acquaintance>;
   zone: ZoneIdentity | undefined;
   epochs: number;
   /** The latest time that was ever written down, ms since the epoch. */
@@ -74,6 +78,7 @@ export class MemoryDatabase {
   /** The contents now, as a backup or a replica that lags behind has them. */
   snapshot(): MemoryTables {
     const { rows, departures, bodies, replicas, releases, instances, zone, epochs, latestMs } = this.tables;
+    const { sidelinings, acquaintances } = this.tables;
     return {
       rows: new Map(rows),
       departures: [...departures],
@@ -81,6 +86,8 @@ export class MemoryDatabase {
       replicas: new Map(replicas),
       releases: new Map(releases),
       instances: new Map(instances),
+      sidelinings: new Map(sidelinings),
+      acquaintances: new Map(acquaintances),
       zone,
       epochs,
       latestMs,
@@ -96,6 +103,8 @@ function emptyTables(): MemoryTables {
     replicas: new Map(),
     releases: new Map(),
     instances: new Map(),
+    sidelinings: new Map(),
+    acquaintances: new Map(),
     zone: undefined,
     epochs: 0,
     latestMs: 0,

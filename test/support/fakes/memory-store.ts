@@ -1,11 +1,14 @@
 import { joined, mayBeSameZone } from '../../../control-plane/evidence/zone-binding.pure.ts';
 import type {
+  Acquaintance,
   DataplaneRecord,
   InstanceRecord,
   RecordCount,
+  SideliningRecord,
   ZoneIdentity,
 } from '../../../control-plane/records.pure.ts';
 import type {
+  Alone,
   Attempt,
   AttemptResult,
   DueShare,
@@ -22,7 +25,7 @@ import type { Clock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import { attach, departureBase, leave, reattach, UNTRIED, type MemorySession } from './memory-attaching.ts';
-import type { MemoryDatabase } from './memory-database.ts';
+import type { MemoryDatabase, MemoryTables } from './memory-database.ts';
 
 type Which = Parameters<Store['attempt']>[0];
 type At = Pick<DataplaneRecord, 'key' | 'epoch'>;
@@ -38,6 +41,7 @@ export interface MemoryStoreOptions {
 
 /** What another replica should have taken for so long, it does not take any more. */
 const OTHERS_MS = 2_000;
+const WITNESSES_KEPT_MS = 1_200_000;
 
 /**
  * A store in memory that keeps the contract of the real ones: one handle for each process that shares `database`.
@@ -250,7 +254,8 @@ export class MemoryStore implements Store {
   }
 
   async prune(beforeMs: number): Promise<void> {
-    return this.#run(({ database: { tables } }) => {
+    return this.#run(({ database: { tables }, nowMs }) => {
+      pruneWitnesses(tables, nowMs - WITNESSES_KEPT_MS);
       const kept = tables.departures.filter(({ atMs }) => atMs >= beforeMs);
       tables.departures.splice(0, tables.departures.length, ...kept);
       for (const [epoch, { atMs }] of tables.bodies) if (atMs < beforeMs) tables.bodies.delete(epoch);
@@ -282,6 +287,87 @@ export class MemoryStore implements Store {
       for (const each of instances) tables.instances.set(each.id, { ...each, seenAtMs: nowMs });
       for (const [id, { seenAtMs }] of tables.instances) if (seenAtMs < beforeMs) tables.instances.delete(id);
     });
+  }
+
+  async reserveSidelinings(choose: Parameters<Store['reserveSidelinings']>[0]) {
+    return this.#run(({ database: { tables }, nowMs }) => {
+      const chosen = choose([...tables.sidelinings.values()], nowMs);
+      for (const each of chosen) tables.sidelinings.set(describeKey(each.key), each);
+      return chosen;
+    });
+  }
+
+  async whileAlone<T>(
+    key: DataplaneKey,
+    act: (alone: Alone) => Promise<{ readonly value: T; readonly sidelining?: SideliningRecord }>,
+  ): Promise<T> {
+    this.#assertOpen();
+    const name = describeKey(key);
+    const assertLeased = lease(this.#clock, this.#limits.leaseMs);
+    const release = await this.#database.locks.take(name);
+    const keep = (kept: SideliningRecord): Promise<void> =>
+      this.#run(({ database: { tables } }) => void tables.sidelinings.set(name, kept));
+    const settle = ({ database }: MemorySession, { sidelining }: { sidelining?: SideliningRecord }): void => {
+      if (sidelining !== undefined) database.tables.sidelinings.set(name, sidelining);
+    };
+    const record = this.#database.find(key);
+    const { value } = await this.#hold({ record, release, assertLeased, settle }, (found, fence) =>
+      act({ record: found, sidelining: this.#database.tables.sidelinings.get(name), fence, keep }),
+    );
+    return value;
+  }
+
+  async sidelining(key: DataplaneKey) {
+    return (await this.sidelinings()).find((each) => describeKey(each.key) === describeKey(key));
+  }
+
+  async sidelinings() {
+    return this.#run(({ database: { tables } }) =>
+      [...tables.sidelinings.values()].filter(({ stage }) => stage !== 'released'),
+    );
+  }
+
+  async dueSidelinings(limit: number) {
+    const active = await this.sidelinings();
+    return this.#run(({ database, nowMs }) =>
+      active
+        .filter(({ key, dueAtMs, stage }) => {
+          const row = database.find(key);
+          const isBack = row?.state === 'attached' && row.serving === true;
+          return dueAtMs <= nowMs || (isBack && stage === 'out');
+        })
+        .toSorted((a, b) => a.dueAtMs - b.dueAtMs)
+        .slice(0, limit),
+    );
+  }
+
+  async noteAcquaintances(reached: readonly Acquaintance[]) {
+    return this.#run(({ database: { tables } }) => {
+      for (const each of reached)
+        tables.acquaintances.set(JSON.stringify([each.place, each.subject, each.witness]), each);
+    });
+  }
+
+  async acquaintances(places: readonly string[], sinceMs: number) {
+    return this.#run(({ database: { tables } }) =>
+      [...tables.acquaintances.values()].filter(
+        ({ place, reachedAtMs }) => places.includes(place) && reachedAtMs >= sinceMs,
+      ),
+    );
+  }
+
+  async streamCounts(sinceMs: number) {
+    const lost = await this.lostSince(sinceMs);
+    return this.#run(({ database }) => ({
+      attached: database.rowsWhere(({ state }) => state === 'attached').length,
+      lostAtMs: lost.map(({ lostAtMs = 0 }) => lostAtMs),
+    }));
+  }
+
+  async lostSince(sinceMs: number) {
+    return this.#run(({ database }) =>
+      database.rowsWhere(({ state, lostAtMs = 0 }) => state === 'lost' && lostAtMs >= sinceMs),
+    );
   }
 
   async hasten(): Promise<void> {
@@ -359,14 +445,14 @@ export class MemoryStore implements Store {
   }
 
   /** Lets go of the name when `act` has ended, or when the database takes it away from a process that fell silent. */
-  async #hold<T>(
+  async #hold<T, Held extends DataplaneRecord | undefined>(
     hold: {
-      readonly record: DataplaneRecord;
+      readonly record: Held;
       readonly release: () => void;
       readonly assertLeased: () => void;
       readonly settle: (session: MemorySession, value: T) => void;
     },
-    act: (record: DataplaneRecord, fence: Fence) => Promise<T>,
+    act: (record: Held, fence: Fence) => Promise<T>,
   ): Promise<T> {
     const { record, assertLeased, settle } = hold;
     const database = this.#database;
@@ -389,6 +475,7 @@ export class MemoryStore implements Store {
         assertHeld,
         keepBody: (resource) =>
           this.#run(({ nowMs }) => {
+            if (record === undefined) return;
             const { key, epoch } = record;
             database.tables.bodies.set(epoch, { key, epoch, resource, atMs: nowMs });
           }),
@@ -408,6 +495,12 @@ export class MemoryStore implements Store {
       lose();
     }
   }
+}
+
+function pruneWitnesses({ sidelinings, acquaintances }: MemoryTables, beforeMs: number): void {
+  for (const [name, { stage, beganAtMs }] of sidelinings)
+    if (stage === 'released' && beganAtMs < beforeMs) sidelinings.delete(name);
+  for (const [name, { reachedAtMs }] of acquaintances) if (reachedAtMs < beforeMs) acquaintances.delete(name);
 }
 
 /** @returns whether its state is another from now on: a record that the companion would not delete is dropped, and what leaves goes on leaving */

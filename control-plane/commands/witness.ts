@@ -1,0 +1,34 @@
+import { lookup } from 'node:dns/promises';
+import { hostname } from 'node:os';
+
+import { systemClock } from '../../kernel/clock.ts';
+import type { ServeOptions } from '../options.ts';
+import type { Metrics } from '../server/metrics.io.ts';
+import { lookNetworks } from '../witness/networks.io.ts';
+import { ownLook } from '../witness/own-look.io.ts';
+import type { WitnessSettings } from '../witness/witnesses.ts';
+import type { KumaAccess } from './kuma-access.ts';
+
+export async function witnessSettings(
+  { witness, witnessNetworks }: ServeOptions,
+  { urls }: KumaAccess,
+  metrics: Metrics,
+): Promise<WitnessSettings> {
+  return {
+    isOn: witness === 'on',
+    networks: lookNetworks(witnessNetworks, await addressesOf(urls)),
+    look: ownLook(systemClock),
+    host: hostname(),
+    onAnswer: metrics.testified,
+    onSidelined: metrics.sidelinedAfter,
+    onRestored: metrics.restored,
+  };
+}
+
+/** What cannot be looked up now is left out: an agent refuses to look at control planes as well. */
+async function addressesOf(urls: readonly URL[]): Promise<readonly string[]> {
+  const found = await Promise.all(
+    urls.map(({ hostname: host }) => lookup(host.replaceAll(/[[\]]/g, ''), { all: true }).catch(() => [])),
+  );
+  return found.flat().map(({ address }) => address);
+}

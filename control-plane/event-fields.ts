@@ -1,0 +1,12 @@
+import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
+
+/** Which dataplane a line is about. */
+export interface Known {
+  readonly key: DataplaneKey;
+  readonly epoch?: number | undefined;
+  readonly incarnation?: string | undefined;
+}
+
+export function named({ key, epoch, incarnation }: Known) {
+  return { dataplane: describeKey(key), epoch, incarnation };
+}

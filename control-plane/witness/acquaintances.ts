@@ -1,0 +1,233 @@
+import pLimit from 'p-limit';
+
+import { pause, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
+import type { AttachedAgent } from '../attached-agent.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import { readinessByService } from '../evidence/services.pure.ts';
+import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import type { Store } from '../ports.ts';
+import type { Acquaintance } from '../records.pure.ts';
+import { WITNESSES } from './draw.pure.ts';
+import type { Networks } from './networks.pure.ts';
+import type { Questions } from './questions.ts';
+import { RATES, Rates } from './rates.pure.ts';
+import { VALID_MS, type OwnLook } from './rounds.ts';
+import { addressOf, WitnessScene, type SceneAgent } from './scene.ts';
+import { OWN, ROUND_BUDGET_MS, type Finding } from './suspicion.pure.ts';
+import { drawControl, placeText, type Place } from './targets.pure.ts';
+
+export interface AcquaintanceSearchDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly events: DeregistrarEvents;
+  readonly store: Pick<Store, 'acquaintances' | 'noteAcquaintances' | 'nowMs'>;
+  readonly watch: Pick<ZoneWatch, 'fleet'>;
+  readonly agents: Iterable<AttachedAgent>;
+  readonly questions: Questions;
+  readonly look: OwnLook;
+  readonly host: string;
+  readonly networks: Networks;
+  readonly witnessRates: Rates;
+}
+
+/** Whether a loss of this dataplane would be noticed at once, and if not why. */
+export interface Watchfulness {
+  /** Agents that have reached it, at different addresses and with different tokens. */
+  readonly witnesses: number;
+  readonly companionReachedIt: boolean;
+  /** Empty if three have, or the search goes on. */
+  readonly problem: string;
+}
+
+interface Search {
+  nextMs: number;
+  misses: number;
+  watchfulness: Watchfulness;
+}
+
+const TICK_MS = 1_000;
+const FLEET_AGE_MS = 16_000;
+const SOON_MS = 2_000;
+const LATEST_MS = 60_000;
+/** Acquaintances are met again while they are valid: half of that time. */
+const REFRESH_MS = VALID_MS / 2;
+const CONCURRENCY = 32;
+/** Dataplanes that are searched for in one tick. */
+const MOST = 50;
+
+/** Finds for each attached dataplane three agents that reach it, before that matters, and keeps them fresh. */
+export class AcquaintanceSearch {
+  readonly #deps: AcquaintanceSearchDeps;
+  readonly #zone = new Rates(RATES.zoneAcquaintances);
+  readonly #searches = new Map<string, Search>();
+
+  constructor(deps: AcquaintanceSearchDeps) {
+    this.#deps = deps;
+  }
+
+  /** `undefined` where nothing is known yet. */
+  watchfulness(name: string): Watchfulness | undefined {
+    return this.#searches.get(name)?.watchfulness;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, events } = this.#deps;
+    while (!signal.aborted) {
+      await this.#search().catch((error: unknown) => {
+        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      });
+      await pause(clock, TICK_MS, signal);
+    }
+  }
+
+  async #search(): Promise<void> {
+    const { clock, agents, watch, networks } = this.#deps;
+    const due = this.#due([...agents]);
+    if (due.length === 0) return;
+    const { overviews } = await watch.fleet.paced(FLEET_AGE_MS);
+    const scene = new WitnessScene(overviews, agents, { networks, isSuspect: () => false });
+    const limit = pLimit(CONCURRENCY);
+    const reached = await Promise.all(due.map((agent) => limit(() => this.#searchFor(agent, scene))));
+    this.#deps.witnessRates.prune(clock.monotonicMs());
+    await this.#deps.store.noteAcquaintances(reached.flat());
+  }
+
+  #due(agents: readonly AttachedAgent[]): readonly AttachedAgent[] {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const names = new Set(agents.map(({ arrival }) => describeKey(arrival.key)));
+    for (const name of this.#searches.keys()) if (!names.has(name)) this.#searches.delete(name);
+    return agents
+      .filter(({ serving, leaving, epoch }) => serving && !leaving && epoch !== undefined)
+      .filter(({ arrival }) => (this.#searches.get(describeKey(arrival.key))?.nextMs ?? 0) <= nowMs)
+      .slice(0, MOST);
+  }
+
+  async #searchFor(agent: AttachedAgent, scene: WitnessScene): Promise<readonly Acquaintance[]> {
+    const { store } = this.#deps;
+    const name = describeKey(agent.arrival.key);
+    const overview = scene.overviewOf(name);
+    const peer = addressOf(agent);
+    const targets = overview === undefined ? [] : scene.targetsOf(overview, peer);
+    if (overview === undefined || targets.length === 0) {
+      const problem =
+        overview === undefined ? '' : `none of its ports may be looked at from ${peer ?? 'this socket'}`;
+      this.#note(name, { witnesses: 0, companionReachedIt: false, problem }, false);
+      return [];
+    }
+    const nowMs = await store.nowMs();
+    const known = await store.acquaintances(targets.map(placeText), nowMs - VALID_MS);
+    const fresh = known.filter(({ reachedAtMs }) => nowMs - reachedAtMs < REFRESH_MS);
+    const services = [...readinessByService(overview).keys()];
+    const besides = new Set([
+      ...targets.map(({ address }) => address),
+      ...(peer === undefined ? [] : [peer]),
+    ]);
+    const found = await this.#askAll({ agent, scene, targets, services, besides, fresh, nowMs });
+    const all = [...fresh, ...found];
+    const witnesses = countDistinct(all.filter(({ subject }) => subject !== OWN));
+    const companionReachedIt = all.some(
+      ({ subject, witness }) => subject === OWN && witness === this.#deps.host,
+    );
+    const problem = describeProblem({
+      witnesses,
+      companionReachedIt,
+      targets,
+      others: this.#others(scene, agent, besides).length,
+    });
+    this.#note(
+      name,
+      { witnesses, companionReachedIt, problem },
+      witnesses >= WITNESSES && companionReachedIt,
+    );
+    return found;
+  }
+
+  async #askAll(given: {
+    readonly agent: AttachedAgent;
+    readonly scene: WitnessScene;
+    readonly targets: readonly Place[];
+    readonly services: readonly string[];
+    readonly besides: ReadonlySet<string>;
+    readonly fresh: readonly Acquaintance[];
+    readonly nowMs: number;
+  }): Promise<readonly Acquaintance[]> {
+    const { clock, host, look, questions, random, witnessRates } = this.#deps;
+    const { agent, scene, targets, services, besides, fresh, nowMs } = given;
+    const { mesh } = agent.arrival.key;
+    const control = (witness: string | undefined) =>
+      drawControl({
+        services,
+        besides: witness === undefined ? besides : new Set([...besides, witness]),
+        living: scene.controls(mesh, []),
+        claimed: scene.claimed,
+        random,
+      });
+    const met = (subject: string, witness: string, findings: readonly Finding[]): Acquaintance[] =>
+      targets
+        .filter((_, at) => findings[at] === 'reached')
+        .map((place) => ({ place: placeText(place), subject, witness, reachedAtMs: nowMs }));
+    const missing = WITNESSES - countDistinct(fresh.filter(({ subject }) => subject !== OWN));
+    const known = new Set(fresh.map(({ witness }) => witness));
+    const asked = this.#others(scene, agent, besides)
+      .filter(({ address }) => !known.has(address))
+      .map((each) => ({ each, at: random() }))
+      .toSorted((a, b) => a.at - b.at)
+      .slice(0, Math.max(0, missing))
+      .map(({ each }) => each);
+    const now = clock.monotonicMs();
+    const mayAsk = ({ agent: witness }: SceneAgent): boolean =>
+      this.#zone.take('', 1, now) && witnessRates.take(describeKey(witness.arrival.key), 1, now);
+    const isOwnFresh = fresh.some(({ subject, witness }) => subject === OWN && witness === host);
+    const answers = await Promise.all([
+      ...asked.filter(mayAsk).map(async ({ agent: witness, address, subject }) => {
+        const question = { targets, control: control(address), timeoutMs: ROUND_BUDGET_MS };
+        return met(subject, address, await questions.ask(witness, question));
+      }),
+      isOwnFresh || !this.#zone.take('', 1, now)
+        ? []
+        : look(targets, control(undefined)).then((findings) => met(OWN, host, findings)),
+    ]);
+    return answers.flat();
+  }
+
+  #others(scene: WitnessScene, agent: AttachedAgent, besides: ReadonlySet<string>): readonly SceneAgent[] {
+    return [...scene.witnesses(agent.arrival.key.mesh).values()].filter(
+      (each) => each.agent !== agent && !besides.has(each.address),
+    );
+  }
+
+  #note(name: string, watchfulness: Watchfulness, isEnough: boolean): void {
+    const { clock, random } = this.#deps;
+    const misses = isEnough ? 0 : (this.#searches.get(name)?.misses ?? 0) + 1;
+    const pauseMs = isEnough ? REFRESH_MS / 2 : Math.min(LATEST_MS, SOON_MS * 2 ** Math.min(misses - 1, 6));
+    const nextMs = clock.monotonicMs() + pauseMs * (0.75 + random() / 2);
+    this.#searches.set(name, { nextMs, misses, watchfulness });
+  }
+}
+
+function countDistinct(known: readonly Acquaintance[]): number {
+  return Math.min(
+    new Set(known.map(({ witness }) => witness)).size,
+    new Set(known.map(({ subject }) => subject)).size,
+  );
+}
+
+function describeProblem({
+  witnesses,
+  companionReachedIt,
+  targets,
+  others,
+}: {
+  readonly witnesses: number;
+  readonly companionReachedIt: boolean;
+  readonly targets: readonly Place[];
+  readonly others: number;
+}): string {
+  if (witnesses >= 2 || (witnesses === 1 && companionReachedIt)) return '';
+  if (others === 0)
+    return companionReachedIt ? '' : 'no other agent of the mesh looks, and the companion does not reach it';
+  const places = targets.map(placeText).join(', ');
+  return `no two witnesses have reached ${places} from another address: a firewall, or tokens of one subject`;
+}

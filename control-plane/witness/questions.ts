@@ -1,0 +1,67 @@
+import type { Clock } from '../../kernel/clock.ts';
+import type { AttachedAgent, WitnessFinding, WitnessTestimony } from '../attached-agent.ts';
+import type { Finding } from './suspicion.pure.ts';
+import type { Control, Place } from './targets.pure.ts';
+
+export interface Question {
+  readonly targets: readonly Place[];
+  readonly control: Control | undefined;
+  readonly timeoutMs: number;
+}
+
+/** How an answer was taken. */
+export type AnswerStanding = Finding | 'late' | 'unasked';
+
+interface Pending {
+  readonly agent: AttachedAgent;
+  readonly targets: number;
+  readonly answer: (findings: readonly WitnessFinding[] | undefined) => void;
+}
+
+/** The looks that agents were asked for and have not answered yet. */
+export class Questions {
+  readonly #clock: Clock;
+  readonly #onAnswer: (standing: AnswerStanding) => void;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+
+  constructor(clock: Clock, onAnswer: (standing: AnswerStanding) => void) {
+    this.#clock = clock;
+    this.#onAnswer = onAnswer;
+  }
+
+  /** @returns what the agent found at each target; `unable` if it does not answer in time */
+  async ask(agent: AttachedAgent, { targets, control, timeoutMs }: Question): Promise<readonly Finding[]> {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    const { promise, resolve } = Promise.withResolvers<readonly WitnessFinding[] | undefined>();
+    this.#pending.set(id, { agent, targets: targets.length, answer: resolve });
+    const disarm = this.#clock.after(timeoutMs, () => {
+      resolve(undefined);
+    });
+    agent.channel.look({ id, targets, control, timeoutMs });
+    const findings = await promise;
+    disarm();
+    this.#pending.delete(id);
+    this.#onAnswer(findings === undefined ? 'late' : findingOf(findings));
+    return findings ?? targets.map(() => 'unable');
+  }
+
+  /** Of another agent, of a question that was not asked, a second time or too late: ignored, and counted. */
+  receive(agent: AttachedAgent, { id, findings }: WitnessTestimony): void {
+    const pending = this.#pending.get(id);
+    if (pending?.agent !== agent || pending.targets !== findings.length) {
+      this.#onAnswer('unasked');
+      return;
+    }
+    this.#pending.delete(id);
+    pending.answer(findings);
+  }
+}
+
+/** One port that is reached is enough; one that could not be told makes the rest say nothing. */
+export function findingOf(findings: readonly WitnessFinding[]): Finding {
+  for (const finding of ['reached', 'unable', 'silent'] as const)
+    if (findings.includes(finding)) return finding;
+  return findings.length === 0 ? 'unable' : 'refused';
+}

@@ -1,0 +1,115 @@
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
+import { readinessByService } from '../evidence/services.pure.ts';
+
+/** A suspect that no peer reaches. */
+export interface Candidate {
+  readonly key: DataplaneKey;
+  readonly services: readonly string[];
+}
+
+/** A sidelining at any replica. */
+export interface PastSidelining extends Candidate {
+  /** By the store's clock, in ms. */
+  readonly beganAtMs: number;
+  /** Whether the object is, or may be, out of rotation. */
+  readonly isActive: boolean;
+}
+
+export interface LimitsView {
+  readonly overviews: readonly DataplaneOverview[];
+  readonly past: readonly PastSidelining[];
+  readonly nowMs: number;
+}
+
+export type Admission = { readonly admitted: true } | { readonly admitted: false; readonly reason: string };
+
+/** For how long a sidelining counts. */
+export const WINDOW_MS = 600_000;
+const MOST = 0.5;
+
+/**
+ * Which of those that no peer reaches may go: never the last one that is ready for a service, and not more than half of
+ * a service or of a mesh within the window. One decision for all of them: what is admitted counts for the next.
+ *
+ * @returns by name
+ */
+export function admitSidelinings(
+  candidates: readonly Candidate[],
+  view: LimitsView,
+): ReadonlyMap<string, Admission> {
+  const fleet = new Fleet(view);
+  return new Map(candidates.map((candidate) => [describeKey(candidate.key), fleet.admit(candidate)]));
+}
+
+interface Scope {
+  readonly members: Set<string>;
+  readonly ready: Set<string>;
+  /** Sidelined within the window, or still. */
+  readonly sidelined: Set<string>;
+}
+
+class Fleet {
+  readonly #scopes = new Map<string, Scope>();
+
+  constructor({ overviews, past, nowMs }: LimitsView) {
+    for (const overview of overviews) this.#note(overview);
+    for (const { key, services, beganAtMs, isActive } of past) {
+      if (!isActive && nowMs - beganAtMs >= WINDOW_MS) continue;
+      for (const name of scopesOf(key, services)) this.#take(name, describeKey(key), isActive);
+    }
+  }
+
+  admit({ key, services }: Candidate): Admission {
+    const name = describeKey(key);
+    for (const scope of scopesOf(key, services)) {
+      const reason = this.#refusal(scope, name);
+      if (reason !== undefined) return { admitted: false, reason };
+    }
+    for (const scope of scopesOf(key, services)) this.#take(scope, name, true);
+    return { admitted: true };
+  }
+
+  #refusal(scopeName: string, name: string): string | undefined {
+    const { members, ready, sidelined } = this.#scope(scopeName);
+    const isService = scopeName.includes(' ');
+    const what = isService ? `of ${scopeName.slice(scopeName.indexOf(' ') + 1)}` : `of mesh ${scopeName}`;
+    if (isService && ready.size <= (ready.has(name) ? 1 : 0)) return `it is the last ready one ${what}`;
+    const all = members.size + (members.has(name) ? 0 : 1);
+    const out = sidelined.size + (sidelined.has(name) ? 0 : 1);
+    return out > all * MOST ? `${out - 1} of ${all} ${what} are or were sidelined within 10 min` : undefined;
+  }
+
+  #note(overview: DataplaneOverview): void {
+    const key = keyOf(overview);
+    const services = readinessByService(overview);
+    for (const scope of scopesOf(key, [...services.keys()])) this.#scope(scope).members.add(describeKey(key));
+    for (const [service, isReady] of services)
+      if (isReady) this.#scope(serviceScope(key, service)).ready.add(describeKey(key));
+  }
+
+  #take(scopeName: string, name: string, isActive: boolean): void {
+    const scope = this.#scope(scopeName);
+    scope.sidelined.add(name);
+    // One that was deleted since was a member.
+    scope.members.add(name);
+    if (isActive) scope.ready.delete(name);
+  }
+
+  #scope(name: string): Scope {
+    const known = this.#scopes.get(name);
+    if (known !== undefined) return known;
+    const scope = { members: new Set<string>(), ready: new Set<string>(), sidelined: new Set<string>() };
+    this.#scopes.set(name, scope);
+    return scope;
+  }
+}
+
+function scopesOf(key: DataplaneKey, services: readonly string[]): readonly string[] {
+  return [key.mesh, ...services.map((service) => serviceScope(key, service))];
+}
+
+/** A mesh has no blank in its name. */
+function serviceScope({ mesh }: DataplaneKey, service: string): string {
+  return `${mesh} ${service}`;
+}

@@ -1,0 +1,238 @@
+import pLimit from 'p-limit';
+
+import { pause, type Clock } from '../../kernel/clock.ts';
+import { withDeadline } from '../../kernel/deadline.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
+import type { DataplaneOverview } from '../../kuma/overview.ts';
+import { isSidelined, sideline } from '../../kuma/sidelined.ts';
+import { crashPoint } from '../departures/crash-points.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { Alone, ControlPlanes, Store } from '../ports.ts';
+import type { SideliningRecord } from '../records.pure.ts';
+import { judgeSidelining } from './sidelining.pure.ts';
+
+export interface SideliningsDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly controlPlanes: ControlPlanes;
+  readonly isOn: boolean;
+  /** Writes under way at once. */
+  readonly concurrency: number;
+  /** Something became of one: `tookMs` is how long after the loss, by the store's clock. */
+  readonly onSidelined: (sidelining: SideliningRecord, tookMs: number) => void;
+  readonly onRestored: () => void;
+}
+
+/** What became of one look at a sidelining. */
+interface Outcome {
+  readonly value: { readonly kind: 'sidelined' | 'restored' | 'nothing'; readonly error?: unknown };
+  readonly sidelining?: SideliningRecord;
+}
+
+/** A change of an object that is about to be sent. */
+interface Write {
+  readonly alone: Alone;
+  readonly sidelining: SideliningRecord;
+  /** What is written down where it fails. */
+  readonly retry: (error: unknown, changed: SideliningRecord) => Outcome;
+}
+
+const POLL_MS = 500;
+const BATCH = 512;
+/** One look may wait so long for one answer of a control plane; less than the name is held. */
+const REQUEST_BUDGET_MS = 1_500;
+const RETRY_MS = 1_000;
+const NOTHING: Outcome = { value: { kind: 'nothing' } };
+
+/** Carries out what was decided about lost dataplanes, and puts back what returns. Any replica goes on where one dies. */
+export class Sidelinings {
+  readonly #deps: SideliningsDeps;
+  readonly #underWay = new Set<string>();
+  #nudged = Promise.withResolvers<void>();
+
+  constructor(deps: SideliningsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Something may be due. */
+  nudge(): void {
+    this.#nudged.resolve();
+  }
+
+  /** Ends with `signal`, once what is under way has ended. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, concurrency } = this.#deps;
+    const limit = pLimit(concurrency);
+    const working = new Set<Promise<void>>();
+    while (!signal.aborted) {
+      this.#nudged = Promise.withResolvers();
+      for (const { key } of await this.#due()) {
+        const name = describeKey(key);
+        if (this.#underWay.has(name)) continue;
+        this.#underWay.add(name);
+        const one = limit(() => this.#look(key)).finally(() => {
+          this.#underWay.delete(name);
+          working.delete(one);
+        });
+        working.add(one);
+      }
+      await Promise.race([this.#nudged.promise, pause(clock, POLL_MS, signal)]);
+    }
+    await Promise.allSettled(working);
+  }
+
+  /**
+   * Puts the dataplane back, whatever its agent does.
+   *
+   * @returns `false` if it is not sidelined
+   */
+  async restore(key: DataplaneKey): Promise<boolean> {
+    const { store } = this.#deps;
+    const isActive = await store.whileAlone(key, ({ sidelining, fence }) => {
+      if (sidelining === undefined || sidelining.stage === 'released')
+        return Promise.resolve({ value: false });
+      const restoring = { ...sidelining, stage: 'restoring', dueAtMs: fence.nowMs } as const;
+      return Promise.resolve({ value: true, sidelining: restoring });
+    });
+    this.nudge();
+    return isActive;
+  }
+
+  async #due(): Promise<readonly SideliningRecord[]> {
+    try {
+      return await this.#deps.store.dueSidelinings(BATCH);
+    } catch (error) {
+      if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
+      return [];
+    }
+  }
+
+  /** Never throws. */
+  async #look(key: DataplaneKey): Promise<void> {
+    const { store, events, onRestored } = this.#deps;
+    try {
+      const { kind, error } = await store.whileAlone(key, (alone) => this.#act(key, alone));
+      crashPoint('sideline.recorded');
+      if (error !== undefined) events.sideliningFailed(key, error);
+      if (kind === 'restored') {
+        events.restored(key);
+        onRestored();
+      }
+      if (kind !== 'nothing') this.nudge();
+    } catch (error) {
+      if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      else if (error.code !== 'STORE_UNAVAILABLE' && error.code !== 'STORE_BUSY')
+        events.sideliningFailed(key, error);
+    }
+  }
+
+  async #act(key: DataplaneKey, alone: Alone): Promise<Outcome> {
+    const { record, sidelining, fence } = alone;
+    const { isOn } = this.#deps;
+    if (sidelining === undefined || sidelining.stage === 'released') return NOTHING;
+    const retry = (error: unknown, changed = sidelining): Outcome => {
+      if (!(error instanceof OperationalError) || error.code === 'FENCE_LOST') throw error;
+      const dueAtMs = fence.nowMs + RETRY_MS * (0.5 + this.#deps.random());
+      // One that is back is due by that alone, as long as it is out.
+      const stage = changed.stage === 'out' && record?.state === 'attached' ? 'restoring' : changed.stage;
+      return { value: { kind: 'nothing', error }, sidelining: { ...changed, stage, dueAtMs } };
+    };
+    let stored: DataplaneOverview | undefined;
+    try {
+      stored = await this.#overview(key);
+    } catch (error) {
+      return retry(error);
+    }
+    const next = judgeSidelining({ sidelining, record, stored, nowMs: fence.nowMs, isOn });
+    if (next.step === 'note') return this.#noted(sidelining, next.sidelining, fence.nowMs);
+    if (stored === undefined) throw new TypeError('What is not there is not written');
+    const write = { alone, sidelining, retry };
+    return next.step === 'sideline' ? this.#sideline(write, stored) : this.#restore(write, next.resource);
+  }
+
+  #noted(before: SideliningRecord, after: SideliningRecord, nowMs: number): Outcome {
+    const { events, onSidelined } = this.#deps;
+    if (before.stage === 'outstanding' && after.stage === 'out') {
+      events.sidelined(after, after.reason);
+      onSidelined(after, nowMs - after.lostAtMs);
+    }
+    if (before.stage === 'outstanding' && after.stage === 'released') events.sideliningDropped(after.key);
+    if (before.stage === 'out' && after.stage === 'released') events.sideliningTaken(after.key);
+    return { value: { kind: 'nothing' }, sidelining: after };
+  }
+
+  async #sideline({ alone, sidelining, retry }: Write, stored: DataplaneOverview): Promise<Outcome> {
+    const { fence, keep } = alone;
+    const { key } = sidelining;
+    const made = sideline(stored.resource, sidelining);
+    if (made === undefined)
+      return { value: { kind: 'nothing' }, sidelining: { ...sidelining, stage: 'released' } };
+    const { states = made.states } = sidelining;
+    const times = { sentAtMs: fence.nowMs, timeBefore: stored.modificationTime };
+    const sent: SideliningRecord = { ...sidelining, ...times, states, unanswered: true };
+    await keep(sent);
+    crashPoint('sideline.kept');
+    try {
+      await this.#put(key, made.resource, () => {
+        fence.assertHeld();
+      });
+    } catch (error) {
+      return retry(error, sent);
+    }
+    crashPoint('sideline.put');
+    const seen = await this.#overview(key).catch(() => undefined);
+    const isMarked = seen === undefined ? undefined : isSidelined(seen, sidelining);
+    const out: SideliningRecord = {
+      ...sent,
+      stage: 'out',
+      // An earlier one that was given up may still land.
+      unanswered: sidelining.unanswered,
+      isEffective: true,
+      isMarked,
+      timeAfter: seen?.modificationTime,
+      dueAtMs: fence.nowMs + 1_000,
+    };
+    this.#noted(sidelining, out, fence.nowMs);
+    return { value: { kind: 'sidelined' }, sidelining: out };
+  }
+
+  async #restore({ alone, sidelining, retry }: Write, resource: DataplaneResource): Promise<Outcome> {
+    const { fence, keep } = alone;
+    const sent: SideliningRecord = { ...sidelining, stage: 'restoring', sentAtMs: fence.nowMs };
+    await keep(sent);
+    crashPoint('restore.kept');
+    try {
+      await this.#put(sidelining.key, resource, () => {
+        fence.assertHeld();
+      });
+    } catch (error) {
+      return retry(error, sent);
+    }
+    crashPoint('restore.put');
+    const { nowMs } = fence;
+    return {
+      value: { kind: 'restored' },
+      sidelining: { ...sent, heldSinceMs: nowMs, dueAtMs: nowMs + 1_000 },
+    };
+  }
+
+  async #put(key: DataplaneKey, resource: DataplaneResource, beforeSend: () => void): Promise<void> {
+    const { clock, controlPlanes } = this.#deps;
+    const action = `put dataplane ${describeKey(key)}`;
+    await withDeadline({ clock, action, budgetMs: REQUEST_BUDGET_MS }, ({ signal }) =>
+      controlPlanes.put(key, resource, { beforeSend, signal }),
+    );
+  }
+
+  async #overview(key: DataplaneKey): Promise<DataplaneOverview | undefined> {
+    const { clock, controlPlanes } = this.#deps;
+    const action = `look at dataplane ${describeKey(key)}`;
+    const look = await withDeadline({ clock, action, budgetMs: REQUEST_BUDGET_MS }, ({ signal }) =>
+      controlPlanes.overview(key, signal),
+    );
+    return look.overview;
+  }
+}

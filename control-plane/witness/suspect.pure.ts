@@ -1,0 +1,98 @@
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DataplaneOverview } from '../../kuma/overview.ts';
+import { readinessByService } from '../evidence/services.pure.ts';
+import type { SideliningRecord } from '../records.pure.ts';
+import type { LossCause } from './loss.pure.ts';
+import { admitSidelinings } from './sidelining-limits.pure.ts';
+
+/** A dataplane whose agent's stream was lost, as this process suspects it. Times are monotonic where nothing else is said. */
+export interface Lost {
+  readonly key: DataplaneKey;
+  readonly epoch: number;
+  readonly incarnation: string;
+  readonly address: string | undefined;
+  readonly peer: string | undefined;
+  readonly cause: LossCause;
+  readonly lostMs: number;
+  /** By the store's clock. */
+  readonly lostAtMs: number;
+  readonly hasNoRecord: boolean;
+}
+
+/** One that no peer reaches. */
+export interface Candidate {
+  readonly suspect: Lost;
+  readonly overview: DataplaneOverview;
+  /** What each witness said. */
+  readonly reason: string;
+}
+
+export interface Choice {
+  readonly reserved: readonly SideliningRecord[];
+  /** Why not, by name. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+/** One decision for all that no peer reaches. */
+export function chooseSidelinings(
+  candidates: readonly Candidate[],
+  {
+    known,
+    overviews,
+    nowMs,
+  }: {
+    readonly known: readonly SideliningRecord[];
+    readonly overviews: readonly DataplaneOverview[];
+    readonly nowMs: number;
+  },
+): Choice {
+  const before = new Map(known.map((each) => [describeKey(each.key), each]));
+  const refused = new Map<string, string>();
+  const open = candidates.filter(({ suspect }) => {
+    const name = describeKey(suspect.key);
+    const reason = refusalBy(before.get(name), suspect);
+    if (reason !== undefined) refused.set(name, reason);
+    return reason === undefined;
+  });
+  const past = known.map((each) => ({ ...each, isActive: each.stage !== 'released' }));
+  const wanted = open.map((each) => ({ key: each.suspect.key, services: servicesOf(each) }));
+  const admissions = admitSidelinings(wanted, { overviews, past, nowMs });
+  const reserved: SideliningRecord[] = [];
+  for (const candidate of open) {
+    const name = describeKey(candidate.suspect.key);
+    const admission = admissions.get(name);
+    if (admission?.admitted === true) reserved.push(recordOf(candidate, nowMs));
+    else refused.set(name, admission?.reason ?? '');
+  }
+  return { reserved, refused };
+}
+
+function servicesOf({ overview }: Candidate): readonly string[] {
+  return [...readinessByService(overview).keys()];
+}
+
+function recordOf(candidate: Candidate, nowMs: number): SideliningRecord {
+  const { suspect, reason } = candidate;
+  const { key, epoch, lostAtMs, incarnation, address, hasNoRecord } = suspect;
+  return {
+    key,
+    epoch,
+    lostAtMs,
+    incarnation,
+    address,
+    hasNoRecord,
+    reason,
+    services: servicesOf(candidate),
+    stage: 'outstanding',
+    beganAtMs: nowMs,
+    dueAtMs: nowMs,
+  };
+}
+
+/** One effective sidelining a loss, and one after the other for a name. */
+function refusalBy(before: SideliningRecord | undefined, { epoch, lostAtMs }: Lost): string | undefined {
+  if (before === undefined) return undefined;
+  if (before.stage !== 'released') return 'an earlier sidelining of it is not over';
+  const isSameLoss = before.epoch === epoch && before.lostAtMs === lostAtMs;
+  return isSameLoss && before.isEffective === true ? 'it was sidelined for this loss before' : undefined;
+}

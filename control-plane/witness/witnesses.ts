@@ -1,0 +1,92 @@
+import type { Clock } from '../../kernel/clock.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { AttachedAgent, WitnessTestimony } from '../attached-agent.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import type { ControlPlanes, DueShare, Store } from '../ports.ts';
+import { AcquaintanceSearch } from './acquaintances.ts';
+import type { LossCause } from './loss.pure.ts';
+import type { Networks } from './networks.pure.ts';
+import { Questions, type AnswerStanding } from './questions.ts';
+import { RATES, Rates } from './rates.pure.ts';
+import { Rounds, type OwnLook } from './rounds.ts';
+import { Sidelinings } from './sidelinings.ts';
+import { Suspects } from './suspects.ts';
+
+/** What the outside has to bring for lost hosts to be noticed at once. */
+export interface WitnessSettings {
+  readonly isOn: boolean;
+  readonly networks: Networks;
+  readonly look: OwnLook;
+  /** By which this process knows what it has reached itself. */
+  readonly host: string;
+  readonly onAnswer: (standing: AnswerStanding) => void;
+  /** @param tookMs from the loss, by the store's clock */
+  readonly onSidelined: (tookMs: number) => void;
+  readonly onRestored: () => void;
+}
+
+export interface WitnessesDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  readonly controlPlanes: ControlPlanes;
+  readonly watch: ZoneWatch;
+  readonly agents: Iterable<AttachedAgent> & { find(key: DataplaneKey): AttachedAgent | undefined };
+  readonly share: () => DueShare | undefined;
+  readonly settings: WitnessSettings;
+}
+
+/** Writes under way at once; each of PostgreSQL's holds a connection. */
+const CONCURRENCY = { sqlite: 32, postgres: 12 } as const;
+
+/**
+ * Takes a lost host out of its peers' lists within seconds, where no peer reaches it, and puts back what returns.
+ * Switched off, it only puts back.
+ */
+export class Witnesses {
+  readonly suspects: Suspects;
+  readonly sidelinings: Sidelinings;
+  readonly search: AcquaintanceSearch;
+  readonly isOn: boolean;
+  readonly #questions: Questions;
+
+  constructor(deps: WitnessesDeps) {
+    const { store, settings, clock } = deps;
+    const { isOn, networks, look, host, onAnswer, onRestored } = settings;
+    const witnessRates = new Rates(RATES.witness);
+    const questions = new Questions(clock, onAnswer);
+    const common = { ...deps, isOn, networks, look, host, questions, witnessRates };
+    this.isOn = isOn;
+    this.#questions = questions;
+    this.sidelinings = new Sidelinings({
+      ...common,
+      concurrency: CONCURRENCY[store.kind],
+      onSidelined: (_, tookMs) => {
+        settings.onSidelined(tookMs);
+      },
+      onRestored,
+    });
+    this.suspects = new Suspects({ ...common, rounds: new Rounds(common), sidelinings: this.sidelinings });
+    this.search = new AcquaintanceSearch(common);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const asking = this.isOn ? [this.suspects.run(signal), this.search.run(signal)] : [];
+    await Promise.all([this.sidelinings.run(signal), ...asking]);
+  }
+
+  lost(agent: AttachedAgent, cause: LossCause): Promise<void> {
+    return this.isOn ? this.suspects.lost(agent, cause) : Promise.resolve();
+  }
+
+  /** An agent of this name is attached here. */
+  returned(key: DataplaneKey): void {
+    this.suspects.returned(key);
+  }
+
+  testified(agent: AttachedAgent, testimony: WitnessTestimony): void {
+    this.#questions.receive(agent, testimony);
+  }
+}
