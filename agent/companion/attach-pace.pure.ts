@@ -1,4 +1,4 @@
-import { spread } from '../../kernel/spread.ts';
+import { backoffMs, spread } from '../../kernel/spread.ts';
 
 /**
  * Why a stream to a companion is not there any more. `redirected`: the companion asked to go elsewhere. `superseded`: a
@@ -6,8 +6,7 @@ import { spread } from '../../kernel/spread.ts';
  */
 export type AttachEnd = 'redirected' | 'superseded' | 'lost';
 
-const RETRY_BASE_MS = 200;
-const RETRY_CAP_MS = 10_000;
+const RETRY = { baseMs: 200, capMs: 10_000 };
 /** This run does not expect the name back; but where the newer run was a mistake, its end should be noticed. */
 const SUPERSEDED_RETRY_MS = 60_000;
 /** A stream that held so long says that the companion is well. */
@@ -22,7 +21,7 @@ const STEADY_MS = 10_000;
  */
 export function attachPauseMs(end: AttachEnd, failures: number, random: number): number {
   if (end === 'superseded') return spread(SUPERSEDED_RETRY_MS, random);
-  return random * Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** failures);
+  return backoffMs(failures, random, RETRY);
 }
 
 /** How many attempts have failed in a row, after one that lasted `lastedMs`. */

@@ -1,6 +1,7 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline, type DeadlineScope } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
+import { backoffMs } from '../../kernel/spread.ts';
 import type { Endpoint } from '../ports.ts';
 
 export interface HedgedCall<T> {
@@ -34,8 +35,7 @@ const ATTEMPT_BUDGET_MS = 1_000;
 /** Each further attempt may take twice as long, up to this: a control plane that is slow is reached in the end. */
 const ATTEMPT_CAP_MS = 4_000;
 
-const RETRY_BASE_MS = 100;
-const RETRY_CAP_MS = 1_000;
+const RETRY = { baseMs: 100, capMs: 1_000 };
 
 /**
  * Asks the endpoints in order, the next one as soon as one is slow or has failed, and retries each with full jitter as
@@ -129,9 +129,8 @@ class Race<T> {
   #pauseMs(tried: number, error: OperationalError): number {
     // It was silent for so long that this was the pause.
     if (error.code === 'DEADLINE_EXCEEDED') return 0;
-    const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** tried);
     const askedMs = error.details['retryAfterMs'];
-    return typeof askedMs === 'number' ? askedMs : this.#call.random() * ceilingMs;
+    return typeof askedMs === 'number' ? askedMs : backoffMs(tried, this.#call.random(), RETRY);
   }
 
   /** @returns whether the race still goes on */

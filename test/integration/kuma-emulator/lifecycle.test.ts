@@ -1,14 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { networkingOf } from '../../support/kuma/dataplane-model.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { type KumaVersion } from '../../support/kuma/version-traits.ts';
 import { KUMA_DP } from '../../support/world/dataplane-command.ts';
 import { freePort } from '../../support/world/free-port.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { answersHttp, runCommand, waitUntilServing } from '../../support/world/running-dataplane.ts';
-import { waitUntil } from '../../support/world/wait-until.ts';
-import { QUICK, QuickWorld } from './quick-world.ts';
+import { QuickWorld } from './quick-world.ts';
 
 let world: QuickWorld;
 
@@ -56,31 +55,6 @@ describe('a dataplane that was passed to kuma-dp', () => {
     },
   );
 
-  test('deleted while connected: it stays deleted, its Envoy goes on serving', async () => {
-    const dataplane = await world.servingDataplane('b1');
-    expect(world.find('b1')).toBeDefined();
-    expect(await world.delete('b1')).toBe(200);
-    await delay(QUICK.deregistrationDelayMs);
-    expect(world.find('b1')).toBeUndefined();
-    expect(world.subscriptions('b1')).toEqual([]);
-    expect(await answersHttp(dataplane.inboundPort)).toBe(true);
-  });
-
-  test('a successor with its name is refused as long as the deregistration delay runs, then it is accepted', async () => {
-    // Longer than a successor takes to start.
-    await use('2.14.3', { deregistrationDelayMs: 4_000 });
-    const first = await world.servingDataplane('b1');
-    first.process.signal('SIGKILL');
-    await first.process.exited;
-    await using second = runCommand(first);
-    const refused = await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-refused');
-    expect(refused.detail).toBe('there is already an active stream from this node, try again later');
-    const from = world.controlPlane.journal.events.length;
-    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-accepted', { from });
-    await waitUntilServing(second.inboundPort);
-    expect(world.find('b1')).toBeDefined();
-  });
-
   test('2.7.11 refuses no successor', async () => {
     await use('2.7.11');
     const first = await world.servingDataplane('b1');
@@ -89,40 +63,6 @@ describe('a dataplane that was passed to kuma-dp', () => {
     await using second = runCommand(first);
     await waitUntilServing(second.inboundPort);
     expect(world.controlPlane.journal.events.map(({ kind }) => kind)).not.toContain('stream-refused');
-  });
-
-  test('deleted and connected when the control plane restarts: it is created again', async () => {
-    await world.servingDataplane('b1');
-    expect(await world.delete('b1')).toBe(200);
-    expect(world.find('b1')).toBeUndefined();
-    const before = world.controlPlane.instanceId;
-    await world.controlPlane.stop();
-    await world.controlPlane.start();
-    expect(world.controlPlane.instanceId).not.toBe(before);
-    await waitUntil(() => world.find('b1'), { what: 'the dataplane to be created again' });
-  });
-
-  test('a control plane that stops deregisters no dataplane; streams are recorded as ended', async () => {
-    const dataplane = await world.servingDataplane('b1');
-    await world.controlPlane.stop();
-    expect(world.subscriptions('b1')[0]).toHaveProperty('disconnectTime');
-    dataplane.process.signal('SIGKILL');
-    await dataplane.process.exited;
-    await world.controlPlane.start();
-    await delay(2 * QUICK.deregistrationDelayMs);
-    expect(world.find('b1')).toBeDefined();
-  });
-
-  test('killed together with its control plane it stays as a ghost: online without a stream', async () => {
-    const dataplane = await world.servingDataplane('b1');
-    await world.controlPlane.crash();
-    dataplane.process.signal('SIGKILL');
-    await dataplane.process.exited;
-    await world.controlPlane.start();
-    await delay(2 * QUICK.deregistrationDelayMs);
-    expect(world.find('b1')).toBeDefined();
-    expect(world.subscriptions('b1')).toHaveLength(1);
-    expect(world.subscriptions('b1')[0]).not.toHaveProperty('disconnectTime');
   });
 
   test('that outlives a crash of its control plane comes back and ends the ghost of its old stream', async () => {
@@ -163,6 +103,14 @@ describe('a dataplane that was passed to kuma-dp', () => {
   });
 });
 
+test('without health feedback, a draining dataplane stays ready', async () => {
+  const dataplane = await world.servingDataplane('b1', { drainTime: '1s' });
+  dataplane.process.signal('SIGTERM');
+  expect(await dataplane.process.exited).toMatchObject({ code: 0 });
+  const inbound = networkingOf(world.find('b1')?.spec ?? {}).inbound ?? [];
+  expect(inbound.map(({ state }) => state ?? 'Ready')).toEqual(['Ready']);
+});
+
 describe('a zone proxy', () => {
   test('is registered and deregistered like a dataplane', async () => {
     const port = await freePort();
@@ -191,31 +139,6 @@ describe('a zone proxy', () => {
 describe('a dataplane applied before', () => {
   const preApplied = { lifecycle: 'pre-applied' } as const;
 
-  test('is waited for by kuma-dp, and neither registered nor deleted', async () => {
-    const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '100ms' });
-    await dataplane.process.waitForOutput('Dataplane entity is not yet found');
-    expect(await world.put(dataplane.resource)).toBe(201);
-    await waitUntilServing(dataplane.inboundPort);
-    const created = world.find('b1')?.creationTime;
-
-    dataplane.process.signal('SIGKILL');
-    await world.controlPlane.journal.waitForEvent(({ kind }) => kind === 'stream-closed');
-    await delay(2 * QUICK.deregistrationDelayMs);
-    expect(world.find('b1')?.creationTime).toBe(created);
-    expect(world.controlPlane.journal.events.map(({ kind }) => kind)).not.toContain('registered');
-  });
-
-  test('is not refused when it starts again at once', async () => {
-    const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '50ms' });
-    await world.put(dataplane.resource);
-    await waitUntilServing(dataplane.inboundPort);
-    dataplane.process.signal('SIGKILL');
-    await dataplane.process.exited;
-    await using second = runCommand(dataplane);
-    await waitUntilServing(second.inboundPort);
-    expect(world.controlPlane.journal.events.map(({ kind }) => kind)).not.toContain('stream-refused');
-  });
-
   test('deleted while connected: a new stream is refused with the reason, Envoy serves on', async () => {
     const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '50ms' });
     await world.put(dataplane.resource);
@@ -228,19 +151,5 @@ describe('a dataplane applied before', () => {
     );
     expect(await answersHttp(dataplane.inboundPort)).toBe(true);
     expect(world.find('b1')).toBeUndefined();
-  });
-});
-
-describe('ghosts', () => {
-  test('go offline after two looks of the finalizer', async () => {
-    await world[Symbol.asyncDispose]();
-    world = await QuickWorld.start({ healthFeedback: false, idleTimeoutMs: 200 });
-    const dataplane = await world.servingDataplane('b1');
-    await world.controlPlane.crash();
-    dataplane.process.signal('SIGKILL');
-    await dataplane.process.exited;
-    expect(world.subscriptions('b1')[0]).not.toHaveProperty('disconnectTime');
-    await world.controlPlane.start();
-    await waitUntil(() => world.subscriptions('b1')[0]?.disconnectTime, { what: 'the ghost to go offline' });
   });
 });

@@ -6,7 +6,7 @@ import { EndpointWatcher } from '../../support/world/endpoint-watcher.ts';
 import { HttpApplication } from '../../support/world/http-application.ts';
 import { LoadGenerator } from '../../support/world/load-generator.ts';
 import { waitUntilServing } from '../../support/world/running-dataplane.ts';
-import { QUICK, QuickWorld } from './quick-world.ts';
+import { QuickWorld } from './quick-world.ts';
 
 let world: QuickWorld;
 let client: ClientEnvoy;
@@ -23,33 +23,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await client[Symbol.asyncDispose]();
   await world[Symbol.asyncDispose]();
-});
-
-describe('a client Envoy', () => {
-  test('learns of an endpoint and forgets it within the cache and refresh intervals', async () => {
-    await using watcher = new EndpointWatcher(client);
-    const { endpoint } = await world.servingDataplane('b1');
-    await watcher.waitFor('entered', endpoint);
-    for (let round = 0; round < 5; round += 1) {
-      const object = world.find('b1');
-      const deletedAtMs = performance.now();
-      expect(await world.delete('b1')).toBe(200);
-      const left = await watcher.waitFor('left', endpoint, { sinceMs: deletedAtMs });
-      expect(left.atMs - deletedAtMs).toBeLessThan(QUICK.storeCacheMs + QUICK.refreshMs + 150);
-      if (object === undefined) throw new Error('It was not there');
-      await world.put({ type: 'Dataplane', mesh: 'default', name: 'b1', ...object.spec });
-      await watcher.waitFor('entered', endpoint, { sinceMs: left.atMs });
-    }
-  });
-
-  test('is not told of an inbound that is not ready', async () => {
-    await using watcher = new EndpointWatcher(client);
-    const { endpoint } = await world.servingDataplane('b1', { serviceProbe: true });
-    await using other = await HttpApplication.start({ name: 'other' });
-    const ready = await world.servingDataplane('b2', { servicePort: other.port });
-    await watcher.waitFor('entered', ready.endpoint);
-    expect(watcher.changes.map((change) => change.endpoint)).not.toContain(endpoint);
-  });
 });
 
 describe('a load generator', () => {

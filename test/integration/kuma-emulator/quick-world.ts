@@ -11,7 +11,7 @@ import {
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 /** Kuma's intervals, a tenth to a twentieth of their defaults. */
-export const QUICK = {
+const QUICK = {
   storeCacheMs: 100,
   refreshMs: 100,
   deregistrationDelayMs: 500,
