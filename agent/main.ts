@@ -7,7 +7,7 @@ import { endNow, endWith } from '../program/end-process.ts';
 import { boundNameLookups } from '../program/name-lookups.ts';
 import { INHERITED } from './child/inherited.io.ts';
 import { inheritedDescriptors } from './child/inherited-descriptors.io.ts';
-import { followOwnChildren } from './child/own-children.io.ts';
+import { adoptOrphans, followOwnChildren, untilNoChildIsLeft } from './child/own-children.io.ts';
 import { catchSignals, numberOf } from './child/signals.io.ts';
 import { leaveStandardErrorAsItIs, writeError } from './child/standard-streams.io.ts';
 import { AGENT_WORDS } from './command-table.ts';
@@ -29,7 +29,7 @@ leaveStandardErrorAsItIs();
 boundNameLookups();
 // Before anything of ours is open.
 const descriptors = INHERITED.descriptors ?? inheritedDescriptors();
-const ownChildren = followOwnChildren();
+followOwnChildren();
 const { env } = INHERITED;
 
 /** sysexits.h: EX_SOFTWARE. */
@@ -91,7 +91,8 @@ void main(process.argv.slice(2)).then(end, (error: unknown) => {
 });
 
 async function main(argv: readonly string[]): Promise<ChildExit> {
-  if (argv[0] !== 'run') signals.release();
+  if (argv[0] === 'run') adoptOrphans();
+  else signals.release();
   return carryOut({ words: AGENT_WORDS, actions: ACTIONS, env, print, refuse }, argv);
 }
 
@@ -129,7 +130,7 @@ function failed(error: unknown): ChildExit {
 
 /** Ends as kuma-dp did: with its code, or by its signal. */
 async function end(exit: ChildExit): Promise<void> {
-  await ownChildren.untilNoneIsLeft();
+  await untilNoChildIsLeft();
   if (exit.signal === null) {
     endWith(exit.code);
     return;

@@ -29,6 +29,8 @@ export type Spawned =
       readonly exited: Promise<ChildExit>;
       /** The first process that could not be signalled, because it runs as another user. */
       readonly denied?: Promise<number>;
+      /** The kuma-dp that the command has sent to the background; it is waited for. */
+      readonly detached?: Promise<number>;
     }
   | { readonly problem: string; readonly exitCode: number };
 

@@ -54,6 +54,13 @@ export function stopEvents(log: Log) {
     drainHeld: (words: string, cause: HoldCause) => {
       log.info('drain.held', `Envoy keeps serving: ${words}`, { cause });
     },
+    childDetached: (pid: number) => {
+      log.warn(
+        'child.detached',
+        `kuma-dp (pid ${pid}) went to the background. The agent still looks after it, but its exit status is lost. Run it in the foreground`,
+        { pid },
+      );
+    },
     childDenied: (pid: number) => {
       log.error('child.denied', describeDenial(pid), { pid });
     },

@@ -18,6 +18,7 @@ int napi_create_int32(environment, int, value *);
 
 enum { ENOSYS = 38, ENOTSOCK = 88 };
 enum { MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000, RWF_NOWAIT = 8, SPLICE_F_NONBLOCK = 2, POLLOUT = 4 };
+enum { PR_SET_CHILD_SUBREAPER = 36 };
 enum { P_ALL = 0, P_PID = 1, WNOHANG = 1, WEXITED = 4, WNOWAIT = 0x1000000, CLD_KILLED = 2, CLD_DUMPED = 3 };
 enum { SIGTERM = 15, SIGCHLD = 17, REAL_TIME = 34, O_NONBLOCK_CLOEXEC = 0x80800 };
 struct bytes {
@@ -188,6 +189,12 @@ static value call_reap(environment env, void *info) {
   return as_value(env, reaped);
 }
 
+/* adopt(): what children of this process leave becomes its own, not PID 1's. */
+static value call_adopt(environment env, void *info) {
+  (void)info;
+  return as_value(env, call3(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0));
+}
+
 /* noCore(): this process leaves no core file, whatever ends it. */
 static value call_no_core(environment env, void *info) {
   (void)env, (void)info;
@@ -212,6 +219,7 @@ __attribute__((visibility("default"))) value napi_register_module_v1(environment
   offer(env, exports, "hearRealTime", call_hear_real_time);
   offer(env, exports, "beDefault", call_be_default);
   offer(env, exports, "reap", call_reap);
+  offer(env, exports, "adopt", call_adopt);
   offer(env, exports, "noCore", call_no_core);
   return exports;
 }

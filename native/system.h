@@ -21,6 +21,7 @@ enum {
   SYS_exit = 60,
   SYS_wait4 = 61,
   SYS_fcntl = 72,
+  SYS_prctl = 157,
   SYS_waitid = 247,
   SYS_openat = 257,
   SYS_readlinkat = 267,
@@ -71,6 +72,7 @@ enum {
   SYS_execve = 221,
   SYS_mmap = 222,
   SYS_wait4 = 260,
+  SYS_prctl = 167,
   SYS_prlimit64 = 261,
   SYS_pwritev2 = 287,
 };

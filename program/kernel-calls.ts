@@ -19,6 +19,8 @@ export interface KernelCalls {
   beDefault(signal: number): void;
   /** Waits for ended children that are none of `own`. @returns how many */
   reap(own: Int32Array): number;
+  /** What children of this process leave becomes its own, and not PID 1's. */
+  adopt(): number;
   /** This process leaves no core file from now on. */
   noCore(): void;
 }

@@ -4,6 +4,7 @@ import os from 'node:os';
 import { kernelCalls } from '../../program/kernel-calls.ts';
 import type { Spawned, SpawnRequest } from '../ports.ts';
 import { processRef } from '../state/host.io.ts';
+import type { ProcessRef } from '../state/host-state.pure.ts';
 import { watchOver } from './death-watch.io.ts';
 import {
   EXIT_CANNOT_EXECUTE,
@@ -71,11 +72,21 @@ function start(path: string, request: SpawnRequest, { shell, inherited }: StartW
   }
   const child = new WrappedChild(pid);
   const exited = ended.then(async (exit) => {
-    const [refusal] = await Promise.all([refused, child.outlived()]);
+    const [refusal] = await Promise.all([refused, child.outlived(exit)]);
     return refusal ?? exit;
   });
   const outOfReach = child.unkillable.then((): ChildExit => ({ code: EXIT_NO_PERMISSION, signal: null }));
-  return { child, exited: Promise.race([exited, outOfReach]), denied: child.denied };
+  const { denied, detached } = child;
+  if (shell !== undefined)
+    void detached.then((left) => {
+      watchDetached(left, { shell, env: request.env, exited });
+    });
+  return {
+    child,
+    exited: Promise.race([exited, outOfReach]),
+    denied,
+    detached: detached.then((left) => left.pid),
+  };
 }
 
 function endOf(started: ChildProcess): Promise<ChildExit> {
@@ -117,6 +128,14 @@ function watch(
   };
   if (gate === undefined) begin();
   else gate.whenWritten(begin);
+}
+
+function watchDetached(
+  left: ProcessRef,
+  { exited, ...how }: { shell: string; env: SpawnRequest['env']; exited: Promise<ChildExit> },
+): void {
+  const { end } = watchOver(left, { ...how, gate: undefined });
+  void exited.then(end);
 }
 
 function startAsText(path: string, request: SpawnRequest): Started | Extract<Spawned, { problem: string }> {

@@ -5,22 +5,16 @@ import { setImmediate } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { kernelCalls } from '../../program/kernel-calls.ts';
+import { childrenOf } from './process-tree.io.ts';
 
 /** A child that ends by itself gets so long; a killed one as well. */
 const PATIENCE_MS = 100;
 
-export interface OwnChildren {
-  /** Settles when no child is left whose parent would have to wait for it. Kills what has not ended soon. */
-  untilNoneIsLeft(): Promise<void>;
-}
+const living = new Set<ChildProcess>();
+const changes = new EventTarget();
 
-/**
- * Follows every child of this process, from now on. Where PID 1 waits for none, what this process leaves would stay as a
- * zombie for ever; as PID 1 it waits for the children that others left to it.
- */
-export function followOwnChildren(): OwnChildren {
-  const living = new Set<ChildProcess>();
-  const changes = new EventTarget();
+/** Knows every child that this process starts from now on. */
+export function followOwnChildren(): void {
   subscribe('child_process', (message) => {
     const { process: child } = message as { readonly process: ChildProcess };
     living.add(child);
@@ -29,32 +23,53 @@ export function followOwnChildren(): OwnChildren {
       changes.dispatchEvent(new Event('ended'));
     });
   });
-  const pids = (): readonly number[] => [...living].flatMap(({ pid }) => pid ?? []);
-  if (process.pid === 1) reapTheOthers(pids);
-  const untilGone = (): Promise<unknown> =>
-    pids().length === 0 ? Promise.resolve() : Promise.race([allGone(), delay(PATIENCE_MS)]);
-  const allGone = (): Promise<void> =>
-    new Promise((resolve) => {
-      changes.addEventListener('ended', () => {
-        if (pids().length === 0) resolve();
-      });
-    });
-  return {
-    async untilNoneIsLeft() {
-      await untilGone();
-      for (const child of living) child.kill('SIGKILL');
-      await untilGone();
-    },
-  };
 }
 
-function reapTheOthers(own: () => readonly number[]): void {
+/**
+ * What a command leaves behind when it sends itself to the background becomes a child of this process, as it does for
+ * PID 1. This process waits for it when it ends, so that no zombie is left.
+ */
+export function adoptOrphans(): void {
+  const calls = kernelCalls();
+  if (calls === undefined || calls.adopt() !== 0) return;
   const reap = (): void => {
-    kernelCalls()?.reap(Int32Array.from(own()));
+    calls.reap(Int32Array.from(ownPids()));
   };
   process.on('SIGCHLD', () => {
     reap();
     // One of its own may have stood in front, which Node has waited for by then.
     setImmediate(reap);
   });
+}
+
+/** The children that others left to this process. @throws if this user cannot look */
+export function adoptedChildren(): readonly number[] {
+  const own = new Set(ownPids());
+  return childrenOf(process.pid).filter((pid) => !own.has(pid));
+}
+
+/**
+ * Settles when no child is left that this process has to wait for: where PID 1 waits for none, it would stay a zombie.
+ * Kills what has not ended soon.
+ */
+export async function untilNoChildIsLeft(): Promise<void> {
+  await untilGone();
+  for (const child of living) child.kill('SIGKILL');
+  await untilGone();
+}
+
+async function untilGone(): Promise<void> {
+  if (ownPids().length > 0) await Promise.race([allGone(), delay(PATIENCE_MS)]);
+}
+
+function allGone(): Promise<void> {
+  return new Promise((resolve) => {
+    changes.addEventListener('ended', () => {
+      if (ownPids().length === 0) resolve();
+    });
+  });
+}
+
+function ownPids(): readonly number[] {
+  return [...living].flatMap(({ pid }) => pid ?? []);
 }

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import process from 'node:process';
 
 /** A wrapper of a wrapper has a handful of processes below it; what has more is not looked through to the end. */
 const MOST_PROCESSES = 256;
@@ -57,7 +58,7 @@ export function commandLineOf(pid: number): readonly string[] {
 }
 
 /** A process and everything below it, the nearest first. @throws if this user cannot look */
-export function* processesBelow(root: number): Generator<number> {
+function* processesBelow(root: number): Generator<number> {
   const queue = [root];
   for (let seen = 0; seen < MOST_PROCESSES; seen += 1) {
     const pid = queue.shift();
@@ -65,6 +66,15 @@ export function* processesBelow(root: number): Generator<number> {
     yield pid;
     queue.push(...childrenOf(pid));
   }
+}
+
+/**
+ * What was started as `pid`, and everything below it. Once that has ended, what it left is this process's own child.
+ *
+ * @throws if this user cannot look
+ */
+export function startedProcesses(pid: number): Generator<number> {
+  return processesBelow(existsSync(`/proc/${pid}`) ? pid : process.pid);
 }
 
 /**

@@ -4,10 +4,13 @@ import { pause, systemClock } from '../../kernel/clock.ts';
 import { processRef } from '../state/host.io.ts';
 import type { ProcessRef } from '../state/host-state.pure.ts';
 import type { Child } from '../ports.ts';
-import { realTimeNumber, type SignalName } from './exit-status.pure.ts';
+import { realTimeNumber, type ChildExit, type SignalName } from './exit-status.pure.ts';
+import { adoptedChildren } from './own-children.io.ts';
 import { kumaDpAmong } from './process-tree.io.ts';
 
 const POLL_MS = 50;
+/** A command that goes to the background ends before it is kuma-dp there. */
+const DETACHING_MS = 1_000;
 
 /**
  * The process of the wrapped command, and kuma-dp, which is most often the same. Where something stands between them,
@@ -16,6 +19,7 @@ const POLL_MS = 50;
 export class WrappedChild implements Child {
   readonly pid: number;
   readonly #denied = Promise.withResolvers<number>();
+  readonly #detached = Promise.withResolvers<ProcessRef>();
   readonly #unkillable = Promise.withResolvers<void>();
   #kumaDp: ProcessRef | undefined;
   #ended = false;
@@ -34,6 +38,11 @@ export class WrappedChild implements Child {
     return this.#unkillable.promise;
   }
 
+  /** Settles with a kuma-dp that the command has sent to the background. */
+  get detached(): Promise<ProcessRef> {
+    return this.#detached.promise;
+  }
+
   signal(signal: SignalName): void {
     const target = this.#target();
     // SIGKILL leaves nothing that could end by itself.
@@ -47,9 +56,22 @@ export class WrappedChild implements Child {
   }
 
   /** What the agent started has ended. Settles when the kuma-dp that it may have left has ended as well. */
-  async outlived(): Promise<void> {
+  async outlived(exit: ChildExit): Promise<void> {
     this.#ended = true;
+    if (exit.code === 0 && this.#kumaDp === undefined) await this.#findDetached();
     while (this.#kumaDp !== undefined && isAlive(this.#kumaDp)) await pause(systemClock, POLL_MS);
+  }
+
+  async #findDetached(): Promise<void> {
+    for (let waitedMs = 0; waitedMs < DETACHING_MS && hasAdopted(); waitedMs += POLL_MS) {
+      const pid = kumaDpAmong(process.pid);
+      this.#kumaDp = pid === undefined ? undefined : processRef(pid);
+      if (this.#kumaDp === undefined) await pause(systemClock, POLL_MS);
+      else {
+        this.#detached.resolve(this.#kumaDp);
+        return;
+      }
+    }
   }
 
   /** @returns whether it was this user's to signal; a process that has ended is */
@@ -63,6 +85,14 @@ export class WrappedChild implements Child {
       this.#kumaDp = pid === undefined || pid === this.pid ? this.#kumaDp : processRef(pid);
     }
     return this.#kumaDp?.pid ?? this.pid;
+  }
+}
+
+function hasAdopted(): boolean {
+  try {
+    return adoptedChildren().length > 0;
+  } catch {
+    return false;
   }
 }
 

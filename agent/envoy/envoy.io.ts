@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
+import process from 'node:process';
 
 import got from 'got';
 import { parse } from 'yaml';
@@ -8,7 +9,7 @@ import * as z from 'zod/mini';
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError } from '../../kernel/errors.ts';
-import { commandLineOf, processesBelow } from '../child/process-tree.io.ts';
+import { commandLineOf, startedProcesses } from '../child/process-tree.io.ts';
 import type { EnvoyAdmin, EnvoyFinder, EnvoyLookup } from '../ports.ts';
 
 /** Envoy answers from its main thread at once; longer means that it hangs. */
@@ -45,9 +46,9 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
 
 /** @throws if this user cannot look */
 function findBootstrap(root: number): string | undefined {
-  for (const pid of processesBelow(root)) {
+  for (const pid of startedProcesses(root)) {
     const argv = commandLineOf(pid);
-    const flag = pid === root ? -1 : argv.indexOf('--config-path');
+    const flag = pid === root || pid === process.pid ? -1 : argv.indexOf('--config-path');
     if (flag !== -1) return argv[flag + 1];
   }
   return undefined;

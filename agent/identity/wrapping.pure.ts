@@ -236,8 +236,7 @@ class Reader {
 
   #noteDetached(program: string): void {
     this.#note(program, 'breaks', {
-      hides: true,
-      says: 'sends kuma-dp to the background and ends: the agent ends with it, and a supervisor starts the next one beside it',
+      says: 'sends kuma-dp to the background and ends: its exit status is lost, and the agent looks after it only where the kernel hands it over',
       remedy: `run it in the foreground: ${PLAIN_LINE}`,
     });
   }

@@ -173,10 +173,11 @@ class Supervision {
     } else this.#onSpawned(result);
   }
 
-  #onSpawned({ child, exited, denied }: SpawnedChild): void {
+  #onSpawned({ child, exited, denied, detached }: SpawnedChild): void {
     this.#events.childSpawned(child.pid, this.#request.argv);
     this.#supervisor.onSpawned(child, exited);
     void denied?.then(this.#events.childDenied);
+    void detached?.then(this.#events.childDetached);
   }
 
   #followEnvoy(): Promise<void> {

@@ -7,10 +7,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { childSpawner } from '../../../agent/child/child-process.io.ts';
 import { NO_SIGNALS } from '../../../agent/child/inherited.pure.ts';
 import { processRef } from '../../../agent/state/host.io.ts';
+import { AgentProcess } from '../../support/agent-process.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'wrappers-'));
 const kumaDp = join(folder, 'kuma-dp');
+const unknown = join(folder, 'to-background');
 
 beforeAll(() => {
   // Says that it runs, takes its time after a SIGTERM, and says that it ended in order.
@@ -19,6 +21,7 @@ beforeAll(() => {
     `#!/bin/sh\ntrap 'sleep 0.4; echo drained >>"$LOG"; exit 7' TERM\necho "$$" >"$LOG"\nwhile :; do sleep 0.05; done\n`,
   );
   chmodSync(kumaDp, 0o755);
+  writeFileSync(unknown, '#!/bin/sh\n( setsid "$@" <&- >/dev/null & )\n', { mode: 0o755 });
 });
 
 afterAll(() => {
@@ -84,6 +87,47 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
     expect(processRef(pid)).toBeDefined();
     spawned.child.signal('SIGTERM');
     expect(await spawned.exited).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(readText(log)).toContain('drained');
+  });
+});
+
+describe.concurrent('a kuma-dp that is sent to the background', () => {
+  test.for<readonly [name: string, argv: (line: string) => readonly string[]]>([
+    ['setsid --fork', (line) => ['setsid', '--fork', ...line.split(' ')]],
+    ['a shell that does not wait', (line) => ['sh', '-c', `${line} & exit 0`]],
+    [
+      'a daemon that forks twice, late',
+      (line) => ['sh', '-c', `(sh -c 'sleep 0.3; exec ${line}' &) & exit 0`],
+    ],
+    ['an unknown program', (line) => [unknown, ...line.split(' ')]],
+  ])('is looked after and stopped: %s', async ([name, argvOf]) => {
+    const log = join(folder, name.replaceAll(/\W/g, '-'));
+    await using agent = await AgentProcess.start({
+      argv: ['run', `--state-dir=${log}-state`, '--', ...argvOf(`${kumaDp} run`)],
+      env: { LOG: log },
+    });
+    const { pid } = await agent.waitForEvent('child.detached');
+    expect(pid).toBe(Number(readText(log)));
+    expect(agent.running).toBe(true);
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(readText(log)).toContain('drained');
+    expect(processRef(Number(pid))).toBeUndefined();
+  });
+
+  test('is told to stop when its agent is killed', async () => {
+    const log = join(folder, 'killed');
+    await using agent = await AgentProcess.start({
+      argv: ['run', `--state-dir=${log}-state`, '--', 'setsid', '--fork', kumaDp, 'run'],
+      env: { LOG: log },
+    });
+    await agent.waitForEvent('child.detached');
+    await waitUntil(() => agent.living.some(({ command }) => command.includes('kuma-dp-agent-watch')), {
+      what: 'a watch',
+    });
+    agent.signal('SIGKILL');
+    await agent.exited;
+    await agent.waitUntilNobodyLives(10_000);
     expect(readText(log)).toContain('drained');
   });
 });

@@ -94,6 +94,7 @@ const AGENT: Calls<AgentEvents> = {
   optionCut: (odd) => [{ level: 'failure', about: odd, says: odd, remedy: odd }],
   drainHeld: (odd) => [odd, 'requests'],
   childDenied: () => [4_711],
+  childDetached: () => [4_711],
   childExited: () => [{ code: null, signal: 'SIGKILL' }],
   confirmed: (odd) => [{ outcome: 'unknown', reason: odd }],
   stopReported: (odd) => [report(odd)],
