@@ -7,6 +7,7 @@ import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { Obstacle } from './identity/wrapping.pure.ts';
 import { settleMs } from './object/settle.pure.ts';
 import { endEvents, stopEvents } from './stop-events.ts';
+import type { Target } from './witness/findings.pure.ts';
 
 /** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */
 export type AgentEvents = ReturnType<typeof agentEvents>;
@@ -206,6 +207,16 @@ function companionEvents(log: Log) {
     },
     companionsBypassed: (dataplane: string) => {
       log.info('companion.bypassed', `Companions do not support zone proxies: ${dataplane} runs without one`);
+    },
+    lookRefused: (reason: string, at: Target | undefined) => {
+      log.warn('look.refused', `The companion asked for a look that this agent does not make: ${reason}`, {
+        at,
+      });
+    },
+    witnessUnable: (reason: string, at: Target) => {
+      log.info('witness.unable', `This agent cannot say whether it reaches other dataplanes: ${reason}`, {
+        at,
+      });
     },
     nameHeld: (url: string, reason: string) => {
       log.warn('name.held', `The companion does not attach this dataplane yet: ${reason}`, { url });

@@ -131,6 +131,12 @@ export const RUN_OPTIONS = {
     flag: 'require-identity',
     help: 'Refuse to start kuma-dp when it cannot be derived which dataplane it is',
   }),
+  witness: choiceOption({
+    flag: 'witness',
+    choices: ['on', 'off'],
+    default: 'on',
+    help: 'Look at other dataplanes when the companion asks: whether this host can still connect to one whose agent was lost',
+  }),
   stateDir,
   reportFile,
   metrics: valueOption({

@@ -153,6 +153,13 @@ const DECISION_OPTIONS = {
     min: '1s',
     help: 'How long an agent may be silent, and how long this program and a control plane must be up, before a silence is believed',
   }),
+  pingIntervalMs: durationOption({
+    flag: 'ping-interval',
+    default: '60s',
+    min: '1s',
+    max: '1h',
+    help: "How often the process of an agent is asked whether it lives, for those that froze; shorter behind a load balancer, where this host's kernel does not notice that an agent's host fell silent",
+  }),
   sweepOfflineAfter: durationOrWordOption({
     flag: 'sweep-offline-after',
     words: ['off', 'report'],

@@ -21,17 +21,18 @@ type Program = Readonly<Record<string, Folder>>;
 const AGENT: Program = {
   child: { uses: ['state'] },
   commands: { kind: 'wiring' },
-  companion: { uses: ['identity', 'object', 'stop'], packages: ['@grpc/grpc-js'] },
+  companion: { uses: ['identity', 'object', 'stop', 'witness'], packages: ['@grpc/grpc-js'] },
   control: { uses: ['companion', 'object', 'state', 'stop'] },
   doctor: { kind: 'wiring', uses: ['identity', 'stop', 'systemd'] },
   envoy: { uses: ['child', 'identity'], packages: ['got', 'yaml'] },
   identity: { packages: ['mustache', 'yaml'] },
-  metrics: { uses: ['identity', 'object', 'state', 'stop'], packages: ['prom-client'] },
+  metrics: { uses: ['identity', 'object', 'state', 'stop', 'witness'], packages: ['prom-client'] },
   object: { uses: ['companion', 'envoy', 'identity', 'stop'] },
   run: { kind: 'wiring', uses: ['identity'] },
   state: { uses: ['object', 'stop', 'systemd'] },
   stop: { uses: ['child', 'envoy', 'identity', 'object'] },
   systemd: { uses: ['stop'] },
+  witness: {},
 };
 
 const CONTROL_PLANE: Program = {

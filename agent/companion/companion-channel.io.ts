@@ -7,18 +7,26 @@ import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { DeregistrarClient } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Token } from '../ports.ts';
+import { careForConnectionsTo } from './companion-sockets.io.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 
 export interface CompanionChannelOptions {
   readonly url: URL;
   readonly tls: EndpointTls;
   readonly token: Token;
-  /** For tests that cannot wait so long. */
-  readonly keepalive?: { readonly timeMs: number; readonly timeoutMs: number };
+  /** How often the companion's process is asked whether it lives; {@link PINGS} if left out. */
+  readonly pings?: Pings | undefined;
 }
 
-/** Together the 15 s within which a silent companion is noticed. */
-const KEEPALIVE = { timeMs: 10_000, timeoutMs: 5_000 };
+interface Pings {
+  readonly timeMs: number;
+  readonly timeoutMs: number;
+}
+
+/** For a process that froze while its kernel answers. A host that falls silent is found by our kernel: companion-sockets. */
+const PINGS: Pings = { timeMs: 60_000, timeoutMs: 15_000 };
+/** Together the 15 s within which a silent companion is noticed where our kernel asks too seldom. */
+export const LONE_PINGS: Pings = { timeMs: 10_000, timeoutMs: 5_000 };
 
 /** Short enough for a companion that comes back during a deregistration, which has 5 s. */
 const RECONNECT_CAP_MS = 2_000;
@@ -31,6 +39,7 @@ export class CompanionChannel {
   readonly #options: CompanionChannelOptions;
   #client: DeregistrarClient;
   #openedWith: string;
+  readonly #endCare: () => void;
 
   constructor(options: CompanionChannelOptions) {
     const { url, tls } = options;
@@ -39,6 +48,7 @@ export class CompanionChannel {
     if (url.protocol === 'grpcs:' && tls.ca === undefined && !tls.skipVerify) trustKnownRoots();
     this.#options = options;
     this.#openedWith = textOf(tls);
+    this.#endCare = careForConnectionsTo(url);
     this.#client = this.#open();
   }
 
@@ -69,15 +79,16 @@ export class CompanionChannel {
   }
 
   close(): void {
+    this.#endCare();
     this.#client.close();
   }
 
   #open(): DeregistrarClient {
-    const { url, tls, keepalive = KEEPALIVE } = this.#options;
+    const { url, tls, pings = PINGS } = this.#options;
     const secured = url.protocol === 'grpc:' ? credentials.createInsecure() : tlsCredentials(url, tls);
     return new DeregistrarClient(`dns:${url.host}`, secured, {
-      'grpc.keepalive_time_ms': keepalive.timeMs,
-      'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
+      'grpc.keepalive_time_ms': pings.timeMs,
+      'grpc.keepalive_timeout_ms': pings.timeoutMs,
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': RECONNECT_CAP_MS,

@@ -11,7 +11,7 @@ import {
   type GetControlPlaneResponse,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { endpointName } from '../../kernel/endpoint-name.ts';
-import type { Attempt, Companion, Departure } from '../ports.ts';
+import type { Attempt, Companion, Departure, Witness } from '../ports.ts';
 import { CompanionChannel, type CompanionChannelOptions } from './companion-channel.io.ts';
 import {
   fromConfirmation,
@@ -24,12 +24,17 @@ import {
 import { openCompanionStream } from './companion-stream.io.ts';
 import { unaryCall, type UnaryCall, type UnaryMethod } from './unary-call.io.ts';
 
+export { LONE_PINGS } from './companion-channel.io.ts';
+
 /**
  * The companion of a control plane as an {@link Endpoint}, over gRPC.
  *
  * Whatever it was asked goes on there if the caller gives up: a second call joins the first.
  */
-export function companionEndpoint(options: CompanionChannelOptions): Companion {
+export function companionEndpoint(
+  options: CompanionChannelOptions & { readonly witness?: Witness | undefined },
+): Companion {
+  const { witness } = options;
   const channel = new CompanionChannel(options);
   const url = endpointName(options.url);
   const anonymous = randomUUID();
@@ -70,7 +75,8 @@ export function companionEndpoint(options: CompanionChannelOptions): Companion {
       return openCompanionStream({
         action: `attach to ${url}`,
         call: channel.client.attach(channel.metadata()),
-        hello: toHello(hello, anonymous),
+        hello: toHello(hello, anonymous, witness !== undefined),
+        witness,
         status: hello.status,
         onAttached,
         // Behind the same name there may be another replica.

@@ -4,11 +4,13 @@ import {
   ConfirmResponse_Verdict,
   Owner as WireOwner,
   Rotation_Turn,
+  Testimony_Result,
   Wish_State,
   type AttachRequest,
   type ConfirmResponse,
   type ControlPlane,
   type Incarnation,
+  type Look,
   type RegisterRequest,
   type Rotation,
   type Wish as WireWish,
@@ -20,7 +22,8 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
-import type { AgentStatus, Confirmation, Departure, Hello, LastWords } from '../ports.ts';
+import type { AgentStatus, Confirmation, Departure, Hello, LastWords, LookRequest } from '../ports.ts';
+import type { Finding, LookResult } from '../witness/findings.pure.ts';
 
 /** @param anonymous stands for the incarnation of a caller that names a dataplane without having run it */
 export function toIncarnation({ key, own }: Departure, anonymous: string): Incarnation {
@@ -81,7 +84,8 @@ function toWish(wish: RegisterWish): WireWish {
   }
 }
 
-export function toHello(hello: Hello, anonymous: string): AttachRequest {
+/** @param looks whether this agent answers a Look */
+export function toHello(hello: Hello, anonymous: string, looks: boolean): AttachRequest {
   const { departure, owner, deletable, resource, status } = hello;
   return {
     message: {
@@ -95,8 +99,34 @@ export function toHello(hello: Hello, anonymous: string): AttachRequest {
         agentVersion: VERSION,
         epoch: hello.epoch ?? 0,
         answersAsks: true,
-        looks: false,
+        looks,
         waits: false,
+      },
+    },
+  };
+}
+
+export function fromLook(look: Look): LookRequest {
+  const { targets, control, closedPort, timeout } = look;
+  return {
+    targets,
+    control,
+    closedPort: closedPort === 0 ? undefined : closedPort,
+    timeoutMs: milliseconds(timeout) ?? 0,
+  };
+}
+
+export function toTestimony(id: number, findings: readonly Finding[]): AttachRequest {
+  return {
+    message: {
+      $case: 'testimony',
+      value: {
+        id,
+        findings: findings.map(({ target, result, reason }) => ({
+          target: { address: target.address, port: target.port },
+          result: RESULTS[result],
+          reason,
+        })),
       },
     },
   };
@@ -156,6 +186,13 @@ const OWNERS: Readonly<Record<Owner, WireOwner>> = {
   cp: WireOwner.CONTROL_PLANE,
   agent: WireOwner.AGENT,
   external: WireOwner.EXTERNAL,
+};
+
+const RESULTS: Readonly<Record<LookResult, Testimony_Result>> = {
+  reached: Testimony_Result.REACHED,
+  refused: Testimony_Result.REFUSED,
+  silent: Testimony_Result.SILENT,
+  unable: Testimony_Result.UNABLE,
 };
 
 /** The contract has a word for each phase in which a companion may do something about it. */

@@ -1,9 +1,15 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 
 import { OperationalError } from '../../kernel/errors.ts';
-import type { AttachRequest, AttachResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { AgentStatus, Attached, AttachStream, LastWords, StreamEnd } from '../ports.ts';
-import { fromControlPlane, toPhaseChanged, toStopped } from './companion-messages.io.ts';
+import type { AttachRequest, AttachResponse, Look } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { AgentStatus, Attached, AttachStream, LastWords, StreamEnd, Witness } from '../ports.ts';
+import {
+  fromControlPlane,
+  fromLook,
+  toPhaseChanged,
+  toStopped,
+  toTestimony,
+} from './companion-messages.io.ts';
 import { fromServiceError, isServiceError } from './grpc-failure.io.ts';
 
 export interface CompanionStreamOptions {
@@ -15,6 +21,8 @@ export interface CompanionStreamOptions {
   readonly status: AgentStatus;
   readonly onAttached: (attached: Attached) => void;
   readonly onRedirected: () => void;
+  /** Answers a Look; `undefined`: the hello says that this agent does not. */
+  readonly witness: Witness | undefined;
   /** Bounds the wait until it is attached. */
   readonly signal: AbortSignal;
 }
@@ -38,6 +46,8 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
       attached.resolve();
     } else if (message?.$case === 'ask') {
       call.write(toPhaseChanged(said));
+    } else if (message?.$case === 'look') {
+      void answerLook(options, message.value);
     } else if (message?.$case === 'redirected') {
       ended.resolve({ kind: 'redirected', reason: message.value.reason });
       onRedirected();
@@ -72,6 +82,12 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
       call.cancel();
     },
   };
+}
+
+async function answerLook({ call, witness }: CompanionStreamOptions, look: Look): Promise<void> {
+  if (witness === undefined) return;
+  const findings = await witness.look(fromLook(look));
+  if (call.writable) call.write(toTestimony(look.id, findings));
 }
 
 function failBecauseOf(action: string, end: StreamEnd): never {

@@ -1,13 +1,4 @@
-interface Socket {
-  readonly local: string;
-  readonly remote: string;
-  readonly established: boolean;
-  readonly inode: string;
-}
-
-/** How /proc/net/tcp6 writes an IPv4 address. */
-const MAPPED = '0000000000000000FFFF0000';
-const ESTABLISHED = '01';
+import { readSocketTable } from '../../kernel/socket-table.ts';
 
 /**
  * The sockets in `inodes` whose other end is on this host, at one of `ports`. A connection that a rule of the kernel
@@ -21,27 +12,17 @@ export function readOwnConnections(
   tables: string,
   { inodes, ports }: { readonly inodes: ReadonlySet<string>; readonly ports: ReadonlySet<number> },
 ): ReadonlySet<string> {
-  const sockets = tables.split('\n').flatMap((line) => readSocket(line) ?? []);
+  const sockets = readSocketTable(tables);
   const own = new Set(
-    sockets.filter(({ inode, established }) => established && inodes.has(inode)).map(({ local }) => local),
+    sockets
+      .filter(({ inode, isEstablished }) => isEstablished && inodes.has(inode))
+      .map(({ local }) => local),
   );
   return new Set(
     sockets
       .filter(({ local, remote }) => own.has(remote) && ports.has(portOf(local)))
       .map(({ remote }) => remote),
   );
-}
-
-/** @see https://docs.kernel.org/networking/proc_net_tcp.html */
-function readSocket(line: string): Socket | undefined {
-  const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/);
-  if (local === undefined || remote === undefined || inode === undefined || !local.includes(':'))
-    return undefined;
-  return { local: unmapped(local), remote: unmapped(remote), established: state === ESTABLISHED, inode };
-}
-
-function unmapped(address: string): string {
-  return address.startsWith(MAPPED) ? address.slice(MAPPED.length) : address;
 }
 
 function portOf(address: string): number {

@@ -1,8 +1,10 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Registry } from 'prom-client';
 
 import { VERSION } from '../../kernel/version.ts';
+import { counter, gauge, histogram, type Sample } from './given-metrics.io.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import { standingOf, type CountedRun, type DataplaneView } from './run-view.pure.ts';
+import { LOOK_RESULTS, type LookCounts } from '../witness/findings.pure.ts';
 import { PHASE_NAMES } from '../stop/stop-report.pure.ts';
 import {
   RESULTS,
@@ -11,7 +13,6 @@ import {
   STOP_BOUNDS,
   STOP_CAUSES,
   STOP_OUTCOMES,
-  type Distribution,
   type StopCause,
   type StopOutcome,
 } from './tallies.pure.ts';
@@ -23,14 +24,6 @@ export interface MetricsSource {
   readonly startedAtMs: number;
 }
 
-type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
-interface Described {
-  readonly name: string;
-  readonly help: string;
-  readonly labels?: readonly string[];
-}
-
 const PREFIX = 'kuma_dp_agent_';
 const ROTATION_STATES = ['in', 'turning out', 'out', 'turning in', 'standby'] as const;
 
@@ -40,6 +33,7 @@ export function agentMetrics(source: MetricsSource): Registry {
   const { read, startedAtMs } = source;
   standingMetrics(registry, read);
   dataplaneMetrics(registry, read);
+  witnessMetrics(registry, read);
   stopMetrics(registry, read);
   startMetrics(registry, read);
   // Without the prefix: every program has it under this name.
@@ -116,6 +110,30 @@ function dataplaneMetrics(registry: Registry, read: MetricsSource['read']): void
     registry,
     { name: `${PREFIX}settle_seconds`, help: 'How long a stop waits for the peers to let go' },
     known(({ settleMs }) => [[{}, settleMs / 1_000]]),
+  );
+}
+
+function witnessMetrics(registry: Registry, read: MetricsSource['read']): void {
+  const known = (look: (looks: LookCounts) => readonly Sample[]) => () => {
+    const looks = read().dataplane?.looks;
+    return looks === undefined ? [] : look(looks);
+  };
+  counter(
+    registry,
+    {
+      name: `${PREFIX}looks_total`,
+      help: 'Ports of other dataplanes that this agent looked at for the companion',
+      labels: ['result'],
+    },
+    known((looks) => LOOK_RESULTS.map((result) => [{ result }, looks[result]])),
+  );
+  counter(
+    registry,
+    {
+      name: `${PREFIX}looks_refused_total`,
+      help: 'Looks that the companion asked for and this agent does not make: a forbidden address, or too many',
+    },
+    known(({ refusals }) => [[{}, refusals]]),
   );
 }
 
@@ -222,87 +240,4 @@ function kindOf(url: string): string {
 
 function word(text: string): string {
   return text.replaceAll(' ', '_');
-}
-
-function gauge(registry: Registry, described: Described, look: () => readonly Sample[]): void {
-  const { name, help, labels = [] } = described;
-  const metric = new Gauge({
-    name,
-    help,
-    labelNames: labels,
-    registers: [],
-    collect() {
-      this.reset();
-      // Without a label it would be zero, which is not the same as not being there.
-      this.remove({});
-      for (const [given, value] of look()) this.set(given, value);
-    },
-  });
-  registry.registerMetric(metric);
-}
-
-function counter(registry: Registry, described: Described, look: () => readonly Sample[]): void {
-  const { name, help, labels = [] } = described;
-  const metric = new Counter({
-    name,
-    help,
-    labelNames: labels,
-    registers: [],
-    collect() {
-      this.reset();
-      for (const [given, value] of look()) this.inc(given, value);
-    },
-  });
-  registry.registerMetric(metric);
-}
-
-interface Distributed {
-  readonly bounds: readonly number[];
-  readonly look: () => readonly (readonly [labels: Labels, of: Distribution | undefined])[];
-}
-
-/** One whose counts come from elsewhere: prom-client's own can only be observed into, and starts at zero. */
-class GivenHistogram extends Histogram {
-  readonly #described: Described;
-  readonly #distributed: Distributed;
-
-  constructor(described: Described, distributed: Distributed) {
-    const { name, help, labels = [] } = described;
-    super({ name, help, labelNames: labels, buckets: [...distributed.bounds], registers: [] });
-    this.#described = described;
-    this.#distributed = distributed;
-  }
-
-  /** What a registry asks for; `get()` does as well. */
-  getForPromString() {
-    const { name, help } = this.#described;
-    const { bounds, look } = this.#distributed;
-    const values = look().flatMap(([labels, of]) =>
-      of === undefined ? [] : seriesOf({ name, labels, bounds, of }),
-    );
-    return Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values });
-  }
-}
-
-function seriesOf(series: {
-  readonly name: string;
-  readonly labels: Labels;
-  readonly bounds: readonly number[];
-  readonly of: Distribution;
-}) {
-  const { name, labels, bounds, of } = series;
-  let sofar = 0;
-  const buckets = [...bounds, '+Inf' as const].map((le, at) => {
-    sofar += of.counts[at] ?? 0;
-    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: sofar };
-  });
-  return [
-    ...buckets,
-    { metricName: `${name}_sum`, labels, value: of.sumSeconds },
-    { metricName: `${name}_count`, labels, value: sofar },
-  ];
-}
-
-function histogram(registry: Registry, described: Described, distributed: Distributed): void {
-  registry.registerMetric(new GivenHistogram(described, distributed));
 }

@@ -2,6 +2,7 @@ import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 import type { RotationStage } from '../object/rotation-record.pure.ts';
+import type { LookCounts } from '../witness/findings.pure.ts';
 import type { Tallies } from './tallies.pure.ts';
 
 /** The state of a run, for metrics and status. */
@@ -21,6 +22,8 @@ export interface DataplaneView {
   /** `undefined` where none is configured. */
   readonly companion: { readonly attached: boolean; readonly epoch: number | undefined } | undefined;
   readonly rotation: RotationStage;
+  /** `undefined` where this agent does not look at others. */
+  readonly looks: LookCounts | undefined;
 }
 
 export interface CountedRun extends RunView {

@@ -8,10 +8,11 @@ import { TlsFiles, type OnFileKept, type TlsFileNames } from '../../kuma/tls-fil
 import { dataplaneToken, type DataplaneTokenSource } from '../identity/dataplane-token.io.ts';
 import { kumaRestEndpoint } from '../object/kuma-rest-endpoint.io.ts';
 import { userToken } from '../object/user-token.io.ts';
+import { provesKeepalive } from '../../program/keepalive.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import type { KumaDpCommand } from '../identity/kuma-dp-command.pure.ts';
 import type { ConnectionOptions } from '../options.ts';
-import type { Companion, Endpoint, Token } from '../ports.ts';
+import type { Companion, Endpoint, Token, Witness } from '../ports.ts';
 
 export type { EndpointTls };
 
@@ -27,6 +28,8 @@ export interface Credentials {
   readonly userToken: Token;
   /** For companions. Neither ever sees the other's. */
   readonly dataplaneToken: Token;
+  /** What answers a companion's looks; left out: nothing does. */
+  readonly witness?: Witness | undefined;
 }
 
 /** @param userTokenFile `undefined`: requests to Kuma's REST API are anonymous */
@@ -44,16 +47,24 @@ export function tokensOf(
  */
 export async function openEndpoints(
   urls: readonly URL[],
-  { tls, userToken: forRest, dataplaneToken: forCompanions }: Credentials,
+  { tls, userToken: forRest, dataplaneToken: forCompanions, witness }: Credentials,
 ): Promise<OpenEndpoints> {
-  const grpc = urls.some(isCompanion) ? await importCompanion() : undefined;
+  const [grpc, isKernelAsking] = urls.some(isCompanion)
+    ? await Promise.all([importCompanion(), provesKeepalive()])
+    : [];
   // The first request carries the token. Where it cannot be read, what attaches or checks says so.
   if (grpc !== undefined) await forCompanions.refresh().catch(() => {});
   if (!urls.every(isCompanion)) await forRest.refresh().catch(() => {});
   const companions: Companion[] = [];
   const endpoints = urls.map((url): Endpoint => {
     if (grpc === undefined || !isCompanion(url)) return kumaRestEndpoint({ url, tls, userToken: forRest });
-    const companion = grpc.companionEndpoint({ url, tls, token: forCompanions });
+    const companion = grpc.companionEndpoint({
+      url,
+      tls,
+      token: forCompanions,
+      witness,
+      pings: isKernelAsking ? undefined : grpc.LONE_PINGS,
+    });
     companions.push(companion);
     return companion;
   });

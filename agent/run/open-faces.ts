@@ -43,7 +43,7 @@ function controlOf(parts: FaceParts, prepared: PreparedDataplane): ControlDeps {
 
 function viewOf({ prepared, rotation, phase, stopBudgetMs }: FaceParts): RunView {
   if (prepared === undefined) return { phase: phase(), stopBudgetMs, dataplane: undefined };
-  const { identity, owner, endpoints, attachment } = prepared;
+  const { identity, owner, endpoints, attachment, witness } = prepared;
   return {
     phase: phase(),
     stopBudgetMs,
@@ -54,6 +54,7 @@ function viewOf({ prepared, rotation, phase, stopBudgetMs }: FaceParts): RunView
       endpoints: endpoints.looks,
       companion: attachment?.standing,
       rotation: rotation?.stage ?? 'in',
+      looks: witness?.counts,
     },
   };
 }

@@ -6,7 +6,7 @@ import { servicesOf } from '../../kuma/services.ts';
 import { linuxHost, outwait, type Host } from '../state/host.io.ts';
 import { readStateFile, StateFile } from '../state/state-file.io.ts';
 import { stateFileName, type HostState } from '../state/host-state.pure.ts';
-import { orderEndpoints } from '../object/endpoint-url.pure.ts';
+import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import { chooseOwner, isDeletable, type Owner, type OwnerChoice } from '../identity/owner.pure.ts';
 import type { Endpoint } from '../ports.ts';
 import { paceStart, previousRun } from './pace-start.ts';
@@ -18,6 +18,9 @@ import { Endpoints } from '../object/endpoints.ts';
 import { ObjectKeeper } from '../object/keeper.ts';
 import { authority, openEndpoints, readTls, tokenOf, tokensOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
+import { OwnAddresses } from '../witness/own-addresses.io.ts';
+import { tcpConnect } from '../witness/tcp-connect.io.ts';
+import { LookingWitness } from '../witness/witness.ts';
 import type { RunRequest } from './run-request.ts';
 
 /** What a run knows of its dataplane once everything that comes before kuma-dp is done. */
@@ -27,6 +30,8 @@ export interface PreparedDataplane extends DerivedDataplane {
   readonly keeper: ObjectKeeper;
   /** `undefined` where there is no companion. */
   readonly attachment: Attachment | undefined;
+  /** `undefined` where this agent looks at no other dataplane. */
+  readonly witness: LookingWitness | undefined;
   readonly stateFile: StateFile;
   readonly host: Host;
   readonly initialState: HostState;
@@ -60,6 +65,8 @@ interface Connected {
   readonly endpoints: Endpoints;
   readonly keeper: ObjectKeeper;
   readonly attachment: Attachment | undefined;
+  /** `undefined` where this agent looks at no other dataplane. */
+  readonly witness: LookingWitness | undefined;
 }
 
 /**
@@ -101,7 +108,7 @@ export async function prepare(
       uptimeMs: () => host.uptimeMs(),
     });
   }
-  const { endpoints, keeper, attachment, urls, choice } = connected;
+  const { endpoints, keeper, attachment, witness, urls, choice } = connected;
   const owner = await claimName(
     { clock: context.clock, events: context.events, keeper, attachment, stopping: context.stopping },
     { choice, insistent: options.lifecycle === 'agent' },
@@ -110,7 +117,7 @@ export async function prepare(
     ...stateAtStart(request, context, { derived, tls, owner, host, urls }),
     ...(previous === undefined ? {} : inherited(previous)),
   };
-  return { ...derived, owner, endpoints, keeper, attachment, stateFile, host, initialState };
+  return { ...derived, owner, endpoints, keeper, attachment, witness, stateFile, host, initialState };
 }
 
 function tryReadTls(
@@ -162,8 +169,12 @@ async function connect(
     fallback: defaultEndpoint,
   });
   if (bypassed) events.companionsBypassed(derived.label);
+  const hosts = [...urls.map(({ hostname }) => hostname), ...hostOf(derived.command.cpAddress)];
+  const isAsked = options.witness === 'on' && urls.some(isCompanion);
+  const witness = isAsked ? openWitness({ clock, events }, hosts) : undefined;
   const { endpoints: opened, companions } = await openEndpoints(urls, {
     tls,
+    witness,
     ...tokensOf(options.userTokenFile, tokenOf(derived.command)),
   });
   const choice = chooseOwner(options.lifecycle, derived.identity, companions.length > 0);
@@ -197,7 +208,22 @@ async function connect(
             endpoints.learn(facts);
           },
         });
-  return { urls, opened, choice, endpoints, keeper, attachment };
+  return { urls, opened, choice, endpoints, keeper, attachment, witness };
+}
+
+/** @param hosts those of companions and control planes, at which no witness looks */
+function openWitness(
+  { clock, events }: Pick<PrepareContext, 'clock' | 'events'>,
+  hosts: readonly string[],
+): LookingWitness {
+  const addresses = new OwnAddresses(clock, hosts);
+  // The name server is asked before the first look, and nothing waits for it.
+  void addresses.read();
+  return new LookingWitness({ clock, events, connect: tcpConnect, ownAddresses: () => addresses.read() });
+}
+
+function hostOf(url: string): readonly string[] {
+  return URL.canParse(url) ? [new URL(url).hostname] : [];
 }
 
 /**

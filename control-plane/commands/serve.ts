@@ -10,7 +10,12 @@ import type { NotifyTarget } from '../../kernel/service-fields.ts';
 import { openLog } from '../../program/open-log.ts';
 import { ServiceManager } from '../../program/service-manager.ts';
 import { systemdNotify } from '../../program/systemd-notify.ts';
-import { DEFAULT_LIMITS, startGrpcServer, type GrpcServer } from '../server/grpc-server.io.ts';
+import {
+  DEFAULT_LIMITS,
+  startGrpcServer,
+  type GrpcServer,
+  type ServerLimits,
+} from '../server/grpc-server.io.ts';
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
@@ -207,7 +212,7 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
         services: [adminService(engine, startedAtMs)],
       },
     ],
-    limits: DEFAULT_LIMITS,
+    limits: limitsOf(options),
     clock: systemClock,
     events: {
       connectionRefused: (limit, address) => {
@@ -255,6 +260,11 @@ function settingsOf(options: ServeOptions): Engine['deps']['settings'] {
       windowMs: options.brakeWindowMs,
     },
   };
+}
+
+/** Time for the answer to a ping: as much as the kernel takes to miss a host, so that it finds those first. */
+function limitsOf({ pingIntervalMs: pingMs }: ServeOptions): ServerLimits {
+  return { ...DEFAULT_LIMITS, pingMs, pingTimeoutMs: Math.min(DEFAULT_LIMITS.pingTimeoutMs, 2 * pingMs) };
 }
 
 const SWEEP_MS = 600_000;

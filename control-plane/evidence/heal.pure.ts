@@ -70,7 +70,7 @@ function doubtAbsence({ absence, provenAlive, around }: MissingCase): string | u
   }
   if (around.steadyMs < STEADY_MS) return 'the control plane or the companion is only just up';
   if (absence.looks < 2 || absence.spanMs < ABSENCE_MS) return 'it has not been missing for long enough';
-  // A silent stream looks open for up to 14 s: its dataplane may have deleted the object itself, another way.
+  // A silent stream looks open for a while: its dataplane may have deleted the object itself, another way.
   if (!provenAlive) return 'nothing was heard of its agent since it went missing';
   return undefined;
 }

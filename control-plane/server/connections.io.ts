@@ -4,6 +4,8 @@ import type { Server as TlsServer, TLSSocket } from 'node:tls';
 
 import type { Clock } from '../../kernel/clock.ts';
 import type { PeerConnection } from '../attached-agent.ts';
+import { keepAlive } from '../../program/keepalive.ts';
+import type { DarkWatch } from '../../program/dark-watch.ts';
 import { causeOfLoss } from '../witness/loss.pure.ts';
 import type { AdmittedConnection, ConnectionLimit, ConnectionLimits } from './connection-limits.io.ts';
 
@@ -18,6 +20,7 @@ interface ConnectionsOptions {
   readonly clock: Clock;
   readonly limits: ConnectionLimits;
   readonly events: ConnectionEvents;
+  readonly darkWatch: DarkWatch;
   /** A Unix socket: being able to connect is the authentication. */
   readonly trusted: boolean;
   /** `undefined`: plain text. */
@@ -44,6 +47,7 @@ interface Connection {
   isHungUp: boolean;
   /** Of the error by which its kernel ended it. */
   errorCode: string | undefined;
+  isCutAsDark: boolean;
 }
 
 /** A stream whose connection is still open after so long has ended alone. */
@@ -78,6 +82,7 @@ export class Connections {
       return;
     }
     noteEnd(connection, socket);
+    if (!this.#options.trusted) this.#missWhenDark(connection);
     this.#all.add(connection);
     this.#byPeer.set(connection.peer, connection);
     socket.once('close', () => {
@@ -118,9 +123,19 @@ export class Connections {
     for (const { socket } of this.#all) socket.destroy();
   }
 
+  /** The kernel asks an idle peer; one that acknowledges nothing is found by what is outstanding. */
+  #missWhenDark(connection: Connection): void {
+    const { socket } = connection;
+    keepAlive(socket);
+    this.#options.darkWatch.watch(socket, () => {
+      connection.isCutAsDark = true;
+      socket.destroy();
+    });
+  }
+
   #admit(socket: Socket): Connection | undefined {
     const { limits, events, trusted } = this.#options;
-    const unended = { isHungUp: false, errorCode: undefined };
+    const unended = { isHungUp: false, errorCode: undefined, isCutAsDark: false };
     if (trusted) return { peer: peerOf(socket), socket, admitted: undefined, known: true, ...unended };
     const { remoteAddress } = socket;
     // Gone before it was accepted.
@@ -200,8 +215,8 @@ function asPeerConnection(connection: Connection): PeerConnection {
     },
     lossCause: async () => {
       await endOfSocket(connection);
-      const { isHungUp, errorCode } = connection;
-      return causeOfLoss({ isOpen: !socket.destroyed, isHungUp, errorCode, isCutAsDark: false });
+      const { isHungUp, errorCode, isCutAsDark } = connection;
+      return causeOfLoss({ isOpen: !socket.destroyed, isHungUp, errorCode, isCutAsDark });
     },
   };
 }

@@ -17,6 +17,8 @@ import { nameOfService, type GrpcService } from './grpc-service.io.ts';
 import { Health } from './health.io.ts';
 import { formatListenerAddress, isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
 import { boundAddress, isExposed, openListener } from '../../program/listener.ts';
+import { DarkWatch } from '../../program/dark-watch.ts';
+import { provesKeepalive } from '../../program/keepalive.ts';
 import { reflectionServices } from './reflection.io.ts';
 import type { ServerCertificate } from './server-certificate.io.ts';
 
@@ -33,9 +35,9 @@ export interface ServerLimits extends ConnectionLimitSettings {
   readonly messageBytes: number;
   /** Open at once on one connection. */
   readonly streamsPerConnection: number;
-  /** A peer is asked this often whether it is there, and has `keepaliveTimeoutMs` to say so. */
-  readonly keepaliveMs: number;
-  readonly keepaliveTimeoutMs: number;
+  /** The process of a peer is asked this often whether it is there, and has `pingTimeoutMs` to say so. */
+  readonly pingMs: number;
+  readonly pingTimeoutMs: number;
 }
 
 export interface GrpcServerSettings {
@@ -45,7 +47,10 @@ export interface GrpcServerSettings {
   readonly events: ConnectionEvents;
 }
 
-/** A silent host is noticed within 15 s: 10 + 4, and a second to spare. */
+/**
+ * A silent host is missed by the kernel's own keepalive and by what it does not acknowledge. Pings are for processes that
+ * froze while their kernel answers; the timeout is longer than the kernel takes for a host, so that it finds those first.
+ */
 export const DEFAULT_LIMITS: ServerLimits = {
   connections: 20_000,
   authenticatedPerSubject: 16,
@@ -55,9 +60,12 @@ export const DEFAULT_LIMITS: ServerLimits = {
   firstCallMs: 10_000,
   messageBytes: 256 * 1024,
   streamsPerConnection: 16,
-  keepaliveMs: 10_000,
-  keepaliveTimeoutMs: 4_000,
+  pingMs: 60_000,
+  pingTimeoutMs: 15_000,
 };
+
+/** Together the 15 s within which a silent host is then missed. */
+const LONE_PINGS = { pingMs: 10_000, pingTimeoutMs: 4_000 };
 
 /** How long a connection without an authenticated call may take to hear that the server stops. */
 const PARTING_MS = 250;
@@ -80,13 +88,17 @@ export interface Listener {
  * @throws OperationalError `CONFIG_INVALID`, `LISTENER_FAILED`
  */
 export async function startGrpcServer(settings: GrpcServerSettings): Promise<GrpcServer> {
-  const { limits, clock } = settings;
+  const { clock } = settings;
+  const limits = (await provesKeepalive()) ? settings.limits : withoutKeepalive(settings.limits);
   const health = new Health();
   const connectionLimits = new ConnectionLimits(limits, clock);
+  const darkWatch = new DarkWatch(clock);
   const server = new GrpcServer(connectionLimits, health, clock);
   try {
     for (const listener of settings.listeners) {
-      server.add(await startListener(settings, listener, { connectionLimits, health }));
+      server.add(
+        await startListener({ ...settings, limits }, listener, { connectionLimits, darkWatch, health }),
+      );
     }
   } catch (error) {
     await server.drain(0);
@@ -184,7 +196,11 @@ export class GrpcServer {
 async function startListener(
   settings: GrpcServerSettings,
   { address, certificate, services }: ListenerSettings,
-  shared: { readonly connectionLimits: ConnectionLimits; readonly health: Health },
+  shared: {
+    readonly connectionLimits: ConnectionLimits;
+    readonly darkWatch: DarkWatch;
+    readonly health: Health;
+  },
 ): Promise<Listener> {
   if (certificate === undefined && !isLocal(address)) throw exposed(address);
   const interceptors = services.flatMap((service) => service.interceptors ?? []);
@@ -198,6 +214,7 @@ async function startListener(
   const connections = new Connections({
     clock: settings.clock,
     limits: shared.connectionLimits,
+    darkWatch: shared.darkWatch,
     events: settings.events,
     trusted: address.kind === 'unix',
     tls,
@@ -230,11 +247,17 @@ function grpcOptions(limits: ServerLimits): ServerOptions {
   return {
     'grpc.max_receive_message_length': limits.messageBytes,
     'grpc.max_concurrent_streams': limits.streamsPerConnection,
-    'grpc.keepalive_time_ms': limits.keepaliveMs,
-    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
+    'grpc.keepalive_time_ms': limits.pingMs,
+    'grpc.keepalive_timeout_ms': limits.pingTimeoutMs,
     // Per-connection statistics that no part reads.
     'grpc.enable_channelz': 0,
   };
+}
+
+/** Pings do it alone, on a kernel that asks too seldom. */
+function withoutKeepalive(limits: ServerLimits): ServerLimits {
+  const pingMs = Math.min(limits.pingMs, LONE_PINGS.pingMs);
+  return { ...limits, pingMs, pingTimeoutMs: Math.min(limits.pingTimeoutMs, LONE_PINGS.pingTimeoutMs) };
 }
 
 function exposed(address: ListenerAddress): OperationalError {

@@ -28,7 +28,7 @@ export interface CompanionWorldOptions {
 /** Short, and a brake that lets a handful of fallbacks of one mesh through. */
 const QUICK: Partial<CompanionOptions> = {
   grace: '1s',
-  argv: ['--brake-share', '100%', '--brake-min', '10'],
+  argv: ['--brake-share', '100%', '--brake-min', '10', '--ping-interval', '2s'],
 };
 
 /** Dataplanes have run for longer than clocks may differ. */

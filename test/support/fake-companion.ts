@@ -28,6 +28,7 @@ import {
   type GetControlPlaneRequest,
   type Hello,
   type PhaseChanged,
+  type Testimony,
   type RegisterRequest,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { TLS_FIXTURES } from './kuma/control-plane.ts';
@@ -88,6 +89,7 @@ export interface SeenStream {
   readonly token: string | undefined;
   readonly phases: readonly PhaseChanged[];
   readonly reports: readonly string[];
+  readonly testimonies: readonly Testimony[];
   readonly open: boolean;
 }
 
@@ -111,6 +113,7 @@ interface OpenStream extends SeenStream {
   readonly call: Stream;
   readonly phases: PhaseChanged[];
   readonly reports: string[];
+  readonly testimonies: Testimony[];
   open: boolean;
 }
 
@@ -257,6 +260,7 @@ export class FakeCompanion implements AsyncDisposable {
     call.on('data', ({ message }: AttachRequest) => {
       if (message?.$case === 'hello') stream = this.#greet(call, message.value);
       if (message?.$case === 'phaseChanged') stream?.phases.push(message.value);
+      if (message?.$case === 'testimony') stream?.testimonies.push(message.value);
       if (message?.$case === 'stopped') stream?.reports.push(message.value.report);
     });
     const onEnd = (): void => {
@@ -280,6 +284,7 @@ export class FakeCompanion implements AsyncDisposable {
       token: tokenIn(call.metadata),
       phases: [],
       reports: [],
+      testimonies: [],
       open: true,
     };
     this.#streams.push(stream);

@@ -70,10 +70,10 @@ function endpointAt(
   how: {
     readonly tls?: Partial<EndpointTls>;
     readonly tokenFile?: string;
-    readonly keepalive?: { readonly timeMs: number; readonly timeoutMs: number };
+    readonly pings?: { readonly timeMs: number; readonly timeoutMs: number };
   } = {},
 ): Companion {
-  const { tls = {}, tokenFile, keepalive } = how;
+  const { tls = {}, tokenFile, pings } = how;
   return open.adopt(
     companionEndpoint({
       url: new URL(url),
@@ -81,7 +81,7 @@ function endpointAt(
       token: dataplaneToken(
         tokenFile === undefined ? { inline: TOKEN, file: undefined } : { inline: undefined, file: tokenFile },
       ),
-      ...(keepalive === undefined ? {} : { keepalive }),
+      ...(pings === undefined ? {} : { pings }),
     }),
     (endpoint) => {
       endpoint.close();
@@ -528,7 +528,7 @@ describe('the stream to a companion', () => {
   test('notices a path that has gone dead', async () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
-    const endpoint = endpointAt(fake.urlAt(proxy.port), { keepalive: { timeMs: 100, timeoutMs: 100 } });
+    const endpoint = endpointAt(fake.urlAt(proxy.port), { pings: { timeMs: 100, timeoutMs: 100 } });
     const { stream } = await attach(endpoint);
     await proxy.become({ kind: 'silence' });
     expect(await stream.ended).toMatchObject({ kind: 'lost', error: { code: 'ENDPOINT_UNREACHABLE' } });

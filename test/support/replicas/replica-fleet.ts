@@ -26,7 +26,7 @@ export interface Replica {
 export type ReplicaOptions = Pick<CompanionOptions, 'bin' | 'env' | 'preload'>;
 
 /** Every deletion is let through: what is tested here is who may delete, not how many. */
-const BRAKE = ['--brake-share', '100%', '--brake-min', '10', '--brake-window', '1m'];
+const BRAKE = ['--ping-interval', '2s', '--brake-share', '100%', '--brake-min', '10', '--brake-window', '1m'];
 
 /** Several companions on one PostgreSQL beside one emulated control plane, and agents that attach to any. */
 export class ReplicaFleet implements AsyncDisposable {

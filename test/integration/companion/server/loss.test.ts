@@ -61,7 +61,7 @@ function startServer(folder: TemporaryDir, transport: 'plain' | 'tls'): Promise<
           },
         );
   return startTestServer({
-    limits: { keepaliveMs: 500, keepaliveTimeoutMs: 500 },
+    limits: { pingMs: 500, pingTimeoutMs: 500 },
     listeners: (service) => [
       { address: parseListenerAddress('127.0.0.1:0'), certificate, services: [service] },
     ],

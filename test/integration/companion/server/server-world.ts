@@ -8,6 +8,7 @@ import {
   Metadata,
   type ChannelCredentials,
   type ClientOptions,
+  type ServerDuplexStream,
   type ServiceError,
 } from '@grpc/grpc-js';
 
@@ -26,6 +27,7 @@ import {
   DeregistrarClient,
   DeregistrarService,
   type AttachRequest,
+  type AttachResponse,
   type DeregistrarServer,
   type DeregisterResponse,
 } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
@@ -42,12 +44,16 @@ export interface TestServer extends AsyncDisposable {
   readonly events: readonly ServerEvent[];
   /** Attach streams that are open, in the order they came. */
   readonly streams: readonly { end(): void }[];
+  /** Writes a message to every attach stream. */
+  say(): void;
   /** Of the streams that have ended: why, in the order they ended. */
   readonly losses: readonly LossCause[];
   client(index?: number, options?: Partial<ClientOptions>, secrets?: ChannelCredentials): DeregistrarClient;
   /** Plain TCP to a listener. */
   dial(index?: number): Promise<Socket>;
 }
+
+type OpenStream = Pick<ServerDuplexStream<AttachRequest, AttachResponse>, 'end' | 'write'>;
 
 interface TestServerOptions {
   readonly limits?: Partial<ServerLimits>;
@@ -64,7 +70,7 @@ export const plaintext = (address: string, services: readonly GrpcService[]): Li
 /** A server whose callers are authenticated by the metadata `authorization: good`. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const events: ServerEvent[] = [];
-  const streams: { end(): void }[] = [];
+  const streams: OpenStream[] = [];
   const losses: LossCause[] = [];
   const clients: DeregistrarClient[] = [];
   const sockets: Socket[] = [];
@@ -89,6 +95,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     events,
     streams,
     losses,
+    say: () => {
+      for (const stream of streams) stream.write({ message: { $case: 'ask', value: {} } });
+    },
     client: (index = 0, clientOptions = {}, secrets = credentials.createInsecure()) => {
       const client = new DeregistrarClient(target(index), secrets, {
         // Not the connection of another client of this process.
@@ -179,7 +188,7 @@ const notServed = (): never => {
 
 function testService(
   running: { server?: GrpcServer },
-  streams: { end(): void }[],
+  streams: OpenStream[],
   losses: LossCause[],
 ): GrpcService {
   const deregistered: DeregisterResponse = { outcome: 1, guard: '', reason: '', durable: true };

@@ -30,6 +30,7 @@ const WEB: DataplaneView = {
   ],
   companion: { attached: true, epoch: 7 },
   rotation: 'turning out',
+  looks: { reached: 5, refused: 2, silent: 1, unable: 3, refusals: 4 },
 };
 const RUNNING: RunView = {
   phase: { name: 'running', announced: false, envoy: true, standby: 'no' },
@@ -63,6 +64,11 @@ describe('agentMetrics()', () => {
       'kuma_dp_agent_companion_attached 1',
       'kuma_dp_agent_companion_epoch 7',
       'kuma_dp_agent_settle_seconds 2.25',
+      'kuma_dp_agent_looks_total{result="reached"} 5',
+      'kuma_dp_agent_looks_total{result="refused"} 2',
+      'kuma_dp_agent_looks_total{result="silent"} 1',
+      'kuma_dp_agent_looks_total{result="unable"} 3',
+      'kuma_dp_agent_looks_refused_total 4',
       'process_start_time_seconds 1800000000.5',
     ]);
   });
@@ -72,7 +78,7 @@ describe('agentMetrics()', () => {
     expect(unknown).toContain('kuma_dp_agent_dataplane_known 0');
     const names = unknown.join('\n');
     expect(names).not.toMatch(
-      /dataplane_info|endpoint_up|companion_attached|companion_epoch|settle_seconds|url="h/,
+      /dataplane_info|endpoint_up|companion_attached|companion_epoch|settle_seconds|looks_total\{|url="h/,
     );
 
     const alone = await exposed({ dataplane: { ...WEB, companion: undefined } });
@@ -128,7 +134,9 @@ describe('agentMetrics()', () => {
       startsPaced: 3,
       pacedSeconds: 30.5,
     });
-    const lines = (await exposed({ tallies })).filter((line) => /_total|stop_/.test(line));
+    const lines = (await exposed({ tallies, dataplane: { ...WEB, looks: undefined } })).filter((line) =>
+      /_total|stop_/.test(line),
+    );
     expect(withoutZeros(lines)).toEqual([
       'kuma_dp_agent_stop_budget_seconds 60',
       'kuma_dp_agent_stops_total{cause="signal",outcome="none"} 1',

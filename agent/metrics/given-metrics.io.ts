@@ -1,0 +1,95 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+import type { Distribution } from './tallies.pure.ts';
+
+type Labels = Readonly<Record<string, string>>;
+export type Sample = readonly [labels: Labels, value: number];
+interface Described {
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly string[];
+}
+
+/** Metrics of which each scrape shows what is read at that moment: nothing is counted here. */
+export function gauge(registry: Registry, described: Described, look: () => readonly Sample[]): void {
+  const { name, help, labels = [] } = described;
+  const metric = new Gauge({
+    name,
+    help,
+    labelNames: labels,
+    registers: [],
+    collect() {
+      this.reset();
+      // Without a label it would be zero, which is not the same as not being there.
+      this.remove({});
+      for (const [given, value] of look()) this.set(given, value);
+    },
+  });
+  registry.registerMetric(metric);
+}
+
+export function counter(registry: Registry, described: Described, look: () => readonly Sample[]): void {
+  const { name, help, labels = [] } = described;
+  const metric = new Counter({
+    name,
+    help,
+    labelNames: labels,
+    registers: [],
+    collect() {
+      this.reset();
+      for (const [given, value] of look()) this.inc(given, value);
+    },
+  });
+  registry.registerMetric(metric);
+}
+
+interface Distributed {
+  readonly bounds: readonly number[];
+  readonly look: () => readonly (readonly [labels: Labels, of: Distribution | undefined])[];
+}
+
+/** One whose counts come from elsewhere: prom-client's own can only be observed into, and starts at zero. */
+class GivenHistogram extends Histogram {
+  readonly #described: Described;
+  readonly #distributed: Distributed;
+
+  constructor(described: Described, distributed: Distributed) {
+    const { name, help, labels = [] } = described;
+    super({ name, help, labelNames: labels, buckets: [...distributed.bounds], registers: [] });
+    this.#described = described;
+    this.#distributed = distributed;
+  }
+
+  /** What a registry asks for; `get()` does as well. */
+  getForPromString() {
+    const { name, help } = this.#described;
+    const { bounds, look } = this.#distributed;
+    const values = look().flatMap(([labels, of]) =>
+      of === undefined ? [] : seriesOf({ name, labels, bounds, of }),
+    );
+    return Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values });
+  }
+}
+
+function seriesOf(series: {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly bounds: readonly number[];
+  readonly of: Distribution;
+}) {
+  const { name, labels, bounds, of } = series;
+  let sofar = 0;
+  const buckets = [...bounds, '+Inf' as const].map((le, at) => {
+    sofar += of.counts[at] ?? 0;
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: sofar };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: of.sumSeconds },
+    { metricName: `${name}_count`, labels, value: sofar },
+  ];
+}
+
+export function histogram(registry: Registry, described: Described, distributed: Distributed): void {
+  registry.registerMetric(new GivenHistogram(described, distributed));
+}

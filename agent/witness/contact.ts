@@ -1,0 +1,75 @@
+import { isAborted } from '../../kernel/aborted.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
+import type { Connecting, Connector } from '../ports.ts';
+import type { Contact, Target } from './findings.pure.ts';
+
+/** Linux repeats a SYN after 1 s: a second connect stands in for that. */
+const SECOND_CONNECT_MS = 350;
+const CONTACT_MS = 700;
+
+/**
+ * Connects twice, without a byte sent. Over as soon as one connect is accepted or both have ended, and with `over`.
+ * Never rejects.
+ */
+export async function contact(
+  { clock, connect }: { readonly clock: Clock; readonly connect: Connector },
+  target: Target,
+  over: AbortSignal,
+): Promise<Contact> {
+  const watch = new Stopwatch(clock, over);
+  const attempts: Connecting[] = [connect(target)];
+  await watch.until(SECOND_CONNECT_MS, accepted(attempts));
+  const isKnown = attempts.some(({ outcome }) => outcome() === 'accepted');
+  if (!isKnown && !isAborted(over)) {
+    attempts.push(connect(target));
+    const ended = Promise.all(attempts.map(({ settled }) => settled));
+    await watch.until(CONTACT_MS, Promise.race([accepted(attempts), ended]));
+    // Node runs timers before it reads sockets: what came in time is read in one more turn.
+    await pause(clock, 1, over);
+  }
+  const outcomes = attempts.map(({ outcome }) => outcome());
+  for (const attempt of attempts) attempt.close();
+  return { outcomes, latenessMs: watch.latenessMs };
+}
+
+/** Settles with the first that is accepted; never if none is. */
+function accepted(attempts: readonly Connecting[]): Promise<void> {
+  return new Promise((resolve) => {
+    for (const { settled, outcome } of attempts)
+      void settled.then(() => {
+        if (outcome() === 'accepted') resolve();
+      });
+  });
+}
+
+/** Waits from one beginning, and knows how late its timers were. */
+class Stopwatch {
+  readonly #clock: Clock;
+  readonly #over: AbortSignal;
+  readonly #begunMs: number;
+  latenessMs = 0;
+
+  constructor(clock: Clock, over: AbortSignal) {
+    this.#clock = clock;
+    this.#over = over;
+    this.#begunMs = clock.monotonicMs();
+  }
+
+  /** Until `ms` after the beginning, until `enough`, or until it is over. */
+  async until(ms: number, enough: Promise<unknown>): Promise<void> {
+    const known = new AbortController();
+    const end = (): void => {
+      known.abort(new Error('No need to wait any more'));
+    };
+    this.#over.addEventListener('abort', end, { once: true });
+    if (isAborted(this.#over)) end();
+    void enough.then(end);
+    await pause(this.#clock, Math.max(0, ms - this.#elapsedMs), known.signal);
+    if (!known.signal.aborted) this.latenessMs = Math.max(this.latenessMs, this.#elapsedMs - ms);
+    this.#over.removeEventListener('abort', end);
+  }
+
+  get #elapsedMs(): number {
+    return this.#clock.monotonicMs() - this.#begunMs;
+  }
+}

@@ -1,0 +1,53 @@
+import type { TcpSocket } from './socket-table.ts';
+
+/** What is watched of a connection: what was written since, and for how long the other end has not acknowledged it. */
+export interface Outstanding {
+  readonly bytesWritten: number;
+  readonly bytesRead: number;
+  /** When something was first seen to be written of which it is not known that it was acknowledged. */
+  readonly sinceMs: number | undefined;
+}
+
+export const NOTHING_OUTSTANDING: Outstanding = { bytesWritten: 0, bytesRead: 0, sinceMs: undefined };
+
+/** Before that, an answer may simply be under way. */
+const SUSPICIOUS_MS = 2_000;
+/** The kernel's keepalive takes as long at an idle connection: see keepalive.ts. */
+const DARK_MS = 6_000;
+/** A packet may be lost, and its repetition: three in a row are another matter. */
+const DARK_RETRANSMISSIONS = 3;
+/** With Linux's shortest timeout (200 ms, doubled each time) these take 6.2 s. */
+const CERTAIN_RETRANSMISSIONS = 5;
+
+type Counters = Pick<Outstanding, 'bytesWritten' | 'bytesRead'>;
+
+/**
+ * A look at the counters alone. What is heard after a write may have been sent before the write came, so it does not
+ * prove that the write was acknowledged; it does prove that the other end was there.
+ */
+export function noteCounters(before: Outstanding, now: Counters, nowMs: number): Outstanding {
+  const { bytesWritten, bytesRead } = now;
+  const isOutstanding = before.sinceMs !== undefined || bytesWritten !== before.bytesWritten;
+  const sinceMs = bytesRead === before.bytesRead ? (before.sinceMs ?? nowMs) : nowMs;
+  return { bytesWritten, bytesRead, sinceMs: isOutstanding ? sinceMs : undefined };
+}
+
+/** Whether only the kernel can say if the other end has gone dark: its table is worth a reading. */
+export function isSuspicious({ sinceMs }: Outstanding, nowMs: number): boolean {
+  return sinceMs !== undefined && nowMs - sinceMs >= SUSPICIOUS_MS;
+}
+
+/**
+ * What the kernel says of a suspicious connection. A peer that is only slow to read acknowledges: for it, no
+ * retransmission timer runs.
+ */
+export function judgeOutstanding(
+  outstanding: Outstanding,
+  row: Pick<TcpSocket, 'unacknowledged' | 'timer' | 'retransmissions'> | undefined,
+  nowMs: number,
+): 'acknowledged' | 'wait' | 'dark' {
+  if (row === undefined || row.unacknowledged === 0 || row.timer !== 'retransmission') return 'acknowledged';
+  if (row.retransmissions >= CERTAIN_RETRANSMISSIONS) return 'dark';
+  const waitedMs = nowMs - (outstanding.sinceMs ?? nowMs);
+  return waitedMs >= DARK_MS && row.retransmissions >= DARK_RETRANSMISSIONS ? 'dark' : 'wait';
+}

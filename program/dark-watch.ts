@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+
+import { pause, type Clock } from '../kernel/clock.ts';
+import {
+  isSuspicious,
+  judgeOutstanding,
+  NOTHING_OUTSTANDING,
+  noteCounters,
+  type Outstanding,
+} from '../kernel/outstanding.ts';
+import { readUnacknowledged, tableAddress, type TcpSocket } from '../kernel/socket-table.ts';
+
+const POLL_MS = 2_000;
+
+interface Watched {
+  readonly onDark: () => void;
+  outstanding: Outstanding;
+}
+
+/**
+ * Finds connections whose other end acknowledges nothing any more. TCP keepalive finds those on which nothing is under
+ * way; a single byte without an acknowledgement suspends it, for as long as the kernel retransmits: 15 min.
+ *
+ * Costs two counters of each connection every 2 s. The kernel's table is read only while one of them is suspicious.
+ */
+export class DarkWatch {
+  readonly #clock: Clock;
+  readonly #watched = new Map<Socket, Watched>();
+  #over: AbortController | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Until the socket closes. @param onDark called once at most */
+  watch(socket: Socket, onDark: () => void): void {
+    this.#watched.set(socket, { onDark, outstanding: NOTHING_OUTSTANDING });
+    socket.once('close', () => {
+      this.#watched.delete(socket);
+      if (this.#watched.size === 0) this.#over?.abort(new Error('Nothing is left to watch'));
+    });
+    if (this.#over === undefined || this.#over.signal.aborted) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const over = new AbortController();
+    this.#over = over;
+    while (!over.signal.aborted) {
+      await pause(this.#clock, POLL_MS, over.signal);
+      const suspicious = this.#note();
+      if (suspicious.length > 0) this.#judge(suspicious, await readTables());
+    }
+  }
+
+  /** @returns those of which only the kernel knows */
+  #note(): readonly Socket[] {
+    const nowMs = this.#clock.monotonicMs();
+    const suspicious: Socket[] = [];
+    for (const [socket, watched] of this.#watched) {
+      watched.outstanding = noteCounters(watched.outstanding, socket, nowMs);
+      if (isSuspicious(watched.outstanding, nowMs)) suspicious.push(socket);
+    }
+    return suspicious;
+  }
+
+  #judge(suspicious: readonly Socket[], rows: ReadonlyMap<string, TcpSocket>): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const socket of suspicious) {
+      const watched = this.#watched.get(socket);
+      if (watched === undefined) continue;
+      const verdict = judgeOutstanding(watched.outstanding, rows.get(nameOf(socket)), nowMs);
+      if (verdict === 'acknowledged') watched.outstanding = { ...watched.outstanding, sinceMs: undefined };
+      if (verdict !== 'dark') continue;
+      this.#watched.delete(socket);
+      watched.onDark();
+    }
+  }
+}
+
+/** Where there is no such table, nothing is found, and pings do it alone. */
+async function readTables(): Promise<ReadonlyMap<string, TcpSocket>> {
+  const texts = await Promise.all(
+    ['tcp', 'tcp6'].map((table) => readFile(`/proc/self/net/${table}`, 'latin1').catch(() => '')),
+  );
+  const rows = texts.flatMap((text) => readUnacknowledged(text));
+  return new Map(rows.map((row) => [`${portOf(row.local)} ${row.remote}`, row]));
+}
+
+function nameOf({ localPort = 0, remoteAddress, remotePort = 0 }: Socket): string {
+  const remote = remoteAddress === undefined ? '' : tableAddress(remoteAddress, remotePort);
+  return `${portOf(tableAddress('0.0.0.0', localPort))} ${remote}`;
+}
+
+function portOf(address: string): string {
+  return address.slice(address.lastIndexOf(':') + 1);
+}

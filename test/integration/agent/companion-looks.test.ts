@@ -1,0 +1,112 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { companionEndpoint } from '../../../agent/companion/companion-endpoint.io.ts';
+import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
+import type { AttachStream, Hello, LookRequest, Witness } from '../../../agent/ports.ts';
+import { systemClock } from '../../../kernel/clock.ts';
+import { withDeadline } from '../../../kernel/deadline.ts';
+import { Testimony_Result } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { FakeCompanion } from '../../support/fake-companion.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+const HELLO: Hello = {
+  departure: {
+    key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
+    own: { incarnation: '2f1f4b1e-5f6e-4c2a-9d53-0a4b1c2d3e4f', address: '10.0.0.1' },
+  },
+  owner: 'agent',
+  deletable: true,
+  resource: undefined,
+  status: { phase: 'running', serving: true },
+  epoch: undefined,
+};
+
+let open: AsyncDisposableStack;
+
+beforeEach(() => {
+  open = new AsyncDisposableStack();
+});
+
+afterEach(() => open.disposeAsync());
+
+function attach(fake: FakeCompanion, witness: Witness | undefined): Promise<AttachStream> {
+  const endpoint = companionEndpoint({
+    url: new URL(fake.url),
+    tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
+    token: dataplaneToken({ inline: 'token', file: undefined }),
+    witness,
+  });
+  open.defer(() => {
+    endpoint.close();
+  });
+  return withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, ({ signal }) =>
+    endpoint.attach(HELLO, () => undefined, signal),
+  );
+}
+
+describe('a look that a companion asks for', () => {
+  const SUSPECT = { address: '10.0.0.7', port: 8_080 };
+  const LOOK = {
+    id: 42,
+    targets: [SUSPECT, { ...SUSPECT, port: 8_081 }],
+    control: { address: '10.0.0.8', port: 8_080 },
+    closedPort: 9,
+    timeout: { seconds: 3, nanos: 0 },
+  };
+
+  test('is made by the witness, and answered with its id', async () => {
+    const asked: LookRequest[] = [];
+    const witness: Witness = {
+      look: (request) => {
+        asked.push(request);
+        return Promise.resolve(
+          request.targets.map((target, at) =>
+            at === 0
+              ? { target, result: 'silent' as const, reason: '' }
+              : { target, result: 'unable' as const, reason: 'a stall' },
+          ),
+        );
+      },
+    };
+    const fake = open.use(await FakeCompanion.start());
+    await attach(fake, witness);
+    expect(fake.streams[0]?.hello.looks).toBe(true);
+    fake.send({ $case: 'look', value: LOOK });
+    fake.send({ $case: 'look', value: { ...LOOK, id: 43, control: undefined, closedPort: 0 } });
+    await waitUntil(() => fake.streams[0]?.testimonies.length === 2, { what: 'both testimonies' });
+    expect(asked).toEqual([
+      { targets: LOOK.targets, control: LOOK.control, closedPort: 9, timeoutMs: 3_000 },
+      { targets: LOOK.targets, control: undefined, closedPort: undefined, timeoutMs: 3_000 },
+    ]);
+    expect(fake.streams[0]?.testimonies).toEqual(
+      [42, 43].map((id) => ({
+        id,
+        findings: [
+          { target: LOOK.targets[0], result: Testimony_Result.SILENT, reason: '' },
+          { target: LOOK.targets[1], result: Testimony_Result.UNABLE, reason: 'a stall' },
+        ],
+      })),
+    );
+  });
+
+  test('is not answered by an agent that says it makes none, and its stream goes on', async () => {
+    const fake = open.use(await FakeCompanion.start());
+    await attach(fake, undefined);
+    expect(fake.streams[0]?.hello.looks).toBe(false);
+    fake.send({ $case: 'look', value: LOOK });
+    fake.send({ $case: 'ask', value: {} });
+    await waitUntil(() => fake.streams[0]?.phases.length === 1, { what: 'the answer to the Ask' });
+    expect(fake.streams[0]?.testimonies).toEqual([]);
+  });
+
+  test('of which the stream has ended meanwhile has no answer, and harms nothing', async () => {
+    const looked = Promise.withResolvers<readonly []>();
+    const fake = open.use(await FakeCompanion.start());
+    const stream = await attach(fake, { look: () => looked.promise });
+    fake.send({ $case: 'look', value: LOOK });
+    fake.crash();
+    expect((await stream.ended).kind).toBe('lost');
+    looked.resolve([]);
+    await looked.promise;
+  });
+});

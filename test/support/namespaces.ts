@@ -1,0 +1,87 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import process from 'node:process';
+
+import type { TestContext } from 'vitest';
+
+import { unavailable } from './need.ts';
+
+/** Skips the test where no network namespace can be made. In CI the test fails. */
+export function needNetworkNamespaces(context: TestContext): void {
+  const name = `kd-try-${process.pid}`;
+  const isMade = spawnSync('ip', ['netns', 'add', name]).status === 0;
+  if (isMade) ip(['netns', 'delete', name]);
+  else unavailable(context, 'no network namespace can be made here: run as root, with iproute2');
+}
+
+/** A host of its own as far as the network goes. */
+export interface NetworkHost {
+  readonly address: string;
+  /** Runs the command that follows on it. */
+  readonly prefix: readonly string[];
+  /** No packet gets through any more, in either direction; on the host everything looks as before. */
+  fallSilent(): void;
+  /** Packets get through again. */
+  comeBack(): void;
+  /** The host gets packets, and none of its own get out to `address`. */
+  loseWayTo(address: string): void;
+  findWayTo(address: string): void;
+}
+
+/** Hosts on one network, with this one as {@link NetworkHosts.address}. Needs root. */
+export class NetworkHosts implements Disposable {
+  static #made = 0;
+  readonly address: string;
+  readonly #bridge: string;
+  readonly #subnet: string;
+  readonly #names: string[] = [];
+
+  constructor() {
+    NetworkHosts.#made += 1;
+    const id = `${process.pid % 100_000}${NetworkHosts.#made}`;
+    this.#bridge = `kdb${id}`;
+    // Test files run in processes of their own, side by side.
+    this.#subnet = `10.${200 + (process.pid % 50)}.${(Math.floor(process.pid / 50) * 7 + NetworkHosts.#made) % 250}`;
+    this.address = `${this.#subnet}.1`;
+    ip(['link', 'add', this.#bridge, 'type', 'bridge']);
+    ip(['address', 'add', `${this.address}/24`, 'dev', this.#bridge]);
+    ip(['link', 'set', this.#bridge, 'up']);
+  }
+
+  add(): NetworkHost {
+    const nth = this.#names.length;
+    const name = `${this.#bridge}-${nth}`;
+    const port = `${this.#bridge.replace('kdb', 'kdp')}${nth}`;
+    const address = `${this.#subnet}.${10 + nth}`;
+    ip(['netns', 'add', name]);
+    this.#names.push(name);
+    ip(['link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name]);
+    ip(['link', 'set', port, 'master', this.#bridge, 'up']);
+    ip(['-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0']);
+    for (const device of ['lo', 'eth0']) ip(['-n', name, 'link', 'set', device, 'up']);
+    return {
+      address,
+      prefix: ['ip', 'netns', 'exec', name],
+      fallSilent: () => {
+        ip(['link', 'set', port, 'nomaster']);
+      },
+      comeBack: () => {
+        ip(['link', 'set', port, 'master', this.#bridge]);
+      },
+      loseWayTo: (to) => {
+        ip(['-n', name, 'route', 'add', 'blackhole', `${to}/32`]);
+      },
+      findWayTo: (to) => {
+        ip(['-n', name, 'route', 'delete', 'blackhole', `${to}/32`]);
+      },
+    };
+  }
+
+  [Symbol.dispose](): void {
+    for (const name of this.#names) spawnSync('ip', ['netns', 'delete', name]);
+    spawnSync('ip', ['link', 'delete', this.#bridge]);
+  }
+}
+
+function ip(argv: readonly string[]): void {
+  execFileSync('ip', argv, { stdio: ['ignore', 'ignore', 'inherit'] });
+}
