@@ -17,6 +17,7 @@ export function agentEvents(log: Log) {
     ...startEvents(log),
     ...objectEvents(log),
     ...companionEvents(log),
+    ...witnessEvents(log),
     ...rotationEvents(log),
     ...hostEvents(log),
     ...stopEvents(log),
@@ -208,16 +209,6 @@ function companionEvents(log: Log) {
     companionsBypassed: (dataplane: string) => {
       log.info('companion.bypassed', `Companions do not support zone proxies: ${dataplane} runs without one`);
     },
-    lookRefused: (reason: string, at: Target | undefined) => {
-      log.warn('look.refused', `The companion asked for a look that this agent does not make: ${reason}`, {
-        at,
-      });
-    },
-    witnessUnable: (reason: string, at: Target) => {
-      log.info('witness.unable', `This agent cannot say whether it reaches other dataplanes: ${reason}`, {
-        at,
-      });
-    },
     nameHeld: (url: string, reason: string) => {
       log.warn('name.held', `The companion does not attach this dataplane yet: ${reason}`, { url });
     },
@@ -230,6 +221,21 @@ function companionEvents(log: Log) {
           err,
         },
       );
+    },
+  };
+}
+
+function witnessEvents(log: Log) {
+  return {
+    lookRefused: (reason: string, at: Target | undefined) => {
+      log.warn('look.refused', `The companion asked for a look that this agent does not make: ${reason}`, {
+        at,
+      });
+    },
+    witnessUnable: (reason: string, at: Target) => {
+      log.info('witness.unable', `This agent cannot say whether it reaches other dataplanes: ${reason}`, {
+        at,
+      });
     },
   };
 }

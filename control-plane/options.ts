@@ -322,10 +322,4 @@ function readStoreUrl({ hostname, searchParams }: URL, text: string): Reading<st
 }
 
 /** `no-verify` is the client library's own word for `require`. */
-const SSL_MODES: ReadonlySet<string> = new Set([
-  'disable',
-  'require',
-  'verify-ca',
-  'verify-full',
-  'no-verify',
-]);
+const SSL_MODES: ReadonlySet<string> = new Set('disable require verify-ca verify-full no-verify'.split(' '));

@@ -44,12 +44,16 @@ export interface DeletionAttemptDeps {
 /** One attempt may wait so long for one answer of a control plane; less than the fence holds. */
 const REQUEST_BUDGET_MS = 2_000;
 const ATTACHED_RELOOK_MS = 5_000;
+const CROWDED_RELOOK_MS = 5_000;
+const EARLY_LOOKS_PER_SECOND = 50;
 const CHANGED_RELOOK_MS = 500;
 const BLIND_RELOOK_MS = 1_000;
 
 /** Judges one pending departure and deletes its object if no guard holds it. */
 export class DeletionAttempt {
   readonly #deps: DeletionAttemptDeps;
+  #early = 0;
+  #earlySinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: DeletionAttemptDeps) {
     this.#deps = deps;
@@ -93,7 +97,7 @@ export class DeletionAttempt {
       case 'wait':
         return {
           kind: 'later',
-          afterMs: decision.retryAfterMs,
+          afterMs: this.#relookMs(decision),
           guard: decision.guard,
           reason: decision.reason,
         };
@@ -102,6 +106,18 @@ export class DeletionAttempt {
       case 'go':
         return this.#go(record, look.overview, fence);
     }
+  }
+
+  /** A loss of many must not become a flood of looks at the control plane. */
+  #relookMs({ guard, retryAfterMs }: Extract<Decision, { readonly verdict: 'wait' }>): number {
+    if (guard !== 'subscription-online' || retryAfterMs >= CROWDED_RELOOK_MS) return retryAfterMs;
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (nowMs - this.#earlySinceMs >= 1_000) {
+      this.#earlySinceMs = nowMs;
+      this.#early = 0;
+    }
+    this.#early += 1;
+    return this.#early > EARLY_LOOKS_PER_SECOND ? CROWDED_RELOOK_MS : retryAfterMs;
   }
 
   async #go(

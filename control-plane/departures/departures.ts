@@ -46,6 +46,10 @@ interface At {
 
 /** Others may have made a record due, and a clock is not told. */
 const POLL_MS = 1_000;
+/** Longer waits end with a poll: what was due meanwhile has come first. */
+const SOON_MS = 30_000;
+/** The store's clock has whole milliseconds. */
+const CLOCK_STEP_MS = 2;
 /** How soon a waiting caller looks again. */
 const WATCH_MS = 200;
 const RECENT = 5;
@@ -55,6 +59,9 @@ export class Departures {
   readonly #deps: DeparturesDeps;
   readonly #limit: LimitFunction;
   #nudged = Promise.withResolvers<void>();
+  #nudgeAtMs: number | undefined;
+  #disarm: () => void = () => {};
+  #isOver = false;
 
   constructor(deps: DeparturesDeps) {
     this.#deps = deps;
@@ -70,6 +77,10 @@ export class Departures {
       const one = this.#next(work).finally(() => working.delete(one));
       working.add(one);
     };
+    signal.addEventListener('abort', () => {
+      this.#isOver = true;
+      this.#disarm();
+    });
     while (!signal.aborted) {
       this.#nudged = Promise.withResolvers();
       work();
@@ -161,9 +172,23 @@ export class Departures {
     });
     if (made === undefined) return undefined;
     crashPoint('attempt.recorded');
+    if (made.result.kind === 'later') this.#nudgeAfter(made.result.afterMs);
     events.attempted(made.record, made.result);
     onAttempt?.(made, clock.monotonicMs() - beganMs);
     return made;
+  }
+
+  /** What is due in a moment is not left to the next poll. */
+  #nudgeAfter(ms: number): void {
+    const { clock } = this.#deps;
+    const atMs = clock.monotonicMs() + ms;
+    if (ms > SOON_MS || this.#isOver || (this.#nudgeAtMs !== undefined && this.#nudgeAtMs <= atMs)) return;
+    this.#disarm();
+    this.#nudgeAtMs = atMs;
+    this.#disarm = clock.after(ms + CLOCK_STEP_MS, () => {
+      this.#nudgeAtMs = undefined;
+      this.nudge();
+    });
   }
 
   #failed(error: unknown): void {

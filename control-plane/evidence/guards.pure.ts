@@ -45,6 +45,8 @@ export interface Surroundings {
   readonly mode: string | undefined;
   /** For how long this process and every control plane that answers have been up, as this process saw it. */
   readonly steadyMs: number;
+  /** How long the control plane waits before it deletes what its own streams brought; `undefined` if it does not say. */
+  readonly deregistrationDelayMs?: number | undefined;
   /** For how long this process alone has been up; `steadyMs` if not given. */
   readonly upMs?: number;
 }
@@ -52,7 +54,8 @@ export interface Surroundings {
 /** Everything a deletion is judged by. */
 export interface DeletionCase {
   readonly cause: Cause;
-  readonly record: Pick<DataplaneRecord, 'incarnation' | 'deletable' | 'address'>;
+  readonly record: Pick<DataplaneRecord, 'incarnation' | 'deletable' | 'address'> &
+    Partial<Pick<DataplaneRecord, 'owner'>>;
   /** Incarnations of this name that are known to have ended. An object that carries the label of one is a leftover. */
   readonly predecessors?: ReadonlySet<string>;
   /** How long its agent's stream has been missing; `undefined` while one is open. */
@@ -97,6 +100,10 @@ export type Judgement =
 const RECONNECT_BACKOFF_MS = 30_000;
 /** Before what only a control plane can change is looked at again. */
 const RELOOK_MS = 5_000;
+/** Right after a loss: the control plane writes down the end of the stream in that moment. */
+const FIRST_RELOOK_MS = 500;
+/** Even where the control plane waits for less: a TCP connection is opened again within this. */
+const SHORTEST_SILENCE_MS = 5_000;
 /** Clocks of one zone's control planes and our way to them. */
 const CLOCK_SLACK_MS = 2_000;
 
@@ -242,21 +249,38 @@ function timesOf({ creationTime, modificationTime, subscriptions }: DataplaneOve
 /** No agent requested it: the agent is silent, or there never was one. */
 function judgeSuspected(given: DeletionCase): Judgement | undefined {
   const { cause, missingMs, graceMs, stored } = given;
-  // One grace to notice that the replica is gone, and one to attach elsewhere.
-  const agentMs = given.unseen === true ? 2 * graceMs : graceMs;
-  const neededMs = cause === 'fallback' ? agentMs : graceMs + RECONNECT_BACKOFF_MS;
+  const steadyMs = cause === 'fallback' ? graceOf(given) : graceMs + RECONNECT_BACKOFF_MS;
+  const neededMs = cause === 'fallback' ? lostSilenceMs(given) : steadyMs;
   if (cause === 'fallback' && missingMs === undefined) {
     return wait('subscription-online', 'its agent is attached', RELOOK_MS);
   }
   const streams = judgeStreams(stored.subscriptions, given);
   if (streams !== undefined) return streams;
-  return judgeSilence(given, neededMs) ?? judgeInsight(given);
+  return judgeSilence(given, neededMs, steadyMs) ?? judgeInsight(given);
+}
+
+/** One grace to notice that the replica is gone, and one to attach elsewhere. */
+function graceOf({ unseen, graceMs }: DeletionCase): number {
+  return unseen === true ? 2 * graceMs : graceMs;
+}
+
+/**
+ * How long the agent and the streams of its object must have been silent. For an object that its agent put, the companion
+ * does what the control plane does for those that it put itself, in the same time: not slower than Kuma alone.
+ */
+function lostSilenceMs(given: DeletionCase): number {
+  const { unseen, record, stored, around } = given;
+  const { deregistrationDelayMs: delayMs } = around;
+  const isShownEnded = stored.subscriptions.length > 0 && !stored.subscriptions.some(isOnline);
+  if (unseen === true || record.owner !== 'agent' || !isShownEnded || delayMs === undefined)
+    return graceOf(given);
+  return Math.min(graceOf(given), Math.max(delayMs, SHORTEST_SILENCE_MS));
 }
 
 /** Whether everybody who could have said something had the time to. */
-function judgeSilence(given: DeletionCase, neededMs: number): Judgement | undefined {
+function judgeSilence(given: DeletionCase, neededMs: number, steadyMs = neededMs): Judgement | undefined {
   const { missingMs, unchangedMs, around } = given;
-  if (around.steadyMs < neededMs) return onProbation(neededMs - around.steadyMs);
+  if (around.steadyMs < steadyMs) return onProbation(steadyMs - around.steadyMs);
   const silentMs = Math.max(0, Math.min(unchangedMs, missingMs ?? unchangedMs));
   if (silentMs >= neededMs) return undefined;
   return wait(
@@ -267,10 +291,10 @@ function judgeSilence(given: DeletionCase, neededMs: number): Judgement | undefi
 }
 
 function judgeInsight(given: DeletionCase): Judgement | undefined {
-  const { cause, stored, clockMs, graceMs, sweepOfflineAfterMs, around, unchangedMs } = given;
+  const { cause, stored, clockMs, sweepOfflineAfterMs, around, unchangedMs } = given;
   if (stored.subscriptions.length === 0) return judgeUnrecorded(given);
   if (stored.subscriptions.some(isOnline)) return undefined;
-  const neededMs = cause === 'fallback' ? graceMs : sweepOfflineAfterMs;
+  const neededMs = cause === 'fallback' ? Math.min(given.graceMs, lostSilenceMs(given)) : sweepOfflineAfterMs;
   const last = lastInstance(stored.subscriptions);
   if (last !== undefined && around.doubtfulInstances.has(last))
     return unknownInsight(cause, `its last stream was at ${last}, which cannot be asked`);
@@ -310,12 +334,17 @@ function unknownInsight(cause: Cause, reason: string): Judgement {
 /** Life: a stream at an instance that answers, or one of which it cannot be told. */
 function judgeStreams(
   subscriptions: readonly Subscription[],
-  { around, cause }: DeletionCase,
+  { around, cause, missingMs }: DeletionCase,
 ): Judgement | undefined {
   const life = findLife(subscriptions, around);
   if (life === undefined) return undefined;
   if (life.certain && cause === 'sweep') return refuse('subscription-online', life.reason);
-  return wait('subscription-online', life.reason, RELOOK_MS);
+  return wait('subscription-online', life.reason, relookMs(missingMs));
+}
+
+/** The younger a loss, the sooner its evidence changes. */
+function relookMs(missingMs = RELOOK_MS * 3): number {
+  return Math.min(RELOOK_MS, Math.max(FIRST_RELOOK_MS, missingMs / 3));
 }
 
 /** A stream that says that the dataplane lives, or may: not every control plane can be asked. */

@@ -113,6 +113,7 @@ export class ZoneWatch {
     const upMs = nowMs - this.#startedAtMs;
     const { ended, doubtful } = this.#known.view;
     return {
+      deregistrationDelayMs: answering[0]?.deregistrationDelayMs,
       upMs,
       liveInstances: new Set(ids),
       endedInstances: ended,

@@ -34,7 +34,7 @@ const AGENTS = `
   }
 `;
 
-/** A companion that attaches whoever comes. */
+/** A companion that attaches every agent. */
 const COMPANION = `
   import { Server, ServerCredentials } from '@grpc/grpc-js';
   import { DeregistrarService } from '${new URL('../../../../proto/gen/deregistrar/v1/deregistrar.ts', import.meta.url).href}';
