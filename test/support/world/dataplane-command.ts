@@ -15,6 +15,8 @@ export interface DataplaneOptions {
   /** Work directory; short, since the admin socket is in it. */
   readonly workDir: string;
   readonly mesh?: string;
+  /** Where Envoy listens and its peers connect; loopback if left out. */
+  readonly address?: string;
   /** Tag `kuma.io/service` and label `app`. */
   readonly service?: string;
   /** `http`, `http2`, `grpc` or `tcp`. */
@@ -82,7 +84,7 @@ export async function dataplaneCommand(options: DataplaneOptions): Promise<Datap
     env: { KUMA_READINESS_PORT: String(readinessPort) },
     resource,
     inboundPort,
-    endpoint: `127.0.0.1:${inboundPort}`,
+    endpoint: `${options.address ?? '127.0.0.1'}:${inboundPort}`,
     readinessPort,
     adminSocket: join(workDir, 'kuma-envoy-admin.sock'),
     adminPort,
@@ -100,7 +102,7 @@ function dataplaneResource(
     name,
     labels: { app: service },
     networking: {
-      address: '127.0.0.1',
+      address: options.address ?? '127.0.0.1',
       admin: { port: adminPort },
       inbound: [
         {
