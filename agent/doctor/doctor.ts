@@ -24,6 +24,7 @@ import { findSubject, livingStates, type DoctorRequest, type Subject } from './d
 import { examineToken } from './doctor-token.ts';
 import { examineSettings } from './doctor-settings.ts';
 import { findUnit, examineUnit } from './doctor-unit.ts';
+import { examineWitness } from './doctor-witness.ts';
 import { lookAtEndpoints } from './endpoint-looks.ts';
 
 /** What on this host would break a stop, each with its remedy. Starts and changes nothing. */
@@ -164,6 +165,7 @@ async function examineSurroundings(
     ...(facts === undefined ? [] : judgeDefects(facts, precautions)),
     ...(facts === undefined ? [] : await examineObject(patient, tls, { facts, owner })),
     await examineToken(derived, facts?.version),
+    ...(companion && options.witness === 'on' ? await examineWitness(derived.identity.resource) : []),
   ];
 }
 
