@@ -1,4 +1,5 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { isAborted } from '../../kernel/aborted.ts';
+import { pause, type Clock } from '../../kernel/clock.ts';
 import { withDeadline, type DeadlineScope } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { backoffMs } from '../../kernel/spread.ts';
@@ -111,7 +112,8 @@ class Race<T> {
         this.openLane(at + 1);
         const pauseMs = this.#pauseMs(tried, error);
         if (pauseMs >= this.#call.scope.remainingMs()) return error;
-        if (!(await this.#pause(pauseMs))) return error;
+        await pause(this.#call.clock, pauseMs, this.#over.signal);
+        if (isAborted(this.#over.signal)) return error;
       }
     }
   }
@@ -131,14 +133,6 @@ class Race<T> {
     if (error.code === 'DEADLINE_EXCEEDED') return 0;
     const askedMs = error.details['retryAfterMs'];
     return typeof askedMs === 'number' ? askedMs : backoffMs(tried, this.#call.random(), RETRY);
-  }
-
-  /** @returns whether the race still goes on */
-  #pause(pauseMs: number): Promise<boolean> {
-    return sleep(this.#call.clock, pauseMs, this.#over.signal).then(
-      () => true,
-      () => false,
-    );
   }
 
   #end(settle: () => void): void {

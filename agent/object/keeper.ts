@@ -1,5 +1,5 @@
-import { isAborted, whenAborted } from '../../kernel/aborted.ts';
-import { pause, type Clock } from '../../kernel/clock.ts';
+import { isAborted } from '../../kernel/aborted.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { spread } from '../../kernel/spread.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -16,6 +16,7 @@ import { planObject, type ObjectPlan } from './object-plan.pure.ts';
 import { OutstandingWrites } from './outstanding-writes.ts';
 import { Removal } from './removal.ts';
 import type { RotationRecord } from './rotation-record.pure.ts';
+import { WorkLoop } from './work-loop.ts';
 
 export interface ObjectKeeperDeps {
   readonly clock: Clock;
@@ -64,8 +65,7 @@ const DOUBT_LOOK_MS = 1_000;
 export class ObjectKeeper {
   readonly #deps: ObjectKeeperDeps;
   readonly #writes: OutstandingWrites;
-  readonly #over = new AbortController();
-  readonly #tasks: (() => Promise<void>)[] = [];
+  readonly #loop: WorkLoop;
   readonly #run: RunFacts = {
     owned: false,
     configuration: 'unknown',
@@ -74,8 +74,6 @@ export class ObjectKeeper {
     ready: 'no',
     turning: undefined,
   };
-  /** Aborts when something else is wanted. */
-  #changed = new AbortController();
   /** When the object was last seen not ready, as it is to be before Envoy serves. */
   #hiddenAtMs = 0;
   /** The news of the writes as of the last look at the object. */
@@ -86,7 +84,7 @@ export class ObjectKeeper {
   constructor(deps: ObjectKeeperDeps) {
     this.#deps = deps;
     this.#writes = new OutstandingWrites(deps.clock);
-    void this.#keep();
+    this.#loop = new WorkLoop(deps.clock, (changed) => this.#act(changed));
   }
 
   get facts(): ControlPlaneFacts {
@@ -128,7 +126,7 @@ export class ObjectKeeper {
    */
   async claim(budgetMs: number, cancel: AbortSignal): Promise<void> {
     const want: Want = { wish: { state: 'hidden', takeOver: true }, template: this.#deps.template };
-    await this.#asTask(async () => {
+    await this.#loop.do(async () => {
       await this.#make(want, { action: 'put', budgetMs, cancel });
       this.#run.owned = true;
       this.#hiddenAtMs = this.#deps.clock.monotonicMs();
@@ -154,7 +152,7 @@ export class ObjectKeeper {
 
   /** Something else is wanted: what is under way for the old wish has a moment to end. */
   wake(): void {
-    this.#changed.abort(new OperationalError('CANCELLED', 'Something else is wanted of the object'));
+    this.#loop.wake();
   }
 
   /**
@@ -168,9 +166,11 @@ export class ObjectKeeper {
     if (!this.#mayBeOurs) return Promise.resolve(kept(STRANGER));
     if (this.#removal !== undefined) return this.#removal.done;
     const removal = new Removal({ clock, endpoints, departure: this.#leaver }, byMs);
-    const done = this.#asTask(() => removal.run()).finally(() => {
-      this.#removal = undefined;
-    });
+    const done = this.#loop
+      .do(() => removal.run())
+      .finally(() => {
+        this.#removal = undefined;
+      });
     this.#removal = { removal, done };
     return done;
   }
@@ -209,12 +209,11 @@ export class ObjectKeeper {
     if (!mayDelete) return Promise.resolve({ outcome: 'left', reason: 'it is not ours to delete' });
     if (!this.#mayBeOurs) return Promise.resolve({ outcome: 'left', reason: STRANGER });
     this.#gone = undefined;
-    return this.#asTask(() => confirmGone({ clock, endpoints, departure, writes: this.#writes }, byMs));
+    return this.#loop.do(() => confirmGone({ clock, endpoints, departure, writes: this.#writes }, byMs));
   }
 
   close(): void {
-    this.#over.abort(new OperationalError('CANCELLED', 'The agent ends'));
-    this.wake();
+    this.#loop.close();
     this.#writes.close();
     this.#deps.endpoints.close();
   }
@@ -238,31 +237,6 @@ export class ObjectKeeper {
     const { departure, beganAtMs, clock } = this.#deps;
     if (this.#isOurs || beganAtMs === undefined) return departure;
     return { ...departure, own: { ...departure.own, unprovenForMs: clock.monotonicMs() - beganAtMs } };
-  }
-
-  #asTask<T>(work: () => Promise<T>): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#tasks.push(() => work().then(resolve, reject));
-    this.wake();
-    return promise;
-  }
-
-  async #keep(): Promise<void> {
-    while (!isAborted(this.#over.signal)) {
-      const changed = new AbortController();
-      this.#changed = changed;
-      const task = this.#tasks.shift();
-      if (task === undefined) {
-        const pauseMs = await this.#act(changed.signal);
-        await this.#pause(pauseMs, changed.signal);
-      } else await task();
-    }
-  }
-
-  /** @param pauseMs `undefined`: until something else is wanted */
-  async #pause(pauseMs: number | undefined, changed: AbortSignal): Promise<void> {
-    if (pauseMs !== undefined) return pause(this.#deps.clock, pauseMs, changed);
-    return new Promise((resolve) => whenAborted(changed, resolve));
   }
 
   /** @returns after how many ms to look again */
