@@ -1,5 +1,7 @@
 import * as z from 'zod/mini';
 
+import { parseJson } from '../kernel/json.ts';
+
 /** What `kuma-dp run --proxy-type` may say. `ingress` and `egress` end with Kuma 2.14. */
 export const PROXY_TYPES = ['dataplane', 'ingress', 'egress'] as const;
 export type ProxyType = (typeof PROXY_TYPES)[number];
@@ -60,6 +62,11 @@ export const DataplaneResource = z.looseObject({
   ),
 });
 export type DataplaneResource = z.infer<typeof DataplaneResource>;
+
+/** A resource as a record keeps it, in JSON; `undefined` where there is none, or where the text is no dataplane. */
+export function storedResource(text: string | undefined): DataplaneResource | undefined {
+  return text === undefined ? undefined : DataplaneResource.safeParse(parseJson(text)).data;
+}
 
 /**
  * The REST path of an object, relative to the API server's root.

@@ -1,7 +1,7 @@
 import { connect, isIP } from 'node:net';
 
 import type { Clock } from '../../kernel/clock.ts';
-import { DataplaneResource } from '../../kuma/dataplane.ts';
+import { storedResource } from '../../kuma/dataplane.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 
 /** A start waits 0.8 s for its epoch; this is a part of it. */
@@ -30,10 +30,8 @@ export async function isRefusedByEnvoy(
 
 /** Names are left out: what they stand for here may not be what they stand for there. */
 function inboundsOf(resource: string | undefined): readonly Place[] {
-  if (resource === undefined || resource === '') return [];
-  const { data } = DataplaneResource.safeParse(JSON.parse(resource));
-  const address = data?.networking?.address;
-  return (data?.networking?.inbound ?? [])
+  const { address, inbound = [] } = storedResource(resource)?.networking ?? {};
+  return inbound
     .map(({ port, address: own }) => ({ host: own ?? address, port }))
     .filter((place): place is Place => isIP(String(place.host)) !== 0 && typeof place.port === 'number')
     .slice(0, PORTS);

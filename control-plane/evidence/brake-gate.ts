@@ -1,4 +1,4 @@
-import { DataplaneResource, describeKey } from '../../kuma/dataplane.ts';
+import { describeKey, storedResource } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import {
   describeBrakes,
@@ -84,7 +84,6 @@ export class BrakeGate {
 }
 
 function servicesOf(resource: string | undefined): readonly string[] {
-  if (resource === undefined) return [];
-  const parsed = DataplaneResource.safeParse(JSON.parse(resource));
-  return parsed.success ? [...readinessByService(parsed.data).keys()] : [];
+  const stored = storedResource(resource);
+  return stored === undefined ? [] : [...readinessByService(stored).keys()];
 }

@@ -1,7 +1,7 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { DataplaneResource, describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
+import { describeKey, INCARNATION_LABEL, storedResource } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { restored } from '../../kuma/sidelined.ts';
 import type { At, AttachedAgent } from '../attached-agent.ts';
@@ -202,8 +202,8 @@ export class Healer {
         kind: 'missing',
         looks: missing.looks,
         spanMs: clock.monotonicMs() - missing.sinceMs,
-        lastSeen: seen?.incarnation === arrival.incarnation ? parse(seen.body) : undefined,
-        brought: parse(record.resource),
+        lastSeen: seen?.incarnation === arrival.incarnation ? storedResource(seen.body) : undefined,
+        brought: storedResource(record.resource),
       },
       pendingMs: 0,
       predecessors: NO_PREDECESSORS,
@@ -248,10 +248,4 @@ function streamOf(
 
 function hasGrown(before: number | undefined, now: number | undefined): boolean {
   return before !== undefined && now !== undefined && now > before;
-}
-
-function parse(resource: string | undefined): DataplaneResource | undefined {
-  if (resource === undefined) return undefined;
-  const parsed = DataplaneResource.safeParse(JSON.parse(resource));
-  return parsed.success ? parsed.data : undefined;
 }

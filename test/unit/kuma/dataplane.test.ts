@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
-import { DataplaneResource, describeKey, resourcePath, type DataplaneKey } from '../../../kuma/dataplane.ts';
+import {
+  DataplaneResource,
+  describeKey,
+  resourcePath,
+  type DataplaneKey,
+  storedResource,
+} from '../../../kuma/dataplane.ts';
 import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
 
 describe('resourcePath()', () => {
@@ -67,4 +73,14 @@ describe('DataplaneResource', () => {
   ])('does not take $name', ({ body }) => {
     expect(DataplaneResource.safeParse(body).success).toBe(false);
   });
+});
+
+test.for([
+  ['{"type":"Dataplane","name":"web-1","extra":1}', { type: 'Dataplane', name: 'web-1', extra: 1 }],
+  ['{"name":1}', undefined],
+  ['', undefined],
+  ['{', undefined],
+  [undefined, undefined],
+] as const)('a stored resource %j is read as %j', ([text, resource]) => {
+  expect(storedResource(text)).toEqual(resource);
 });
