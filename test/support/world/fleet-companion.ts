@@ -2,7 +2,10 @@ import { CompanionProcess, type CompanionOptions } from '../companion-process.ts
 import type { Fleet, Wrapping } from './fleet.ts';
 import { TemporaryDir } from './temporary-dir.ts';
 
-/** A companion beside a fleet's control plane, on its defaults: SQLite, a grace of 15 s, on loopback without tokens. */
+/**
+ * A companion beside a fleet's control plane, on its defaults: SQLite, a grace of 15 s, on loopback without tokens. Its
+ * pings are as frequent as behind a load balancer: hosts of tests freeze, and their kernel answers for them.
+ */
 export class FleetCompanion implements AsyncDisposable {
   readonly process: CompanionProcess;
   readonly #fleet: Fleet;
@@ -19,7 +22,12 @@ export class FleetCompanion implements AsyncDisposable {
     using dirs = new DisposableStack();
     const dir = dirs.use(new TemporaryDir());
     const kumaApi = [fleet.controlPlane.httpUrl];
-    const companion = await CompanionProcess.create({ kumaApi, dir: dir.path, ...options });
+    const companion = await CompanionProcess.create({
+      kumaApi,
+      dir: dir.path,
+      argv: ['--ping-interval', '4s'],
+      ...options,
+    });
     dirs.move();
     return new FleetCompanion(fleet, companion, dir);
   }
