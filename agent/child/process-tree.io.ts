@@ -47,7 +47,7 @@ export function childrenByParent(parent: number): readonly number[] {
 }
 
 /** proc(5): field 4 of `stat`; the name in field 2 may contain anything, brackets too. */
-function parentOf(pid: number): number | undefined {
+export function parentOf(pid: number): number | undefined {
   const stat = read(`/proc/${pid}/stat`);
   return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
 }
@@ -91,7 +91,7 @@ export function kumaDpAmong(root: number): number | undefined {
   }
 }
 
-function isKumaDp([program = '', script = '']: readonly string[]): boolean {
+export function isKumaDp([program = '', script = '']: readonly string[]): boolean {
   return (
     nameOf(program) === 'kuma-dp' || (INTERPRETERS.test(nameOf(program)) && nameOf(script) === 'kuma-dp')
   );

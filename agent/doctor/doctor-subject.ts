@@ -1,6 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import process from 'node:process';
 
 import { readCommandLine } from '../../program/command-line.ts';
+import { pathSeenBy, wordSeenBy } from '../child/process-view.io.ts';
 import type { Host } from '../state/host.io.ts';
 import { enterFolderOf, processFacts } from '../systemd/process-facts.io.ts';
 import { listStateFiles } from '../state/state-directory.io.ts';
@@ -30,12 +32,16 @@ export interface Subject {
   readonly from: string;
   /** Whether something of the running agent was not shown to this user. */
   readonly partly: boolean;
+  /** Where this process finds its state folder. */
+  readonly stateDir: string;
 }
 
 export interface LivingStates {
   readonly states: readonly HostState[];
   /** Whether there is something that this user may not read, or that cannot be read at all. */
   readonly hidden: boolean;
+  /** Whose folder it is, where that is another user; by name if it has one. */
+  readonly foreignUser: string | undefined;
 }
 
 /** What the agents that run on this host now have left in the state folder. */
@@ -51,7 +57,7 @@ export function livingStates(stateDir: string, host: Host): LivingStates {
       hidden = true;
     }
   }
-  return { states, hidden };
+  return { states, hidden, foreignUser: hidden ? foreignUserOf(stateDir) : undefined };
 }
 
 /**
@@ -63,27 +69,66 @@ export function findSubject(
   agentPid: number | undefined,
   agents: number,
 ): Subject | { readonly problem: string } {
-  if (argv !== undefined) return { argv, env, options, ignored, from: 'the command', partly: false };
+  if (argv !== undefined) {
+    return { argv, env, options, ignored, from: 'the command', partly: false, stateDir: options.stateDir };
+  }
   if (agentPid === undefined) {
     return {
       problem: agents > 1 ? `${agents} agents run on this host` : 'no agent was found running on this host',
     };
   }
-  const { argv: words, env: theirs } = processFacts(agentPid);
+  return (
+    runOf(agentPid) ?? {
+      problem: `pid ${agentPid} is no agent that runs kuma-dp and that this user may look at`,
+    }
+  );
+}
+
+/** The run of an agent, with the files that it names as this process finds them. */
+function runOf(pid: number): Subject | undefined {
+  const { argv: words, env: theirs } = processFacts(pid);
   const run = words?.findIndex((word, at) => word === 'run' && at > 0) ?? -1;
-  if (words === undefined || run === -1)
-    return { problem: `pid ${agentPid} is no agent that this user may look at` };
-  const line = readCommandLine(RUN_OPTIONS, words.slice(run + 1));
-  const itsEnv = theirs ?? {};
-  const { values, problems, ignored: itsIgnored } = resolveRunOptions({ flags: line.flags, env: itsEnv });
-  if (line.wrapped === undefined || problems.length > 0)
-    return { problem: `pid ${agentPid} is no agent that runs kuma-dp` };
+  if (words === undefined || run === -1) return undefined;
+  const args = words.slice(run + 1);
+  const env = Object.fromEntries(
+    Object.entries(theirs ?? {}).map(([name, value]) => [
+      name,
+      name.startsWith('KUMA_') ? wordSeenBy(pid, value) : value,
+    ]),
+  );
+  const line = readCommandLine(
+    RUN_OPTIONS,
+    args.map((word) => wordSeenBy(pid, word)),
+  );
+  const { values, problems, ignored } = resolveRunOptions({ flags: line.flags, env });
+  if (line.wrapped === undefined || problems.length > 0) return undefined;
+  // Its unit names the folder as the agent itself does.
+  const { stateDir } = resolveRunOptions({
+    flags: readCommandLine(RUN_OPTIONS, args).flags,
+    env: theirs ?? {},
+  }).values;
   return {
     argv: line.wrapped,
-    env: itsEnv,
-    options: values,
-    ignored: itsIgnored,
-    from: `the running agent, pid ${agentPid}`,
-    partly: !enterFolderOf(agentPid) || theirs === undefined,
+    env,
+    options: { ...values, stateDir },
+    ignored,
+    from: `the running agent, pid ${pid}`,
+    partly: !enterFolderOf(pid) || theirs === undefined,
+    stateDir: pathSeenBy(pid, stateDir),
   };
+}
+
+function foreignUserOf(path: string): string | undefined {
+  const uid = statSync(path, { throwIfNoEntry: false })?.uid;
+  if (uid === undefined || uid === process.geteuid?.()) return undefined;
+  return nameOfUser(uid) ?? `uid ${uid}`;
+}
+
+function nameOfUser(uid: number): string | undefined {
+  try {
+    const entries = readFileSync('/etc/passwd', 'utf8').split('\n');
+    return entries.map((entry) => entry.split(':')).find(([, , id]) => id === String(uid))?.[0];
+  } catch {
+    return undefined;
+  }
 }

@@ -12,6 +12,7 @@ import {
   type UnitSettings,
 } from '../systemd/systemd-unit.pure.ts';
 import { judgeCare, type HelperProgram } from './unit-care.pure.ts';
+import { judgeCrashes } from './unit-crashes.pure.ts';
 import { judgeUnit } from './unit-findings.pure.ts';
 import type { RunOptions } from '../options.ts';
 import type { DoctorRequest } from './doctor-subject.ts';
@@ -78,6 +79,7 @@ export function examineUnit(
   const mainArgv = mainPid === undefined ? undefined : processFacts(mainPid).argv;
   const { stopBudgetMs: budgetMs, stateDir, endpoints } = options;
   return [
+    ...judgeCrashes(settings),
     ...judgeUnit({ unit: settings, cat, budgetMs, mainArgv, needsNames }),
     ...judgeCare({
       unit: settings,

@@ -10,7 +10,14 @@ import { linuxHost } from '../state/host.io.ts';
 import { lookAtObject, type ObjectLook } from '../object/object-look.io.ts';
 import { firstFacts, isLastOfService, judgeEndpoints } from './endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
-import { judgeBudget, judgeIgnored, judgeObject, judgeObstacles } from './host-findings.pure.ts';
+import {
+  judgeBudget,
+  judgeIgnored,
+  judgeObject,
+  judgeObstacles,
+  judgeRotation,
+} from './host-findings.pure.ts';
+import { describeLoneKumaDp } from './lone-kuma-dp.ts';
 import type { HostState } from '../state/host-state.pure.ts';
 import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
@@ -23,7 +30,7 @@ import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
 import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
 import { examineToken } from './doctor-token.ts';
 import { examineSettings } from './doctor-settings.ts';
-import { findUnit, examineUnit } from './doctor-unit.ts';
+import { findUnit, examineUnit, type FoundUnit } from './doctor-unit.ts';
 import { examineWitness } from './doctor-witness.ts';
 import { lookAtEndpoints } from './endpoint-looks.ts';
 
@@ -41,17 +48,31 @@ export async function doctor(
 
 async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   const { options } = request;
-  const { states, hidden } = livingStates(options.stateDir, linuxHost());
-  const unit = await findUnit(request, states);
-  const subject = findSubject(request, unit.agentPid, states.length);
+  const { states: here, hidden, foreignUser } = livingStates(options.stateDir, linuxHost());
+  const unit = await findUnit(request, here);
+  const subject = findSubject(request, unit.agentPid, here.length);
   if ('problem' in subject) {
     const demands = { options, searchPath: request.env['PATH'] ?? '', needsNames: true };
     return [
-      unknownDataplane(subject.problem, hidden),
+      unknownDataplane({ problem: subject.problem, hidden, foreignUser }),
       ...examineUnit(unit, demands),
       ...examineSettings(unit),
     ];
   }
+  return examineSubject(request, { subject, unit, states: here, hidden });
+}
+
+interface Found {
+  readonly subject: Subject;
+  readonly unit: FoundUnit;
+  readonly states: readonly HostState[];
+  readonly hidden: boolean;
+}
+
+async function examineSubject(
+  request: DoctorRequest,
+  { subject, unit, states: here, hidden }: Found,
+): Promise<readonly Finding[]> {
   const derived = await deriveDataplane(subject.argv, subject.env, undefined);
   const urls = 'problem' in derived ? [] : endpointsOf(subject, derived);
   const needsNames = urls.some(({ hostname }) => isIP(hostname.replaceAll(/[[\]]/g, '')) === 0);
@@ -68,11 +89,13 @@ async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
     return [...judgeIgnored(subject.ignored), ...asFarAsSeen([unclear]), ...unitFindings];
   }
   const { key } = derived.identity;
+  const states = [...here, ...livingStates(subject.stateDir, linuxHost()).states];
   const state = states.find(({ dataplane }) => sameKey(dataplane, key));
   const patient: Patient = { subject, derived, urls, state, hidden };
   return [
     ...judgeIgnored(subject.ignored),
     describeDataplane(patient),
+    ...judgeRotation(state?.rotation),
     ...judgeObstacles(derived.command.obstacles),
     ...unitFindings.flatMap((finding) =>
       finding.about === 'TimeoutStopSec' ? asFarAsSeen([finding]) : [finding],
@@ -82,11 +105,27 @@ async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   ];
 }
 
-function unknownDataplane(says: string, hidden: boolean): Finding {
+interface Unknown {
+  readonly problem: string;
+  /** Whether there may be one in what this user may not read. */
+  readonly hidden: boolean;
+  readonly foreignUser: string | undefined;
+}
+
+function unknownDataplane({ problem, hidden, foreignUser }: Unknown): Finding {
   const about = 'dataplane';
+  const level = hidden ? 'unseen' : 'failure';
+  if (foreignUser !== undefined) {
+    const says = `${problem}; the state folder is ${foreignUser}'s, and this user may not read it`;
+    return { level, about, says, remedy: `run the doctor as ${foreignUser} or as root` };
+  }
+  const lone = describeLoneKumaDp();
+  if (lone !== undefined) {
+    const remedy = 'put "kuma-dp-agent run --" in front of "kuma-dp run" where it is started, and restart it';
+    return { level, about, says: `${problem}, but ${lone}`, remedy };
+  }
   const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
-  // There may be one in what this user may not read.
-  return { level: hidden ? 'unseen' : 'failure', about, says, remedy };
+  return { level, about, says: problem, remedy };
 }
 
 interface Patient {

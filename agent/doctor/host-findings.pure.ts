@@ -71,6 +71,21 @@ export function judgeObstacles(obstacles: readonly Obstacle[]): readonly Finding
   }));
 }
 
+/** A drain that an operator asked for outlives restarts, until somebody remembers it. */
+export function judgeRotation(
+  record: { readonly wanted: 'out' | 'in'; readonly since: string } | undefined,
+): readonly Finding[] {
+  if (record?.wanted !== 'out') return [];
+  return [
+    {
+      level: 'warning',
+      about: 'rotation',
+      says: `drained since ${record.since}: peers send it nothing, also after a restart`,
+      remedy: 'kuma-dp-agent resume',
+    },
+  ];
+}
+
 const SOON_MS = 7 * 86_400_000;
 
 export interface TokenUser {

@@ -152,18 +152,26 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
 /** Shells and the like, which do not pass a signal on, or not the right one. */
 const AGENT = /(^|\/)kuma-dp-agent(\/main\.js)?$/;
 
+/** What an interpreter runs is its script; sudo and the like name the agent further on. */
+export function isAgentCommand(argv: readonly string[]): boolean {
+  return (
+    AGENT.test(argv[0] ?? '') ||
+    (/^(node|nodejs)$/.test(programOf(argv)) && argv.some((word) => AGENT.test(word)))
+  );
+}
+
+function programOf([program = '']: readonly string[]): string {
+  return program.split('/').at(-1) ?? '';
+}
+
 function judgeMainProcess({ unit: { mainPid }, mainArgv }: UnitGiven): Finding {
   const about = 'main process';
   if (mainPid === undefined) return { level: 'unseen', about, says: 'the unit does not run' };
   if (mainArgv === undefined || mainArgv.length === 0) {
     return { level: 'unseen', about, says: `pid ${mainPid}, which this user may not look at` };
   }
-  const program = mainArgv[0]?.split('/').at(-1) ?? '';
-  // What an interpreter runs is its script; sudo and the like name the agent further on.
-  const isAgent =
-    AGENT.test(mainArgv[0] ?? '') ||
-    (/^(node|nodejs)$/.test(program) && mainArgv.some((word) => AGENT.test(word)));
-  if (isAgent) return { level: 'ok', about, says: `pid ${mainPid} is the agent` };
+  const program = programOf(mainArgv);
+  if (isAgentCommand(mainArgv)) return { level: 'ok', about, says: `pid ${mainPid} is the agent` };
   const behind = mainArgv.some((word) => AGENT.test(word));
   return {
     level: 'failure',

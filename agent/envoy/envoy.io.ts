@@ -10,6 +10,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { commandLineOf, startedProcesses } from '../child/process-tree.io.ts';
+import { pathSeenBy } from '../child/process-view.io.ts';
 import type { EnvoyAdmin, EnvoyFinder, EnvoyLookup } from '../ports.ts';
 
 /** Envoy answers from its main thread at once; longer means that it hangs. */
@@ -26,17 +27,21 @@ type AdminAddress = { readonly socketPath: string } | { readonly host: string; r
 export function envoyFinder(clock: Clock): EnvoyFinder {
   return {
     async find(kumaDpPid): Promise<EnvoyLookup> {
-      let bootstrapPath: string | undefined;
+      let envoy: { readonly pid: number; readonly bootstrap: string } | undefined;
       try {
-        bootstrapPath = findBootstrap(kumaDpPid);
+        envoy = findEnvoy(kumaDpPid);
       } catch (error) {
         return { hidden: `the processes below kuma-dp cannot be listed: ${describeError(error)}` };
       }
-      if (bootstrapPath === undefined) return 'absent';
+      if (envoy === undefined) return 'absent';
+      const { pid, bootstrap } = envoy;
       try {
-        const address = readAdminAddress(await readFile(bootstrapPath, 'utf8'));
-        if (address !== undefined) return { admin: envoyAdmin(address, clock) };
-        return { hidden: `Envoy's bootstrap names no admin address: ${bootstrapPath}` };
+        const address = readAdminAddress(await readFile(pathSeenBy(pid, bootstrap), 'utf8'));
+        if (address === undefined)
+          return { hidden: `Envoy's bootstrap names no admin address: ${bootstrap}` };
+        const reached =
+          'socketPath' in address ? { socketPath: pathSeenBy(pid, address.socketPath) } : address;
+        return { admin: envoyAdmin(reached, clock) };
       } catch (error) {
         return { hidden: `Envoy's bootstrap cannot be read: ${describeError(error)}` };
       }
@@ -45,11 +50,12 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
 }
 
 /** @throws if this user cannot look */
-function findBootstrap(root: number): string | undefined {
+function findEnvoy(root: number): { readonly pid: number; readonly bootstrap: string } | undefined {
   for (const pid of startedProcesses(root)) {
     const argv = commandLineOf(pid);
     const flag = pid === root || pid === process.pid ? -1 : argv.indexOf('--config-path');
-    if (flag !== -1) return argv[flag + 1];
+    const bootstrap = flag === -1 ? undefined : argv[flag + 1];
+    if (bootstrap !== undefined) return { pid, bootstrap };
   }
   return undefined;
 }

@@ -116,7 +116,14 @@ class Supervision {
       });
       if ('problem' in prepared) this.#startUnregistered(prepared.problem);
       else
-        this.#startRegistered(trackDataplane(prepared, { clock, events: this.#events, facts: this.#facts }));
+        this.#startRegistered(
+          trackDataplane(prepared, {
+            clock,
+            events: this.#events,
+            facts: this.#facts,
+            service: this.#service,
+          }),
+        );
     } catch (error) {
       if (this.#tracked.value === undefined) this.#startUnregistered(describeError(error));
       throw error;

@@ -3,10 +3,12 @@ import { portStates } from '../../kuma/port-states.ts';
 import { kumaDpReadiness } from '../child/kuma-dp-readiness.io.ts';
 import type { AgentEvents } from '../events.ts';
 import { usedProxy } from '../identity/used-proxy.pure.ts';
+import type { RotationRecord } from '../object/rotation-record.pure.ts';
 import { Rotation } from '../object/rotation.ts';
 import type { EnvoyAdmin } from '../ports.ts';
 import { StateNotes } from '../state/state-notes.ts';
 import type { RunFacts, SupervisedDataplane } from '../stop/run-facts.ts';
+import type { ServiceNotices } from '../systemd/service-notices.ts';
 import type { PreparedDataplane } from './prepare.ts';
 
 /** A dataplane that can be deregistered, with what keeps its state file and its rotation. */
@@ -24,6 +26,8 @@ export interface TrackContext {
   readonly clock: Clock;
   readonly events: AgentEvents;
   readonly facts: RunFacts;
+  /** `undefined` where no service manager listens. */
+  readonly service: Pick<ServiceNotices, 'onRotation'> | undefined;
 }
 
 export function trackDataplane(prepared: PreparedDataplane, context: TrackContext): TrackedDataplane {
@@ -55,12 +59,17 @@ export function trackDataplane(prepared: PreparedDataplane, context: TrackContex
 function openRotation(
   prepared: PreparedDataplane,
   notes: StateNotes,
-  { clock, events, facts }: TrackContext,
+  { clock, events, facts, service }: TrackContext,
 ): Rotation | undefined {
   const { initialState, attachment, identity, keeper, owner } = prepared;
   const { key, resource } = identity;
   if (key.proxyType !== 'dataplane') return undefined;
-  attachment?.onRotation(initialState.rotation?.wanted === 'out');
+  const tell = (record: RotationRecord | undefined): void => {
+    const out = record?.wanted === 'out';
+    attachment?.onRotation(out);
+    service?.onRotation(out ? record.since : undefined);
+  };
+  tell(initialState.rotation);
   const rotation = new Rotation({
     clock,
     events,
@@ -70,7 +79,7 @@ function openRotation(
     template: resource === undefined ? {} : portStates(resource),
     note: (record) => {
       notes.noteRotation(record);
-      attachment?.onRotation(record?.wanted === 'out');
+      tell(record);
     },
     stopping: facts.stopping,
   });

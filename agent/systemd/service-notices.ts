@@ -16,6 +16,7 @@ export class ServiceNotices {
   #label: string | undefined;
   #serving = false;
   #hold: string | undefined;
+  #drainedSince: string | undefined;
   #disarm: (() => void) | undefined;
 
   constructor(deps: ServiceNoticesDeps) {
@@ -40,6 +41,12 @@ export class ServiceNotices {
     this.#say();
   }
 
+  /** @param since when an operator took it out of rotation; `undefined`: it is in rotation */
+  onRotation(since: string | undefined): void {
+    this.#drainedSince = since;
+    this.#say();
+  }
+
   onPhase(phase: Phase): void {
     this.#phase = phase;
     this.#say();
@@ -59,6 +66,7 @@ export class ServiceNotices {
         label: this.#label,
         serving: this.#serving,
         hold: this.#hold,
+        drainedSince: this.#drainedSince,
         nowMs: clock.monotonicMs(),
       }),
     );

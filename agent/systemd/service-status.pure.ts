@@ -13,6 +13,8 @@ export interface ServicePhase {
   readonly serving: boolean;
   /** What a drain waits for, where that is known. */
   readonly hold?: string | undefined;
+  /** Since when an operator keeps it out of rotation; RFC 3339. */
+  readonly drainedSince?: string | undefined;
   readonly nowMs: number;
 }
 
@@ -23,8 +25,11 @@ export interface ServicePhase {
  *
  * `READY=1` is said once Envoy serves, whatever the phase is called by then; it is no matter of the phase alone.
  */
-export function messageOf({ phase, label, serving, hold, nowMs }: ServicePhase): ServiceFields {
-  const words = wordsOf(phase, serving, hold);
+export function messageOf({ phase, label, serving, hold, drainedSince, nowMs }: ServicePhase): ServiceFields {
+  const words =
+    phase.name === 'running' && serving && drainedSince !== undefined
+      ? `drained since ${drainedSince}: peers send it nothing until "kuma-dp-agent resume"`
+      : wordsOf(phase, serving, hold);
   const status = label === undefined ? words : `${label}: ${words}`;
   if (phase.name === 'starting') return { status };
   if (phase.name === 'running') return serving ? { ready: true, status } : { status };

@@ -21,6 +21,15 @@ export interface UnitSettings {
   readonly activeState: string;
   /** How its last run ended. */
   readonly result: string;
+  /** How its last process ended; `none` before the first end. */
+  readonly endedBy: 'exit' | 'signal' | 'none';
+  /** The exit status, or the number of the signal. */
+  readonly endStatus: number;
+  /** How often systemd started it again by itself. */
+  readonly restarts: number;
+  readonly memoryDenyWriteExecute: boolean;
+  /** `undefined` if it is not told; infinity for none. */
+  readonly limitAs: number | undefined;
   /** Empty if systemd does not say. */
   readonly restart: string;
   readonly sendSigkill: boolean;
@@ -72,6 +81,11 @@ export const UNIT_PROPERTIES = [
   'LimitNOFILE',
   'EnvironmentFiles',
   'Environment',
+  'NRestarts',
+  'ExecMainCode',
+  'ExecMainStatus',
+  'MemoryDenyWriteExecute',
+  'LimitAS',
 ] as const;
 
 /** What is asked of the units around it. */
@@ -111,6 +125,11 @@ export function readUnitSettings(text: string): UnitSettings {
       file.replace(/ \(ignore_errors=\w+\)$/, ''),
     ),
     environment: value('Environment'),
+    endedBy: endOf(Number(value('ExecMainCode'))),
+    endStatus: Number(value('ExecMainStatus')),
+    restarts: Number(value('NRestarts')),
+    memoryDenyWriteExecute: value('MemoryDenyWriteExecute') === 'yes',
+    limitAs: readLimit(value('LimitAS')),
   };
 }
 
@@ -146,6 +165,12 @@ function readProperties(text: string): ReadonlyMap<string, readonly string[]> {
 function commandOf(text: string): readonly string[] {
   const argv = / argv\[\]=(.*?) ; /.exec(text)?.[1];
   return argv === undefined ? [] : [argv];
+}
+
+/** CLD_EXITED, CLD_KILLED and CLD_DUMPED of sigaction(2). */
+function endOf(code: number): UnitSettings['endedBy'] {
+  if (code === 1) return 'exit';
+  return code === 2 || code === 3 ? 'signal' : 'none';
 }
 
 function words(text: string): readonly string[] {

@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
 
 import { beforeEach, describe, expect, test } from 'vitest';
 
@@ -188,6 +189,37 @@ describe.concurrent('doctor', () => {
     expect(nothing.stdout).toContain('FAIL dataplane: no agent was found running on this host');
   });
 
+  test('names a kuma-dp that runs without an agent, and what to write in front of it', async () => {
+    // Said by the command line alone, as of a real one.
+    const lone = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60_000)', 'run'], {
+      argv0: '/usr/bin/kuma-dp',
+      stdio: 'ignore',
+    });
+    try {
+      const found = await examine({ runs: false, wrapped: false });
+      expect(found.stdout).toMatch(
+        /FAIL dataplane: no agent was found running on this host, but kuma-dp, pid \d+.*runs without an agent/,
+      );
+      expect(found.stdout).toContain('put "kuma-dp-agent run --" in front of "kuma-dp run"');
+      expect(found.stdout).not.toContain('say which');
+    } finally {
+      lone.kill('SIGKILL');
+    }
+  });
+
+  test('says since when a dataplane is drained', async () => {
+    const found = await examine({
+      unit: FINE,
+      before: async ({ scene }) => {
+        await promisify(execFile)(AGENT_BIN, ['drain', `--state-dir=${scene.stateDir}`]);
+      },
+    });
+    expect(complaints(found.stdout)).toContainEqual(
+      expect.stringMatching(/^WARN rotation: drained since \d{4}-\d\d-\d\dT/),
+    );
+    expect(found.code).toBe(1);
+  });
+
   test('names a drop-in that breaks the stop, and what would mend it', async () => {
     const dropIn = '/etc/systemd/system/kuma-dp.service.d/short.conf';
     const found = await examine({
@@ -338,6 +370,9 @@ describe('doctor, as a user who may see little', () => {
     const found = await examine({ wrapped: false, as: UNPRIVILEGED, before: halfVisible });
     expect(complaints(found.stdout)).toEqual([]);
     expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
+    expect(found.stdout).toMatch(
+      /the state folder is \S+'s, and this user may not read it.*\n.*run the doctor as \S+ or as root/,
+    );
     expect(found.code).toBe(0);
   });
 });

@@ -12,6 +12,22 @@ const deadlines = divideBudget(0, 60_000);
 const DRAINING: Phase = { name: 'draining', progress: 'answered', deadlines, asked: 1 };
 
 describe('messageOf()', () => {
+  test('a dataplane that an operator drained says so, since when and what ends it; a stop says that it stops', () => {
+    const drained = {
+      label: 'default/web-1',
+      serving: true,
+      drainedSince: '2026-11-30T10:00:00.000Z',
+      nowMs: 0,
+    };
+    expect(messageOf({ ...drained, phase: RUNNING })).toEqual({
+      ready: true,
+      status:
+        'default/web-1: drained since 2026-11-30T10:00:00.000Z: peers send it nothing until "kuma-dp-agent resume"',
+    });
+    expect(messageOf({ ...drained, phase: DRAINING }).status).toContain('stopping');
+    expect(messageOf({ ...drained, serving: false, phase: RUNNING }).status).toContain('does not serve yet');
+  });
+
   test.for<{ phase: Phase; serving: boolean; says: ServiceFields }>([
     {
       phase: { name: 'starting', announced: false },

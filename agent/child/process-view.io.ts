@@ -1,0 +1,32 @@
+import { existsSync, readlinkSync } from 'node:fs';
+
+/**
+ * Where this process finds what another one calls `path`: PrivateTmp=, DynamicUser= and containers give a service folders
+ * of its own. The same path where both see the same, or where this user may not look.
+ */
+export function pathSeenBy(pid: number, path: string): string {
+  if (!path.startsWith('/') || sharesRoot(pid)) return path;
+  const seen = `/proc/${pid}/root${path}`;
+  // A link with an absolute target leads out of that root again.
+  return existsSync(seen) || !existsSync(path) ? seen : path;
+}
+
+/** Words of a command and values of an environment, with the paths in them as {@link pathSeenBy} finds them. */
+export function wordSeenBy(pid: number, word: string): string {
+  const [, flag = '', path = ''] = /^(--?[\w-]+=)?(\/.*)$/s.exec(word) ?? [];
+  if (path === '') return word;
+  const seen = pathSeenBy(pid, path);
+  return existsSync(seen) ? `${flag}${seen}` : word;
+}
+
+function sharesRoot(pid: number): boolean {
+  try {
+    return mountsOf(pid) === mountsOf('self') && readlinkSync(`/proc/${pid}/root`) === '/';
+  } catch {
+    return true;
+  }
+}
+
+function mountsOf(process: number | 'self'): string {
+  return readlinkSync(`/proc/${process}/ns/mnt`);
+}
