@@ -42,6 +42,9 @@ function startEvents(log: Log) {
     optionCut: ({ about, says, remedy }: Finding) => {
       log.warn('option.cut', `${about} ${says}`, { remedy });
     },
+    callsRedirected: (says: string, remedy: string) => {
+      log.warn('calls.redirected', `A stop may not deregister: ${says}`, { remedy });
+    },
     dataplaneDerived: (dataplane: string, fields: Readonly<Record<string, unknown>>) => {
       log.info('dataplane.derived', `This is dataplane ${dataplane}`, { dataplane, ...fields });
     },

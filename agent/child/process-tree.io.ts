@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 
 /** A wrapper of a wrapper has a handful of processes below it; what has more is not looked through to the end. */
@@ -89,6 +89,11 @@ export function kumaDpAmong(root: number): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The user whose process it is; `undefined` if there is none. */
+export function uidOf(pid: number | undefined): number | undefined {
+  return pid === undefined ? undefined : statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
 }
 
 export function isKumaDp([program = '', script = '']: readonly string[]): boolean {

@@ -22,6 +22,7 @@ import type { HostState } from '../state/host-state.pure.ts';
 import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
 import { readTls, type EndpointTls } from '../run/connection.ts';
+import { usesTransparentProxy } from '../identity/transparent-proxy.pure.ts';
 import { usedProxy } from '../identity/used-proxy.pure.ts';
 import { judgeChoices, judgeExternalSenders, judgeSiblings } from '../stop/stop-choices.pure.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
@@ -29,6 +30,7 @@ import { examineEnvoy } from './doctor-envoy.ts';
 import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
 import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
 import { examineToken } from './doctor-token.ts';
+import { examineRedirect } from './doctor-redirect.ts';
 import { examineSettings } from './doctor-settings.ts';
 import { findUnit, examineUnit, type FoundUnit } from './doctor-unit.ts';
 import { examineWitness } from './doctor-witness.ts';
@@ -100,6 +102,9 @@ async function examineSubject(
     ...unitFindings.flatMap((finding) =>
       finding.about === 'TimeoutStopSec' ? asFarAsSeen([finding]) : [finding],
     ),
+    ...(usesTransparentProxy(derived.identity.resource, subject.argv)
+      ? await examineRedirect(state?.agent.pid ?? unit.agentPid, urls)
+      : []),
     ...asFarAsSeen(await examineSurroundings(request, patient)),
     await examineEnvoy(state?.agent.pid ?? (request.argv === undefined ? unit.agentPid : undefined)),
   ];

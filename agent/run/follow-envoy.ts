@@ -1,10 +1,19 @@
+import process from 'node:process';
+
 import { isAborted } from '../../kernel/aborted.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { Fact } from '../../kernel/fact.ts';
+import { kumaDpAmong, uidOf } from '../child/process-tree.io.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
 import { untilConfigured, untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
 import type { AgentEvents } from '../events.ts';
 import { obstaclesOf } from '../identity/kuma-dp-command.pure.ts';
+import {
+  describeRedirected,
+  portsOf,
+  remedyOfRedirected,
+  usesTransparentProxy,
+} from '../identity/transparent-proxy.pure.ts';
 import type { ObjectKeeper } from '../object/keeper.ts';
 import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
 import type { RunFacts } from '../stop/run-facts.ts';
@@ -41,6 +50,7 @@ export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   await facts.dataplane.known;
   const tracked = follower.tracked.value;
   tracked?.onEnvoySeen(admin);
+  if (tracked !== undefined) noteRedirect(tracked, pid, follower);
   await untilAccepted({ clock, admin, seenAtMs, over, keeper: tracked?.keeper });
   const resource = tracked?.identity.resource;
   if (service === undefined && resource === undefined) return;
@@ -70,4 +80,20 @@ async function untilAccepted(envoy: {
   };
   await untilConfigured(clock, admin, { onMissing, over });
   keeper?.onConfiguration('given');
+}
+
+/** An agent of another user than kuma-dp's behind transparent proxying: its calls come out of the Envoy it looks after. */
+function noteRedirect(
+  { identity, endpoints }: TrackedDataplane,
+  spawnedPid: number,
+  { events, request }: EnvoyFollower,
+): void {
+  if (!usesTransparentProxy(identity.resource, request.argv)) return;
+  const ports = portsOf(endpoints.looks.flatMap(({ url }) => URL.parse(url) ?? []));
+  const kumaDpUid = uidOf(kumaDpAmong(spawnedPid));
+  const agentUid = process.geteuid?.();
+  if (ports.length === 0 || agentUid === undefined || kumaDpUid === undefined || agentUid === kumaDpUid)
+    return;
+  const users = { agentUid, kumaDpUid };
+  events.callsRedirected(describeRedirected(users), remedyOfRedirected(users, ports));
 }

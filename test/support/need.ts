@@ -7,6 +7,7 @@ import { isOnPath } from '../../scripts/package/tools.ts';
 /** What tests run besides npm's packages and what every Debian has; and Debian's package of each. */
 const PACKAGES = {
   'dumb-init': 'dumb-init',
+  iptables: 'iptables',
   nsenter: 'util-linux',
   pgbouncer: 'pgbouncer',
   promtool: 'prometheus',

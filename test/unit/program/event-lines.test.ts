@@ -93,6 +93,7 @@ const AGENT: Calls<AgentEvents> = {
   deregistrationLate: () => [],
   deregistered: (odd) => [{ outcome: 'failed', reason: odd, endpoint: odd, attempts: 3, dataplane: odd }],
   drainBlind: (odd) => [odd],
+  callsRedirected: (odd) => [odd, odd],
   optionCut: (odd) => [{ level: 'failure', about: odd, says: odd, remedy: odd }],
   drainHeld: (odd) => [odd, 'requests'],
   childDenied: () => [4_711],
