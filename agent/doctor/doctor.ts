@@ -22,7 +22,6 @@ import type { HostState } from '../state/host-state.pure.ts';
 import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
 import { readTls, type EndpointTls } from '../run/connection.ts';
-import { usesTransparentProxy } from '../identity/transparent-proxy.pure.ts';
 import { usedProxy } from '../identity/used-proxy.pure.ts';
 import { judgeChoices, judgeExternalSenders, judgeSiblings } from '../stop/stop-choices.pure.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
@@ -102,9 +101,7 @@ async function examineSubject(
     ...unitFindings.flatMap((finding) =>
       finding.about === 'TimeoutStopSec' ? asFarAsSeen([finding]) : [finding],
     ),
-    ...(usesTransparentProxy(derived.identity.resource, subject.argv)
-      ? await examineRedirect(state?.agent.pid ?? unit.agentPid, urls)
-      : []),
+    ...(await examineRedirect(patient, unit.agentPid)),
     ...asFarAsSeen(await examineSurroundings(request, patient)),
     await examineEnvoy(state?.agent.pid ?? (request.argv === undefined ? unit.agentPid : undefined)),
   ];

@@ -71,7 +71,7 @@ export function judgeObstacles(obstacles: readonly Obstacle[]): readonly Finding
   }));
 }
 
-/** A drain that an operator asked for outlives restarts, until somebody remembers it. */
+/** A drain outlives restarts: an operator may have forgotten it. */
 export function judgeRotation(
   record: { readonly wanted: 'out' | 'in'; readonly since: string } | undefined,
 ): readonly Finding[] {

@@ -50,7 +50,7 @@ export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   await facts.dataplane.known;
   const tracked = follower.tracked.value;
   tracked?.onEnvoySeen(admin);
-  if (tracked !== undefined) noteRedirect(tracked, pid, follower);
+  noteRedirect(tracked, pid, follower);
   await untilAccepted({ clock, admin, seenAtMs, over, keeper: tracked?.keeper });
   const resource = tracked?.identity.resource;
   if (service === undefined && resource === undefined) return;
@@ -84,10 +84,12 @@ async function untilAccepted(envoy: {
 
 /** An agent of another user than kuma-dp's behind transparent proxying: its calls come out of the Envoy it looks after. */
 function noteRedirect(
-  { identity, endpoints }: TrackedDataplane,
+  tracked: TrackedDataplane | undefined,
   spawnedPid: number,
   { events, request }: EnvoyFollower,
 ): void {
+  if (tracked === undefined) return;
+  const { identity, endpoints } = tracked;
   if (!usesTransparentProxy(identity.resource, request.argv)) return;
   const ports = portsOf(endpoints.looks.flatMap(({ url }) => URL.parse(url) ?? []));
   const kumaDpUid = uidOf(kumaDpAmong(spawnedPid));

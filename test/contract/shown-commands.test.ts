@@ -15,6 +15,7 @@ const THEIRS: ReadonlySet<string> = new Set([
   'dataplane-var',
   'drain-time',
   'init',
+  'kuma-dp-user',
   'mesh',
   'name',
   'no-block',
@@ -23,6 +24,7 @@ const THEIRS: ReadonlySet<string> = new Set([
   'prefix',
   'single-child',
   'skip-verify',
+  'transparent-proxy',
   'valid-for',
 ]);
 
