@@ -137,6 +137,21 @@ export const RUN_OPTIONS = {
     default: 'on',
     help: 'Look at other dataplanes when the companion asks: whether this host can still connect to one whose agent was lost',
   }),
+  onReady: textOption({
+    flag: 'on-ready',
+    placeholder: 'CMD',
+    help: 'Run by the shell once Envoy serves; its output goes to the log, and its failure changes nothing',
+  }),
+  onLeave: textOption({
+    flag: 'on-leave',
+    placeholder: 'CMD',
+    help: 'Run when a stop begins, beside the deregistration; Envoy serves on until it has ended, for a quarter of the stop budget at most',
+  }),
+  onDrained: textOption({
+    flag: 'on-drained',
+    placeholder: 'CMD',
+    help: 'Run when the drain is over, while kuma-dp ends; the agent waits for it, for a quarter of the stop budget at most',
+  }),
   stateDir,
   reportFile,
   metrics: valueOption({

@@ -25,6 +25,7 @@ const AGENT: Program = {
   control: { uses: ['companion', 'object', 'state', 'stop'] },
   doctor: { kind: 'wiring', uses: ['identity', 'stop', 'systemd'] },
   envoy: { uses: ['child', 'identity'], packages: ['got', 'yaml'] },
+  hooks: { uses: ['stop'] },
   identity: { packages: ['mustache', 'yaml'] },
   metrics: { uses: ['identity', 'object', 'state', 'stop', 'witness'], packages: ['prom-client'] },
   object: { uses: ['companion', 'envoy', 'identity', 'stop'] },

@@ -29,6 +29,8 @@ export interface EnvoyFollower {
   readonly facts: RunFacts;
   readonly supervisor: Supervisor;
   readonly service: ServiceNotices | undefined;
+  /** Envoy serves. */
+  readonly onReady: (() => void) | undefined;
   /** Known before the dataplane among the facts, or never. */
   readonly tracked: Fact<TrackedDataplane>;
 }
@@ -53,8 +55,9 @@ export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   noteRedirect(tracked, pid, follower);
   await untilAccepted({ clock, admin, seenAtMs, over, keeper: tracked?.keeper });
   const resource = tracked?.identity.resource;
-  if (service === undefined && resource === undefined) return;
+  if (service === undefined && resource === undefined && follower.onReady === undefined) return;
   await untilUp(clock, admin, { resource, over });
+  follower.onReady?.();
   service?.onServing();
   if (resource !== undefined) tracked?.onServing();
 }

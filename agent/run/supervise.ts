@@ -11,6 +11,8 @@ import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
 import { writeError } from '../child/standard-streams.io.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import { asPreApplied } from '../identity/kuma-dp-command.pure.ts';
+import { hookRunner } from '../hooks/hook-process.io.ts';
+import { Hooks } from '../hooks/hooks.ts';
 import type { RunMetrics } from '../metrics/run-metrics.io.ts';
 import type { Spawned } from '../ports.ts';
 import { appendReport } from '../stop/report-file.io.ts';
@@ -64,6 +66,7 @@ class Supervision {
   /** `undefined` where no service manager listens. */
   readonly #service: ServiceNotices | undefined;
   readonly #supervisor: Supervisor;
+  readonly #hooks: Hooks;
   /** Aborts when everything is said and written. */
   readonly #closed = new AbortController();
 
@@ -80,8 +83,18 @@ class Supervision {
       facts: this.#facts,
       stopBudgetMs: options.stopBudgetMs,
       onCrash: options.onCrash,
+      untilLeft: () => this.#hooks.left(),
       ...stopSettings(request),
     });
+    this.#hooks = new Hooks({
+      clock,
+      events: this.#events,
+      commands: { ready: options.onReady, leave: options.onLeave, drained: options.onDrained },
+      incarnation: this.#facts.incarnation,
+      dataplane: () => this.#tracked.value?.label,
+      run: hookRunner(env),
+    });
+    this.#supervisor.watch(this.#hooks);
     if (this.#service !== undefined) this.#supervisor.watch(this.#service);
   }
 
@@ -196,6 +209,7 @@ class Supervision {
       tracked: this.#tracked,
       supervisor: this.#supervisor,
       service: this.#service,
+      onReady: this.#request.options.onReady === undefined ? undefined : () => this.#hooks.onReady(),
     });
   }
 
@@ -234,6 +248,7 @@ class Supervision {
 
   async #end({ exit, report }: RunEnd): Promise<ChildExit> {
     const { reportFile, onCrash } = this.#request.options;
+    await this.#hooks.finish();
     await sayLastWords(report, {
       clock,
       events: this.#events,

@@ -12,6 +12,8 @@ import { endNote, finishReport, type StateNote, type StopReport } from './stop-r
 export interface SupervisorDeps extends Omit<DrainDeps, 'onHold'> {
   readonly stopBudgetMs: number;
   readonly onCrash: 'deregister' | 'keep';
+  /** Settles when nothing else needs Envoy to serve; bounded by the caller. Never rejects. */
+  readonly untilLeft: () => Promise<void>;
 }
 
 /** The service manager, or the companion. */
@@ -220,7 +222,9 @@ export class Supervisor {
       const last = deregistrations.at(-1)?.outcome ?? 'failed';
       return { deregistration: registration?.isGone === false ? 'failed' : last, settledAtMs };
     });
-    if (drained !== undefined) this.#accept({ type: 'drained', ...drained });
+    if (drained === undefined) return;
+    await this.#deps.untilLeft();
+    this.#accept({ type: 'drained', ...drained });
   }
 
   async #confirm(byMs: number): Promise<void> {

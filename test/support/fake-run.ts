@@ -66,6 +66,7 @@ export class FakeRun {
       facts: this.facts,
       stopBudgetMs: 60_000,
       onCrash: 'deregister',
+      untilLeft: () => Promise.resolve(),
       outboundHold: 'auto',
       externalDrainMs: undefined,
       host: NO_EVIDENCE,
