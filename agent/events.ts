@@ -15,6 +15,7 @@ export type AgentEvents = ReturnType<typeof agentEvents>;
 export function agentEvents(log: Log) {
   return {
     ...startEvents(log),
+    ...hookEvents(log),
     ...objectEvents(log),
     ...companionEvents(log),
     ...witnessEvents(log),
@@ -41,27 +42,6 @@ function startEvents(log: Log) {
     },
     optionCut: ({ about, says, remedy }: Finding) => {
       log.warn('option.cut', `${about} ${says}`, { remedy });
-    },
-    hookStarted: (hook: string, limitMs: number) => {
-      log.debug('hook.started', `Running the hook --on-${hook}, for at most ${formatDuration(limitMs)}`, {
-        hook,
-      });
-    },
-    hookSaid: (hook: string, line: string) => {
-      log.info('hook.said', `--on-${hook}: ${line}`, { hook });
-    },
-    hookDone: (hook: string, tookMs: number) => {
-      log.info('hook.done', `The hook --on-${hook} has ended after ${formatDuration(tookMs)}`, {
-        hook,
-        tookMs,
-      });
-    },
-    hookFailed: (hook: string, failure: string, tookMs: number) => {
-      log.warn('hook.failed', `The hook --on-${hook} has failed: ${failure}. The agent goes on`, {
-        hook,
-        failure,
-        tookMs,
-      });
     },
     callsRedirected: (says: string, remedy: string) => {
       log.warn('calls.redirected', `A stop may not deregister: ${says}`, { remedy });
@@ -149,6 +129,32 @@ function hostEvents(log: Log) {
     stateUnwritable: (err: unknown) => {
       log.warn('state.unwritable', 'If this agent is killed, its work cannot be finished on this host', {
         err,
+      });
+    },
+  };
+}
+
+function hookEvents(log: Log) {
+  return {
+    hookStarted: (hook: string, limitMs: number) => {
+      log.debug('hook.started', `Running the hook --on-${hook}, for at most ${formatDuration(limitMs)}`, {
+        hook,
+      });
+    },
+    hookSaid: (hook: string, line: string) => {
+      log.info('hook.said', `--on-${hook}: ${line}`, { hook });
+    },
+    hookDone: (hook: string, tookMs: number) => {
+      log.info('hook.done', `The hook --on-${hook} has ended after ${formatDuration(tookMs)}`, {
+        hook,
+        tookMs,
+      });
+    },
+    hookFailed: (hook: string, failure: string, tookMs: number) => {
+      log.warn('hook.failed', `The hook --on-${hook} has failed: ${failure}. The agent goes on`, {
+        hook,
+        failure,
+        tookMs,
       });
     },
   };

@@ -1,6 +1,6 @@
 import type { Phase } from '../stop/phases.pure.ts';
 
-/** `ready`: Envoy serves. `leave`: the stop has begun. `drained`: nobody uses Envoy any more, or its time is up. */
+/** `ready`: Envoy serves. `leave`: the stop has begun. `drained`: Envoy is idle, or its time is up. */
 export type HookName = 'ready' | 'leave' | 'drained';
 
 export type HookCommands = Readonly<Record<HookName, string | undefined>>;

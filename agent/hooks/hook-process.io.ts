@@ -2,11 +2,13 @@ import { spawn } from 'node:child_process';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 
+import { systemClock } from '../../kernel/clock.ts';
 import type { RunHook } from './hooks.ts';
 
 /** Lines of one hook that reach the log: one that talks without end must not fill the journal. */
 const MOST_LINES = 100;
 const LONGEST_LINE = 1_000;
+const LAST_LINES_MS = 50;
 
 /** Runs a command line by the shell, in a process group of its own that is killed when its time is up. */
 export function hookRunner(env: Readonly<Record<string, string | undefined>>): RunHook {
@@ -35,8 +37,8 @@ export function hookRunner(env: Readonly<Record<string, string | undefined>>): R
       };
       child.once('error', (error) => end(error.message));
       child.once('exit', (code, killedBy) => {
-        // What it left running may hold its output open.
-        setImmediate(() => {
+        // What it left running may hold its output open; what it wrote itself has been read by then.
+        systemClock.after(LAST_LINES_MS, () => {
           child.stdout.destroy();
           child.stderr.destroy();
         });

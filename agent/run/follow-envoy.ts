@@ -40,7 +40,7 @@ const ACCEPTANCE_MS = 1_000;
 
 /** Finds kuma-dp's Envoy and says how far it is: it runs, it has its configuration, it serves. */
 export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
-  const { clock, events, facts, request, supervisor, service } = follower;
+  const { clock, events, facts, request, supervisor } = follower;
   const { over } = facts;
   const { pid } = await facts.kumaDp.known;
   const found = await untilEnvoyRuns({ clock, finder: finderFor(request, clock), kumaDpPid: pid, over });
@@ -54,10 +54,18 @@ export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   tracked?.onEnvoySeen(admin);
   noteRedirect(tracked, pid, follower);
   await untilAccepted({ clock, admin, seenAtMs, over, keeper: tracked?.keeper });
+  await sayReady(follower, { admin, tracked });
+}
+
+/** Waits until Envoy serves, where one of its listeners wants to know. */
+async function sayReady(
+  { clock, facts: { over }, service, onReady }: EnvoyFollower,
+  { admin, tracked }: { admin: EnvoyAdmin | undefined; tracked: TrackedDataplane | undefined },
+): Promise<void> {
   const resource = tracked?.identity.resource;
-  if (service === undefined && resource === undefined && follower.onReady === undefined) return;
+  if (service === undefined && resource === undefined && onReady === undefined) return;
   await untilUp(clock, admin, { resource, over });
-  follower.onReady?.();
+  onReady?.();
   service?.onServing();
   if (resource !== undefined) tracked?.onServing();
 }
