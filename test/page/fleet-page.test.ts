@@ -3,8 +3,17 @@ import { join } from 'node:path';
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
+import type { FleetRow } from '../../control-plane/page/fleet-view.pure.ts';
 import { Browser, type Page } from '../support/browser.ts';
-import { mixedFleet, PAGE_HTML, row, rows, ScriptedFleet, serveFleet } from '../support/scripted-fleet.ts';
+import {
+  head,
+  mixedFleet,
+  PAGE_HTML,
+  row,
+  rows,
+  ScriptedFleet,
+  serveFleet,
+} from '../support/scripted-fleet.ts';
 import { freePort } from '../support/world/free-port.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
@@ -15,6 +24,10 @@ const IDS = `[...document.querySelectorAll('.row')].toSorted((a, b) => parseFloa
 
 function textOf(page: Page, selector: string): Promise<string> {
   return page.evaluate(`document.querySelector(${JSON.stringify(selector)}).innerText`);
+}
+
+function quiet(dataplanes: readonly FleetRow[]): ScriptedFleet {
+  return new ScriptedFleet({ ...mixedFleet(), dataplanes, head: head() });
 }
 
 function filter(text: string): string {
@@ -54,7 +67,14 @@ describe('the fleet page in Chromium', () => {
     const counts = await page.evaluate<string[]>(
       `[...document.querySelectorAll('#states button')].map((each) => each.innerText.replace('\\n', ' '))`,
     );
-    expect(counts).toEqual(['40 attached', '2 leaving', '1 lost', '0 swept', '2 held back']);
+    expect(counts).toEqual([
+      '40 attached',
+      '2 leaving',
+      '0 not back yet',
+      '1 lost',
+      '0 swept',
+      '2 held back',
+    ]);
     expect((await page.evaluate<string[]>(IDS)).slice(0, 5)).toEqual([
       'default/batch-swept-1',
       'default/orders-lost-1',
@@ -63,11 +83,68 @@ describe('the fleet page in Chromium', () => {
       'default/web-leaving-2',
     ]);
     expect(await textOf(page, '[data-id="default/batch-swept-1"] .why')).toBe(
-      'held back by subscription-online: control plane cp-2 holds a stream of it',
+      'by subscription-online: control plane cp-2 holds a stream of it',
     );
     expect(await textOf(page, '#brakes')).toContain('3 of 10 dataplanes of mesh default were deleted');
     expect(await textOf(page, '#surroundings')).toContain('connect ECONNREFUSED 192.0.2.7:5682');
+    expect(await textOf(page, '#connection')).toBe('Live, 2 held back, 1 lost, 1 control plane silent');
+  });
+
+  test('in an incident: the title counts, the brake comes first with the way out, tiles and rows agree', async () => {
+    const { page } = await open(new ScriptedFleet(mixedFleet()));
+    expect(await page.evaluate<string>('document.title')).toBe('2 held back – Fleet');
+    expect(await textOf(page, '#alarm')).toMatch(
+      /The brake holds back \d+ of mesh default: .*kuma-deregistrar brake release --mesh default/s,
+    );
+    const shownStates = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.row .state')].map((each) => each.textContent)`,
+    );
+    const held = await page.evaluate<string>(
+      `document.querySelector('[data-state="held"] .count').textContent`,
+    );
+    expect(shownStates.filter((state) => state === 'held back')).toHaveLength(Number(held));
+    const links = await page.evaluate<boolean[]>(
+      `[...document.querySelectorAll('.row .why a')].map((link) => document.querySelector(link.hash) !== null)`,
+    );
+    expect(links.length).toBeGreaterThan(0);
+    expect(links).not.toContain(false);
+    expect(await textOf(page, '#guards')).toContain('subscription-online');
+  });
+
+  test('a quiet fleet has no alarm and a green word; the title counts dataplanes', async () => {
+    const { page } = await open(quiet(rows(12)));
+    expect(await page.evaluate<boolean>(`document.querySelector('#alarm').hidden`)).toBe(true);
     expect(await textOf(page, '#connection')).toBe('Live');
+    expect(await page.evaluate<string>('document.title')).toBe('12 dataplanes – Fleet');
+    const heads = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('#heads span')].map((each) => each.innerText)`,
+    );
+    expect(heads).toEqual(['State', 'Name', 'Service', 'Address', 'Phase', 'Age', 'Why']);
+    expect(await textOf(page, '.row .service')).toBe('orders');
+  });
+
+  test('a long name is cut in the middle: its end tells it from its neighbours', async () => {
+    const long = `default/${'a-very-long-service-name-'.repeat(6)}7f9c4d-x2x7q`;
+    const { page } = await open(quiet([row(long)]));
+    expect(await page.evaluate<string>(`document.querySelector('.row .name').textContent`)).toBe(long);
+    const isEndSeen = `(() => {
+      const name = document.querySelector('.row .name').getBoundingClientRect();
+      const end = document.querySelector('.row .name > :last-child').getBoundingClientRect();
+      return end.width > 0 && end.right <= name.right + 1;
+    })()`;
+    expect(await page.evaluate<boolean>(isEndSeen)).toBe(true);
+  });
+
+  test('an empty fleet says what to do next', async () => {
+    stack = new AsyncDisposableStack();
+    const faces = await serveFleet(quiet([]), { port: 0 });
+    stack.defer(() => faces.close());
+    const page = await browser.open('about:blank');
+    await page.go(`http://${faces.address}/`);
+    await page.until(`document.querySelector('#empty').textContent !== ''`);
+    expect(await textOf(page, '#empty')).toContain(
+      'kuma-dp-agent run --endpoint grpcs://127.0.0.1:5690 -- kuma-dp run',
+    );
   });
 
   test('draws each departure as a bar, and the fallback in another colour', async () => {
@@ -111,7 +188,7 @@ describe('the fleet page in Chromium', () => {
     fleet.become({ dataplanes: [row('default/after-1')] });
     const faces = await serveFleet(fleet, { port });
     stack.defer(() => faces.close());
-    await page.until(`document.querySelector('#connection').innerText === 'Live'`);
+    await page.until(`document.querySelector('#connection').innerText.startsWith('Live')`);
     await page.until(`document.querySelectorAll('.row').length === 1`);
     expect(await page.evaluate<string[]>(IDS)).toEqual(['default/after-1']);
   });
@@ -177,7 +254,7 @@ describe('the fleet page in Chromium', () => {
     await page.press('/', 'ArrowDown', 'Enter');
     expect(await textOf(page, '#details')).toContain(evil);
     expect(await textOf(page, '#brakes')).toContain(evil);
-    expect(await page.evaluate('document.title')).toBe('Fleet');
+    expect(await page.evaluate('document.title')).toMatch(/– Fleet$/);
     expect(await page.evaluate(`document.querySelectorAll('main img, main script, main b').length`)).toBe(0);
   });
 
@@ -199,7 +276,7 @@ describe('the fleet page in Chromium', () => {
     await page.evaluate(
       `document.body.append(Object.assign(document.createElement('script'), { textContent: 'document.title = "owned"' }))`,
     );
-    expect(await page.evaluate('document.title')).toBe('Fleet');
+    expect(await page.evaluate('document.title')).toMatch(/– Fleet$/);
     expect(page.problems.join()).toContain('Content Security Policy');
   });
 });

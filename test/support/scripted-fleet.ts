@@ -95,6 +95,8 @@ export function row(id: string, more: Partial<FleetRow> = {}): FleetRow {
   return {
     id,
     state: 'attached',
+    service: (id.split('/')[1] ?? '').replace(/-[^-]*$/, ''),
+    address: '192.0.2.17',
     phase: 'running',
     incarnation: '0196f1c4-6c1e-7b3a-9d1e-3f6f1d2b8a55',
     epoch: 7,

@@ -48,10 +48,12 @@ const TIMELINE = {
 };
 
 describe('viewDataplane()', () => {
-  test('shows what holds it back and why, and nothing of its resource', () => {
+  test('shows what holds it back and why, and of its resource the service alone', () => {
     expect(viewDataplane(RECORD)).toEqual({
       id: 'default/web-1',
       state: 'lost',
+      service: '',
+      address: '192.0.2.1',
       phase: 'running',
       incarnation: 'one',
       epoch: 7,
@@ -64,6 +66,19 @@ describe('viewDataplane()', () => {
     });
   });
 
+  test.each([
+    [
+      '{"networking":{"inbound":[{"port":1,"tags":{"kuma.io/service":"web"}},{"tags":{"kuma.io/service":"b"}}]}}',
+      'web',
+    ],
+    ['{"networking": {"gateway": {"tags": {"kuma.io/service" : "edge"}}}}', 'edge'],
+    [String.raw`{"tags":{"kuma.io/service":"a\"b"}}`, String.raw`a\"b`],
+    ['{"networking":{}}', ''],
+    [undefined, ''],
+  ])('the service of %s is "%s"', (resource, service) => {
+    expect(viewDataplane({ ...RECORD, resource }).service).toBe(service);
+  });
+
   test('one that is attached is held back by nothing, whatever held it before', () => {
     const row = viewDataplane({ ...RECORD, state: 'attached', replica: 'cp-1', dueAtMs: undefined });
     expect(row).toMatchObject({ state: 'attached', replica: 'cp-1', guard: '', reason: '', dueAtMs: 0 });
@@ -74,6 +89,8 @@ describe('viewDataplane()', () => {
     expect(row).toEqual({
       id: 'default/web-1',
       state: 'leaving',
+      service: '',
+      address: '192.0.2.1',
       phase: 'draining',
       incarnation: 'one',
       epoch: 0,
