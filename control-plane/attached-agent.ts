@@ -35,6 +35,8 @@ export interface WitnessTestimony {
 export interface AgentChannel {
   /** Whether the agent answers a look. */
   readonly looks: boolean;
+  /** As its agent says it; empty for one that does not. */
+  readonly version?: string;
   /** Whose token it has: two agents of one subject are one witness. */
   readonly subject: string;
   look(look: WitnessLook): void;

@@ -2,6 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import type { GrpcServer } from '../server/grpc-server.io.ts';
 import type { Metrics } from '../server/metrics.io.ts';
+import type { AttachedAgent } from '../attached-agent.ts';
 import type { Engine } from '../engine.ts';
 import type { CallBounds } from '../rpc/call-bounds.ts';
 import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
@@ -79,6 +80,8 @@ async function refreshGauges(
   metrics.storeUp(engine.heartbeat.storeIsUp);
   metrics.connections(server.connections);
   metrics.callsHeld(bounds.held);
+  metrics.zoneSize(engine.watch.size);
+  metrics.agents(versionsOf(engine.agents));
   metrics.unrecorded(engine.announced.unrecorded);
   if (certificate !== undefined) metrics.certificateExpires(certificate.expiresAtMs);
   for (const { url, seen } of engine.watch.controlPlanes) metrics.controlPlaneUp(url, 'facts' in seen);
@@ -93,3 +96,18 @@ async function refreshGauges(
   ).catch(() => undefined);
   metrics.sidelined(sidelinings?.length);
 }
+
+/** An agent says its version itself: what is no version, or one too many, is counted together. */
+export function versionsOf(agents: Iterable<Pick<AttachedAgent, 'channel'>>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { channel } of agents) {
+    const { version = '' } = channel;
+    const isKnown = counts.has(version) || (counts.size < MOST_VERSIONS && VERSION_FORM.test(version));
+    const name = isKnown ? version : 'other';
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return counts;
+}
+
+const MOST_VERSIONS = 20;
+const VERSION_FORM = /^\d{1,4}\.\d{1,4}\.\d{1,4}(-[\w.]{1,20})?$/;

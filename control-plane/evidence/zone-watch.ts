@@ -1,6 +1,7 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { isOnline } from '../../kuma/overview.ts';
 import { DEFAULT_FACTS, takesDataplanes, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import type { Surroundings, ZoneStanding } from './guards.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -21,6 +22,12 @@ export interface ZoneWatchDeps {
   readonly replica: string;
   /** A control plane answers that did not before. */
   readonly onReturned: () => void;
+}
+
+/** Dataplanes by whether the control plane shows a stream of them open. */
+export interface ZoneSize {
+  readonly online: number;
+  readonly offline: number;
 }
 
 /** A configured control plane, as it was seen last. */
@@ -48,6 +55,7 @@ export class ZoneWatch {
   readonly fleet: FleetListing;
   readonly #registry: ZoneRegistry;
   readonly #known = new Instances();
+  #size: ZoneSize | undefined;
   #looks: readonly InstanceLook[] = [];
   #syncing: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
@@ -151,7 +159,14 @@ export class ZoneWatch {
     });
   }
 
+  /** How many dataplanes the zone had at the last listing; `undefined` before the first. */
+  get size(): ZoneSize | undefined {
+    return this.#size;
+  }
+
   #noteListed({ clockMs, overviews }: FleetPage): void {
+    const online = overviews.filter(({ subscriptions }) => subscriptions.some(isOnline)).length;
+    this.#size = { online, offline: overviews.length - online };
     const nowMs = this.#deps.clock.monotonicMs();
     this.clock.note(clockMs);
     this.#meshes = new Set(overviews.map(({ mesh }) => mesh));

@@ -126,7 +126,11 @@ class AttachedStream {
     this.#keepAsking();
     const admission = await agents.open(
       arrival,
-      this.#channel({ looks: hello.looks, subject: subjectOf(credential, arrival.key) }),
+      this.#channel({
+        looks: hello.looks,
+        version: hello.agentVersion,
+        subject: subjectOf(credential, arrival.key),
+      }),
     );
     crashPoint('attach.recorded');
     if (!('superseded' in admission)) {
@@ -142,7 +146,7 @@ class AttachedStream {
     return this.#ended;
   }
 
-  #channel({ looks, subject }: Pick<AgentChannel, 'looks' | 'subject'>): AgentChannel {
+  #channel(of: Pick<AgentChannel, 'looks' | 'version' | 'subject'>): AgentChannel {
     const { watch, graceMs, clock } = this.#deps;
     const attached = (epoch: number | undefined, how: { leaving: boolean; held: string }): void => {
       const fences = { epoch: epoch ?? 0, fenced: epoch !== undefined, ...how };
@@ -151,8 +155,7 @@ class AttachedStream {
     };
     return {
       address: this.#connection?.address,
-      looks,
-      subject,
+      ...of,
       look: ({ id, targets, control, timeoutMs }) => {
         const { closedPort = 0, ...place } = control ?? {};
         const looked = {

@@ -50,6 +50,8 @@ function dataplaneMetrics({ counter, gauge }: Instruments) {
   const oldest = gauge('departure_oldest_timestamp_seconds', 'When the oldest open departure began', [
     'state',
   ]);
+  const zone = gauge('zone_dataplanes', 'Dataplanes of the zone, by whether they have a stream', ['stream']);
+  const agents = gauge('agents', 'Agents that are attached to this replica', ['version']);
   const unrecorded = gauge('departures_unrecorded', 'Announced departures that are in memory only', []);
   const healed = counter('healed_total', 'Objects of living dataplanes that were put back', []);
   return {
@@ -61,6 +63,17 @@ function dataplaneMetrics({ counter, gauge }: Instruments) {
       for (const guard of EVERY_GUARD) held.set({ guard }, totals.heldByGuard.get(guard) ?? 0);
       for (const [mesh, count] of totals.brakedByMesh) braked.set({ mesh }, count);
       for (const [state, sinceMs] of totals.oldestMs) oldest.set({ state }, sinceMs / 1_000);
+    },
+    /** @param size `undefined` before the first listing */
+    zoneSize: (size: { readonly online: number; readonly offline: number } | undefined): void => {
+      zone.reset();
+      if (size === undefined) return;
+      zone.set({ stream: 'online' }, size.online);
+      zone.set({ stream: 'offline' }, size.offline);
+    },
+    agents: (byVersion: ReadonlyMap<string, number>): void => {
+      agents.reset();
+      for (const [version, count] of byVersion) agents.set({ version }, count);
     },
     unrecorded: (count: number): void => {
       unrecorded.set(count);
