@@ -1,16 +1,8 @@
-import { pause, sleep, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
-import type { AgentEvents } from '../events.ts';
 import type { UsedProxy } from '../identity/used-proxy.pure.ts';
 import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
-import {
-  describeHold,
-  holdOf,
-  latestEndMs,
-  type Hold,
-  type HoldCause,
-  type HoldKnowledge,
-} from './hold.pure.ts';
+import { holdOf, latestEndMs, type HoldKnowledge } from './hold.pure.ts';
 import {
   callsSince,
   lookBefore,
@@ -22,15 +14,13 @@ import { ACTIVITY_STATS_FILTER, outboundPorts } from '../envoy/envoy-activity.pu
 import type { Drained } from './phases.pure.ts';
 import { EnvoyGauge } from '../envoy/envoy-gauge.ts';
 import { followUse, quietFrom, type EnvoyUse } from '../envoy/envoy-use.pure.ts';
+import { HoldLog, type HoldLogDeps } from './hold-log.ts';
+import { HostSigns } from './host-signs.ts';
 
-export interface EnvoyUsersDeps {
-  readonly clock: Clock;
-  readonly events: AgentEvents;
+export interface EnvoyUsersDeps extends HoldLogDeps {
   readonly host: HostEvidence;
   readonly outboundHold: 'auto' | number;
   readonly externalDrainMs: number | undefined;
-  /** Each change of what is waited for. */
-  readonly onHold: (words: string | undefined) => void;
 }
 
 /** What only the steps of the stop know. */
@@ -48,8 +38,6 @@ const DRAIN_POLL_MS = 100;
 const PROBE_INTERVAL_MS = 500;
 /** After so many failures in a row the admin counts as silent. */
 const FAILURES_ALLOWED = 5;
-/** What is over sooner is not worth a line. */
-const SAY_AFTER_MS = 1_000;
 
 /** Finds out who still uses Envoy: remembers what the application did before the stop, and watches it during the stop. */
 export class EnvoyUsers {
@@ -80,6 +68,7 @@ export class EnvoyUsers {
   /** A stop begins: what can be seen at its first moment only is looked at now. */
   onStop(admin: EnvoyAdmin | undefined, proxy: UsedProxy, over: AbortSignal): void {
     this.#stop ??= new StopWatch(this.#deps, {
+      beganAtMs: this.#deps.clock.monotonicMs(),
       admin,
       proxy,
       over,
@@ -100,6 +89,7 @@ export class EnvoyUsers {
 }
 
 interface StopContext {
+  readonly beganAtMs: number;
   readonly admin: EnvoyAdmin | undefined;
   readonly proxy: UsedProxy;
   readonly over: AbortSignal;
@@ -111,25 +101,24 @@ interface StopContext {
 class StopWatch {
   readonly #deps: EnvoyUsersDeps;
   readonly #context: StopContext;
-  readonly #beganAtMs: number;
   readonly #gauge: EnvoyGauge | undefined;
   readonly #draining = new AbortController();
   readonly #settled: Promise<unknown>;
-  #use: EnvoyUse | undefined;
-  #called = false;
-  #ports: 'answer' | 'refuse' | 'unknown' = 'unknown';
-  #refusedAtFirst = false;
-  #onlyProxyReplaced = false;
-  #failures = 0;
-  #held: { readonly cause: HoldCause; readonly sinceMs: number; said: boolean } | undefined;
-  readonly #words: string[] = [];
+  readonly #signs: HostSigns;
+  readonly #holds: HoldLog;
+  #seen: { readonly use: EnvoyUse | undefined; readonly called: boolean; readonly failures: number } = {
+    use: undefined,
+    called: false,
+    failures: 0,
+  };
 
   constructor(deps: EnvoyUsersDeps, context: StopContext) {
     this.#deps = deps;
     this.#context = context;
-    this.#beganAtMs = deps.clock.monotonicMs();
+    this.#signs = new HostSigns(deps.host, context.proxy.applicationPorts);
+    this.#holds = new HoldLog(deps);
     this.#gauge = context.admin === undefined ? undefined : new EnvoyGauge(context.admin);
-    this.#settled = Promise.all([this.#firstEvidence(), this.#watchSettling()]);
+    this.#settled = Promise.all([this.#signs.atFirst(), this.#watchSettling()]);
   }
 
   async untilUnused(stop: () => StopKnowledge): Promise<Drained> {
@@ -138,20 +127,20 @@ class StopWatch {
     this.#draining.abort(new Error('The drain begins'));
     await this.#settled;
     // Until now peers may have sent something new.
-    this.#use = quietFrom(this.#use, clock.monotonicMs());
+    this.#seen = { ...this.#seen, use: quietFrom(this.#seen.use, clock.monotonicMs()) };
     for (let probedAtMs = clock.monotonicMs(); ;) {
       over.throwIfAborted();
       await this.#look();
       if (clock.monotonicMs() - probedAtMs >= PROBE_INTERVAL_MS) {
-        await this.#probe();
+        await this.#signs.probe();
         probedAtMs = clock.monotonicMs();
       }
       const known = this.#knowledge(stop());
       const hold = holdOf(known);
-      this.#note(hold);
+      this.#holds.note(hold);
       if (hold === undefined) {
         const late = known.nowMs >= latestEndMs(known);
-        return { outcome: late ? 'time is up' : 'quiet', held: this.#words };
+        return { outcome: late ? 'time is up' : 'quiet', held: this.#holds.words };
       }
       const leftMs = Math.max(0, hold.untilMs - clock.monotonicMs());
       await sleep(clock, this.#gauge === undefined ? leftMs : DRAIN_POLL_MS, over);
@@ -161,30 +150,20 @@ class StopWatch {
   #knowledge(stop: StopKnowledge): HoldKnowledge {
     const { clock, outboundHold, externalDrainMs } = this.#deps;
     const { proxy } = this.#context;
+    const signs = this.#signs;
     return {
       ...stop,
       nowMs: clock.monotonicMs(),
-      stopBeganAtMs: this.#beganAtMs,
+      stopBeganAtMs: this.#context.beganAtMs,
       drainTimeMs: proxy.drainTimeMs,
       proxy: proxy.kind,
       // What was seen before the admin fell silent says nothing of now.
-      envoy: this.#failures === 0 ? this.#use : undefined,
-      application: { ports: this.#ports, refusedAtFirst: this.#refusedAtFirst, called: this.#called },
-      onlyProxyReplaced: this.#onlyProxyReplaced,
+      envoy: this.#seen.failures === 0 ? this.#seen.use : undefined,
+      application: { ports: signs.ports, refusedAtFirst: signs.refusedAtFirst, called: this.#seen.called },
+      onlyProxyReplaced: signs.onlyProxyReplaced,
       outboundHold,
       externalDrainMs,
     };
-  }
-
-  async #firstEvidence(): Promise<void> {
-    const { host } = this.#deps;
-    const [, isRestart] = await Promise.all([this.#probe(), host.isRestart()]);
-    this.#refusedAtFirst = this.#ports === 'refuse';
-    this.#onlyProxyReplaced = isRestart;
-  }
-
-  async #probe(): Promise<void> {
-    this.#ports = await this.#deps.host.probe(this.#context.proxy.applicationPorts);
   }
 
   /** What is called while the peers are told shows that the application lives. */
@@ -204,14 +183,16 @@ class StopWatch {
       const { activity, totals } = await this.#gauge.read();
       const atMs = clock.monotonicMs();
       const own = this.#ownConnections(activity.outbound.open.length > 0);
-      const first = this.#use === undefined;
-      const before = first ? this.#before(totals, own.begun) : { called: this.#called, moved: false };
-      this.#called = before.called;
-      this.#use = followUse(this.#use, { atMs, activity, own, movedBefore: before.moved });
-      this.#failures = 0;
+      const { use, called } = this.#seen;
+      const before = use === undefined ? this.#before(totals, own.begun) : { called, moved: false };
+      this.#seen = {
+        use: followUse(use, { atMs, activity, own, movedBefore: before.moved }),
+        called: before.called,
+        failures: 0,
+      };
     } catch (error) {
-      this.#failures += 1;
-      if (this.#failures === FAILURES_ALLOWED && !this.#context.over.aborted) {
+      this.#seen = { ...this.#seen, failures: this.#seen.failures + 1 };
+      if (this.#seen.failures === FAILURES_ALLOWED && !this.#context.over.aborted) {
         events.drainBlind(describeError(error));
       }
     }
@@ -222,11 +203,11 @@ class StopWatch {
     totals: ReadonlyMap<string, number>,
     own: number,
   ): { readonly called: boolean; readonly moved: boolean } {
-    const { looks, proxy } = this.#context;
+    const { looks, proxy, beganAtMs } = this.#context;
     const directions = this.#gauge?.directions;
     if (directions === undefined) return { called: false, moved: false };
-    const longAgo = lookBefore(looks, this.#beganAtMs, proxy.drainTimeMs);
-    const lately = lookBefore(looks, this.#beganAtMs, SHORTEST_LOOK_INTERVAL_MS);
+    const longAgo = lookBefore(looks, beganAtMs, proxy.drainTimeMs);
+    const lately = lookBefore(looks, beganAtMs, SHORTEST_LOOK_INTERVAL_MS);
     return {
       called: callsSince(longAgo, totals, directions).calls > own,
       moved: lately === undefined || callsSince(lately, totals, directions).moved,
@@ -239,20 +220,5 @@ class StopWatch {
     const open = this.#deps.host.ownConnections(outboundPorts(this.#gauge.directions));
     for (const connection of open) ownSeen.add(connection);
     return { open: open.size, begun: ownSeen.size };
-  }
-
-  #note(hold: Hold | undefined): void {
-    const { clock, events, onHold } = this.#deps;
-    const now = { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
-    const words = hold === undefined || hold.cause === 'quiet' ? undefined : describeHold(hold, now);
-    onHold(words);
-    if (hold === undefined || words === undefined) return;
-    if (this.#held?.cause !== hold.cause) {
-      this.#held = { cause: hold.cause, sinceMs: now.monotonicMs, said: false };
-      this.#words.push(words);
-    }
-    if (this.#held.said || now.monotonicMs - this.#held.sinceMs < SAY_AFTER_MS) return;
-    this.#held.said = true;
-    events.drainHeld(words, hold.cause);
   }
 }
