@@ -54,6 +54,7 @@ export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   tracked?.onEnvoySeen(admin);
   noteRedirect(tracked, pid, follower);
   await untilAccepted({ clock, admin, seenAtMs, over, keeper: tracked?.keeper });
+  tracked?.onAccepted();
   await sayReady(follower, { admin, tracked });
 }
 
@@ -90,7 +91,6 @@ async function untilAccepted(envoy: {
     if (clock.monotonicMs() - seenAtMs >= ACCEPTANCE_MS) keeper?.onConfiguration('missing');
   };
   await untilConfigured(clock, admin, { onMissing, over });
-  keeper?.onConfiguration('given');
 }
 
 /** An agent of another user than kuma-dp's behind transparent proxying: its calls come out of the Envoy it looks after. */

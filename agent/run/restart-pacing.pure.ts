@@ -4,7 +4,7 @@ import type { Owner } from '../identity/owner.pure.ts';
 /** What the state file says of the run before this one. Uptimes are milliseconds since this host booted. */
 export interface PreviousRun {
   readonly owner: Owner;
-  /** Envoy was there: without it the control plane has nothing to forget. */
+  /** The control plane gave Envoy its configuration: otherwise it has nothing to forget. */
   readonly connected: boolean;
   /** `undefined` if it did not end, or its end was not written down. */
   readonly endedAtUptimeMs: number | undefined;

@@ -18,6 +18,8 @@ export interface TrackedDataplane extends PreparedDataplane {
   readonly rotation: Rotation | undefined;
   readonly notes: StateNotes;
   onEnvoySeen(admin: EnvoyAdmin | undefined): void;
+  /** The control plane has given Envoy its configuration, or Envoy cannot be asked. */
+  onAccepted(): void;
   /** Envoy serves from now on. */
   onServing(): void;
 }
@@ -46,8 +48,11 @@ export function trackDataplane(prepared: PreparedDataplane, context: TrackContex
     rotation,
     notes,
     onEnvoySeen: (admin) => {
-      notes.noteEnvoySeen();
       rotation?.onEnvoySeen(admin);
+    },
+    onAccepted: () => {
+      notes.noteAccepted();
+      keeper.onConfiguration('given');
     },
     onServing: () => {
       attachment?.onServing();

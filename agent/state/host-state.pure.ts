@@ -45,8 +45,8 @@ export const HostState = z.object({
   /** The control plane that this run was told of last. Another one knows nothing of this run. */
   controlPlaneInstance: z.optional(z.string()),
   /**
-   * Envoy was seen, so the control plane may still know this run by its name. Absent in files of 0.1.0, which did not
-   * write it down.
+   * The control plane gave Envoy its configuration, so it may still know this run by its name. Absent in files of 0.1.0,
+   * which did not write it down.
    */
   connected: z.optional(z.boolean()),
   /** systemd's name for this run of its service: `INVOCATION_ID`, see systemd.exec(5). */

@@ -41,8 +41,8 @@ export class StateNotes {
     this.#write(this.#change(note));
   }
 
-  /** From now on the control plane may know this run by its name. */
-  noteEnvoySeen(): void {
+  /** The control plane knows this run by its name: it has given Envoy its configuration, or Envoy cannot be asked. */
+  noteAccepted(): void {
     this.#write({ connected: true });
   }
 

@@ -21,6 +21,8 @@ export interface ChildPlan {
   readonly exitAfterMs?: number;
   /** Starts a stand-in for Envoy, with an admin interface or with a bootstrap that names none. */
   readonly envoy?: 'admin' | 'hidden';
+  /** The control plane gives Envoy no configuration. */
+  readonly refused?: true;
   /** Envoy says that a request is in progress, until so long after the first stop signal. */
   readonly busyMs?: number;
   /** The ports on which Envoy's admin says that it listens, so long after the start. */

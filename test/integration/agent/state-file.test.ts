@@ -374,6 +374,16 @@ describe.concurrent('restart pacing', () => {
     expect(agent.report.totalMs).toBeLessThan(DEREGISTRATION_DELAY_MS / 2);
   });
 
+  test('does not concern a run whose Envoy got no configuration: the control plane does not know it', async () => {
+    await using scene = open({ ...KUMA, refused: true });
+    await stopOnce(scene);
+    expect(readState(scene).connected).toBe(false);
+    const agent = await scene.start();
+    await waitUntil(() => scene.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
+    expect(agent.seen('start.paced')).toEqual([]);
+    agent.signal('SIGKILL');
+  });
+
   test('may be switched off', async () => {
     await using scene = open(KUMA, ['--restart-pacing=off']);
     await stopOnce(scene);

@@ -14,11 +14,20 @@ const folder = mkdtempSync(join(tmpdir(), 'wrappers-'));
 const kumaDp = join(folder, 'kuma-dp');
 const unknown = join(folder, 'to-background');
 
+/** They kill what they started 2 s after a SIGTERM of their own. */
+const USER_SWITCHES: readonly (readonly [name: string, argv: (line: string) => readonly string[]])[] = [
+  ['runuser', (line) => ['runuser', '-u', 'daemon', '--', ...line.split(' ')]],
+  ['runuser with a shell', (line) => ['runuser', 'daemon', '-s', '/bin/sh', '-c', line]],
+  ['su', (line) => ['su', '-s', '/bin/sh', 'daemon', '-c', line]],
+  ['setpriv', (line) => ['setpriv', '--reuid=65534', '--clear-groups', ...line.split(' ')]],
+];
+
 beforeAll(() => {
+  chmodSync(folder, 0o777);
   // Says that it runs, takes its time after a SIGTERM, and says that it ended in order.
   writeFileSync(
     kumaDp,
-    `#!/bin/sh\ntrap 'sleep 0.4; echo drained >>"$LOG"; exit 7' TERM\necho "$$" >"$LOG"\nwhile :; do sleep 0.05; done\n`,
+    `#!/bin/sh\ntrap 'sleep 2.5; echo drained >>"$LOG"; exit 7' TERM\necho "$$" >"$LOG"\nwhile :; do sleep 0.05; done\n`,
   );
   chmodSync(kumaDp, 0o755);
   writeFileSync(unknown, '#!/bin/sh\n( setsid "$@" <&- >/dev/null & )\n', { mode: 0o755 });
@@ -33,6 +42,7 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
     ['nothing', (line) => line.split(' ')],
     ['dash', (line) => ['dash', '-c', `${line}\n`]],
     ['a bash with a redirection', (line) => ['bash', '-c', `${line} >/dev/null; exit $?`]],
+    ...(process.getuid?.() === 0 ? USER_SWITCHES : []),
     ['two shells', (line) => ['sh', '-c', `sh -c '${line}; exit $?'; exit $?`]],
   ])('gets the SIGTERM itself, and is waited for: %s', async ([name, argvOf]) => {
     const log = join(folder, name.replaceAll(' ', '-'));

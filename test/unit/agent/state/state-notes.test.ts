@@ -82,7 +82,7 @@ describe('StateNotes', () => {
 
   test('an Envoy that was seen is written down at once, and taken back where there never was an object', async () => {
     const state = notes();
-    state.noteEnvoySeen();
+    state.noteAccepted();
     state.note({ phase: 'ended', deregistered: true, neverStored: false });
     state.note({ phase: 'ended', deregistered: true, neverStored: true });
     await state.written;
