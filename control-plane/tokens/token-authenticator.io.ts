@@ -7,6 +7,7 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { readClaims } from '../../kuma/dataplane-token.ts';
 import type { Authenticator, Credential } from '../ports.ts';
 import type { KeyDemand, TokenKeys, TokenRevocations } from './token-ports.ts';
+import { VerifiedTokens } from './verified-tokens.io.ts';
 
 /** Kuma's tokens have some 700 characters, and a hundred more for each tag. */
 const LONGEST_TOKEN = 16_384;
@@ -32,7 +33,8 @@ export interface TokenAuthenticatorOptions {
  *
  * @see kuma pkg/core/tokens/validator.go
  */
-export function tokenAuthenticator(options: TokenAuthenticatorOptions): Authenticator {
+export function tokenAuthenticator(given: TokenAuthenticatorOptions): Authenticator {
+  const options = { ...given, verified: new VerifiedTokens() };
   return {
     authenticate: async (token, by) => {
       const { mesh } = by;
@@ -65,8 +67,12 @@ function requireToken(token: string, mesh: string): void {
   if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) throw refusal(mesh, 'it is not a token');
 }
 
+interface Checks extends TokenAuthenticatorOptions {
+  readonly verified: VerifiedTokens;
+}
+
 async function verify(
-  options: TokenAuthenticatorOptions,
+  options: Checks,
   token: string,
   by: Parameters<Authenticator['authenticate']>[1],
 ): Promise<JWTVerifyResult> {
@@ -82,16 +88,22 @@ async function verify(
 type Verification = { readonly verified: JWTVerifyResult } | { readonly error: unknown };
 
 async function verifyBy(
-  { sources, clock }: TokenAuthenticatorOptions,
+  { sources, clock, verified: known }: Checks,
   token: string,
   { mesh, ...demand }: KeyDemand & { readonly mesh: string },
 ): Promise<Verification> {
+  const wallMs = clock.wallMs();
+  const keyOf = (kid: unknown): Promise<KeyObject> => findKey(sources, { mesh, kid }, demand);
   try {
-    const verified = await jwtVerify(token, ({ kid }) => findKey(sources, { mesh, kid }, demand), {
+    const before = await known.find(token, keyOf, wallMs);
+    if (before !== undefined) return { verified: before };
+    let key: KeyObject | undefined;
+    const verified = await jwtVerify(token, async ({ kid }) => (key = await keyOf(kid)), {
       algorithms: ['RS256'],
       clockTolerance: 0,
-      currentDate: new Date(clock.wallMs()),
+      currentDate: new Date(wallMs),
     });
+    if (key !== undefined) known.add(token, key, verified);
     return { verified };
   } catch (error) {
     return { error };

@@ -350,6 +350,38 @@ describe('tokenAuthenticator()', () => {
     expect(control.reads).toEqual([KEY_PATH]);
   });
 
+  describe('a token that was good before', () => {
+    test('is refused once it is expired, to the second', async () => {
+      const { outcome, clock } = await scene();
+      const token = signed({ claims: { exp: NOW_S + 60 } });
+      expect(await outcome(token)).toHaveProperty('credential');
+      clock.advance(59_000);
+      expect(await outcome(token)).toHaveProperty('credential');
+      clock.advance(1_000);
+      expect(await outcome(token)).toEqual(refused('it is expired'));
+    });
+
+    test('is refused for another mesh, whose keys are others', async () => {
+      const { outcome } = await scene();
+      const token = signed();
+      expect(await outcome(token)).toHaveProperty('credential');
+      expect(await outcome(token, 'other')).not.toHaveProperty('credential');
+    });
+
+    test('is not taken for one that differs in a single character', async () => {
+      const { outcome } = await scene();
+      const token = signed();
+      expect(await outcome(token)).toHaveProperty('credential');
+      for (const part of [0, 1, 2]) {
+        const parts = token.split('.');
+        const text = parts[part] ?? '';
+        const other = text.endsWith('A') ? 'B' : 'A';
+        const forged = parts.with(part, `${text.slice(0, -2)}${other}${text.slice(-1)}`).join('.');
+        expect(await outcome(forged)).not.toHaveProperty('credential');
+      }
+    });
+  });
+
   test('a removed key is good for five minutes at the most', async () => {
     const { outcome, control, clock } = await scene();
     await outcome(signed());
