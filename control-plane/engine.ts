@@ -3,6 +3,7 @@ import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { AnnouncedDepartures } from './departures/announced-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
+import { ExpectedAgents } from './agents/expected-agents.ts';
 import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
 import { DeletionAttempt } from './departures/attempt.ts';
 import { BrakeGate } from './evidence/brake-gate.ts';
@@ -56,6 +57,7 @@ export class Engine {
   readonly watch: ZoneWatch;
   readonly agents: AttachedAgents;
   readonly heartbeat: ReplicaHeartbeat;
+  readonly expected: ExpectedAgents;
   readonly departures: Departures;
   readonly announced: AnnouncedDepartures;
   readonly brakes: BrakeGate;
@@ -104,9 +106,11 @@ export class Engine {
       },
     });
     const { agents, departures } = this;
+    this.expected = new ExpectedAgents(store);
     this.heartbeat = new ReplicaHeartbeat({
       ...common,
       held: () => agents.held,
+      onExpected: (count) => this.expected.note(count),
       onBeat: (doubted, signal) => agents.catchUp(doubted, signal),
       onDoubt: () => {
         agents.redirectRemembered();

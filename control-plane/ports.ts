@@ -130,6 +130,8 @@ export interface UnseenCount {
   readonly unseen: number;
   /** How many became `lost`, because their agents did not return in time. */
   readonly lost: number;
+  /** How many are `unseen` now. */
+  readonly expected: number;
 }
 
 /** By which two sets of streams are compared without reading them: their number, and the sum of their epochs. */
@@ -175,6 +177,8 @@ export interface Store {
    * may take to return become `lost`, and due at once: who judges them knows the grace.
    */
   noteSilence(silence: Silence): Promise<UnseenCount>;
+  /** Of all records that are `unseen`. */
+  unseenIncarnations(): Promise<readonly string[]>;
 
   attach(arrival: Arrival, replica: string, entry?: EntryView): Promise<Attachment>;
   /**

@@ -20,6 +20,8 @@ export interface ReplicaHeartbeatDeps {
   readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
   /** The streams that are open here, as far as the store is to have them as attached; `undefined` while that changes. */
   readonly held: () => StreamSum | undefined;
+  /** So many agents are on their way back to some replica. */
+  readonly onExpected: (agents: number) => Promise<void>;
   /** Other replicas are about to take this one for dead. */
   readonly onDoubt: () => void;
 }
@@ -153,15 +155,16 @@ export class ReplicaHeartbeat {
   }
 
   async #noteSilence(): Promise<void> {
-    const { store, events, nudge } = this.#deps;
+    const { store, events, nudge, onExpected } = this.#deps;
     const anew = this.#wasAway && this.#replicas.length <= 1;
     try {
-      const { unseen, lost } = await store.noteSilence({
+      const { unseen, lost, expected } = await store.noteSilence({
         silentMs: SILENT_MS,
         returnMs: returnTimeMs,
         anew,
       });
       this.#wasAway = false;
+      await onExpected(expected);
       if (unseen > 0) events.replicaLost(unseen, returnTimeMs(unseen));
       if (lost === 0) return;
       events.agentsMissing(lost);

@@ -212,7 +212,7 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
         services: [adminService(engine, startedAtMs)],
       },
     ],
-    limits: limitsOf(options),
+    limits: { ...limitsOf(options), expected: () => engine.expected.size },
     clock: systemClock,
     events: {
       connectionRefused: (limit, address) => {

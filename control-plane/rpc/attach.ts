@@ -10,6 +10,7 @@ import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import { asControlPlane, asServiceError, isRefusal } from './answers.ts';
+import type { AttachQueue } from './attach-queue.ts';
 import { subjectOf, type Authorise } from './authorisation.ts';
 import type { CallBounds } from './call-bounds.ts';
 import { callerOf, type CallerOf, type MarkAuthenticated } from './callers.ts';
@@ -20,6 +21,9 @@ export interface AttachDeps {
   readonly events: DeregistrarEvents;
   readonly authorise: Authorise;
   readonly agents: AttachedAgents;
+  readonly queue: AttachQueue;
+  /** Whether this incarnation is known, and on its way back. */
+  readonly isExpected: (incarnation: string) => boolean;
   readonly watch: ZoneWatch;
   readonly graceMs: number;
   readonly bounds: CallBounds;
@@ -97,7 +101,7 @@ class AttachedStream {
   #receive({ message }: AttachRequest): void {
     if (message?.$case === 'hello' && this.#admission === undefined) {
       this.#disarm();
-      this.#admission = this.#admit(message.value).catch(async (error: unknown) => {
+      this.#admission = this.#admitInTurn(message.value).catch(async (error: unknown) => {
         if (error instanceof OperationalError && isRefusal(error))
           await this.#deps.bounds.beforeRefusal(this.#caller.address);
         this.#fail(error);
@@ -114,6 +118,24 @@ class AttachedStream {
       if (agent !== undefined) await this.#note(agent, message);
       return agent;
     });
+  }
+
+  async #admitInTurn(hello: Hello): Promise<AttachedAgent | undefined> {
+    const { queue, isExpected } = this.#deps;
+    const onWait = (withinMs: number): void => {
+      this.#send({ $case: 'waiting', value: { within: toWireDuration(withinMs) } });
+    };
+    const done = await queue.enter({
+      expected: isExpected(hello.incarnation?.id ?? ''),
+      hasGone: () => this.#ended,
+      onWait: hello.waits ? onWait : undefined,
+    });
+    if (done === undefined) return undefined;
+    try {
+      return await this.#admit(hello);
+    } finally {
+      done();
+    }
   }
 
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {

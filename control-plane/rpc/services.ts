@@ -7,6 +7,7 @@ import { getStatus } from './admin/get-status.ts';
 import { releaseBrake } from './admin/release-brake.ts';
 import { sweep } from './admin/sweep.ts';
 import { undo } from './admin/undo.ts';
+import { AttachQueue } from './attach-queue.ts';
 import { attach } from './attach.ts';
 import { authorisation } from './authorisation.ts';
 import type { CallBounds } from './call-bounds.ts';
@@ -31,6 +32,8 @@ export interface AgentServiceDeps {
 }
 
 const SERVICE = 'deregistrar.v1.Deregistrar';
+/** As many as SQLite writes with one sync of the disk. */
+const ATTACHED_TOGETHER = 128;
 
 /** What agents call. */
 export function deregistrarService(given: AgentServiceDeps) {
@@ -61,6 +64,8 @@ export function deregistrarService(given: AgentServiceDeps) {
       events,
       authorise,
       agents,
+      queue: new AttachQueue({ clock, together: ATTACHED_TOGETHER }),
+      isExpected: (incarnation) => engine.expected.has(incarnation),
       watch,
       graceMs: settings.graceMs,
       bounds,

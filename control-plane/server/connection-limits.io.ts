@@ -22,6 +22,8 @@ export interface ConnectionLimitSettings {
   readonly authenticatedPerAddress: number;
   /** Open at once that have carried no authenticated call; a TLS handshake that is not over is one of them. */
   readonly unauthenticated: number;
+  /** Agents that are on their way back: so many more may be open that have carried no authenticated call. */
+  readonly expected?: () => number;
   /** The same, from one IPv4 address or one IPv6 /64. */
   readonly unauthenticatedPerAddress: number;
   /** How long a connection may take to its first authenticated call. */
@@ -64,7 +66,8 @@ const PATIENCE = 1 / 3;
  * Counts connections. Those that say nothing must neither use up the process nor keep others out:
  *
  * - While a limit is reached, a new connection takes the place of the oldest stranger, if that had a third of its time.
- * - Otherwise the new one is refused. A fleet that returns at once is let in as fast as it is served; if each newcomer
+ * - Otherwise the new one is refused. A fleet that is on its way back has places beside those of the strangers: its
+ *   channels are there before its agents, which pause for up to 10 s. A fleet that returns at once is let in as fast as it is served; if each newcomer
  *   drove out the one before it, no connection would get through.
  */
 export class ConnectionLimits {
@@ -133,11 +136,11 @@ export class ConnectionLimits {
   }
 
   #makeRoom(block: string): ConnectionLimit | undefined {
-    const { connections, unauthenticated, unauthenticatedPerAddress } = this.#settings;
+    const { connections, unauthenticated, unauthenticatedPerAddress, expected = () => 0 } = this.#settings;
     const neighbours = this.#strangersByBlock.get(block);
     if (neighbours !== undefined && neighbours.size >= unauthenticatedPerAddress)
       if (!this.#endOldest(neighbours, 'unauthenticated-per-address')) return 'unauthenticated-per-address';
-    if (this.#strangers.size >= unauthenticated)
+    if (this.#strangers.size >= unauthenticated + expected())
       if (!this.#endOldest(this.#strangers, 'unauthenticated')) return 'unauthenticated';
     return this.#open >= connections ? 'connections' : undefined;
   }

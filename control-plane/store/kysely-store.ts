@@ -23,6 +23,7 @@ export function kyselyStore(backend: Backend): Store {
     heartbeat: (replica, withinMs) =>
       backend.beat((session) => streams.heartbeat(session, replica, withinMs)),
     noteSilence: (silence) => backend.beat((session) => streams.noteSilence(session, silence)),
+    unseenIncarnations: () => backend.read(streams.unseenIncarnations),
     attach: (arrival, replica, entry = ANY_ENTRY) =>
       backend.runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry })),
     reattach: (arrival, replica, entry = ANY_ENTRY) =>

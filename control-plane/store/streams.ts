@@ -60,17 +60,31 @@ export async function detach(session: Session, { key, epoch }: At, replica: stri
 export async function noteSilence(session: Session, silence: Silence): Promise<UnseenCount> {
   if (silence.anew) await extendUnseen(session, silence);
   const lost = await loseUnseen(session);
-  return { lost, unseen: await missSilentReplicas(session, silence) };
+  const unseen = await missSilentReplicas(session, silence);
+  return { lost, unseen, expected: await countUnseen(session) };
 }
+
+export async function unseenIncarnations({ db }: Pick<Session, 'db'>): Promise<readonly string[]> {
+  const rows = await db.selectFrom('dataplanes').select('incarnation').where(isUnseen).execute();
+  return rows.map(({ incarnation }) => incarnation);
+}
+
+async function countUnseen({ db }: Session): Promise<number> {
+  const { count } = await db
+    .selectFrom('dataplanes')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where(isUnseen)
+    .executeTakeFirstOrThrow();
+  return count;
+}
+
+/** Attached records, which are most of them, are in no index of what is due. */
+const isUnseen: Condition = (row) => row.and([row('due_at', '>', 0), row('state', '=', 'unseen')]);
 
 /** No replica was there to come back to: the agents have their time once more. */
 async function extendUnseen(session: Session, { returnMs }: Silence): Promise<void> {
   const { db, nowMs } = session;
-  const { count } = await db
-    .selectFrom('dataplanes')
-    .select(({ fn }) => fn.countAll<number>().as('count'))
-    .where('state', '=', 'unseen')
-    .executeTakeFirstOrThrow();
+  const count = await countUnseen(session);
   if (count === 0) return;
   const dueAtMs = Math.ceil(nowMs + returnMs(count));
   const isShorter = unlocked(session, (row) =>

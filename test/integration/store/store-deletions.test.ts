@@ -330,7 +330,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await store.attach(web, HERE);
       expect(await store.heartbeat(HERE, LONG_MS)).toMatchObject({ replicas: [HERE] });
       expect(await store.heartbeat('replica-2', LONG_MS)).toMatchObject({ replicas: [HERE, 'replica-2'] });
-      expect(await silence(LONG_MS)).toEqual({ unseen: 0, lost: 0 });
+      expect(await silence(LONG_MS)).toMatchObject({ unseen: 0, lost: 0 });
       expect(await store.find(web.key)).toMatchObject({ state: 'attached', replica: HERE });
     });
 
@@ -350,7 +350,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.heartbeat('replica-2', 0)).toMatchObject({ replicas: ['replica-2'] });
       await tick(store);
       const silentMs = (await store.nowMs()) - toMs;
-      expect(await silence(silentMs - 1)).toEqual({ unseen: 2, lost: 0 });
+      expect(await silence(silentMs - 1)).toMatchObject({ unseen: 2, lost: 0 });
       const found = await store.records();
       expect(found.map(({ key, state, replica }) => ({ name: key.name, state, replica }))).toEqual([
         { name: 'before', state: 'unseen', replica: undefined },
@@ -372,11 +372,11 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await store.attach(web, 'unheard-of');
       await tick(store);
       const beforeMs = await store.nowMs();
-      expect(await silence(LONG_MS)).toEqual({ unseen: 1, lost: 0 });
+      expect(await silence(LONG_MS)).toMatchObject({ unseen: 1, lost: 0 });
       const record = await store.find(web.key);
       expect(record).toMatchObject({ state: 'unseen', replica: undefined });
       expect(record?.lostAtMs).toBeGreaterThanOrEqual(beforeMs);
-      expect(await silence(LONG_MS)).toEqual({ unseen: 0, lost: 0 });
+      expect(await silence(LONG_MS)).toMatchObject({ unseen: 0, lost: 0 });
     });
   });
 

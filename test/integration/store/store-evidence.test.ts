@@ -128,7 +128,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
   describe('a record that is unseen', () => {
     test('has the time that so many agents need to return; no attempt finds it before, and it is not hastened', async () => {
       const beganMs = await store.nowMs();
-      expect(await miss(['web-1', 'web-2', 'web-3'], 1_000_000)).toEqual({ unseen: 3, lost: 0 });
+      expect(await miss(['web-1', 'web-2', 'web-3'], 1_000_000)).toMatchObject({ unseen: 3, lost: 0 });
       const record = await store.find(web.key);
       expect(record?.dueAtMs).toBeGreaterThanOrEqual(beganMs + 3_000_000);
       await store.hasten();
@@ -141,16 +141,36 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       await miss(['web-1'], 0);
       expect(await store.find(web.key)).toMatchObject({ state: 'unseen' });
       expect(await due()).toBeUndefined();
-      expect(await silence(() => 0)).toEqual({ unseen: 0, lost: 1 });
+      expect(await silence(() => 0)).toMatchObject({ unseen: 0, lost: 1 });
       expect(await store.find(web.key)).toMatchObject({ state: 'lost', unseen: true });
       expect((await due())?.record.key.name).toBe('web-1');
     });
 
     test('has its time anew where no replica was there to return to', async () => {
       await miss(['web-1'], 0);
-      expect(await silence(() => 3_600_000, true)).toEqual({ unseen: 0, lost: 0 });
-      expect(await silence(() => 0)).toEqual({ unseen: 0, lost: 0 });
+      expect(await silence(() => 3_600_000, true)).toMatchObject({ unseen: 0, lost: 0 });
+      expect(await silence(() => 0)).toMatchObject({ unseen: 0, lost: 0 });
       expect(await store.find(web.key)).toMatchObject({ state: 'unseen' });
+    });
+
+    test('is expected, by its incarnation, until its agent is back, leaves or is lost', async () => {
+      await miss(['web-1', 'web-2'], 3_600_000);
+      await store.attach(arrivalOf('attached'), 'replica-2');
+      await store.leave(arrivalOf('leaving'), { replica: HERE, headStartMs: 3_600_000 });
+      await store.heartbeat('replica-2', 0);
+      const expected = async () => {
+        const { expected: count } = await store.noteSilence({
+          silentMs: 3_600_000,
+          returnMs: () => 0,
+          anew: false,
+        });
+        return { count, incarnations: await store.unseenIncarnations() };
+      };
+      expect(await expected()).toEqual({ count: 2, incarnations: ['first', 'first'] });
+      await store.attach(web, 'replica-2');
+      expect(await expected()).toEqual({ count: 1, incarnations: ['first'] });
+      await store.leave(arrivalOf('web-2'), { replica: HERE, headStartMs: 0 });
+      expect(await expected()).toEqual({ count: 0, incarnations: [] });
     });
 
     test('leaves as an attached one does', async () => {

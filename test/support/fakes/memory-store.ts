@@ -108,8 +108,15 @@ export class MemoryStore implements Store {
         });
       });
       for (const { replica = '' } of silent) replicas.delete(replica);
-      return { unseen: missed.length, lost: over.length };
+      const expected = database.rowsWhere(({ state }) => state === 'unseen').length;
+      return { unseen: missed.length, lost: over.length, expected };
     });
+  }
+
+  async unseenIncarnations(): Promise<readonly string[]> {
+    return this.#run(({ database }) =>
+      database.rowsWhere(({ state }) => state === 'unseen').map(({ incarnation }) => incarnation),
+    );
   }
 
   async attach(...[arrival, replica, entry = ANY_ENTRY]: Parameters<Store['attach']>) {

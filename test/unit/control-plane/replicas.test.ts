@@ -49,7 +49,7 @@ describe('two replicas on one database', () => {
     scene.database.tables.replicas.set('replica-1', 0);
     const other = new MemoryStore(scene.database, { clock: scene.clock });
     const silence = { silentMs: 6_000, returnMs: () => 60_000, anew: false };
-    expect(await other.noteSilence(silence)).toEqual({ unseen: 1, lost: 0 });
+    expect(await other.noteSilence(silence)).toMatchObject({ unseen: 1, lost: 0 });
     expect(scene.record('web-1')).toMatchObject({ state: 'unseen' });
     await expectKept();
     expect(scene.record('web-1')).toMatchObject({ replica: 'replica-1' });

@@ -26,6 +26,7 @@ async function running(
     onBeat,
     onDoubt: () => {},
     held,
+    onExpected: () => Promise.resolve(),
   });
   const over = new AbortController();
   const ended = heartbeat.run(over.signal);

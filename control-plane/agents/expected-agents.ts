@@ -1,0 +1,37 @@
+import { OperationalError } from '../../kernel/errors.ts';
+import type { Store } from '../ports.ts';
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** The agents that are unseen: the store knows them, and they are on their way back to some replica. */
+export class ExpectedAgents {
+  readonly #store: Pick<Store, 'unseenIncarnations'>;
+  #size = 0;
+  #incarnations = NONE;
+
+  constructor(store: Pick<Store, 'unseenIncarnations'>) {
+    this.#store = store;
+  }
+
+  /** How many, as of the last heartbeat. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Whether it is one of them. One that has come back since stays so until all have. */
+  has(incarnation: string): boolean {
+    return this.#incarnations.has(incarnation);
+  }
+
+  /** @param size how many there are now. Never throws what may pass */
+  async note(size: number): Promise<void> {
+    this.#size = size;
+    if (size === 0) this.#incarnations = NONE;
+    if (size <= this.#incarnations.size) return;
+    try {
+      this.#incarnations = new Set(await this.#store.unseenIncarnations());
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+    }
+  }
+}
