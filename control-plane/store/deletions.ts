@@ -5,7 +5,7 @@ import type { DataplaneRecord } from '../records.pure.ts';
 import type { AttemptResult, DueShare } from '../ports.ts';
 import { departureBase } from './attaching.ts';
 import { keyColumns } from './rows.ts';
-import type { DataplaneRow, Schema } from './schema.ts';
+import type { BodyRow, DataplaneRow, DepartureRow, Schema } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
 
 /** What another replica should have taken for so long, it does not take any more. */
@@ -75,7 +75,7 @@ function isDue(
 
 /** Writes down how an attempt ended. The caller has had the name to itself since it read the row. */
 export async function settle(
-  { db, nowMs }: Session,
+  { kind, db, nowMs }: Session,
   row: DataplaneRow,
   result: AttemptResult,
 ): Promise<void> {
@@ -91,28 +91,56 @@ export async function settle(
     return;
   }
   const departure = { ...departureBase(row), outcome: result.outcome, guard, reason, attempts, at: nowMs };
+  const body = lastBody(row, nowMs, result);
+  // PostgreSQL does all of it in one statement: each is a round trip, while the name is locked.
+  if (kind === 'postgres') await endAtOnce(db, departure, body);
+  else await end(db, departure, body);
+}
+
+async function end(db: Session['db'], departure: DepartureRow, body: BodyRow | undefined): Promise<void> {
   await db.insertInto('departures').values(departure).execute();
-  await db.deleteFrom('dataplanes').where('epoch', '=', row.epoch).execute();
-  await keepLastBody({ db, nowMs }, row, result);
+  await db.deleteFrom('dataplanes').where('epoch', '=', departure.epoch).execute();
+  if (body === undefined) return;
+  await db
+    .insertInto('bodies')
+    .values(body)
+    .onConflict((conflict) => conflict.column('epoch').doNothing())
+    .execute();
+}
+
+async function endAtOnce(
+  db: Session['db'],
+  departure: DepartureRow,
+  body: BodyRow | undefined,
+): Promise<void> {
+  const ended = db.with('gone', (also) =>
+    also.deleteFrom('dataplanes').where('epoch', '=', departure.epoch).returning('epoch'),
+  );
+  if (body === undefined) {
+    await ended.insertInto('departures').values(departure).execute();
+    return;
+  }
+  await ended
+    .with('told', (also) => also.insertInto('departures').values(departure).returning('epoch'))
+    .insertInto('bodies')
+    .values(body)
+    .onConflict((conflict) => conflict.column('epoch').doNothing())
+    .execute();
 }
 
 /**
  * An object may be gone without a record of its deletion, if the attempt died before it wrote one: then
  * the resource that its agent brought stands in for the body.
  */
-async function keepLastBody(
-  { db, nowMs }: Pick<Session, 'db' | 'nowMs'>,
+function lastBody(
   row: DataplaneRow,
+  nowMs: number,
   { outcome, body }: Extract<AttemptResult, { kind: 'ended' }>,
-): Promise<void> {
+): BodyRow | undefined {
   const resource = body ?? (outcome === 'already gone' ? row.resource : null);
-  if (resource === null) return;
+  if (resource === null) return undefined;
   const { proxy_type, mesh, name, epoch } = row;
-  await db
-    .insertInto('bodies')
-    .values({ proxy_type, mesh, name, epoch, resource, at: nowMs })
-    .onConflict((conflict) => conflict.column('epoch').doNothing())
-    .execute();
+  return { proxy_type, mesh, name, epoch, resource, at: nowMs };
 }
 
 export async function keepBody(

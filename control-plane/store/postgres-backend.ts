@@ -158,7 +158,8 @@ class PostgresBackend implements Backend {
         },
       };
       const value = await holding.act(row, fence);
-      await holding.settle(await this.#session(db), row, value);
+      // By the clock of this process since, which saves a question.
+      await holding.settle({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
       return { row, value };
     });
   }

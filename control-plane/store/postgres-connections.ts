@@ -67,6 +67,8 @@ export class PostgresConnections {
       idleTimeoutMillis: IDLE_MS,
       query_timeout: options.statementMs + ANSWER_SLACK_MS,
       keepAlive: true,
+      // What follows the beginning of a transaction does not wait for its answer.
+      pipeline: true,
       types: { getTypeParser: parserOf },
       stream: () => this.#socket(),
     });
@@ -146,11 +148,20 @@ export class PostgresConnections {
   }
 
   async #query(client: PoolClient, text: string, values: readonly unknown[]): Promise<unknown> {
+    if (text !== 'begin') return this.#send(client, text, values);
+    // A beginning that fails loses the connection. Only the statement after it, which reads the time, is on its way by then.
+    this.#send(client, this.#begin(), []).catch(() => {
+      this.#pin(client).isLost = true;
+    });
+    return Promise.resolve({ command: 'BEGIN', rowCount: 0, rows: [] });
+  }
+
+  async #send(client: PoolClient, text: string, values: readonly unknown[]): Promise<unknown> {
     const { place } = this.#options;
     const pinned = this.#pin(client);
     try {
       if (pinned.isLost) throw new Error('the connection was lost');
-      return await client.query(text === 'begin' ? this.#begin() : text, [...values]);
+      return await client.query(text, [...values]);
     } catch (error) {
       const health = sessionHealth(error);
       if (health !== 'usable' || text === 'rollback') pinned.isLost = true;

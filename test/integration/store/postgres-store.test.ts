@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.ts';
@@ -34,6 +37,38 @@ function isLost(fence: Fence): boolean {
   } catch {
     return true;
   }
+}
+
+/** Passes connections on to `port`, and counts how often a client spoke after the server had. */
+async function roundTrips(port: number) {
+  const counted = { trips: 0, port: 0 };
+  const sockets = new Set<Socket>();
+  const proxy = createServer((client) => {
+    const upstream = connect(port, '127.0.0.1');
+    let isClientsTurn = true;
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+    }
+    client.on('data', (chunk) => {
+      if (isClientsTurn) counted.trips += 1;
+      isClientsTurn = false;
+      upstream.write(chunk);
+    });
+    upstream.on('data', (chunk) => {
+      isClientsTurn = true;
+      client.write(chunk);
+    });
+  });
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  counted.port = (proxy.address() as AddressInfo).port;
+  return Object.assign(counted, {
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+      await once(proxy, 'close');
+    },
+  });
 }
 
 describe('stores on one PostgreSQL', () => {
@@ -177,13 +212,34 @@ describe('stores on one PostgreSQL', () => {
     expect(await newcomer.nowMs()).toBeGreaterThan(beforeMs - 60_000);
     await tick(store);
     await tick(newcomer);
-    expect(await store.noteSilence({ silentMs: 60_000, returnMs: () => 0, anew: false })).toEqual({
+    expect(await store.noteSilence({ silentMs: 60_000, returnMs: () => 0, anew: false })).toMatchObject({
       unseen: 0,
       lost: 0,
     });
     await waitUntil(() => newcomer.attempt('next due', () => Promise.resolve(DELETED)), {
       what: 'what was put off to be due',
     });
+  });
+
+  test('a departure, from its announcement to its end, takes at most eight round trips', async () => {
+    await using counted = await roundTrips(server.port);
+    const store = await open({}, counted.port);
+    const withBody: AttemptResult = { ...DELETED, body: '{}' };
+    const depart = async (name: string) => {
+      const { key } = arrivalOf(name);
+      const given = await store.attach(arrivalOf(name), 'replica-1');
+      const before = counted.trips;
+      await leave(store, name);
+      if (given.kind !== 'attached') throw new Error(given.kind);
+      const ended = await store.attempt({ key, epoch: given.epoch }, () => Promise.resolve(withBody));
+      expect(ended?.record.state).toBe('leaving');
+      return counted.trips - before;
+    };
+    // Both pools open their connections.
+    await depart('web-0');
+    expect(await depart('web-1')).toBeLessThanOrEqual(8);
+    expect(await store.records()).toEqual([]);
+    expect(await store.lastDeletedBody(arrivalOf('web-1').key)).toMatchObject({ resource: '{}' });
   });
 
   test('one of an older version than the schema is refused', async () => {
