@@ -1,3 +1,4 @@
+import type { DeadlineScope } from '../kernel/deadline.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { Made, Want } from '../kuma/object-wish.ts';
@@ -142,16 +143,19 @@ export interface AttachStream {
   close(): void;
 }
 
+export type AttachWait = Pick<DeadlineScope, 'signal' | 'extend'>;
+
 /** The companion of a control plane: an endpoint that also watches over those who attach. */
 export interface Companion extends Endpoint {
   /**
-   * Opens the stream and waits until it is attached. `signal` bounds the wait, not the stream.
+   * Opens the stream and waits until it is attached. `wait` bounds that, not the stream; a companion that is busy says how
+   * much longer it takes.
    *
    * @param onAttached told each time the companion says what it knows of this incarnation, the first time before this
    * settles
    * @throws `DATAPLANE_FOREIGN` if a newer incarnation has the name
    */
-  attach(hello: Hello, onAttached: (attached: Attached) => void, signal: AbortSignal): Promise<AttachStream>;
+  attach(hello: Hello, onAttached: (attached: Attached) => void, wait: AttachWait): Promise<AttachStream>;
 }
 
 /** What a companion wants to know of another dataplane. */

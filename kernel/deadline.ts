@@ -7,6 +7,8 @@ export interface DeadlineScope {
   readonly signal: AbortSignal;
   /** Milliseconds left, never negative. */
   remainingMs(): number;
+  /** The operation has at least so long from now on: what it waits for has said that it will take so long. */
+  readonly extend: (budgetMs: number) => void;
 }
 
 export interface DeadlineOptions {
@@ -38,7 +40,7 @@ export async function withDeadline<T>(
   cancel?.throwIfAborted();
   const controller = new AbortController();
   const { signal } = controller;
-  const expiresAtMs = clock.monotonicMs() + budgetMs;
+  let expiresAtMs = clock.monotonicMs() + budgetMs;
 
   const aborted = new Promise<never>((_resolve, reject) => {
     signal.addEventListener(
@@ -52,19 +54,25 @@ export async function withDeadline<T>(
   const follow = (): void => {
     controller.abort(cancel?.reason);
   };
-  const disarm = clock.after(budgetMs, () => {
-    controller.abort(
-      new OperationalError('DEADLINE_EXCEEDED', `Cannot ${action} within ${Math.round(budgetMs)} ms`, {
-        details: { budgetMs: Math.round(budgetMs) },
-      }),
-    );
-  });
+  const arm = (forMs: number): (() => void) =>
+    clock.after(forMs, () => {
+      const details = { budgetMs: Math.round(forMs) };
+      const text = `Cannot ${action} within ${details.budgetMs} ms`;
+      controller.abort(new OperationalError('DEADLINE_EXCEEDED', text, { details }));
+    });
+  let disarm = arm(budgetMs);
   cancel?.addEventListener('abort', follow, { once: true });
 
   try {
     const scope: DeadlineScope = {
       signal,
       remainingMs: () => Math.max(0, expiresAtMs - clock.monotonicMs()),
+      extend: (forMs) => {
+        if (clock.monotonicMs() + forMs <= expiresAtMs) return;
+        expiresAtMs = clock.monotonicMs() + forMs;
+        disarm();
+        disarm = arm(forMs);
+      },
     };
     return await Promise.race([aborted, operation(scope)]);
   } finally {

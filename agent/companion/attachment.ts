@@ -170,11 +170,12 @@ export class Attachment {
           budgetMs: this.#patienceMs(),
           cancel: attempt.signal,
         },
-        ({ signal }) =>
+        ({ signal, extend }) =>
           companion.attach(
             { ...this.#deps.hello, owner: this.#owner, status, epoch: this.#epoch },
             (attached) => this.#onAttached(companion, attached),
-            signal,
+            // A start asks the next companion instead.
+            { signal, extend: this.#isImpatient ? () => {} : extend },
           ),
       );
       this.#stream = stream;
@@ -249,7 +250,11 @@ export class Attachment {
     return superseded ? 'superseded' : 'lost';
   }
 
+  get #isImpatient(): boolean {
+    return this.#hurried && this.#deps.companions.length > 1;
+  }
+
   #patienceMs(): number {
-    return this.#hurried && this.#deps.companions.length > 1 ? IMPATIENCE_MS : PATIENCE_MS;
+    return this.#isImpatient ? IMPATIENCE_MS : PATIENCE_MS;
   }
 }

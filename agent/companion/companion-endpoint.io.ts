@@ -70,7 +70,7 @@ export function companionEndpoint(
       });
       return fromConfirmation(answer);
     },
-    attach: async (hello, onAttached, signal) => {
+    attach: async (hello, onAttached, wait) => {
       if (options.token.current === undefined) await options.token.refresh();
       return openCompanionStream({
         action: `attach to ${url}`,
@@ -83,7 +83,7 @@ export function companionEndpoint(
         onRedirected: () => {
           channel.renew();
         },
-        signal,
+        wait,
       });
     },
     close: () => {

@@ -6,6 +6,7 @@ import {
   Rotation_Turn,
   Testimony_Result,
   Wish_State,
+  type Attached as WireAttached,
   type AttachRequest,
   type ConfirmResponse,
   type ControlPlane,
@@ -13,6 +14,7 @@ import {
   type Look,
   type RegisterRequest,
   type Rotation,
+  type Waiting,
   type Wish as WireWish,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
@@ -22,7 +24,15 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
-import type { AgentStatus, Confirmation, Departure, Hello, LastWords, LookRequest } from '../ports.ts';
+import type {
+  AgentStatus,
+  Attached,
+  Confirmation,
+  Departure,
+  Hello,
+  LastWords,
+  LookRequest,
+} from '../ports.ts';
 import type { Finding, LookResult } from '../witness/findings.pure.ts';
 
 /** @param anonymous stands for the incarnation of a caller that names a dataplane without having run it */
@@ -100,7 +110,7 @@ export function toHello(hello: Hello, anonymous: string, looks: boolean): Attach
         epoch: hello.epoch ?? 0,
         answersAsks: true,
         looks,
-        waits: false,
+        waits: true,
       },
     },
   };
@@ -213,4 +223,17 @@ function textOrNone(text: string): string | undefined {
 
 function milliseconds(duration: Duration | undefined): number | undefined {
   return duration === undefined ? undefined : fromWireDuration(duration);
+}
+
+export function fromAttached({ epoch, fenced, controlPlane, held }: WireAttached): Attached {
+  const facts = fromControlPlane(controlPlane);
+  return { epoch: fenced ? epoch : undefined, facts, ...(held === '' ? {} : { held }) };
+}
+
+/** An agent that has waited for so long attaches anew, elsewhere perhaps. */
+const LONGEST_WAIT_MS = 120_000;
+
+/** @returns how long the companion may take to attach this agent, in ms */
+export function fromWaiting({ within }: Waiting): number {
+  return Math.min(LONGEST_WAIT_MS, milliseconds(within) ?? 0);
 }

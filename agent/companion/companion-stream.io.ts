@@ -2,10 +2,19 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import type { AttachRequest, AttachResponse, Look } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { AgentStatus, Attached, AttachStream, LastWords, StreamEnd, Witness } from '../ports.ts';
+import type {
+  AgentStatus,
+  Attached,
+  AttachStream,
+  AttachWait,
+  LastWords,
+  StreamEnd,
+  Witness,
+} from '../ports.ts';
 import {
-  fromControlPlane,
+  fromAttached,
   fromLook,
+  fromWaiting,
   toPhaseChanged,
   toStopped,
   toTestimony,
@@ -23,13 +32,14 @@ export interface CompanionStreamOptions {
   readonly onRedirected: () => void;
   /** Answers a Look; `undefined`: the hello says that this agent does not. */
   readonly witness: Witness | undefined;
-  /** Bounds the wait until it is attached. */
-  readonly signal: AbortSignal;
+  /** Until it is attached. */
+  readonly wait: AttachWait;
 }
 
 /** Says hello and waits until the companion has attached the dataplane. */
 export async function openCompanionStream(options: CompanionStreamOptions): Promise<AttachStream> {
-  const { call, hello, action, onAttached, onRedirected, signal } = options;
+  const { call, hello, action, onAttached, onRedirected } = options;
+  const { signal, extend } = options.wait;
   let said = options.status;
   signal.throwIfAborted();
   const ended = Promise.withResolvers<StreamEnd>();
@@ -40,14 +50,14 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
   signal.addEventListener('abort', onAbort, { once: true });
   call.on('data', ({ message }: AttachResponse) => {
     if (message?.$case === 'attached') {
-      const { epoch, fenced, controlPlane, held } = message.value;
-      const facts = fromControlPlane(controlPlane);
-      onAttached({ epoch: fenced ? epoch : undefined, facts, ...(held === '' ? {} : { held }) });
+      onAttached(fromAttached(message.value));
       attached.resolve();
     } else if (message?.$case === 'ask') {
       call.write(toPhaseChanged(said));
     } else if (message?.$case === 'look') {
       void answerLook(options, message.value);
+    } else if (message?.$case === 'waiting') {
+      extend(fromWaiting(message.value));
     } else if (message?.$case === 'redirected') {
       ended.resolve({ kind: 'redirected', reason: message.value.reason });
       onRedirected();

@@ -73,9 +73,12 @@ export const silent = (): Promise<never> => new Promise<never>(() => {});
 
 type RegisterReply = { readonly found?: boolean } | undefined | void;
 
+type Say = (message: NonNullable<AttachResponse['message']>) => void;
+
 /** What it says to each kind of request; a reply that throws a {@link Refusal} fails the call. */
 export interface CompanionReplies {
-  attach: (hello: Hello, nth: number) => Attached | Promise<Attached>;
+  /** @param say sends something before the Attached */
+  attach: (hello: Hello, nth: number, say: Say) => Attached | Promise<Attached>;
   /** What it leaves out is as of an object that was found and changed, or not found and not changed. */
   register: (request: RegisterRequest) => RegisterReply | Promise<RegisterReply>;
   deregister: (request: DeregisterRequest) => DeregisterResponse | Promise<DeregisterResponse>;
@@ -289,7 +292,7 @@ export class FakeCompanion implements AsyncDisposable {
     };
     this.#streams.push(stream);
     Promise.resolve()
-      .then(() => this.replies.attach(hello, nth))
+      .then(() => this.replies.attach(hello, nth, (message) => call.write({ message })))
       .then(
         (attached) => call.write({ message: { $case: 'attached', value: attached } }),
         (error: unknown) => call.emit('error', error),

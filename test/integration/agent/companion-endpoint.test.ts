@@ -8,7 +8,7 @@ import { companionEndpoint } from '../../../agent/companion/companion-endpoint.i
 import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import type { Attached, Companion, Departure, Hello } from '../../../agent/ports.ts';
 import { systemClock } from '../../../kernel/clock.ts';
-import { withDeadline } from '../../../kernel/deadline.ts';
+import { withDeadline, type DeadlineScope } from '../../../kernel/deadline.ts';
 import { OperationalError, type ErrorCode } from '../../../kernel/errors.ts';
 import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
 import type { EndpointTls } from '../../../kuma/connection-pool.io.ts';
@@ -90,8 +90,8 @@ function endpointAt(
 }
 
 /** As the registration asks: with a deadline of its own. */
-function within<T>(budgetMs: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  return withDeadline({ clock: systemClock, action: 'ask', budgetMs }, ({ signal }) => ask(signal));
+function within<T>(budgetMs: number, ask: (by: AbortSignal, wait: DeadlineScope) => Promise<T>): Promise<T> {
+  return withDeadline({ clock: systemClock, action: 'ask', budgetMs }, (wait) => ask(wait.signal, wait));
 }
 
 /** What came of it, in the words of a removal. */
@@ -129,7 +129,7 @@ async function attach(
   readonly attached: readonly Attached[];
 }> {
   const attached: Attached[] = [];
-  const stream = await within(5_000, (signal) => endpoint.attach(hello, (one) => attached.push(one), signal));
+  const stream = await within(5_000, (_, wait) => endpoint.attach(hello, (one) => attached.push(one), wait));
   return { stream, attached };
 }
 
@@ -520,7 +520,7 @@ describe('the stream to a companion', () => {
   test('does not outlive a wait that was given up', async () => {
     const fake = await companion({ replies: { attach: silent } });
     const endpoint = endpointAt(fake.url);
-    await failure(within(200, (signal) => endpoint.attach(HELLO, () => {}, signal)));
+    await failure(within(200, (_, wait) => endpoint.attach(HELLO, () => {}, wait)));
     await waitUntil(() => fake.streams[0]?.open === false, { what: 'the end of the stream' });
     expect(fake.streams).toHaveLength(1);
   });

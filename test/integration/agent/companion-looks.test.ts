@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { companionEndpoint } from '../../../agent/companion/companion-endpoint.io.ts';
@@ -6,7 +8,8 @@ import type { AttachStream, Hello, LookRequest, Witness } from '../../../agent/p
 import { systemClock } from '../../../kernel/clock.ts';
 import { withDeadline } from '../../../kernel/deadline.ts';
 import { Testimony_Result } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { FakeCompanion } from '../../support/fake-companion.ts';
+import { toWireDuration } from '../../../proto/wire-duration.ts';
+import { attachedAs, FakeCompanion } from '../../support/fake-companion.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const HELLO: Hello = {
@@ -29,7 +32,7 @@ beforeEach(() => {
 
 afterEach(() => open.disposeAsync());
 
-function attach(fake: FakeCompanion, witness: Witness | undefined): Promise<AttachStream> {
+function attach(fake: FakeCompanion, witness: Witness | undefined, budgetMs = 5_000): Promise<AttachStream> {
   const endpoint = companionEndpoint({
     url: new URL(fake.url),
     tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
@@ -39,8 +42,8 @@ function attach(fake: FakeCompanion, witness: Witness | undefined): Promise<Atta
   open.defer(() => {
     endpoint.close();
   });
-  return withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, ({ signal }) =>
-    endpoint.attach(HELLO, () => undefined, signal),
+  return withDeadline({ clock: systemClock, action: 'attach', budgetMs }, (wait) =>
+    endpoint.attach(HELLO, () => undefined, wait),
   );
 }
 
@@ -109,4 +112,26 @@ describe('a look that a companion asks for', () => {
     looked.resolve([]);
     await looked.promise;
   });
+});
+
+test('an agent keeps its place at a companion that is busy and says for how long', async () => {
+  const turn = Promise.withResolvers<undefined>();
+  const fake = open.use(
+    await FakeCompanion.start({
+      replies: {
+        attach: async (_hello, _nth, say) => {
+          say({ $case: 'waiting', value: { within: toWireDuration(60_000) } });
+          await turn.promise;
+          return attachedAs(1);
+        },
+      },
+    }),
+  );
+  const budgetMs = 500;
+  const attaching = attach(fake, undefined, budgetMs);
+  await waitUntil(() => fake.streams.length === 1, { what: 'the Hello' });
+  await delay(2 * budgetMs);
+  turn.resolve(undefined);
+  await attaching;
+  expect(fake.streams).toMatchObject([{ open: true, hello: { waits: true } }]);
 });

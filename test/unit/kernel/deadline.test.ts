@@ -109,6 +109,32 @@ describe('withDeadline()', () => {
     expect(left).toBe(70);
   });
 
+  test.for([
+    { name: 'more than is left', extendMs: 500, endsMs: 530 },
+    { name: 'less than is left', extendMs: 10, endsMs: 100 },
+  ])('an operation that is told to take $name has $endsMs ms in all', async ({ extendMs, endsMs }) => {
+    const beganMs = clock.monotonicMs();
+    let left = Number.NaN;
+    const pending = withDeadline({ clock, action: 'wait', budgetMs: 100 }, (scope) => {
+      clock.advance(30);
+      scope.extend(extendMs);
+      left = scope.remainingMs();
+      return new Promise(() => {});
+    });
+    const failed = expect(pending).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+    expect(left).toBe(endsMs - 30);
+    clock.advance(endsMs - 31);
+    let over = false;
+    pending.catch(() => {
+      over = true;
+    });
+    await clock.settle();
+    expect(over).toBe(false);
+    clock.advance(1);
+    await failed;
+    expect(clock.monotonicMs() - beganMs).toBe(endsMs);
+  });
+
   test('never says that less than no time is left', async () => {
     let left = Number.NaN;
     const pending = withDeadline({ clock, action: 'measure', budgetMs: 100 }, (scope) => {

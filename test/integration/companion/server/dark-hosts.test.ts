@@ -131,9 +131,8 @@ describe('a host that falls silent', () => {
     open.defer(() => {
       endpoint.close();
     });
-    const stream = await withDeadline(
-      { clock: systemClock, action: 'attach', budgetMs: 5_000 },
-      ({ signal }) => endpoint.attach(HELLO, () => undefined, signal),
+    const stream = await withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, (wait) =>
+      endpoint.attach(HELLO, () => undefined, wait),
     );
     host.fallSilent();
     const beganMs = performance.now();

@@ -6,6 +6,7 @@ import type {
   AgentStatus,
   Attached,
   AttachStream,
+  AttachWait,
   Companion,
   Hello,
   StreamEnd,
@@ -49,7 +50,7 @@ class FakeStream implements AttachStream {
   }
 }
 
-type Welcome = (onAttached: (attached: Attached) => void, signal: AbortSignal) => Promise<FakeStream>;
+type Welcome = (onAttached: (attached: Attached) => void, wait: AttachWait) => Promise<FakeStream>;
 
 /** A companion that welcomes as it is told; the last welcome repeats. */
 class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
@@ -72,12 +73,12 @@ class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
   async attach(
     hello: Hello,
     onAttached: (attached: Attached) => void,
-    signal: AbortSignal,
+    wait: AttachWait,
   ): Promise<AttachStream> {
     this.hellos.push({ hello, atMs: this.#clock.monotonicMs() });
     const welcome = this.#welcomes.length > 1 ? this.#welcomes.shift() : this.#welcomes[0];
     if (welcome === undefined) throw new TypeError('No welcome');
-    const stream = await welcome(onAttached, signal);
+    const stream = await welcome(onAttached, wait);
     this.streams.push(stream);
     return stream;
   }
@@ -178,6 +179,26 @@ describe('Attachment', () => {
     await clock.passUntil(() => only.streams.length === 1);
     expect(attempts(only)).toEqual([0, 5_100]);
     expect(log.events).toEqual(['companion.lost', 'companion.attached']);
+  });
+
+  test('keeps its stream to a companion that said how long it takes, and no longer than that', async () => {
+    const busy: Welcome = (_onAttached, { extend }) => {
+      extend(30_000);
+      return new Promise(() => {});
+    };
+    const only = companion('a', busy, attaches(7));
+    expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 900 });
+    await clock.passUntil(() => only.streams.length === 1);
+    expect(attempts(only)).toEqual([0, 30_100]);
+  });
+
+  test('a start does not wait for a busy companion while there is another one', async () => {
+    const busy: Welcome = (_onAttached, { extend }) => {
+      extend(30_000);
+      return new Promise(() => {});
+    };
+    const [first, second] = [companion('a', busy), companion('b', attaches(2))];
+    expect(await begin(attachment(first, second))).toEqual({ epoch: 2, atMs: 450 });
   });
 
   test('waits no longer once every companion has refused, and attaches later all the same', async () => {
