@@ -26,6 +26,7 @@ import { OperationalError } from '../../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import { attach, departureBase, leave, reattach, UNTRIED, type MemorySession } from './memory-attaching.ts';
 import type { MemoryDatabase, MemoryTables } from './memory-database.ts';
+import { countRecords } from './record-counts.ts';
 
 type Which = Parameters<Store['attempt']>[0];
 type At = Pick<DataplaneRecord, 'key' | 'epoch'>;
@@ -553,15 +554,4 @@ function settleAttempt(
   const resource = result.body ?? (outcome === 'already gone' ? row.resource : undefined);
   const { key, epoch } = row;
   if (resource !== undefined && !bodies.has(epoch)) bodies.set(epoch, { key, epoch, resource, atMs: nowMs });
-}
-
-function countRecords(rows: readonly DataplaneRecord[]): readonly RecordCount[] {
-  const counts = new Map<string, RecordCount>();
-  for (const { key, state, guard, sinceMs } of rows) {
-    const group = [key.mesh, state, guard ?? ''].join('\n');
-    const { count = 0, oldestSinceMs = sinceMs } = counts.get(group) ?? {};
-    const oldest = Math.min(oldestSinceMs, sinceMs);
-    counts.set(group, { mesh: key.mesh, state, guard, count: count + 1, oldestSinceMs: oldest });
-  }
-  return [...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
 }
