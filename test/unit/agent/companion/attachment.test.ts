@@ -104,6 +104,11 @@ const fails =
 
 const hangs: Welcome = () => new Promise(() => {});
 
+const busy: Welcome = (_onAttached, { extend }) => {
+  extend(30_000);
+  return new Promise(() => {});
+};
+
 function attempts(of: FakeCompanionEndpoint): readonly number[] {
   return of.hellos.map(({ atMs }) => atMs);
 }
@@ -182,10 +187,6 @@ describe('Attachment', () => {
   });
 
   test('keeps its stream to a companion that said how long it takes, and no longer than that', async () => {
-    const busy: Welcome = (_onAttached, { extend }) => {
-      extend(30_000);
-      return new Promise(() => {});
-    };
     const only = companion('a', busy, attaches(7));
     expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 900 });
     await clock.passUntil(() => only.streams.length === 1);
@@ -193,10 +194,6 @@ describe('Attachment', () => {
   });
 
   test('a start does not wait for a busy companion while there is another one', async () => {
-    const busy: Welcome = (_onAttached, { extend }) => {
-      extend(30_000);
-      return new Promise(() => {});
-    };
     const [first, second] = [companion('a', busy), companion('b', attaches(2))];
     expect(await begin(attachment(first, second))).toEqual({ epoch: 2, atMs: 450 });
   });
