@@ -11,6 +11,7 @@ import type {
   KnownDeparture,
   Owner,
   RecordCount,
+  RecordSummary,
   SideliningRecord,
   ZoneIdentity,
 } from './records.pure.ts';
@@ -231,7 +232,8 @@ export interface Store {
   ): Promise<T | undefined>;
 
   find(key: DataplaneKey): Promise<DataplaneRecord | undefined>;
-  records(): Promise<readonly DataplaneRecord[]>;
+  /** With the beginning of what their agents brought. */
+  records(): Promise<readonly RecordSummary[]>;
   /** How many records there are, without reading them. */
   counts(): Promise<readonly RecordCount[]>;
   /** Newest first. */
@@ -243,14 +245,17 @@ export interface Store {
     readonly limit: number;
   }): Promise<readonly KnownDeparture[]>;
   lastDeletedBody(key: DataplaneKey): Promise<DeletedBody | undefined>;
-  /** Of all names, deleted at `sinceMs` or later. */
-  deletedBodies(sinceMs: number): Promise<readonly DeletedBody[]>;
+  /** Of all names, deleted at `sinceMs` or later, for one of `causes` where they are given. */
+  deletedBodies(sinceMs: number, causes?: readonly Cause[]): Promise<readonly DeletedBody[]>;
 
   /** Empty mesh: every mesh. */
   releaseBrake(mesh: string, untilMs: number): Promise<void>;
   brakeReleases(): Promise<readonly { readonly mesh: string; readonly untilMs: number }[]>;
 
-  /** Forgets departures, bodies and releases from before `beforeMs`, and replicas that have long been silent. */
+  /**
+   * Forgets departures, bodies and releases from before `beforeMs`, replicas that have long been silent, and of a name
+   * with many departures and bodies all but the newest.
+   */
   prune(beforeMs: number): Promise<void>;
   /**
    * Binds the store to this zone, if it is bound to none yet. What the zone that it is bound to did not say at the time

@@ -57,6 +57,15 @@ export interface DataplaneRecord {
   readonly reason: string | undefined;
 }
 
+/** Of what an agent brought, a list of records has so many characters: it may be large, and there may be many. */
+export const RESOURCE_HEAD = 4_096;
+
+/** One record of a list. */
+export type RecordSummary = Omit<DataplaneRecord, 'resource'> & {
+  /** The beginning of `resource`. */
+  readonly resourceHead?: string | undefined;
+};
+
 export const CAUSES: Readonly<Record<Exclude<RecordState, 'attached'>, Cause>> = {
   unseen: 'fallback',
   lost: 'fallback',

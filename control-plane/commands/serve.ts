@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 
 import { collectDefaultMetrics, Registry } from 'prom-client';
 
-import { pause, systemClock, type Clock } from '../../kernel/clock.ts';
+import { pause, systemClock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
@@ -19,6 +19,7 @@ import {
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
+import { BoundedLog } from '../bounded-log.ts';
 import { Engine } from '../engine.ts';
 import type { ZoneStanding } from '../evidence/guards.pure.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
@@ -48,17 +49,20 @@ const DRAIN_MS = 5_000;
 /** What cannot be opened now is tried again: the control plane or the database may come up later than we. */
 const REOPEN_MS = 2_000;
 const STATUS_MS = 5_000;
-const SAY_AGAIN_MS = 60_000;
 
 /** Runs the companion until `stop`. @throws {@link OperationalError} for what a retry cannot mend */
 export async function serve(request: ServeRequest): Promise<void> {
   const { options, env, stop } = request;
   const { logLevel: level, logFormat: format } = options;
-  const events = deregistrarEvents(await openLog({ program: 'kuma-deregistrar', level, format, env }));
+  const log = new BoundedLog(await openLog({ program: 'kuma-deregistrar', level, format, env }), systemClock);
+  const events = deregistrarEvents(log);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = createMetrics(registry);
   await using resources = new AsyncDisposableStack();
+  resources.defer(() => {
+    log.flush();
+  });
   const service = openService(request, events);
   resources.defer(() => service?.close());
   service?.tell({ status: 'opening the store' });
@@ -192,7 +196,6 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
   const authenticator = await openAuthentication(options, kuma, { events, metrics, isKnownMesh });
   const bounds = new CallBounds({ clock: systemClock, onRefused: metrics.callRefused });
   let server: GrpcServer | undefined;
-  const sayNowAndThen = nowAndThen(systemClock);
   const agentService = deregistrarService({
     engine,
     authenticator,
@@ -217,15 +220,11 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
     events: {
       connectionRefused: (limit, address) => {
         metrics.connectionRefused(limit);
-        sayNowAndThen(limit, () => {
-          events.connectionRefused(limit, address);
-        });
+        events.connectionRefused(limit, address);
       },
       handshakeFailed: (address, err) => {
         metrics.handshakeFailed();
-        sayNowAndThen('handshake', () => {
-          events.handshakeFailed(address, err);
-        });
+        events.handshakeFailed(address, err);
       },
     },
   });
@@ -234,17 +233,6 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
   server.setServing(true);
   events.started({ listen: server.addresses, store: engine.deps.store.kind, replica: engine.deps.replica });
   return { engine, server, bounds, certificate };
-}
-
-/** Says something at most once in a while: it may come by the thousand, and its metric counts each. */
-function nowAndThen(clock: Clock): (what: string, say: () => void) => void {
-  const saidAtMs = new Map<string, number>();
-  return (what, say) => {
-    const nowMs = clock.monotonicMs();
-    if (nowMs - (saidAtMs.get(what) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN_MS) return;
-    saidAtMs.set(what, nowMs);
-    say();
-  };
 }
 
 function settingsOf(options: ServeOptions): Engine['deps']['settings'] {

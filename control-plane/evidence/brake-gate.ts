@@ -9,6 +9,7 @@ import {
   type BrakeView,
   type PastDeletion,
 } from './brake.pure.ts';
+import type { Cause } from '../records.pure.ts';
 import { readinessByService } from './services.pure.ts';
 import type { Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';
@@ -70,18 +71,21 @@ export class BrakeGate {
   async #past(sinceMs: number): Promise<readonly PastDeletion[]> {
     const { store } = this.#deps;
     const departures = await store.departures({
-      causes: ['fallback', 'sweep'],
+      causes: BRAKED,
       sinceMs,
       limit: MOST_DEPARTURES,
     });
     const deleted = departures.filter(({ outcome }) => outcome === 'deleted');
     if (deleted.length === 0) return [];
     const bodies = new Map(
-      (await store.deletedBodies(sinceMs)).map(({ epoch, resource }) => [epoch, resource]),
+      (await store.deletedBodies(sinceMs, BRAKED)).map(({ epoch, resource }) => [epoch, resource]),
     );
     return deleted.map((departure) => ({ ...departure, services: servicesOf(bodies.get(departure.epoch)) }));
   }
 }
+
+/** An announced departure is not braked. */
+const BRAKED: readonly Cause[] = ['fallback', 'sweep'];
 
 function servicesOf(resource: string | undefined): readonly string[] {
   const stored = storedResource(resource);

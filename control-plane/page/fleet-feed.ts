@@ -15,7 +15,7 @@ import {
   type FleetHead,
   type FleetSnapshot,
 } from './fleet-view.pure.ts';
-import type { DataplaneRecord } from '../records.pure.ts';
+import type { RecordSummary } from '../records.pure.ts';
 import type { DepartureNotes } from './departure-notes.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Store } from '../ports.ts';
@@ -135,7 +135,7 @@ export class FleetFeed {
     }
   }
 
-  #brakes(records: readonly DataplaneRecord[]): Standings {
+  #brakes(records: readonly RecordSummary[]): Standings {
     const { clock, brakes } = this.#deps;
     const nowMs = clock.monotonicMs();
     const held = records

@@ -1,7 +1,7 @@
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { BrakeStanding } from '../evidence/brake.pure.ts';
 import { GUARDS } from '../evidence/guards.pure.ts';
-import type { Cause, DataplaneRecord, DepartureRecord, RecordState } from '../records.pure.ts';
+import type { Cause, DepartureRecord, RecordSummary, RecordState } from '../records.pure.ts';
 import type { StopTimeline, TimelineStep } from './stop-steps.pure.ts';
 
 /** The fleet as the page shows it. Times are the store's, in ms; ages are the viewer's to count. */
@@ -87,12 +87,12 @@ export interface DepartureNote {
 /** What every head has. */
 export const GUARD_WORDS: Readonly<Record<string, string>> = GUARDS;
 
-export function viewDataplane(record: DataplaneRecord): FleetRow {
+export function viewDataplane(record: RecordSummary): FleetRow {
   const { key, state, phase, incarnation, epoch, replica, sinceMs, attempts } = record;
   return {
     id: describeKey(key),
     state,
-    service: serviceIn(record.resource ?? ''),
+    service: serviceIn(record.resourceHead ?? ''),
     address: record.address ?? '',
     phase,
     incarnation,
@@ -113,7 +113,7 @@ function serviceIn(resource: string): string {
 
 /** An open stream while the store cannot be asked. */
 export function viewUnrecorded(
-  { key, incarnation, address }: Pick<DataplaneRecord, 'key' | 'incarnation' | 'address'>,
+  { key, incarnation, address }: Pick<RecordSummary, 'key' | 'incarnation' | 'address'>,
   agent: { readonly epoch: number | undefined; readonly phase: string; readonly leaving: boolean },
 ): FleetRow {
   return {

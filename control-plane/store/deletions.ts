@@ -1,9 +1,10 @@
-import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
+import { sql, type Expression, type ExpressionBuilder, type SqlBool } from 'kysely';
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { AttemptResult, DueShare } from '../ports.ts';
 import { departureBase } from './attaching.ts';
+import { KEPT } from './limits.ts';
 import { keyColumns } from './rows.ts';
 import type { BodyRow, DataplaneRow, DepartureRow, Schema } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
@@ -165,8 +166,24 @@ export async function hasten(session: Session): Promise<void> {
     .execute();
 }
 
+/** Forgets what is more than the bounds allow, the oldest of a name first. */
+async function bound({ db }: Session): Promise<void> {
+  const ofName = { departures: KEPT.departuresOfName, bodies: KEPT.bodiesOfName } as const;
+  for (const table of ['departures', 'bodies'] as const) {
+    await sql`delete from ${sql.table(table)} where epoch in (select epoch from (
+      select epoch, row_number() over (partition by proxy_type, mesh, name order by epoch desc) as place
+      from ${sql.table(table)}) as placed where place > ${ofName[table]})`.execute(db);
+  }
+  await sql`delete from bodies where epoch in (select epoch from (
+    select epoch, sum(length(resource)) over (order by length(resource), epoch desc) as total
+    from bodies) as summed where total > ${KEPT.bodies})`.execute(db);
+  await sql`delete from departures where epoch in (
+    select epoch from departures order by epoch desc limit 1000000 offset ${KEPT.departures})`.execute(db);
+}
+
 /** Releases are kept until they have ended; a replica, as long as a stream is said to be open there. */
-export async function prune({ db }: Session, beforeMs: number): Promise<void> {
+export async function prune(session: Session, beforeMs: number): Promise<void> {
+  const { db } = session;
   await db.deleteFrom('departures').where('at', '<', beforeMs).execute();
   await db.deleteFrom('bodies').where('at', '<', beforeMs).execute();
   await db.deleteFrom('brake_releases').where('until_at', '<', beforeMs).execute();
@@ -176,4 +193,5 @@ export async function prune({ db }: Session, beforeMs: number): Promise<void> {
     .where('seen_at', '<', beforeMs)
     .where((row) => row('replica', 'not in', holders))
     .execute();
+  await bound(session);
 }

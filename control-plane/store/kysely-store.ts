@@ -47,7 +47,8 @@ export function kyselyStore(backend: Backend): Store {
     counts: () => backend.read(queries.counts),
     departures: (filter) => backend.read((session) => queries.departures(session, filter)),
     lastDeletedBody: (key) => backend.read((session) => queries.lastDeletedBody(session, key)),
-    deletedBodies: (sinceMs) => backend.read((session) => queries.deletedBodies(session, sinceMs)),
+    deletedBodies: (sinceMs, causes) =>
+      backend.read((session) => queries.deletedBodies(session, sinceMs, causes)),
     releaseBrake: (mesh, untilMs) => backend.run((session) => queries.releaseBrake(session, mesh, untilMs)),
     brakeReleases: () => backend.run(queries.brakeReleases),
     bindZone: (zone) => backend.run((session) => zones.bindZone(session, zone)),

@@ -16,3 +16,12 @@ export const STORE_LIMITS: StoreLimits = {
   lockWaitMs: 800,
   statementMs: 2_000,
 };
+
+/** What is kept of departures at the most, beside their age: agents may come and go many times a day. */
+export const KEPT = {
+  departuresOfName: 100,
+  bodiesOfName: 3,
+  /** All bodies together, in characters. The largest go first: a Dataplane has some thousand. */
+  bodies: 64 * 1_024 * 1_024,
+  departures: 250_000,
+} as const;

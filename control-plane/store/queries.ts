@@ -1,7 +1,17 @@
+import { sql } from 'kysely';
+
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord, DeletedBody, KnownDeparture, RecordCount } from '../records.pure.ts';
+import { RESOURCE_HEAD } from '../records.pure.ts';
+import type {
+  Cause,
+  DataplaneRecord,
+  DeletedBody,
+  KnownDeparture,
+  RecordCount,
+  RecordSummary,
+} from '../records.pure.ts';
 import type { Store } from '../ports.ts';
-import { bodyOf, knownDepartureOf, recordOf } from './rows.ts';
+import { bodyOf, knownDepartureOf, recordOf, SUMMARY_COLUMNS, summaryOf } from './rows.ts';
 import { isNamed, type Session } from './session.ts';
 
 type Look = Pick<Session, 'db'>;
@@ -11,9 +21,14 @@ export async function find({ db }: Look, key: DataplaneKey): Promise<DataplaneRe
   return row === undefined ? undefined : recordOf(row);
 }
 
-export async function records({ db }: Look): Promise<readonly DataplaneRecord[]> {
-  const rows = await db.selectFrom('dataplanes').selectAll().orderBy('epoch').execute();
-  return rows.map(recordOf);
+export async function records({ db }: Look): Promise<readonly RecordSummary[]> {
+  const rows = await db
+    .selectFrom('dataplanes')
+    .select(SUMMARY_COLUMNS)
+    .select(sql<string | null>`substr(resource, 1, ${sql.lit(RESOURCE_HEAD)})`.as('head'))
+    .orderBy('epoch')
+    .execute();
+  return rows.map(summaryOf);
 }
 
 export async function counts({ db }: Look): Promise<readonly RecordCount[]> {
@@ -69,14 +84,17 @@ export async function lastDeletedBody({ db }: Look, key: DataplaneKey): Promise<
   return row === undefined ? undefined : bodyOf(row);
 }
 
-export async function deletedBodies({ db }: Look, sinceMs: number): Promise<readonly DeletedBody[]> {
-  const rows = await db
-    .selectFrom('bodies')
-    .selectAll()
-    .where('at', '>=', sinceMs)
-    .orderBy('epoch')
-    .execute();
-  return rows.map(bodyOf);
+export async function deletedBodies(
+  { db }: Look,
+  sinceMs: number,
+  causes?: readonly Cause[],
+): Promise<readonly DeletedBody[]> {
+  let query = db.selectFrom('bodies').selectAll().where('at', '>=', sinceMs);
+  if (causes !== undefined) {
+    const departed = db.selectFrom('departures').select('epoch').where('cause', 'in', causes);
+    query = query.where('epoch', 'in', departed.where('at', '>=', sinceMs));
+  }
+  return (await query.orderBy('epoch').execute()).map(bodyOf);
 }
 
 export async function releaseBrake({ db }: Session, mesh: string, untilMs: number): Promise<void> {

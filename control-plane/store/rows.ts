@@ -1,5 +1,11 @@
 import type { DataplaneKey, ProxyType } from '../../kuma/dataplane.ts';
-import type { DataplaneRecord, DeletedBody, DepartureRecord, KnownDeparture } from '../records.pure.ts';
+import type {
+  DataplaneRecord,
+  DeletedBody,
+  DepartureRecord,
+  KnownDeparture,
+  RecordSummary,
+} from '../records.pure.ts';
 import type { BodyRow, DataplaneRow, DepartureRow } from './schema.ts';
 
 /** The columns of a name, for a condition on all three. */
@@ -11,7 +17,41 @@ export function keyColumns({ proxyType, mesh, name }: DataplaneKey): {
   return { proxy_type: proxyType, mesh, name };
 }
 
+/** All but `resource`. */
+export const SUMMARY_COLUMNS = [
+  'proxy_type',
+  'mesh',
+  'name',
+  'epoch',
+  'incarnation',
+  'owner',
+  'deletable',
+  'address',
+  'peer',
+  'state',
+  'since_at',
+  'lost_at',
+  'replica',
+  'phase',
+  'serving',
+  'unseen',
+  'due_at',
+  'attempts',
+  'guard',
+  'reason',
+] as const satisfies readonly (keyof DataplaneRow)[];
+
+type SummaryRow = Pick<DataplaneRow, (typeof SUMMARY_COLUMNS)[number]>;
+
 export function recordOf(row: DataplaneRow): DataplaneRecord {
+  return { ...commonOf(row), resource: row.resource ?? undefined };
+}
+
+export function summaryOf(row: SummaryRow & { readonly head: string | null }): RecordSummary {
+  return { ...commonOf(row), resourceHead: row.head ?? undefined };
+}
+
+function commonOf(row: SummaryRow): Omit<DataplaneRecord, 'resource'> {
   return {
     key: keyOf(row),
     epoch: row.epoch,
@@ -20,7 +60,6 @@ export function recordOf(row: DataplaneRow): DataplaneRecord {
     deletable: row.deletable === 1,
     address: row.address ?? undefined,
     peer: row.peer ?? undefined,
-    resource: row.resource ?? undefined,
     state: row.state,
     sinceMs: row.since_at,
     lostAtMs: row.lost_at ?? undefined,

@@ -13,7 +13,7 @@ import type { AttachedAgents } from '../../agents/attached-agents.ts';
 import type { ReplicaHeartbeat } from '../../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../../evidence/brake.pure.ts';
-import type { DataplaneRecord, KnownDeparture } from '../../records.pure.ts';
+import type { KnownDeparture, RecordSummary } from '../../records.pure.ts';
 import type { Store } from '../../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../../evidence/zone-watch.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
@@ -60,7 +60,7 @@ export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest)
 type Stored =
   | {
       readonly nowMs: number;
-      readonly records: readonly DataplaneRecord[];
+      readonly records: readonly RecordSummary[];
       readonly brakes: readonly BrakeStanding[];
       readonly departures: readonly KnownDeparture[];
     }
@@ -88,7 +88,7 @@ function asControlPlaneStatus({ url, seen, upMs }: WatchedControlPlane): Control
     : { url, controlPlane: undefined, problem: seen.problem, up: undefined };
 }
 
-function asDataplaneStatus(record: DataplaneRecord, nowMs: number): DataplaneStatus {
+function asDataplaneStatus(record: RecordSummary, nowMs: number): DataplaneStatus {
   const { key, incarnation, epoch, state, phase, replica, attempts, dueAtMs } = record;
   return {
     dataplane: key,
@@ -106,7 +106,7 @@ function asDataplaneStatus(record: DataplaneRecord, nowMs: number): DataplaneSta
 }
 
 function asUnrecorded(
-  { key, incarnation }: Pick<DataplaneRecord, 'key' | 'incarnation'>,
+  { key, incarnation }: Pick<RecordSummary, 'key' | 'incarnation'>,
   agent: { readonly epoch: number | undefined; readonly phase: string; readonly leaving: boolean },
 ): DataplaneStatus {
   return {

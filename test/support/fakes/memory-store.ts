@@ -1,9 +1,11 @@
 import { joined, mayBeSameZone } from '../../../control-plane/evidence/zone-binding.pure.ts';
 import type {
   Acquaintance,
+  Cause,
   DataplaneRecord,
   InstanceRecord,
   RecordCount,
+  RecordSummary,
   SideliningRecord,
   ZoneIdentity,
 } from '../../../control-plane/records.pure.ts';
@@ -25,6 +27,7 @@ import type { Clock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import { attach, departureBase, leave, reattach, UNTRIED, type MemorySession } from './memory-attaching.ts';
+import { boundTables } from './memory-bounds.ts';
 import type { MemoryDatabase, MemoryTables } from './memory-database.ts';
 import { countRecords } from './record-counts.ts';
 
@@ -204,8 +207,10 @@ export class MemoryStore implements Store {
     return this.#run(({ database }) => database.find(key));
   }
 
-  async records() {
-    return this.#run(({ database }) => database.rowsWhere(() => true));
+  async records(): Promise<readonly RecordSummary[]> {
+    return this.#run(({ database }) =>
+      database.rowsWhere(() => true).map(({ resource: _, ...summary }) => summary),
+    );
   }
 
   async counts(): Promise<readonly RecordCount[]> {
@@ -240,10 +245,14 @@ export class MemoryStore implements Store {
     );
   }
 
-  async deletedBodies(sinceMs: number) {
-    return this.#run(({ database: { tables } }) =>
-      [...tables.bodies.values()].filter(({ atMs }) => atMs >= sinceMs).toSorted((a, b) => a.epoch - b.epoch),
-    );
+  async deletedBodies(sinceMs: number, causes?: readonly Cause[]) {
+    return this.#run(({ database: { tables } }) => {
+      const isWanted = ({ epoch }: { readonly epoch: number }): boolean =>
+        causes === undefined ||
+        tables.departures.some((each) => each.epoch === epoch && causes.includes(each.cause));
+      const bodies = [...tables.bodies.values()].filter((each) => each.atMs >= sinceMs && isWanted(each));
+      return bodies.toSorted((a, b) => a.epoch - b.epoch);
+    });
   }
 
   async releaseBrake(mesh: string, untilMs: number): Promise<void> {
@@ -271,6 +280,7 @@ export class MemoryStore implements Store {
       const holders = new Set([...tables.rows.values()].map(({ replica }) => replica));
       for (const [replica, seenMs] of tables.replicas)
         if (seenMs < beforeMs && !holders.has(replica)) tables.replicas.delete(replica);
+      boundTables(tables);
     });
   }
 

@@ -76,7 +76,7 @@ describe('viewDataplane()', () => {
     ['{"networking":{}}', ''],
     [undefined, ''],
   ])('the service of %s is "%s"', (resource, service) => {
-    expect(viewDataplane({ ...RECORD, resource }).service).toBe(service);
+    expect(viewDataplane({ ...RECORD, resourceHead: resource }).service).toBe(service);
   });
 
   test('one that is attached is held back by nothing, whatever held it before', () => {

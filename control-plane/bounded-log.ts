@@ -1,0 +1,105 @@
+import { RateBounds } from '../kernel/bounds.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { Log, LogFields } from '../kernel/log.ts';
+
+/** Lines of one event within a minute: of one dataplane or address, and in all. */
+interface Lines {
+  readonly each: number;
+  readonly all: number;
+}
+
+const SPAN_MS = 60_000;
+
+/**
+ * Events that callers cause, by the thousand if they want to. An agent reports one stop: a fleet that stops at once may
+ * report ten thousand.
+ */
+const BOUNDED: Readonly<Record<string, Lines>> = {
+  'token.refused': { each: 3, all: 30 },
+  'agent.refused': { each: 3, all: 30 },
+  'agent.superseded': { each: 3, all: 300 },
+  'agent.held': { each: 3, all: 300 },
+  'agent.reported': { each: 2, all: 20_000 },
+  'connection.refused': { each: 1, all: 10 },
+  'handshake.failed': { each: 3, all: 30 },
+  'deregistrar.failed': { each: 10, all: 10 },
+};
+
+interface LeftOut {
+  readonly level: keyof Log;
+  readonly disarm: () => void;
+  count: number;
+}
+
+/** A log that says what callers cause at a bounded rate, and at the end of each minute how much it has left out. */
+export class BoundedLog implements Log {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #rates: ReadonlyMap<string, RateBounds>;
+  readonly #leftOut = new Map<string, LeftOut>();
+
+  constructor(log: Log, clock: Clock) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#rates = new Map(
+      Object.entries(BOUNDED).map(([event, { each, all }]) => [
+        event,
+        new RateBounds(clock, SPAN_MS, { subject: each, address: all, all }),
+      ]),
+    );
+  }
+
+  error(event: string, message: string, fields?: LogFields): void {
+    this.#say('error', event, [message, fields]);
+  }
+
+  warn(event: string, message: string, fields?: LogFields): void {
+    this.#say('warn', event, [message, fields]);
+  }
+
+  info(event: string, message: string, fields?: LogFields): void {
+    this.#say('info', event, [message, fields]);
+  }
+
+  debug(event: string, message: string, fields?: LogFields): void {
+    this.#say('debug', event, [message, fields]);
+  }
+
+  /** Says what it has left out so far. */
+  flush(): void {
+    for (const event of this.#leftOut.keys()) this.#tellLeftOut(event);
+  }
+
+  #say(level: keyof Log, event: string, [message, fields]: readonly [string, LogFields | undefined]): void {
+    const over = this.#rates.get(event)?.use({ subject: subjectOf(fields), address: event });
+    if (over === undefined) this.#log[level](event, message, fields);
+    else this.#leaveOut(level, event);
+  }
+
+  #leaveOut(level: keyof Log, event: string): void {
+    const known = this.#leftOut.get(event);
+    if (known !== undefined) {
+      known.count += 1;
+      return;
+    }
+    const disarm = this.#clock.after(SPAN_MS, () => {
+      this.#tellLeftOut(event);
+    });
+    this.#leftOut.set(event, { level, disarm, count: 1 });
+  }
+
+  #tellLeftOut(event: string): void {
+    const leftOut = this.#leftOut.get(event);
+    if (leftOut === undefined) return;
+    const { level, disarm, count } = leftOut;
+    this.#leftOut.delete(event);
+    disarm();
+    this.#log[level](event, `${count} more like these within a minute`, { count });
+  }
+}
+
+/** What a line is about. */
+function subjectOf(fields: LogFields | undefined): string {
+  const { limit, address, dataplane } = fields ?? {};
+  return String(limit ?? address ?? dataplane ?? '');
+}
