@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
 
 import type { Registry } from 'prom-client';
 
@@ -6,6 +7,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { withDeadline } from '../kernel/deadline.ts';
 import { describeError } from '../kernel/errors.ts';
 import { formatListenerAddress, type ListenerAddress } from '../kernel/listener-address.ts';
+import { boundConnections } from './http-connections.ts';
 import { boundAddress, listenOn } from './listener.ts';
 
 /** Answers GET and HEAD for one path; Node leaves the body of an answer to HEAD out. */
@@ -17,6 +19,13 @@ export interface HttpRoute {
 export interface HttpFacesSettings {
   readonly address: ListenerAddress;
   readonly routes: readonly HttpRoute[];
+  /**
+   * Answers only a caller that asks by an address or as localhost, except on a Unix socket. Without a token this is what keeps a foreign site,
+   * whose name was pointed to this host, from reading answers through a browser here.
+   *
+   * @see https://en.wikipedia.org/wiki/DNS_rebinding
+   */
+  readonly ownNamesOnly: boolean;
   /** A route threw. The client is told nothing of it. */
   onError(path: string, err: unknown): void;
 }
@@ -28,7 +37,6 @@ export interface HttpFaces {
   close(): Promise<void>;
 }
 
-const MOST_CONNECTIONS = 100;
 /**
  * What is asked for in one go is answered in one go, however little is read: 64 KB of requests are 1,500 answers in
  * memory. An ordinary client sees its connection closed after so many answers; one that has asked for more is cut off.
@@ -51,14 +59,14 @@ export async function startHttpFaces(settings: HttpFacesSettings): Promise<HttpF
       maxHeaderSize: 8 * 1024,
     },
     (request, response) => {
-      void answer(routes, request, response).catch((error: unknown) => {
+      void answer(routes, settings, [request, response]).catch((error: unknown) => {
         settings.onError(request.url ?? '', error);
         if (response.headersSent) response.destroy();
         else sendJson(response, 500, { error: 'Internal error' });
       });
     },
   );
-  server.maxConnections = MOST_CONNECTIONS;
+  boundConnections(server);
   server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
   server.on('dropRequest', (_request, socket) => {
     socket.destroy();
@@ -118,11 +126,15 @@ export function metricsRoute(
 
 async function answer(
   routes: ReadonlyMap<string, HttpRoute>,
-  request: IncomingMessage,
-  response: ServerResponse,
+  { ownNamesOnly, address }: Pick<HttpFacesSettings, 'ownNamesOnly' | 'address'>,
+  [request, response]: readonly [IncomingMessage, ServerResponse],
 ): Promise<void> {
   const [path = ''] = (request.url ?? '').split('?', 1);
   response.setHeader('cache-control', 'no-store').setHeader('x-content-type-options', 'nosniff');
+  if (ownNamesOnly && address.kind === 'tcp' && !isOwnName(request.headers.host)) {
+    sendJson(response, 403, { error: 'Only as localhost or by address; a proxy has to set the Host header' });
+    return;
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     // The rest is a body that no handler reads.
     response.setHeader('allow', 'GET, HEAD').setHeader('connection', 'close');
@@ -132,6 +144,14 @@ async function answer(
   const route = routes.get(path);
   if (route === undefined) sendJson(response, 404, { error: 'Not found', paths: [...routes.keys()] });
   else await route.serve(request, response);
+}
+
+/** A browser always says which host it asks; a probe of HTTP/1.0 may not. */
+function isOwnName(host: string | undefined): boolean {
+  if (host === undefined) return true;
+  const name = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*))(?::\d+)?$/.exec(host)?.groups;
+  const bare = name?.['v6'] ?? name?.['host'] ?? '';
+  return bare.toLowerCase() === 'localhost' || isIP(bare) !== 0;
 }
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {

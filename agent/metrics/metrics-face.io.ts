@@ -21,6 +21,7 @@ export async function openMetricsFace(
 ): Promise<MetricsFace> {
   const faces = await startHttpFaces({
     address,
+    ownNamesOnly: true,
     routes: [metricsRoute(agentMetrics(source))],
     onError: (_path, error) => {
       source.onError(error);

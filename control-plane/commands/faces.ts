@@ -13,7 +13,7 @@ import {
   type HttpFaces,
   type HttpRoute,
 } from '../../program/http-faces.ts';
-import { withoutForeignNames, withToken } from '../server/http-gate.io.ts';
+import { withToken } from '../server/http-gate.io.ts';
 import { WatchedFile } from '../tokens/watched-file.io.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -43,6 +43,7 @@ export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefine
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
   return startHttpFaces({
     address: options.http,
+    ownNamesOnly: options.httpTokenFile === undefined,
     routes: [
       liveRoute(),
       ready,
@@ -77,7 +78,7 @@ async function guarded(
   page: readonly HttpRoute[],
 ): Promise<readonly HttpRoute[]> {
   const path = options.httpTokenFile;
-  if (path === undefined) return [...metrics, ...page.map(withoutForeignNames)];
+  if (path === undefined) return [...metrics, ...page];
   const file = await WatchedFile.open({
     path,
     parse: (text) => (TOKEN.test(text.trim()) ? text.trim() : undefined),

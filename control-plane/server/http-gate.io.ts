@@ -1,6 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isIP } from 'node:net';
 
 import { sendJson, type HttpRoute } from '../../program/http-faces.ts';
 
@@ -27,31 +26,6 @@ export function withToken(route: HttpRoute, current: () => Promise<string>): Htt
       }
     },
   };
-}
-
-/**
- * Only for who asks by an address or as localhost: a name may be that of a foreign page which was pointed to this host,
- * and that page may read what it gets.
- *
- * @see https://en.wikipedia.org/wiki/DNS_rebinding
- */
-export function withoutForeignNames(route: HttpRoute): HttpRoute {
-  return {
-    path: route.path,
-    serve: (request, response) => {
-      const { host = '' } = request.headers;
-      if (isOwnName(host)) return route.serve(request, response);
-      sendJson(response, 403, {
-        error: 'Only as localhost or by address; a proxy has to set the Host header',
-      });
-    },
-  };
-}
-
-function isOwnName(host: string): boolean {
-  const name = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*))(?::\d+)?$/.exec(host)?.groups;
-  const bare = name?.['v6'] ?? name?.['host'] ?? '';
-  return bare === 'localhost' || isIP(bare) !== 0;
 }
 
 function isAuthorised({ headers }: IncomingMessage, token: string): boolean {

@@ -68,6 +68,7 @@ export function serveFleet(
   const { clock = systemClock, port = 0, guard = (route: HttpRoute) => route } = options;
   return startHttpFaces({
     address: { kind: 'tcp', host: '127.0.0.1', port },
+    ownNamesOnly: true,
     routes: fleetRoutes({ clock, html: PAGE_HTML, fleet }).map(guard),
     onError: (path, err) => {
       throw new Error(`${path} threw`, { cause: err });

@@ -252,7 +252,7 @@ async function deafClient(address: string): Promise<Socket> {
   const socket = connect(Number(new URL(`http://${address}`).port), '127.0.0.1');
   await once(socket, 'connect');
   socket.on('error', () => {}).pause();
-  const requests = 'GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(8);
+  const requests = 'GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(8);
   // Into the kernel's buffers, whether a process reads it or not.
   await new Promise((sent) => socket.write(requests, sent));
   return socket;

@@ -19,6 +19,7 @@ import { totalsOf, type RecordTotals } from '../../../../control-plane/record-to
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
+import { waitUntil } from '../../../support/world/wait-until.ts';
 
 interface World extends AsyncDisposable {
   readonly errors: readonly string[];
@@ -35,6 +36,7 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
   const sockets: Socket[] = [];
   const faces = await startHttpFaces({
     address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
+    ownNamesOnly: true,
     routes,
     onError: (path, err) => {
       errors.push(`${path}: ${String(err)}`);
@@ -239,7 +241,7 @@ describe('the HTTP faces', () => {
     };
     const world = await start([events]);
     const socket = await world.dial();
-    socket.write('GET /events HTTP/1.1\r\nhost: x\r\n\r\n');
+    socket.write('GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n');
     const [bytes] = (await once(socket, 'data')) as [Buffer];
     expect(bytes.toString()).toContain('data: 1');
     const closed = once(socket, 'close');
@@ -265,7 +267,7 @@ describe('the HTTP faces', () => {
       received += chunk.toString();
     });
     const closed = once(socket, 'close');
-    socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(1_000));
+    socket.write('GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(1_000));
     await closed;
     expect(received.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(8);
     expect(received).not.toContain('503');
@@ -285,10 +287,11 @@ describe('the HTTP faces', () => {
     const path = dir.join('faces.sock');
     const faces = await startHttpFaces({
       address: parseListenerAddress(`unix:${path}`),
+      ownNamesOnly: true,
       routes: [liveRoute()],
       onError: () => undefined,
     });
-    const request = get({ socketPath: path, path: '/livez' });
+    const request = get({ socketPath: path, path: '/livez', headers: { host: 'any.example' } });
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     response.resume();
     expect({
@@ -300,11 +303,68 @@ describe('the HTTP faces', () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  test.for([
+    ['localhost:5691', 200],
+    ['LocalHost', 200],
+    ['127.0.0.1:5691', 200],
+    ['[::1]:5691', 200],
+    ['192.0.2.7', 200],
+    ['evil.example:5691', 403],
+    ['127.0.0.1.evil.example', 403],
+    ['localhost.evil.example', 403],
+    ['', 403],
+  ] as const)(
+    'no answer, nor one that says what there is, is for a foreign site: "%s" hears %i',
+    async ([host, status]) => {
+      await using world = await start([liveRoute()]);
+      for (const path of ['/livez', '/nothing']) {
+        const socket = await world.dial();
+        socket.write(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+        const [bytes] = (await once(socket, 'data')) as [Buffer];
+        const expected = status === 200 && path === '/nothing' ? 404 : status;
+        expect(bytes.toString().split(' ', 2)[1]).toBe(String(expected));
+      }
+    },
+  );
+
+  test('a probe of HTTP/1.0 names no host, and is answered', async () => {
+    await using world = await start([liveRoute()]);
+    const socket = await world.dial();
+    socket.write('GET /livez HTTP/1.0\r\n\r\n');
+    const [bytes] = (await once(socket, 'data')) as [Buffer];
+    expect(bytes.toString().split(' ', 2)[1]).toBe('200');
+  });
+
+  test('however many connect and say nothing, a probe is answered; one with a request under way stays', async () => {
+    const over = Promise.withResolvers<undefined>();
+    const slow: HttpRoute = {
+      path: '/slow',
+      serve: async (_request, response) => {
+        await over.promise;
+        response.end('slow');
+      },
+    };
+    await using world = await start([liveRoute(), slow]);
+    const first = world.get('/slow');
+    const silent: Socket[] = [];
+    for (let at = 0; at < 300; at += 1) silent.push((await world.dial()).on('error', () => {}).resume());
+    for (let probe = 0; probe < 20; probe += 1) {
+      expect((await world.get('/livez')).status).toBe(200);
+      silent.push((await world.dial()).on('error', () => {}).resume());
+    }
+    await waitUntil(() => silent[0]?.destroyed === true || silent[0]?.closed === true, {
+      what: 'the oldest to go',
+    });
+    over.resolve(undefined);
+    expect((await first).body).toBe('slow');
+  });
+
   test('a port that is taken is said to be', async () => {
     await using world = await start([liveRoute()]);
     const { remotePort = 0 } = await world.dial();
     const again = startHttpFaces({
       address: { kind: 'tcp', host: '127.0.0.1', port: remotePort },
+      ownNamesOnly: true,
       routes: [],
       onError: () => undefined,
     });

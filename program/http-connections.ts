@@ -1,0 +1,47 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+
+import { systemClock } from '../kernel/clock.ts';
+
+/** More open connections than this are too many: the oldest one without a request goes, once it had its time. */
+const SOFT_MOST = 100;
+const PATIENCE_MS = 250;
+/** At this many it goes at once. */
+const HARD_MOST = 2_000;
+
+/** Makes room for those that ask for something, however many connect and say nothing. */
+export function boundConnections(server: Server): void {
+  const open = new Set<Socket>();
+  /** Without a request under way, the oldest first; since when, in monotonic ms. */
+  const idle = new Map<Socket, number>();
+  const endOldest = (patienceMs: number): boolean => {
+    const [oldest] = idle;
+    if (oldest === undefined || systemClock.monotonicMs() - oldest[1] < patienceMs) return false;
+    const [socket] = oldest;
+    forget(socket);
+    socket.destroy();
+    return true;
+  };
+  const forget = (socket: Socket): void => {
+    open.delete(socket);
+    idle.delete(socket);
+  };
+  server.on('connection', (socket: Socket) => {
+    while (open.size >= SOFT_MOST && endOldest(PATIENCE_MS));
+    if (open.size >= HARD_MOST && !endOldest(0)) {
+      socket.destroy();
+      return;
+    }
+    open.add(socket);
+    idle.set(socket, systemClock.monotonicMs());
+    socket.once('close', () => {
+      forget(socket);
+    });
+  });
+  server.on('request', ({ socket }, response) => {
+    idle.delete(socket);
+    response.once('close', () => {
+      if (open.has(socket)) idle.set(socket, systemClock.monotonicMs());
+    });
+  });
+}
