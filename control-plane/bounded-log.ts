@@ -101,5 +101,5 @@ export class BoundedLog implements Log {
 /** What a line is about. */
 function subjectOf(fields: LogFields | undefined): string {
   const { limit, address, dataplane } = fields ?? {};
-  return String(limit ?? address ?? dataplane ?? '');
+  return [limit, address, dataplane].find((each) => typeof each === 'string') ?? '';
 }

@@ -413,17 +413,6 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.deletedBodies(newest + 1)).toEqual([]);
     });
 
-    test('the bodies of what was deleted for one of some causes', async () => {
-      await leave('announced');
-      await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":1}' }));
-      await store.beginSweep(arrivalOf('swept').key);
-      await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":2}' }));
-      expect(await store.deletedBodies(0, ['sweep', 'fallback'])).toMatchObject([
-        { resource: '{"version":2}' },
-      ]);
-      expect(await store.deletedBodies(0)).toHaveLength(2);
-    });
-
     test('departures, newest first, by whatever is asked for', async () => {
       await leave('a');
       await store.attempt('next due', keepBodyAndDelete);
@@ -465,43 +454,6 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await store.releaseBrake('gone', nowMs - 1);
       for (const { mesh, untilMs } of releases) await store.releaseBrake(mesh, untilMs);
       expect(await store.brakeReleases()).toEqual(releases);
-    });
-
-    test('prune() keeps the newest three bodies and a hundred departures of a name, and all of the others', async () => {
-      await leave('web-2');
-      await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":0}' }));
-      for (let run = 1; run <= 105; run += 1) {
-        await store.leave({ ...web, incarnation: `run-${run}` }, { replica: HERE, headStartMs: 0 });
-        await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: `{"version":${run}}` }));
-      }
-      await store.prune(0);
-      expect((await store.deletedBodies(0)).map(({ resource }) => resource)).toEqual([
-        '{"version":0}',
-        '{"version":103}',
-        '{"version":104}',
-        '{"version":105}',
-      ]);
-      const kept = await store.departures({ key: web.key, limit: 1_000 });
-      expect(kept.map(({ incarnation }) => incarnation)).toEqual(
-        Array.from({ length: 100 }, (_, at) => `run-${105 - at}`),
-      );
-      expect(await store.departures({ limit: 1_000 })).toHaveLength(101);
-    });
-
-    test('prune() keeps 64 MiB of bodies, the largest go first', async () => {
-      const large = `"${'x'.repeat(8 * 1_024 * 1_024)}"`;
-      for (let at = 0; at < 9; at += 1) {
-        await leave(`large-${at}`);
-        await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: large }));
-        await leave(`small-${at}`);
-        await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{}' }));
-      }
-      await store.prune(0);
-      const kept = (await store.deletedBodies(0)).map(({ key }) => key.name);
-      expect(kept.filter((name) => name.startsWith('small'))).toHaveLength(9);
-      expect(kept.filter((name) => name.startsWith('large'))).toEqual(
-        [8, 7, 6, 5, 4, 3, 2].map((at) => `large-${at}`).toSorted(),
-      );
     });
 
     test('prune() forgets what is old, and nothing that is not over', async () => {

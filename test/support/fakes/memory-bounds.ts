@@ -1,3 +1,10 @@
+import { RESOURCE_HEAD } from '../../../control-plane/records.pure.ts';
+import type {
+  Cause,
+  DataplaneRecord,
+  DeletedBody,
+  RecordSummary,
+} from '../../../control-plane/records.pure.ts';
 import { KEPT } from '../../../control-plane/store/limits.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import type { MemoryTables } from './memory-database.ts';
@@ -18,6 +25,25 @@ export function boundTables({ departures, bodies }: MemoryTables): void {
       .filter(({ resource }) => (total += resource.length) <= KEPT.bodies),
   );
   for (const body of bodies.values()) if (!fits.has(body)) bodies.delete(body.epoch);
+}
+
+/** As it is in a list. */
+export function summaryOf(record: DataplaneRecord): RecordSummary {
+  const { resource, ...common } = record;
+  return { ...common, resourceHead: resource?.slice(0, RESOURCE_HEAD) };
+}
+
+/** @param causes of their departures; left out: all */
+export function bodiesOf(
+  { departures, bodies }: MemoryTables,
+  sinceMs: number,
+  causes?: readonly Cause[],
+): readonly DeletedBody[] {
+  const isWanted = ({ epoch }: DeletedBody): boolean =>
+    causes === undefined || departures.some((each) => each.epoch === epoch && causes.includes(each.cause));
+  return [...bodies.values()]
+    .filter((each) => each.atMs >= sinceMs && isWanted(each))
+    .toSorted((a, b) => a.epoch - b.epoch);
 }
 
 /** Newest first. */

@@ -27,7 +27,7 @@ import type { Clock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import { attach, departureBase, leave, reattach, UNTRIED, type MemorySession } from './memory-attaching.ts';
-import { boundTables } from './memory-bounds.ts';
+import { bodiesOf, boundTables, summaryOf } from './memory-bounds.ts';
 import type { MemoryDatabase, MemoryTables } from './memory-database.ts';
 import { countRecords } from './record-counts.ts';
 
@@ -208,9 +208,7 @@ export class MemoryStore implements Store {
   }
 
   async records(): Promise<readonly RecordSummary[]> {
-    return this.#run(({ database }) =>
-      database.rowsWhere(() => true).map(({ resource: _, ...summary }) => summary),
-    );
+    return this.#run(({ database }) => database.rowsWhere(() => true).map(summaryOf));
   }
 
   async counts(): Promise<readonly RecordCount[]> {
@@ -246,13 +244,7 @@ export class MemoryStore implements Store {
   }
 
   async deletedBodies(sinceMs: number, causes?: readonly Cause[]) {
-    return this.#run(({ database: { tables } }) => {
-      const isWanted = ({ epoch }: { readonly epoch: number }): boolean =>
-        causes === undefined ||
-        tables.departures.some((each) => each.epoch === epoch && causes.includes(each.cause));
-      const bodies = [...tables.bodies.values()].filter((each) => each.atMs >= sinceMs && isWanted(each));
-      return bodies.toSorted((a, b) => a.epoch - b.epoch);
-    });
+    return this.#run(({ database: { tables } }) => bodiesOf(tables, sinceMs, causes));
   }
 
   async releaseBrake(mesh: string, untilMs: number): Promise<void> {

@@ -5,6 +5,8 @@ import { deregistrarEvents } from '../../../control-plane/events.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { FakeLog } from '../../support/fake-log.ts';
 
+const known = (name: string) => ({ key: { proxyType: 'dataplane', mesh: 'default', name } }) as const;
+
 describe('what callers cause by the thousand', () => {
   let clock: FakeClock;
   let log: FakeLog;
@@ -47,7 +49,6 @@ describe('what callers cause by the thousand', () => {
 
   test('a fleet of ten thousand that stops at once leaves ten thousand reports, one that repeats itself two', () => {
     const events = deregistrarEvents(bounded);
-    const known = (name: string) => ({ key: { proxyType: 'dataplane', mesh: 'default', name } as const });
     for (let at = 0; at < 10_000; at += 1) events.reported(known(`web-${at}`), {});
     for (let at = 0; at < 300; at += 1) events.reported(known('web-again'), {});
     expect(linesOf('agent.reported')).toHaveLength(10_002);
