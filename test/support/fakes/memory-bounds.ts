@@ -1,9 +1,9 @@
-import { RESOURCE_HEAD } from '../../../control-plane/records.pure.ts';
-import type {
-  Cause,
-  DataplaneRecord,
-  DeletedBody,
-  RecordSummary,
+import {
+  RESOURCE_HEAD,
+  type Cause,
+  type DataplaneRecord,
+  type DeletedBody,
+  type RecordSummary,
 } from '../../../control-plane/records.pure.ts';
 import { KEPT } from '../../../control-plane/store/limits.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
