@@ -9,10 +9,7 @@ import { parseArgs } from 'node:util';
 
 import { VERSION } from '../kernel/version.ts';
 import { released, sectionOf } from './release/changelog.ts';
-import { withVersion } from './release/file-names.ts';
-
-/** Documents that show how to install a package. */
-const DOCUMENTS = ['README.md'] as const;
+import { VERSIONED_FILES, withVersion } from './release/file-names.ts';
 
 const { values } = parseArgs({ options: { check: { type: 'string' }, notes: { type: 'boolean' } } });
 const changelog = readFileSync('CHANGELOG.md', 'utf8');
@@ -27,7 +24,7 @@ try {
     if (values.notes === true) console.log(section);
   } else {
     writeFileSync('CHANGELOG.md', released(changelog, VERSION, new Date().toISOString().slice(0, 10)));
-    for (const document of DOCUMENTS)
+    for (const document of VERSIONED_FILES)
       writeFileSync(document, withVersion(readFileSync(document, 'utf8'), VERSION));
     console.log(`Now commit as "chore(release): ${VERSION}" and tag it v${VERSION}`);
   }

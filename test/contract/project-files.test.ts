@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 
 import { VERSION } from '../../kernel/version.ts';
-import { shownVersions } from '../../scripts/release/file-names.ts';
+import { shownVersions, VERSIONED_FILES } from '../../scripts/release/file-names.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -22,7 +22,10 @@ test('package.json alone says the version: programs, lockfile and documents foll
   };
   expect(VERSION).toBe(manifest.version);
   expect([lockfile.version, lockfile.packages['']?.version]).toEqual([VERSION, VERSION]);
-  expect(new Set(shownVersions(read('README.md')))).toEqual(new Set([VERSION]));
+});
+
+test.for(VERSIONED_FILES)('%s names this version, and no other', (path) => {
+  expect(new Set(shownVersions(read(path)))).toEqual(new Set([VERSION]));
 });
 
 test('the licence is the whole Apache License 2.0, and package.json says so', () => {

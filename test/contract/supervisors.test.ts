@@ -2,8 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
-import * as z from 'zod/mini';
 
 import { judgeBudget } from '../../agent/doctor/host-findings.pure.ts';
 import { divideBudget } from '../../agent/stop/stop-budget.pure.ts';
@@ -60,59 +58,6 @@ describe('the limits of docs/supervisors.md', () => {
   test.for(LIMITS)('the drain for $who is what settle leaves', ({ budgetMs, drainMs }) => {
     const { waitsEndAtMs } = divideBudget(0, budgetMs);
     expect(ms(drainMs)).toBe(ms(Math.min(DRAIN_TIME_MS, waitsEndAtMs - settleMs(DEFAULT_FACTS))));
-  });
-});
-
-const ENTRY = ['/usr/bin/kuma-dp-agent', 'run', '--', '/usr/bin/kuma-dp', 'run'];
-const OPTIONS = [
-  '--cp-address=https://cp.example:5678',
-  '--dataplane-file=/etc/kuma-dp/dataplane.yaml',
-  '--dataplane-token-file=/etc/kuma-dp/token',
-  '--ca-cert-file=/etc/kuma-dp/ca.crt',
-];
-
-const TaskDefinition = z.object({ containerDefinitions: z.array(z.record(z.string(), z.unknown())) });
-const Compose = z.object({ services: z.record(z.string(), z.record(z.string(), z.unknown())) });
-
-describe('what docs/containers.md has and no test runs', () => {
-  test('ECS: JSON, the agent in front of kuma-dp, stopped before the application, with the time it needs', () => {
-    const { containerDefinitions } = TaskDefinition.parse(JSON.parse(documented('containers.md', 'ecs')));
-    expect(containerDefinitions.map(({ name }) => name)).toEqual(['application', 'kuma-dp']);
-    expect(containerDefinitions[1]).toMatchObject({
-      entryPoint: ENTRY,
-      command: OPTIONS,
-      dependsOn: [{ containerName: 'application', condition: 'START' }],
-      linuxParameters: { initProcessEnabled: true },
-      stopTimeout: GRANTED_S,
-    });
-  });
-
-  test('Compose: YAML, stopped before the application, with an init and the time it needs', () => {
-    const { services } = Compose.parse(parse(documented('containers.md', 'compose')));
-    expect(services['web-1-dataplane']).toMatchObject({
-      depends_on: ['web-1'],
-      init: true,
-      stop_grace_period: `${GRANTED_S}s`,
-    });
-  });
-
-  test('Nomad: blocks that are closed, the leader, and the time it needs on both sides', () => {
-    const job = documented('containers.md', 'nomad/job');
-    expect(job.match(/\{/g)?.length).toBe(job.match(/\}/g)?.length);
-    const [, task = ''] = job.split('task "kuma-dp"');
-    expect(task).toMatch(/leader\s+= true/);
-    expect(task).toMatch(/kill_signal\s+= "SIGTERM"/);
-    expect(task).toContain(`kill_timeout = "${GRANTED_S}s"`);
-    const [, args = ''] = /args = \[(.*?),?\s*\]/s.exec(task) ?? [];
-    expect(JSON.parse(`[${args}]`)).toEqual([
-      'run',
-      '--state-dir=${NOMAD_ALLOC_DIR}/kuma-dp-agent',
-      '--',
-      '/usr/bin/kuma-dp',
-      'run',
-      ...OPTIONS,
-    ]);
-    expect(documented('containers.md', 'nomad/client')).toContain(`max_kill_timeout = "${GRANTED_S}s"`);
   });
 });
 

@@ -30,7 +30,7 @@ async function startHeld(here: DataplaneHost, init: Init): Promise<Container> {
   );
   // The launcher keeps NODE_OPTIONS away from its Node.
   const preloaded = [process.execPath, '--require', script, join(ROOT, 'dist/kuma-dp-agent/main.js')];
-  const container = new Container(here, init, (argv) =>
+  const container = Container.documented(here, init, (argv) =>
     argv.flatMap((word) => (word.endsWith('/kuma-dp-agent') ? preloaded : [word])),
   );
   await container.start();
@@ -46,7 +46,7 @@ describe.concurrent('a container', () => {
 
   test.for(INITS)('is stopped in order, within Docker’s limit: %s', async (init) => {
     await using here = await host();
-    const container = new Container(here, init);
+    const container = Container.documented(here, init);
     await container.start();
     await here.untilServing();
 
@@ -58,7 +58,7 @@ describe.concurrent('a container', () => {
 
   test.for(INITS)('ends as its kuma-dp did: %s', async (init) => {
     await using here = await host();
-    const container = new Container(here, init);
+    const container = Container.documented(here, init);
     await container.start();
     await here.untilServing();
 
@@ -71,7 +71,7 @@ describe.concurrent('a container', () => {
 
   test.for(INITS)('ends as a kuma-dp that does not start: %s', async (init) => {
     await using here = await host();
-    const container = new Container(here, init, (argv) => [...argv, '--nonsense']);
+    const container = Container.documented(here, init, (argv) => [...argv, '--nonsense']);
     await container.start();
 
     expect(await container.exited).toEqual({ code: 1, signal: null });
@@ -81,7 +81,7 @@ describe.concurrent('a container', () => {
     'whose agent is killed ends with everybody in it, and its object stays: %s',
     async (init) => {
       await using here = await host();
-      const container = new Container(here, init);
+      const container = Container.documented(here, init);
       await container.start();
       await here.untilServing();
       const held = await here.hold();
@@ -103,7 +103,7 @@ describe.concurrent('a container', () => {
     'a process that lost its parent is waited for, $init: $waitedFor',
     async ({ init, waitedFor }) => {
       await using here = await host();
-      const container = new Container(here, init);
+      const container = Container.documented(here, init);
       await container.start();
       await here.untilServing();
 
@@ -122,7 +122,7 @@ describe.concurrent('a container', () => {
 
   test('a limit that is too short cuts the drain, and the deregistration was before', async () => {
     await using here = await host();
-    const container = new Container(here, 'tini');
+    const container = Container.documented(here, 'tini');
     await container.start();
     await here.untilServing();
     const held = await here.hold();
@@ -145,7 +145,7 @@ describe.concurrent('a container', () => {
   ] as const)('$what: kuma-dp gets the stop signal before the agent acts on it', async ({ init, change }) => {
     await using here = await host();
     // Only the init's own words: what comes after its "--" is the same.
-    const container = new Container(here, init, ([program = '', ...rest]) => {
+    const container = Container.documented(here, init, ([program = '', ...rest]) => {
       const end = rest.indexOf('--') + 1;
       return [program, ...rest.slice(0, end).flatMap(change), ...rest.slice(end)];
     });
@@ -160,7 +160,7 @@ describe.concurrent('a container', () => {
 
   test('a script as entrypoint, without exec: no process gets the stop signal', async () => {
     await using here = await host();
-    const container = new Container(here, 'bare', (argv) => [
+    const container = Container.documented(here, 'bare', (argv) => [
       'sh',
       '-c',
       '"$@"; true',

@@ -9,12 +9,12 @@ export interface Page {
   readonly text: string;
 }
 
-/** README and everything below docs/. */
+/** README, everything below docs/, and the page of the examples. */
 export function pages(): readonly Page[] {
   const below = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name));
-  return ['README.md', ...below.toSorted()].map((path) => ({
+  return ['README.md', ...below.toSorted(), 'examples/README.md'].map((path) => ({
     path,
     text: readFileSync(join(ROOT, path), 'utf8'),
   }));

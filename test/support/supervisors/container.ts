@@ -11,7 +11,7 @@ import { documented, filledIn } from './documented.ts';
 export type Init = 'bare' | 'tini' | 'dumb-init';
 
 /**
- * What a container runtime gives a documented ENTRYPOINT and CMD: a PID namespace of its own, in which it is PID 1. Files
+ * What a container runtime gives an ENTRYPOINT and CMD: a PID namespace of its own, in which it is PID 1. Files
  * and network are the host's.
  */
 export class Container {
@@ -20,15 +20,24 @@ export class Container {
   #exited: Promise<HostExit> | undefined;
   #pid = 0;
 
-  /** @param change to the command line, for what is not to be done */
-  constructor(
+  /** @param argv entrypoint and command, with this host's places */
+  constructor(host: DataplaneHost, argv: readonly string[]) {
+    this.#host = host;
+    this.#argv = argv;
+  }
+
+  /**
+   * As docs/containers.md has it.
+   *
+   * @param change to the command line, for what is not to be done
+   */
+  static documented(
     host: DataplaneHost,
     init: Init,
     change: (argv: readonly string[]) => readonly string[] = (a) => a,
-  ) {
-    this.#host = host;
+  ): Container {
     const entrypoint = instruction(`docker/${init}`, 'ENTRYPOINT', host);
-    this.#argv = change([...entrypoint, ...instruction('docker/bare', 'CMD', host)]);
+    return new Container(host, change([...entrypoint, ...instruction('docker/bare', 'CMD', host)]));
   }
 
   async start(): Promise<void> {

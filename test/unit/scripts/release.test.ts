@@ -38,9 +38,11 @@ test('file names of packages get the version, and nothing else does', () => {
   const document = `apt install ./kuma-dp-agent_0.1.0-1_amd64.deb
 dnf install ./kuma-deregistrar-0.1.0-1.x86_64.rpm
 tar xf kuma-dp-agent-0.1.0-linux-x64.tar.gz
+ARG AGENT_IMAGE=kuma-dp-agent:0.1.0
+kuma_dp_agent_version: 0.1.0
 kuma-dp-agent 0.1.0, Kuma 2.10.1`;
-  expect(shownVersions(document)).toEqual(['0.1.0', '0.1.0', '0.1.0']);
+  expect(shownVersions(document)).toEqual(Array(5).fill('0.1.0'));
   const after = withVersion(document, '0.2.0');
-  expect(shownVersions(after)).toEqual(['0.2.0', '0.2.0', '0.2.0']);
+  expect(shownVersions(after)).toEqual(Array(5).fill('0.2.0'));
   expect(after.split('\n').at(-1)).toBe('kuma-dp-agent 0.1.0, Kuma 2.10.1');
 });
