@@ -1,6 +1,10 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 
+import { ROOT } from '../support/documents.ts';
 import { imageEntrypoint, nomadTask, read } from '../support/examples.ts';
 import { need, needPidNamespace } from '../support/need.ts';
 import { Container } from '../support/supervisors/container.ts';
@@ -85,4 +89,11 @@ describe.concurrent('the command of an example', () => {
       expect(await held.status).toBe('cut');
     },
   );
+});
+
+test('Ansible: reads the playbook and its role without an error', (context) => {
+  need(context, 'ansible-playbook');
+  const argv = ['--inventory', 'localhost,', '--syntax-check', join(ROOT, 'examples/ansible/site.yml')];
+  const { status, stderr } = spawnSync('ansible-playbook', argv, { encoding: 'utf8' });
+  expect(status, stderr).toBe(0);
 });

@@ -6,6 +6,7 @@ import { isOnPath } from '../../scripts/package/tools.ts';
 
 /** What tests run besides npm's packages and what every Debian has; and Debian's package of each. */
 const PACKAGES = {
+  'ansible-playbook': 'ansible-core',
   'dumb-init': 'dumb-init',
   iptables: 'iptables',
   nsenter: 'util-linux',
