@@ -63,7 +63,8 @@ async function install() {
     'Installing the packages with npm ci, about 30 s',
     () => `${arrived()} of ${folders.length}`,
   );
-  const { code, output } = await watched(npm(), ['ci', '--no-progress'], progress);
+  // Whatever loglevel this npm was started with (npm run --silent): its errors say why it failed.
+  const { code, output } = await watched(npm(), ['ci', '--no-progress', '--loglevel=error'], progress);
   // npm 9 leaves packages out, or half there, when the disk is full, and exits 0.
   const left = freeMb();
   const full = left !== undefined && left < FULL_MB;

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
@@ -163,11 +163,12 @@ describe('Ansible', () => {
     expect(modules).not.toContain(undefined);
     const notified = tasks.flatMap((task) => (task['notify'] ?? []) as readonly string[]);
     expect(handlers.map(({ name }) => name)).toEqual(notified);
-    for (const task of tasks) {
-      const template = task['ansible.builtin.template'] as { readonly src: string } | undefined;
-      if (template !== undefined)
-        expect(existsSync(join(ROOT, 'examples', role, 'templates', template.src))).toBe(true);
-    }
+    const Template = z.looseObject({ 'ansible.builtin.template': z.object({ src: z.string() }) });
+    const templates = tasks.flatMap((task) => {
+      const { data } = z.safeParse(Template, task);
+      return data === undefined ? [] : [data['ansible.builtin.template'].src];
+    });
+    expect(templates).toEqual(readdirSync(join(ROOT, 'examples', role, 'templates')));
   });
 
   test('installs what "npm run package" builds, and restarts nothing unless told', () => {
@@ -187,8 +188,10 @@ describe('Ansible', () => {
     );
     const plays = z.array(z.looseObject({ serial: z.number() })).parse(yamlOf('ansible/site.yml'));
     expect(plays.map(({ serial }) => serial)).toEqual([1]);
-    const doctor = tasks.find((task) => 'ansible.builtin.command' in task);
-    const { argv } = doctor?.['ansible.builtin.command'] as { readonly argv: readonly string[] };
+    const Command = z.looseObject({ 'ansible.builtin.command': z.object({ argv: z.array(z.string()) }) });
+    const { argv } = Command.parse(tasks.find((task) => 'ansible.builtin.command' in task))[
+      'ansible.builtin.command'
+    ];
     expect(problemsOfShown(argv.join(' '))).toEqual([]);
   });
 });
