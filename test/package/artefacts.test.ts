@@ -1,9 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -129,10 +131,23 @@ describe.each(NAMES)('the RPM of %s', (name) => {
 });
 
 describe('a tarball', () => {
-  test.each(NAMES)('of %s runs where it is unpacked, also under a path with blanks', (name) => {
-    const base = untar(tarOf(name), dir, 'with blanks in it');
-    expect(output(join(base, 'bin', name), 'version')).toBe(`${name} ${VERSION}\n`);
-  });
+  test.each(NAMES)(
+    'of %s runs where it is unpacked, without root, with blanks in its path, and moved',
+    (name) => {
+      const base = untar(tarOf(name), dir, 'with blanks in it');
+      const moved = dir.join(`moved ${name}`);
+      chmodSync(dir.path, 0o755);
+      const options = {
+        encoding: 'utf8',
+        ...(process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}),
+      } as const;
+      for (const place of [base, moved]) {
+        if (place === moved) renameSync(base, moved);
+        const said = execFileSync(join(place, 'bin', name), ['version'], { ...options, cwd: '/' });
+        expect(said).toBe(`${name} ${VERSION}\n`);
+      }
+    },
+  );
 
   test('is installed below a prefix, shares its Node with the other program, and is removed without a trace', () => {
     const prefix = dir.join('a prefix');
