@@ -7,7 +7,8 @@ const FLEET = Array.from({ length: 11 }, (_, at) => `web-${at + 1}`);
 const VANISHING = ['web-1', 'web-2', 'web-3', 'web-4', 'db-1'];
 const RELEASE = 'released by `kuma-deregistrar brake release` or';
 
-test.concurrent('a third of the fleet vanishes at once: so many go, the rest is explained and waits for an operator', async () => {
+/** Through sockets and the command line; what the brake decides over time: `test/unit/control-plane/brake.test.ts`. */
+test('a third of the fleet vanishes at once: so many go, the rest is explained and waits for an operator', async () => {
   await using world = await CompanionWorld.start({ companion: { argv: [] } });
   const agents = new Map(
     await Promise.all(FLEET.map(async (name) => [name, await world.running(name)] as const)),
@@ -64,19 +65,6 @@ test.concurrent('a third of the fleet vanishes at once: so many go, the rest is 
   for (const name of VANISHING) await world.waitUntilGone(name);
   expect(deleted(world).toSorted()).toEqual(VANISHING.toSorted());
   for (const name of FLEET.slice(4, 10)) expect(world.find(name)).toBeDefined();
-});
-
-test.concurrent('the last ready one of a service goes as soon as another one is ready', async () => {
-  await using world = await CompanionWorld.start();
-  const agent = await world.running('last');
-  agent.vanish();
-  world.disconnect('last');
-  await world.waitForRow('last', { guard: 'brake' });
-  await world.running('next');
-  // It looks again every 15 s, and at once when it starts.
-  await world.companion.restart();
-  await world.waitUntilGone('last');
-  expect(world.find('next')).toBeDefined();
 });
 
 function deleted(world: CompanionWorld): readonly string[] {

@@ -110,6 +110,17 @@ export class CompanionScene {
     return stream;
   }
 
+  /** The same of an agent that puts its object itself: no control plane deletes it when its Envoy disconnects. */
+  async serveOwn(companion: MemoryCompanion, name: string, id = 'a'): Promise<FakeAgentStream> {
+    const stream = await this.attach(companion, name, { id, owner: Owner.AGENT });
+    await registerOwn(companion, { name, id, ready: false });
+    this.plane.open(keyOf(name), undefined);
+    await registerOwn(companion, { name, id, ready: true });
+    stream.phase('running', true);
+    await this.clock.pass(2_000);
+    return stream;
+  }
+
   async attach(
     companion: MemoryCompanion,
     name: string,
@@ -157,4 +168,17 @@ export class CompanionScene {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.companions.map((companion) => companion.stop()));
   }
+}
+
+export function registerOwn(
+  companion: MemoryCompanion,
+  { name, id, ready }: { readonly name: string; readonly id: string; readonly ready: boolean },
+) {
+  return companion.register({
+    incarnation: incarnationOf(name, id),
+    resource: bytesOf(resourceOf(name)),
+    ready,
+    rotation: undefined,
+    wish: undefined,
+  });
 }

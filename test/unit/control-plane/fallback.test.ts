@@ -3,11 +3,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
 import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import {
-  bytesOf,
   CompanionScene,
-  incarnationOf,
   keyOf,
   resourceOf,
+  registerOwn,
   uuidOf,
 } from '../../support/fakes/companion-scene.ts';
 import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
@@ -34,24 +33,7 @@ describe('a stream that ends without a word', () => {
     await scene[Symbol.asyncDispose]();
   });
 
-  const register = (name: string, id: string, ready: boolean) =>
-    companion.register({
-      incarnation: incarnationOf(name, id),
-      resource: bytesOf(resourceOf(name)),
-      ready,
-      rotation: undefined,
-      wish: undefined,
-    });
-  /** Of an agent that puts its object itself and is connected. */
-  const own = async (name: string) => {
-    const stream = await scene.attach(companion, name, { owner: Owner.AGENT });
-    await register(name, 'a', false);
-    scene.plane.open(keyOf(name), undefined);
-    await register(name, 'a', true);
-    stream.phase('running', true);
-    await scene.clock.pass(2_000);
-    return stream;
-  };
+  const own = (name: string) => scene.serveOwn(companion, name);
 
   test('with its dataplane: the object is deleted after the grace, not before, and can be put back', async () => {
     const stream = await own('lost');
@@ -112,7 +94,7 @@ describe('a stream that ends without a word', () => {
     const { epoch = 0 } = scene.record('replaced') ?? {};
     const newer = await scene.attach(companion, 'replaced', { id: 'b', owner: Owner.AGENT });
     expect(newer.attached?.epoch).toBeGreaterThan(epoch);
-    await register('replaced', 'b', false);
+    await registerOwn(companion, { name: 'replaced', id: 'b', ready: false });
     await scene.clock.pass(LONG_MS);
     expect(scene.object('replaced')?.resource.labels).toEqual({ [INCARNATION_LABEL]: uuidOf('b') });
     expect(scene.departures('replaced')).toEqual([
@@ -166,13 +148,13 @@ describe('a stream that ends without a word', () => {
     const again = await scene.attach(companion, 'cut-off', { owner: Owner.AGENT });
     expect(again.attached).toMatchObject({ leaving: false, fenced: true });
     expect(again.attached?.epoch).toBeGreaterThan(stream.attached?.epoch ?? 0);
-    await register('cut-off', 'a', true);
+    await registerOwn(companion, { name: 'cut-off', id: 'a', ready: true });
     expect(scene.object('cut-off')?.resource.labels).toEqual({ [INCARNATION_LABEL]: uuidOf('a') });
   });
 
   test('before it ever served: the object that it had put goes without a stream on record', async () => {
     const stream = await scene.attach(companion, 'stillborn', { owner: Owner.AGENT });
-    await register('stillborn', 'a', false);
+    await registerOwn(companion, { name: 'stillborn', id: 'a', ready: false });
     stream.lose();
     await scene.clock.pass(GRACE_MS + 2_000);
     expect(scene.object('stillborn')).toBeUndefined();
