@@ -1,14 +1,24 @@
 import { readScriptFile } from '../identity/script-file.io.ts';
+import { describeError } from '../../kernel/errors.ts';
 import { formatDuration } from '../../kernel/duration.ts';
 import { exitCodeOf, type Finding } from '../../kernel/findings.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { readStandardInput } from '../child/standard-streams.io.ts';
-import { obstaclesOf, readKumaDpCommand, readsStandardInput } from '../identity/kuma-dp-command.pure.ts';
+import { EXIT_CONFIG } from '../child/exit-status.pure.ts';
+import {
+  DRAIN_TIME_MS,
+  obstaclesOf,
+  readKumaDpCommand,
+  readsStandardInput,
+} from '../identity/kuma-dp-command.pure.ts';
+import { missingFiles } from '../identity/missing-files.io.ts';
 import type { Obstacle } from '../identity/wrapping.pure.ts';
 import {
   firstFacts,
   isLastOfService,
+  judgeCredential,
   judgeEndpoints,
+  outlookOf,
   type EndpointLook,
 } from '../doctor/endpoint-findings.pure.ts';
 import { judgeIgnored, judgeObstacles } from '../doctor/host-findings.pure.ts';
@@ -18,9 +28,9 @@ import { settleMs } from '../object/settle.pure.ts';
 import type { DataplaneIdentity } from '../identity/dataplane-identity.pure.ts';
 import { usedProxy } from '../identity/used-proxy.pure.ts';
 import { judgeChoices, judgeExternalSenders, judgeSiblings } from '../stop/stop-choices.pure.ts';
-import { planStop, type PlannedStep } from '../stop/stop-plan.pure.ts';
-import { readTls } from '../run/connection.ts';
-import { deriveDataplane } from '../identity/derive.io.ts';
+import { describePlan, planStop, type Outlook } from '../stop/stop-plan.pure.ts';
+import { readTls, type EndpointTls } from '../run/connection.ts';
+import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import { lookAtEndpoints } from '../doctor/endpoint-looks.ts';
 import type { RunRequest } from '../run/run-request.ts';
 
@@ -34,46 +44,59 @@ export interface Planned {
   readonly code: 0 | 1 | 2;
 }
 
+type PlanRequest = Pick<RunRequest, 'options' | 'ignored' | 'argv' | 'env'>;
+
 /** What was derived from the command, and the timeline a stop would have, as text. Starts and changes nothing. */
-export async function plan(
-  request: Pick<RunRequest, 'options' | 'ignored' | 'argv' | 'env'>,
-): Promise<Planned> {
-  const { argv, env, options, ignored } = request;
-  const wrong = ignored.map((problem): Row => ['problem', `${problem}. The default holds`]);
-  const stdin = readsStandardInput(readKumaDpCommand(argv, env, readScriptFile))
-    ? readStandardInput()
-    : undefined;
+export async function plan(request: PlanRequest): Promise<Planned> {
+  const { argv, env, options } = request;
+  const command = readKumaDpCommand(argv, env, readScriptFile);
+  const stdin = readsStandardInput(command) ? readStandardInput() : undefined;
   const derived = await deriveDataplane(argv, env, stdin);
-  if ('problem' in derived) {
-    return planBlind([
-      ['dataplane', `unknown: ${derived.problem}`],
-      ...wrong,
-      ...obstaclesOf(argv, env).map(describeObstacle),
-    ]);
+  const missing = command === undefined ? [] : missingFiles(command);
+  if ('problem' in derived) return planBlind(request, { problem: derived.problem, missing });
+  let tls: EndpointTls;
+  try {
+    tls = readTls(options, derived.command);
+  } catch (error) {
+    return planBlind(request, { label: derived.label, problem: describeError(error), missing });
   }
-  const { key, defaultEndpoint: fallback } = derived.identity;
+  if (missing.length > 0) return planBlind(request, { label: derived.label, missing });
+  return planSeeing(request, derived, tls);
+}
+
+async function planSeeing(
+  { options, ignored }: PlanRequest,
+  derived: DerivedDataplane,
+  tls: EndpointTls,
+): Promise<Planned> {
+  const { key, defaultEndpoint: fallback, drainTimeMs } = derived.identity;
   const { urls, bypassed } = orderEndpoints(options.endpoints, { proxyType: key.proxyType, fallback });
-  const { owner, because } = chooseOwner(options.lifecycle, derived.identity, urls.some(isCompanion));
+  const hasCompanion = urls.some(isCompanion);
+  const { owner, because } = chooseOwner(options.lifecycle, derived.identity, hasCompanion);
   const looks = await lookAtEndpoints(urls, {
     derived,
     userTokenFile: options.userTokenFile,
-    tls: () => readTls(options, derived.command),
+    tls: () => tls,
     budgetMs: LOOK_BUDGET_MS,
   });
   const facts = firstFacts(looks);
+  const outlook = outlookOf(looks, isDeletable(owner, options.deleteExternal));
   const scope = { proxyType: key.proxyType, lastOfService: isLastOfService(looks) };
   const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS, scope) : options.settle;
-  const { drainTimeMs } = derived.identity;
-  const advice = [...adviceOf(options, derived.identity), ...judgeSiblings(scope.lastOfService)];
+  const advice = [
+    ...adviceOf(options, derived.identity),
+    ...judgeSiblings(scope.lastOfService),
+    ...judgeCredential(derived.command, hasCompanion),
+  ];
   const rows: Row[] = [
     ['dataplane', derived.label],
     ['lifecycle', because === undefined ? owner : `${owner} (${because})`],
     ...looks.map((look): Row => ['endpoint', describeLook(look)]),
-    ['settle', `${formatDuration(waitMs)}${facts === undefined ? " (Kuma's defaults)" : ''}`],
+    ['settle', outlook === 'deletes' ? formatDuration(waitMs) : 'none: a stop deletes nothing'],
     ['budget', formatDuration(options.stopBudgetMs)],
-    ...advice.map((finding): Row => [finding.level === 'ok' ? 'drain' : 'warning', inWords(finding)]),
+    ...advice.map((finding): Row => [LABELS[finding.level], inWords(finding)]),
     ...(bypassed ? [['warning', 'companions do not look after zone proxies'] satisfies Row] : []),
-    ...wrong,
+    ...wrongSettings(ignored),
     ...derived.unset.map((name): Row => ['warning', `the template variable "${name}" is not set`]),
     ...derived.command.obstacles.map(describeObstacle),
   ];
@@ -86,27 +109,61 @@ export async function plan(
       label === 'warning' ? [{ level: 'warning', about: label, says }] : [],
     ),
   ];
-  const steps = planStop({
-    budgetMs: options.stopBudgetMs,
-    settleMs: waitMs,
-    drainTimeMs,
-    deregisters: isDeletable(owner, options.deleteExternal),
-  });
-  const text = [...table(rows), '', 'A stop, at the latest:', ...table(timelineOf(steps)), ''].join('\n');
-  return { text, code: exitCodeOf(findings) };
+  const { externalDrain, stopBudgetMs: budgetMs } = options;
+  const externalDrainMs = externalDrain === 'auto' ? undefined : externalDrain;
+  const steps = planStop({ budgetMs, settleMs: waitMs, drainTimeMs, externalDrainMs, outlook });
+  return inText(rows, [FORECASTS[outlook], ...table(describePlan(steps))], exitCodeOf(findings));
+}
+
+const LABELS = { ok: 'drain', unseen: 'warning', warning: 'warning', failure: 'problem' } as const;
+
+const FORECASTS: Readonly<Record<Outlook, string>> = {
+  deletes: 'A stop, at the latest:',
+  fails: 'A stop as things are, at the latest. Peers learn of it late, and the object may stay:',
+  keeps: 'A stop, at the latest. It leaves the object where it is:',
+};
+
+/** What a run would do that knows no dataplane, or cannot reach anything. */
+function planBlind(
+  { argv, env, options, ignored }: PlanRequest,
+  found: { readonly label?: string; readonly problem?: string; readonly missing: readonly string[] },
+): Planned {
+  const { label, problem, missing } = found;
+  const rows: Row[] = [
+    ['dataplane', label ?? `unknown: ${problem ?? ''}`],
+    ...(label === undefined || problem === undefined ? [] : [['problem', problem] satisfies Row]),
+    ...missing.map((says): Row => ['problem', says]),
+    ...wrongSettings(ignored),
+    ...obstaclesOf(argv, env).map(describeObstacle),
+  ];
+  return inText(rows, blindForecast(found, options), 2);
+}
+
+function blindForecast(
+  { problem, missing }: { readonly problem?: string; readonly missing: readonly string[] },
+  { requireIdentity, stopBudgetMs: budgetMs }: PlanRequest['options'],
+): readonly string[] {
+  if (problem !== undefined && requireIdentity)
+    return [`run does not start kuma-dp (--require-identity) and exits with ${EXIT_CONFIG}.`];
+  if (missing.length > 0)
+    return ['kuma-dp does not start without that file: it exits with an error, and the agent exits with it.'];
+  const steps = planStop({ budgetMs, settleMs: 0, drainTimeMs: DRAIN_TIME_MS, outlook: 'keeps' });
+  return [
+    'A stop, at the latest. It passes the signal on, and deregisters nothing:',
+    ...table(describePlan(steps)),
+  ];
+}
+
+function wrongSettings(ignored: readonly string[]): readonly Row[] {
+  return ignored.map((says) => ['problem', `${says}. The default holds`]);
+}
+
+function inText(rows: readonly Row[], forecast: readonly string[], code: Planned['code']): Planned {
+  return { text: [...table(rows), '', ...forecast, ''].join('\n'), code };
 }
 
 function adviceOf(options: RunRequest['options'], identity: DataplaneIdentity): readonly Finding[] {
   return [...judgeChoices(options), ...judgeExternalSenders(usedProxy(identity), options)];
-}
-
-function planBlind(rows: readonly Row[]): Planned {
-  const text = [...table(rows), '', 'A stop passes the signal on; nothing is deregistered.', ''].join('\n');
-  return { text, code: 2 };
-}
-
-function timelineOf(steps: readonly PlannedStep[]): readonly Row[] {
-  return steps.map(({ step, byMs, what }): Row => [step, `by ${formatDuration(byMs).padEnd(8)} ${what}`]);
 }
 
 function describeObstacle({ program, level, says, remedy }: Obstacle): Row {

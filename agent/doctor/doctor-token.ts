@@ -20,7 +20,11 @@ export async function examineToken(
   const about = 'dataplane token';
   const source = tokenOf(command);
   if (source.file === undefined && source.inline === undefined) {
-    return { level: 'ok', about, says: 'none: the control plane asks for none, or kuma-dp is refused' };
+    const says =
+      command.authType === ''
+        ? 'none: the control plane asks for none, or kuma-dp is refused'
+        : `none: kuma-dp shows the control plane another identity (--auth-type=${command.authType})`;
+    return { level: 'ok', about, says };
   }
   const token = dataplaneToken(source);
   try {

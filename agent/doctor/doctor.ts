@@ -8,7 +8,13 @@ import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.
 import { judgeClock, judgeDefects } from '../../kuma/control-plane-findings.ts';
 import { linuxHost } from '../state/host.io.ts';
 import { lookAtObject, type ObjectLook } from '../object/object-look.io.ts';
-import { firstFacts, isLastOfService, judgeEndpoints } from './endpoint-findings.pure.ts';
+import {
+  firstFacts,
+  isLastOfService,
+  judgeCredential,
+  judgeEndpoints,
+  outlookOf,
+} from './endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import {
   judgeBudget,
@@ -19,7 +25,7 @@ import {
 } from './host-findings.pure.ts';
 import { describeLoneKumaDp } from './lone-kuma-dp.ts';
 import type { HostState } from '../state/host-state.pure.ts';
-import { chooseOwner, type Owner } from '../identity/owner.pure.ts';
+import { chooseOwner, isDeletable, type Owner } from '../identity/owner.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
 import { readTls, type EndpointTls } from '../run/connection.ts';
 import { usedProxy } from '../identity/used-proxy.pure.ts';
@@ -185,20 +191,19 @@ async function examineSurroundings(
   const facts = firstFacts(looks);
   const companion = urls.some(isCompanion);
   const owner = state?.owner ?? chooseOwner(options.lifecycle, derived.identity, companion).owner;
+  const outlook = outlookOf(looks, isDeletable(owner, options.deleteExternal));
+  const scope = { proxyType: derived.identity.key.proxyType, lastOfService: isLastOfService(looks) };
+  const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS, scope) : options.settle;
   const precautions = { companion, agentOwns: owner === 'agent', paced: options.restartPacing === 'auto' };
   return [
     ...judgeChoices(options),
     ...judgeExternalSenders(usedProxy(derived.identity), options),
-    ...judgeSiblings(isLastOfService(looks)),
+    ...judgeSiblings(scope.lastOfService),
+    ...judgeCredential(derived.command, companion),
     ...judgeBudget({
       budgetMs: options.stopBudgetMs,
-      settleMs:
-        options.settle === 'auto'
-          ? settleMs(facts ?? DEFAULT_FACTS, {
-              proxyType: derived.identity.key.proxyType,
-              lastOfService: isLastOfService(looks),
-            })
-          : options.settle,
+      // What cannot be deregistered does not settle.
+      settleMs: outlook === 'deletes' ? waitMs : 0,
       drainTimeMs: derived.identity.drainTimeMs,
       supervisorMs: asked.supervisorTimeoutMs === 'none' ? undefined : asked.supervisorTimeoutMs,
     }),

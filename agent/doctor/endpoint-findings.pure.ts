@@ -1,6 +1,8 @@
 import type { ErrorCode } from '../../kernel/errors.ts';
 import type { Finding } from '../../kernel/findings.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
+import type { KumaDpCommand } from '../identity/kuma-dp-command.pure.ts';
+import type { Outlook } from '../stop/stop-plan.pure.ts';
 import { judgeMode } from '../../kuma/control-plane-findings.ts';
 
 /** One look at an endpoint. */
@@ -36,6 +38,14 @@ export function isLastOfService(looks: readonly EndpointLook[]): boolean {
   return looks.some(({ seen }) => 'facts' in seen && seen.isLastOfService);
 }
 
+/** What a stop would do about the object, as things are. */
+export function outlookOf(looks: readonly EndpointLook[], deletable: boolean): Outlook {
+  if (!deletable) return 'keeps';
+  const deletes = ({ url, seen }: EndpointLook): boolean =>
+    'facts' in seen && judgeMode(url, seen.facts).level !== 'failure';
+  return looks.some(deletes) ? 'deletes' : 'fails';
+}
+
 /** Whether a stop could deregister: one endpoint is enough, so one that is away is a failure only if all are. */
 export function judgeEndpoints(looks: readonly EndpointLook[]): readonly Finding[] {
   if (looks.length === 0) {
@@ -60,4 +70,21 @@ export function judgeEndpoints(looks: readonly EndpointLook[]): readonly Finding
       ...(remedy === undefined ? {} : { remedy }),
     };
   });
+}
+
+/** Kong Mesh's IAM role stands for a token at its control plane, and at no companion. */
+export function judgeCredential(
+  { authType, token, tokenPath }: Pick<KumaDpCommand, 'authType' | 'token' | 'tokenPath'>,
+  hasCompanion: boolean,
+): readonly Finding[] {
+  if (!hasCompanion || authType === '' || token !== '' || tokenPath !== '') return [];
+  return [
+    {
+      level: 'failure',
+      about: 'dataplane token',
+      says: `none: kuma-dp shows the control plane an identity of its own (--auth-type=${authType}), and a companion refuses agents without a token`,
+      remedy:
+        "name the control plane's REST API in place of the companion (--endpoint https://…:5682), or give kuma-dp a --dataplane-token-file",
+    },
+  ];
 }

@@ -30,6 +30,8 @@ export interface KumaDpCommand {
   readonly resourceVars: Readonly<Record<string, string>>;
   readonly tokenPath: string;
   readonly token: string;
+  /** Kong Mesh's `--auth-type`: `aws` is the IAM role of the task in place of a token. */
+  readonly authType: string;
   readonly workDir: string;
   readonly readinessPort: string;
   /** What stands between the agent and kuma-dp and gets in the way of a stop. */
@@ -46,11 +48,15 @@ const SWITCHES: ReadonlySet<string> = new Set([
   'dns-enable-logging',
   'bind-outbounds',
   'transparent-proxy',
+  // Kong Mesh.
+  'opa-enabled',
 ]);
 
 /**
- * Flags that take the next argument, whatever it looks like. Of a flag that is in neither list, Kong Mesh's
- * `--opa-enabled` for example, the value is the next argument unless that looks like a flag.
+ * Flags that take the next argument, whatever it looks like. Of a flag that is in neither list, the value is the next
+ * argument unless that looks like a flag.
+ *
+ * @see https://developer.konghq.com/mesh/policies/meshopa for Kong Mesh's
  */
 const VALUED: ReadonlySet<string> = new Set([
   'name',
@@ -72,6 +78,13 @@ const VALUED: ReadonlySet<string> = new Set([
   'envoy-component-log-level',
   'log-level',
   'log-output-path',
+  // Kong Mesh.
+  'auth-type',
+  'opa-addr',
+  'opa-config-path',
+  'opa-diagnostic-addr',
+  'opa-ext-authz-addr',
+  'opa-set',
 ]);
 
 /** What Go's strconv.ParseBool takes for true, in a flag and in the environment. */
@@ -154,6 +167,7 @@ function readSettings(args: readonly string[], env: Env): Settings {
     resourceVars: readVars(flags.get('dataplane-var') ?? []),
     tokenPath: pick('dataplane-token-file', 'KUMA_DATAPLANE_RUNTIME_TOKEN_PATH', ''),
     token: pick('dataplane-token', 'KUMA_DATAPLANE_RUNTIME_TOKEN', ''),
+    authType: last('auth-type') ?? '',
     workDir: pick('work-dir', 'KUMA_DATAPLANE_RUNTIME_WORK_DIR', last('config-dir') ?? ''),
     readinessPort: pick(undefined, 'KUMA_READINESS_PORT', READINESS_PORT),
   };
@@ -164,6 +178,18 @@ function podNameUnlessNamed(name: string, env: Env): string {
   const { POD_NAME: pod, POD_NAMESPACE: namespace } = env;
   const named = name !== '' && !/[$(){}]/.test(name);
   return named || pod === undefined || namespace === undefined ? name : `${pod}.${namespace}`;
+}
+
+/** The files that kuma-dp does not start without. */
+export function filesOf(
+  command: KumaDpCommand,
+): readonly { readonly option: string; readonly path: string }[] {
+  const { resourcePath, tokenPath, token, caCertFile, caCert } = command;
+  return [
+    { option: '--dataplane-file', path: resourcePath === '-' ? '' : resourcePath },
+    { option: '--dataplane-token-file', path: token === '' ? tokenPath : '' },
+    { option: '--ca-cert-file', path: caCert === '' ? caCertFile : '' },
+  ].filter(({ path }) => path !== '');
 }
 
 /** Whether kuma-dp will read its resource from standard input. */

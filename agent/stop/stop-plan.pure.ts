@@ -1,4 +1,9 @@
-import { divideBudget } from './stop-budget.pure.ts';
+import { formatDuration } from '../../kernel/duration.ts';
+import { latestEndMs } from './hold.pure.ts';
+import { divideBudget, LAST_ATTEMPT_MS } from './stop-budget.pure.ts';
+
+/** What a stop would do about the object: delete it, try in vain, or leave it where it is. */
+export type Outlook = 'deletes' | 'fails' | 'keeps';
 
 /** One line of the timeline that a stop would have. */
 export interface PlannedStep {
@@ -12,38 +17,77 @@ export interface StopPlanInput {
   readonly budgetMs: number;
   readonly settleMs: number;
   readonly drainTimeMs: number;
-  readonly deregisters: boolean;
+  /** Where the operator asked to serve longer for clients that no control plane tells. */
+  readonly externalDrainMs?: number | undefined;
+  readonly outlook: Outlook;
 }
 
 /** What a stop would do and by when at the latest. Each step begins as soon as the one before it is done. */
-export function planStop({
-  budgetMs,
-  settleMs,
-  drainTimeMs,
-  deregisters,
-}: StopPlanInput): readonly PlannedStep[] {
+export function planStop(input: StopPlanInput): readonly PlannedStep[] {
+  const { budgetMs, settleMs, drainTimeMs, externalDrainMs, outlook } = input;
   const deadlines = divideBudget(0, budgetMs);
   const settledByMs = Math.min(deadlines.deregisterByMs + settleMs, deadlines.waitsEndAtMs);
-  const drainBeginsMs = deregisters ? settledByMs : 0;
-  const drainedByMs = Math.min(drainBeginsMs + drainTimeMs, deadlines.waitsEndAtMs);
+  const settledAtMs = outlook === 'deletes' ? settledByMs : 0;
+  const endMs = latestEndMs({ stopBeganAtMs: 0, settledAtMs, drainTimeMs, externalDrainMs });
+  const drainBeginsMs = outlook === 'fails' ? deadlines.deregisterByMs : settledAtMs;
+  const drainedByMs = Math.min(Math.max(drainBeginsMs, endMs), deadlines.waitsEndAtMs);
   const exitByMs = drainedByMs + (deadlines.killAtMs - deadlines.waitsEndAtMs);
-  return [
-    ...(deregisters
-      ? [
-          {
-            step: 'deregister' as const,
-            byMs: deadlines.deregisterByMs,
-            what: 'the object is deleted; usually within milliseconds',
-          },
-          { step: 'settle' as const, byMs: settledByMs, what: 'Envoy serves on until the peers have let go' },
-        ]
-      : []),
-    { step: 'drain', byMs: drainedByMs, what: 'SIGTERM to kuma-dp; ends with the last request' },
-    { step: 'exit', byMs: exitByMs, what: 'second SIGTERM; SIGKILL if nothing helps' },
-    {
-      step: 'confirm',
-      byMs: exitByMs + (deadlines.endsAtMs - deadlines.killAtMs),
-      what: 'a look whether the object is still gone',
-    },
-  ];
+  const killAt = formatDuration(Math.round(deadlines.killAtMs));
+  const exit: PlannedStep = {
+    step: 'exit',
+    byMs: exitByMs,
+    what: `second SIGTERM; SIGKILL at ${killAt} if kuma-dp still runs`,
+  };
+  switch (outlook) {
+    case 'deletes':
+      return [
+        {
+          step: 'deregister',
+          byMs: deadlines.deregisterByMs,
+          what: 'the object is deleted; usually within milliseconds',
+        },
+        { step: 'settle', byMs: settledByMs, what: 'Envoy serves on until the peers have let go' },
+        { step: 'drain', byMs: drainedByMs, what: 'SIGTERM to kuma-dp; ends with the last request' },
+        exit,
+        {
+          step: 'confirm',
+          byMs: exitByMs + (deadlines.endsAtMs - deadlines.killAtMs),
+          what: 'a look whether the object is still gone',
+        },
+      ];
+    case 'fails':
+      return [
+        {
+          step: 'deregister',
+          byMs: deadlines.deregisterByMs,
+          what: 'no endpoint deletes the object; the agent keeps trying while kuma-dp drains',
+        },
+        {
+          step: 'drain',
+          byMs: drainedByMs,
+          what: 'SIGTERM to kuma-dp; Envoy serves for all of the drain time, since no peer is told',
+        },
+        exit,
+        {
+          step: 'confirm',
+          byMs: Math.min(exitByMs + LAST_ATTEMPT_MS, deadlines.endsAtMs),
+          what: 'one more attempt to delete the object; it stays if that fails too',
+        },
+      ];
+    case 'keeps':
+      return [
+        { step: 'drain', byMs: drainedByMs, what: 'SIGTERM to kuma-dp at once; the object stays' },
+        exit,
+      ];
+  }
+}
+
+/** As `plan` shows it. */
+export function describePlan(
+  steps: readonly PlannedStep[],
+): readonly (readonly [step: string, what: string])[] {
+  return steps.map(({ step, byMs, what }) => [
+    step,
+    `by ${formatDuration(Math.round(byMs)).padEnd(8)} ${what}`,
+  ]);
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
+import { describePlan, planStop } from '../../agent/stop/stop-plan.pure.ts';
 import { STOP_WISHES } from '../../agent/stop/stop-budget.pure.ts';
 import { formatDuration } from '../../kernel/duration.ts';
 
@@ -17,4 +18,11 @@ describe('README.md', () => {
     const row = readme.split('\n').find((line) => line.startsWith(`| ${step} |`));
     expect(row).toContain(`| ${formatDuration(wishMs).replace('s', ' s')}`);
   });
+});
+
+test('docs/options.md shows the plan that the defaults give', () => {
+  const steps = planStop({ budgetMs: 60_000, settleMs: 2_250, drainTimeMs: 30_000, outlook: 'deletes' });
+  const shown = describePlan(steps).map(([step, what]) => `${step.padEnd('deregister'.length)}  ${what}`);
+  const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'options.md'), 'utf8');
+  expect(page).toContain(`\nA stop, at the latest:\n${shown.join('\n')}\n`);
 });

@@ -84,6 +84,10 @@ describe.concurrent('a Dataplane file that is', () => {
   });
 });
 
+function plannedSteps(said: string): readonly string[] {
+  return said.split('\n').flatMap((line) => /^(\w+) +by /.exec(line)?.[1] ?? []);
+}
+
 describe.concurrent('plan', () => {
   test('starts nothing, and says what it knows and what a stop would be', async () => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT });
@@ -93,8 +97,7 @@ describe.concurrent('plan', () => {
     for (const expected of [`default/${scene.name}`, controlPlane.httpUrl, 'Kuma 2.14.3', '1m', 'confirm']) {
       expect(said).toContain(expected);
     }
-    const steps = said.split('\n').flatMap((line) => /^(\w+) +by /.exec(line)?.[1] ?? []);
-    expect(steps).toEqual(['deregister', 'settle', 'drain', 'exit', 'confirm']);
+    expect(plannedSteps(said)).toEqual(['deregister', 'settle', 'drain', 'exit', 'confirm']);
     expect(scene.child.events).toEqual([]);
     expect(scene.isThere).toBe(true);
     expect(scene.requests('DELETE')).toEqual([]);
@@ -105,7 +108,49 @@ describe.concurrent('plan', () => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT, endpoints: ['http://127.0.0.1:1'] });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
-    expect(agent.stdout.toString()).toContain('ECONNREFUSED');
+    const said = agent.stdout.toString();
+    expect(said).toContain('ECONNREFUSED');
+    expect(said).toMatch(/^settle +none/m);
+    expect(plannedSteps(said)).toEqual(['deregister', 'drain', 'exit', 'confirm']);
+  });
+
+  test.for([
+    { missing: 'dataplane-file', option: '--dataplane-file=/none/dataplane.yaml' },
+    { missing: 'dataplane-token-file', option: '--dataplane-token-file=/none/token' },
+    { missing: 'ca-cert-file', option: '--ca-cert-file=/none/ca.crt' },
+  ])('says that kuma-dp does not start without its --$missing', async ({ option }) => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    const agent = await scene.agent(['plan', ...scene.runArgv.slice(1), option]);
+    expect(await agent.exited).toEqual({ code: 2, signal: null });
+    const said = agent.stdout.toString();
+    expect(said).toContain(`there is no "${option.split('=')[1]}"`);
+    expect(said).toContain('kuma-dp does not start without that file');
+    expect(plannedSteps(said)).toEqual([]);
+  });
+
+  test.for([
+    {
+      what: 'a certificate of our own is missing',
+      own: ['--ca-file=/none/ca.crt'],
+      steps: ['drain', 'exit'],
+    },
+    { what: 'and --require-identity', own: ['--ca-file=/none/ca.crt', '--require-identity'], steps: [] },
+  ])('$what: nothing is deregistered, and it says what happens instead', async ({ own, steps }) => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    const agent = await scene.agent(['plan', ...own, ...scene.runArgv.slice(1)]);
+    expect(await agent.exited).toEqual({ code: 2, signal: null });
+    const said = agent.stdout.toString();
+    expect(said).toContain('/none/ca.crt');
+    expect(said).toContain(steps.length === 0 ? 'run does not start kuma-dp' : 'deregisters nothing');
+    expect(plannedSteps(said)).toEqual(steps);
+  });
+
+  test("of Kong Mesh's IAM role names the companion that refuses it", async () => {
+    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    const endpoints = ['--endpoint=grpc://127.0.0.1:1', `--endpoint=${controlPlane.httpUrl}`];
+    const agent = await scene.agent(['plan', ...endpoints, ...scene.runArgv.slice(1), '--auth-type=aws']);
+    expect(await agent.exited).toEqual({ code: 2, signal: null });
+    expect(agent.stdout.toString()).toMatch(/^problem .*--auth-type=aws.*companion refuses/m);
   });
 
   test('says so where it cannot tell which dataplane it is', async () => {
@@ -113,6 +158,7 @@ describe.concurrent('plan', () => {
     const agent = await scene.agent(['plan', '--', CHILD, 'help']);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
     expect(agent.stdout.toString()).toContain('unknown');
+    expect(plannedSteps(agent.stdout.toString())).toEqual(['drain', 'exit']);
   });
 });
 

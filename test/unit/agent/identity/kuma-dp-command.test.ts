@@ -21,6 +21,7 @@ const DEFAULTS: KumaDpCommand = {
   resourceVars: {},
   tokenPath: '',
   token: '',
+  authType: '',
   workDir: '',
   readinessPort: '9902',
   obstacles: [],
@@ -90,6 +91,35 @@ describe('readKumaDpCommand()', () => {
     });
     expect(read(['--name=a', '--opa-enabled'])).toEqual({ ...DEFAULTS, name: 'a' });
   });
+
+  test.for([
+    [['--opa-enabled', '-d', 'dp.yaml', '--auth-type=aws']],
+    [['--opa-enabled', '--auth-type', 'aws', '-ddp.yaml']],
+    [['-d', 'dp.yaml', '--opa-enabled', '--opa-set', '--flag=x', '--auth-type=aws']],
+    [
+      [
+        '--opa-set=a=b',
+        '--opa-enabled',
+        '--dataplane-file',
+        'dp.yaml',
+        '--opa-diagnostic-addr',
+        ':1',
+        '--auth-type=aws',
+      ],
+    ],
+    [['--a-new-switch', '--another', '-d', 'dp.yaml', '--opa-enabled=true', '--auth-type', 'aws', '--last']],
+  ])(
+    "Kong Mesh's flags, and flags that the table does not have, take nothing of others: %j",
+    ([args = []]) => {
+      expect(read(args)).toEqual({ ...DEFAULTS, resourcePath: 'dp.yaml', authType: 'aws' });
+      const [before, at] = [args.slice(0, 2), args.slice(2)];
+      const applied = asPreApplied(['kuma-dp', 'run', ...before, ...at], {}, { mesh: 'm', name: 'n' }).argv;
+      expect(applied.filter((word) => word.includes('opa') || word.startsWith('--a'))).toEqual(
+        args.filter((word) => word.includes('opa') || word.startsWith('--a')),
+      );
+      expect(applied.join(' ')).not.toContain('dp.yaml');
+    },
+  );
 
   test("without a usable name takes the pod's, where both variables are set", () => {
     const pod = { POD_NAME: 'web-1', POD_NAMESPACE: 'shop' };
