@@ -87,6 +87,7 @@ describe.each(NAMES)('the RPM of %s', (name) => {
     const expected = filesOf(debian)
       .filter((path) => !/^\/etc\/needrestart|\/lintian\/|changelog\.Debian/.test(path))
       .map((path) => path.replace('/etc/default/', '/etc/sysconfig/'))
+      .map((path) => path.replace('/zsh/vendor-completions/', '/zsh/site-functions/'))
       .map((path) => (path.endsWith('/copyright') ? path.replace('/doc/', '/licenses/') : path));
     const listed = output('rpm', '-qp', '--queryformat', '[%{FILEMODES:perms} %{FILENAMES}\\n]', rpmOf(name));
     const own = listed.split('\n').flatMap((line) => (line.startsWith('-') ? [line.slice(11)] : []));
