@@ -14,6 +14,7 @@ import {
   judgeCredential,
   judgeEndpoints,
   outlookOf,
+  type EndpointLook,
 } from './endpoint-findings.pure.ts';
 import { isCompanion, orderEndpoints } from '../object/endpoint-url.pure.ts';
 import {
@@ -191,19 +192,15 @@ async function examineSurroundings(
   const facts = firstFacts(looks);
   const companion = urls.some(isCompanion);
   const owner = state?.owner ?? chooseOwner(options.lifecycle, derived.identity, companion).owner;
-  const outlook = outlookOf(looks, isDeletable(owner, options.deleteExternal));
-  const scope = { proxyType: derived.identity.key.proxyType, lastOfService: isLastOfService(looks) };
-  const waitMs = options.settle === 'auto' ? settleMs(facts ?? DEFAULT_FACTS, scope) : options.settle;
   const precautions = { companion, agentOwns: owner === 'agent', paced: options.restartPacing === 'auto' };
   return [
     ...judgeChoices(options),
     ...judgeExternalSenders(usedProxy(derived.identity), options),
-    ...judgeSiblings(scope.lastOfService),
+    ...judgeSiblings(isLastOfService(looks)),
     ...judgeCredential(derived.command, companion),
     ...judgeBudget({
       budgetMs: options.stopBudgetMs,
-      // What cannot be deregistered does not settle.
-      settleMs: outlook === 'deletes' ? waitMs : 0,
+      settleMs: plannedSettleMs(patient, looks, owner),
       drainTimeMs: derived.identity.drainTimeMs,
       supervisorMs: asked.supervisorTimeoutMs === 'none' ? undefined : asked.supervisorTimeoutMs,
     }),
@@ -213,6 +210,18 @@ async function examineSurroundings(
     await examineToken(derived, facts?.version),
     ...(companion && options.witness === 'on' ? await examineWitness(derived.identity.resource) : []),
   ];
+}
+
+/** What cannot be deregistered does not settle. */
+function plannedSettleMs(
+  { subject: { options }, derived }: Patient,
+  looks: readonly EndpointLook[],
+  owner: Owner,
+): number {
+  if (outlookOf(looks, isDeletable(owner, options.deleteExternal)) !== 'deletes') return 0;
+  if (options.settle !== 'auto') return options.settle;
+  const scope = { proxyType: derived.identity.key.proxyType, lastOfService: isLastOfService(looks) };
+  return settleMs(firstFacts(looks) ?? DEFAULT_FACTS, scope);
 }
 
 async function examineObject(
