@@ -2,7 +2,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { withAdminClient } from '../server/admin-client.io.ts';
 import type { AdminOptions } from '../options.ts';
 
-/** Puts the last deleted object of a name back. @throws `CONFIG_INVALID` unless the operand is MESH/NAME */
+/** Puts a name back into rotation, or its last deleted object back. @throws `CONFIG_INVALID` unless the operand is MESH/NAME */
 export async function undo({ adminSocket, json }: AdminOptions, operand = ''): Promise<string> {
   const [mesh = '', name = '', ...rest] = operand.split('/');
   if (mesh === '' || name === '' || rest.length > 0) {
@@ -12,5 +12,6 @@ export async function undo({ adminSocket, json }: AdminOptions, operand = ''): P
     client.undo({ dataplane: { mesh, name } }),
   );
   if (json) return `${JSON.stringify({ mesh, name, deletedAt })}\n`;
-  return `${mesh}/${name} is back, as it was when it was deleted at ${deletedAt?.toISOString() ?? 'an unknown time'}.\n`;
+  if (deletedAt === undefined) return `${mesh}/${name} goes back into rotation.\n`;
+  return `${mesh}/${name} is back, as it was when it was deleted at ${deletedAt.toISOString()}.\n`;
 }

@@ -93,7 +93,7 @@ export function deregistrarService(given: AgentServiceDeps) {
 
 /** What operators call. Access to its socket is the permission. */
 export function adminService(engine: Engine, startedAtMs: number) {
-  const { watch, agents, heartbeat, brakes, sweeper, deps } = engine;
+  const { watch, agents, heartbeat, brakes, sweeper, witnesses, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;
   const calls = { clock, events, bounds: undefined, markAuthenticated: () => undefined };
   const implementation: AdminServer = {
@@ -101,7 +101,7 @@ export function adminService(engine: Engine, startedAtMs: number) {
       getStatus({ clock, store, watch, agents, heartbeat, brakes, replica, startedAtMs }, request),
     ),
     sweep: unary(calls, (request) => sweep(settings.sweep === 'off' ? undefined : sweeper, request)),
-    undo: unary(calls, (request) => undo({ clock, events, store, controlPlanes }, request)),
+    undo: unary(calls, (request) => undo({ clock, events, store, controlPlanes, sidelinings: witnesses.sidelinings }, request)),
     releaseBrake: unary(calls, (request) => releaseBrake({ events, store }, request)),
   };
   return { definition: AdminService, implementation };

@@ -21,6 +21,7 @@ import {
   type GetControlPlaneResponse,
   type Hello,
   type Incarnation,
+  type Look,
   type RegisterResponse,
   type Rotation_Turn,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
@@ -57,6 +58,8 @@ export class AttachedClient implements Disposable {
   /** What the companion said on the current stream, in order. */
   readonly heard: NonNullable<AttachResponse['message']>[] = [];
   readonly client: DeregistrarClient;
+  /** The companion asks it to look. */
+  onLook: (look: Look) => void = () => {};
   readonly #options: AttachedClientOptions;
   #call: ClientDuplexStream<AttachRequest, AttachResponse> | undefined;
   #ended = Promise.withResolvers<StreamEnd>();
@@ -114,6 +117,7 @@ export class AttachedClient implements Disposable {
     this.#call = call;
     call.on('data', ({ message }: AttachResponse) => {
       if (message !== undefined) this.heard.push(message);
+      if (message?.$case === 'look') this.onLook(message.value);
     });
     call.on('error', ({ code, details }: ServiceError) => {
       ended.resolve({ code, details });

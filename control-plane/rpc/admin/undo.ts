@@ -5,6 +5,7 @@ import { DataplaneResource, describeKey } from '../../../kuma/dataplane.ts';
 import type { UndoRequest, UndoResponse } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import type { DeregistrarEvents } from '../../events.ts';
 import type { ControlPlanes, Store } from '../../ports.ts';
+import type { Sidelinings } from '../../witness/sidelinings.ts';
 import { readKey } from '../requests.ts';
 
 export interface UndoDeps {
@@ -12,17 +13,19 @@ export interface UndoDeps {
   readonly events: DeregistrarEvents;
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
+  readonly sidelinings: Pick<Sidelinings, 'restore'>;
 }
 
 const BUDGET_MS = 5_000;
 
-/** An object that stands is newer than the deleted one: it is never overwritten. */
+/** One that is out of rotation goes back. An object that stands is newer than the deleted one: it is never overwritten. */
 export async function undo(
-  { clock, events, store, controlPlanes }: UndoDeps,
+  { clock, events, store, controlPlanes, sidelinings }: UndoDeps,
   request: UndoRequest,
 ): Promise<UndoResponse> {
   const key = readKey(request.dataplane);
   const name = describeKey(key);
+  if (await sidelinings.restore(key)) return { deletedAt: undefined };
   const body = await store.lastDeletedBody(key);
   if (body === undefined) {
     throw new OperationalError(
