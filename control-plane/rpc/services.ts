@@ -101,7 +101,9 @@ export function adminService(engine: Engine, startedAtMs: number) {
       getStatus({ clock, store, watch, agents, heartbeat, brakes, replica, startedAtMs }, request),
     ),
     sweep: unary(calls, (request) => sweep(settings.sweep === 'off' ? undefined : sweeper, request)),
-    undo: unary(calls, (request) => undo({ clock, events, store, controlPlanes, sidelinings: witnesses.sidelinings }, request)),
+    undo: unary(calls, (request) =>
+      undo({ clock, events, store, controlPlanes, sidelinings: witnesses.sidelinings }, request),
+    ),
     releaseBrake: unary(calls, (request) => releaseBrake({ events, store }, request)),
   };
   return { definition: AdminService, implementation };

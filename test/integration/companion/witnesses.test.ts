@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -97,10 +98,11 @@ function resourceOf(name: string, address: string) {
 }
 
 /** An agent that looks as real ones do, on a host of its own. */
-async function start(name: string, host: LoopbackHost): Promise<AttachedClient> {
+async function start(name: string, host: LoopbackHost, incarnation = randomUUID()): Promise<AttachedClient> {
   const resource = resourceOf(name, host.address);
   const agent = world.agent(name, {
     address: await host.way(world.companion.address),
+    incarnation,
     resource,
     hello: { owner: Owner.AGENT, looks: true, phase: 'running' },
   });
@@ -132,16 +134,19 @@ async function answer(agent: AttachedClient, { id, targets, control, closedPort 
 }
 
 const stateOf = (name: string): unknown => {
-  const networking = world.find(name)?.spec['networking'] as { readonly inbound: readonly { state?: string }[] };
+  const networking = world.find(name)?.spec['networking'] as {
+    readonly inbound: readonly { state?: string }[];
+  };
   return networking.inbound[0]?.state ?? 'Ready';
 };
 
 test('a host that is killed is out of rotation although its stream at the control plane looks alive, and back when its agent is', async () => {
+  const incarnation = randomUUID();
   for (const [at, name] of ['web-1', 'web-2', 'web-3', 'web-4'].entries()) {
     const host = new LoopbackHost(`127.0.77.${at + 1}`);
     hosts.push(host);
     await host.serve();
-    await start(name, host);
+    await start(name, host, at === 0 ? incarnation : undefined);
   }
   await waitUntil(async () => (await world.metric('testimonies_total{result="reached"}')) >= 9, {
     what: 'every dataplane to have three acquaintances',
@@ -154,7 +159,7 @@ test('a host that is killed is out of rotation although its stream at the contro
   const again = new LoopbackHost('127.0.77.1');
   hosts.push(again);
   await again.serve();
-  await start('web-1', again);
+  await start('web-1', again, incarnation);
   await waitUntil(() => stateOf('web-1') === 'Ready', { what: 'the host to be back' });
   await waitUntil(async () => (await world.metric('sidelined')) === 0, { what: 'the record to be released' });
 });

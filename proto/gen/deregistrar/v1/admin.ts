@@ -130,6 +130,7 @@ export interface UndoRequest {
 }
 
 export interface UndoResponse {
+  /** Absent if the object was not deleted: it goes back into rotation. */
   deletedAt: Date | undefined;
 }
 
