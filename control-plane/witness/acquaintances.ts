@@ -51,8 +51,10 @@ const TICK_MS = 1_000;
 const FLEET_AGE_MS = 16_000;
 const SOON_MS = 2_000;
 const LATEST_MS = 60_000;
-/** Acquaintances are met again while they are valid: half of that time. */
-const REFRESH_MS = VALID_MS / 2;
+/** Acquaintances are met again while they are valid: after two thirds of that time. */
+const REFRESH_MS = (VALID_MS * 2) / 3;
+/** One more than are asked: a rack that is lost may hold some of them. */
+const WANTED = WITNESSES + 1;
 const CONCURRENCY = 32;
 /** Dataplanes that are searched for in one tick. */
 const MOST = 50;
@@ -136,11 +138,7 @@ export class AcquaintanceSearch {
       targets,
       others: this.#others(scene, agent, besides).length,
     });
-    this.#note(
-      name,
-      { witnesses, companionReachedIt, problem },
-      witnesses >= WITNESSES && companionReachedIt,
-    );
+    this.#note(name, { witnesses, companionReachedIt, problem }, witnesses >= WANTED && companionReachedIt);
     return found;
   }
 
@@ -168,7 +166,7 @@ export class AcquaintanceSearch {
       targets
         .filter((_, at) => findings[at] === 'reached')
         .map((place) => ({ place: placeText(place), subject, witness, reachedAtMs: nowMs }));
-    const missing = WITNESSES - countDistinct(fresh.filter(({ subject }) => subject !== OWN));
+    const missing = WANTED - countDistinct(fresh.filter(({ subject }) => subject !== OWN));
     const known = new Set(fresh.map(({ witness }) => witness));
     const asked = this.#others(scene, agent, besides)
       .filter(({ address }) => !known.has(address))

@@ -53,7 +53,7 @@ export interface Suspicion {
  * - `ask`: another round, at `atMs`.
  * - `wait`: for the answers of a round that is open, until `untilMs` at the latest.
  * - `sideline`: no peer reaches it. Whether it may go is judged with all others, by `sidelining-limits.pure.ts`.
- * - `keep`: a witness reaches it, or too many were lost at once; asked again at `atMs`.
+ * - `keep`: a witness reaches it, too few can tell, or too many were lost at once; asked again at `atMs`.
  * - `give up`: nothing more comes of it.
  */
 export type Step =
@@ -198,7 +198,9 @@ function askOn(given: Suspicion, since: readonly Round[], need: Need & { readonl
   const isVoid = since.length - open.length > need.counted;
   const pauseMs = isVoid ? Math.max(need.pauseMs, pauseAfter(given)) : need.pauseMs;
   if (need.counted + open.length < need.rounds || open.length === 0)
-    return { step: 'ask', atMs: last.startedMs + pauseMs, reason: isVoid ? VOID : need.reason };
+    return isVoid
+      ? { step: 'keep', atMs: last.startedMs + pauseMs, reason: VOID }
+      : { step: 'ask', atMs: last.startedMs + pauseMs, reason: need.reason };
   const untilMs = Math.min(...open.map((round) => overMs(round)));
   return { step: 'wait', untilMs, reason: need.reason };
 }

@@ -7,6 +7,7 @@ import type { Finding } from '../../../control-plane/witness/suspicion.pure.ts';
 import { INCARNATION_LABEL, type DataplaneResource } from '../../../kuma/dataplane.ts';
 import { Owner, Testimony_Result, type Look } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { FakeClock } from '../fake-clock.ts';
+import { seededRandom } from '../replicas/random.ts';
 import { incarnationOf, keyOf, uuidOf } from './companion-scene.ts';
 import type { FakeAgentStream } from './fake-agent-stream.ts';
 import { FakeControlPlanes } from './fake-control-planes.ts';
@@ -90,6 +91,7 @@ export class WitnessScene {
       controlPlanes: controlPlanes(new FakeControlPlanes(this.zone)),
       replica: `replica-${this.companions.length + 1}`,
       settings: this.#settings,
+      random: seededRandom(this.companions.length + 1),
       connectionOf: (name) => this.#connectionOf(name),
       witness: {
         isOn,
