@@ -6,6 +6,8 @@ import type {
   DataplaneStatus,
   Departure,
   GetStatusResponse,
+  Sidelined,
+  Unwatched,
 } from '../../proto/gen/deregistrar/v1/admin.ts';
 import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
 import { fromWireDuration } from '../../proto/wire-duration.ts';
@@ -34,6 +36,8 @@ function describe(found: GetStatusResponse): string {
   const parts = [
     head.join('\n'),
     section('Leaving, lost and held back', waiting.map(rowOfWaiting)),
+    section('Out of rotation, no witness reaches them', found.sidelined.map(rowOfSidelined)),
+    section('A loss would not be noticed at once', found.unwatched.map(rowOfUnwatched)),
     section('Brakes', found.brakes.map(rowOfBrake)),
     section('Last departures', found.departures.slice(0, RECENT).map(rowOfDeparture)),
   ];
@@ -50,6 +54,14 @@ function describeControlPlane({ url, controlPlane, problem, up }: ControlPlaneSt
 function rowOfWaiting(each: DataplaneStatus): readonly string[] {
   const next = each.nextAttempt === undefined ? '' : `again in ${say(each.nextAttempt)}`;
   return [nameOf(each), each.state, `for ${say(each.since)}`, each.guard, each.reason, next];
+}
+
+function rowOfSidelined(each: Sidelined): readonly string[] {
+  return [nameOf(each), each.stage, `for ${say(each.since)}`, each.reason];
+}
+
+function rowOfUnwatched(each: Unwatched): readonly string[] {
+  return [nameOf(each), each.reason];
 }
 
 function rowOfBrake(each: BrakeStatus): readonly string[] {

@@ -13,7 +13,7 @@ import { codeOf, pages, ROOT } from '../support/documents.ts';
 const PAGES = pages().filter(({ path }) => /\/(runbook|upgrade|security|sizing)\.md$/.test(path));
 
 const EVENTS = new Set(
-  ['agent/events.ts', 'agent/stop-events.ts', 'control-plane/events.ts']
+  ['agent/events.ts', 'agent/stop-events.ts', 'control-plane/events.ts', 'control-plane/witness-events.ts']
     .map((path) => readFileSync(join(ROOT, path), 'utf8'))
     .flatMap((source) => [...source.matchAll(/'([a-z-]+\.[a-z-]+)'/g)].map(([, name = '']) => name)),
 );

@@ -8,14 +8,18 @@ import type {
   Departure,
   GetStatusRequest,
   GetStatusResponse,
+  Sidelined,
+  Unwatched,
 } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import type { AttachedAgents } from '../../agents/attached-agents.ts';
 import type { ReplicaHeartbeat } from '../../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../../evidence/brake.pure.ts';
-import type { KnownDeparture, RecordSummary } from '../../records.pure.ts';
+import type { KnownDeparture, RecordSummary, SideliningRecord } from '../../records.pure.ts';
 import type { Store } from '../../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../../evidence/zone-watch.ts';
+import type { AcquaintanceSearch } from '../../witness/acquaintances.ts';
+import { describeKey } from '../../../kuma/dataplane.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
 import { asControlPlane } from '../answers.ts';
 
@@ -26,6 +30,7 @@ export interface GetStatusDeps {
   readonly agents: AttachedAgents;
   readonly heartbeat: ReplicaHeartbeat;
   readonly brakes: BrakeGate;
+  readonly search: Pick<AcquaintanceSearch, 'watchfulness'>;
   readonly replica: string;
   readonly startedAtMs: number;
 }
@@ -54,6 +59,11 @@ export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest)
         : stored.records.filter(isWanted).map((record) => asDataplaneStatus(record, stored.nowMs)),
     brakes: ('problem' in stored ? [] : stored.brakes).map(asBrakeStatus),
     departures: 'problem' in stored ? [] : stored.departures.filter(isWanted).map(asDeparture),
+    sidelined:
+      'problem' in stored
+        ? []
+        : stored.sidelinings.filter(isWanted).map((each) => asSidelined(each, stored.nowMs)),
+    unwatched: unwatched(deps).filter(({ dataplane }) => mesh === '' || dataplane?.mesh === mesh),
   };
 }
 
@@ -63,6 +73,7 @@ type Stored =
       readonly records: readonly RecordSummary[];
       readonly brakes: readonly BrakeStanding[];
       readonly departures: readonly KnownDeparture[];
+      readonly sidelinings: readonly SideliningRecord[];
     }
   | { readonly problem: string };
 
@@ -75,6 +86,7 @@ async function readStore({ store, brakes }: GetStatusDeps): Promise<Stored> {
       // The brake needs a control plane that answers.
       brakes: await brakes.standings().catch(() => []),
       departures: await store.departures({ limit: DEPARTURES }),
+      sidelinings: await store.sidelinings(),
     };
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;
@@ -122,6 +134,18 @@ function asUnrecorded(
     reason: '',
     nextAttempt: undefined,
   };
+}
+
+function asSidelined({ key, stage, reason, beganAtMs }: SideliningRecord, nowMs: number): Sidelined {
+  return { dataplane: key, stage, reason, since: toWireDuration(Math.max(0, nowMs - beganAtMs)) };
+}
+
+/** Of those that are attached here. */
+function unwatched({ agents, search }: GetStatusDeps): readonly Unwatched[] {
+  return [...agents].flatMap(({ arrival: { key } }) => {
+    const { problem = '' } = search.watchfulness(describeKey(key)) ?? {};
+    return problem === '' ? [] : [{ dataplane: key, reason: problem }];
+  });
 }
 
 function asBrakeStatus({ releasedForMs, ...standing }: BrakeStanding): BrakeStatus {
