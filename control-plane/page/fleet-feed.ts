@@ -1,6 +1,7 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
 import type { ReplicaHeartbeat } from '../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../evidence/brake-gate.ts';
@@ -116,11 +117,14 @@ export class FleetFeed {
       const nowMs = Math.round(await store.nowMs());
       const records = await store.records();
       const departures = await store.departures({ limit: DEPARTURES });
+      const out = new Map((await store.sidelinings()).map((each) => [describeKey(each.key), each]));
       const standings = await this.#brakes(records);
       return {
         nowMs,
         head: this.#head(standings, heartbeat.storeProblem ?? ''),
-        dataplanes: records.map(viewDataplane).toSorted((a, b) => compare(a.id, b.id)),
+        dataplanes: records
+          .map((each) => viewDataplane(each, out.get(describeKey(each.key))))
+          .toSorted((a, b) => compare(a.id, b.id)),
         departures: departures.map((record) => viewDeparture(record, notes.find(record))),
       };
     } catch (error) {

@@ -1,7 +1,13 @@
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { BrakeStanding } from '../evidence/brake.pure.ts';
 import { GUARDS } from '../evidence/guards.pure.ts';
-import type { Cause, DepartureRecord, RecordSummary, RecordState } from '../records.pure.ts';
+import type {
+  Cause,
+  DepartureRecord,
+  RecordSummary,
+  RecordState,
+  SideliningRecord,
+} from '../records.pure.ts';
 import type { StopTimeline, TimelineStep } from './stop-steps.pure.ts';
 
 /** The fleet as the page shows it. Times are the store's, in ms; ages are the viewer's to count. */
@@ -43,7 +49,8 @@ export type FleetBrake = Omit<BrakeStanding, 'releasedForMs'>;
 export interface FleetRow {
   /** `mesh/name`. */
   readonly id: string;
-  readonly state: RecordState;
+  /** `sidelined`: lost, and out of rotation because no witness reaches it. */
+  readonly state: RecordState | 'sidelined';
   /** Of its first inbound or its gateway; empty if the agent brought no resource. */
   readonly service: string;
   /** Empty if it is not known. */
@@ -87,8 +94,14 @@ export interface DepartureNote {
 /** What every head has. */
 export const GUARD_WORDS: Readonly<Record<string, string>> = GUARDS;
 
-export function viewDataplane(record: RecordSummary): FleetRow {
-  const { key, state, phase, incarnation, epoch, replica, sinceMs, attempts } = record;
+/** @param sidelining of its name, as long as that is not over */
+export function viewDataplane(
+  record: RecordSummary,
+  sidelining?: Pick<SideliningRecord, 'reason'>,
+): FleetRow {
+  const { key, phase, incarnation, epoch, replica, sinceMs, attempts } = record;
+  const isOut = record.state === 'lost' && sidelining !== undefined;
+  const state = isOut ? 'sidelined' : record.state;
   return {
     id: describeKey(key),
     state,
@@ -101,9 +114,15 @@ export function viewDataplane(record: RecordSummary): FleetRow {
     sinceMs: Math.round(sinceMs),
     attempts,
     guard: state === 'attached' ? '' : (record.guard ?? ''),
-    reason: state === 'attached' ? '' : (record.reason ?? ''),
+    reason: state === 'attached' ? '' : isOut ? describeOut(sidelining, record) : (record.reason ?? ''),
     dueAtMs: Math.round(record.dueAtMs ?? 0),
   };
+}
+
+/** Who said what, and what holds its deletion back. */
+function describeOut({ reason }: Pick<SideliningRecord, 'reason'>, record: RecordSummary): string {
+  const said = `out of rotation (${reason})`;
+  return record.reason === undefined || record.reason === '' ? said : `${said}; ${record.reason}`;
 }
 
 /** Ten thousand rows are viewed every second: none of them is parsed for one word. */

@@ -98,7 +98,10 @@ export function adminService(engine: Engine, startedAtMs: number) {
   const calls = { clock, events, bounds: undefined, markAuthenticated: () => undefined };
   const implementation: AdminServer = {
     getStatus: unary(calls, (request) =>
-      getStatus({ clock, store, watch, agents, heartbeat, brakes, search: witnesses.search, replica, startedAtMs }, request),
+      getStatus(
+        { clock, store, watch, agents, heartbeat, brakes, search: witnesses.search, replica, startedAtMs },
+        request,
+      ),
     ),
     sweep: unary(calls, (request) => sweep(settings.sweep === 'off' ? undefined : sweeper, request)),
     undo: unary(calls, (request) =>

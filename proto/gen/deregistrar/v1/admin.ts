@@ -41,6 +41,10 @@ export interface GetStatusResponse {
   dataplanes: DataplaneStatus[];
   brakes: BrakeStatus[];
   departures: Departure[];
+  /** Dataplanes that are out of rotation because no witness reaches them. */
+  sidelined: Sidelined[];
+  /** Attached dataplanes whose loss would not be noticed at once. */
+  unwatched: Unwatched[];
 }
 
 export interface StoreStatus {
@@ -105,6 +109,25 @@ export interface Departure {
   attempts: number;
   /** Whether the deleted body is kept for Undo. */
   undoable: boolean;
+}
+
+export interface Sidelined {
+  dataplane:
+    | DataplaneKey
+    | undefined;
+  /** Since it was decided. */
+  since:
+    | Duration
+    | undefined;
+  /** "outstanding", "out", "restoring". */
+  stage: string;
+  /** What each witness said. */
+  reason: string;
+}
+
+export interface Unwatched {
+  dataplane: DataplaneKey | undefined;
+  reason: string;
 }
 
 export interface SweepRequest {
@@ -208,6 +231,8 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     dataplanes: [],
     brakes: [],
     departures: [],
+    sidelined: [],
+    unwatched: [],
   };
 }
 
@@ -236,6 +261,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.departures) {
       Departure.encode(v!, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.sidelined) {
+      Sidelined.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.unwatched) {
+      Unwatched.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -317,6 +348,22 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.departures.push(Departure.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sidelined.push(Sidelined.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.unwatched.push(Unwatched.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -344,6 +391,8 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.dataplanes = object.dataplanes?.map((e) => DataplaneStatus.fromPartial(e)) || [];
     message.brakes = object.brakes?.map((e) => BrakeStatus.fromPartial(e)) || [];
     message.departures = object.departures?.map((e) => Departure.fromPartial(e)) || [];
+    message.sidelined = object.sidelined?.map((e) => Sidelined.fromPartial(e)) || [];
+    message.unwatched = object.unwatched?.map((e) => Unwatched.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1035,6 +1084,170 @@ export const Departure: MessageFns<Departure> = {
     message.at = object.at ?? undefined;
     message.attempts = object.attempts ?? 0;
     message.undoable = object.undoable ?? false;
+    return message;
+  },
+};
+
+function createBaseSidelined(): Sidelined {
+  return { dataplane: undefined, since: undefined, stage: "", reason: "" };
+}
+
+export const Sidelined: MessageFns<Sidelined> = {
+  encode(message: Sidelined, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dataplane !== undefined) {
+      DataplaneKey.encode(message.dataplane, writer.uint32(10).fork()).join();
+    }
+    if (message.since !== undefined) {
+      Duration.encode(message.since, writer.uint32(18).fork()).join();
+    }
+    if (message.stage !== "") {
+      writer.uint32(26).string(message.stage);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Sidelined {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSidelined();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dataplane = DataplaneKey.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.since = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stage = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Sidelined>, I>>(base?: I): Sidelined {
+    return Sidelined.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Sidelined>, I>>(object: I): Sidelined {
+    const message = createBaseSidelined();
+    message.dataplane = (object.dataplane !== undefined && object.dataplane !== null)
+      ? DataplaneKey.fromPartial(object.dataplane)
+      : undefined;
+    message.since = (object.since !== undefined && object.since !== null)
+      ? Duration.fromPartial(object.since)
+      : undefined;
+    message.stage = object.stage ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseUnwatched(): Unwatched {
+  return { dataplane: undefined, reason: "" };
+}
+
+export const Unwatched: MessageFns<Unwatched> = {
+  encode(message: Unwatched, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dataplane !== undefined) {
+      DataplaneKey.encode(message.dataplane, writer.uint32(10).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unwatched {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnwatched();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dataplane = DataplaneKey.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Unwatched>, I>>(base?: I): Unwatched {
+    return Unwatched.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Unwatched>, I>>(object: I): Unwatched {
+    const message = createBaseUnwatched();
+    message.dataplane = (object.dataplane !== undefined && object.dataplane !== null)
+      ? DataplaneKey.fromPartial(object.dataplane)
+      : undefined;
+    message.reason = object.reason ?? "";
     return message;
   },
 };

@@ -59,7 +59,7 @@ describe('FleetFeed', () => {
     asked = 0;
     problem = undefined;
     told = [];
-    const store: Pick<Store, 'kind' | 'nowMs' | 'records' | 'departures'> = {
+    const store: Pick<Store, 'kind' | 'nowMs' | 'records' | 'departures' | 'sidelinings'> = {
       kind: 'sqlite',
       nowMs: () => Promise.resolve(clock.wallMs()),
       records: () => {
@@ -68,6 +68,7 @@ describe('FleetFeed', () => {
         return problem === undefined ? Promise.resolve(records) : Promise.reject(problem);
       },
       departures: () => Promise.resolve([]),
+      sidelinings: () => Promise.resolve([]),
     };
     const agent = { arrival: record('open'), epoch: 3, phase: 'running', leaving: false };
     const deps = {

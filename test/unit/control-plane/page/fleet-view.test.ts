@@ -48,6 +48,16 @@ const TIMELINE = {
 };
 
 describe('viewDataplane()', () => {
+  test('one that is out of rotation has a state of its own, with what the witnesses said', () => {
+    const lost = { ...RECORD, state: 'lost', reason: 'silent for 3 s of 15 s' } as const;
+    const row = viewDataplane(lost, { reason: '10.0.0.1: refused, companion: refused' });
+    expect(row.state).toBe('sidelined');
+    expect(row.reason).toBe(
+      'out of rotation (10.0.0.1: refused, companion: refused); silent for 3 s of 15 s',
+    );
+    expect(viewDataplane({ ...lost, state: 'leaving' }, { reason: '' }).state).toBe('leaving');
+  });
+
   test('shows what holds it back and why, and of its resource the service alone', () => {
     expect(viewDataplane(RECORD)).toEqual({
       id: 'default/web-1',

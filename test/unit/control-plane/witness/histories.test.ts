@@ -44,7 +44,9 @@ class History {
   async run(faults: readonly Fault[]): Promise<this> {
     const { clock, zone } = this.#scene;
     for (let at = 0; at < HOSTS; at += 1)
-      this.#hosts.push(await this.#scene.serve(`dp-${at}`, { owner: Owner.AGENT, service: at < 4 ? 'web' : 'api' }));
+      this.#hosts.push(
+        await this.#scene.serve(`dp-${at}`, { owner: Owner.AGENT, service: at < 4 ? 'web' : 'api' }),
+      );
     await clock.pass(WARM_UP_MS);
     for (const { name } of this.#hosts) this.#reachableSinceMs.set(name, 0);
     zone.onChange = (what, { key, resource }) => {
@@ -128,7 +130,8 @@ class History {
     await this.#scene.clock.pass(CALM_MS);
     for (const { name } of this.#hosts) {
       const object = this.#scene.object(name);
-      if (object !== undefined && isSidelined(object)) this.violations.push(`${name} is back, and bears a mark`);
+      if (object !== undefined && isSidelined(object))
+        this.violations.push(`${name} is back, and bears a mark`);
       if (this.#scene.state(name) !== 'Ready')
         this.violations.push(`${name} is back, and is ${this.#scene.state(name) ?? 'gone'}`);
       const { stage = 'released' } = this.#scene.sidelining(name) ?? {};
@@ -145,17 +148,20 @@ class History {
   }
 }
 
-test.for(FAULTS)('%s: nothing that peers reach is taken out, and everything that returns is as it was', async (fault) => {
-  const found: string[] = [];
-  let sidelined = 0;
-  for (let seed = 1; seed <= 12; seed += 1) {
-    const history = await new History(seed).run([fault]);
-    found.push(...history.violations.map((each) => `${seed}: ${each}`));
-    sidelined += history.sidelined;
-  }
-  expect(found).toEqual([]);
-  expect(sidelined > 0).toBe(fault === 'killed' || fault === 'silent');
-});
+test.for(FAULTS)(
+  '%s: nothing that peers reach is taken out, and everything that returns is as it was',
+  async (fault) => {
+    const found: string[] = [];
+    let sidelined = 0;
+    for (let seed = 1; seed <= 12; seed += 1) {
+      const history = await new History(seed).run([fault]);
+      found.push(...history.violations.map((each) => `${seed}: ${each}`));
+      sidelined += history.sidelined;
+    }
+    expect(found).toEqual([]);
+    expect(sidelined > 0).toBe(fault === 'killed' || fault === 'silent');
+  },
+);
 
 test('mixes of two to four faults', async () => {
   const found: string[] = [];
