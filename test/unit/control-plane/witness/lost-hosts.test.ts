@@ -229,6 +229,23 @@ describe('a mesh of two hosts', () => {
   });
 });
 
+test('of a mesh of two hosts, both stay where the companion is cut off from both', async () => {
+  await using scene = new WitnessScene();
+  scene.companion();
+  const hosts = [
+    await scene.serve('web-1', { owner: Owner.EXTERNAL }),
+    await scene.serve('web-2', { owner: Owner.EXTERNAL }),
+  ];
+  await scene.meet();
+  for (const host of hosts) {
+    host.cause = 'dark';
+    host.foundBy.set('companion', 'silent');
+    host.stream?.lose();
+  }
+  await scene.clock.pass(30_000);
+  expect(hosts.map(({ name }) => scene.state(name))).toEqual(['Ready', 'Ready']);
+});
+
 describe('a sidelined dataplane', () => {
   test('is back where two rounds reach it while its control plane shows its stream online', async () => {
     await using scene = new WitnessScene();
