@@ -162,16 +162,16 @@ function hookEvents(log: Log) {
 
 function objectEvents(log: Log) {
   return {
-    dataplaneAnnounced: () => {
+    dataplaneRegistered: () => {
       log.info('dataplane.registered', 'Registered the object, not ready: peers see it once Envoy serves');
     },
-    announcedAgain: () => {
+    registeredAgain: () => {
       log.warn(
         'dataplane.registered-again',
         'The object was deleted before Envoy served, and the agent has registered it again. Most likely the control plane deleted what it had created for the previous run',
       );
     },
-    announcementFailed: (err: unknown) => {
+    readinessFailed: (err: unknown) => {
       const what = 'Cannot mark the object ready: peers do not see this dataplane yet';
       log.warn('readiness.failed', what, { err });
     },

@@ -1,7 +1,7 @@
 import { pause, type Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
-import { AnnouncedDepartures } from './departures/announced-departures.ts';
+import { RequestedDepartures } from './departures/requested-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
 import { ExpectedAgents } from './agents/expected-agents.ts';
 import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
@@ -59,7 +59,7 @@ export class Engine {
   readonly heartbeat: ReplicaHeartbeat;
   readonly expected: ExpectedAgents;
   readonly departures: Departures;
-  readonly announced: AnnouncedDepartures;
+  readonly announced: RequestedDepartures;
   readonly brakes: BrakeGate;
   readonly sweeper: Sweeper;
   readonly witnesses: Witnesses;
@@ -118,7 +118,7 @@ export class Engine {
     });
     const { random, witness } = deps;
     this.witnesses = new Witnesses({ ...common, random, agents, watch, share, settings: witness });
-    this.announced = new AnnouncedDepartures({ ...common, agents, departures, attempt });
+    this.announced = new RequestedDepartures({ ...common, agents, departures, attempt });
     this.#healer = new Healer({ ...common, watch, agents, onHealed, sweepOfflineAfterMs: offlineAfterMs });
     this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
   }

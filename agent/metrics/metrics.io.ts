@@ -15,7 +15,7 @@ import {
   STOP_OUTCOMES,
   type StopCause,
   type StopOutcome,
-} from './tallies.pure.ts';
+} from './counters.pure.ts';
 
 export interface MetricsSource {
   /** Asked by each metric, at a scrape. */
@@ -138,7 +138,7 @@ function witnessMetrics(registry: Registry, read: MetricsSource['read']): void {
 }
 
 function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
-  const tallies = () => read().tallies;
+  const counters = () => read().counters;
   counter(
     registry,
     {
@@ -149,7 +149,7 @@ function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
     () =>
       STOP_SERIES.map(([cause, outcome]) => [
         { cause, outcome },
-        tallies().stops.find((each) => each.cause === cause && each.outcome === outcome)?.count ?? 0,
+        counters().stops.find((each) => each.cause === cause && each.outcome === outcome)?.count ?? 0,
       ]),
   );
   counter(
@@ -158,12 +158,12 @@ function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
       name: `${PREFIX}stop_budgets_exceeded_total`,
       help: 'Stops that took longer than their budget',
     },
-    () => [[{}, tallies().budgetsExceeded]],
+    () => [[{}, counters().budgetsExceeded]],
   );
   histogram(
     registry,
     { name: `${PREFIX}stop_duration_seconds`, help: 'From what began a stop to the end of the agent' },
-    { bounds: STOP_BOUNDS, look: () => [[{}, tallies().stopDurations]] },
+    { bounds: STOP_BOUNDS, look: () => [[{}, counters().stopDurations]] },
   );
   histogram(
     registry,
@@ -174,7 +174,7 @@ function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
     },
     {
       bounds: STEP_BOUNDS,
-      look: () => STEPS.map((step) => [{ step }, tallies().stepDurations[step]]),
+      look: () => STEPS.map((step) => [{ step }, counters().stepDurations[step]]),
     },
   );
   counter(
@@ -192,7 +192,7 @@ function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
       name: `${PREFIX}recreations_undone_total`,
       help: 'Objects that were created again during a stop and deleted again',
     },
-    () => [[{}, tallies().recreationsUndone]],
+    () => [[{}, counters().recreationsUndone]],
   );
 }
 
@@ -200,12 +200,12 @@ function startMetrics(registry: Registry, read: MetricsSource['read']): void {
   counter(
     registry,
     { name: `${PREFIX}restarts_paced_total`, help: 'Starts that waited until their name was accepted again' },
-    () => [[{}, read().tallies.startsPaced]],
+    () => [[{}, read().counters.startsPaced]],
   );
   counter(
     registry,
     { name: `${PREFIX}restart_pacing_seconds_total`, help: 'How long starts have waited in all' },
-    () => [[{}, read().tallies.pacedSeconds]],
+    () => [[{}, read().counters.pacedSeconds]],
   );
 }
 
@@ -217,12 +217,12 @@ const STOP_SERIES = STOP_CAUSES.flatMap((cause) =>
 );
 
 /** With a zero for what has not happened yet, so that its first time is an increase. */
-function deregistrationsOf({ dataplane, tallies }: CountedRun): readonly Sample[] {
+function deregistrationsOf({ dataplane, counters }: CountedRun): readonly Sample[] {
   const urls = ['', ...(dataplane?.endpoints ?? []).map(({ url }) => url)];
   return urls.flatMap((url) =>
     RESULTS.filter((result) => canBe(url, result)).map((result): Sample => [
       { url, kind: kindOf(url), result },
-      tallies.deregistrations.find((each) => each.url === url && each.result === result)?.count ?? 0,
+      counters.deregistrations.find((each) => each.url === url && each.result === result)?.count ?? 0,
     ]),
   );
 }

@@ -1,17 +1,17 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { formatListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
-import type * as metricsFace from './metrics-face.io.ts';
-import { TalliesFile } from './tallies-file.io.ts';
+import type * as metricsListener from './metrics-listener.io.ts';
+import { CountersFile } from './counters-file.io.ts';
 import type { RunView } from './run-view.pure.ts';
 import {
   goOnFrom,
-  NO_TALLIES,
-  tallyDeregistration,
-  tallyPacing,
-  tallyRecreation,
-  tallyStop,
-  type Tallies,
-} from './tallies.pure.ts';
+  NO_COUNTERS,
+  countDeregistration,
+  countPacing,
+  countRecreation,
+  countStop,
+  type Counters,
+} from './counters.pure.ts';
 import type { AgentEvents } from '../events.ts';
 
 export interface RunMetricsDeps {
@@ -28,16 +28,16 @@ export interface RunMetricsDeps {
 export class RunMetrics {
   readonly #deps: RunMetricsDeps;
   readonly #startedAtMs: number;
-  #tallies: Tallies = NO_TALLIES;
-  #file: TalliesFile | undefined;
+  #counters: Counters = NO_COUNTERS;
+  #file: CountersFile | undefined;
   #warned = false;
   #written: Promise<void> = Promise.resolve();
-  readonly #face: Promise<typeof metricsFace>;
+  readonly #listener: Promise<typeof metricsListener>;
 
   private constructor(deps: RunMetricsDeps) {
     this.#deps = deps;
-    this.#face = import('./metrics-face.io.ts');
-    this.#face.catch(() => {
+    this.#listener = import('./metrics-listener.io.ts');
+    this.#listener.catch(() => {
       // Said by open().
     });
     this.#startedAtMs = deps.clock.wallMs();
@@ -58,19 +58,19 @@ export class RunMetrics {
       ...events,
       startPaced: (waitMs) => {
         events.startPaced(waitMs);
-        this.#count(tallyPacing(this.#tallies, waitMs));
+        this.#count(countPacing(this.#counters, waitMs));
       },
       deregistered: (result) => {
         events.deregistered(result);
-        this.#count(tallyDeregistration(this.#tallies, result));
+        this.#count(countDeregistration(this.#counters, result));
       },
       confirmed: (confirmed) => {
         events.confirmed(confirmed);
-        if (confirmed.outcome === 'deleted again') this.#count(tallyRecreation(this.#tallies));
+        if (confirmed.outcome === 'deleted again') this.#count(countRecreation(this.#counters));
       },
       stopReported: (report) => {
         events.stopReported(report);
-        this.#count(tallyStop(this.#tallies, report));
+        this.#count(countStop(this.#counters, report));
       },
     };
   }
@@ -81,15 +81,15 @@ export class RunMetrics {
    * @param urls the endpoints of this run
    */
   onDerived(stateFile: string, urls: readonly string[]): void {
-    const file = new TalliesFile(stateFile);
-    let previous: Tallies | undefined;
+    const file = new CountersFile(stateFile);
+    let previous: Counters | undefined;
     try {
       previous = file.read();
     } catch (error) {
       this.#deps.events.countsForgotten(error);
     }
     this.#file = file;
-    this.#count(previous === undefined ? this.#tallies : goOnFrom(previous, this.#tallies, urls));
+    this.#count(previous === undefined ? this.#counters : goOnFrom(previous, this.#counters, urls));
   }
 
   /**
@@ -97,7 +97,7 @@ export class RunMetrics {
    * on disk, or was given up.
    */
   onEnd(): Promise<void> {
-    this.#count({ ...this.#tallies, open: false });
+    this.#count({ ...this.#counters, open: false });
     return this.#written;
   }
 
@@ -105,24 +105,24 @@ export class RunMetrics {
   async open(view: () => RunView): Promise<{ close(): void } | undefined> {
     const { address, events } = this.#deps;
     try {
-      const { openMetricsFace } = await this.#face;
-      const face = await openMetricsFace(address, {
-        read: () => ({ ...view(), tallies: this.#tallies }),
+      const { openMetricsListener } = await this.#listener;
+      const listener = await openMetricsListener(address, {
+        read: () => ({ ...view(), counters: this.#counters }),
         startedAtMs: this.#startedAtMs,
         onError: events.failedUnexpectedly,
       });
-      events.metricsServed(face.address);
-      return face;
+      events.metricsServed(listener.address);
+      return listener;
     } catch (error) {
       events.metricsUnavailable(formatListenerAddress(address), error);
       return undefined;
     }
   }
 
-  #count(tallies: Tallies): void {
-    this.#tallies = tallies;
+  #count(counters: Counters): void {
+    this.#counters = counters;
     if (this.#file === undefined) return;
-    this.#written = this.#file.write(tallies).catch((error: unknown) => {
+    this.#written = this.#file.write(counters).catch((error: unknown) => {
       if (!this.#warned) this.#deps.events.countsForgotten(error);
       this.#warned = true;
     });

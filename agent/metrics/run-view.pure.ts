@@ -3,7 +3,7 @@ import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 import type { RotationStage } from '../object/rotation-record.pure.ts';
 import type { LookCounts } from '../witness/findings.pure.ts';
-import type { Tallies } from './tallies.pure.ts';
+import type { Counters } from './counters.pure.ts';
 
 /** The state of a run, for metrics and status. */
 export interface RunView {
@@ -27,7 +27,7 @@ export interface DataplaneView {
 }
 
 export interface CountedRun extends RunView {
-  readonly tallies: Tallies;
+  readonly counters: Counters;
 }
 
 /** Where it is as far as its peers are concerned; `standby`: out for good, since SIGUSR2. */

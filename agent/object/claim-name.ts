@@ -45,7 +45,7 @@ export async function claimName(deps: ClaimDeps, claim: Claim): Promise<Owner> {
   if (stopping.aborted) return owner;
   const byMs = clock.monotonicMs() + CLAIM_BUDGET_MS;
   const fenced = await attach(deps, claim, byMs);
-  const settled = fenced || owner !== 'agent' ? await announce(deps, claim, byMs) : 'cp';
+  const settled = fenced || owner !== 'agent' ? await register(deps, claim, byMs) : 'cp';
   attachment?.settleOwner(settled);
   return settled;
 }
@@ -65,7 +65,7 @@ async function attach(
   return insistent;
 }
 
-async function announce(
+async function register(
   { clock, events, keeper, stopping }: ClaimDeps,
   { choice: { owner } }: Claim,
   byMs: number,
@@ -74,7 +74,7 @@ async function announce(
   try {
     const budgetMs = Math.max(byMs - clock.monotonicMs(), ANNOUNCE_FLOOR_MS);
     await keeper.claim(budgetMs, stopping);
-    events.dataplaneAnnounced();
+    events.dataplaneRegistered();
     return 'agent';
   } catch (error) {
     events.ownershipGivenUp(describeError(error));

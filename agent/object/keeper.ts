@@ -286,7 +286,7 @@ export class ObjectKeeper {
     const { events, clock } = this.#deps;
     if (why === 'turn') return this.#run.turning?.onMade(made);
     if (wish.state === 'hidden') {
-      if (made.changed && !made.found) events.announcedAgain();
+      if (made.changed && !made.found) events.registeredAgain();
       this.#hiddenAtMs = clock.monotonicMs();
       return this.#hiddenForMs({ why, wish, template: undefined });
     }
@@ -305,7 +305,7 @@ export class ObjectKeeper {
     if (why === 'mend' || wish.state === 'hidden') return spread(HIDDEN_LOOK_MS, random());
     if (this.#run.ready === 'no') {
       this.#run.ready = 'failed';
-      events.announcementFailed(error);
+      events.readinessFailed(error);
     }
     const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
     return foreign ? undefined : 500 + random() * 1_000;

@@ -22,7 +22,7 @@ import { Supervisor, type RunEnd } from '../stop/supervisor.ts';
 import type { ServiceNotices } from '../systemd/service-notices.ts';
 import { followEnvoy } from './follow-envoy.ts';
 import { sayLastWords } from './last-words.ts';
-import { openFaces } from './open-faces.ts';
+import { openFaces } from './open-listeners.ts';
 import { openService } from './open-service.ts';
 import { prepare } from './prepare.ts';
 import { settingsGiven, type RunRequest } from './run-request.ts';
@@ -155,7 +155,7 @@ class Supervision {
     this.#facts.dataplane.set(dataplane.supervised);
     this.#service?.onDerived(label);
     this.#events.dataplaneDerived(label, { lifecycle: owner, incarnation: this.#facts.incarnation });
-    if (owner === 'agent') this.#supervisor.onAnnounced();
+    if (owner === 'agent') this.#supervisor.onRegistered();
     this.#spawn(owner === 'agent' ? asPreApplied(argv, env, identity.key) : { argv, env });
     this.#metrics?.onDerived(
       stateFile.path,

@@ -11,13 +11,13 @@ export type Phase = Starting | Running | Deregistering | Settling | Draining | E
 export interface Starting {
   readonly name: 'starting';
   /** The agent has put the object already, so whatever ends the start has to take it away again. */
-  readonly announced: boolean;
+  readonly registered: boolean;
 }
 
 export interface Running {
   readonly name: 'running';
   /** The agent put the object; otherwise kuma-dp's control plane does, once Envoy connects. */
-  readonly announced: boolean;
+  readonly registered: boolean;
   /** Envoy was seen: only then can the control plane have created the object, and only then is there a drain. */
   readonly envoy: boolean;
   /** SIGUSR2, kuma-dp's "drain and stay": first deregistered, then passed on. */
@@ -102,7 +102,7 @@ export interface Drained {
 }
 
 export type Input =
-  | { readonly type: 'announced' }
+  | { readonly type: 'registered' }
   | { readonly type: 'spawned' }
   | { readonly type: 'spawn-failed'; readonly exit: ChildExit }
   | { readonly type: 'envoy-seen' }

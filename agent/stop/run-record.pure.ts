@@ -48,7 +48,7 @@ export function recordStep(record: RunRecord, { before, input, after, atMs }: Re
 
 function learn(record: RunRecord, before: Phase, input: Input): Partial<RunRecord> {
   switch (input.type) {
-    case 'announced':
+    case 'registered':
     case 'envoy-seen':
       return { registered: true };
     case 'stop-requested':
@@ -114,7 +114,7 @@ function endOf({ killed }: RunRecord, before: Phase, input: Input): StepEnd {
       return { outcome: 'hurried' };
     case 'spawn-failed':
       return { outcome: 'spawn failed' };
-    case 'announced':
+    case 'registered':
     case 'spawned':
     case 'envoy-seen':
     case 'standby-requested':

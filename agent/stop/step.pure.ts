@@ -35,7 +35,7 @@ import {
 } from './transition.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
-export const INITIAL_PHASE: Phase = { name: 'starting', announced: false };
+export const INITIAL_PHASE: Phase = { name: 'starting', registered: false };
 
 /**
  * The agent's life as data. Nothing here performs I/O: {@link step} maps a phase and an input to the next phase plus
@@ -51,7 +51,7 @@ export const INITIAL_PHASE: Phase = { name: 'starting', announced: false };
  * ```
  *
  * A deregistration that is late is tried on while kuma-dp drains, and for a moment after its end. Where neither an
- * object was announced nor an Envoy seen, kuma-dp is told at once.
+ * object was registered nor an Envoy seen, kuma-dp is told at once.
  *
  * Three signals: the first stops in order; the second skips the waits, never the attempt to deregister; the third
  * kills. Signals coalesce, so no path counts on seeing each of them: the deadlines end every phase as well.
@@ -79,10 +79,10 @@ export function step(phase: Phase, input: Input): Step {
 
 function fromStarting(phase: Starting, input: Input): Step {
   switch (input.type) {
-    case 'announced':
-      return to({ ...phase, announced: true });
+    case 'registered':
+      return to({ ...phase, registered: true });
     case 'spawned':
-      return to({ name: 'running', announced: phase.announced, envoy: false, standby: 'no' });
+      return to({ name: 'running', registered: phase.registered, envoy: false, standby: 'no' });
     case 'stop-requested':
       return abandonStart(phase, { code: null, signal: input.signal }, input.deadlines);
     case 'spawn-failed':
@@ -102,7 +102,7 @@ function fromStarting(phase: Starting, input: Input): Step {
 /** kuma-dp was never started: the agent ends as the signal would have ended it. */
 function abandonStart(phase: Starting, exit: ChildExit, deadlines: StopDeadlines): Step {
   const cancel: Effect = { type: 'cancel-start' };
-  if (!phase.announced) return to({ name: 'stopped', exit }, cancel, { type: 'exit', exit });
+  if (!phase.registered) return to({ name: 'stopped', exit }, cancel, { type: 'exit', exit });
   return to(
     { name: 'deregistering', child: exit, envoy: false, standby: false, deadlines, asked: 1 },
     cancel,
@@ -122,7 +122,7 @@ function fromRunning(phase: Running, input: Input): Step {
       return phase.standby === 'deregistering' ? to({ ...phase, standby: 'yes' }, STANDBY) : stay(phase);
     case 'child-exited':
       return afterCrash(phase, input.exit, input.deadlines);
-    case 'announced':
+    case 'registered':
     case 'spawned':
     case 'spawn-failed':
     case 'deleted-again':
@@ -148,7 +148,7 @@ function beginStop(phase: Running, deadlines: StopDeadlines): Step {
   const deregister: Effect = { type: 'deregister', byMs: deadlines.killAtMs };
   const armKill: Effect = { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs };
   const standby = phase.standby === 'yes';
-  if (!phase.announced && !phase.envoy && phase.standby === 'no') {
+  if (!phase.registered && !phase.envoy && phase.standby === 'no') {
     // Envoy served no request, so the agent tells kuma-dp at once. An Envoy that cannot be seen here may have an object all the same.
     const drained = drain({ deadlines, asked: 1, standby }, 'trying');
     return to(drained.phase, deregister, WATCH_USERS, armKill, ...drained.effects);
@@ -163,7 +163,7 @@ function beginStop(phase: Running, deadlines: StopDeadlines): Step {
 }
 
 function afterCrash(phase: Running, exit: ChildExit, deadlines: StopDeadlines | undefined): Step {
-  const registered = phase.announced || phase.envoy;
+  const registered = phase.registered || phase.envoy;
   if (deadlines === undefined || !registered) return finish(exit);
   return to(
     { name: 'deregistering', child: exit, envoy: phase.envoy, standby: false, deadlines, asked: 1 },
@@ -183,7 +183,7 @@ function fromDeregistering(phase: Deregistering, input: Input): Step {
       return askAgain(phase, HASTEN);
     case 'timer-fired':
       return whileDeregistering(phase, input.timer);
-    case 'announced':
+    case 'registered':
     case 'spawned':
     case 'spawn-failed':
     case 'standby-requested':
@@ -238,7 +238,7 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
       return settleAnew(phase, input);
     case 'envoy-seen':
       return afterLateEnvoy(phase);
-    case 'announced':
+    case 'registered':
     case 'spawned':
     case 'spawn-failed':
     case 'standby-requested':
@@ -304,7 +304,7 @@ function fromConfirming(phase: Confirming, input: Input): Step {
       return phase.trying ? finish(phase.exit) : stay(phase);
     case 'timer-fired':
       return input.timer === 'give-up' ? to(phase, GIVE_UP) : stay(phase);
-    case 'announced':
+    case 'registered':
     case 'spawned':
     case 'spawn-failed':
     case 'envoy-seen':

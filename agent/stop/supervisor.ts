@@ -92,8 +92,8 @@ export class Supervisor {
     }
   }
 
-  onAnnounced(): void {
-    this.#accept({ type: 'announced' });
+  onRegistered(): void {
+    this.#accept({ type: 'registered' });
   }
 
   onSpawned(child: Child, exited: Promise<ChildExit>): void {

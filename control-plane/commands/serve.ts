@@ -30,7 +30,7 @@ import { adminService, deregistrarService } from '../rpc/services.ts';
 import { openStore } from '../store/open-store.ts';
 import { openAuthentication } from './authentication.ts';
 import { openCertificate } from './certificate.ts';
-import { startFaces } from './faces.ts';
+import { startListeners } from './listeners.ts';
 import { kumaAccess, type KumaAccess } from './kuma-access.ts';
 import { witnessSettings } from './witness.ts';
 import { gaugeRefresh, meter, noteAttempt, type GaugeSources } from './metering.ts';
@@ -92,8 +92,8 @@ export async function serve(request: ServeRequest): Promise<void> {
   const serving = await startServer({ engine, options, events, metrics, kuma, stop, resources });
   if (serving === undefined) return;
   const refreshGauges = gaugeRefresh(metrics, systemClock, serving);
-  const faces = await startFaces({ engine, options, events, registry, refreshGauges });
-  resources.defer(() => faces?.close());
+  const listeners = await startListeners({ engine, options, events, registry, refreshGauges });
+  resources.defer(() => listeners?.close());
   await runUntil(stop, { ...serving, events, service });
 }
 

@@ -56,7 +56,7 @@ interface Scope {
 }
 
 /** Who is there, and who was deleted within the window, with the time. */
-interface Tally extends Scope {
+interface ScopeCount extends Scope {
   readonly present: ReadonlySet<string>;
   readonly deletedAtMs: ReadonlyMap<string, number>;
 }
@@ -74,7 +74,7 @@ const RELOOK_MS = 15_000;
 export function judgeBrake(view: BrakeView, candidate: DataplaneOverview): BrakeRuling {
   if (releasedForMs(view, candidate.mesh) !== undefined) return { held: false };
   for (const scope of scopesOf(candidate)) {
-    const ruling = judgeScope(view, tally(view, scope), candidate);
+    const ruling = judgeScope(view, scopeCount(view, scope), candidate);
     if (ruling.held) return ruling;
   }
   return { held: false };
@@ -99,22 +99,22 @@ export function describeBrakes(
 }
 
 function standingOf(view: BrakeView, scope: Scope, waiting: readonly DataplaneOverview[]): BrakeStanding {
-  const tallied = tally(view, scope);
+  const counted = scopeCount(view, scope);
   const released = releasedForMs(view, scope.mesh);
   const standing = {
     ...scope,
-    dataplanes: countAll(tallied),
-    deleted: tallied.deletedAtMs.size,
-    allowed: countAllowed(view, tallied),
+    dataplanes: countAll(counted),
+    deleted: counted.deletedAtMs.size,
+    allowed: countAllowed(view, counted),
     releasedForMs: released,
   };
   if (released !== undefined)
     return { ...standing, heldBack: 0, reason: `released for ${minutes(released)}` };
   const held = waiting
     .filter((each) => isIn(scope, each))
-    .map((each) => judgeScope(view, tallied, each))
+    .map((each) => judgeScope(view, counted, each))
     .filter((ruling) => ruling.held);
-  return { ...standing, heldBack: held.length, reason: held[0]?.reason ?? describeTally(view, tallied) };
+  return { ...standing, heldBack: held.length, reason: held[0]?.reason ?? describeScopeCount(view, counted) };
 }
 
 function releasedForMs({ releases, nowMs }: BrakeView, mesh: string): number | undefined {
@@ -134,14 +134,14 @@ function scopesOfPast({ key: { mesh }, services }: PastDeletion): readonly Scope
   return ['', ...services].map((service) => ({ mesh, service }));
 }
 
-function judgeScope(view: BrakeView, tallied: Tally, candidate: DataplaneOverview): BrakeRuling {
-  if (isLastReady(view, tallied, candidate)) {
-    const reason = `it is the last ready dataplane ${describeScope(tallied)}; ${RELEASE_HINT} or once another one is ready`;
+function judgeScope(view: BrakeView, counted: ScopeCount, candidate: DataplaneOverview): BrakeRuling {
+  if (isLastReady(view, counted, candidate)) {
+    const reason = `it is the last ready dataplane ${describeScope(counted)}; ${RELEASE_HINT} or once another one is ready`;
     return { held: true, reason, retryAfterMs: RELOOK_MS };
   }
-  if (fits(view, tallied, candidate)) return { held: false };
-  const retryAfterMs = fitsAfterMs(view, tallied, candidate);
-  const reason = `${describeTally(view, tallied)}; ${RELEASE_HINT} or in ${minutes(retryAfterMs)}`;
+  if (fits(view, counted, candidate)) return { held: false };
+  const retryAfterMs = fitsAfterMs(view, counted, candidate);
+  const reason = `${describeScopeCount(view, counted)}; ${RELEASE_HINT} or in ${minutes(retryAfterMs)}`;
   return { held: true, reason, retryAfterMs };
 }
 
@@ -156,26 +156,26 @@ function isLastReady(
 }
 
 /** One that was deleted, came back and vanished again counts once. */
-function fits(view: BrakeView, tallied: Tally, candidate: DataplaneOverview): boolean {
-  const { deletedAtMs } = tallied;
+function fits(view: BrakeView, counted: ScopeCount, candidate: DataplaneOverview): boolean {
+  const { deletedAtMs } = counted;
   const more = deletedAtMs.has(nameOf(candidate)) ? 0 : 1;
-  return deletedAtMs.size + more <= countAllowed(view, tallied);
+  return deletedAtMs.size + more <= countAllowed(view, counted);
 }
 
 /** When enough deletions have left the window. */
-function fitsAfterMs(view: BrakeView, tallied: Tally, candidate: DataplaneOverview): number {
+function fitsAfterMs(view: BrakeView, counted: ScopeCount, candidate: DataplaneOverview): number {
   const { nowMs, settings } = view;
-  const remaining = new Map([...tallied.deletedAtMs].toSorted(([, a], [, b]) => a - b));
+  const remaining = new Map([...counted.deletedAtMs].toSorted(([, a], [, b]) => a - b));
   for (const [name, atMs] of remaining) {
     remaining.delete(name);
-    if (fits(view, { ...tallied, deletedAtMs: remaining }, candidate)) {
+    if (fits(view, { ...counted, deletedAtMs: remaining }, candidate)) {
       return Math.min(atMs, nowMs) + settings.windowMs - nowMs;
     }
   }
   return settings.windowMs;
 }
 
-function tally(view: BrakeView, scope: Scope): Tally {
+function scopeCount(view: BrakeView, scope: Scope): ScopeCount {
   const { mesh, service } = scope;
   const deletedAtMs = new Map<string, number>();
   for (const { key, services, atMs } of recent(view)) {
@@ -187,12 +187,12 @@ function tally(view: BrakeView, scope: Scope): Tally {
   return { ...scope, present, deletedAtMs };
 }
 
-function countAll({ present, deletedAtMs }: Tally): number {
+function countAll({ present, deletedAtMs }: ScopeCount): number {
   return present.size + [...deletedAtMs.keys()].filter((name) => !present.has(name)).length;
 }
 
-function countAllowed({ settings }: BrakeView, tallied: Tally): number {
-  return Math.max(settings.minimum, Math.floor(countAll(tallied) * settings.share));
+function countAllowed({ settings }: BrakeView, counted: ScopeCount): number {
+  return Math.max(settings.minimum, Math.floor(countAll(counted) * settings.share));
 }
 
 /** A time ahead of now is a clock that was set back: it counts. */
@@ -211,13 +211,13 @@ function nameOf({ mesh, name }: DataplaneOverview): string {
   return describeKey({ proxyType: 'dataplane', mesh, name });
 }
 
-function describeTally(view: BrakeView, tallied: Tally): string {
+function describeScopeCount(view: BrakeView, counted: ScopeCount): string {
   const { share, minimum, windowMs } = view.settings;
   const rule = `${Math.round(share * 100)} %, at least ${minimum}`;
-  const { deletedAtMs } = tallied;
+  const { deletedAtMs } = counted;
   return (
-    `${deletedAtMs.size} of ${countAll(tallied)} dataplanes ${describeScope(tallied)} were deleted in the last ` +
-    `${minutes(windowMs)}, at most ${countAllowed(view, tallied)} (${rule})`
+    `${deletedAtMs.size} of ${countAll(counted)} dataplanes ${describeScope(counted)} were deleted in the last ` +
+    `${minutes(windowMs)}, at most ${countAllowed(view, counted)} (${rule})`
   );
 }
 

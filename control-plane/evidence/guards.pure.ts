@@ -112,7 +112,7 @@ export function judgeDeletion(given: DeletionCase): Judgement {
   return (
     judgePlace(given.around) ??
     judgeOwner(given) ??
-    (given.cause === 'announced' ? judgeAnnounced(given) : judgeSuspected(given)) ?? { verdict: 'delete' }
+    (given.cause === 'announced' ? judgeRequested(given) : judgeSuspected(given)) ?? { verdict: 'delete' }
   );
 }
 
@@ -185,7 +185,7 @@ function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
  * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may another run
  * have come under this name without telling us: whatever happened after the announcement may be theirs.
  */
-function judgeAnnounced(given: DeletionCase): Judgement | undefined {
+function judgeRequested(given: DeletionCase): Judgement | undefined {
   const { missingMs, unchangedMs, stored, around, graceMs } = given;
   if (missingMs === undefined) return undefined;
   const since = stored.subscriptions.filter((each) => !wasBefore(each.connectTime, given));

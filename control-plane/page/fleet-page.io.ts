@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import type { FleetChange } from './fleet-change.pure.ts';
 import type { FleetSnapshot } from './fleet-view.pure.ts';
 import { EventStreams, serverSentEvent } from './event-streams.io.ts';
-import { sendJson, type HttpRoute } from '../../program/http-faces.ts';
+import { sendJson, type HttpRoute } from '../../program/http-listeners.ts';
 
 /** Where the page's content comes from. */
 export interface FleetSource {

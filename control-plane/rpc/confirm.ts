@@ -4,7 +4,7 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import { judgeRecreation, judgeReturn } from '../../kuma/ownership.ts';
 import { ConfirmResponse_Verdict as Verdict } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { ConfirmRequest, ConfirmResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { AnnouncedDepartures } from '../departures/announced-departures.ts';
+import type { RequestedDepartures } from '../departures/requested-departures.ts';
 import type { ControlPlanes, Store } from '../ports.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';
@@ -15,7 +15,7 @@ export interface ConfirmDeps {
   readonly authorise: Authorise;
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
-  readonly announced: AnnouncedDepartures;
+  readonly announced: RequestedDepartures;
 }
 
 const LOOK_BUDGET_MS = 1_000;

@@ -1,7 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { DeregisterResponse_Outcome as Outcome } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { DeregisterRequest, DeregisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Announced, AnnouncedDepartures } from '../departures/announced-departures.ts';
+import type { Announced, RequestedDepartures } from '../departures/requested-departures.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
 import type { DepartureOutcome } from '../records.pure.ts';
 import type { Authorise } from './authorisation.ts';
@@ -12,7 +12,7 @@ export interface DeregisterDeps {
   readonly clock: Clock;
   readonly authorise: Authorise;
   readonly agents: AttachedAgents;
-  readonly announced: AnnouncedDepartures;
+  readonly announced: RequestedDepartures;
 }
 
 /** An answer must still reach its caller. */

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { sendJson, type HttpRoute } from '../../program/http-faces.ts';
+import { sendJson, type HttpRoute } from '../../program/http-listeners.ts';
 
 const COOKIE = 'kuma_deregistrar';
 /** A cookie lasts as long as the browser is open. */

@@ -39,8 +39,8 @@ export function ofPostgres(error: unknown, place: string): unknown {
       },
     );
   }
-  const isWeather = state === undefined || WEATHER.has(state) || WEATHER.has(state.slice(0, 2));
-  if (!isWeather) return error;
+  const isTransient = state === undefined || TRANSIENT.has(state) || TRANSIENT.has(state.slice(0, 2));
+  if (!isTransient) return error;
   return new OperationalError('STORE_UNAVAILABLE', `Cannot use ${place}`, { cause: error });
 }
 
@@ -54,4 +54,4 @@ const USABLE: ReadonlySet<string> = new Set([...BUSY, '57014', '23']);
  * Connection, transaction state (read-only after a failover, idle for too long), authorization, catalogue,
  * resources, operator intervention (statement timeout, shutdown), system, internal; and a privilege that is missing.
  */
-const WEATHER: ReadonlySet<string> = new Set(['08', '25', '28', '3D', '53', '57', '58', 'XX', '42501']);
+const TRANSIENT: ReadonlySet<string> = new Set(['08', '25', '28', '3D', '53', '57', '58', 'XX', '42501']);

@@ -18,14 +18,14 @@ export function ofSqlite(error: unknown, path: string): unknown {
   if (!(error instanceof SqliteError)) return error;
   const kind = error.code.split('_').slice(0, 2).join('_');
   if (DAMAGE.has(kind)) return damaged(path, `it is damaged (${describeError(error)})`, error);
-  if (!WEATHER.has(kind)) return error;
+  if (!TRANSIENT.has(kind)) return error;
   return new OperationalError('STORE_UNAVAILABLE', `Cannot use the store ${path}`, { cause: error });
 }
 
 const DAMAGE: ReadonlySet<string> = new Set(['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_FORMAT']);
 
 /** A full disk is an I/O error where it is a quota or a limit. */
-const WEATHER: ReadonlySet<string> = new Set([
+const TRANSIENT: ReadonlySet<string> = new Set([
   'SQLITE_FULL',
   'SQLITE_IOERR',
   'SQLITE_CANTOPEN',

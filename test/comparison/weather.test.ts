@@ -1,5 +1,5 @@
 import { compareStops } from '../support/comparison/compare.ts';
-import { WEATHER } from '../support/comparison/stop-scenarios.ts';
+import { FAULTS } from '../support/comparison/stop-scenarios.ts';
 import { kumaEmulated } from '../support/kuma-worlds/worlds.ts';
 
-compareStops(WEATHER, [kumaEmulated]);
+compareStops(FAULTS, [kumaEmulated]);

@@ -7,6 +7,7 @@ const PAGES = pages();
 
 /** Of kuma-dp, kumactl, curl, our own scripts and others that the pages speak of. */
 const THEIRS: ReadonlySet<string> = new Set([
+  'auth-type',
   'ca-cert-file',
   'cp-address',
   'cpu',

@@ -52,9 +52,9 @@ describe('the fleet page in Chromium', () => {
 
   async function open(fleet: ScriptedFleet, port = 0): Promise<{ page: Page; url: string }> {
     stack = new AsyncDisposableStack();
-    const faces = await serveFleet(fleet, { port });
-    stack.defer(() => faces.close());
-    const url = `http://${faces.address}/`;
+    const listeners = await serveFleet(fleet, { port });
+    stack.defer(() => listeners.close());
+    const url = `http://${listeners.address}/`;
     const page = await browser.open('about:blank');
     await page.resize(1_280, 800);
     await page.go(url);
@@ -137,10 +137,10 @@ describe('the fleet page in Chromium', () => {
 
   test('an empty fleet says what to do next', async () => {
     stack = new AsyncDisposableStack();
-    const faces = await serveFleet(quiet([]), { port: 0 });
-    stack.defer(() => faces.close());
+    const listeners = await serveFleet(quiet([]), { port: 0 });
+    stack.defer(() => listeners.close());
     const page = await browser.open('about:blank');
-    await page.go(`http://${faces.address}/`);
+    await page.go(`http://${listeners.address}/`);
     await page.until(`document.querySelector('#empty').textContent !== ''`);
     expect(await textOf(page, '#empty')).toContain(
       'kuma-dp-agent run --endpoint grpcs://127.0.0.1:5690 -- kuma-dp run',
@@ -186,8 +186,8 @@ describe('the fleet page in Chromium', () => {
     expect(await textOf(page, '#connection')).toMatch(/^Connection lost since \d\d:\d\d:\d\d$/);
     stack = new AsyncDisposableStack();
     fleet.become({ dataplanes: [row('default/after-1')] });
-    const faces = await serveFleet(fleet, { port });
-    stack.defer(() => faces.close());
+    const listeners = await serveFleet(fleet, { port });
+    stack.defer(() => listeners.close());
     await page.until(`document.querySelector('#connection').innerText.startsWith('Live')`);
     await page.until(`document.querySelectorAll('.row').length === 1`);
     expect(await page.evaluate<string[]>(IDS)).toEqual(['default/after-1']);
@@ -284,23 +284,23 @@ describe('the fleet page in Chromium', () => {
 describe('the fleet page with 2,500 dataplanes', () => {
   const MANY = 2_500;
   let browser: Browser;
-  let faces: Awaited<ReturnType<typeof serveFleet>>;
+  let listeners: Awaited<ReturnType<typeof serveFleet>>;
   let fleet: ScriptedFleet;
   let page: Page;
 
   beforeAll(async () => {
     browser = await Browser.start();
     fleet = new ScriptedFleet({ ...mixedFleet(0), dataplanes: rows(MANY) });
-    faces = await serveFleet(fleet);
+    listeners = await serveFleet(fleet);
     page = await browser.open('about:blank');
     await page.resize(1_280, 800);
-    await page.go(`http://${faces.address}/`);
+    await page.go(`http://${listeners.address}/`);
     await page.until(`document.querySelector('.row')`);
   });
 
   afterAll(async () => {
     await browser[Symbol.asyncDispose]();
-    await faces.close();
+    await listeners.close();
   });
 
   /** From the action to the frame that shows it, in ms. */
@@ -354,17 +354,17 @@ describe('the fleet page to look at', () => {
     mkdirSync(folder, { recursive: true });
     await using browser = await Browser.start();
     await using stack = new AsyncDisposableStack();
-    const faces = await serveFleet(new ScriptedFleet(mixedFleet()));
-    stack.defer(() => faces.close());
+    const listeners = await serveFleet(new ScriptedFleet(mixedFleet()));
+    stack.defer(() => listeners.close());
     const page = await browser.open('about:blank');
     await page.resize(width, height);
     await page.prefer(scheme);
-    await page.go(`http://${faces.address}/`);
+    await page.go(`http://${listeners.address}/`);
     await page.until(`document.querySelector('.row')`);
     await page.press('/', 'ArrowDown', 'ArrowDown', 'Enter');
     await page.screenshot(join(folder, `fleet-${width}-${scheme}.png`));
     await page.evaluate(`document.querySelector('#departures li:last-child').scrollIntoView()`);
-    await faces.close();
+    await listeners.close();
     await page.until(`document.querySelector('#connection.lost')`);
     await page.screenshot(join(folder, `fleet-${width}-${scheme}-end.png`));
     const overflow = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';

@@ -25,7 +25,7 @@ export interface CompanionOptions {
   readonly store?: string;
   /** `unix:PATH` or `HOST:PORT`; a free port on loopback if left out. The same again after a restart. */
   readonly listen?: string;
-  /** `HOST:PORT` of its HTTP faces; a free port on loopback if left out. */
+  /** `HOST:PORT` of its HTTP listeners; a free port on loopback if left out. */
   readonly http?: string;
   /** `none` in plain text if left out. `token` as the other flags say. */
   readonly authn?: 'none' | 'token';

@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 
 import { agentMetrics } from '../../agent/metrics/metrics.io.ts';
 import { INITIAL_PHASE } from '../../agent/stop/step.pure.ts';
-import { NO_TALLIES } from '../../agent/metrics/tallies.pure.ts';
+import { NO_COUNTERS } from '../../agent/metrics/counters.pure.ts';
 import { createMetrics } from '../../control-plane/server/metrics.io.ts';
 
 /** One metric of a program, as its code declares it. */
@@ -20,7 +20,7 @@ export function agentCatalogue(): readonly KnownMetric[] {
         phase: INITIAL_PHASE,
         stopBudgetMs: 1_000,
         dataplane: undefined,
-        tallies: NO_TALLIES,
+        counters: NO_COUNTERS,
       }),
       startedAtMs: 0,
     }),

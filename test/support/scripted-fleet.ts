@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { fleetRoutes, type FleetSource } from '../../control-plane/page/fleet-page.io.ts';
-import { startHttpFaces, type HttpFaces, type HttpRoute } from '../../program/http-faces.ts';
+import { startHttpListeners, type HttpListeners, type HttpRoute } from '../../program/http-listeners.ts';
 import { changeBetween, type FleetChange } from '../../control-plane/page/fleet-change.pure.ts';
 import {
   GUARD_WORDS,
@@ -64,9 +64,9 @@ export function serveFleet(
     readonly port?: number;
     readonly guard?: (route: HttpRoute) => HttpRoute;
   } = {},
-): Promise<HttpFaces> {
+): Promise<HttpListeners> {
   const { clock = systemClock, port = 0, guard = (route: HttpRoute) => route } = options;
-  return startHttpFaces({
+  return startHttpListeners({
     address: { kind: 'tcp', host: '127.0.0.1', port },
     ownNamesOnly: true,
     routes: fleetRoutes({ clock, html: PAGE_HTML, fleet }).map(guard),

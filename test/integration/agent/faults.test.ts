@@ -39,14 +39,14 @@ interface Started {
   readonly agent: AgentProcess;
 }
 
-interface Weather {
+interface FaultOptions {
   readonly budgetMs: number;
   readonly options?: readonly string[];
   readonly drainMs?: number;
 }
 
-function open(endpoints: readonly string[], weather: Weather): Scene {
-  const { budgetMs, options = [], drainMs = DRAIN_MS } = weather;
+function open(endpoints: readonly string[], faultOptions: FaultOptions): Scene {
+  const { budgetMs, options = [], drainMs = DRAIN_MS } = faultOptions;
   return new Scene({
     controlPlane: bad,
     child: { contract: 'kuma', envoy: 'admin', drainMs, exit: EXIT },
@@ -56,7 +56,7 @@ function open(endpoints: readonly string[], weather: Weather): Scene {
   });
 }
 
-/** What holds however bad the weather is. */
+/** What holds however bad the faultOptions is. */
 async function stop({ scene, agent }: Started, budgetMs: number): Promise<void> {
   expect(scene.isThere).toBe(true);
   agent.signal('SIGTERM');

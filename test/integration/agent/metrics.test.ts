@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { VERSION } from '../../../kernel/version.ts';
-import { Tallies } from '../../../agent/metrics/tallies.pure.ts';
+import { Counters } from '../../../agent/metrics/counters.pure.ts';
 import { sendSignal, type AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { ask, scrape } from '../../support/scrape.ts';
@@ -43,8 +43,8 @@ async function running(scene: Scene): Promise<{ readonly agent: AgentProcess; re
   return { agent, address: await addressOf(agent) };
 }
 
-function talliesFile(scene: Scene): string {
-  return scene.stateFile.replace(/json$/, 'tallies');
+function countersFile(scene: Scene): string {
+  return scene.stateFile.replace(/json$/, 'counters');
 }
 
 describe.concurrent('the metrics of the agent', () => {
@@ -142,7 +142,7 @@ describe.concurrent('the metrics of the agent', () => {
     next.agent.signal('SIGTERM');
     await next.agent.exited;
     expect(existsSync(path)).toBe(false);
-    expect(Tallies.parse(JSON.parse(readFileSync(talliesFile(scene), 'utf8'))).open).toBe(false);
+    expect(Counters.parse(JSON.parse(readFileSync(countersFile(scene), 'utf8'))).open).toBe(false);
   });
 
   test('clients that never read cost neither memory nor time of a stop, and others are served', async () => {
@@ -226,7 +226,7 @@ describe.concurrent('the metrics of the agent', () => {
     expect(listeningTcp(agent.pid)).toEqual([]);
     agent.signal('SIGTERM');
     await agent.exited;
-    expect(existsSync(talliesFile(scene))).toBe(false);
+    expect(existsSync(countersFile(scene))).toBe(false);
     expect(agent.events.filter(({ event }) => event.startsWith('metrics.'))).toEqual([]);
   });
 

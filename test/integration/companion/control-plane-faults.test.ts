@@ -14,7 +14,7 @@ const HTML = { 'content-type': 'text/html' };
 const PAGE = '<html><body>nginx</body></html>';
 
 /** What may stand between the companion and its outcome, and how it passes. */
-const WEATHER: readonly (readonly [string, FaultAction])[] = [
+const FAULTS: readonly (readonly [string, FaultAction])[] = [
   ['404 of another program', answer(404, PAGE, HTML)],
   ['404 without a body', answer(404, '')],
   ['401', answer(401, error(401, 'Invalid authentication data'))],
@@ -47,8 +47,8 @@ describe('a control plane that answers', () => {
     await world[Symbol.asyncDispose]();
   });
 
-  test.concurrent.for(WEATHER)('a DELETE with %s: the departure waits, then ends', async ([what, action]) => {
-    const name = `delete-${WEATHER.findIndex(([each]) => each === what)}`;
+  test.concurrent.for(FAULTS)('a DELETE with %s: the departure waits, then ends', async ([what, action]) => {
+    const name = `delete-${FAULTS.findIndex(([each]) => each === what)}`;
     const agent = await world.running(name);
     world.fault({ method: 'DELETE', path: `/dataplanes/${name}$`, times: 2, action });
     await agent.deregister({ budgetMs: 1_200 });
@@ -58,8 +58,8 @@ describe('a control plane that answers', () => {
     expect(world.deletions(name)).toBe(1);
   });
 
-  test.concurrent.for(WEATHER)('a look with %s: the departure waits, then ends', async ([what, action]) => {
-    const name = `look-${WEATHER.findIndex(([each]) => each === what)}`;
+  test.concurrent.for(FAULTS)('a look with %s: the departure waits, then ends', async ([what, action]) => {
+    const name = `look-${FAULTS.findIndex(([each]) => each === what)}`;
     const agent = await world.running(name);
     world.fault({ method: 'GET', path: `/dataplanes/${name}/_overview`, times: 2, action });
     await agent.deregister({ budgetMs: 1_200 });

@@ -109,8 +109,8 @@ function titled<T extends { readonly title: string }>(scenario: T): readonly [st
   return [scenario.title, scenario];
 }
 
-function isolated({ weather }: StopScenario): boolean {
-  return weather !== undefined;
+function isolated({ fault }: StopScenario): boolean {
+  return fault !== undefined;
 }
 
 function record(

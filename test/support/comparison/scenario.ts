@@ -57,7 +57,7 @@ export interface StopScenario {
   /** Options of the agent beside its endpoints. */
   readonly options?: readonly string[];
   /** What else happens at the moment of the stop. */
-  readonly weather?: Weather;
+  readonly fault?: Fault;
   /** Of the zone: two share one store, and dataplanes connect through one port in front of both. */
   readonly controlPlanes?: number;
   /** SIGKILL to everything so long after the stop was asked for, as supervisors do. */
@@ -68,7 +68,7 @@ export interface StopScenario {
   readonly withinMs?: number;
 }
 
-export interface Weather {
+export interface Fault {
   /** At the stop, in the world of the scenario, which nothing else uses then. */
   readonly atStop: (world: KumaWorld, tempo: Tempo) => Promise<void> | void;
   /** When both have ended. */

@@ -119,7 +119,7 @@ export class StopComparison implements AsyncDisposable {
     }
     const stoppedAtMs = performance.now();
     for (const lane of lanes) lane.signal();
-    const weather = scenario.weather?.atStop(world, tempo);
+    const fault = scenario.fault?.atStop(world, tempo);
     const limitMs = tempo.drainMs + PATIENCE_MS;
     const exits = each((lane) => lane.untilExited(limitMs));
     if (scenario.applicationEnds !== 'before' && isCalling(scenario)) {
@@ -127,8 +127,8 @@ export class StopComparison implements AsyncDisposable {
       await each((lane) => lane.endApplication());
     }
     await exits;
-    await weather;
-    await scenario.weather?.after?.(world);
+    await fault;
+    await scenario.fault?.after?.(world);
     if (!isCalling(scenario)) await delay(AFTERMATH_MS);
     await each((lane) => lane.endApplication());
     const [bare, agent] = lanes.map((lane) => lane.outcome(stoppedAtMs)) as [StopOutcome, StopOutcome];

@@ -142,14 +142,14 @@ export const GATEWAYS: readonly StopScenario[] = [
 ];
 
 /** Something else goes wrong at the same moment. */
-export const WEATHER: readonly StopScenario[] = [
+export const FAULTS: readonly StopScenario[] = [
   {
     title: 'service, http, its own control plane hangs for a while',
     subject: 'service',
     protocol: 'http',
     use: THREE_A_SECOND,
     controlPlanes: 2,
-    weather: { atStop: (world, { drainMs }) => hang(world, 0, (drainMs * 2) / 3) },
+    fault: { atStop: (world, { drainMs }) => hang(world, 0, (drainMs * 2) / 3) },
   },
   {
     title: 'service, http, the control plane is down until after the stop',
@@ -157,7 +157,7 @@ export const WEATHER: readonly StopScenario[] = [
     protocol: 'http',
     use: IN_FLIGHT,
     laterMs: 2_000,
-    weather: { atStop: (world) => world.kill(), after: (world) => world.start() },
+    fault: { atStop: (world) => world.kill(), after: (world) => world.start() },
   },
   {
     title: 'worker, http, busy, the control plane is down until after the stop',
@@ -166,7 +166,7 @@ export const WEATHER: readonly StopScenario[] = [
     use: BUSY,
     applicationEnds: 'after',
     laterMs: 2_000,
-    weather: { atStop: (world) => world.kill(), after: (world) => world.start() },
+    fault: { atStop: (world) => world.kill(), after: (world) => world.start() },
   },
   {
     title: 'service, http, a request in flight for longer than the supervisor waits',

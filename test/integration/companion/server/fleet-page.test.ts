@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { HttpFaces } from '../../../../program/http-faces.ts';
+import type { HttpListeners } from '../../../../program/http-listeners.ts';
 import { withToken } from '../../../../control-plane/server/http-gate.io.ts';
 import type { FleetSnapshot } from '../../../../control-plane/page/fleet-view.pure.ts';
 import { EventReader } from '../../../support/event-reader.ts';
@@ -34,10 +34,10 @@ afterEach(async () => {
   await waitUntil(() => clock.armed === 0, { what: 'no timer to be left' });
 });
 
-async function serve(fleet: ScriptedFleet, guard?: Parameters<typeof serveFleet>[1]): Promise<HttpFaces> {
-  const faces = await serveFleet(fleet, { clock, ...guard });
-  stack.defer(() => faces.close());
-  return faces;
+async function serve(fleet: ScriptedFleet, guard?: Parameters<typeof serveFleet>[1]): Promise<HttpListeners> {
+  const listeners = await serveFleet(fleet, { clock, ...guard });
+  stack.defer(() => listeners.close());
+  return listeners;
 }
 
 function hash(element: string): string {
@@ -45,15 +45,18 @@ function hash(element: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
-async function read(faces: HttpFaces, headers: Readonly<Record<string, string>> = {}): Promise<EventReader> {
-  const reader = await EventReader.open(`http://${faces.address}/fleet/events`, headers);
+async function read(
+  listeners: HttpListeners,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<EventReader> {
+  const reader = await EventReader.open(`http://${listeners.address}/fleet/events`, headers);
   stack.use(reader);
   return reader;
 }
 
 /** One that asks for the events and reads nothing of the answer, unless told to. */
-async function dial(faces: HttpFaces): Promise<Socket> {
-  const { hostname, port } = new URL(`tcp://${faces.address}`);
+async function dial(listeners: HttpListeners): Promise<Socket> {
+  const { hostname, port } = new URL(`tcp://${listeners.address}`);
   const socket = connect(Number(port), hostname);
   socket.on('error', () => undefined);
   stack.defer(() => {
@@ -67,8 +70,8 @@ async function dial(faces: HttpFaces): Promise<Socket> {
 
 describe('the fleet page over HTTP', () => {
   test('is one document, whose policy lets nothing run but what is in it', async () => {
-    const faces = await serve(new ScriptedFleet(mixedFleet()));
-    const response = await fetch(`http://${faces.address}/`);
+    const listeners = await serve(new ScriptedFleet(mixedFleet()));
+    const response = await fetch(`http://${listeners.address}/`);
     expect(await response.text()).toBe(PAGE_HTML);
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'content-type': 'text/html; charset=utf-8',
@@ -85,8 +88,8 @@ describe('the fleet page over HTTP', () => {
 
   test('is there as JSON', async () => {
     const fleet = new ScriptedFleet(mixedFleet());
-    const faces = await serve(fleet);
-    expect(await (await fetch(`http://${faces.address}/fleet`)).json()).toEqual(fleet.now);
+    const listeners = await serve(fleet);
+    expect(await (await fetch(`http://${listeners.address}/fleet`)).json()).toEqual(fleet.now);
   });
 
   test('tells everything first, and then only what changes', async () => {
@@ -121,25 +124,25 @@ describe('the fleet page over HTTP', () => {
 
   test('looks at the fleet only while the page is open', async () => {
     const fleet = new ScriptedFleet(mixedFleet(1));
-    const faces = await serve(fleet);
+    const listeners = await serve(fleet);
     expect(fleet.followers).toBe(0);
-    const [one, two] = [await read(faces), await read(faces)];
+    const [one, two] = [await read(listeners), await read(listeners)];
     await Promise.all([one.find('snapshot'), two.find('snapshot')]);
     expect(fleet.followers).toBe(1);
     one[Symbol.dispose]();
     two[Symbol.dispose]();
     await waitUntil(() => fleet.followers === 0, { what: 'no follower' });
-    expect((await fetch(`http://${faces.address}/fleet/events`, { method: 'HEAD' })).status).toBe(200);
+    expect((await fetch(`http://${listeners.address}/fleet/events`, { method: 'HEAD' })).status).toBe(200);
     expect(fleet.followers).toBe(0);
   });
 
   test('has room for twenty, and says so to one more', async () => {
-    const faces = await serve(new ScriptedFleet(mixedFleet(1)));
-    const readers = await Promise.all(Array.from({ length: 20 }, () => read(faces)));
-    const refused = await fetch(`http://${faces.address}/fleet/events`);
+    const listeners = await serve(new ScriptedFleet(mixedFleet(1)));
+    const readers = await Promise.all(Array.from({ length: 20 }, () => read(listeners)));
+    const refused = await fetch(`http://${listeners.address}/fleet/events`);
     expect([refused.status, await refused.json()]).toEqual([503, { error: 'Too many are looking already' }]);
     readers[0]?.[Symbol.dispose]();
-    await waitUntil(async () => (await read(faces)).response.status === 200, { what: 'a free place' });
+    await waitUntil(async () => (await read(listeners)).response.status === 200, { what: 'a free place' });
   });
 });
 
@@ -155,9 +158,9 @@ describe('a client that never reads', () => {
 
   test('costs one event of memory, is cut after ten seconds, and others are served meanwhile', async () => {
     const fleet = new ScriptedFleet(MANY);
-    const faces = await serve(fleet);
-    const deaf = await dial(faces);
-    const reader = await read(faces);
+    const listeners = await serve(fleet);
+    const deaf = await dial(listeners);
+    const reader = await read(listeners);
     await reader.find('snapshot');
     const beforeBytes = process.memoryUsage().arrayBuffers;
     reader.events.length = 0;
@@ -168,7 +171,7 @@ describe('a client that never reads', () => {
     }
     // Queued, it would be 70 MB.
     expect(process.memoryUsage().arrayBuffers - beforeBytes).toBeLessThan(30_000_000);
-    expect((await fetch(`http://${faces.address}/`)).status).toBe(200);
+    expect((await fetch(`http://${listeners.address}/`)).status).toBe(200);
     await clock.pass(10_000);
     reader[Symbol.dispose]();
     // Only one of the two has gone by itself.
@@ -195,16 +198,16 @@ describe('a client that never reads', () => {
 });
 
 describe('the page behind a token', () => {
-  let faces: HttpFaces;
+  let listeners: HttpListeners;
 
   beforeEach(async () => {
-    faces = await serve(new ScriptedFleet(mixedFleet(1)), {
+    listeners = await serve(new ScriptedFleet(mixedFleet(1)), {
       guard: (route) => withToken(route, () => Promise.resolve(TOKEN)),
     });
   });
 
   function ask(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
-    return fetch(`http://${faces.address}${path}`, { headers, redirect: 'manual' });
+    return fetch(`http://${listeners.address}${path}`, { headers, redirect: 'manual' });
   }
 
   test.for<readonly [string, Readonly<Record<string, string>>]>([
@@ -229,7 +232,7 @@ describe('the page behind a token', () => {
     const headers = { authorization: `bearer ${TOKEN}` };
     expect((await ask('/', headers)).status).toBe(200);
     expect((await ask('/fleet', headers)).status).toBe(200);
-    const reader = await read(faces, headers);
+    const reader = await read(listeners, headers);
     await reader.find('snapshot');
   });
 

@@ -6,11 +6,11 @@ import { VERSION } from '../../../../kernel/version.ts';
 import { agentMetrics } from '../../../../agent/metrics/metrics.io.ts';
 import type { CountedRun, DataplaneView, RunView } from '../../../../agent/metrics/run-view.pure.ts';
 import {
-  NO_TALLIES,
-  Tallies,
-  tallyDeregistration,
-  tallyStop,
-} from '../../../../agent/metrics/tallies.pure.ts';
+  NO_COUNTERS,
+  Counters,
+  countDeregistration,
+  countStop,
+} from '../../../../agent/metrics/counters.pure.ts';
 import { agentEvents, type AgentEvents } from '../../../../agent/events.ts';
 import { RunMetrics } from '../../../../agent/metrics/run-metrics.io.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
@@ -33,14 +33,14 @@ const WEB: DataplaneView = {
   looks: { reached: 5, refused: 2, silent: 1, unable: 3, refusals: 4 },
 };
 const RUNNING: RunView = {
-  phase: { name: 'running', announced: false, envoy: true, standby: 'no' },
+  phase: { name: 'running', registered: false, envoy: true, standby: 'no' },
   stopBudgetMs: 60_000,
   dataplane: WEB,
 };
 
 async function exposed(run: Partial<CountedRun>): Promise<readonly string[]> {
   const registry = agentMetrics({
-    read: () => ({ ...RUNNING, tallies: NO_TALLIES, ...run }),
+    read: () => ({ ...RUNNING, counters: NO_COUNTERS, ...run }),
     startedAtMs: 1_800_000_000_500,
   });
   const text = await registry.metrics();
@@ -91,7 +91,7 @@ describe('agentMetrics()', () => {
 
   test('say that it stands by, which is no state of a drain', async () => {
     const lines = await exposed({
-      phase: { name: 'running', announced: false, envoy: true, standby: 'yes' },
+      phase: { name: 'running', registered: false, envoy: true, standby: 'yes' },
     });
     expect(lines).toContain('kuma_dp_agent_rotation{state="standby"} 1');
     expect(lines).toContain('kuma_dp_agent_rotation{state="turning_out"} 0');
@@ -112,11 +112,11 @@ describe('agentMetrics()', () => {
   });
 
   test('show what was counted, with cumulative buckets and a zero for what has not happened yet', async () => {
-    const tallies = [
+    const counters = [
       { outcome: 'gone', reason: 'deleted', endpoint: REST, attempts: 1 } as const,
       { outcome: 'failed', reason: 'no answer', endpoint: undefined, attempts: 9 } as const,
-    ].reduce(tallyDeregistration, {
-      ...tallyStop(NO_TALLIES, {
+    ].reduce(countDeregistration, {
+      ...countStop(NO_COUNTERS, {
         schema: 1,
         stoppedAt: '',
         dataplane: '',
@@ -134,7 +134,7 @@ describe('agentMetrics()', () => {
       startsPaced: 3,
       pacedSeconds: 30.5,
     });
-    const lines = (await exposed({ tallies, dataplane: { ...WEB, looks: undefined } })).filter((line) =>
+    const lines = (await exposed({ counters, dataplane: { ...WEB, looks: undefined } })).filter((line) =>
       /_total|stop_/.test(line),
     );
     expect(withoutZeros(lines)).toEqual([
@@ -185,7 +185,7 @@ describe('RunMetrics', () => {
 
   const stateFile = (): string => dir.join('state/dataplane~default~web-1.json');
   const file = (): string => dir.join('state/dataplane~default~web-1.tallies');
-  const kept = (): Tallies => Tallies.parse(JSON.parse(readFileSync(file(), 'utf8')));
+  const kept = (): Counters => Counters.parse(JSON.parse(readFileSync(file(), 'utf8')));
 
   function begin(): { readonly metrics: RunMetrics; readonly events: AgentEvents } {
     const metrics = RunMetrics.of({
@@ -213,7 +213,7 @@ describe('RunMetrics', () => {
     await metrics.onEnd();
     expect(log.events).toEqual(['start.paced', 'dataplane.deregistered', 'recreation.undone']);
     expect(kept()).toEqual({
-      ...NO_TALLIES,
+      ...NO_COUNTERS,
       open: false,
       deregistrations: [{ url: REST, result: 'deleted', count: 1 }],
       recreationsUndone: 1,
@@ -236,7 +236,7 @@ describe('RunMetrics', () => {
     events.startPaced(500);
     await metrics.onEnd();
     expect(kept()).toEqual({
-      ...NO_TALLIES,
+      ...NO_COUNTERS,
       open: false,
       stops: [{ cause: 'killed', outcome: 'unknown', count: 1 }],
       startsPaced: 2,
@@ -251,7 +251,7 @@ describe('RunMetrics', () => {
     const { metrics } = begin();
     metrics.onDerived(stateFile(), [REST]);
     await metrics.onEnd();
-    expect(kept()).toEqual({ ...NO_TALLIES, open: false });
+    expect(kept()).toEqual({ ...NO_COUNTERS, open: false });
     expect(log.events).toEqual(['counters.reset']);
   });
 

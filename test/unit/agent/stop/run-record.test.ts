@@ -4,7 +4,7 @@ import type { Input, Phase } from '../../../../agent/stop/phases.pure.ts';
 import { EMPTY_RECORD, recordStep, type RunRecord } from '../../../../agent/stop/run-record.pure.ts';
 import { INITIAL_PHASE, step } from '../../../../agent/stop/step.pure.ts';
 import {
-  announced,
+  registered,
   CLEAN,
   deletedAgain,
   deregistered,
@@ -85,11 +85,11 @@ test('a stop is counted from its first request; kuma-dp that ends by itself is a
 test.for<[inputs: readonly Input[], registered: boolean]>([
   [[spawned], false],
   [[spawnFailed({ code: 127, signal: null })], false],
-  [[announced], true],
+  [[registered], true],
   [[spawned, envoySeen], true],
   [[spawned, stop, envoySeen], true],
-])('there may be an object: %#', ([inputs, registered]) => {
-  expect(recordOf(inputs).registered).toBe(registered);
+])('there may be an object: %#', ([inputs, stood]) => {
+  expect(recordOf(inputs).registered).toBe(stood);
 });
 
 test('the answers of a standby and of the stop after it are kept in their order', () => {

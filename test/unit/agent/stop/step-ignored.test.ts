@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { INITIAL_PHASE, step } from '../../../../agent/stop/step.pure.ts';
 import type { Input, Phase } from '../../../../agent/stop/phases.pure.ts';
 import {
-  announced,
+  registered,
   CLEAN,
   confirmed,
   DEADLINES,
@@ -33,7 +33,7 @@ describe('step(): inputs that mean nothing', () => {
     exit: CLEAN,
     trying: false,
   };
-  const running: Phase = { name: 'running', announced: false, envoy: true, standby: 'no' };
+  const running: Phase = { name: 'running', registered: false, envoy: true, standby: 'no' };
   const deregistering: Phase = {
     name: 'deregistering',
     child: 'alive',
@@ -42,7 +42,7 @@ describe('step(): inputs that mean nothing', () => {
     deadlines: DEADLINES,
     asked: 1,
   };
-  const late = [announced, spawned, spawnFailed(FAILED), confirmed] as const;
+  const late = [registered, spawned, spawnFailed(FAILED), confirmed] as const;
 
   test.for<{ readonly phase: Phase; readonly inputs: readonly Input[] }>([
     {
@@ -81,7 +81,7 @@ describe('step(): inputs that mean nothing', () => {
     {
       phase: confirming,
       inputs: [
-        announced,
+        registered,
         spawned,
         spawnFailed(FAILED),
         envoySeen,

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { INITIAL_PHASE, step } from '../../../../agent/stop/step.pure.ts';
 import type { Effect, Input, Phase } from '../../../../agent/stop/phases.pure.ts';
 import {
-  announced,
+  registered,
   CLEAN,
   confirmed,
   deletedAgain,
@@ -20,7 +20,7 @@ import {
 } from './step-words.ts';
 
 const ALPHABET: readonly Input[] = [
-  announced,
+  registered,
   spawned,
   spawnFailed({ code: 127, signal: null }),
   envoySeen,
@@ -78,8 +78,8 @@ function beginsStop({ before, after }: Change): boolean {
 
 /** There is something to deregister: the agent has put the object, or Envoy was there to connect. */
 function isRegistered(phase: Phase): boolean {
-  if (phase.name === 'starting') return phase.announced;
-  return phase.name === 'running' && (phase.announced || phase.envoy || phase.standby !== 'no');
+  if (phase.name === 'starting') return phase.registered;
+  return phase.name === 'running' && (phase.registered || phase.envoy || phase.standby !== 'no');
 }
 
 function addUp(done: Done, change: Change): Done {
@@ -185,8 +185,8 @@ const ASKED_AT_MOST = 4;
 function isPossible(world: World, input: Input): boolean {
   const { phase, child } = world;
   switch (input.type) {
-    case 'announced':
-      return phase.name === 'starting' && !phase.announced;
+    case 'registered':
+      return phase.name === 'starting' && !phase.registered;
     case 'spawned':
     case 'spawn-failed':
       return phase.name === 'starting' && child === 'unborn';

@@ -18,7 +18,7 @@ export const TERMED: ChildExit = { code: null, signal: 'SIGTERM' };
 export const DEADLINES = divideBudget(0, 60_000);
 const CRASH = crashDeadlines(0);
 
-export const announced: Input = { type: 'announced' };
+export const registered: Input = { type: 'registered' };
 export const spawned: Input = { type: 'spawned' };
 export const envoySeen: Input = { type: 'envoy-seen' };
 export const stop: Input = { type: 'stop-requested', signal: 'SIGTERM', deadlines: DEADLINES };
@@ -53,7 +53,7 @@ export const deletedAgain: Input = { type: 'deleted-again', settleMs: 2_250, atM
 export const cancelStart: Effect = { type: 'cancel-start' };
 export const deregister: Effect = { type: 'deregister', byMs: 58_000 };
 export const deregisterForStandby: Effect = { type: 'deregister', byMs: 5_000 };
-export const deregisterAnnounced: Effect = { type: 'deregister', byMs: 1_200 };
+export const deregisterRequested: Effect = { type: 'deregister', byMs: 1_200 };
 export const deregisterCrashed: Effect = { type: 'deregister', byMs: 700 };
 export const hasten: Effect = { type: 'hasten-deregistration' };
 export const giveUp: Effect = { type: 'give-up-deregistration' };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import {
-  announced,
+  registered,
   armDrain,
   armGiveUp,
   armSettle,
@@ -12,7 +12,7 @@ import {
   confirmed,
   DEADLINES,
   deletedAgain,
-  deregisterAnnounced,
+  deregisterRequested,
   deregisterCrashed,
   deregistered,
   deregisterForStandby,
@@ -72,14 +72,14 @@ describe('step(): one request to stop', () => {
       ends: stopped(CLEAN),
     },
     {
-      name: 'drains at once when Envoy never came up, once the announced object is gone',
-      inputs: [announced, spawned, stop, deregistered('gone'), exited(FAILED), confirmed],
+      name: 'drains at once when Envoy never came up, once the registered object is gone',
+      inputs: [registered, spawned, stop, deregistered('gone'), exited(FAILED), confirmed],
       effects: [...BEGIN, ...DRAIN, confirm, exit(FAILED)],
       ends: stopped(FAILED),
     },
     {
       name: 'settles when Envoy comes up while it deregisters',
-      inputs: [announced, spawned, stop, envoySeen, deregistered('gone')],
+      inputs: [registered, spawned, stop, envoySeen, deregistered('gone')],
       effects: [...BEGIN, armSettle],
       ends: { name: 'settling', deadlines: DEADLINES, asked: 1, standby: false },
     },
@@ -236,8 +236,8 @@ describe('step(): kuma-dp ends by itself', () => {
       ends: stopped(FAILED),
     },
     {
-      name: 'before Envoy was seen, with the object announced: deregistered',
-      inputs: [announced, spawned, exited(FAILED), deregistered('gone')],
+      name: 'before Envoy was seen, with the object registered: deregistered',
+      inputs: [registered, spawned, exited(FAILED), deregistered('gone')],
       effects: [deregisterCrashed, exit(FAILED)],
       ends: stopped(FAILED),
     },
@@ -248,8 +248,8 @@ describe('step(): kuma-dp ends by itself', () => {
       ends: stopped(KILLED),
     },
     {
-      name: 'announced, before Envoy was seen, under --on-crash keep: mirrored at once',
-      inputs: [announced, spawned, exitedAndKept(FAILED)],
+      name: 'registered, before Envoy was seen, under --on-crash keep: mirrored at once',
+      inputs: [registered, spawned, exitedAndKept(FAILED)],
       effects: [exit(FAILED)],
       ends: stopped(FAILED),
     },
@@ -319,14 +319,14 @@ describe('step(): before kuma-dp is there', () => {
     },
     {
       name: 'a stop deletes a registered object first, without a kill timer',
-      inputs: [announced, stop, deregistered('gone')],
-      effects: [cancelStart, deregisterAnnounced, exit(TERMED)],
+      inputs: [registered, stop, deregistered('gone')],
+      effects: [cancelStart, deregisterRequested, exit(TERMED)],
       ends: stopped(TERMED),
     },
     {
       name: 'three stops hasten the deregistration once and kill no process',
-      inputs: [announced, stop, stop, stop, deregistered('failed')],
-      effects: [cancelStart, deregisterAnnounced, hasten, exit(TERMED)],
+      inputs: [registered, stop, stop, stop, deregistered('failed')],
+      effects: [cancelStart, deregisterRequested, hasten, exit(TERMED)],
       ends: stopped(TERMED),
     },
     {
@@ -339,7 +339,7 @@ describe('step(): before kuma-dp is there', () => {
       name: 'SIGUSR2 means nothing yet',
       inputs: [standbyAsked, spawned],
       effects: [],
-      ends: { name: 'running', announced: false, envoy: false, standby: 'no' },
+      ends: { name: 'running', registered: false, envoy: false, standby: 'no' },
     },
   ])('$name', ({ inputs, effects, ends }) => {
     expect(follow(inputs)).toEqual({ effects, ends });
@@ -352,25 +352,25 @@ describe('step(): SIGUSR2, drain and stay', () => {
       name: 'deregisters, then passes it on',
       inputs: [...serving, standbyAsked, deregistered('gone')],
       effects: [deregisterForStandby, tell('standby')],
-      ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
+      ends: { name: 'running', registered: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'passes it on as well when it was not deregistered',
       inputs: [...serving, standbyAsked, deregistered('failed')],
       effects: [deregisterForStandby, tell('standby')],
-      ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
+      ends: { name: 'running', registered: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'asked twice for standby before it is deregistered, passes it on once',
       inputs: [...serving, standbyAsked, standbyAsked, deregistered('gone')],
       effects: [deregisterForStandby, tell('standby')],
-      ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
+      ends: { name: 'running', registered: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'asked again in standby, passes it on again',
       inputs: [...serving, standbyAsked, deregistered('gone'), standbyAsked],
       effects: [deregisterForStandby, tell('standby'), tell('standby')],
-      ends: { name: 'running', announced: false, envoy: true, standby: 'yes' },
+      ends: { name: 'running', registered: false, envoy: true, standby: 'yes' },
     },
     {
       name: 'a stop in standby deregisters again and keeps SIGTERM until the last request is done',

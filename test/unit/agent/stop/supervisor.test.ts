@@ -480,9 +480,9 @@ describe('Supervisor: kuma-dp ends by itself', () => {
     expect(run.endpoint.calls).toEqual([]);
   });
 
-  test('with the object announced takes that away', async () => {
+  test('with the object registered takes that away', async () => {
     const run = start();
-    run.supervisor.onAnnounced();
+    run.supervisor.onRegistered();
     run.supervisor.onSpawned(run.child, run.child.exited);
     run.child.exit(FAILED);
     expect(await run.untilEnded()).toEqual({ exit: FAILED, atMs: 0 });
@@ -500,9 +500,9 @@ describe('Supervisor: before kuma-dp is there', () => {
     expect(run.notes).toMatchObject([{ phase: 'ended', deregistered: true }]);
   });
 
-  test('a stop takes an announced object away first', async () => {
+  test('a stop takes an registered object away first', async () => {
     const run = start();
-    run.supervisor.onAnnounced();
+    run.supervisor.onRegistered();
     run.signal('SIGINT');
     expect(await run.untilEnded()).toEqual({ exit: { code: null, signal: 'SIGINT' }, atMs: 0 });
     expect(run.endpoint.times('deregister')).toEqual([0]);

@@ -7,7 +7,7 @@ import { ServiceNotices } from '../../../../agent/systemd/service-notices.ts';
 import type { ServiceFields } from '../../../../kernel/service-fields.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 
-const RUNNING: Phase = { name: 'running', announced: false, envoy: true, standby: 'no' };
+const RUNNING: Phase = { name: 'running', registered: false, envoy: true, standby: 'no' };
 const deadlines = divideBudget(0, 60_000);
 const DRAINING: Phase = { name: 'draining', progress: 'answered', deadlines, asked: 1 };
 
@@ -30,7 +30,7 @@ describe('messageOf()', () => {
 
   test.for<{ phase: Phase; serving: boolean; says: ServiceFields }>([
     {
-      phase: { name: 'starting', announced: false },
+      phase: { name: 'starting', registered: false },
       serving: false,
       says: { status: 'default/web-1: waiting before starting kuma-dp' },
     },

@@ -36,7 +36,7 @@ function deleted(name: string, agoMs: number, more: Partial<PastDeletion> = {}):
   };
 }
 
-function tally(scope: string): string {
+function scopeCount(scope: string): string {
   return `3 of 10 dataplanes ${scope} were deleted in the last 10m, at most 3 ${RULE}`;
 }
 
@@ -211,15 +211,20 @@ describe('describeBrakes()', () => {
     const waiting = [dataplane('web-0'), dataplane('web-1')];
     const rest = `; ${HINT} or in 4m`;
     expect(describeBrakes(view({ past: THREE }), waiting)).toEqual([
-      { ...WHOLE, heldBack: 2, reason: `${tally('of mesh default')}${rest}` },
-      { ...WHOLE, service: 'web', heldBack: 2, reason: `${tally('of service web in mesh default')}${rest}` },
+      { ...WHOLE, heldBack: 2, reason: `${scopeCount('of mesh default')}${rest}` },
+      {
+        ...WHOLE,
+        service: 'web',
+        heldBack: 2,
+        reason: `${scopeCount('of service web in mesh default')}${rest}`,
+      },
     ]);
   });
 
   test('shows what is near, though nothing waits', () => {
     expect(describeBrakes(view({ past: THREE }), [])).toEqual([
-      { ...WHOLE, heldBack: 0, reason: tally('of mesh default') },
-      { ...WHOLE, service: 'web', heldBack: 0, reason: tally('of service web in mesh default') },
+      { ...WHOLE, heldBack: 0, reason: scopeCount('of mesh default') },
+      { ...WHOLE, service: 'web', heldBack: 0, reason: scopeCount('of service web in mesh default') },
     ]);
   });
 

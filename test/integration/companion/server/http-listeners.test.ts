@@ -11,9 +11,9 @@ import {
   liveRoute,
   metricsRoute,
   readyRoute,
-  startHttpFaces,
+  startHttpListeners,
   type HttpRoute,
-} from '../../../../program/http-faces.ts';
+} from '../../../../program/http-listeners.ts';
 import { createMetrics } from '../../../../control-plane/server/metrics.io.ts';
 import { totalsOf, type RecordTotals } from '../../../../control-plane/record-totals.pure.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
@@ -34,7 +34,7 @@ interface World extends AsyncDisposable {
 async function start(routes: readonly HttpRoute[]): Promise<World> {
   const errors: string[] = [];
   const sockets: Socket[] = [];
-  const faces = await startHttpFaces({
+  const listeners = await startHttpListeners({
     address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
     ownNamesOnly: true,
     routes,
@@ -42,11 +42,11 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
       errors.push(`${path}: ${String(err)}`);
     },
   });
-  const { hostname, port } = new URL(`tcp://${faces.address}`);
+  const { hostname, port } = new URL(`tcp://${listeners.address}`);
   return {
     errors,
     get: async (path, method = 'GET') => {
-      const response = await fetch(`http://${faces.address}${path}`, { method });
+      const response = await fetch(`http://${listeners.address}${path}`, { method });
       return { status: response.status, body: await response.text(), headers: response.headers };
     },
     dial: async () => {
@@ -57,7 +57,7 @@ async function start(routes: readonly HttpRoute[]): Promise<World> {
       return socket;
     },
     [Symbol.asyncDispose]: async () => {
-      await faces.close();
+      await listeners.close();
       for (const socket of sockets) socket.destroy();
     },
   };
@@ -73,7 +73,7 @@ const TOTALS = totalsOf([
 const LINE =
   /^(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(?:\{[a-z_]+="[^"\n]*"(?:,[a-z_]+="[^"\n]*")*\})? (?:-?\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf))$/;
 
-describe('the HTTP faces', () => {
+describe('the HTTP listeners', () => {
   test('say that the process lives', async () => {
     await using world = await start([liveRoute()]);
     const { status, body, headers } = await world.get('/livez?verbose');
@@ -284,8 +284,8 @@ describe('the HTTP faces', () => {
 
   test('are there on a Unix socket as well, for its owner only, and gone afterwards', async () => {
     using dir = new TemporaryDir();
-    const path = dir.join('faces.sock');
-    const faces = await startHttpFaces({
+    const path = dir.join('listeners.sock');
+    const listeners = await startHttpListeners({
       address: parseListenerAddress(`unix:${path}`),
       ownNamesOnly: true,
       routes: [liveRoute()],
@@ -295,11 +295,11 @@ describe('the HTTP faces', () => {
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     response.resume();
     expect({
-      address: faces.address,
+      address: listeners.address,
       mode: statSync(path).mode & 0o777,
       status: response.statusCode,
     }).toEqual({ address: `unix:${path}`, mode: 0o600, status: 200 });
-    await faces.close();
+    await listeners.close();
     expect(existsSync(path)).toBe(false);
   });
 
@@ -362,7 +362,7 @@ describe('the HTTP faces', () => {
   test('a port that is taken is said to be', async () => {
     await using world = await start([liveRoute()]);
     const { remotePort = 0 } = await world.dial();
-    const again = startHttpFaces({
+    const again = startHttpListeners({
       address: { kind: 'tcp', host: '127.0.0.1', port: remotePort },
       ownNamesOnly: true,
       routes: [],

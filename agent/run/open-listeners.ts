@@ -21,8 +21,8 @@ export interface FaceParts extends Pick<
 /** What a running agent can be asked by others on this host, until `closed` aborts. */
 export async function openFaces(parts: FaceParts, closed: AbortSignal): Promise<void> {
   const { prepared, metrics, stopping } = parts;
-  const keep = (face: { close(): void } | undefined): void => {
-    if (face !== undefined) whenAborted(closed, () => face.close());
+  const keep = (listener: { close(): void } | undefined): void => {
+    if (listener !== undefined) whenAborted(closed, () => listener.close());
   };
   if (prepared !== undefined) keep(await openControl(controlOf(parts, prepared)));
   if (!stopping.aborted) keep(await metrics?.open(() => viewOf(parts)));

@@ -3,16 +3,16 @@ import { describe, expect, test } from 'vitest';
 import type { StopReport } from '../../../../agent/stop/stop-report.pure.ts';
 import {
   goOnFrom,
-  NO_TALLIES,
+  NO_COUNTERS,
   STEP_BOUNDS,
   STEPS,
   STOP_BOUNDS,
-  Tallies,
-  tallyDeregistration,
-  tallyPacing,
-  tallyRecreation,
-  tallyStop,
-} from '../../../../agent/metrics/tallies.pure.ts';
+  Counters,
+  countDeregistration,
+  countPacing,
+  countRecreation,
+  countStop,
+} from '../../../../agent/metrics/counters.pure.ts';
 
 const REPORT: StopReport = {
   schema: 1,
@@ -37,21 +37,21 @@ function one(bounds: readonly number[], bucket: number): readonly number[] {
   return [...bounds, Infinity].map((_, at) => (at === bucket ? 1 : 0));
 }
 
-function stopped(more: Partial<StopReport>): Tallies {
-  return tallyStop(NO_TALLIES, { ...REPORT, ...more });
+function stopped(more: Partial<StopReport>): Counters {
+  return countStop(NO_COUNTERS, { ...REPORT, ...more });
 }
 
 function endedBy(outcome: string): Partial<StopReport> {
   return { steps: [{ step: 'deregister', startMs: 0, durationMs: 1, outcome }] };
 }
 
-function deletedAt(endpoint: string): Tallies {
-  return tallyDeregistration(NO_TALLIES, { outcome: 'gone', reason: 'deleted', endpoint, attempts: 1 });
+function deletedAt(endpoint: string): Counters {
+  return countDeregistration(NO_COUNTERS, { outcome: 'gone', reason: 'deleted', endpoint, attempts: 1 });
 }
 
 const URLS = ['https://cp:5682', 'grpcs://companion:5690'];
 
-describe('tallyStop()', () => {
+describe('countStop()', () => {
   test('counts a stop, its duration and each of its steps', () => {
     const { stops, budgetsExceeded, stopDurations, stepDurations } = stopped({});
     expect({ stops, budgetsExceeded, stopDurations }).toEqual({
@@ -60,7 +60,7 @@ describe('tallyStop()', () => {
       stopDurations: { counts: one(STOP_BOUNDS, 3), sumSeconds: 3.52 },
     });
     expect(stepDurations).toEqual({
-      ...NO_TALLIES.stepDurations,
+      ...NO_COUNTERS.stepDurations,
       deregister: { counts: one(STEP_BOUNDS, 2), sumSeconds: 0.03 },
       settle: { counts: one(STEP_BOUNDS, 7), sumSeconds: 2.25 },
     });
@@ -103,17 +103,17 @@ test.for([
   [{ outcome: 'kept', reason: 'external', endpoint: undefined }, 'kept', ''],
   [{ outcome: 'handed over', reason: 'not yet', endpoint: 'grpcs://c:1' }, 'handed_over', 'grpcs://c:1'],
   [{ outcome: 'failed', reason: 'no answer', endpoint: undefined }, 'failed', ''],
-] as const)('tallyDeregistration() of %o counts %s at "%s"', ([deregistration, result, url]) => {
-  const once = tallyDeregistration(NO_TALLIES, { ...deregistration, attempts: 1 });
-  const twice = tallyDeregistration(once, { ...deregistration, attempts: 3 });
+] as const)('countDeregistration() of %o counts %s at "%s"', ([deregistration, result, url]) => {
+  const once = countDeregistration(NO_COUNTERS, { ...deregistration, attempts: 1 });
+  const twice = countDeregistration(once, { ...deregistration, attempts: 3 });
   expect(once.deregistrations).toEqual([{ url, result, count: 1 }]);
   expect(twice.deregistrations).toEqual([{ url, result, count: 2 }]);
 });
 
 describe('goOnFrom()', () => {
   const full = [URLS[0] ?? '', 'https://elsewhere:5682'].reduce(
-    (so, url) => tallyDeregistration(so, { outcome: 'gone', reason: 'deleted', endpoint: url, attempts: 1 }),
-    tallyPacing(tallyRecreation(tallyStop(NO_TALLIES, { ...REPORT, leftMs: 0 })), 1_500),
+    (so, url) => countDeregistration(so, { outcome: 'gone', reason: 'deleted', endpoint: url, attempts: 1 }),
+    countPacing(countRecreation(countStop(NO_COUNTERS, { ...REPORT, leftMs: 0 })), 1_500),
   );
   const closed = { ...full, open: false };
 
@@ -126,7 +126,7 @@ describe('goOnFrom()', () => {
       budgetsExceeded: 2,
       stopDurations: { counts: one(STOP_BOUNDS, 3).map((n) => n * 2), sumSeconds: 7.04 },
       stepDurations: {
-        ...NO_TALLIES.stepDurations,
+        ...NO_COUNTERS.stepDurations,
         deregister: { counts: one(STEP_BOUNDS, 2).map((n) => n * 2), sumSeconds: 0.06 },
         settle: { counts: one(STEP_BOUNDS, 7).map((n) => n * 2), sumSeconds: 4.5 },
       },
@@ -137,11 +137,11 @@ describe('goOnFrom()', () => {
       recreationsUndone: 2,
       startsPaced: 2,
       pacedSeconds: 3,
-    } satisfies Tallies);
+    } satisfies Counters);
   });
 
   test('a run that was not ended was killed', () => {
-    const { stops } = goOnFrom({ ...closed, open: true }, NO_TALLIES, URLS);
+    const { stops } = goOnFrom({ ...closed, open: true }, NO_COUNTERS, URLS);
     expect(stops).toEqual([
       { cause: 'signal', outcome: 'gone', count: 1 },
       { cause: 'killed', outcome: 'unknown', count: 1 },
@@ -157,7 +157,7 @@ describe('goOnFrom()', () => {
 
   test('is the same again after a file', () => {
     const sum = goOnFrom(closed, full, URLS);
-    expect(Tallies.parse(JSON.parse(JSON.stringify(sum)))).toEqual(sum);
+    expect(Counters.parse(JSON.parse(JSON.stringify(sum)))).toEqual(sum);
   });
 });
 
@@ -166,10 +166,10 @@ test.for([
   ['other buckets', { stopDurations: { counts: [1, 2], sumSeconds: 3 } }],
   ['a count below zero', { budgetsExceeded: -1 }],
   ['a cause that there is not', { stops: [{ cause: 'boredom', outcome: 'gone', count: 1 }] }],
-] as const)('Tallies refuses %s', ([, wrong]) => {
-  expect(Tallies.safeParse({ ...NO_TALLIES, ...wrong }).success).toBe(false);
+] as const)('Counters refuses %s', ([, wrong]) => {
+  expect(Counters.safeParse({ ...NO_COUNTERS, ...wrong }).success).toBe(false);
 });
 
 test('there is a histogram for every step', () => {
-  expect(Object.keys(NO_TALLIES.stepDurations)).toEqual([...STEPS]);
+  expect(Object.keys(NO_COUNTERS.stepDurations)).toEqual([...STEPS]);
 });

@@ -16,7 +16,7 @@ export interface HttpRoute {
   serve(request: IncomingMessage, response: ServerResponse): void | Promise<void>;
 }
 
-export interface HttpFacesSettings {
+export interface HttpListenersSettings {
   readonly address: ListenerAddress;
   readonly routes: readonly HttpRoute[];
   /**
@@ -30,7 +30,7 @@ export interface HttpFacesSettings {
   onError(path: string, err: unknown): void;
 }
 
-export interface HttpFaces {
+export interface HttpListeners {
   /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
   readonly address: string;
   /** Ends it, open answers included. */
@@ -48,7 +48,7 @@ const SILENCE_MS = 30_000;
 const READINESS_MS = 3_000;
 
 /** @throws OperationalError `LISTENER_FAILED` */
-export async function startHttpFaces(settings: HttpFacesSettings): Promise<HttpFaces> {
+export async function startHttpListeners(settings: HttpListenersSettings): Promise<HttpListeners> {
   const routes = new Map(settings.routes.map((route) => [route.path, route]));
   const server = createServer(
     {
@@ -126,7 +126,7 @@ export function metricsRoute(
 
 async function answer(
   routes: ReadonlyMap<string, HttpRoute>,
-  { ownNamesOnly, address }: Pick<HttpFacesSettings, 'ownNamesOnly' | 'address'>,
+  { ownNamesOnly, address }: Pick<HttpListenersSettings, 'ownNamesOnly' | 'address'>,
   [request, response]: readonly [IncomingMessage, ServerResponse],
 ): Promise<void> {
   const [path = ''] = (request.url ?? '').split('?', 1);

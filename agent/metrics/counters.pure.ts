@@ -34,7 +34,7 @@ export type Distribution = z.infer<typeof StopDurations>;
  * What the runs of one dataplane on this host have counted, one after the other: a stop ends the process that counts it,
  * so the next one goes on from here.
  */
-export const Tallies = z.object({
+export const Counters = z.object({
   schema: z.literal(1),
   /** A run is on. Found by the next one, it says that this one's agent did not live to end. */
   open: z.boolean(),
@@ -48,9 +48,9 @@ export const Tallies = z.object({
   startsPaced: count,
   pacedSeconds: count,
 });
-export type Tallies = z.infer<typeof Tallies>;
+export type Counters = z.infer<typeof Counters>;
 
-export const NO_TALLIES: Tallies = {
+export const NO_COUNTERS: Counters = {
   schema: 1,
   open: true,
   stops: [],
@@ -63,13 +63,13 @@ export const NO_TALLIES: Tallies = {
   pacedSeconds: 0,
 };
 
-export function tallyStop(tallies: Tallies, report: StopReport): Tallies {
+export function countStop(counters: Counters, report: StopReport): Counters {
   const { cause, leftMs, totalMs, steps } = report;
   const counted = {
-    ...tallies,
-    stops: increment(tallies.stops, { cause: causeOf(cause), outcome: outcomeOf(steps) }),
-    budgetsExceeded: tallies.budgetsExceeded + (leftMs === 0 ? 1 : 0),
-    stopDurations: observe(tallies.stopDurations, STOP_BOUNDS, totalMs),
+    ...counters,
+    stops: increment(counters.stops, { cause: causeOf(cause), outcome: outcomeOf(steps) }),
+    budgetsExceeded: counters.budgetsExceeded + (leftMs === 0 ? 1 : 0),
+    stopDurations: observe(counters.stopDurations, STOP_BOUNDS, totalMs),
   };
   return steps.reduce(
     (so, { step, durationMs }) => ({
@@ -83,19 +83,19 @@ export function tallyStop(tallies: Tallies, report: StopReport): Tallies {
   );
 }
 
-export function tallyDeregistration(tallies: Tallies, deregistration: Deregistration): Tallies {
+export function countDeregistration(counters: Counters, deregistration: Deregistration): Counters {
   const { endpoint: url = '' } = deregistration;
-  const counted = increment(tallies.deregistrations, { url, result: resultOf(deregistration) });
-  return { ...tallies, deregistrations: counted };
+  const counted = increment(counters.deregistrations, { url, result: resultOf(deregistration) });
+  return { ...counters, deregistrations: counted };
 }
 
-export function tallyRecreation(tallies: Tallies): Tallies {
-  return { ...tallies, recreationsUndone: tallies.recreationsUndone + 1 };
+export function countRecreation(counters: Counters): Counters {
+  return { ...counters, recreationsUndone: counters.recreationsUndone + 1 };
 }
 
-export function tallyPacing(tallies: Tallies, waitMs: number): Tallies {
-  const { startsPaced, pacedSeconds } = tallies;
-  return { ...tallies, startsPaced: startsPaced + 1, pacedSeconds: pacedSeconds + waitMs / 1_000 };
+export function countPacing(counters: Counters, waitMs: number): Counters {
+  const { startsPaced, pacedSeconds } = counters;
+  return { ...counters, startsPaced: startsPaced + 1, pacedSeconds: pacedSeconds + waitMs / 1_000 };
 }
 
 /**
@@ -104,8 +104,8 @@ export function tallyPacing(tallies: Tallies, waitMs: number): Tallies {
  * @param urls the endpoints of this run: what was counted for others is forgotten, so that there are never more series
  * than endpoints
  */
-export function goOnFrom(previous: Tallies, now: Tallies, urls: readonly string[]): Tallies {
-  const killed: Tallies['stops'] = previous.open ? [{ cause: 'killed', outcome: 'unknown', count: 1 }] : [];
+export function goOnFrom(previous: Counters, now: Counters, urls: readonly string[]): Counters {
+  const killed: Counters['stops'] = previous.open ? [{ cause: 'killed', outcome: 'unknown', count: 1 }] : [];
   const known = previous.deregistrations.filter(({ url }) => url === '' || urls.includes(url));
   return {
     schema: 1,

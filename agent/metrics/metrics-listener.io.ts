@@ -1,9 +1,9 @@
 import { OperationalError } from '../../kernel/errors.ts';
 import { isLocal, parseListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
-import { metricsRoute, startHttpFaces } from '../../program/http-faces.ts';
+import { metricsRoute, startHttpListeners } from '../../program/http-listeners.ts';
 import { agentMetrics, type MetricsSource } from './metrics.io.ts';
 
-export interface MetricsFace {
+export interface MetricsListener {
   /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
   readonly address: string;
   /** At once: answers that are not out yet are cut off. */
@@ -15,11 +15,11 @@ export interface MetricsFace {
  *
  * @throws OperationalError `LISTENER_FAILED`
  */
-export async function openMetricsFace(
+export async function openMetricsListener(
   address: ListenerAddress,
   source: MetricsSource & { readonly onError: (error: unknown) => void },
-): Promise<MetricsFace> {
-  const faces = await startHttpFaces({
+): Promise<MetricsListener> {
+  const listeners = await startHttpListeners({
     address,
     ownNamesOnly: true,
     routes: [metricsRoute(agentMetrics(source))],
@@ -28,12 +28,12 @@ export async function openMetricsFace(
     },
   });
   // "localhost" means what the host's own files say.
-  if (!isLocal(parseListenerAddress(faces.address))) {
-    await faces.close();
+  if (!isLocal(parseListenerAddress(listeners.address))) {
+    await listeners.close();
     throw new OperationalError(
       'LISTENER_FAILED',
-      `Cannot listen on ${faces.address}: that is no loopback address`,
+      `Cannot listen on ${listeners.address}: that is no loopback address`,
     );
   }
-  return { address: faces.address, close: () => void faces.close() };
+  return { address: listeners.address, close: () => void listeners.close() };
 }

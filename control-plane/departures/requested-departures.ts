@@ -9,7 +9,7 @@ import { standingOf, type Departures, type Standing } from './departures.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Arrival, Fence, Store } from '../ports.ts';
 
-export interface AnnouncedDeparturesDeps {
+export interface RequestedDeparturesDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
   readonly store: Store;
@@ -35,11 +35,11 @@ const RETRY_MS = 1_000;
 const UNRECORDED_HOLD_MS = 2_500;
 
 /** Departures that agents request: recorded first, then carried out even if the agent has hung up. */
-export class AnnouncedDepartures {
-  readonly #deps: AnnouncedDeparturesDeps;
+export class RequestedDepartures {
+  readonly #deps: RequestedDeparturesDeps;
   readonly #unrecorded = new Map<string, Unrecorded>();
 
-  constructor(deps: AnnouncedDeparturesDeps) {
+  constructor(deps: RequestedDeparturesDeps) {
     this.#deps = deps;
   }
 

@@ -1,10 +1,10 @@
 import { OperationalError } from '../../kernel/errors.ts';
-import { Tallies } from './tallies.pure.ts';
+import { Counters } from './counters.pure.ts';
 import { readBounded } from '../state/bounded-file.io.ts';
 import { WholeFile } from '../state/whole-file.io.ts';
 
 /** What one run leaves to the next for its metrics: beside the state file, whose name it shares. */
-export class TalliesFile {
+export class CountersFile {
   readonly #file: WholeFile;
 
   constructor(stateFile: string) {
@@ -15,10 +15,10 @@ export class TalliesFile {
    * @returns `undefined` if there is none
    * @throws `STATE_UNUSABLE` if it cannot be read or is not one of ours
    */
-  read(): Tallies | undefined {
+  read(): Counters | undefined {
     const { path } = this.#file;
     try {
-      return Tallies.parse(JSON.parse(readBounded(path)));
+      return Counters.parse(JSON.parse(readBounded(path)));
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw new OperationalError('STATE_UNUSABLE', `Cannot go on from the counts in "${path}"`, { cause });
@@ -26,7 +26,7 @@ export class TalliesFile {
   }
 
   /** Settles when they are on disk. */
-  write(tallies: Tallies): Promise<void> {
-    return this.#file.write(`${JSON.stringify(tallies)}\n`);
+  write(counters: Counters): Promise<void> {
+    return this.#file.write(`${JSON.stringify(counters)}\n`);
   }
 }

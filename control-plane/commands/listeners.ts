@@ -9,10 +9,10 @@ import {
   liveRoute,
   metricsRoute,
   readyRoute,
-  startHttpFaces,
-  type HttpFaces,
+  startHttpListeners,
+  type HttpListeners,
   type HttpRoute,
-} from '../../program/http-faces.ts';
+} from '../../program/http-listeners.ts';
 import { withToken } from '../server/http-gate.io.ts';
 import { WatchedFile } from '../tokens/watched-file.io.ts';
 import type { Engine } from '../engine.ts';
@@ -37,11 +37,11 @@ const TOKEN = /^[\x21-\x7e]{16,512}$/;
  * @returns `undefined` if there is to be none
  * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` if the token file cannot be used
  */
-export async function startFaces(parts: FaceParts): Promise<HttpFaces | undefined> {
+export async function startListeners(parts: FaceParts): Promise<HttpListeners | undefined> {
   const { engine, options, events, registry, refreshGauges } = parts;
   if (options.http === 'off') return undefined;
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
-  return startHttpFaces({
+  return startHttpListeners({
     address: options.http,
     ownNamesOnly: options.httpTokenFile === undefined,
     routes: [
