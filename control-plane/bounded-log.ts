@@ -2,8 +2,9 @@ import { RateBounds } from '../kernel/bounds.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Log, LogFields } from '../kernel/log.ts';
 
-/** Lines of one event within a minute: of one dataplane or address, and in all. */
+/** Lines of one event within a minute: of one dataplane or address with the same words, of one in all, and in all. */
 interface Lines {
+  readonly same: number;
   readonly each: number;
   readonly all: number;
 }
@@ -15,14 +16,14 @@ const SPAN_MS = 60_000;
  * report ten thousand.
  */
 const BOUNDED: Readonly<Record<string, Lines>> = {
-  'token.refused': { each: 3, all: 30 },
-  'agent.refused': { each: 3, all: 30 },
-  'agent.superseded': { each: 3, all: 300 },
-  'agent.held': { each: 3, all: 300 },
-  'agent.reported': { each: 2, all: 20_000 },
-  'connection.refused': { each: 1, all: 10 },
-  'handshake.failed': { each: 3, all: 30 },
-  'deregistrar.failed': { each: 10, all: 10 },
+  'token.refused': { same: 1, each: 20, all: 50 },
+  'agent.refused': { same: 1, each: 20, all: 50 },
+  'agent.superseded': { same: 3, each: 3, all: 300 },
+  'agent.held': { same: 3, each: 3, all: 300 },
+  'agent.reported': { same: 2, each: 2, all: 20_000 },
+  'connection.refused': { same: 1, each: 1, all: 10 },
+  'handshake.failed': { same: 3, each: 3, all: 30 },
+  'deregistrar.failed': { same: 10, each: 10, all: 10 },
 };
 
 interface LeftOut {
@@ -42,9 +43,9 @@ export class BoundedLog implements Log {
     this.#log = log;
     this.#clock = clock;
     this.#rates = new Map(
-      Object.entries(BOUNDED).map(([event, { each, all }]) => [
+      Object.entries(BOUNDED).map(([event, { same, each, all }]) => [
         event,
-        new RateBounds(clock, SPAN_MS, { subject: each, address: all, all }),
+        new RateBounds(clock, SPAN_MS, { subject: same, address: each, all }),
       ]),
     );
   }
@@ -71,7 +72,8 @@ export class BoundedLog implements Log {
   }
 
   #say(level: keyof Log, event: string, [message, fields]: readonly [string, LogFields | undefined]): void {
-    const over = this.#rates.get(event)?.use({ subject: subjectOf(fields), address: event });
+    const about = subjectOf(fields);
+    const over = this.#rates.get(event)?.use({ subject: `${about} ${message}`, address: about });
     if (over === undefined) this.#log[level](event, message, fields);
     else this.#leaveOut(level, event);
   }

@@ -50,6 +50,7 @@ const UNAUTHENTICATED: readonly (readonly [string, string])[] = [
   ['revoked in the mesh', tokenOf({ jti: REVOKED })],
   ['revoked globally', tokenOf({ jti: GLOBALLY_REVOKED })],
   ['of a wrong key', signToken(RS256, claims(), bySha(256, OTHER_KEY.privateKey))],
+  ['for another mesh, by a key of this one', tokenOf({ Mesh: 'other' })],
   ['of an unknown key', signToken({ ...RS256, kid: '7' }, claims(), bySha(256, KEY.privateKey))],
   ['alg: none', signToken({ ...RS256, alg: 'none' }, claims(), () => '')],
   ['HS256 with the public key, PKIX', signToken({ ...RS256, alg: 'HS256' }, claims(), byHmac(KEY.pkixPem))],
@@ -63,10 +64,7 @@ const UNAUTHENTICATED: readonly (readonly [string, string])[] = [
   ['huge', tokenOf({ padding: 'x'.repeat(20_000) })],
 ];
 
-const MISNAMED: readonly (readonly [string, string])[] = [
-  ['for another name', tokenOf({ Name: 'web-2' })],
-  ['for another mesh', tokenOf({ Mesh: 'other' })],
-];
+const MISNAMED: readonly (readonly [string, string])[] = [['for another name', tokenOf({ Name: 'web-2' })]];
 
 /** Which only shows beside the object. */
 const MISMATCHED: readonly (readonly [string, string])[] = [
@@ -228,7 +226,8 @@ describe('a dataplane token', () => {
     expect(parts.filter((part) => world.controlPlane.journal.sawInRest(part))).toEqual([]);
     const reasons = new Set(world.companion.seen('token.refused').map(({ msg }) => msg));
     expect(reasons.size).toBeGreaterThan(6);
-    expect(world.companion.seen('agent.refused').length).toBeGreaterThan(DENIED.length);
+    // One line a minute of each reason.
+    expect(world.companion.seen('agent.refused').length).toBeGreaterThanOrEqual(DENIED.length);
   });
 
   test('lets its own agent leave in the end', async () => {
