@@ -68,12 +68,19 @@ describe('what another control plane may answer better is asked of the next one'
 });
 
 describe('a refusal holds for all of them', () => {
-  test.for([400, 401, 403, 404, 405])('%i', async (status) => {
-    one.faults.add({ action: { kind: 'answer', status, body: '{"message":"no"}' } });
+  test.for([400, 401, 403])('%i in the words of Kuma', async (status) => {
+    const body = JSON.stringify({ type: '/std-errors', status, title: 'Could not delete a resource' });
+    one.faults.add({ action: { kind: 'answer', status, body } });
     const refused = controlPlanes.delete(KEY, () => {}, never);
     await expect(refused).rejects.toMatchObject({ code: 'ENDPOINT_REJECTED', details: { status } });
     expect(asked()).toEqual({ one: 1, two: 0 });
     expect(one.store.list('Dataplane')).toHaveLength(1);
+  });
+
+  test.for([400, 401, 403, 404, 405])('but %i in other words is no word of Kuma', async (status) => {
+    one.faults.add({ action: { kind: 'answer', status, body: '{"message":"no"}' } });
+    expect(await controlPlanes.delete(KEY, () => {}, never)).toBe('deleted');
+    expect(asked()).toEqual({ one: 1, two: 1 });
   });
 });
 

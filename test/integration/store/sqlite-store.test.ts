@@ -50,10 +50,11 @@ describe('the SQLite file', () => {
   test('a store of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
     await fill(2);
     edit(`alter table dataplanes drop column serving; alter table dataplanes drop column unseen;
-      drop table instances; drop table zones; drop index dataplanes_due_at_epoch;
+      drop table instances; drop table zones; alter table dataplanes drop column peer;
+      drop table sidelinings; drop table acquaintances; drop index dataplanes_due_at_epoch;
       drop index dataplanes_replica_state_epoch; create index dataplanes_due_at on dataplanes (due_at);
       create index dataplanes_replica on dataplanes (replica);
-      delete from kysely_migration where name in ('0002-evidence', '0003-scale')`);
+      delete from kysely_migration where name in ('0002-evidence', '0003-scale', '0004-witnesses')`);
     const store = await world.open(path);
     expect(await names(store)).toEqual(['web-0', 'web-1']);
     expect(await store.instances()).toEqual([]);
@@ -102,6 +103,7 @@ describe('the SQLite file', () => {
     expect(await second.noteSilence({ silentMs: HOUR_MS, returnMs: () => HOUR_MS, anew: true })).toEqual({
       unseen: 1,
       lost: 0,
+      expected: 1,
     });
     expect(await second.find(arrivalOf('web-1').key)).toMatchObject({
       state: 'unseen',
