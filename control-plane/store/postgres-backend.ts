@@ -125,7 +125,7 @@ class PostgresBackend implements Backend {
     work: (session: Session) => Promise<T>,
   ): Promise<T> {
     const name = describeKey(key);
-    const release = await this.#names.take(name);
+    const release = await this.#names.take(name).catch((error: unknown) => blame(connections, error));
     try {
       return await this.#transact(connections, async (db) => work(await this.#session(db, lockOf(name))));
     } finally {
@@ -214,4 +214,14 @@ function lockOf(name: string): RawBuilder<unknown> {
 
 function lostError(): OperationalError {
   return new OperationalError('FENCE_LOST', 'Cannot delete: the connection that holds the name was lost');
+}
+
+/**
+ * A line that does not move in memory may stand before a database that does not answer, and then another answer is due.
+ *
+ * @throws `STORE_UNAVAILABLE` if the database does not answer, else `error`
+ */
+async function blame(connections: PostgresConnections, error: unknown): Promise<never> {
+  await connections.use(({ db }) => sql`select 1`.execute(db));
+  throw error;
 }

@@ -35,6 +35,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
     expect(missing.map(({ name }) => name)).toEqual([
       'kuma_dp_agent_companion_attached',
       'kuma_dp_agent_companion_epoch',
+      'kuma_dp_agent_looks_total',
     ]);
   });
 
@@ -54,6 +55,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
     expect(missing.map(({ name }) => name)).toEqual([
       'kuma_deregistrar_brake_held',
       'kuma_deregistrar_departure_oldest_timestamp_seconds',
+      'kuma_deregistrar_agents',
     ]);
     expect(seen.value('kuma_deregistrar_certificate_expiry_timestamp_seconds')).toBeGreaterThan(
       1_800_000_000,

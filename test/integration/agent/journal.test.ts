@@ -33,7 +33,7 @@ async function startAndStop(scene: Scene, how: Partial<AgentOptions>): Promise<r
   const agent = await scene.start(how);
   await scene.child.waitFor('ready');
   const written = (): string => `${agent.stderr}${agent.stdout.toString()}`;
-  await waitUntil(() => /A stop (will|now)/.test(written()), { what: 'a look at the endpoint' });
+  await waitUntil(() => /\bstop (will|now)\b/i.test(written()), { what: 'a look at the endpoint' });
   await waitUntil(() => seesEnvoy(scene), { what: 'an agent that sees its Envoy' });
   const [pid = agent.pid] = agent.living
     .filter(({ command }) => command.includes('main.js'))

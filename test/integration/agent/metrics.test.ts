@@ -44,7 +44,7 @@ async function running(scene: Scene): Promise<{ readonly agent: AgentProcess; re
 }
 
 function countersFile(scene: Scene): string {
-  return scene.stateFile.replace(/json$/, 'counters');
+  return scene.stateFile.replace(/json$/, 'tallies');
 }
 
 describe.concurrent('the metrics of the agent', () => {

@@ -166,11 +166,11 @@ describe('stores on one PostgreSQL', () => {
     await before.attach(web, 'replica-1');
     await before.close();
     await server.query(
-      `alter table dataplanes drop column serving, drop column unseen;
-       drop table instances; drop table zones; drop index dataplanes_due_at_epoch;
+      `alter table dataplanes drop column serving, drop column unseen, drop column peer;
+       drop table instances; drop table zones; drop table sidelinings; drop table acquaintances; drop index dataplanes_due_at_epoch;
       drop index dataplanes_replica_state_epoch; create index dataplanes_due_at on dataplanes (due_at);
       create index dataplanes_replica on dataplanes (replica);
-      delete from kysely_migration where name in ('0002-evidence', '0003-scale')`,
+      delete from kysely_migration where name in ('0002-evidence', '0003-scale', '0004-witnesses')`,
       database,
     );
     const store = await open();

@@ -27,8 +27,8 @@ async function openStream(world: TestServer) {
 }
 
 /** The last timer goes with the last connection, which closes a moment later. */
-function untilUnarmed(clock: FakeClock): Promise<void> {
-  return waitUntil(() => clock.armed === 0, { what: 'no timer to be left' });
+async function untilUnarmed(clock: FakeClock): Promise<void> {
+  await waitUntil(() => clock.armed === 0, { what: 'no timer to be left' });
 }
 
 describe('drain()', () => {
