@@ -16,8 +16,8 @@ const SUSPICIOUS_MS = 2_000;
 const DARK_MS = 6_000;
 /** A packet may be lost, and its repetition: three in a row are another matter. */
 const DARK_RETRANSMISSIONS = 3;
-/** With Linux's shortest timeout (200 ms, doubled each time) these take 6.2 s. */
-const CERTAIN_RETRANSMISSIONS = 5;
+/** With a tail loss probe and Linux's shortest timeout (200 ms, doubled each time) these take 6.2 s. */
+const CERTAIN_RETRANSMISSIONS = 6;
 
 type Counters = Pick<Outstanding, 'bytesWritten' | 'bytesRead'>;
 

@@ -43,7 +43,8 @@ describe('a connection with outstanding data', () => {
     ['three retransmissions, 5.9 s', SILENT, 5_900, 'wait'],
     ['three retransmissions, 6 s', SILENT, 6_000, 'dark'],
     ['two retransmissions over a slow link, 9 s', { ...SILENT, retransmissions: 2 }, 9_000, 'wait'],
-    ['five retransmissions, seen late', { ...SILENT, retransmissions: 5 }, 2_000, 'dark'],
+    ['five retransmissions within a gap of 3.5 s', { ...SILENT, retransmissions: 5 }, 2_000, 'wait'],
+    ['six retransmissions, seen late', { ...SILENT, retransmissions: 6 }, 2_000, 'dark'],
   ] as const)('%s', ([, row, nowMs, verdict]) => {
     expect(judgeOutstanding(outstanding, row, nowMs)).toBe(verdict);
   });

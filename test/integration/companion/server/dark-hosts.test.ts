@@ -80,6 +80,8 @@ describe('a host that falls silent', () => {
     );
     const world = open.use(
       await startTestServer({
+        // All streams are of one subject here.
+        limits: { authenticatedPerSubject: STREAMS },
         listeners: (service) => [
           { address: parseListenerAddress(`${hosts.address}:0`), certificate, services: [service] },
         ],
