@@ -27,9 +27,12 @@ export interface KernelCalls {
 
 let loaded: { readonly calls: KernelCalls | undefined } | undefined;
 
-/** @returns `undefined` where Node cannot load it: from a file system mounted noexec, or on another processor */
+/**
+ * @returns `undefined` where Node cannot load it: from a file system mounted noexec; and on arm64, where the library ends
+ * a Node under qemu-user with a segmentation fault
+ */
 export function kernelCalls(): KernelCalls | undefined {
-  loaded ??= { calls: load(nativeFile('kernel-calls')) };
+  loaded ??= { calls: process.arch === 'x64' ? load(nativeFile('kernel-calls')) : undefined };
   return loaded.calls;
 }
 

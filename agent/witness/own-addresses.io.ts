@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
-import { networkInterfaces } from 'node:os';
 
 import { pause, type Clock } from '../../kernel/clock.ts';
+import { ownAddresses } from '../../program/own-addresses.ts';
 import { canonicalAddress } from './look-target.pure.ts';
 
 /** A companion that moves is known by its new address after this. */
@@ -36,7 +36,7 @@ export class OwnAddresses {
     }
     if (isFirst) await this.#within(PATIENCE_MS, this.#lookUp);
     return new Set(
-      [...this.#found.values(), ofThisHost()]
+      [...this.#found.values(), ownAddresses()]
         .flat()
         .flatMap((address) => canonicalAddress(address.replace(/%.*$/, '')) ?? []),
     );
@@ -60,8 +60,4 @@ export class OwnAddresses {
     await Promise.race([work, pause(this.#clock, ms, done.signal)]);
     done.abort(new Error('Looked up'));
   }
-}
-
-function ofThisHost(): readonly string[] {
-  return Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address));
 }

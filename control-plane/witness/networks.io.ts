@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
 
+import { ownAddresses } from '../../program/own-addresses.ts';
 import { plainAddress, type Network, type Networks } from './networks.pure.ts';
 
 /** Where no dataplane of another host is: loopback, link-local, multicast, and no address at all. */
@@ -24,10 +24,7 @@ const NEVER: readonly Network[] = [
 export function lookNetworks(named: readonly Network[], others: readonly string[]): Networks {
   const allowed = listOf(named);
   const never = listOf(NEVER);
-  const own = Object.values(networkInterfaces()).flatMap((addresses = []) =>
-    addresses.map(({ address }) => address),
-  );
-  const excluded = new Set([...own, ...others].map(plainAddress));
+  const excluded = new Set([...ownAddresses(), ...others].map(plainAddress));
   return {
     permits(address, peer) {
       const kind = isIP(address);

@@ -72,6 +72,7 @@ describe('the fleet page in Chromium', () => {
       '2 leaving',
       '0 not back yet',
       '1 lost',
+      '0 out of rotation',
       '0 swept',
       '2 held back',
     ]);

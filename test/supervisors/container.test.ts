@@ -95,13 +95,9 @@ describe.concurrent('a container', () => {
     },
   );
 
-  test.for([
-    { init: 'bare', waitedFor: false },
-    { init: 'tini', waitedFor: true },
-    { init: 'dumb-init', waitedFor: true },
-  ] as const)(
-    'a process that lost its parent is waited for, $init: $waitedFor',
-    async ({ init, waitedFor }) => {
+  test.for(['bare', 'tini', 'dumb-init'] as const)(
+    'a process that lost its parent is waited for: %s',
+    async (init) => {
       await using here = await host();
       const container = Container.documented(here, init);
       await container.start();
@@ -114,9 +110,7 @@ describe.concurrent('a container', () => {
         { what: 'the orphan' },
       );
       await waitUntil(() => !lives(orphan), { what: 'the end of the orphan' });
-      if (waitedFor) await waitUntil(() => here.zombies.length === 0, { what: 'a parent to wait for it' });
-
-      expect(here.zombies).toEqual(waitedFor ? [] : [orphan]);
+      await waitUntil(() => here.zombies.length === 0, { what: 'a parent to wait for it' });
     },
   );
 
