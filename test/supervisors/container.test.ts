@@ -111,6 +111,7 @@ describe.concurrent('a container', () => {
       );
       await waitUntil(() => !lives(orphan), { what: 'the end of the orphan' });
       await waitUntil(() => here.zombies.length === 0, { what: 'a parent to wait for it' });
+      expect(here.zombies).toEqual([]);
     },
   );
 

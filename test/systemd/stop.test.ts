@@ -46,7 +46,7 @@ describe('a stop', () => {
     const held = await host.hold(web);
 
     const stopping = host.systemd.systemctl('stop', web.unit);
-    await host.untilStatus(web, /serving on until the peers have let go/);
+    await host.untilStatus(web, /serving until peers have dropped the endpoint/);
     expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-1']);
     expect(await toldKumaDp(host, web), 'not before the peers have let go').toEqual([]);
     await host.untilListed([]);
@@ -85,7 +85,7 @@ describe('a stop', () => {
     const web = await host.serve('web-1', { unit: 'kuma-dp' });
     const held = await host.hold(web);
     const stopping = host.systemd.systemctl('stop', web.unit);
-    await host.untilStatus(web, /serving on/);
+    await host.untilStatus(web, /serving until/);
     await host.systemd.systemctl('daemon-reload');
     await host.untilStatus(web, HELD);
     await host.systemd.systemctl('daemon-reload');
@@ -106,7 +106,7 @@ describe('a stop', () => {
     const web = await host.serve('web-1', { unit: 'kuma-dp' });
     const held = await host.hold(web);
     const stopping = host.systemd.systemctl('stop', web.unit);
-    await host.untilStatus(web, /serving on/);
+    await host.untilStatus(web, /serving until/);
     await host.systemd.systemctl(...loss.split(' '));
     await host.untilStatus(web, HELD);
     host.application('web-1').release();
