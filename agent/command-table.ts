@@ -82,7 +82,7 @@ const COMMANDS = {
     operands: '[FILE]',
     takes: 'word',
     says: 'Draws the last stops of a report file as a timeline.',
-    more: 'The file is the one that run --report-file has written.',
+    more: 'FILE is what run --report-file has written.',
     example: 'report /var/log/kuma-dp-agent/stops.jsonl',
     page: 'report',
     completes: 'files',

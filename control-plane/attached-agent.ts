@@ -35,7 +35,7 @@ export interface WitnessTestimony {
 export interface AgentChannel {
   /** Whether the agent answers a look. */
   readonly looks: boolean;
-  /** As its agent says it; empty for one that does not. */
+  /** As its agent says it; empty for an agent that does not say it. */
   readonly version?: string;
   /** Whose token it has: two agents of one subject are one witness. */
   readonly subject: string;

@@ -156,7 +156,7 @@ export class Engine {
       controlPlanes,
       watch: this.watch,
       looks: this.#looks,
-      // Without the store no deletion is judged either, but for one that its agent announced.
+      // Without the store the companion judges no deletion, except one that the agent requested.
       sidelining: (key) => this.deps.store.sidelining(key).catch(() => undefined),
       isAttached: (record) => this.agents.isOpen(record),
       onContradiction: (record) => {

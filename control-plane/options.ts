@@ -158,7 +158,7 @@ const DECISION_OPTIONS = {
     default: '60s',
     min: '1s',
     max: '1h',
-    help: "How often the process of an agent is asked whether it lives, for those that froze; shorter behind a load balancer, where this host's kernel does not notice that an agent's host fell silent",
+    help: "How often the companion asks the process of an agent whether it lives, to find frozen ones; shorter behind a load balancer, where this host's kernel does not notice that an agent's host fell silent",
   }),
   sweepOfflineAfter: durationOrWordOption({
     flag: 'sweep-offline-after',

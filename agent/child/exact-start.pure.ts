@@ -14,7 +14,7 @@ export interface WantedStart {
   readonly argv: readonly string[];
   readonly env: Environment;
   readonly signals: SignalSets;
-  /** The soft limit of open files; 0 for the one that there is. */
+  /** The soft limit of open files; 0 keeps the current limit. */
   readonly openFiles: bigint;
 }
 

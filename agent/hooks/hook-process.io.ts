@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { systemClock } from '../../kernel/clock.ts';
 import type { RunHook } from './hooks.ts';
 
-/** Lines of one hook that reach the log: one that talks without end must not fill the journal. */
+/** Lines of one hook that reach the log: an endless output must not fill the journal. */
 const MOST_LINES = 100;
 const LONGEST_LINE = 1_000;
 const LAST_LINES_MS = 50;

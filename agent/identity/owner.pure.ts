@@ -40,7 +40,7 @@ function hindrance({ key, rewritable }: DataplaneIdentity): string | undefined {
     : "kuma-dp's words are part of a script or of a container's command, so --name and --mesh cannot be set";
 }
 
-/** Whether a stop deletes the object: one that an operator applied stays, unless told. */
+/** Whether a stop deletes the object: an object of the operator's stays, unless told. */
 export function isDeletable(owner: Owner, deleteExternal: boolean): boolean {
   return owner !== 'external' || deleteExternal;
 }

@@ -75,7 +75,7 @@ export class AttachedAgents {
     return this.#agents.get(describeKey(key));
   }
 
-  /** Those that the store is to have as attached here. `undefined` while it is being told of one that comes or goes. */
+  /** The records that the store should hold as attached here. `undefined` while the store is told of a change. */
   get held(): StreamSum | undefined {
     if (this.#opening.size > 0 || this.#ends.size > 0) return undefined;
     let count = 0;

@@ -18,7 +18,7 @@ export class ExpectedAgents {
     return this.#size;
   }
 
-  /** Whether it is one of them. One that has come back since stays so until all have. */
+  /** Whether this agent is expected. An agent that has come back stays expected until all have. */
   has(incarnation: string): boolean {
     return this.#incarnations.has(incarnation);
   }

@@ -266,7 +266,7 @@ function graceOf({ unseen, graceMs }: DeletionCase): number {
 
 /**
  * How long the agent and the streams of its object must have been silent. For an object that its agent put, the companion
- * does what the control plane does for those that it put itself, in the same time: not slower than Kuma alone.
+ * acts as the control plane acts on its own objects, and as fast: not slower than Kuma alone.
  */
 function lostSilenceMs(given: DeletionCase): number {
   const { unseen, record, stored, around } = given;

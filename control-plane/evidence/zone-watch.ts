@@ -212,7 +212,7 @@ export class ZoneWatch {
     looks.forEach((look, at) => {
       if ('problem' in look.seen) {
         const before = this.#looks[at]?.seen;
-        // One that never answered is news as well: a wrong URL or certificate is so from the start.
+        // A control plane that never answered is news as well: a wrong URL or certificate is wrong from the start.
         if (before === undefined || 'facts' in before)
           this.#deps.events.controlPlaneLost(look.url, look.seen.problem);
         return;
