@@ -1,4 +1,9 @@
-import type { DeletionCase, Surroundings } from '../../../../control-plane/evidence/guards.pure.ts';
+import type {
+  DeletionCase,
+  Guard,
+  Judgement,
+  Surroundings,
+} from '../../../../control-plane/evidence/guards.pure.ts';
 import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
 import { readOverview, type DataplaneOverview, type Subscription } from '../../../../kuma/overview.ts';
 
@@ -6,6 +11,19 @@ import { readOverview, type DataplaneOverview, type Subscription } from '../../.
 export const NOW_MS = Date.UTC(2026, 0, 1, 12);
 export const GRACE_MS = 15_000;
 export const SWEEP_AFTER_MS = 600_000;
+
+/** A row of a table of deletions: what is otherwise clear, with `given`. */
+export interface Row {
+  readonly name: string;
+  readonly given: Partial<DeletionCase>;
+  readonly judgement: Judgement;
+}
+
+export const DELETE: Judgement = { verdict: 'delete' };
+
+export function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
+  return { verdict: 'wait', guard, reason, retryAfterMs };
+}
 
 export function ago(ms: number): string {
   return new Date(NOW_MS - ms).toISOString();

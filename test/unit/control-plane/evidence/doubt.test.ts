@@ -1,25 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
-import {
-  judgeDeletion,
-  type DeletionCase,
-  type Guard,
-  type Judgement,
-} from '../../../../control-plane/evidence/guards.pure.ts';
-import { AROUND, CLEAR, GRACE_MS, shown, stream } from './cases.ts';
+import { judgeDeletion, type DeletionCase } from '../../../../control-plane/evidence/guards.pure.ts';
+import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type Row } from './cases.ts';
 
-const DELETE: Judgement = { verdict: 'delete' };
 const DOUBTFUL = { ...AROUND, doubtfulInstances: new Set(['cp-b']) };
-
-interface Row {
-  readonly name: string;
-  readonly given: Partial<DeletionCase>;
-  readonly judgement: Judgement;
-}
-
-function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
-  return { verdict: 'wait', guard, reason, retryAfterMs };
-}
 
 test.for(['announced', 'fallback', 'sweep'] as const)(
   '%s: nothing is deleted in another zone, or before it is known which one this is',

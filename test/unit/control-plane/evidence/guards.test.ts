@@ -11,6 +11,7 @@ import {
   AROUND,
   BROUGHT,
   CLEAR,
+  DELETE,
   GRACE_MS,
   MINE,
   SWEEP_AFTER_MS,
@@ -18,22 +19,13 @@ import {
   inbound,
   shown,
   stream,
+  wait,
+  type Row,
 } from './cases.ts';
 
-const DELETE: Judgement = { verdict: 'delete' };
 const JUST_UP = 'the control plane or the companion is only just up';
 
 const NOT_READY = { inbound: [inbound('web', { state: 'NotReady' })] };
-
-interface Row {
-  readonly name: string;
-  readonly given: Partial<DeletionCase>;
-  readonly judgement: Judgement;
-}
-
-function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
-  return { verdict: 'wait', guard, reason, retryAfterMs };
-}
 
 function refuse(guard: Guard, reason: string): Judgement {
   return { verdict: 'refuse', guard, reason };

@@ -1,25 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
-import {
-  judgeDeletion,
-  type DeletionCase,
-  type Guard,
-  type Judgement,
-} from '../../../../control-plane/evidence/guards.pure.ts';
-import { AROUND, CLEAR, GRACE_MS, shown, stream } from './cases.ts';
+import { judgeDeletion } from '../../../../control-plane/evidence/guards.pure.ts';
+import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type Row } from './cases.ts';
 
-const DELETE: Judgement = { verdict: 'delete' };
 const JUST_UP = 'the control plane or the companion is only just up';
-
-interface Row {
-  readonly name: string;
-  readonly given: Partial<DeletionCase>;
-  readonly judgement: Judgement;
-}
-
-function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
-  return { verdict: 'wait', guard, reason, retryAfterMs };
-}
 
 describe('a fallback of an object that its agent put', () => {
   const owned = { ...CLEAR.fallback, record: { ...CLEAR.fallback.record, owner: 'agent' as const } };
