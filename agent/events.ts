@@ -9,7 +9,7 @@ import { settleMs } from './object/settle.pure.ts';
 import { endEvents, stopEvents } from './stop-events.ts';
 import type { Target } from './witness/findings.pure.ts';
 
-/** Every log line of the agent. docs/events.md lists them; a contract test compares the two. */
+/** Every log line of the agent. docs/operate/messages.md lists them; a contract test compares the two. */
 export type AgentEvents = ReturnType<typeof agentEvents>;
 
 export function agentEvents(log: Log) {

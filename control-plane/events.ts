@@ -12,7 +12,7 @@ import { named, type Known } from './event-fields.ts';
 import { readStopTimeline } from './page/stop-steps.pure.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 
-/** Every log line of the companion. docs/events.md lists them; a contract test compares the two. */
+/** Every log line of the companion. docs/operate/messages.md lists them; a contract test compares the two. */
 export type DeregistrarEvents = ReturnType<typeof deregistrarEvents>;
 
 export function deregistrarEvents(log: Log) {

@@ -16,7 +16,7 @@ export interface Command {
   readonly more: string;
   /** Arguments behind the program's name. */
   readonly example: string;
-  /** Part of docs/options.md, as its anchor. */
+  /** Part of docs/reference/options.md, as its anchor. */
   readonly page: string;
   /** What a shell proposes for the word: files, or these. */
   readonly completes?: 'files' | readonly string[];

@@ -1,13 +1,13 @@
 interface ErrorTraits {
   /** Whether the same call may succeed later without anyone changing anything. */
   readonly retryable: boolean;
-  /** First sentence of the entry in docs/errors.md; a test keeps the two in step. */
+  /** First sentence of the entry in docs/operate/messages.md; a test keeps the two in step. */
   readonly summary: string;
-  /** What to look for first, in the words of docs/errors.md; for one line. */
+  /** What to look for first, in the words of docs/operate/messages.md; for one line. */
   readonly hint?: string;
 }
 
-/** The closed set of failures this project reports. Adding one means adding it to docs/errors.md. */
+/** The closed set of failures this project reports. Adding one means adding it to docs/operate/messages.md. */
 export const ERROR_CODES = {
   CONFIG_INVALID: {
     retryable: false,

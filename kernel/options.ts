@@ -1,7 +1,7 @@
 import { parseDuration } from './duration.ts';
 
 /**
- * One setting of a program. The parser, `--help` and the tables of docs/options.md all come from tables of these.
+ * One setting of a program. The parser, `--help` and the tables of docs/reference/options.md all come from tables of these.
  * Precedence: flag, then environment, then default.
  */
 export interface OptionSpec<T> {

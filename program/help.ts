@@ -60,7 +60,7 @@ export function commandHelp(
       ? []
       : ['Options:', ...options.flatMap((spec) => optionHelp(spec, envPrefix, width)), '']),
     ...(options.length === 0 ? [] : wrapped('A flag wins over its environment variable.', width)),
-    ...wrapped(`More: ${name}(${section}); docs/options.md#${words.page}`, width),
+    ...wrapped(`More: ${name}(${section}); docs/reference/options.md#${words.page}`, width),
   ]);
 }
 

@@ -26,7 +26,7 @@ export function standardErrorLines(): LineOutput {
  * Writes lines to a descriptor that kuma-dp shares, at once, so that a SIGKILL right after loses none.
  *
  * A reader that stopped reading must not stop us, and the descriptor itself, and so kuma-dp's, must stay as it is
- * (docs/adr/0004). Lines that no process takes are dropped.
+ * (docs/develop/adr/0004). Lines that no process takes are dropped.
  */
 export function lineOutput(fd: number): LineOutput {
   const write = writerOf(fd);

@@ -67,7 +67,7 @@ function bodyOf(message: string, { err, ...fields }: LogFields, places: boolean)
   return cutTo(rest === '' ? sentence : `${sentence} ${rest}`, LONGEST_LINE);
 }
 
-/** With what to look for in docs/errors.md, or, of a bug and for those who ask for it, where it was. */
+/** With what to look for in docs/operate/messages.md, or, of a bug and for those who ask for it, where it was. */
 function describeFailure(err: unknown, places: boolean): string {
   const text = describeError(err);
   if (err instanceof OperationalError) {

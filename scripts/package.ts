@@ -8,7 +8,7 @@
  *   --out DIR
  *   --fast           compresses little, for tests
  *
- * The same checkout gives the same bytes (docs/packages.md): times are SOURCE_DATE_EPOCH, or that of the last commit.
+ * The same checkout gives the same bytes (docs/install/packages.md): times are SOURCE_DATE_EPOCH, or that of the last commit.
  * DEBFULLNAME and DEBEMAIL say who maintains the packages.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Writes the option tables of docs/options.md from the tables in code. A contract test fails when they differ. */
+/** Writes the option tables of docs/reference/options.md from the tables in code. A contract test fails when they differ. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -20,7 +20,7 @@ import {
 } from '../control-plane/options.ts';
 import { environmentName, type OptionTable } from '../kernel/options.ts';
 
-export const OPTIONS_PAGE = join(import.meta.dirname, '..', 'docs', 'options.md');
+export const OPTIONS_PAGE = join(import.meta.dirname, '..', 'docs', 'reference', 'options.md');
 
 /** Those that `run` does not have. */
 const DOCTOR_OWN_OPTIONS: OptionTable = Object.fromEntries(
@@ -48,7 +48,7 @@ export function withOptionTables(page: string): string {
     const [before, rest] = text.split(begin);
     const after = rest?.split(end)[1];
     if (before === undefined || after === undefined)
-      throw new Error(`docs/options.md has no options of ${command}`);
+      throw new Error(`docs/reference/options.md has no options of ${command}`);
     return `${before}${begin}\n\n${optionTable(table, prefix)}\n\n${end}${after}`;
   }, page);
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const PAGE = join(import.meta.dirname, '..', 'docs', 'real-kuma.md');
+const PAGE = join(import.meta.dirname, '..', 'docs', 'develop', 'real-kuma.md');
 const ROW = /^\| (\d{4}-\d{2}-\d{2}) \| (\S+) \| \S+ \| (\d+) \| (\d+) \|/m;
 const DAY_MS = 86_400_000;
 

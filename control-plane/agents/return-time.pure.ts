@@ -1,6 +1,6 @@
 /** The longest pause of an agent before it attaches again; agent/companion/attach-pace.pure.ts. */
 const PAUSE_MS = 10_000;
-/** A replica attaches 200 agents a second and more; docs/scale.md. */
+/** A replica attaches 200 agents a second and more; docs/develop/scale.md. */
 const EACH_MS = 5;
 
 /**

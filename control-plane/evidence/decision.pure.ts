@@ -94,7 +94,7 @@ export type Decision =
       readonly retryAfterMs: number;
     };
 
-/** What may become of an object: the one place that decides it. docs/evidence.md shows what follows from what. */
+/** What may become of an object: the one place that decides it. docs/concepts/evidence.md shows what follows from what. */
 export function decide(evidence: Evidence): Decision {
   const { record, object } = evidence;
   if (record.state === 'attached') {

@@ -13,7 +13,7 @@ import { anchorsOf, ROOT } from '../support/documents.ts';
 import { problemsOfShown } from '../support/shown-commands.ts';
 
 const PROGRAMS: readonly ProgramWords[] = [AGENT_WORDS, DEREGISTRAR_WORDS];
-const ANCHORS = anchorsOf(readFileSync(join(ROOT, 'docs/options.md'), 'utf8'));
+const ANCHORS = anchorsOf(readFileSync(join(ROOT, 'docs/reference/options.md'), 'utf8'));
 
 const COMMANDS = PROGRAMS.flatMap((program) =>
   Object.entries(program.commands).map(([name, words]) => ({ program, name, words })),
@@ -41,7 +41,7 @@ describe.each(COMMANDS)('$program.name $name', ({ program, name, words }) => {
   });
 
   test('--help names the page, which has that heading', () => {
-    expect(commandHelp(program, name, 80)).toContain(`docs/options.md#${words.page}\n`);
+    expect(commandHelp(program, name, 80)).toContain(`docs/reference/options.md#${words.page}\n`);
     expect(ANCHORS).toContain(words.page);
   });
 

@@ -4,9 +4,9 @@ import { describe, expect, test } from 'vitest';
 
 const ROOT = new URL('../../', import.meta.url);
 
-const GLOSSARY = readFileSync(new URL('docs/glossary.md', ROOT), 'utf8');
+const GLOSSARY = readFileSync(new URL('docs/concepts/glossary.md', ROOT), 'utf8');
 
-/** Words that leave the actor out. docs/glossary.md has the actors' words. */
+/** Words that leave the actor out. docs/concepts/glossary.md has the actors' words. */
 const NAMELESS = /\b(?:whoever|nobody|somebody|anybody|whose streams|of whom)\b/i;
 
 /** The name of an account of Unix systems, and this list itself. */
@@ -40,13 +40,13 @@ describe('plain English', () => {
     expect(nameless).toEqual([]);
   });
 
-  test('events and metrics use the words of docs/glossary.md', () => {
+  test('events and metrics use the words of docs/concepts/glossary.md', () => {
     const replaced = [...GLOSSARY.matchAll(/^\| .+ \| .+ \| (?!–)([a-z ,]+) \|$/gm)]
       .flatMap(([, words = '']) => words.split(', '))
       // The table's head, and words that are right for other things: the step `drain`, what holds a stop.
       .filter((word) => !['not', 'drain', 'hold', 'entry'].includes(word));
     expect(replaced.length).toBeGreaterThan(5);
-    const names = ['docs/events.md', 'docs/monitoring/README.md'].flatMap((path) =>
+    const names = ['docs/operate/messages.md', 'docs/reference/metrics.md'].flatMap((path) =>
       [...readFileSync(new URL(path, ROOT), 'utf8').matchAll(/^\| `([a-z][\w.-]+)/gm)].map(
         ([, name = '']) => name,
       ),

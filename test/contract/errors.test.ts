@@ -4,17 +4,18 @@ import { describe, expect, test } from 'vitest';
 
 import { ERROR_CODES, OperationalError, type ErrorCode } from '../../kernel/errors.ts';
 
-const DOCUMENT = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+const DOCUMENT = readFileSync(new URL('../../docs/operate/messages.md', import.meta.url), 'utf8');
 
 /** Code and text of each entry, in order. */
-const ENTRIES = DOCUMENT.split(/^## /m)
+const ENTRIES = DOCUMENT.slice(DOCUMENT.indexOf('\n# Errors\n'))
+  .split(/^## /m)
   .slice(1)
   .map((entry) => {
     const [code = '', ...text] = entry.split('\n');
     return { code, text: text.join('\n').trim() };
   });
 
-describe('docs/errors.md', () => {
+describe('docs/operate/messages.md', () => {
   test('has one entry for each code, in the order of the code', () => {
     expect(ENTRIES.map(({ code }) => code)).toEqual(Object.keys(ERROR_CODES));
   });

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 
 const PROGRAMS = [new URL('../../agent/', import.meta.url), new URL('../../control-plane/', import.meta.url)];
-const DOCUMENT = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8');
+const DOCUMENT = readFileSync(new URL('../../docs/operate/messages.md', import.meta.url), 'utf8');
 const SOURCES = PROGRAMS.map((program) =>
   readdirSync(program)
     .filter(isEvents)
@@ -34,7 +34,8 @@ function eventsOf(source: string): readonly Event[] {
 
 const CODE = SOURCES.flatMap(eventsOf);
 
-const ROWS = DOCUMENT.split('\n')
+const ROWS = DOCUMENT.slice(0, DOCUMENT.indexOf('\n# Errors\n'))
+  .split('\n')
   .filter((line) => line.startsWith('| `'))
   .map((line) => line.split('|').map((cell) => cell.trim()))
   .map(([, name = '', level = '', meaning = '', remedy = '']) => ({
@@ -44,7 +45,7 @@ const ROWS = DOCUMENT.split('\n')
     remedy,
   }));
 
-describe('docs/events.md', () => {
+describe('docs/operate/messages.md', () => {
   test('lists each event of the code with its level, and no other', () => {
     const listed = ROWS.map(({ name, level }) => ({ name, level }));
     expect(listed.toSorted(byName)).toEqual([...CODE].toSorted(byName));

@@ -69,7 +69,7 @@ const ENTRIES: readonly (readonly [evidence: string, given: Partial<EntryCase>])
   ['none', { holder: undefined }],
 ];
 
-test('docs/evidence.md is what the code decides', async () => {
+test('docs/concepts/evidence.md is what the code decides', async () => {
   const rows = ROWS.map(({ source, evidence, change }) => [
     source,
     evidence,
@@ -92,7 +92,7 @@ test('docs/evidence.md is what the code decides', async () => {
     entries,
   );
   const page = `${INTRO}\n## What becomes of an object\n\n${decisions}\n\n${NAMES}\n${names}\n`;
-  await expect(page).toMatchFileSnapshot('../../docs/evidence.md');
+  await expect(page).toMatchFileSnapshot('../../docs/concepts/evidence.md');
 });
 
 test('nothing but evidence that speaks for it lets an object go whose agent did not announce it', () => {

@@ -15,7 +15,7 @@ describe('links', () => {
 
   test.for([
     ['docs/no-such-page.md', 'there is no docs/no-such-page.md'],
-    ['docs/errors.md#no-such-code', 'docs/errors.md has no heading #no-such-code'],
+    ['docs/operate/messages.md#no-such-code', 'docs/operate/messages.md has no heading #no-such-code'],
     ['#no-such-part', 'README.md has no heading #no-such-part'],
   ] as const)('one to %s would be noticed', ([target, problem]) => {
     expect(brokenLink({ page: 'README.md', target }, PAGES)).toBe(`README.md: ${problem}`);
@@ -54,7 +54,9 @@ describe('the index in README.md', () => {
     const text = README?.text ?? '';
     const index = { path: 'README.md', text: text.slice(text.indexOf('\n## More\n')) };
     const named = linksOf(index).map(({ target }) => target);
-    const wanted = PAGES.map(({ path }) => (path.startsWith('docs/adr/') ? 'docs/adr' : path));
+    const wanted = PAGES.map(({ path }) =>
+      path.startsWith('docs/develop/adr/') ? 'docs/develop/adr' : path,
+    );
     const all = [...new Set([...PROJECT_FILES, ...wanted.filter((path) => path !== 'README.md')])];
     expect(named.toSorted()).toEqual(all.toSorted());
   });

@@ -16,8 +16,9 @@ import { unknownNames } from '../support/promql-names.ts';
 import { promtool } from '../support/promtool.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
-const FOLDER = join(import.meta.dirname, '..', '..', 'docs', 'monitoring');
-const README = read('README.md');
+const FOLDER = join(import.meta.dirname, '..', '..', 'docs', 'operate', 'monitoring');
+const METRICS = join(FOLDER, '..', '..', 'reference');
+const README = readFileSync(join(METRICS, 'metrics.md'), 'utf8');
 const PROGRAMS = { agent: agentCatalogue(), companion: companionCatalogue() };
 const CATALOGUE = [...PROGRAMS.agent, ...PROGRAMS.companion, ...defaultCatalogue()];
 
@@ -75,7 +76,7 @@ function cellsOf(row: string): string {
     .join('|');
 }
 
-describe('docs/monitoring/README.md', () => {
+describe('docs/reference/metrics.md', () => {
   const rows = README.split('\n')
     .filter((line) => /^\| `(kuma|process)_/.test(line))
     .map(cellsOf);
@@ -91,7 +92,7 @@ describe('docs/monitoring/README.md', () => {
   test.for([...README.matchAll(/\]\(([\w./-]+)(?:#[\w-]+)?\)/g)].map(([, target = '']) => target))(
     'links to %s, which is there',
     (target) => {
-      expect(readFileSync(join(FOLDER, target), 'utf8').length).toBeGreaterThan(0);
+      expect(readFileSync(join(METRICS, target), 'utf8').length).toBeGreaterThan(0);
     },
   );
 });
@@ -106,7 +107,7 @@ test.for([...PROGRAMS.agent, ...PROGRAMS.companion].map((metric) => [metric.name
   },
 );
 
-describe('docs/monitoring/alerts.yaml', () => {
+describe('docs/operate/monitoring/alerts.yaml', () => {
   test.for(ALERTS.map((rule) => [rule.alert, rule] as const))(
     '%s speaks of what the programs have, says what it is about and where to look',
     ([alert, { expr, annotations, labels }]) => {
@@ -114,7 +115,7 @@ describe('docs/monitoring/alerts.yaml', () => {
       expect(unknownNames(expr, CATALOGUE, said)).toEqual([]);
       expect(Object.keys(annotations)).toEqual(['summary', 'description', 'runbook_url']);
       expect(['info', 'warning', 'critical']).toContain(labels.severity);
-      expect(annotations['runbook_url']).toBe(`docs/monitoring/alerts.md#${alert.toLowerCase()}`);
+      expect(annotations['runbook_url']).toBe(`docs/operate/monitoring/alerts.md#${alert.toLowerCase()}`);
     },
   );
 
@@ -142,7 +143,7 @@ describe('docs/monitoring/alerts.yaml', () => {
   });
 });
 
-describe('docs/monitoring/dashboard.json', () => {
+describe('docs/operate/monitoring/dashboard.json', () => {
   test.for(QUERIES.map((query) => [query.title, query.expr, query] as const))(
     '"%s" speaks of what the programs have: %s',
     ([, expr, { legendFormat }]) => {

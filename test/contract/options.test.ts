@@ -9,7 +9,7 @@ import { ManagedProcess } from '../support/world/managed-process.ts';
 
 const page = readFileSync(OPTIONS_PAGE, 'utf8');
 
-describe('docs/options.md', () => {
+describe('docs/reference/options.md', () => {
   test('has the options that the code has: otherwise run "npm run readme"', () => {
     expect(page).toBe(withOptionTables(page));
   });

@@ -20,9 +20,9 @@ describe('README.md', () => {
   });
 });
 
-test('docs/options.md shows the plan that the defaults give', () => {
+test('docs/reference/options.md shows the plan that the defaults give', () => {
   const steps = planStop({ budgetMs: 60_000, settleMs: 2_250, drainTimeMs: 30_000, outlook: 'deletes' });
   const shown = describePlan(steps).map(([step, what]) => `${step.padEnd('deregister'.length)}  ${what}`);
-  const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'options.md'), 'utf8');
+  const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'reference', 'options.md'), 'utf8');
   expect(page).toContain(`\nA stop, at the latest:\n${shown.join('\n')}\n`);
 });

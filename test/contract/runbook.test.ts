@@ -10,7 +10,9 @@ import { ERROR_CODES } from '../../kernel/errors.ts';
 import { codeOf, pages, ROOT } from '../support/documents.ts';
 
 /** Pages that tell operators what to look for. */
-const PAGES = pages().filter(({ path }) => /\/(runbook|upgrade|security|sizing)\.md$/.test(path));
+const PAGES = pages().filter(({ path }) =>
+  /^docs\/(operate\/[\w-]+|rollout\/\w+|security\/[\w-]+|develop\/sizing)\.md$/.test(path),
+);
 
 const EVENTS = new Set(
   ['agent/events.ts', 'agent/stop-events.ts', 'control-plane/events.ts', 'control-plane/witness-events.ts']
@@ -23,7 +25,7 @@ function eventsIn(code: readonly string[]): readonly string[] {
     [...line.matchAll(/"event":"([^"]+)"/g)].map(([, name = '']) => name),
   );
   const named = code.filter(
-    (line) => /^[a-z]+(-[a-z]+)*\.[a-z-]+$/.test(line) && !/\.(md|service|db|yaml)$/.test(line),
+    (line) => /^[a-z]+(-[a-z]+)*\.[a-z-]+$/.test(line) && !/\.(md|service|db|yaml|code)$/.test(line),
   );
   return [...logged, ...named];
 }
@@ -44,9 +46,15 @@ describe.for(PAGES)('$path', ({ text }) => {
   });
 });
 
-describe('docs/runbook.md', () => {
-  const text = PAGES.find(({ path }) => path === 'docs/runbook.md')?.text ?? '';
+const RUNBOOK = PAGES.filter(({ path }) => /^docs\/operate\/(host|control-plane)\.md$/.test(path));
 
+test('has something to say of every guard', () => {
+  const text = RUNBOOK.map((page) => page.text).join('\n');
+  const told = [...text.matchAll(/what-happens-when\.md#([a-z-]+)\)/g)].map(([, name = '']) => name);
+  expect(Object.keys(GUARDS).filter((guard) => !told.includes(guard))).toEqual([]);
+});
+
+describe.for(RUNBOOK)('the runbook $path', ({ text }) => {
   test('names error codes that there are', () => {
     const code = codeOf(text);
     const named = code.filter((line) => /^[A-Z]+(_[A-Z]+)+$/.test(line) && !line.startsWith('KUMA_'));
@@ -56,13 +64,9 @@ describe('docs/runbook.md', () => {
     expect([...named, ...logged].filter((name) => !(name in ERROR_CODES))).toEqual([]);
   });
 
-  test('has something to say of every guard', () => {
-    const told = [...text.matchAll(/what-happens-when\.md#([a-z-]+)\)/g)].map(([, name = '']) => name);
-    expect(Object.keys(GUARDS).filter((guard) => !told.includes(guard))).toEqual([]);
-  });
-
   test('says in each part what it looks like, what to do and what not', () => {
     const parts = text.split(/^## /m).slice(1);
+    expect(parts.length).toBeGreaterThan(5);
     const lacking = parts.filter((part) => !/\*\*Do not\*\*/.test(part));
     expect(lacking.map((part) => part.split('\n')[0])).toEqual([]);
   });

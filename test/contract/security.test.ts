@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 
 import { ROOT } from '../support/documents.ts';
 
-const text = readFileSync(join(ROOT, 'docs', 'security.md'), 'utf8');
+const text = readFileSync(join(ROOT, 'docs', 'security', 'threat-model.md'), 'utf8');
 const hardening = text.slice(text.indexOf('\n## Hardening in the units\n'));
 
 /** Of a unit with what the package lays over it, but for what is switched off. */
@@ -32,7 +32,7 @@ function row(title: string): readonly string[] {
   return (line ?? '').split('|').slice(2, 4);
 }
 
-describe('what docs/security.md says of hardening', () => {
+describe('what docs/security/threat-model.md says of hardening', () => {
   const common = named(hardening.slice(0, hardening.indexOf('\n| |')));
 
   test.for(['kuma-dp.service', 'kuma-deregistrar.service'])('is in %s', (unit) => {

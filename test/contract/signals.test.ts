@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 
 import { FakeRun } from '../support/fake-run.ts';
 
-const DOCUMENT = readFileSync(new URL('../../docs/signals.md', import.meta.url), 'utf8');
+const DOCUMENT = readFileSync(new URL('../../docs/reference/options.md', import.meta.url), 'utf8');
 const ADAPTER = readFileSync(new URL('../../agent/child/signals.io.ts', import.meta.url), 'utf8');
 
 const ROWS = [...DOCUMENT.matchAll(/^\| (SIG[A-Z0-9]+) \| (stop|standby|forward) \|/gm)].map(
@@ -23,7 +23,7 @@ async function actionOf(signal: NodeJS.Signals): Promise<string> {
   return run.ended === undefined ? 'standby' : 'stop';
 }
 
-describe('docs/signals.md', () => {
+describe('docs/reference/options.md', () => {
   test('lists every signal that the agent catches, and no other', () => {
     const caught = /CAUGHT_SIGNALS = \[([^\]]+)\]/.exec(ADAPTER)?.[1] ?? '';
     const signals = [...caught.matchAll(/'(SIG[A-Z0-9]+)'/g)].map(([, signal]) => signal);

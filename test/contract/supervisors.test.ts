@@ -11,7 +11,7 @@ import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { settleMs } from '../../agent/object/settle.pure.ts';
 import { documented } from '../support/supervisors/documented.ts';
 
-const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'supervisors.md'), 'utf8');
+const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'install', 'supervisors.md'), 'utf8');
 const DRAIN_TIME_MS = 30_000;
 /** What every snippet grants: more than the default budget and the agent's last words. */
 const GRANTED_S = 75;
@@ -43,7 +43,7 @@ function ms(durationMs: number): number {
   return Math.round(durationMs);
 }
 
-describe('the limits of docs/supervisors.md', () => {
+describe('the limits of docs/install/supervisors.md', () => {
   test('name everybody whom the pages are about', () => {
     const names = LIMITS.map(({ who }) => who).join();
     for (const name of ['Nomad', 'runit', 'Docker', 'supervisord', 'Kubernetes', 'ECS', 's6']) {

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { GUARDS } from '../../control-plane/evidence/guards.pure.ts';
 
 const ROOT = new URL('../../', import.meta.url);
-const DOCUMENT = read('docs/what-happens-when.md');
+const DOCUMENT = read('docs/concepts/what-happens-when.md');
 
 const SOURCES = [...DOCUMENT.matchAll(/^\| (\S+) \| (test\/\S+) \| (.+) \|$/gm)].map(
   ([, mark = '', file = '', title = '']) => ({ mark, file, title }),
@@ -16,7 +16,7 @@ function read(path: string): string {
   return readFileSync(new URL(path, ROOT), 'utf8');
 }
 
-describe('docs/what-happens-when.md', () => {
+describe('docs/concepts/what-happens-when.md', () => {
   test('has a section for each guard, in their order, and no other', () => {
     const [, sections = ''] = DOCUMENT.split('# What holds a deletion back');
     const titles = [...sections.matchAll(/^## (.+)$/gm)].map(([, title]) => title);

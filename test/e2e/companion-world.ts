@@ -43,7 +43,7 @@ export function deletedNames({ controlPlane }: Fleet): readonly string[] {
     .map(({ subject }) => subject);
 }
 
-/** Numbers for `docs/what-happens-when.md`. */
+/** Numbers for `docs/concepts/what-happens-when.md`. */
 export function tell(what: string, ms: number): void {
   console.info(`${what}: ${(ms / 1_000).toFixed(2)} s`);
 }

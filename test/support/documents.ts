@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
 
-/** A page of the documentation, by its path from the root: `docs/runbook.md`. */
+/** A page of the documentation, by its path from the root: `docs/operate/host.md`. */
 export interface Page {
   readonly path: string;
   readonly text: string;

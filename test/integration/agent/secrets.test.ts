@@ -17,7 +17,7 @@ const DATAPLANE_TOKEN = signToken(
   bySha(256, makeSigningKey().privateKey),
 );
 
-/** What docs/security.md says of the files of a host and of the log. */
+/** What docs/security/threat-model.md says of the files of a host and of the log. */
 test('no token is in the log, in the state folder, in the report or in what status and doctor say', async () => {
   await using controlPlane = await ControlPlane.start({ userTokens: [USER_TOKEN] });
   await using scene = new Scene({

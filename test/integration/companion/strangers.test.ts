@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AdminClient } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
 
-/** What docs/security.md says of who has nothing but reach. That a wrong token changes nothing: `tokens.test.ts`. */
+/** What docs/security/threat-model.md says of who has nothing but reach. That a wrong token changes nothing: `tokens.test.ts`. */
 describe('a caller without a token', () => {
   let world: CompanionWorld;
 

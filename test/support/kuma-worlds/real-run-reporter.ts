@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Reporter, type TestModule } from 'vitest/node';
 
-const PAGE = join(import.meta.dirname, '..', '..', '..', 'docs', 'real-kuma.md');
+const PAGE = join(import.meta.dirname, '..', '..', '..', 'docs', 'develop', 'real-kuma.md');
 /** What a part of the suite says nothing of is no run of the suite. */
 const FULL_RUN = 100;
 

@@ -27,7 +27,7 @@ export class Container {
   }
 
   /**
-   * As docs/containers.md has it.
+   * As docs/install/containers.md has it.
    *
    * @param change to the command line, for what is not to be done
    */

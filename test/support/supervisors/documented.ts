@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const DOCS = join(import.meta.dirname, '..', '..', '..', 'docs');
+const DOCS = join(import.meta.dirname, '..', '..', '..', 'docs', 'install');
 
 /**
- * A fenced block of a page in `docs/`, as it stands there: the one after the comment `<!-- NAME -->`.
+ * A fenced block of a page in `docs/install/`, as it stands there: the one after the comment `<!-- NAME -->`.
  *
  * @throws Error if there is none, or more than one
  */
@@ -13,7 +13,7 @@ export function documented(page: string, name: string): string {
   const [block, ...more] = text.split(`<!-- ${name} -->\n`).slice(1);
   const body = /^\n*```\w*\n(.*?)\n```$/ms.exec(block ?? '')?.[1];
   if (body === undefined || more.length > 0)
-    throw new Error(`docs/${page} has no block "${name}", or several`);
+    throw new Error(`docs/install/${page} has no block "${name}", or several`);
   return `${body}\n`;
 }
 

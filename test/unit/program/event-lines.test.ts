@@ -211,7 +211,7 @@ function rendered(say: (log: Log) => void): readonly string[] {
 
 const SECRET = 'eyJhbGciOiJSUzI1NiJ9.eyJOYW1lIjoid2ViLTEifQ.c2lnbmF0dXJl';
 
-/** As the journal and docs/events.md want it: a priority, a sentence, its event; nothing that could end or turn it. */
+/** As the journal and docs/operate/messages.md want it: a priority, a sentence, its event; nothing that could end or turn it. */
 const ONE_LINE = /^<[3467]>[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+ \[[a-z-]+\.[a-z-]+\]\n$/u;
 
 describe('for a person, in the journal', () => {
