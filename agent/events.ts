@@ -7,7 +7,7 @@ import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { Obstacle } from './identity/wrapping.pure.ts';
 import { settleMs } from './object/settle.pure.ts';
 import { endEvents, stopEvents } from './stop-events.ts';
-import type { Target } from './witness/findings.pure.ts';
+import type { Target } from '../kernel/tcp-findings.ts';
 
 /** Every log line of the agent. docs/operate/messages.md lists them; a contract test compares the two. */
 export type AgentEvents = ReturnType<typeof agentEvents>;

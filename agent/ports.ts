@@ -1,4 +1,6 @@
 import type { DeadlineScope } from '../kernel/deadline.ts';
+import type { LookFinding } from '../kernel/tcp-findings.ts';
+import type { Look } from '../kernel/tcp-look.ts';
 import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { DataplaneKey, DataplaneResource } from '../kuma/dataplane.ts';
 import type { Made, Want } from '../kuma/object-wish.ts';
@@ -7,7 +9,6 @@ import type { Owner } from './identity/owner.pure.ts';
 import type { ApplicationPort } from './identity/used-proxy.pure.ts';
 import type { Phase } from './stop/phases.pure.ts';
 import type { OwnDataplane, RunStage } from '../kuma/ownership.ts';
-import type { ConnectOutcome, Finding, Target } from './witness/findings.pure.ts';
 
 /** The process of the wrapped command. */
 export interface Child {
@@ -159,31 +160,15 @@ export interface Companion extends Endpoint {
 }
 
 /** What a companion wants to know of another dataplane. */
-export interface LookRequest {
-  readonly targets: readonly Target[];
-  /** Looked at before and after; `undefined` if the mesh has no other host. */
-  readonly control: Target | undefined;
-  /** A port at the control's address where nothing listens. */
-  readonly closedPort: number | undefined;
+export interface LookRequest extends Look {
   readonly timeoutMs: number;
 }
 
 /** Looks at other dataplanes as a peer would connect to them. */
 export interface Witness {
   /** One finding for each target, in their order. Never rejects. */
-  look(request: LookRequest): Promise<readonly Finding[]>;
+  look(request: LookRequest): Promise<readonly LookFinding[]>;
 }
-
-/** A TCP connect that has begun. */
-export interface Connecting {
-  /** Settles when the connect has ended; not while there is no answer. Never rejects. */
-  readonly settled: Promise<void>;
-  /** How it stands now. */
-  readonly outcome: () => ConnectOutcome;
-  close(): void;
-}
-
-export type Connector = (target: Target) => Connecting;
 
 /** The Envoy that kuma-dp started, through its admin interface. Each call has a short time limit of its own. */
 export interface EnvoyAdmin {

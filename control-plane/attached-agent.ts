@@ -1,3 +1,4 @@
+import type { LookResult } from '../kernel/tcp-findings.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { Arrival } from './ports.ts';
 import type { LossCause } from './witness/loss.pure.ts';
@@ -12,9 +13,6 @@ export interface PeerConnection {
   lossCause(): Promise<Exclude<LossCause, 'replica-gone'>>;
 }
 
-/** What a witness found at one target of a look. */
-export type WitnessFinding = 'reached' | 'refused' | 'silent' | 'unable';
-
 /** A question to a witness. */
 export interface WitnessLook {
   readonly id: number;
@@ -28,7 +26,7 @@ export interface WitnessLook {
 /** Its answer: one finding for each target. */
 export interface WitnessTestimony {
   readonly id: number;
-  readonly findings: readonly WitnessFinding[];
+  readonly findings: readonly LookResult[];
 }
 
 /** The stream of one agent, as far as it can be told something. */

@@ -33,7 +33,7 @@ import type {
   LastWords,
   LookRequest,
 } from '../ports.ts';
-import type { Finding, LookResult } from '../witness/findings.pure.ts';
+import type { LookFinding, LookResult } from '../../kernel/tcp-findings.ts';
 
 /** @param anonymous stands for the incarnation of a caller that names a dataplane without having run it */
 export function toIncarnation({ key, own }: Departure, anonymous: string): Incarnation {
@@ -126,7 +126,7 @@ export function fromLook(look: Look): LookRequest {
   };
 }
 
-export function toTestimony(id: number, findings: readonly Finding[]): AttachRequest {
+export function toTestimony(id: number, findings: readonly LookFinding[]): AttachRequest {
   return {
     message: {
       $case: 'testimony',

@@ -1,10 +1,9 @@
-import { systemClock, type Clock } from '../../kernel/clock.ts';
+import { systemClock } from '../../kernel/clock.ts';
 import type { Finding } from '../../kernel/findings.ts';
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
-import type { Connector } from '../ports.ts';
-import { contact } from '../witness/contact.ts';
-import { isAccepted, type Target } from '../witness/findings.pure.ts';
-import { tcpConnect } from '../witness/tcp-connect.io.ts';
+import { contact, type ContactDeps } from '../../kernel/tcp-contact.ts';
+import { isAccepted, type Target } from '../../kernel/tcp-findings.ts';
+import { tcpConnect } from '../../program/tcp-connect.ts';
 
 /** Reserved for documentation: nothing listens there, so what answers is a redirect. @see RFC 5737 */
 const NOWHERE: Target = { address: '192.0.2.1', port: 9 };
@@ -15,7 +14,7 @@ const NOWHERE: Target = { address: '192.0.2.1', port: 9 };
  */
 export async function examineWitness(
   resource: DataplaneResource | undefined,
-  { clock, connect }: { readonly clock: Clock; readonly connect: Connector } = {
+  { clock, connect }: ContactDeps = {
     clock: systemClock,
     connect: tcpConnect,
   },

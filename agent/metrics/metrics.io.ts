@@ -4,7 +4,8 @@ import { VERSION } from '../../kernel/version.ts';
 import { counter, gauge, histogram, type Sample } from './given-metrics.io.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import { standingOf, type CountedRun, type DataplaneView } from './run-view.pure.ts';
-import { LOOK_RESULTS, type LookCounts } from '../witness/findings.pure.ts';
+import { LOOK_RESULTS } from '../../kernel/tcp-findings.ts';
+import type { LookCounts } from '../witness/look-counts.pure.ts';
 import { PHASE_NAMES } from '../stop/stop-report.pure.ts';
 import {
   RESULTS,

@@ -2,7 +2,7 @@ import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Owner } from '../identity/owner.pure.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 import type { RotationStage } from '../object/rotation-record.pure.ts';
-import type { LookCounts } from '../witness/findings.pure.ts';
+import type { LookCounts } from '../witness/look-counts.pure.ts';
 import type { Counters } from './counters.pure.ts';
 
 /** The state of a run, for metrics and status. */

@@ -8,7 +8,7 @@ import { TlsFiles, type OnFileKept, type TlsFileNames } from '../../kuma/tls-fil
 import { dataplaneToken, type DataplaneTokenSource } from '../identity/dataplane-token.io.ts';
 import { kumaRestEndpoint } from '../object/kuma-rest-endpoint.io.ts';
 import { userToken } from '../object/user-token.io.ts';
-import { provesKeepalive } from '../../program/keepalive.ts';
+import { knowsKeepAlive } from '../../program/keepalive.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import type { KumaDpCommand } from '../identity/kuma-dp-command.pure.ts';
 import type { ConnectionOptions } from '../options.ts';
@@ -49,9 +49,7 @@ export async function openEndpoints(
   urls: readonly URL[],
   { tls, userToken: forRest, dataplaneToken: forCompanions, witness }: Credentials,
 ): Promise<OpenEndpoints> {
-  const [grpc, isKernelAsking] = urls.some(isCompanion)
-    ? await Promise.all([importCompanion(), provesKeepalive()])
-    : [];
+  const grpc = urls.some(isCompanion) ? await importCompanion() : undefined;
   // The first request carries the token. Where it cannot be read, what attaches or checks says so.
   if (grpc !== undefined) await forCompanions.refresh().catch(() => {});
   if (!urls.every(isCompanion)) await forRest.refresh().catch(() => {});
@@ -63,7 +61,7 @@ export async function openEndpoints(
       tls,
       token: forCompanions,
       witness,
-      pings: isKernelAsking ? undefined : grpc.LONE_PINGS,
+      pings: knowsKeepAlive() ? undefined : grpc.LONE_PINGS,
     });
     companions.push(companion);
     return companion;

@@ -19,7 +19,7 @@ import { ObjectKeeper } from '../object/keeper.ts';
 import { authority, openEndpoints, readTls, tokenOf, tokensOf, type EndpointTls } from './connection.ts';
 import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
 import { OwnAddresses } from '../witness/own-addresses.io.ts';
-import { tcpConnect } from '../witness/tcp-connect.io.ts';
+import { tcpConnect } from '../../program/tcp-connect.ts';
 import { LookingWitness } from '../witness/witness.ts';
 import type { RunRequest } from './run-request.ts';
 

@@ -1,4 +1,4 @@
-import type { Target } from './findings.pure.ts';
+import type { Target } from '../../kernel/tcp-findings.ts';
 
 /** What a witness connects to never, by the canonical form of the address. */
 const FORBIDDEN: readonly (readonly [kind: string, pattern: RegExp])[] = [

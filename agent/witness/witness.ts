@@ -1,25 +1,15 @@
-import { sleep, type Clock } from '../../kernel/clock.ts';
+import { sleep } from '../../kernel/clock.ts';
 import type { AgentEvents } from '../events.ts';
-import type { Connector, LookRequest, Witness } from '../ports.ts';
-import {
-  isAccepted,
-  judgeLook,
-  LOOK_RESULTS,
-  unable,
-  type Contact,
-  type Finding,
-  type LookEvidence,
-  type LookCounts,
-  type Target,
-} from './findings.pure.ts';
-import { contact } from './contact.ts';
+import type { LookRequest, Witness } from '../ports.ts';
+import type { ContactDeps } from '../../kernel/tcp-contact.ts';
+import { LOOK_RESULTS, unable, type LookFinding, type Target } from '../../kernel/tcp-findings.ts';
+import { lookByTcp } from '../../kernel/tcp-look.ts';
+import type { LookCounts } from './look-counts.pure.ts';
 import { canonicalAddress, refusalOf } from './look-target.pure.ts';
 import { fullBudget, LOOK_LIMITS, takeLook, type LookBudget } from './look-budget.pure.ts';
 
-export interface WitnessDeps {
-  readonly clock: Clock;
+export interface WitnessDeps extends ContactDeps {
   readonly events: AgentEvents;
-  readonly connect: Connector;
   /** Canonical addresses of this host, of companions and of control planes. Never rejects. */
   readonly ownAddresses: () => Promise<ReadonlySet<string>>;
 }
@@ -53,14 +43,14 @@ export class LookingWitness implements Witness {
     return this.#counts;
   }
 
-  async look(request: LookRequest): Promise<readonly Finding[]> {
+  async look(request: LookRequest): Promise<readonly LookFinding[]> {
     const findings = await this.#lookOrRefuse(request);
     for (const result of LOOK_RESULTS)
       this.#counts[result] += findings.filter((each) => each.result === result).length;
     return findings;
   }
 
-  async #lookOrRefuse(request: LookRequest): Promise<readonly Finding[]> {
+  async #lookOrRefuse(request: LookRequest): Promise<readonly LookFinding[]> {
     if (this.#underWay >= LOOKS_UNDER_WAY) {
       const refusal = `more than ${LOOKS_UNDER_WAY} looks at once`;
       this.#sayRefusal(refusal, request.targets[0]);
@@ -116,7 +106,7 @@ export class LookingWitness implements Witness {
   async #lookWhere(
     request: LookRequest,
     refusals: readonly (string | undefined)[],
-  ): Promise<readonly Finding[]> {
+  ): Promise<readonly LookFinding[]> {
     const allowed = request.targets.filter((_target, at) => refusals[at] === undefined);
     const findings =
       allowed.length === 0 ? [] : [...(await this.#lookWithin({ ...request, targets: allowed }))];
@@ -128,7 +118,7 @@ export class LookingWitness implements Witness {
     });
   }
 
-  async #lookWithin(request: LookRequest): Promise<readonly Finding[]> {
+  async #lookWithin(request: LookRequest): Promise<readonly LookFinding[]> {
     const { clock } = this.#deps;
     const over = new AbortController();
     const tooLate = sleep(clock, Math.min(LONGEST_MS, request.timeoutMs), over.signal).then(
@@ -136,7 +126,7 @@ export class LookingWitness implements Witness {
       () => [],
     );
     try {
-      const findings = await Promise.race([this.#gather(request, over.signal).then(judgeLook), tooLate]);
+      const findings = await Promise.race([lookByTcp(this.#deps, request, over.signal), tooLate]);
       this.#sayInability(findings);
       return findings;
     } finally {
@@ -144,42 +134,14 @@ export class LookingWitness implements Witness {
     }
   }
 
-  #sayInability(findings: readonly Finding[]): void {
+  #sayInability(findings: readonly LookFinding[]): void {
     const first = findings.find(({ result }) => result === 'unable');
     if (first !== undefined && !this.#isInabilitySaid)
       this.#deps.events.witnessUnable(first.reason, first.target);
     this.#isInabilitySaid = first !== undefined;
   }
-
-  async #gather(request: LookRequest, over: AbortSignal): Promise<LookEvidence> {
-    const { targets, control, closedPort } = request;
-    const before = control === undefined ? undefined : await contact(this.#deps, control, over);
-    if (before !== undefined && !isAccepted(before)) return beforeAll(targets, before);
-    const [closed, ...contacts] = await Promise.all([
-      control === undefined || closedPort === undefined
-        ? undefined
-        : contact(this.#deps, { address: control.address, port: closedPort }, over),
-      ...targets.map((target) => contact(this.#deps, target, over)),
-    ]);
-    const after = control === undefined ? undefined : await contact(this.#deps, control, over);
-    return {
-      control: before === undefined || after === undefined ? undefined : { before, after },
-      closedPort: closed,
-      targets: targets.map((target, at) => ({ target, contact: contacts[at] ?? NO_CONTACT })),
-    };
-  }
 }
 
-const NO_CONTACT: Contact = { outcomes: [], latenessMs: 0 };
-
-function beforeAll(targets: readonly Target[], before: Contact): LookEvidence {
-  return {
-    control: { before, after: NO_CONTACT },
-    closedPort: undefined,
-    targets: targets.map((target) => ({ target, contact: NO_CONTACT })),
-  };
-}
-
-function refuseAll({ targets }: LookRequest, reason: string): readonly Finding[] {
+function refuseAll({ targets }: LookRequest, reason: string): readonly LookFinding[] {
   return targets.map((target) => unable(target, reason));
 }

@@ -18,9 +18,10 @@ import {
   Wish_State,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Owner } from '../records.pure.ts';
-import type { WitnessFinding, WitnessTestimony } from '../attached-agent.ts';
+import type { WitnessTestimony } from '../attached-agent.ts';
 import type { Arrival } from '../ports.ts';
 import { nestingOf, parseJson } from '../../kernel/json.ts';
+import type { LookResult } from '../../kernel/tcp-findings.ts';
 
 /** RFC 1123 as Kuma asks for since 2.10, and the underscore that 2.7 still took. */
 const NAME = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -41,7 +42,7 @@ const OWNERS: ReadonlyMap<WireOwner, Owner> = new Map<WireOwner, Owner>([
   [WireOwner.EXTERNAL, 'external'],
 ]);
 
-const FINDINGS: ReadonlyMap<Testimony_Result, WitnessFinding> = new Map<Testimony_Result, WitnessFinding>([
+const FINDINGS: ReadonlyMap<Testimony_Result, LookResult> = new Map<Testimony_Result, LookResult>([
   [Testimony_Result.REACHED, 'reached'],
   [Testimony_Result.REFUSED, 'refused'],
   [Testimony_Result.SILENT, 'silent'],

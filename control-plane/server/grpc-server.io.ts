@@ -18,7 +18,7 @@ import { Health } from './health.io.ts';
 import { formatListenerAddress, isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
 import { boundAddress, isExposed, openListener } from '../../program/listener.ts';
 import { DarkWatch } from '../../program/dark-watch.ts';
-import { provesKeepalive } from '../../program/keepalive.ts';
+import { knowsKeepAlive } from '../../program/keepalive.ts';
 import { reflectionServices } from './reflection.io.ts';
 import type { ServerCertificate } from './server-certificate.io.ts';
 
@@ -89,7 +89,7 @@ export interface Listener {
  */
 export async function startGrpcServer(settings: GrpcServerSettings): Promise<GrpcServer> {
   const { clock } = settings;
-  const limits = (await provesKeepalive()) ? settings.limits : withoutKeepalive(settings.limits);
+  const limits = knowsKeepAlive() ? settings.limits : withoutKeepalive(settings.limits);
   const health = new Health();
   const connectionLimits = new ConnectionLimits(limits, clock);
   const darkWatch = new DarkWatch(clock);

@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
-import type { AttachedAgent, WitnessFinding, WitnessTestimony } from '../attached-agent.ts';
+import type { AttachedAgent, WitnessTestimony } from '../attached-agent.ts';
 import type { Finding } from './suspicion.pure.ts';
 import type { Control, Place } from './targets.pure.ts';
 
@@ -15,7 +15,7 @@ export type AnswerStanding = Finding | 'late' | 'unasked';
 interface Pending {
   readonly agent: AttachedAgent;
   readonly targets: number;
-  readonly answer: (findings: readonly WitnessFinding[] | undefined) => void;
+  readonly answer: (findings: readonly Finding[] | undefined) => void;
 }
 
 /** The looks that agents were asked for and have not answered yet. */
@@ -34,7 +34,7 @@ export class Questions {
   async ask(agent: AttachedAgent, { targets, control, timeoutMs }: Question): Promise<readonly Finding[]> {
     this.#lastId += 1;
     const id = this.#lastId;
-    const { promise, resolve } = Promise.withResolvers<readonly WitnessFinding[] | undefined>();
+    const { promise, resolve } = Promise.withResolvers<readonly Finding[] | undefined>();
     this.#pending.set(id, { agent, targets: targets.length, answer: resolve });
     const disarm = this.#clock.after(timeoutMs, () => {
       resolve(undefined);
@@ -60,7 +60,7 @@ export class Questions {
 }
 
 /** One port that is reached is enough; one that could not be told makes the rest say nothing. */
-export function findingOf(findings: readonly WitnessFinding[]): Finding {
+export function findingOf(findings: readonly Finding[]): Finding {
   for (const finding of ['reached', 'unable', 'silent'] as const)
     if (findings.includes(finding)) return finding;
   return findings.length === 0 ? 'unable' : 'refused';

@@ -1,7 +1,8 @@
+import type { LookResult } from '../../kernel/tcp-findings.ts';
 import type { LossCause } from './loss.pure.ts';
 
 /** What a witness found at a suspect. */
-export type Finding = 'reached' | 'refused' | 'silent' | 'unable';
+export type Finding = LookResult;
 
 /** What one witness says in one round. */
 export interface Testimony {

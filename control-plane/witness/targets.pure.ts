@@ -1,14 +1,12 @@
 import { isObject } from '../../kernel/json.ts';
+import type { Target } from '../../kernel/tcp-findings.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { portsOf, stateOf, type Port } from '../../kuma/port-states.ts';
 import type { Networks } from './networks.pure.ts';
 
-/** Where a peer's Envoy connects: an IP literal and a port. */
-export interface Place {
-  readonly address: string;
-  readonly port: number;
-}
+/** Where a peer's Envoy connects. */
+export type Place = Target;
 
 /** What the witness looks at before and after the targets. */
 export interface Control extends Place {

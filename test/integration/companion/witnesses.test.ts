@@ -3,7 +3,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { lookByTcp } from '../../../program/tcp-look.io.ts';
+import { lookByTcp } from '../../../kernel/tcp-look.ts';
+import { tcpConnect } from '../../../program/tcp-connect.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { Owner, Testimony_Result, type Look } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedClient } from '../../support/attached-client.ts';
@@ -115,11 +116,8 @@ async function start(name: string, host: LoopbackHost, incarnation = randomUUID(
 }
 
 async function answer(agent: AttachedClient, { id, targets, control, closedPort }: Look): Promise<void> {
-  const findings = await lookByTcp({
-    clock: systemClock,
-    targets,
-    control: control === undefined ? undefined : { ...control, closedPort },
-  });
+  const deps = { clock: systemClock, connect: tcpConnect };
+  const findings = await lookByTcp(deps, { targets, control, closedPort }, new AbortController().signal);
   agent.say({
     $case: 'testimony',
     value: {

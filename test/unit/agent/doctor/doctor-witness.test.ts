@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 
 import { examineWitness } from '../../../../agent/doctor/doctor-witness.ts';
 import type { DataplaneResource } from '../../../../kuma/dataplane.ts';
-import type { Connecting } from '../../../../agent/ports.ts';
-import type { ConnectOutcome, Target } from '../../../../agent/witness/findings.pure.ts';
+import type { Connecting } from '../../../../kernel/tcp-contact.ts';
+import type { ConnectOutcome, Target } from '../../../../kernel/tcp-findings.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 
 const PROXIED = {

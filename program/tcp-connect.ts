@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 
-import type { Connecting } from '../ports.ts';
-import type { ConnectOutcome, Target } from './findings.pure.ts';
+import type { Connecting } from '../kernel/tcp-contact.ts';
+import type { ConnectOutcome, Target } from '../kernel/tcp-findings.ts';
 
 /** Begins a TCP connect. Whatever comes of it, no byte is sent. */
 export function tcpConnect({ address, port }: Target): Connecting {

@@ -1,10 +1,27 @@
-import { isAborted } from '../../kernel/aborted.ts';
-import { pause, type Clock } from '../../kernel/clock.ts';
-import type { Connecting, Connector } from '../ports.ts';
-import type { Contact, Target } from './findings.pure.ts';
+import { isAborted } from './aborted.ts';
+import { pause, type Clock } from './clock.ts';
+import type { ConnectOutcome, Contact, Target } from './tcp-findings.ts';
+
+/** A TCP connect that has begun. */
+export interface Connecting {
+  /** Settles when the connect has ended; not while there is no answer. Never rejects. */
+  readonly settled: Promise<void>;
+  /** How it stands now. */
+  readonly outcome: () => ConnectOutcome;
+  close(): void;
+}
+
+export type Connector = (target: Target) => Connecting;
+
+export interface ContactDeps {
+  readonly clock: Clock;
+  readonly connect: Connector;
+}
 
 /** Linux repeats a SYN after 1 s: a second connect stands in for that. */
 const SECOND_CONNECT_MS = 350;
+/** A refusal lost no packet: the second connect asks whether the port is closed for longer than a moment. */
+const AFTER_REFUSAL_MS = 100;
 const CONTACT_MS = 700;
 
 /**
@@ -12,15 +29,17 @@ const CONTACT_MS = 700;
  * Never rejects.
  */
 export async function contact(
-  { clock, connect }: { readonly clock: Clock; readonly connect: Connector },
+  { clock, connect }: ContactDeps,
   target: Target,
   over: AbortSignal,
 ): Promise<Contact> {
   const watch = new Stopwatch(clock, over);
-  const attempts: Connecting[] = [connect(target)];
-  await watch.until(SECOND_CONNECT_MS, accepted(attempts));
-  const isKnown = attempts.some(({ outcome }) => outcome() === 'accepted');
-  if (!isKnown && !isAborted(over)) {
+  const first = connect(target);
+  const attempts: Connecting[] = [first];
+  await watch.until(SECOND_CONNECT_MS, first.settled);
+  if (first.outcome() !== 'accepted')
+    await watch.until(Math.min(SECOND_CONNECT_MS, watch.elapsedMs + AFTER_REFUSAL_MS), NEVER);
+  if (first.outcome() !== 'accepted' && !isAborted(over)) {
     attempts.push(connect(target));
     const ended = Promise.all(attempts.map(({ settled }) => settled));
     await watch.until(CONTACT_MS, Promise.race([accepted(attempts), ended]));
@@ -31,6 +50,8 @@ export async function contact(
   for (const attempt of attempts) attempt.close();
   return { outcomes, latenessMs: watch.latenessMs };
 }
+
+const NEVER = new Promise<never>(() => {});
 
 /** Settles with the first that is accepted; never if none is. */
 function accepted(attempts: readonly Connecting[]): Promise<void> {
@@ -64,12 +85,12 @@ class Stopwatch {
     this.#over.addEventListener('abort', end, { once: true });
     if (isAborted(this.#over)) end();
     void enough.then(end);
-    await pause(this.#clock, Math.max(0, ms - this.#elapsedMs), known.signal);
-    if (!known.signal.aborted) this.latenessMs = Math.max(this.latenessMs, this.#elapsedMs - ms);
+    await pause(this.#clock, Math.max(0, ms - this.elapsedMs), known.signal);
+    if (!known.signal.aborted) this.latenessMs = Math.max(this.latenessMs, this.elapsedMs - ms);
     this.#over.removeEventListener('abort', end);
   }
 
-  get #elapsedMs(): number {
+  get elapsedMs(): number {
     return this.#clock.monotonicMs() - this.#begunMs;
   }
 }

@@ -15,10 +15,7 @@ export const LOOK_RESULTS = ['reached', 'refused', 'silent', 'unable'] as const;
 
 export type LookResult = (typeof LOOK_RESULTS)[number];
 
-/** How many looks of each result a run has made, and how many it refused to make. */
-export type LookCounts = Readonly<Record<LookResult | 'refusals', number>>;
-
-export interface Finding {
+export interface LookFinding {
   readonly target: Target;
   readonly result: LookResult;
   /** Why this host cannot tell; empty otherwise. */
@@ -51,7 +48,7 @@ const LATE_MS = 100;
 const NO_ANSWER_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN']);
 
 /** What a witness testifies. In doubt it is unable: a wrong `silent` or `refused` takes a living host out of rotation. */
-export function judgeLook(evidence: LookEvidence): readonly Finding[] {
+export function judgeLook(evidence: LookEvidence): readonly LookFinding[] {
   const redirect = isAccepted(evidence.closedPort)
     ? 'connections of this host are redirected: a port answers where nothing listens'
     : undefined;
@@ -63,7 +60,7 @@ export function judgeLook(evidence: LookEvidence): readonly Finding[] {
   });
 }
 
-export function unable(target: Target, reason: string): Finding {
+export function unable(target: Target, reason: string): LookFinding {
   return { target, result: 'unable', reason };
 }
 

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:net';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { tcpConnect } from '../../../agent/witness/tcp-connect.io.ts';
+import { tcpConnect } from '../../../program/tcp-connect.ts';
 import { freePort } from '../../support/world/free-port.ts';
 
 describe('a TCP connect of a witness', () => {

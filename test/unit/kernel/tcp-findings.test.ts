@@ -7,7 +7,7 @@ import {
   type Contact,
   type LookEvidence,
   type LookResult,
-} from '../../../../agent/witness/findings.pure.ts';
+} from '../../../kernel/tcp-findings.ts';
 
 const TARGET = { address: '10.0.0.7', port: 8_080 };
 const REFUSED: ConnectOutcome = { code: 'ECONNREFUSED' };
