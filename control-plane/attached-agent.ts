@@ -67,8 +67,9 @@ export interface AttachedAgent {
   readonly phase: string;
   /** When it attached, or began to serve since; monotonic. */
   readonly sinceMs: number;
-  /** How often the agent has said something on this stream. */
+  /** How often the agent has said something on this stream, and when for the last time; monotonic. */
   readonly words: number;
+  readonly saidMs: number;
 }
 
 /** A name, and which of its incarnations is meant. */

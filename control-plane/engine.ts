@@ -159,6 +159,7 @@ export class Engine {
       // Without the store the companion judges no deletion, except one that the agent requested.
       sidelining: (key) => this.deps.store.sidelining(key).catch(() => undefined),
       isAttached: (record) => this.agents.isOpen(record),
+      isUnproven: (record) => this.#isUnproven(record),
       onContradiction: (record) => {
         this.agents.doubt(record);
       },
@@ -167,6 +168,13 @@ export class Engine {
       graceMs,
       sweepOfflineAfterMs,
     });
+  }
+
+  /** Its stream seems to be open here, and its agent has said nothing on it since this process last stood still. */
+  #isUnproven({ key, incarnation, lostAtMs }: DataplaneRecord): boolean {
+    const agent = this.agents.find(key);
+    if (agent?.arrival.incarnation !== incarnation || lostAtMs !== undefined) return false;
+    return agent.saidMs < this.watch.presence.freshMs;
   }
 
   /**

@@ -66,6 +66,13 @@ export type Leave =
   | { readonly kind: 'departed'; readonly departure: DepartureRecord }
   | { readonly kind: 'superseded' };
 
+export interface LeaveOptions {
+  readonly headStartMs: number;
+  readonly again?: boolean;
+  /** How long ago it was requested, if the store could not be told before; whole ms. */
+  readonly agoMs?: number;
+}
+
 /** How one attempt to delete ended. */
 export type AttemptResult =
   | {
@@ -202,10 +209,7 @@ export interface Store {
    * other replicas are due after `headStartMs`: the replica that recorded it tries first. With `again`, one that has departed
    * leaves once more: its object was created again.
    */
-  leave(
-    arrival: Arrival,
-    options: { readonly replica: string; readonly headStartMs: number; readonly again?: boolean },
-  ): Promise<Leave>;
+  leave(arrival: Arrival, options: LeaveOptions & { readonly replica: string }): Promise<Leave>;
   /** @returns `false` if there is a record of this name already: then another part knows better */
   beginSweep(key: DataplaneKey): Promise<boolean>;
 

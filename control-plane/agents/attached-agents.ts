@@ -126,6 +126,7 @@ export class AttachedAgents {
       phase: arrival.phase,
       sinceMs: this.#deps.clock.monotonicMs(),
       words: 1,
+      saidMs: this.#deps.clock.monotonicMs(),
     };
     if (given.kind === 'held') this.#hold(agent, given.holder);
     else this.#take(agent, given);
@@ -159,8 +160,9 @@ export class AttachedAgents {
     const changed = this.#own(agent);
     if (changed === undefined) return;
     const began = serving && !changed.serving;
-    if (began) changed.sinceMs = this.#deps.clock.monotonicMs();
-    Object.assign(changed, { phase, serving, words: changed.words + 1 });
+    const saidMs = this.#deps.clock.monotonicMs();
+    if (began) changed.sinceMs = saidMs;
+    Object.assign(changed, { phase, serving, words: changed.words + 1, saidMs });
     if (changed.epoch === undefined) return;
     if (began) this.#deps.onAttached(changed);
     const at = { key: changed.arrival.key, epoch: changed.epoch };

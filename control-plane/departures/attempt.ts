@@ -31,6 +31,8 @@ export interface DeletionAttemptDeps {
   readonly sidelining: (key: DataplaneKey) => Promise<SideliningRecord | undefined>;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
+  /** Whether the agent's stream seems to be open here, and may have ended while this process was stopped. */
+  readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** The stream is open here, and the record says that it is lost. */
   readonly onContradiction: (record: DataplaneRecord) => void;
   /** Incarnations of this name that are known to be over. */
@@ -134,11 +136,11 @@ export class DeletionAttempt {
   }
 
   async #evidence(record: DataplaneRecord, look: OverviewLook, nowMs: number): Promise<Evidence> {
-    const { watch, looks, graceMs, sweepOfflineAfterMs } = this.#deps;
+    const { watch, looks, isUnproven, graceMs, sweepOfflineAfterMs } = this.#deps;
     const { overview: stored, clockMs } = look;
     return {
       record,
-      stream: streamOf(record, nowMs),
+      stream: streamOf(isUnproven(record) ? { ...record, lostAtMs: nowMs } : record, nowMs),
       object:
         stored === undefined ? NOTHING : { kind: 'present', stored, unchangedMs: looks.note(stored, record) },
       pendingMs: Math.max(looks.pendingMs(record), nowMs - record.sinceMs),

@@ -24,8 +24,9 @@ export type Announced = (Standing & { readonly durable: boolean }) | { readonly 
 
 interface Unrecorded {
   readonly arrival: Arrival;
-  /** When it was announced, monotonic. */
+  /** When it was announced. The monotonic clock stands still while a machine is suspended, the wall clock does not. */
   readonly atMs: number;
+  readonly atWallMs: number;
 }
 
 /** The replica that recorded a departure tries first. Other replicas take over after this time. */
@@ -78,7 +79,8 @@ export class RequestedDepartures {
       await pause(clock, RETRY_MS, signal);
       for (const [name, unrecorded] of this.#unrecorded) {
         try {
-          await store.leave(unrecorded.arrival, { replica, headStartMs: 0 });
+          const agoMs = this.#agoMs(unrecorded);
+          await store.leave(unrecorded.arrival, { replica, headStartMs: 0, agoMs });
           this.#unrecorded.delete(name);
           departures.nudge();
         } catch (error) {
@@ -92,7 +94,8 @@ export class RequestedDepartures {
 
   async #announceUnrecorded(arrival: Arrival): Promise<Announced> {
     this.#deps.events.leaving({ key: arrival.key, incarnation: arrival.incarnation });
-    const unrecorded = { arrival, atMs: this.#deps.clock.monotonicMs() };
+    const { clock } = this.#deps;
+    const unrecorded = { arrival, atMs: clock.monotonicMs(), atWallMs: clock.wallMs() };
     const standing = await this.#tryUnrecorded(unrecorded);
     if (standing.kind === 'pending') this.#unrecorded.set(describeKey(arrival.key), unrecorded);
     return { ...standing, durable: false };
@@ -102,7 +105,8 @@ export class RequestedDepartures {
    * Only what the agent itself has just said is acted on without the store, and only while no other agent attached here:
    * the object's own marks are read right before, as an agent does that has no companion.
    */
-  async #tryUnrecorded({ arrival, atMs }: Unrecorded): Promise<Standing> {
+  async #tryUnrecorded(unrecorded: Unrecorded): Promise<Standing> {
+    const { arrival } = unrecorded;
     const { clock, attempt, agents, events, store } = this.#deps;
     const current = agents.find(arrival.key);
     if (current !== undefined && current.arrival.incarnation !== arrival.incarnation) {
@@ -114,12 +118,19 @@ export class RequestedDepartures {
       };
     }
     const nowMs = clock.monotonicMs();
-    const record = asRecord(arrival, atMs, current === undefined ? nowMs : undefined);
+    const sinceMs = nowMs - this.#agoMs(unrecorded);
+    const record = asRecord(arrival, sinceMs, current === undefined ? nowMs : undefined);
     // A successor may have attached at another replica.
     const isBlind = store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
     const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind });
     events.attempted(record, result);
     return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };
+  }
+
+  /** Rather too long: what may have come since belongs to a successor. */
+  #agoMs({ atMs, atWallMs }: Unrecorded): number {
+    const { clock } = this.#deps;
+    return Math.ceil(Math.max(clock.monotonicMs() - atMs, clock.wallMs() - atWallMs));
   }
 }
 

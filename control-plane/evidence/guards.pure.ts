@@ -249,14 +249,25 @@ function timesOf({ creationTime, modificationTime, subscriptions }: DataplaneOve
 /** No agent requested it: the agent is silent, or there never was one. */
 function judgeSuspected(given: DeletionCase): Judgement | undefined {
   const { cause, missingMs, graceMs, stored } = given;
-  const steadyMs = cause === 'fallback' ? graceOf(given) : graceMs + RECONNECT_BACKOFF_MS;
-  const neededMs = cause === 'fallback' ? lostSilenceMs(given) : steadyMs;
+  const reconnectedMs = graceMs + RECONNECT_BACKOFF_MS;
+  const neededMs = cause === 'fallback' ? lostSilenceMs(given) : reconnectedMs;
+  const steadyMs = cause === 'fallback' && !isCutOff(given) ? graceOf(given) : reconnectedMs;
   if (cause === 'fallback' && missingMs === undefined) {
     return wait('subscription-online', 'its agent is attached', RELOOK_MS);
   }
   const streams = judgeStreams(stored.subscriptions, given);
   if (streams !== undefined) return streams;
   return judgeSilence(given, neededMs, steadyMs) ?? judgeInsight(given);
+}
+
+/**
+ * Whether its control plane closed its last stream in its own stop. That says nothing of the dataplane, whose Envoy may
+ * have failed to connect since, and waits longer. A stream that a crashed control plane left open is another case: there
+ * the grace is all, as a host often dies with its control plane.
+ */
+function isCutOff({ stored, around }: DeletionCase): boolean {
+  const last = lastInstance(stored.subscriptions);
+  return last !== undefined && around.endedInstances.has(last) && !stored.subscriptions.some(isOnline);
 }
 
 /** One grace to notice that the replica is gone, and one to attach elsewhere. */

@@ -3,16 +3,22 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 const TICK_MS = 1_000;
 /** A gap that is longer is a break: the process was stopped, or its machine suspended. */
 const BREAK_MS = 5_000;
+/** After a gap that is longer, what is read may have waited for as long as the gap lasted. */
+const LATE_MS = 2_000;
+/** Until a process that was stopped has read what came meanwhile. */
+const BACKLOG_MS = 1_500;
 
 /**
  * Since when this process has watched without a break. After a break, what it has not seen is not what did not happen:
- * agents and streams may have come and gone meanwhile.
+ * agents and streams may have come and gone meanwhile. And what it reads then may have been sent before.
  *
  * Read whenever an age is needed: the first reader after a break finds it, before any timer that waited has run.
  */
 export class Presence {
   readonly #clock: Clock;
   #sinceMs: number;
+  #freshMs: number;
+  #lateMs = 0;
   #lastMs: number;
   #lastWallMs: number;
   #isTicking = false;
@@ -20,6 +26,7 @@ export class Presence {
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#sinceMs = clock.monotonicMs();
+    this.#freshMs = this.#sinceMs;
     this.#lastMs = this.#sinceMs;
     this.#lastWallMs = clock.wallMs();
   }
@@ -33,6 +40,17 @@ export class Presence {
   /** How long the watch has been unbroken, ms. */
   get unbrokenMs(): number {
     return this.#clock.monotonicMs() - this.sinceMs;
+  }
+
+  /** What was read before this time may have been sent before the last gap; monotonic, ahead of now right after one. */
+  get freshMs(): number {
+    this.#look();
+    return this.#freshMs;
+  }
+
+  /** For how long what is read now may have waited to be read, ms; 0 while this process keeps up. */
+  get lateMs(): number {
+    return this.freshMs > this.#clock.monotonicMs() ? this.#lateMs : 0;
   }
 
   /** Until `signal` aborts. Before and after it, no gap is a break. */
@@ -55,9 +73,13 @@ export class Presence {
   /** The monotonic clock stands still while a machine is suspended, the wall clock does not. */
   #look(): void {
     if (!this.#isTicking) return;
-    const gapMs = Math.max(this.#clock.monotonicMs() - this.#lastMs, this.#clock.wallMs() - this.#lastWallMs);
-    if (gapMs < BREAK_MS) return;
-    this.#sinceMs = this.#clock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
+    const gapMs = Math.max(nowMs - this.#lastMs, this.#clock.wallMs() - this.#lastWallMs);
+    if (gapMs < LATE_MS) return;
+    // One gap after the other: what waited through the first may still wait.
+    this.#lateMs = gapMs + (this.#freshMs > this.#lastMs ? this.#lateMs : 0);
+    this.#freshMs = nowMs + BACKLOG_MS;
+    if (gapMs >= BREAK_MS) this.#sinceMs = nowMs;
     this.#tick();
   }
 }

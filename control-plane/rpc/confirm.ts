@@ -42,6 +42,7 @@ export async function confirm(
   const judge = request.serving ? judgeReturn : judgeRecreation;
   const { verdict, reason } = judge({ incarnation, address }, overview);
   if (verdict !== 'delete') return { verdict: verdict === 'wait' ? Verdict.WAIT : Verdict.LEAVE, reason };
+  context.requireWaiting();
   const standing = await announced.announce(arrival, clock.monotonicMs() + DELETE_BUDGET_MS, true);
   if (standing.kind === 'superseded')
     return { verdict: Verdict.LEAVE, reason: 'a newer incarnation has the name' };

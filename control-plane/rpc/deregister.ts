@@ -35,6 +35,7 @@ export async function deregister(
   const begunMs = clock.monotonicMs();
   const unattached = asArrival(request.incarnation);
   await authorise(context.caller, unattached.key);
+  context.requireWaiting();
   const attached = agents.find(unattached.key)?.arrival;
   const arrival = attached?.incarnation === unattached.incarnation ? attached : unattached;
   const patienceMs = Math.max(0, (context.remainingMs ?? PATIENCE_MS) - ANSWER_MARGIN_MS);

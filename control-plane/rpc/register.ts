@@ -40,6 +40,7 @@ export async function register(
   const asked = readRegister(key, request);
   await deps.authorise(context.caller, key, asked.template);
   const epoch = await epochOf(deps, { key, incarnation });
+  context.requireWaiting();
   const made = await deps.store.whileCurrent({ key, epoch }, async (record, fence) =>
     record.incarnation !== incarnation || record.state === 'leaving'
       ? undefined

@@ -57,7 +57,7 @@ export function deregistrarService(given: AgentServiceDeps) {
     watch,
     onDenied,
   });
-  const calls = { clock, events, bounds, markAuthenticated };
+  const calls = { clock, events, presence: watch.presence, bounds, markAuthenticated };
   const implementation: DeregistrarServer = {
     attach: attach({
       clock,
@@ -95,7 +95,13 @@ export function deregistrarService(given: AgentServiceDeps) {
 export function adminService(engine: Engine, startedAtMs: number) {
   const { watch, agents, heartbeat, brakes, sweeper, witnesses, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;
-  const calls = { clock, events, bounds: undefined, markAuthenticated: () => undefined };
+  const calls = {
+    clock,
+    events,
+    presence: watch.presence,
+    bounds: undefined,
+    markAuthenticated: () => undefined,
+  };
   const implementation: AdminServer = {
     getStatus: unary(calls, (request) =>
       getStatus(

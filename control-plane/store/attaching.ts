@@ -1,9 +1,22 @@
 import { judgeEntry } from '../evidence/entry.pure.ts';
 import { CAUSES } from '../records.pure.ts';
-import type { Arrival, Attachment, EntryView, Leave } from '../ports.ts';
+import type { Arrival, Attachment, EntryView, Leave, LeaveOptions } from '../ports.ts';
 import { departureOf, keyColumns, recordOf } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, type Session } from './session.ts';
+
+interface Leaver {
+  readonly arrival: Arrival;
+  readonly headStartMs: number;
+  readonly agoMs: number;
+}
+
+interface Newcomer {
+  readonly arrival: Arrival;
+  readonly attached: NewRow;
+  /** How long ago it came. */
+  readonly agoMs?: number;
+}
 
 type NewRow = Pick<DataplaneRow, 'state' | 'lost_at' | 'replica' | 'due_at' | 'unseen'>;
 
@@ -51,14 +64,14 @@ export async function reattach(
 export async function leave(
   session: Session,
   arrival: Arrival,
-  { headStartMs, again = false }: { readonly headStartMs: number; readonly again?: boolean },
+  { headStartMs, again = false, agoMs = 0 }: LeaveOptions,
 ): Promise<Leave> {
   const { nowMs } = session;
   const row = await currentRow(session, arrival.key);
   // An operator has no incarnation: it is whichever is there that leaves, unless it lives.
   const isNameless = arrival.incarnation === '';
   if (row !== undefined && (isNameless || isSame(row, arrival)))
-    return leaveNow(session, row, { arrival, headStartMs });
+    return leaveNow(session, row, { arrival, headStartMs, agoMs });
   const departure = await departureOfIncarnation(session, arrival);
   if (departure !== undefined && !again && hasLeft(departure))
     return { kind: 'departed', departure: departureOf(departure) };
@@ -70,7 +83,7 @@ export async function leave(
     due_at: nowMs + headStartMs,
     unseen: 0,
   } as const;
-  const { epoch } = await replace(session, row, { arrival, attached: leaving });
+  const { epoch } = await replace(session, row, { arrival, attached: leaving, agoMs });
   return { kind: 'leaving', epoch };
 }
 
@@ -114,7 +127,7 @@ async function attachAgain(
 async function leaveNow(
   session: Session,
   row: DataplaneRow,
-  { arrival, headStartMs }: { readonly arrival: Arrival; readonly headStartMs: number },
+  { arrival, headStartMs, agoMs }: Leaver,
 ): Promise<Leave> {
   const { db, nowMs } = session;
   if (arrival.incarnation === '' && row.state === 'attached') return { kind: 'superseded' };
@@ -122,7 +135,7 @@ async function leaveNow(
     const leaving = {
       ...(arrival.incarnation === '' ? {} : brought(arrival, row)),
       state: 'leaving',
-      since_at: nowMs,
+      since_at: nowMs - agoMs,
       due_at: nowMs + headStartMs,
       attempts: 0,
       guard: null,
@@ -137,7 +150,7 @@ async function leaveNow(
 async function replace(
   session: Session,
   old: DataplaneRow | undefined,
-  { arrival, attached }: { readonly arrival: Arrival; readonly attached: NewRow },
+  { arrival, attached, agoMs = 0 }: Newcomer,
 ): Promise<{ readonly epoch: number; readonly raised: boolean }> {
   const { db, nowMs } = session;
   if (old !== undefined) {
@@ -151,7 +164,7 @@ async function replace(
   }
   const next = await nextEpoch(session, arrival.shownEpoch);
   const { key, incarnation } = arrival;
-  const rest = { since_at: nowMs, attempts: 0, guard: null, reason: null };
+  const rest = { since_at: nowMs - agoMs, attempts: 0, guard: null, reason: null };
   const row = {
     ...keyColumns(key),
     epoch: next.epoch,

@@ -114,7 +114,7 @@ function ofReplica(draw: Draw, { replicas }: Shape): Fault {
     { kind: 'replica starts', replica },
     { kind: 'replica stops', replica },
     { kind: 'replica dies', replica, steps: draw.below(40) },
-    { kind: 'replica pauses', replica, forMs: draw.of([3_000, 9_000]), machine: draw.chance(0.3) },
+    { kind: 'replica pauses', replica, forMs: draw.of([3_000, 9_000, 60_000]), machine: draw.chance(0.3) },
     { kind: 'replica clock', replica, byMs: draw.of([-HOUR_MS, -10_000, 10_000, HOUR_MS]) },
   ]);
 }

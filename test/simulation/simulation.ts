@@ -1,4 +1,4 @@
-import { describeKey } from '../../kuma/dataplane.ts';
+import { describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { STORE_LIMITS } from '../../control-plane/store/limits.ts';
 import { FakeZone, type ZoneObject } from '../support/fakes/fake-zone.ts';
 import { MemoryDatabase, type MemoryTables } from '../support/fakes/memory-database.ts';
@@ -237,7 +237,8 @@ export class Simulation {
 
   #unfinishedObject(name: string, living: SimRun | undefined): readonly string[] {
     const object = this.#zone.objects.get(`default/${name}`);
-    if (living === undefined) return object === undefined ? [] : [`${name} is gone, its object is not`];
+    if (living === undefined)
+      return object === undefined || isUnrecorded(object) ? [] : [`${name} is gone, its object is not`];
     if (object === undefined) return [`${name} lives, its object is gone`];
     if (runIdOf(object) !== living.id) return [`${name} lives, its object is of ${runIdOf(object) ?? ''}`];
     const isHidden = object.resource.networking?.inbound?.some(({ state }) => state === 'NotReady');
@@ -275,6 +276,14 @@ export class Simulation {
   #note(line: string): void {
     this.log.push(`${Math.round(this.#timeline.monotonicMs())} ${line}`);
   }
+}
+
+/**
+ * Its control plane put it for an Envoy that connected, and ended before it recorded the stream: no mark says whose it
+ * is, and no insight whether it ever lived.
+ */
+function isUnrecorded({ brought, subscriptions, resource }: ZoneObject): boolean {
+  return brought && subscriptions.length === 0 && resource.labels?.[INCARNATION_LABEL] === undefined;
 }
 
 function runIdOf({ resource }: ZoneObject): string | undefined {

@@ -177,7 +177,7 @@ export class AttachedClient implements Disposable {
   }
 
   /** As agents of 0.1.0 say it. */
-  register(ready: boolean, resource = this.#options.resource): Promise<unknown> {
+  register(ready: boolean, resource = this.#options.resource, budgetMs?: number): Promise<unknown> {
     const request = {
       incarnation: this.incarnation,
       resource: bytesOf(resource),
@@ -186,7 +186,7 @@ export class AttachedClient implements Disposable {
       wish: undefined,
     };
     return new Promise((resolve, reject) => {
-      this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
+      this.client.register(request, this.metadata, deadline(budgetMs), settled(resolve, reject));
     });
   }
 

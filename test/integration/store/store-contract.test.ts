@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
-import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports.ts';
+import type { Arrival, AttemptResult, LeaveOptions, Store } from '../../../control-plane/ports.ts';
 import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
@@ -19,7 +19,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   const at = (epoch: number) => ({ key: web.key, epoch });
   const attach = (given: Partial<Arrival> = {}, replica = HERE) =>
     store.attach({ ...web, ...given }, replica);
-  const leave = (given: Partial<Arrival> = {}, more: { headStartMs?: number; again?: boolean } = {}) =>
+  const leave = (given: Partial<Arrival> = {}, more: Partial<LeaveOptions> = {}) =>
     store.leave({ ...web, ...given }, { replica: HERE, headStartMs: 0, ...more });
   const reattach = (replica = HERE, given: Partial<Arrival> = {}) =>
     store.reattach({ ...web, ...given }, replica);
@@ -321,6 +321,17 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
         reason: undefined,
         serving: false,
       });
+    });
+
+    test('one that could not be recorded at once leaves since it said so, whether it was seen before or not', async () => {
+      const agoMs = 600_000;
+      const other = arrivalOf('web-2');
+      await store.attach(other, HERE);
+      await leave({}, { agoMs });
+      await store.leave(other, { replica: HERE, headStartMs: 0, agoMs });
+      const nowMs = await store.nowMs();
+      for (const { key } of [web, other])
+        expect(nowMs - ((await store.find(key))?.sinceMs ?? 0)).toBeGreaterThanOrEqual(agoMs);
     });
 
     test('one that has departed is told how that ended; if it was created again, it leaves again', async () => {

@@ -1,6 +1,6 @@
 import { CAUSES, type DataplaneRecord, type DepartureRecord } from '../../../control-plane/records.pure.ts';
 import { judgeEntry } from '../../../control-plane/evidence/entry.pure.ts';
-import type { Arrival, Attachment, EntryView, Leave } from '../../../control-plane/ports.ts';
+import type { Arrival, Attachment, EntryView, Leave, LeaveOptions } from '../../../control-plane/ports.ts';
 import { describeKey } from '../../../kuma/dataplane.ts';
 import type { MemoryDatabase } from './memory-database.ts';
 
@@ -71,29 +71,29 @@ export function reattach(
 export function leave(
   session: MemorySession,
   arrival: Arrival,
-  { headStartMs, again = false }: { readonly headStartMs: number; readonly again?: boolean },
+  { headStartMs, again = false, agoMs = 0 }: LeaveOptions,
 ): Leave {
   const { nowMs, database } = session;
   const row = database.find(arrival.key);
   if (row !== undefined && (arrival.incarnation === '' || isSame(row, arrival)))
-    return leaveNow(session, row, { arrival, headStartMs });
+    return leaveNow(session, row, { arrival, headStartMs, agoMs });
   const departure = departureOf(session, arrival);
   if (departure !== undefined && !again && hasLeft(departure)) return { kind: 'departed', departure };
   if (isTaken(row, departure)) return { kind: 'superseded' };
   const dueAtMs = nowMs + headStartMs;
   const leaving = { state: 'leaving', lostAtMs: nowMs, replica: undefined, dueAtMs } as const;
-  return { kind: 'leaving', epoch: replace(session, row, { arrival, begins: leaving }).epoch };
+  return { kind: 'leaving', epoch: replace(session, row, { arrival, begins: leaving, agoMs }).epoch };
 }
 
 function leaveNow(
   { database, nowMs }: MemorySession,
   row: DataplaneRecord,
-  { arrival, headStartMs }: { readonly arrival: Arrival; readonly headStartMs: number },
+  { arrival, headStartMs, agoMs }: { readonly arrival: Arrival } & Required<Omit<LeaveOptions, 'again'>>,
 ): Leave {
   const isNameless = arrival.incarnation === '';
   if (isNameless && row.state === 'attached') return { kind: 'superseded' };
   if (row.state !== 'leaving') {
-    const times = { sinceMs: nowMs, dueAtMs: nowMs + headStartMs };
+    const times = { sinceMs: nowMs - agoMs, dueAtMs: nowMs + headStartMs };
     const change = { ...UNTRIED, ...times, state: 'leaving' } as const;
     database.change(row, isNameless ? change : { ...brought(arrival, row), ...change });
   }
@@ -129,6 +129,7 @@ function replace(
   next: {
     readonly arrival: Arrival;
     readonly begins: Pick<DataplaneRecord, 'state' | 'lostAtMs' | 'replica' | 'dueAtMs'>;
+    readonly agoMs?: number;
   },
 ): { readonly epoch: number; readonly raised: boolean } {
   if (old !== undefined) {
@@ -139,7 +140,7 @@ function replace(
   const given = database.nextEpoch(next.arrival.shownEpoch);
   const { epoch } = given;
   const { key, incarnation } = next.arrival;
-  const fresh = { key, epoch, incarnation, sinceMs: nowMs, ...UNTRIED };
+  const fresh = { key, epoch, incarnation, sinceMs: nowMs - (next.agoMs ?? 0), ...UNTRIED };
   database.put({ ...brought(next.arrival, undefined), ...unsaid(next.arrival), ...next.begins, ...fresh });
   return given;
 }

@@ -67,6 +67,35 @@ test('a busy moment is no break', async () => {
   await stop();
 });
 
+test.for([
+  { gapMs: 1_500, lateMs: 0 },
+  { gapMs: 3_500, lateMs: 3_500 },
+  { gapMs: 60_000, lateMs: 60_000 },
+])(
+  'what is read after a gap of $gapMs ms may be $lateMs ms late, until the backlog is read',
+  async ({ gapMs, lateMs }) => {
+    const { clock, presence, stop } = await watching();
+    expect(presence.lateMs).toBe(0);
+    const readMs = clock.monotonicMs();
+    clock.skip(gapMs);
+    expect([presence.lateMs, presence.freshMs > readMs]).toEqual([lateMs, lateMs > 0]);
+    await clock.pass(1_400);
+    expect(presence.lateMs).toBe(lateMs);
+    await clock.pass(200);
+    expect([presence.lateMs, presence.freshMs > clock.monotonicMs()]).toEqual([0, false]);
+    await stop();
+  },
+);
+
+test('a gap in the backlog of another one adds to it', async () => {
+  const { clock, presence, stop } = await watching();
+  clock.skip(10_000);
+  expect(presence.lateMs).toBe(10_000);
+  clock.skip(4_000);
+  expect(presence.lateMs).toBe(14_000);
+  await stop();
+});
+
 test('what an object looked like before its stream was lost is no evidence of the time since', async () => {
   const clock = new FakeClock();
   const looks = new LookLog(clock, new Presence(clock));

@@ -325,6 +325,11 @@ describe('a fallback', () => {
       ),
     },
     {
+      name: 'its last stream ended with its control plane: Envoy may still be about to connect',
+      given: { stored: shown({ subscriptions: [stream('cp-old', 60_000, 50_000)] }) },
+      judgement: wait('probation', 'the control plane or the companion is only just up', 30_000),
+    },
+    {
       name: 'what is ended is ended, though a control plane is silent',
       given: { around: { ...AROUND, silentControlPlanes: 1 } },
       judgement: DELETE,
