@@ -55,6 +55,7 @@ export default defineConfig({
       project('simulation', { timeoutMs: 300_000, shared: true }),
       project('contract', { timeoutMs: 30_000 }),
       project('integration', { timeoutMs: 90_000 }),
+      project('faults', { timeoutMs: 90_000 }),
       project('e2e', { timeoutMs: 180_000 }),
       project('comparison', { timeoutMs: 180_000 }),
       project('starts', { timeoutMs: 180_000, last: true }),

@@ -26,7 +26,7 @@ import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntilServing } from '../../support/world/running-dataplane.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-import { QuickWorld } from '../kuma-emulator/quick-world.ts';
+import { QuickWorld } from '../../support/kuma/quick-world.ts';
 import { dataplaneCommand } from '../../support/world/dataplane-command.ts';
 
 const TOKEN = 'eyJhbGciOiJSUzI1NiJ9.eyJOYW1lIjoid2ViLTEifQ.c2lnbmF0dXJl';

@@ -6,7 +6,7 @@ import { EndpointWatcher } from '../../support/world/endpoint-watcher.ts';
 import { HttpApplication } from '../../support/world/http-application.ts';
 import { LoadGenerator } from '../../support/world/load-generator.ts';
 import { waitUntilServing } from '../../support/world/running-dataplane.ts';
-import { QuickWorld } from './quick-world.ts';
+import { QuickWorld } from '../../support/kuma/quick-world.ts';
 
 let world: QuickWorld;
 let client: ClientEnvoy;

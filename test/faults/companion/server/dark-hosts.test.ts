@@ -14,7 +14,11 @@ import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { NetworkHosts, needNetworkNamespaces, type NetworkHost } from '../../../support/namespaces.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
-import { makeCertificate, startTestServer, type TestServer } from './server-world.ts';
+import {
+  makeCertificate,
+  startTestServer,
+  type TestServer,
+} from '../../../integration/companion/server/server-world.ts';
 
 const STREAMS = 40;
 

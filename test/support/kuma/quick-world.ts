@@ -1,14 +1,10 @@
-import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { type ControlPlaneOptions } from '../../support/kuma/settings.ts';
-import { type StoredObject, type Subscription } from '../../support/kuma/store.ts';
-import { type DataplaneOptions } from '../../support/world/dataplane-command.ts';
-import { HttpApplication } from '../../support/world/http-application.ts';
-import {
-  type RunningDataplane,
-  startDataplane,
-  waitUntilServing,
-} from '../../support/world/running-dataplane.ts';
-import { TemporaryDir } from '../../support/world/temporary-dir.ts';
+import { ControlPlane } from './control-plane.ts';
+import { type ControlPlaneOptions } from './settings.ts';
+import { type StoredObject, type Subscription } from './store.ts';
+import { type DataplaneOptions } from '../world/dataplane-command.ts';
+import { HttpApplication } from '../world/http-application.ts';
+import { type RunningDataplane, startDataplane, waitUntilServing } from '../world/running-dataplane.ts';
+import { TemporaryDir } from '../world/temporary-dir.ts';
 
 /** Kuma's intervals, a tenth to a twentieth of their defaults. */
 const QUICK = {

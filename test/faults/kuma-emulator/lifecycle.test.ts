@@ -7,7 +7,7 @@ import { KUMA_DP } from '../../support/world/dataplane-command.ts';
 import { freePort } from '../../support/world/free-port.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { answersHttp, runCommand, waitUntilServing } from '../../support/world/running-dataplane.ts';
-import { QuickWorld } from './quick-world.ts';
+import { QuickWorld } from '../../support/kuma/quick-world.ts';
 
 let world: QuickWorld;
 

@@ -7,7 +7,7 @@ import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { type KumaVersion } from '../../support/kuma/version-traits.ts';
 import { KUMA_DP } from '../../support/world/dataplane-command.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
-import { QuickWorld } from './quick-world.ts';
+import { QuickWorld } from '../../support/kuma/quick-world.ts';
 
 interface Answer {
   readonly status: number;
