@@ -9,7 +9,7 @@ import { type SignalName } from '../../agent/child/exit-status.pure.ts';
 import { type StopReport } from '../../agent/stop/stop-report.pure.ts';
 import { waitUntil } from './world/wait-until.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..');
+export const ROOT = join(import.meta.dirname, '..', '..');
 
 /** The built agent, or the one that `KUMA_DP_AGENT_BIN` names: a mutant, for example. */
 export const AGENT_BIN = process.env['KUMA_DP_AGENT_BIN'] ?? join(ROOT, 'dist', 'bin', 'kuma-dp-agent');
@@ -252,6 +252,7 @@ function reportOf(line: LogLine): StopReport {
 
 export interface LivingProcess {
   readonly pid: number;
+  /** Its arguments with a blank between them; a blank within one is shown as `␣`. */
   readonly command: string;
 }
 
@@ -262,7 +263,12 @@ export function processesWith(assignment: string): readonly LivingProcess[] {
     .flatMap((name) => {
       const environment = readProc(name, 'environ');
       if (!environment.split('\0').includes(assignment)) return [];
-      return [{ pid: Number(name), command: readProc(name, 'cmdline').replaceAll('\0', ' ').trim() }];
+      return [
+        {
+          pid: Number(name),
+          command: readProc(name, 'cmdline').replaceAll(' ', '␣').replaceAll('\0', ' ').trim(),
+        },
+      ];
     });
 }
 

@@ -21,6 +21,8 @@ export interface SceneOptions {
   /** Options of `kuma-dp run`. */
   readonly kumaDpOptions?: readonly string[];
   readonly name?: string;
+  /** Where the agent and the child are, if not in the clone. */
+  readonly programs?: { readonly bin: string; readonly child: string };
   /** Whether the object is there, as if kuma-dp's control plane had made it. On if left out. */
   readonly put?: boolean;
 }
@@ -111,14 +113,19 @@ export class Scene implements AsyncDisposable {
   }
 
   get runArgv(): readonly string[] {
-    const { endpoints = [this.controlPlane.httpUrl], options = [], kumaDpOptions = [] } = this.#options;
+    const {
+      endpoints = [this.controlPlane.httpUrl],
+      options = [],
+      kumaDpOptions = [],
+      programs,
+    } = this.#options;
     return [
       'run',
       ...endpoints.map((url) => `--endpoint=${url}`),
       `--state-dir=${this.stateDir}`,
       ...options,
       '--',
-      CHILD,
+      programs?.child ?? CHILD,
       'run',
       '--cp-address=https://127.0.0.1:5678',
       `--dataplane-file=${this.resourceFile}`,
@@ -140,19 +147,15 @@ export class Scene implements AsyncDisposable {
   }
 
   async start(overrides: Partial<AgentOptions> = {}): Promise<AgentProcess> {
-    const { env, ...rest } = overrides;
-    const agent = await AgentProcess.start({
-      argv: this.runArgv,
-      ...rest,
-      env: { ...this.childEnvironment, ...env },
-    });
-    this.#agents.push(agent);
-    return agent;
+    const env = { ...this.childEnvironment, ...overrides.env };
+    return this.agent(this.runArgv, { ...overrides, env });
   }
 
   /** Any command of the agent, not wrapped around a child. */
   async agent(argv: readonly string[], overrides: Partial<AgentOptions> = {}): Promise<AgentProcess> {
-    const agent = await AgentProcess.start({ argv, ...overrides });
+    const { programs } = this.#options;
+    const bin = programs === undefined ? {} : { bin: programs.bin };
+    const agent = await AgentProcess.start({ argv, ...bin, ...overrides });
     this.#agents.push(agent);
     return agent;
   }

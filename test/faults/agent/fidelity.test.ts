@@ -500,7 +500,7 @@ describe.concurrent('a terminal', () => {
         what: `${text} in ${terminal.stdout.toString()}`,
         ...(budgetMs === undefined ? {} : { budgetMs }),
       });
-    const command = [agentBin, ...scene.runArgv].join(' ');
+    const command = [agentBin, ...scene.runArgv].map((argument) => `'${argument}'`).join(' ');
     terminal.stdin.write(`CHILD_MODE=pause KUMA_DP_AGENT_LOG_LEVEL=error ${command}\n`);
     await says('ready');
     terminal.stdin.write('\u001a');

@@ -15,6 +15,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import type { StopReport } from '../../../agent/stop/stop-report.pure.ts';
 import { type AgentProcess, lives, sendSignal } from '../../support/agent-process.ts';
+import { CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { IN_PID_NAMESPACE, needPidNamespace, unavailable } from '../../support/need.ts';
 import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
@@ -26,13 +27,17 @@ import { waitUntil } from '../../support/world/wait-until.ts';
  */
 
 let controlPlane: ControlPlane;
+/** For the agents that are not root. */
+let programs: CopyForOthers;
 
 beforeAll(async () => {
+  programs = new CopyForOthers();
   controlPlane = await ControlPlane.start();
 });
 
 afterAll(async () => {
   await controlPlane[Symbol.asyncDispose]();
+  programs[Symbol.dispose]();
 });
 
 function aside(options: Omit<SceneOptions, 'controlPlane'> = {}): Scene {
@@ -58,6 +63,7 @@ async function agentBehind(process: AgentProcess): Promise<number> {
 
 function stalledScene(): Scene {
   const made = aside({
+    programs,
     child: { contract: 'kuma', exit: { code: 9 } },
     options: ['--stop-budget=5s', '--settle=100ms', '--log-level=debug', '--report-file=report.jsonl'],
   });
@@ -74,12 +80,12 @@ describe.runIf(needRoot())('a standard error without a reader, of an agent that 
     },
     {
       what: 'a terminal',
-      script: 'exec script -q -f -c "$(printf "%s " "$@") & sleep 60" /dev/null | exec sleep 60',
+      script: 'exec script -q -f -c "${*@Q} & sleep 60" /dev/null | exec sleep 60',
     },
   ])('$what of another user, full before the first line: the stop takes its course', async ({ script }) => {
     await using stalled = stalledScene();
     const held = await stalled.start({
-      prefix: ['sh', '-c', script, 'sh', ...UNPRIVILEGED],
+      prefix: ['bash', '-c', script, 'bash', ...UNPRIVILEGED],
       cwd: stalled.dir.path,
     });
     await stalled.untilRunning(held, 0);
@@ -344,7 +350,7 @@ describe.runIf(needRoot())('a child of another user, and an agent that is not ro
   test.for([['SIGTERM'], ['SIGTERM', 'SIGTERM', 'SIGTERM']] as const)(
     '%j: the budget is kept, and why is said once',
     async (signals) => {
-      await using scene = aside();
+      await using scene = aside({ programs });
       chmodSync(scene.dir.path, 0o777);
       // As sudo does it: root really, and not only in effect.
       const toRoot = scene.dir.join('to-root');

@@ -2,11 +2,12 @@ import { execFile, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import type { Finding } from '../../../kernel/findings.ts';
 import { AGENT_BIN } from '../../support/agent-process.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
+import { CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { unavailable } from '../../support/need.ts';
@@ -27,8 +28,8 @@ interface Given {
   readonly cat?: string;
   /** What it says of the units that are ordered after that one. */
   readonly ordered?: string;
-  /** Who the doctor is; this user if left out. */
-  readonly as?: readonly string[];
+  /** Programs that another user may run, who the doctor is then; this user if left out. */
+  readonly as?: CopyForOthers;
   /** Added to the environment of the agent, not of the doctor. */
   readonly agentEnv?: Readonly<Record<string, string>>;
   /** Seconds from now at which the token expires. */
@@ -75,6 +76,7 @@ async function examine(given: Given): Promise<Examination> {
     child: SERVES,
     kumaDpOptions,
     options: ['--settle=100ms'],
+    ...(given.as === undefined ? {} : { programs: given.as }),
   });
   if (given.tokenExpiresIn !== undefined) writeFileSync(scene.dir.join('token'), token(given.tokenExpiresIn));
   const mainPid = runs ? await startAgent(scene, given) : 0;
@@ -82,7 +84,7 @@ async function examine(given: Given): Promise<Examination> {
   const doctor = await scene.agent(argvOf(scene, given), {
     env: { ...scene.childEnvironment, PATH: standIn(scene, given, mainPid) },
     cwd: scene.dir.path,
-    ...(given.as === undefined ? {} : { prefix: given.as }),
+    ...(given.as === undefined ? {} : { prefix: AS_ANOTHER }),
   });
   const { code } = await doctor.exited;
   expect(doctor.stderr, 'nothing crashes').toBe('');
@@ -315,11 +317,8 @@ describe.concurrent('doctor', () => {
   });
 });
 
-const UNPRIVILEGED = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
-const [SETPRIV, ...AS_UNPRIVILEGED] = UNPRIVILEGED;
-
-/** Whether there is another user to be, and the build is where that one may run it. */
-const canBeNobody = spawnSync(SETPRIV, [...AS_UNPRIVILEGED, AGENT_BIN, 'version']).status === 0;
+const AS_ANOTHER = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
+const [SETPRIV, ...AS] = AS_ANOTHER;
 
 /** The program that the doctor asks is within reach, the state is not. */
 function halfVisible({ scene }: { readonly scene: Scene }): void {
@@ -328,9 +327,17 @@ function halfVisible({ scene }: { readonly scene: Scene }): void {
 }
 
 describe('doctor, as a user who may see little', () => {
+  let another: CopyForOthers;
+
+  beforeAll(() => {
+    another = new CopyForOthers();
+  });
+
+  afterAll(() => another[Symbol.dispose]());
+
   beforeEach((context) => {
-    if (!canBeNobody)
-      unavailable(context, 'no other user can be tried: run as root, below folders that it may enter');
+    if (spawnSync(SETPRIV, [...AS, another.bin, 'version']).status !== 0)
+      unavailable(context, 'no other user can be tried: run as root, with a TMPDIR that it may enter');
   });
 
   test('says what it could see, and of the rest that it could not', async () => {
@@ -343,7 +350,7 @@ describe('doctor, as a user who may see little', () => {
         TimeoutStopUSec: '20s',
       },
       wrapped: false,
-      as: UNPRIVILEGED,
+      as: another,
       // With it the limit is enough, but an environment is shown to no other user.
       agentEnv: { KUMA_DP_AGENT_STOP_BUDGET: '5s' },
       tokenExpiresIn: -60,
@@ -358,7 +365,7 @@ describe('doctor, as a user who may see little', () => {
   });
 
   test('of a command that it is given it can say all that files and the network say', async () => {
-    const found = await examine({ unit: FINE, as: UNPRIVILEGED, before: halfVisible, options: ['--json'] });
+    const found = await examine({ unit: FINE, as: another, before: halfVisible, options: ['--json'] });
     expect(found.findings.filter(({ level }) => level === 'failure' || level === 'warning')).toEqual([]);
     expect(found.code).toBe(0);
     expect(found.findings).toContainEqual(
@@ -367,7 +374,7 @@ describe('doctor, as a user who may see little', () => {
   });
 
   test('where it may not even see which agents run, it does not say that none does', async () => {
-    const found = await examine({ wrapped: false, as: UNPRIVILEGED, before: halfVisible });
+    const found = await examine({ wrapped: false, as: another, before: halfVisible });
     expect(complaints(found.stdout)).toEqual([]);
     expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
     expect(found.stdout).toMatch(

@@ -62,7 +62,7 @@ function normalised(line: string, scene: Scene): string {
     .replaceAll(/\d\d:\d\d:\d\d\.\d\d\d/g, 'TIME')
     .replaceAll(/\d{4}-\d\d-\d\dTTIMEZ/g, 'DATE')
     .replaceAll(/(?<=pid=|incarnation=)[\w-]+/g, 'ID')
-    .replaceAll(/(?<=command=)\S+/g, 'COMMAND');
+    .replaceAll(/(?<=command=)(?:"[^"]*"|\S+)/g, 'COMMAND');
 }
 
 const START = [
@@ -92,8 +92,7 @@ describe.concurrent('for people', () => {
   ])('a terminal gets the time and a word, $name', async ({ env, word }) => {
     await using scene = open();
     const lines = await startAndStop(scene, {
-      // Nothing in the arguments needs quotes.
-      prefix: ['sh', '-c', 'exec script --quiet --return --command "exec $*" /dev/null', 'sh'],
+      prefix: ['bash', '-c', 'exec script --quiet --return --command "exec ${*@Q}" /dev/null', 'bash'],
       env: { NO_COLOR: undefined, TERM: 'xterm', ...env },
     });
     expect(lines.slice(START.length)).toEqual(STOP.map((line) => `TIME ${word} ${line}`));

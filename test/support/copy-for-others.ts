@@ -1,0 +1,46 @@
+import { chmodSync, copyFileSync, cpSync, linkSync, mkdirSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+import process from 'node:process';
+
+import { AGENT_BIN, CHILD, ROOT } from './agent-process.ts';
+import { TemporaryDir } from './world/temporary-dir.ts';
+
+/**
+ * The built agent, the stand-in for kuma-dp and Node where any user may run them: the clone may be below a folder that
+ * only its owner may enter, as `mktemp -d` makes them.
+ */
+export class CopyForOthers implements Disposable {
+  readonly bin: string;
+  readonly child: string;
+  readonly #dir = new TemporaryDir();
+
+  constructor() {
+    chmodSync(this.#dir.path, 0o755);
+    const build = dirname(dirname(AGENT_BIN));
+    this.bin = this.#dir.join(basename(build), relative(build, AGENT_BIN));
+    this.child = this.#dir.join(relative(ROOT, CHILD));
+    cpSync(build, dirname(dirname(this.bin)), { recursive: true });
+    cpSync(dirname(CHILD), dirname(this.child), { recursive: true });
+    this.#take('scripts/pinned-node', copyFileSync);
+    this.#take(`node_modules/node-linux-${process.arch}/bin/node`, linkOrCopy);
+  }
+
+  [Symbol.dispose](): void {
+    this.#dir[Symbol.dispose]();
+  }
+
+  #take(file: string, take: (from: string, to: string) => void): void {
+    const to = this.#dir.join(file);
+    mkdirSync(dirname(to), { recursive: true });
+    take(join(ROOT, file), to);
+  }
+}
+
+/** It has 120 MB. */
+function linkOrCopy(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch {
+    copyFileSync(from, to);
+  }
+}
