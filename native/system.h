@@ -109,15 +109,17 @@ struct limit {
   word hard;
 };
 
-/* The kernel's own form, not the C library's: only the handler matters here. */
+/*
+ * The kernel's own form, not the C library's: only the handler matters here. Both processors have the restorer, although
+ * arm64 does not need it (SA_RESTORER in arch/arm64/include/uapi/asm/signal.h). The kernel writes all of it.
+ */
 struct action {
   word handler;
   word flags;
-#if defined(__x86_64__)
   word restorer;
-#endif
   word mask;
 };
+_Static_assert(sizeof(struct action) == 32, "as large as the kernel's");
 enum { SIG_DFL = 0, SIG_IGN = 1 };
 
 static inline long call3(long number, long a, long b, long c) { return system_call(number, a, b, c, 0, 0, 0); }

@@ -27,12 +27,9 @@ export interface KernelCalls {
 
 let loaded: { readonly calls: KernelCalls | undefined } | undefined;
 
-/**
- * @returns `undefined` where Node cannot load it: from a file system mounted noexec; and on arm64, where the library ends
- * a Node under qemu-user with a segmentation fault
- */
+/** @returns `undefined` where Node cannot load it: from a file system mounted noexec */
 export function kernelCalls(): KernelCalls | undefined {
-  loaded ??= { calls: process.arch === 'x64' ? load(nativeFile('kernel-calls')) : undefined };
+  loaded ??= { calls: load(nativeFile('kernel-calls')) };
   return loaded.calls;
 }
 

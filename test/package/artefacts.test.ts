@@ -294,6 +294,10 @@ describe.skipIf(!emulates)('on the other processor', () => {
     expect(output(EMULATOR, '-L', sysroot, join(library, 'node'), join(library, 'main.js'), 'version')).toBe(
       `${name} ${VERSION}\n`,
     );
+    const other = join(library, `kernel-calls-${process.arch === 'x64' ? 'arm64' : 'x64'}`);
+    const script = join(ROOT, 'test/fixtures/kernel-calls.cjs');
+    const calls = output(EMULATOR, '-L', sysroot, join(library, 'node'), script, other);
+    expect(JSON.parse(calls)).toEqual({ written: 1, heard: [40], alive: 0, killedBy: 9, reaped: 0 });
     // An emulated launcher cannot start an emulated Node: it gets as far as finding it.
     const launched = spawnSync(EMULATOR, ['-E', 'PATH=/nowhere', join(debian, 'usr/bin', name), 'version'], {
       encoding: 'utf8',
