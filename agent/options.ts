@@ -11,10 +11,9 @@ import {
   valueOption,
   type OptionTable,
   type OptionValues,
-  type Reading,
   type ResolvedOptions,
 } from '../kernel/options.ts';
-import { isLocal, readListenerAddressOrOff, type ListenerAddress } from '../kernel/listener-address.ts';
+import { formatListenerAddress, isLocal, readListenerAddressOrOff } from '../kernel/listener-address.ts';
 import { LOG_FORMATS } from '../kernel/log.ts';
 import { isCompanion, readEndpointUrl } from './object/endpoint-url.pure.ts';
 
@@ -158,8 +157,23 @@ export const RUN_OPTIONS = {
     flag: 'metrics',
     placeholder: 'HOST:PORT|unix:PATH|off',
     default: 'off',
-    help: 'Where Prometheus finds the metrics of this agent, as /metrics: a loopback address or a Unix socket, another one for each dataplane of a host',
-    read: readLocalAddress,
+    help: 'Where Prometheus finds the metrics of this agent, as /metrics; another address for each dataplane of a host. Beyond loopback only with --metrics-token-file',
+    read: readListenerAddressOrOff,
+  }),
+  metricsTokenFile: textOption({
+    flag: 'metrics-token-file',
+    placeholder: 'FILE',
+    help: 'A token of 16 characters or more that a scrape of --metrics then has to show, as a Bearer; read again when it changes',
+  }),
+  metricsCertificateFile: textOption({
+    flag: 'metrics-cert-file',
+    placeholder: 'FILE',
+    help: 'The certificate (PEM) that --metrics shows: HTTPS in place of HTTP; read again when it changes',
+  }),
+  metricsKeyFile: textOption({
+    flag: 'metrics-key-file',
+    placeholder: 'FILE',
+    help: 'The private key (PEM) of --metrics-cert-file',
   }),
 } as const;
 
@@ -245,7 +259,7 @@ export type ConnectionOptions = OptionValues<typeof CONNECTION_OPTIONS>;
 type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix' | 'lenient'>;
 
 export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_OPTIONS> {
-  const resolved = withConnection(RUN_OPTIONS, resolve(RUN_OPTIONS, sources));
+  const resolved = withMetrics(RUN_OPTIONS, withConnection(RUN_OPTIONS, resolve(RUN_OPTIONS, sources)));
   const { lifecycle, deleteExternal } = resolved.values;
   if (lifecycle !== 'agent' || !deleteExternal) return resolved;
   return resolveConflict(RUN_OPTIONS, resolved, {
@@ -256,7 +270,7 @@ export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_
 }
 
 export function resolveDoctorOptions(sources: Sources): ResolvedOptions<typeof DOCTOR_OPTIONS> {
-  return withConnection(DOCTOR_OPTIONS, resolve(DOCTOR_OPTIONS, sources));
+  return withMetrics(DOCTOR_OPTIONS, withConnection(DOCTOR_OPTIONS, resolve(DOCTOR_OPTIONS, sources)));
 }
 
 export type ResolvedDeregisterOptions = ResolvedOptions<typeof DEREGISTER_OPTIONS>;
@@ -298,12 +312,6 @@ export function resolveReportOptions(sources: Sources): ResolvedOptions<typeof R
   return resolve(REPORT_OPTIONS, sources);
 }
 
-function readLocalAddress(text: string): Reading<ListenerAddress | 'off'> {
-  const reading = readListenerAddressOrOff(text);
-  if ('problem' in reading || reading.value === 'off' || isLocal(reading.value)) return reading;
-  return { problem: 'every host could read it there: expected a loopback address or a Unix socket' };
-}
-
 function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boolean {
   return proxyType !== 'dataplane' && given.length > 0 && given.every(isCompanion);
 }
@@ -326,5 +334,25 @@ function withConnection<Table extends typeof CONNECTION_OPTIONS>(
     keys: ['clientCertificateFile', 'clientKeyFile'],
     problem:
       '--client-cert-file (KUMA_DP_AGENT_CLIENT_CERT_FILE) and --client-key-file (KUMA_DP_AGENT_CLIENT_KEY_FILE) go together',
+  });
+}
+
+/** Of a value from the environment only the listener is lost: it is not opened. */
+function withMetrics<Table extends typeof RUN_OPTIONS>(
+  table: Table,
+  resolved: ResolvedOptions<Table>,
+): ResolvedOptions<Table> {
+  const { metrics, metricsTokenFile, metricsCertificateFile, metricsKeyFile }: RunOptions = resolved.values;
+  if ((metricsCertificateFile === undefined) !== (metricsKeyFile === undefined)) {
+    return resolveConflict(table, resolved, {
+      keys: ['metrics', 'metricsCertificateFile', 'metricsKeyFile'],
+      problem:
+        '--metrics-cert-file (KUMA_DP_AGENT_METRICS_CERT_FILE) and --metrics-key-file (KUMA_DP_AGENT_METRICS_KEY_FILE) go together',
+    });
+  }
+  if (metrics === 'off' || isLocal(metrics) || metricsTokenFile !== undefined) return resolved;
+  return resolveConflict(table, resolved, {
+    keys: ['metrics'],
+    problem: `--metrics (KUMA_DP_AGENT_METRICS): any host could read them at ${formatListenerAddress(metrics)}: only for loopback and Unix sockets, or with --metrics-token-file (KUMA_DP_AGENT_METRICS_TOKEN_FILE)`,
   });
 }

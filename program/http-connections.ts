@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 
 import { systemClock } from '../kernel/clock.ts';
@@ -10,7 +11,7 @@ const PATIENCE_MS = 250;
 const HARD_MOST = 2_000;
 
 /** Makes room for those that ask for something, however many connect and say nothing. */
-export function boundConnections(server: Server): void {
+export function boundConnections(server: Server | TlsServer): void {
   const open = new Set<Socket>();
   /** Without a request under way, the oldest first; since when, in monotonic ms. */
   const idle = new Map<Socket, number>();
@@ -26,7 +27,10 @@ export function boundConnections(server: Server): void {
     open.delete(socket);
     idle.delete(socket);
   };
-  server.on('connection', (socket: Socket) => {
+  const isSecure = server instanceof TlsServer;
+  // A handshake under way is no open connection yet: it has a time limit, and all together this one.
+  if (isSecure) server.maxConnections = HARD_MOST;
+  server.on(isSecure ? 'secureConnection' : 'connection', (socket: Socket) => {
     while (open.size >= SOFT_MOST && endOldest(PATIENCE_MS));
     if (open.size >= HARD_MOST && !endOldest(0)) {
       socket.destroy();

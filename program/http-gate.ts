@@ -1,12 +1,31 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { sendJson, type HttpRoute } from '../../program/http-listeners.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { sendJson, type HttpRoute } from './http-listeners.ts';
+import { WatchedFile, type FileProblem } from './watched-file.ts';
 
 const COOKIE = 'kuma_deregistrar';
 /** A cookie lasts as long as the browser is open. */
 const COOKIE_ATTRIBUTES = 'HttpOnly; SameSite=Lax; Path=/';
 const HOW = 'Authorization: Bearer TOKEN, or ?token=TOKEN in a browser';
+
+/** What can be guessed in a night is no token. */
+const TOKEN = /^[\x21-\x7e]{16,512}$/;
+
+/** @throws OperationalError `CONFIG_INVALID` if the file cannot be used. @returns what gives the token that is in force */
+export async function openTokenFile(
+  path: string,
+  deps: { readonly clock: Clock; readonly report: (problem: FileProblem) => void },
+): Promise<() => Promise<string>> {
+  const file = await WatchedFile.open({
+    ...deps,
+    path,
+    parse: (text) => (TOKEN.test(text.trim()) ? text.trim() : undefined),
+    expected: 'a token of 16 to 512 visible characters',
+  });
+  return () => file.current();
+}
 
 /**
  * Only for who shows the token: as a Bearer, or once as `?token=`, which becomes a cookie and leaves the address. The

@@ -1,4 +1,11 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { isIP } from 'node:net';
 
 import type { Registry } from 'prom-client';
@@ -9,6 +16,7 @@ import { describeError } from '../kernel/errors.ts';
 import { formatListenerAddress, type ListenerAddress } from '../kernel/listener-address.ts';
 import { boundConnections } from './http-connections.ts';
 import { boundAddress, listenOn } from './listener.ts';
+import type { ServerCertificate } from './server-certificate.ts';
 
 /** Answers GET and HEAD for one path; Node leaves the body of an answer to HEAD out. */
 export interface HttpRoute {
@@ -19,6 +27,8 @@ export interface HttpRoute {
 export interface HttpListenersSettings {
   readonly address: ListenerAddress;
   readonly routes: readonly HttpRoute[];
+  /** Plain HTTP without. */
+  readonly certificate?: ServerCertificate | undefined;
   /**
    * Answers only a caller that asks by an address or as localhost, except on a Unix socket. Without a token this is what keeps a foreign site,
    * whose name was pointed to this host, from reading answers through a browser here.
@@ -50,22 +60,13 @@ const READINESS_MS = 3_000;
 /** @throws OperationalError `LISTENER_FAILED` */
 export async function startHttpListeners(settings: HttpListenersSettings): Promise<HttpListeners> {
   const routes = new Map(settings.routes.map((route) => [route.path, route]));
-  const server = createServer(
-    {
-      headersTimeout: REQUEST_MS,
-      requestTimeout: REQUEST_MS,
-      keepAliveTimeout: REQUEST_MS,
-      connectionsCheckingInterval: 1_000,
-      maxHeaderSize: 8 * 1024,
-    },
-    (request, response) => {
-      void answer(routes, settings, [request, response]).catch((error: unknown) => {
-        settings.onError(request.url ?? '', error);
-        if (response.headersSent) response.destroy();
-        else sendJson(response, 500, { error: 'Internal error' });
-      });
-    },
-  );
+  const server = serverFor(settings.certificate, (request, response) => {
+    void answer(routes, settings, [request, response]).catch((error: unknown) => {
+      settings.onError(request.url ?? '', error);
+      if (response.headersSent) response.destroy();
+      else sendJson(response, 500, { error: 'Internal error' });
+    });
+  });
   boundConnections(server);
   server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
   server.on('dropRequest', (_request, socket) => {
@@ -83,6 +84,22 @@ export async function startHttpListeners(settings: HttpListenersSettings): Promi
         server.closeAllConnections();
       }),
   };
+}
+
+function serverFor(
+  certificate: ServerCertificate | undefined,
+  onRequest: RequestListener,
+): Server | TlsServer {
+  const limits = {
+    headersTimeout: REQUEST_MS,
+    requestTimeout: REQUEST_MS,
+    keepAliveTimeout: REQUEST_MS,
+    connectionsCheckingInterval: 1_000,
+    maxHeaderSize: 8 * 1024,
+  };
+  if (certificate === undefined) return createServer(limits, onRequest);
+  const options = { ...limits, ...certificate.options, handshakeTimeout: REQUEST_MS };
+  return certificate.renewing(createTlsServer(options, onRequest));
 }
 
 /** Says only that the process can answer. */

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createSecureContext, createServer, type SecureContextOptions, type Server } from 'node:tls';
+import { createSecureContext, type SecureContextOptions, type Server, type TlsOptions } from 'node:tls';
 
-import type { Clock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
 
 export interface CertificateFiles {
   /** PEM, the server's own first. */
@@ -91,15 +91,18 @@ export class ServerCertificate {
     };
   }
 
-  /** A TLS server that listens nowhere: sockets are given to it by its `connection` event. */
-  createServer(): Server {
-    const server = createServer({
+  /** What a TLS server is made with now; {@link renewing} does the rest. */
+  get options(): TlsOptions {
+    return {
       ...contextOf(this.#inForce),
       minVersion: 'TLSv1.2',
-      ALPNProtocols: ['h2'],
       requestCert: this.#files.clientCaFile !== undefined,
       rejectUnauthorized: true,
-    });
+    };
+  }
+
+  /** Until it closes, `server` is given what new files say. */
+  renewing<S extends Server>(server: S): S {
     this.#servers.add(server);
     server.once('close', () => {
       this.#servers.delete(server);

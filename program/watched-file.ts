@@ -1,11 +1,17 @@
 import { readFile, stat } from 'node:fs/promises';
 
-import type { Clock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
-import type { TokenProblem } from './token-ports.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { describeError, OperationalError } from '../kernel/errors.ts';
 
 /** How often it is looked whether a file has changed, at the most. */
 const LOOK_MS = 2_000;
+
+/** A file cannot be used any more; its last content holds. */
+export interface FileProblem {
+  readonly kind: 'file-unusable';
+  readonly path: string;
+  readonly reason: string;
+}
 
 export interface WatchedFileOptions<T> {
   readonly path: string;
@@ -14,7 +20,7 @@ export interface WatchedFileOptions<T> {
   /** What the text should be, for messages. */
   readonly expected: string;
   readonly clock: Clock;
-  readonly report: (problem: TokenProblem) => void;
+  readonly report: (problem: FileProblem) => void;
 }
 
 /**

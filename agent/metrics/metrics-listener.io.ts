@@ -1,6 +1,9 @@
+import { systemClock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { isLocal, parseListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
-import { metricsRoute, startHttpListeners } from '../../program/http-listeners.ts';
+import { openTokenFile, withToken } from '../../program/http-gate.ts';
+import { metricsRoute, startHttpListeners, type HttpRoute } from '../../program/http-listeners.ts';
+import { ServerCertificate } from '../../program/server-certificate.ts';
 import { agentMetrics, type MetricsSource } from './metrics.io.ts';
 
 export interface MetricsListener {
@@ -10,30 +13,82 @@ export interface MetricsListener {
   close(): void;
 }
 
+/** Where they are served, and to whom. */
+export interface MetricsPlace {
+  readonly address: ListenerAddress;
+  /** Only a caller that shows this token is answered. */
+  readonly tokenFile: string | undefined;
+  /** Both or none: HTTPS with them. */
+  readonly certificateFile: string | undefined;
+  readonly keyFile: string | undefined;
+}
+
+interface MetricsListenerEvents {
+  readonly onError: (error: unknown) => void;
+  /** A file cannot be used any more: its last content holds. */
+  readonly onFileKept: (path: string, err: unknown) => void;
+}
+
 /**
  * Serves /metrics, and nothing else, until it is closed.
  *
- * @throws OperationalError `LISTENER_FAILED`
+ * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` for a file that cannot be used
  */
 export async function openMetricsListener(
-  address: ListenerAddress,
-  source: MetricsSource & { readonly onError: (error: unknown) => void },
+  place: MetricsPlace,
+  source: MetricsSource & MetricsListenerEvents,
 ): Promise<MetricsListener> {
+  const { address, tokenFile } = place;
+  const certificate = certificateOf(place, source);
   const listeners = await startHttpListeners({
     address,
-    ownNamesOnly: true,
-    routes: [metricsRoute(agentMetrics(source))],
+    certificate,
+    ownNamesOnly: tokenFile === undefined,
+    routes: [await guarded(metricsRoute(agentMetrics(source)), tokenFile, source)],
     onError: (_path, error) => {
       source.onError(error);
     },
   });
   // "localhost" means what the host's own files say.
-  if (!isLocal(parseListenerAddress(listeners.address))) {
+  if (tokenFile === undefined && !isLocal(parseListenerAddress(listeners.address))) {
     await listeners.close();
     throw new OperationalError(
       'LISTENER_FAILED',
       `Cannot listen on ${listeners.address}: that is no loopback address`,
     );
   }
-  return { address: listeners.address, close: () => void listeners.close() };
+  const unwatch = certificate?.watch(systemClock);
+  return {
+    address: listeners.address,
+    close: () => {
+      unwatch?.();
+      void listeners.close();
+    },
+  };
+}
+
+function certificateOf(
+  { certificateFile, keyFile }: MetricsPlace,
+  { onFileKept }: MetricsListenerEvents,
+): ServerCertificate | undefined {
+  if (certificateFile === undefined || keyFile === undefined) return undefined;
+  return new ServerCertificate(
+    { certificateFile, keyFile, clientCaFile: undefined },
+    { certificateReloaded: () => {}, certificateBroken: onFileKept },
+  );
+}
+
+async function guarded(
+  route: HttpRoute,
+  tokenFile: string | undefined,
+  { onFileKept }: MetricsListenerEvents,
+): Promise<HttpRoute> {
+  if (tokenFile === undefined) return route;
+  const current = await openTokenFile(tokenFile, {
+    clock: systemClock,
+    report: ({ path, reason }) => {
+      onFileKept(path, new OperationalError('CONFIG_INVALID', reason));
+    },
+  });
+  return withToken(route, current);
 }

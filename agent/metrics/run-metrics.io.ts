@@ -1,5 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { formatListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
+import { formatListenerAddress } from '../../kernel/listener-address.ts';
+import type { RunOptions } from '../options.ts';
 import type * as metricsListener from './metrics-listener.io.ts';
 import { CountersFile } from './counters-file.io.ts';
 import type { RunView } from './run-view.pure.ts';
@@ -14,10 +15,15 @@ import {
 } from './counters.pure.ts';
 import type { AgentEvents } from '../events.ts';
 
+type MetricsOptions = Pick<
+  RunOptions,
+  'metrics' | 'metricsTokenFile' | 'metricsCertificateFile' | 'metricsKeyFile'
+>;
+
 export interface RunMetricsDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
-  readonly address: ListenerAddress;
+  readonly place: metricsListener.MetricsPlace;
 }
 
 /**
@@ -44,11 +50,15 @@ export class RunMetrics {
   }
 
   /** @returns `undefined` where they are not asked for */
-  static of(
-    deps: Omit<RunMetricsDeps, 'address'> & { readonly address: ListenerAddress | 'off' },
-  ): RunMetrics | undefined {
-    const { address } = deps;
-    return address === 'off' ? undefined : new RunMetrics({ ...deps, address });
+  static of(deps: Omit<RunMetricsDeps, 'place'>, options: MetricsOptions): RunMetrics | undefined {
+    const { metrics: address, metricsTokenFile, metricsCertificateFile, metricsKeyFile } = options;
+    if (address === 'off') return undefined;
+    const files = {
+      tokenFile: metricsTokenFile,
+      certificateFile: metricsCertificateFile,
+      keyFile: metricsKeyFile,
+    };
+    return new RunMetrics({ ...deps, place: { address, ...files } });
   }
 
   /** The same events, of which those that count are counted. */
@@ -103,18 +113,19 @@ export class RunMetrics {
 
   /** @returns `undefined` if there is no way to listen, which is said */
   async open(view: () => RunView): Promise<{ close(): void } | undefined> {
-    const { address, events } = this.#deps;
+    const { place, events } = this.#deps;
     try {
       const { openMetricsListener } = await this.#listener;
-      const listener = await openMetricsListener(address, {
+      const listener = await openMetricsListener(place, {
         read: () => ({ ...view(), counters: this.#counters }),
         startedAtMs: this.#startedAtMs,
         onError: events.failedUnexpectedly,
+        onFileKept: events.fileKept,
       });
       events.metricsServed(listener.address);
       return listener;
     } catch (error) {
-      events.metricsUnavailable(formatListenerAddress(address), error);
+      events.metricsUnavailable(formatListenerAddress(place.address), error);
       return undefined;
     }
   }

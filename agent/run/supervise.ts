@@ -74,7 +74,7 @@ class Supervision {
     const { options, env, log } = request;
     this.#request = request;
     const events = agentEvents(log);
-    this.#metrics = request.RunMetrics?.of({ clock, events, address: options.metrics });
+    this.#metrics = request.RunMetrics?.of({ clock, events }, options);
     this.#events = this.#metrics?.events ?? events;
     this.#service = openService(env, clock, this.#events);
     this.#supervisor = new Supervisor({

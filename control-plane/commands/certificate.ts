@@ -5,7 +5,7 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { RestClient } from '../../kuma/rest-client.io.ts';
 import { controlPlaneCertificate } from '../server/control-plane-certificate.io.ts';
 import { isLocal, type ListenerAddress } from '../../kernel/listener-address.ts';
-import { ServerCertificate, type CertificateFiles } from '../server/server-certificate.io.ts';
+import { ServerCertificate, type CertificateFiles } from '../../program/server-certificate.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ServeOptions } from '../options.ts';
 import type { KumaAccess } from './kuma-access.ts';

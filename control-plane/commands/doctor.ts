@@ -9,7 +9,7 @@ import { controlPlaneCertificate } from '../server/control-plane-certificate.io.
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { publicKeyFiles } from '../tokens/public-key-files.io.ts';
 import { secretReader } from '../tokens/secret-reader.io.ts';
-import { ServerCertificate } from '../server/server-certificate.io.ts';
+import { ServerCertificate } from '../../program/server-certificate.ts';
 import { judgeCertificate, judgeClocks, judgeControlPlane } from './doctor-findings.pure.ts';
 import type { ServeOptions } from '../options.ts';
 import { openStore } from '../store/open-store.ts';

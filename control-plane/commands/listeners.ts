@@ -13,8 +13,7 @@ import {
   type HttpListeners,
   type HttpRoute,
 } from '../../program/http-listeners.ts';
-import { withToken } from '../server/http-gate.io.ts';
-import { WatchedFile } from '../tokens/watched-file.io.ts';
+import { openTokenFile, withToken } from '../../program/http-gate.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import { FleetFeed } from '../page/fleet-feed.ts';
@@ -27,9 +26,6 @@ export interface FaceParts {
   readonly registry: Registry;
   readonly refreshGauges: () => Promise<void>;
 }
-
-/** What can be guessed in a night is no token. */
-const TOKEN = /^[\x21-\x7e]{16,512}$/;
 
 /**
  * For probes, for Prometheus and for people.
@@ -79,16 +75,13 @@ async function guarded(
 ): Promise<readonly HttpRoute[]> {
   const path = options.httpTokenFile;
   if (path === undefined) return [...metrics, ...page];
-  const file = await WatchedFile.open({
-    path,
-    parse: (text) => (TOKEN.test(text.trim()) ? text.trim() : undefined),
-    expected: 'a token of 16 to 512 visible characters',
+  const current = await openTokenFile(path, {
     clock: systemClock,
     report: (problem) => {
       events.tokensDoubted(problem);
     },
   });
-  return [...metrics, ...page].map((route) => withToken(route, () => file.current()));
+  return [...metrics, ...page].map((route) => withToken(route, current));
 }
 
 /** Why agents should not be sent here now. A store that is away is none: they attach all the same. */

@@ -1,5 +1,5 @@
 import type { Server as NetServer } from 'node:net';
-import type { Server as TlsServer } from 'node:tls';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
 import { Server, ServerCredentials, type ConnectionInjector, type ServerOptions } from '@grpc/grpc-js';
 
@@ -20,7 +20,7 @@ import { boundAddress, isExposed, openListener } from '../../program/listener.ts
 import { DarkWatch } from '../../program/dark-watch.ts';
 import { knowsKeepAlive } from '../../program/keepalive.ts';
 import { reflectionServices } from './reflection.io.ts';
-import type { ServerCertificate } from './server-certificate.io.ts';
+import type { ServerCertificate } from '../../program/server-certificate.ts';
 
 export interface ListenerSettings {
   readonly address: ListenerAddress;
@@ -210,7 +210,7 @@ async function startListener(
     grpc.addService(service.definition, service.implementation);
   // The TLS is ours: HTTP/2 is given what is decrypted already.
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const tls = address.kind === 'tcp' ? certificate?.createServer() : undefined;
+  const tls = address.kind === 'tcp' && certificate !== undefined ? tlsServer(certificate) : undefined;
   const connections = new Connections({
     clock: settings.clock,
     limits: shared.connectionLimits,
@@ -266,4 +266,9 @@ function exposed(address: ListenerAddress): OperationalError {
     'CONFIG_INVALID',
     `Cannot listen on ${where} without TLS: tokens would travel unencrypted. Only loopback addresses and Unix sockets may`,
   );
+}
+
+/** It listens nowhere: sockets are given to it by its `connection` event. */
+function tlsServer(certificate: ServerCertificate): TlsServer {
+  return certificate.renewing(createTlsServer({ ...certificate.options, ALPNProtocols: ['h2'] }));
 }

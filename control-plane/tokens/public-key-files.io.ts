@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { readPublicKey } from '../../kuma/token-secrets.io.ts';
 import type { PublicKeyFile } from './public-key-option.pure.ts';
 import type { TokenKeys, TokenProblem } from './token-ports.ts';
-import { WatchedFile } from './watched-file.io.ts';
+import { WatchedFile } from '../../program/watched-file.ts';
 
 export interface PublicKeyFilesOptions {
   readonly files: readonly PublicKeyFile[];

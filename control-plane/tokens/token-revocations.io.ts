@@ -4,7 +4,7 @@ import { readRevocations, revocationPaths } from '../../kuma/token-secrets.io.ts
 import { RefreshingCache } from './refreshing-cache.ts';
 import type { TokenProblem, TokenRevocations } from './token-ports.ts';
 import type { SecretReader } from './secret-reader.io.ts';
-import { WatchedFile } from './watched-file.io.ts';
+import { WatchedFile } from '../../program/watched-file.ts';
 
 /** As long as a control plane may serve a list from its own cache, with a margin. */
 const FRESH_MS = 10_000;

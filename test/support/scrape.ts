@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { request, type IncomingMessage } from 'node:http';
+import { request, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
 
 /** What a Prometheus server gets, by series: `up{instance="a"}` → its value. */
@@ -33,8 +33,8 @@ export class Scrape {
 }
 
 /** @param address `HOST:PORT` or `unix:PATH` @throws Error unless it is answered with 200 */
-export async function scrape(address: string): Promise<Scrape> {
-  const { status, body } = await ask(address, 'GET', '/metrics');
+export async function scrape(address: string, headers?: OutgoingHttpHeaders): Promise<Scrape> {
+  const { status, body } = await ask(address, 'GET', '/metrics', headers);
   if (status !== 200) throw new Error(`A scrape was answered with ${status}: ${body}`);
   return new Scrape(body);
 }
@@ -43,12 +43,13 @@ export async function ask(
   address: string,
   method: string,
   path: string,
+  headers: OutgoingHttpHeaders = {},
 ): Promise<{ readonly status: number; readonly body: string }> {
   const where = address.startsWith('unix:')
     ? { socketPath: address.slice('unix:'.length) }
     : { host: '127.0.0.1', port: new URL(`http://${address}`).port };
   // `Connection: close`: nothing of us stays behind.
-  const asked = request({ ...where, method, path, agent: false });
+  const asked = request({ ...where, method, path, headers, agent: false });
   asked.end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
   return { status: response.statusCode ?? 0, body: await text(response) };

@@ -4,7 +4,7 @@ import process from 'node:process';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { ServerCertificate } from '../../../../control-plane/server/server-certificate.io.ts';
+import { ServerCertificate } from '../../../../program/server-certificate.ts';
 import { companionEndpoint } from '../../../../agent/companion/companion-endpoint.io.ts';
 import { dataplaneToken } from '../../../../agent/identity/dataplane-token.io.ts';
 import type { StreamEnd } from '../../../../agent/ports.ts';

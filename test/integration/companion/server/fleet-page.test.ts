@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { HttpListeners } from '../../../../program/http-listeners.ts';
-import { withToken } from '../../../../control-plane/server/http-gate.io.ts';
+import { withToken } from '../../../../program/http-gate.ts';
 import type { FleetSnapshot } from '../../../../control-plane/page/fleet-view.pure.ts';
 import { EventReader } from '../../../support/event-reader.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';

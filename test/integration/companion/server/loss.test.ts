@@ -4,7 +4,7 @@ import process from 'node:process';
 
 import { describe, expect, test } from 'vitest';
 
-import { ServerCertificate } from '../../../../control-plane/server/server-certificate.io.ts';
+import { ServerCertificate } from '../../../../program/server-certificate.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';

@@ -6,7 +6,7 @@ import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
-import { ServerCertificate } from '../../../../control-plane/server/server-certificate.io.ts';
+import { ServerCertificate } from '../../../../program/server-certificate.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';

@@ -11,6 +11,7 @@ import {
   countDeregistration,
   countStop,
 } from '../../../../agent/metrics/counters.pure.ts';
+import type { RunOptions } from '../../../../agent/options.ts';
 import { agentEvents, type AgentEvents } from '../../../../agent/events.ts';
 import { RunMetrics } from '../../../../agent/metrics/run-metrics.io.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
@@ -187,20 +188,23 @@ describe('RunMetrics', () => {
   const file = (): string => dir.join('state/dataplane~default~web-1.tallies');
   const kept = (): Counters => Counters.parse(JSON.parse(readFileSync(file(), 'utf8')));
 
+  function of(metrics: RunOptions['metrics']): RunMetrics | undefined {
+    const files = {
+      metricsTokenFile: undefined,
+      metricsCertificateFile: undefined,
+      metricsKeyFile: undefined,
+    };
+    return RunMetrics.of({ clock: new FakeClock(), events: agentEvents(log) }, { ...files, metrics });
+  }
+
   function begin(): { readonly metrics: RunMetrics; readonly events: AgentEvents } {
-    const metrics = RunMetrics.of({
-      clock: new FakeClock(),
-      events: agentEvents(log),
-      address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
-    });
+    const metrics = of({ kind: 'tcp', host: '127.0.0.1', port: 0 });
     if (metrics === undefined) throw new Error('There are no metrics');
     return { metrics, events: metrics.events };
   }
 
   test('are none where they are off', () => {
-    expect(
-      RunMetrics.of({ clock: new FakeClock(), events: agentEvents(log), address: 'off' }),
-    ).toBeUndefined();
+    expect(of('off')).toBeUndefined();
   });
 
   test('count what the events say, and say it all the same', async () => {

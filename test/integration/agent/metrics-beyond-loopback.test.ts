@@ -1,0 +1,165 @@
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { ask, scrape } from '../../support/scrape.ts';
+import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { Scene } from '../../support/signal-scene.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+const TLS = join(import.meta.dirname, '../../fixtures/tls');
+const TOKEN = 'a-token-of-the-central-prometheus';
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  controlPlane = await ControlPlane.start();
+});
+
+afterAll(() => controlPlane[Symbol.asyncDispose]());
+
+function open(options: readonly string[]): Scene {
+  return new Scene({ controlPlane, child: { contract: 'kuma' }, options });
+}
+
+/** Of an agent on every address of the host. */
+async function portOf(scene: Scene): Promise<string> {
+  const agent = await scene.start({ cwd: scene.dir.path });
+  const served = await agent.waitForEvent('metrics.served');
+  return new URL(`http://${String(served['address'])}`).port;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+async function scrapeByTls(port: string, headers: OutgoingHttpHeaders, caFile = 'ca.crt'): Promise<Answer> {
+  const ca = readFileSync(join(TLS, caFile));
+  const asked = request({ host: 'localhost', port, path: '/metrics', headers, ca, agent: false });
+  asked.end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, body: await text(response) };
+}
+
+describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () => {
+  test('want the token, by plain HTTP', async () => {
+    await using scene = open(['--metrics=0.0.0.0:0', '--metrics-token-file=token']);
+    writeFileSync(scene.dir.join('token'), `${TOKEN}\n`);
+    const port = await portOf(scene);
+    const without = await ask(`127.0.0.1:${port}`, 'GET', '/metrics');
+    expect(without.status).toBe(401);
+    expect(without.body).not.toContain('kuma_dp_agent');
+    const wrong = await ask(`127.0.0.1:${port}`, 'GET', '/metrics', { authorization: `Bearer ${TOKEN}x` });
+    expect(wrong.status).toBe(401);
+    const found = await scrape(`127.0.0.1:${port}`, { authorization: `Bearer ${TOKEN}` });
+    expect(found.value('kuma_dp_agent_phase{phase="running"}')).toBe(1);
+  });
+
+  test('are there by HTTPS with a certificate, and want the token there too', async () => {
+    await using scene = open([
+      '--metrics=[::]:0',
+      '--metrics-token-file=token',
+      '--metrics-cert-file=server.crt',
+      '--metrics-key-file=server.key',
+    ]);
+    writeFileSync(scene.dir.join('token'), TOKEN);
+    for (const file of ['server.crt', 'server.key']) copyFileSync(join(TLS, file), scene.dir.join(file));
+    const port = await portOf(scene);
+    const given = { authorization: `Bearer ${TOKEN}` };
+    const answer = await scrapeByTls(port, given);
+    expect(answer).toMatchObject({ status: 200 });
+    expect(answer.body).toContain('kuma_dp_agent_phase{phase="running"} 1');
+    expect(await scrapeByTls(port, {})).toMatchObject({ status: 401 });
+    await expect(scrapeByTls(port, given, 'other-ca.crt')).rejects.toThrow(/certificate/);
+    await expect(ask(`127.0.0.1:${port}`, 'GET', '/metrics'), 'no plain HTTP').rejects.toThrow();
+  });
+
+  test('take another token when its file changes, and keep the last good one while that is broken', async () => {
+    await using scene = open(['--metrics=127.0.0.1:0', '--metrics-token-file=token']);
+    const file = scene.dir.join('token');
+    writeFileSync(file, TOKEN);
+    const agent = await scene.start({ cwd: scene.dir.path });
+    const address = String((await agent.waitForEvent('metrics.served'))['address']);
+    const status = async (token: string): Promise<number> =>
+      (await ask(address, 'GET', '/metrics', { authorization: `Bearer ${token}` })).status;
+    expect(await status(TOKEN)).toBe(200);
+    writeFileSync(file, 'short');
+    await waitUntil(async () => (await status(TOKEN), agent.seen('file.kept').length > 0), {
+      what: 'the broken file to be noticed',
+    });
+    expect(await status(TOKEN)).toBe(200);
+    writeFileSync(file, `${TOKEN}-2`);
+    await waitUntil(async () => (await status(`${TOKEN}-2`)) === 200, { what: 'the new token' });
+    expect(await status(TOKEN)).toBe(401);
+    expect(JSON.stringify(agent.events)).not.toContain(TOKEN);
+  });
+
+  test.for([
+    { what: 'no token file', files: {}, says: 'token' },
+    { what: 'a token that can be guessed', files: { token: '1234' }, says: 'a token of 16 to 512' },
+    {
+      what: 'a key of another certificate',
+      files: { token: TOKEN, 'm.crt': 'server.crt', 'm.key': 'expired.key' },
+      says: 'm.crt',
+    },
+    { what: 'a certificate that is none', files: { token: TOKEN, 'm.key': 'server.key' }, says: 'm.crt' },
+  ])('$what costs a warning, and kuma-dp runs', async ({ files, says }) => {
+    const withTls = 'm.key' in files ? ['--metrics-cert-file=m.crt', '--metrics-key-file=m.key'] : [];
+    await using scene = open(['--metrics=127.0.0.1:0', '--metrics-token-file=token', ...withTls]);
+    for (const [name, content] of Object.entries(files)) {
+      if (name === 'token') writeFileSync(scene.dir.join(name), content);
+      else copyFileSync(join(TLS, content), scene.dir.join(name));
+    }
+    const agent = await scene.start({ cwd: scene.dir.path });
+    await scene.child.waitFor('ready');
+    const unavailable = await agent.waitForEvent('metrics.unavailable');
+    expect(unavailable).toMatchObject({ level: 40, err: { code: 'CONFIG_INVALID' } });
+    expect(JSON.stringify(unavailable)).toContain(says);
+    expect(JSON.stringify(agent.events)).not.toMatch(/1234|PRIVATE KEY/);
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test.for([
+    ['0.0.0.0:9100', '--metrics (KUMA_DP_AGENT_METRICS): any host could read them at 0.0.0.0:9100'],
+    ['[::]:9100', '--metrics (KUMA_DP_AGENT_METRICS): any host could read them at [::]:9100'],
+    [
+      'metrics.example:9100',
+      '--metrics (KUMA_DP_AGENT_METRICS): any host could read them at metrics.example',
+    ],
+    ['192.0.2.1:9100', '--metrics (KUMA_DP_AGENT_METRICS): any host could read them at 192.0.2.1:9100'],
+  ] as const)('%s without a token is refused before kuma-dp is started', async ([address, problem]) => {
+    await using scene = open([`--metrics=${address}`]);
+    const agent = await scene.start();
+    expect(await agent.exited).toEqual({ code: 78, signal: null });
+    expect(agent.spoken).toHaveLength(1);
+    expect(agent.spoken[0]).toContain(problem);
+    expect(agent.spoken[0]).toContain('--metrics-token-file');
+  });
+
+  test.for([['--metrics-cert-file=a'], ['--metrics-key-file=a']])(
+    '%s alone is refused before kuma-dp is started',
+    async ([option]) => {
+      await using scene = open(['--metrics=127.0.0.1:0', option ?? '']);
+      const agent = await scene.start();
+      expect(await agent.exited).toEqual({ code: 78, signal: null });
+      expect(agent.spoken).toEqual([expect.stringMatching(/--metrics-key-file \(\w+\) go together$/)]);
+    },
+  );
+
+  test('an address for all without a token, in the environment, costs the metrics and not the dataplane', async () => {
+    await using scene = open(['--settle=100ms']);
+    const agent = await scene.start({ env: { KUMA_DP_AGENT_METRICS: '0.0.0.0:0' } });
+    await scene.untilRunning(agent);
+    expect(agent.seen('metrics.served')).toEqual([]);
+    expect(JSON.stringify(agent.events)).toContain('any host could read them');
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+  });
+});
