@@ -8,13 +8,12 @@ import {
   resolveOptions,
   switchOption,
   textOption,
-  valueOption,
   type OptionTable,
   type OptionValues,
   type ResolvedOptions,
 } from '../kernel/options.ts';
-import { formatListenerAddress, isLocal, readListenerAddressOrOff } from '../kernel/listener-address.ts';
 import { LOG_FORMATS } from '../kernel/log.ts';
+import { METRICS_OPTIONS, withMetrics } from './metrics/metrics-options.pure.ts';
 import { isCompanion, readEndpointUrl } from './object/endpoint-url.pure.ts';
 
 export const ENV_PREFIX = 'KUMA_DP_AGENT_';
@@ -153,28 +152,7 @@ export const RUN_OPTIONS = {
   }),
   stateDir,
   reportFile,
-  metrics: valueOption({
-    flag: 'metrics',
-    placeholder: 'HOST:PORT|unix:PATH|off',
-    default: 'off',
-    help: 'Where Prometheus finds the metrics of this agent, as /metrics; another address for each dataplane of a host. Beyond loopback only with --metrics-token-file',
-    read: readListenerAddressOrOff,
-  }),
-  metricsTokenFile: textOption({
-    flag: 'metrics-token-file',
-    placeholder: 'FILE',
-    help: 'A token of 16 characters or more that a scrape of --metrics then has to show, as a Bearer; read again when it changes',
-  }),
-  metricsCertificateFile: textOption({
-    flag: 'metrics-cert-file',
-    placeholder: 'FILE',
-    help: 'The certificate (PEM) that --metrics shows: HTTPS in place of HTTP; read again when it changes',
-  }),
-  metricsKeyFile: textOption({
-    flag: 'metrics-key-file',
-    placeholder: 'FILE',
-    help: 'The private key (PEM) of --metrics-cert-file',
-  }),
+  ...METRICS_OPTIONS,
 } as const;
 
 export const DEREGISTER_OPTIONS = {
@@ -334,25 +312,5 @@ function withConnection<Table extends typeof CONNECTION_OPTIONS>(
     keys: ['clientCertificateFile', 'clientKeyFile'],
     problem:
       '--client-cert-file (KUMA_DP_AGENT_CLIENT_CERT_FILE) and --client-key-file (KUMA_DP_AGENT_CLIENT_KEY_FILE) go together',
-  });
-}
-
-/** Of a value from the environment only the listener is lost: it is not opened. */
-function withMetrics<Table extends typeof RUN_OPTIONS>(
-  table: Table,
-  resolved: ResolvedOptions<Table>,
-): ResolvedOptions<Table> {
-  const { metrics, metricsTokenFile, metricsCertificateFile, metricsKeyFile }: RunOptions = resolved.values;
-  if ((metricsCertificateFile === undefined) !== (metricsKeyFile === undefined)) {
-    return resolveConflict(table, resolved, {
-      keys: ['metrics', 'metricsCertificateFile', 'metricsKeyFile'],
-      problem:
-        '--metrics-cert-file (KUMA_DP_AGENT_METRICS_CERT_FILE) and --metrics-key-file (KUMA_DP_AGENT_METRICS_KEY_FILE) go together',
-    });
-  }
-  if (metrics === 'off' || isLocal(metrics) || metricsTokenFile !== undefined) return resolved;
-  return resolveConflict(table, resolved, {
-    keys: ['metrics'],
-    problem: `--metrics (KUMA_DP_AGENT_METRICS): any host could read them at ${formatListenerAddress(metrics)}: only for loopback and Unix sockets, or with --metrics-token-file (KUMA_DP_AGENT_METRICS_TOKEN_FILE)`,
   });
 }

@@ -13,15 +13,16 @@ export const FRONTS: Readonly<Record<string, Front>> = {
   catatonit: {},
   chpst: { valued: words('u U b e d o p f c r t m l L n /') },
   chroot: { operands: 1 },
-  chrt: { valued: words('T P D'), operands: 1 },
+  chrt: { valued: words('T P D sched-runtime sched-period sched-deadline'), operands: 1 },
   doas: { valued: words('u C') },
   'dumb-init': { valued: words('r rewrite') },
-  env: { valued: words('u unset C chdir S split-string'), assigns: true },
+  env: { valued: words('a argv0 u unset C chdir S split-string'), assigns: true },
   envdir: { operands: 1 },
   gosu: { operands: 1 },
   ionice: { valued: words('c n class classdata') },
   nice: { valued: words('n adjustment') },
   nohup: {},
+  nsenter: { valued: words('t target S setuid G setgid') },
   numactl: {
     valued: words('i m N C p interleave membind cpunodebind physcpubind preferred'),
   },
@@ -49,7 +50,11 @@ export const FRONTS: Readonly<Record<string, Front>> = {
   timeout: { valued: words('s k signal kill-after'), operands: 1 },
   tini: { valued: words('p e') },
   'tini-static': { valued: words('p e') },
-  unshare: {},
+  unshare: {
+    valued: words(
+      'S setuid G setgid R root w wd propagation setgroups map-user map-users map-group map-groups monotonic boottime',
+    ),
+  },
 };
 
 const PLAIN = { valued: [], operands: 0, assigns: false };
@@ -106,6 +111,8 @@ function readOption(
     add(name, takesNext ? next : value.join('='));
     return takesNext ? 1 : 0;
   }
+  // Of env alone, as -i.
+  if (word === '-') add('-', '');
   // Letters may stand together; the first that takes a value takes the rest, or the next word.
   const letters = word.slice(1).split('');
   for (const [index, letter] of letters.entries()) {

@@ -1,4 +1,4 @@
-import { FRONTS, readFront, words, type Options } from './fronts.pure.ts';
+import { FRONTS, readFront, words, type Front, type Options } from './fronts.pure.ts';
 import { readScript } from './shell-script.pure.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -41,10 +41,16 @@ const USER_SWITCHES: ReadonlySet<string> = new Set(['su', 'runuser']);
 /** What they start runs elsewhere: in another container, on another host, as another unit. */
 const ELSEWHERE: ReadonlySet<string> = new Set(
   words(
-    'docker podman nerdctl ctr crictl lxc lxc-attach lxc-execute kubectl nomad ssh machinectl systemd-run systemd-nspawn runc crun',
+    'docker podman nerdctl ctr crictl lxc lxc-attach lxc-execute incus kubectl nomad ssh machinectl systemd-run systemd-nspawn runc crun flatpak-spawn toolbox distrobox',
   ),
 );
 const DETACHERS: ReadonlySet<string> = new Set(['daemon', 'daemonize', 'start-stop-daemon']);
+/** They give what they start to a server process of their own. */
+const SERVERS: ReadonlySet<string> = new Set(
+  words('tmux screen byobu zellij dtach abduco pm2 forever at batch'),
+);
+/** Of a text that a program hands to a shell: `--command="kuma-dp run …"`. */
+const RUNS_KUMA_DP = /(?:^|[\s/;&|(="'])kuma-dp\s(?:.*\s)?run(?:\s|$)/s;
 
 const PLAIN_LINE = 'kuma-dp-agent run -- kuma-dp run …';
 /** Wrappers in wrappers are not endless. */
@@ -89,8 +95,10 @@ class Reader {
     else if (SHELLS.has(program)) this.#readShell(program, argv);
     else if (program === 'busybox') this.#behind(argv, 1);
     else if (USER_SWITCHES.has(program)) this.#readUserSwitch(program, argv);
+    else if (program === 'systemd-run' && argv.includes('--scope')) this.#search(program, argv);
     else if (ELSEWHERE.has(program)) this.#readElsewhere(program, argv);
     else if (DETACHERS.has(program)) this.#readDetacher(program, argv);
+    else if (SERVERS.has(program)) this.#readServer(program, argv);
     else this.#readFront(program, argv);
   }
 
@@ -100,6 +108,15 @@ class Reader {
       this.#readUnknown(program, argv);
       return;
     }
+    const began = { inFront: this.#inFront, env: this.#env };
+    this.#readKnown(program, front, argv);
+    if (this.#argv.length > 0) return;
+    // It has options that the table does not know.
+    [this.#inFront, this.#env] = [began.inFront, began.env];
+    this.#search(program, argv);
+  }
+
+  #readKnown(program: string, front: Front, argv: readonly string[]): void {
     const { options, assigned, length } = readFront(front, argv);
     this.#noteFront(program, options);
     this.#folder = lastOf(options, program === 'env' ? ['C', 'chdir'] : ['D', 'chdir']) ?? this.#folder;
@@ -107,26 +124,50 @@ class Reader {
     const env = { ...environmentBehind(program, options, this.#env), ...assigned };
     if (program === 'env' && split !== undefined) {
       this.#inFront = undefined;
-      this.read(readScript(split, { env, args: [] })[0]?.words ?? [], env);
+      // What is split may begin with options and assignments of env's own, and the command may follow behind it.
+      const [first] = readScript(`env ${split}`, { env, args: [] });
+      this.read([...(first?.words ?? []), ...argv.slice(length)], env);
     } else this.#behind(argv, length, env);
   }
 
   #noteFront(program: string, options: Options): void {
-    const preserves = options.has('E') || options.has('preserve-env');
-    if (program === 'sudo' && !preserves && Object.keys(this.#env).some((name) => name.startsWith('KUMA_'))) {
-      this.#note(program, 'breaks', {
-        says: 'drops the environment, so kuma-dp does not get the KUMA_* variables that are set here',
-        remedy: 'sudo -E …, or let the service manager switch the user (User=)',
-      });
-    }
+    if (Object.keys(this.#env).some((name) => name.startsWith('KUMA_'))) this.#noteDropped(program, options);
     const forks = program === 'setsid' && (options.has('f') || options.has('fork'));
     if (forks || (program === 'sudo' && (options.has('b') || options.has('background')))) {
       this.#noteDetached(program);
     }
   }
 
+  /** The environment, of which kuma-dp needs a part. */
+  #noteDropped(program: string, options: Options): void {
+    if (program === 'sudo' && !options.has('E') && !options.has('preserve-env')) {
+      this.#note(program, 'breaks', {
+        says: 'drops the environment, so kuma-dp does not get the KUMA_* variables that are set here',
+        remedy: 'sudo -E …, or let the service manager switch the user (User=)',
+      });
+    }
+    if (program === 'doas') {
+      this.#note(program, 'careful', {
+        says: 'drops the environment unless its rule in doas.conf says keepenv; kuma-dp then does not get the KUMA_* variables that are set here',
+        remedy: 'add keepenv to the rule, or let the service manager switch the user (User=)',
+      });
+    }
+  }
+
   /** Any program that is not known: kuma-dp's words are the last ones that begin with kuma-dp and say `run`. */
   #readUnknown(program: string, argv: readonly string[]): void {
+    const { inFront, env } = { inFront: this.#inFront, env: this.#env };
+    this.#search(program, argv);
+    if (this.#argv.length > 0) return;
+    this.#readOwnScript(program, argv);
+    // Some program that takes kuma-dp's own words: a build of its own, a stand-in. Of a script's commands, most do not.
+    if (this.#argv.length === 0 && inFront !== undefined && argv.includes('run', 1)) {
+      [this.#argv, this.#inFront, this.#env] = [argv, inFront, env];
+    }
+  }
+
+  /** kuma-dp among the words of any program: as a word of its own, in those of a shell, or in a text. */
+  #search(program: string, argv: readonly string[]): void {
     const at = argv.findLastIndex(
       (word, index) => index > 0 && nameOf(word) === 'kuma-dp' && argv.includes('run', index),
     );
@@ -134,12 +175,13 @@ class Reader {
       this.#behind(argv, at);
       return;
     }
-    const { inFront, env } = { inFront: this.#inFront, env: this.#env };
-    this.#readOwnScript(program, argv);
-    // Some program that takes kuma-dp's own words: a build of its own, a stand-in. Of a script's commands, most do not.
-    if (this.#argv.length === 0 && inFront !== undefined && argv.includes('run', 1)) {
-      [this.#argv, this.#inFront, this.#env] = [argv, inFront, env];
-    }
+    const text = argv.findIndex((word, index) => index > 0 && RUNS_KUMA_DP.test(word));
+    if (text === -1) return;
+    const shell = argv.findLastIndex((word, index) => index > 0 && index < text && SHELLS.has(nameOf(word)));
+    if (shell !== -1) this.#behind(argv, shell);
+    if (this.#argv.length > 0) return;
+    const script = (argv[text] ?? '').replace(/^--?[\w-]+=/, '');
+    this.#readText(program, { script, args: [], shell: 'sh' });
   }
 
   /** A script that is started by its own name, with its shell in its first line. */
@@ -227,6 +269,19 @@ class Reader {
     if (detached && argv.indexOf('-d') < (at === -1 ? argv.length : at)) this.#noteDetached(program);
   }
 
+  #readServer(program: string, argv: readonly string[]): void {
+    this.#note(program, 'breaks', {
+      hides: true,
+      says: 'gives kuma-dp to a server process of its own, where the agent may neither see nor signal it, and ends when the terminal does',
+      remedy: `put the agent inside, in front of kuma-dp itself: ${program} … ${PLAIN_LINE}`,
+    });
+    const noted = this.#obstacles.length;
+    this.#search(program, argv);
+    // What stands between there is the server's.
+    this.#obstacles.splice(noted);
+    this.#inFront = undefined;
+  }
+
   #readDetacher(program: string, argv: readonly string[]): void {
     const at = argv.findLastIndex((word) => nameOf(word) === 'kuma-dp');
     if (at !== -1) this.#argv = argv.slice(at).filter((word, index) => !(index === 1 && word === '--'));
@@ -249,7 +304,7 @@ class Reader {
 function environmentBehind(program: string, options: Options, env: Env): Env {
   const clears =
     program === 'env'
-      ? options.has('i') || options.has('ignore-environment')
+      ? options.has('i') || options.has('-') || options.has('ignore-environment')
       : program === 'sudo'
         ? !options.has('E') && !options.has('preserve-env')
         : program === 'setpriv' && options.has('reset-env');

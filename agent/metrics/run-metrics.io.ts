@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { formatListenerAddress } from '../../kernel/listener-address.ts';
-import type { RunOptions } from '../options.ts';
+import type { MetricsOptions } from './metrics-options.pure.ts';
 import type * as metricsListener from './metrics-listener.io.ts';
 import { CountersFile } from './counters-file.io.ts';
 import type { RunView } from './run-view.pure.ts';
@@ -14,11 +14,6 @@ import {
   type Counters,
 } from './counters.pure.ts';
 import type { AgentEvents } from '../events.ts';
-
-type MetricsOptions = Pick<
-  RunOptions,
-  'metrics' | 'metricsTokenFile' | 'metricsCertificateFile' | 'metricsKeyFile'
->;
 
 export interface RunMetricsDeps {
   readonly clock: Clock;

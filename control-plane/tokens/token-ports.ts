@@ -1,7 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 
 import type { SigningKeyId } from '../../kuma/token-secrets.io.ts';
-import type { FileProblem } from '../../program/watched-file.ts';
 
 /** Who wants a key, and how new it has to be. A source that always knows ignores both. */
 export interface KeyDemand {
@@ -28,4 +27,6 @@ export interface TokenRevocations {
 /** Something that an operator should know of; each is reported once, until it is over. */
 export type TokenProblem =
   /** A list at the control plane cannot be read: tokens revoked since it last was, if ever, are accepted. */
-  { readonly kind: 'revocations-unknown'; readonly path: string; readonly reason: string } | FileProblem;
+  | { readonly kind: 'revocations-unknown'; readonly path: string; readonly reason: string }
+  /** A mounted file cannot be used any more; its last content holds. */
+  | { readonly kind: 'file-unusable'; readonly path: string; readonly reason: string };

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { request, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { request, type IncomingMessage, type RequestOptions } from 'node:http';
 import { text } from 'node:stream/consumers';
 
 /** What a Prometheus server gets, by series: `up{instance="a"}` → its value. */
@@ -33,23 +33,33 @@ export class Scrape {
 }
 
 /** @param address `HOST:PORT` or `unix:PATH` @throws Error unless it is answered with 200 */
-export async function scrape(address: string, headers?: OutgoingHttpHeaders): Promise<Scrape> {
-  const { status, body } = await ask(address, 'GET', '/metrics', headers);
+export async function scrape(address: string): Promise<Scrape> {
+  const { status, body } = await ask(address, 'GET', '/metrics');
   if (status !== 200) throw new Error(`A scrape was answered with ${status}: ${body}`);
   return new Scrape(body);
 }
 
-export async function ask(
-  address: string,
-  method: string,
-  path: string,
-  headers: OutgoingHttpHeaders = {},
-): Promise<{ readonly status: number; readonly body: string }> {
+interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+export function ask(address: string, method: string, path: string): Promise<HttpAnswer> {
+  return answerTo(address, { method, path });
+}
+
+/** A scrape that shows a token. */
+export function scrapeWith(token: string, address: string): Promise<HttpAnswer> {
+  const headers = { authorization: `Bearer ${token}` };
+  return answerTo(address, { method: 'GET', path: '/metrics', headers });
+}
+
+async function answerTo(address: string, what: RequestOptions): Promise<HttpAnswer> {
   const where = address.startsWith('unix:')
     ? { socketPath: address.slice('unix:'.length) }
     : { host: '127.0.0.1', port: new URL(`http://${address}`).port };
   // `Connection: close`: nothing of us stays behind.
-  const asked = request({ ...where, method, path, headers, agent: false });
+  const asked = request({ ...where, ...what, agent: false });
   asked.end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
   return { status: response.statusCode ?? 0, body: await text(response) };

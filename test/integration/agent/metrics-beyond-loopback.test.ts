@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { ask, scrape } from '../../support/scrape.ts';
+import { ask, Scrape, scrapeWith } from '../../support/scrape.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { Scene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -55,10 +55,9 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     const without = await ask(`127.0.0.1:${port}`, 'GET', '/metrics');
     expect(without.status).toBe(401);
     expect(without.body).not.toContain('kuma_dp_agent');
-    const wrong = await ask(`127.0.0.1:${port}`, 'GET', '/metrics', { authorization: `Bearer ${TOKEN}x` });
-    expect(wrong.status).toBe(401);
-    const found = await scrape(`127.0.0.1:${port}`, { authorization: `Bearer ${TOKEN}` });
-    expect(found.value('kuma_dp_agent_phase{phase="running"}')).toBe(1);
+    expect(await scrapeWith(`${TOKEN}x`, `127.0.0.1:${port}`)).toMatchObject({ status: 401 });
+    const found = await scrapeWith(TOKEN, `127.0.0.1:${port}`);
+    expect(new Scrape(found.body).value('kuma_dp_agent_phase{phase="running"}')).toBe(1);
   });
 
   test('are there by HTTPS with a certificate, and want the token there too', async () => {
@@ -77,7 +76,9 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     expect(answer.body).toContain('kuma_dp_agent_phase{phase="running"} 1');
     expect(await scrapeByTls(port, {})).toMatchObject({ status: 401 });
     await expect(scrapeByTls(port, given, 'other-ca.crt')).rejects.toThrow(/certificate/);
-    await expect(ask(`127.0.0.1:${port}`, 'GET', '/metrics'), 'no plain HTTP').rejects.toThrow();
+    await expect(ask(`127.0.0.1:${port}`, 'GET', '/metrics'), 'no plain HTTP').rejects.toThrow(
+      /hang up|ECONNRESET/,
+    );
   });
 
   test('take another token when its file changes, and keep the last good one while that is broken', async () => {
@@ -86,8 +87,7 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     writeFileSync(file, TOKEN);
     const agent = await scene.start({ cwd: scene.dir.path });
     const address = String((await agent.waitForEvent('metrics.served'))['address']);
-    const status = async (token: string): Promise<number> =>
-      (await ask(address, 'GET', '/metrics', { authorization: `Bearer ${token}` })).status;
+    const status = async (token: string): Promise<number> => (await scrapeWith(token, address)).status;
     expect(await status(TOKEN)).toBe(200);
     writeFileSync(file, 'short');
     await waitUntil(async () => (await status(TOKEN), agent.seen('file.kept').length > 0), {

@@ -52,6 +52,54 @@ const FRONTS: readonly (readonly string[])[] = [
   ['chamber', 'exec', 'kuma', '--'],
   ['nice', 'env', 'A=b', 'nohup', 'setpriv', '--reuid=kuma-dp'],
   ['busybox', 'nice', '-n', '1'],
+  ['env', '-', 'A=b'],
+  ['env', '-a', 'proxy', '-uA', 'B=c'],
+  ['env', '--ignore-signal=HUP', '--default-signal'],
+  ['sudo', '-u', 'kuma-dp', '--'],
+  ['sudo', '-n', '-H', '-u#1000', '-g', 'kuma'],
+  ['sudo', '--preserve-env=A', '--chdir', '/', '--user', 'run'],
+  ['doas', '-n', '-u', 'kuma-dp', '--'],
+  ['nice', '--adjustment', '5', '--'],
+  ['nice', '--adjustment=5'],
+  ['ionice', '-t', '-c2', '-n0'],
+  ['ionice', '--class', 'idle'],
+  ['chrt', '--rr', '10'],
+  ['chrt', '-d', '--sched-runtime', '1', '--sched-period', '2', '0'],
+  ['taskset', '0x3'],
+  ['taskset', '--cpu-list', '0-3'],
+  ['timeout', '--foreground', '--signal', 'INT', '--preserve-status', '1h'],
+  ['timeout', '-sINT', '10'],
+  ['stdbuf', '--output', 'L', '--error=0'],
+  ['setarch', 'x86_64', '--addr-no-randomize'],
+  ['unshare', '--mount', '--propagation', 'private', '--'],
+  ['unshare', '-m', '-S', '0', '-G', '0', '-w', '/'],
+  ['nsenter', '-t', '1', '-m', '-n', '--'],
+  ['nsenter', '--target', '1', '--all'],
+  ['dumb-init', '-c', '--rewrite', '15:3', '--'],
+  ['tini', '-s', '-e', '143', '--'],
+  ['catatonit', '-P', '--'],
+  ['setuidgid', 'kuma-dp'],
+  ['envdir', '/etc/kuma-dp/env'],
+  ['envuidgid', 'run'],
+  ['softlimit', '-m', '1000000', '-o', '1024'],
+  ['s6-softlimit', '-o', '1024'],
+  ['setlock', '-nX', '/run/kuma-dp.lock'],
+  ['flock', '-n', '-w', '5', '/run/kuma-dp.lock'],
+  ['flock', '-E', '4', '/run/run'],
+  ['with-contenv'],
+  ['prlimit', '--nofile=1024:2048', '--'],
+  ['choom', '-n', '-500', '--'],
+  ['cgexec', '-g', 'cpu:kuma'],
+  ['authbind', '--deep'],
+  ['strace', '-f', '-o', 'run'],
+  ['/usr/bin/time', '-v'],
+  ['numactl', '--cpunodebind', '0', '--membind=0'],
+  ['infisical', 'run', '--env', 'run', '--'],
+  ['vault', 'agent', '-config', 'run', '--'],
+  ['envconsul', '-config', 'a.hcl', '-prefix', 'run'],
+  ['aws-vault', 'exec', 'kuma-dp', '--no-session', '--'],
+  ['teller', 'run', '--'],
+  ['systemd-run', '--scope', '-p', 'MemoryMax=1G', '--'],
 ];
 
 describe('what stands in front of kuma-dp', () => {
@@ -93,6 +141,30 @@ describe('what stands in front of kuma-dp', () => {
     [['sh', '-c', 'exec "$0" "$@"', ...RUN], []],
     [['sh', '-c', 'exec $RUN'], []],
     [['env', '-S', LINE], []],
+    [['env', '-S', '-u B A=b kuma-dp', ...RUN.slice(1)], []],
+    [['env', '-vS', 'A=b', ...RUN], []],
+    [['env', '-u', 'B', `--split-string=-i A=b ${LINE}`], []],
+    [['chrt', '-o', ...RUN], []],
+    [['setarch', '-R', ...RUN], []],
+    [['nsenter', '-t', '1', '-a', 'sh', '-c', `exec ${LINE}`], []],
+    [['infisical', 'run', '--', 'sh', '-c', LINE], ['sh']],
+    [['infisical', 'run', `--command=${LINE}`], ['infisical']],
+    [['doppler', 'run', '--command', `cd /etc && ${LINE}`], ['doppler']],
+    [['sops', 'exec-env', 'kuma.enc.env', LINE], ['sops']],
+    [['sops', 'exec-env', 'kuma.enc.env', `exec ${LINE}`], []],
+    [['with-contenv', 'bash', '-c', LINE], []],
+    [['flock', '/run/lock', '-c', LINE], ['flock']],
+    [['script', '-qfc', LINE, '/dev/null'], ['script']],
+    [['capsh', '--user=kuma-dp', '--', '-c', `exec ${LINE}`], []],
+    [['tmux', 'new-session', '-d', '-s', 'kuma', LINE], ['tmux']],
+    [['tmux', 'new', '-d', ...RUN], ['tmux']],
+    [['screen', '-dmS', 'kuma', ...RUN], ['screen']],
+    [['screen', '-D', '-m', 'sh', '-c', `${LINE}\n`], ['screen']],
+    [['pm2', 'start', LINE, '--name', 'dp'], ['pm2']],
+    [['dtach', '-n', '/run/kuma.sock', ...RUN], ['dtach']],
+    [['sudo', '-E', 'screen', '-dm', ...RUN], ['screen']],
+    [['systemd-run', '--unit=dp', ...RUN], ['systemd-run']],
+    [['toolbox', 'run', ...RUN], ['toolbox']],
     [['su', '-m', '-s', '/bin/sh', 'kuma-dp', '-c', `exec ${LINE}`], ['su']],
     [
       ['su', 'kuma-dp', '-c', LINE],
@@ -156,6 +228,8 @@ describe('what stands in front of kuma-dp', () => {
     expect(nameAndMesh('env', '--', 'KUMA_DATAPLANE_NAME=b')).toEqual(['b', 'm']);
     expect(nameAndMesh('env', '-u', 'KUMA_DATAPLANE_MESH')).toEqual(['a', '']);
     expect(nameAndMesh('env', '-i', 'KUMA_DATAPLANE_NAME=b')).toEqual(['b', '']);
+    expect(nameAndMesh('env', '-', 'KUMA_DATAPLANE_NAME=b')).toEqual(['b', '']);
+    expect(nameAndMesh('env', '-S', '-u KUMA_DATAPLANE_MESH KUMA_DATAPLANE_NAME=b')).toEqual(['b', '']);
     expect(nameAndMesh('sudo', '-u', 'kuma-dp')).toEqual(['', '']);
     expect(nameAndMesh('sudo', '-E', '-u', 'kuma-dp')).toEqual(['a', 'm']);
     expect(nameAndMesh('sudo', 'KUMA_DATAPLANE_NAME=b')).toEqual(['b', '']);
@@ -165,6 +239,13 @@ describe('what stands in front of kuma-dp', () => {
     const [obstacle] = unwrap({ argv: ['sudo', ...RUN], env: { KUMA_DATAPLANE_NAME: 'a' } }).obstacles;
     expect(obstacle).toMatchObject({ program: 'sudo', level: 'breaks' });
     expect(unwrap({ argv: ['sudo', ...RUN], env: { HOME: '/' } }).obstacles).toEqual([]);
+  });
+
+  it('doas is one too, since its rule may drop them', () => {
+    const argv = ['doas', '-u', 'kuma-dp', ...RUN];
+    const [obstacle] = unwrap({ argv, env: { KUMA_DATAPLANE_NAME: 'a' } }).obstacles;
+    expect(obstacle).toMatchObject({ program: 'doas', level: 'careful' });
+    expect(unwrap({ argv, env: { HOME: '/' } }).obstacles).toEqual([]);
   });
 
   it('changes the folder that files are read from', () => {

@@ -11,7 +11,7 @@ import {
   countDeregistration,
   countStop,
 } from '../../../../agent/metrics/counters.pure.ts';
-import type { RunOptions } from '../../../../agent/options.ts';
+import type { MetricsOptions } from '../../../../agent/metrics/metrics-options.pure.ts';
 import { agentEvents, type AgentEvents } from '../../../../agent/events.ts';
 import { RunMetrics } from '../../../../agent/metrics/run-metrics.io.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
@@ -188,7 +188,7 @@ describe('RunMetrics', () => {
   const file = (): string => dir.join('state/dataplane~default~web-1.tallies');
   const kept = (): Counters => Counters.parse(JSON.parse(readFileSync(file(), 'utf8')));
 
-  function of(metrics: RunOptions['metrics']): RunMetrics | undefined {
+  function of(metrics: MetricsOptions['metrics']): RunMetrics | undefined {
     const files = {
       metricsTokenFile: undefined,
       metricsCertificateFile: undefined,
