@@ -20,7 +20,7 @@ const GATEWAY_TYPES = ['DELEGATED', 'BUILTIN'];
 export function asDataplaneDocument(document: unknown): unknown {
   if (!isObject(document)) return document;
   const present = withoutNulls(document);
-  const { networking, ...meta } = inMetaCase(present);
+  const { networking, ...meta } = inMetaCase({ ...present, ...labelsOf(document) });
   return isObject(networking) ? { ...meta, networking: asNetworking(networking) } : { ...meta, networking };
 }
 
@@ -39,6 +39,19 @@ function withoutNulls(document: Readonly<Record<string, unknown>>): Record<strin
       .filter(([, value]) => value !== null && value !== undefined)
       .map(([key, value]) => [key, deepWithoutNulls(value)]),
   );
+}
+
+/** A label of `null` is an empty one. */
+function labelsOf(document: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(document).flatMap(([key, labels]) =>
+      key.toLowerCase() === 'labels' && isObject(labels) ? [[key, nullsAsEmpty(labels)]] : [],
+    ),
+  );
+}
+
+function nullsAsEmpty(labels: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(labels).map(([key, value]) => [key, value ?? '']));
 }
 
 function deepWithoutNulls(value: unknown): unknown {
@@ -71,9 +84,10 @@ function asPort(port: unknown): unknown {
 }
 
 function asNumber(value: unknown): unknown {
-  return typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
+  // What is quoted is JSON to Go: blanks around it, no zero before it.
+  return typeof value === 'string' && /^\s*-?(0|[1-9]\d*)\s*$/.test(value) ? Number(value) : value;
 }
 
 function asEnum(value: unknown, names: readonly string[]): unknown {
-  return typeof value === 'number' ? (names[value] ?? value) : value;
+  return typeof value === 'number' ? (names[value] ?? String(value)) : value;
 }

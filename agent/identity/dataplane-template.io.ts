@@ -1,7 +1,7 @@
 import { open, stat } from 'node:fs/promises';
 
 import mustache from 'mustache';
-import { parseAllDocuments, type Document, type Tags } from 'yaml';
+import { parseAllDocuments, type Document, type ScalarTag, type Tags } from 'yaml';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource } from '../../kuma/dataplane.ts';
@@ -147,13 +147,16 @@ function parseResource(source: string, rendered: string): DataplaneResource {
   );
 }
 
+/** Those of YAML 1.1; the parser knows those of 1.2 alone. */
+const LINE_BREAKS = /\r(?!\n)|[\u0085\u2028\u2029]/g;
+
 /**
  * kuma-dp reads the first document of several and, of a key that is given twice, the last value.
  *
  * @see sigs.k8s.io/yaml 1.6.0, which parses with go.yaml.in/yaml/v2
  */
 function firstDocument(text: string): Document | undefined {
-  const documents = parseAllDocuments(text, {
+  const documents = parseAllDocuments(text.replaceAll(LINE_BREAKS, '\n'), {
     version: '1.1',
     customTags: asGoResolves,
     uniqueKeys: false,
@@ -162,9 +165,18 @@ function firstDocument(text: string): Document | undefined {
   return Array.isArray(documents) ? documents[0] : undefined;
 }
 
+/** Octal as YAML 1.2 writes it, which Go reads beside that of 1.1. */
+const OCTAL: ScalarTag = {
+  tag: 'tag:yaml.org,2002:int',
+  default: true,
+  test: /^[-+]?0o[0-7]+$/,
+  resolve: (text) => Number(text.replace(/^[-+]/, '')) * (text.startsWith('-') ? -1 : 1),
+};
+
 /** YAML 1.1 as Go has it (`no` is a boolean, `010` is eight), where a date and a time of day are texts. */
 function asGoResolves(tags: Tags): Tags {
-  return tags.filter(
+  const kept = tags.filter(
     (tag) => typeof tag === 'string' || !(tag.tag === 'tag:yaml.org,2002:timestamp' || tag.format === 'TIME'),
   );
+  return [OCTAL, ...kept];
 }

@@ -54,6 +54,11 @@ describe('a Dataplane file', () => {
     expect((await read(`type: Dataplane\nmesh: default\n${line}\n${NETWORKING}`)).name).toBe(name);
   });
 
+  it('may have a state that Kuma of today has no word for', async () => {
+    const resource = await read(`${PLAIN}${NETWORKING}    state: 3\n`);
+    expect(resource.networking?.inbound).toEqual([{ port: 8080, state: '3' }]);
+  });
+
   it.each([
     ['a second document', `${PLAIN}${NETWORKING}---\ntype: Mesh\nname: other\n`],
     ['a second document that is no YAML', `${PLAIN}${NETWORKING}---\n[ { : "\n`],
