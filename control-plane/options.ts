@@ -293,14 +293,15 @@ function readHttpUrl(text: string): Reading<URL> {
 /** A path, or a URL whose password may have any character as long as it is encoded. Problems never quote it. */
 function readStoreLocation(text: string): Reading<string> {
   if (text === '') return { problem: 'must not be empty' };
-  if (!/^postgres(?:ql)?:/.test(text)) return { value: text };
-  const url = URL.parse(text);
+  if (!/^(?!sqlite:)[a-z][a-z0-9+.-]*:\/\/|^postgres(?:ql)?:|\b(?:host|password|dbname)=/i.test(text))
+    return { value: text };
+  const url = /^postgres(?:ql)?:/i.test(text) ? URL.parse(text) : null;
   // Of "postgres://user:pass#word@host", a parser takes "user" for the host.
   const misread = url !== null && url.username === '' && /@/.test(`${url.pathname}${url.search}${url.hash}`);
   if (url !== null && url.hostname !== '' && !misread) return readStoreUrl(url, text);
   return {
     problem:
-      'expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode reserved characters in the password (# as %23, / as %2F, ? as %3F, @ as %40)',
+      'expected the path of a file, or postgres://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode reserved characters in the password (# as %23, / as %2F, ? as %3F, @ as %40)',
   };
 }
 

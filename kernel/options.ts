@@ -265,8 +265,13 @@ function single<T>(read: (text: string) => Reading<T>): OptionSpec<T>['read'] {
   return (texts) => (texts.length === 1 ? read(texts[0] ?? '') : { problem: 'given more than once' });
 }
 
+/** What a value may hold that was meant for another place: credentials of a URL, a query, a token, a key. */
+const MAY_BE_SECRET = /@|[?#]\S*=|\beyJ|-----BEGIN|\b(?:bearer|password|passwd|token|secret)\b\s*[=: ]/i;
+
 function quoteAll(texts: readonly string[], secret: true | undefined): string {
-  return secret === true ? '[redacted]' : texts.map((text) => JSON.stringify(text)).join(', ');
+  return secret === true || texts.some((text) => MAY_BE_SECRET.test(text))
+    ? '[redacted]'
+    : texts.map((text) => JSON.stringify(text)).join(', ');
 }
 
 function mustParse(text: string): number {

@@ -1,3 +1,4 @@
+import { withoutSecretsIn } from './redaction.ts';
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 
@@ -37,7 +38,7 @@ export function callerLines(
   how: { readonly program: string; readonly level: keyof typeof PRIORITIES; readonly reader: Reader },
 ): string {
   // A part of it may come from another user's file or another program's answer.
-  const text = inLines(message);
+  const text = withoutSecretsIn(inLines(message));
   if (how.reader !== 'journal') return `${how.program}: ${text}\n`;
   return text
     .trimEnd()

@@ -18,7 +18,7 @@ export interface StoreOptions {
  */
 export async function openStore(location: string, { clock, limits }: StoreOptions): Promise<Store> {
   const deps = { clock, limits: { ...STORE_LIMITS, ...limits } };
-  const backend = /^postgres(ql)?:\/\//.test(location)
+  const backend = /^postgres(ql)?:/i.test(location)
     ? await openPostgres(location, deps)
     : await openSqlite(location.replace(/^sqlite:(\/\/)?/, ''), deps);
   return kyselyStore(backend);
