@@ -36,7 +36,10 @@ export async function openCertificate(
   if (addresses.every(unencrypted)) return undefined;
   const files = await findFiles(options, parts);
   if (files === 'stopped') return files;
-  const certificate = new ServerCertificate({ ...files, clientCaFile: options.clientCaFile }, events);
+  const certificate = new ServerCertificate(
+    { ...files, clientCaFile: options.clientCaFile },
+    { certificateReloaded: events.certificateReloaded, certificateBroken: events.certificateBroken },
+  );
   events.certificateReloaded(files.certificateFile, certificate.expiresAtMs);
   return certificate;
 }
