@@ -119,6 +119,10 @@ export interface Attached {
   /** Why another incarnation keeps the name for now; left out if none does. */
   readonly held?: string;
   readonly facts: ControlPlaneFacts;
+  /** Whether the companion can be told of another owner on this stream. One of 0.1.0 cannot. */
+  readonly takesOwner?: boolean;
+  /** Whether the companion says on this stream what has changed of its control plane. One of 0.1.0 does not. */
+  readonly sendsNews?: boolean;
 }
 
 /** Why a stream ended: asked to go elsewhere, or cut. */
@@ -138,7 +142,8 @@ export interface LastWords {
 export interface AttachStream {
   /** Never rejects. */
   readonly ended: Promise<StreamEnd>;
-  tell(status: AgentStatus): void;
+  /** @param owner of the object, where it is another than the hello said */
+  tell(status: AgentStatus, owner?: Owner): void;
   /** Last words, as JSON; settles when the companion has got them. Never rejects. */
   finish(words: LastWords): Promise<void>;
   close(): void;
@@ -146,17 +151,23 @@ export interface AttachStream {
 
 export type AttachWait = Pick<DeadlineScope, 'signal' | 'extend'>;
 
+/** What a companion says on the stream. */
+export interface AttachListener {
+  /** What it knows of this incarnation: the first time before the attach settles, and again after a change. */
+  attached(said: Attached): void;
+  /** What has changed of its control plane. */
+  news(facts: ControlPlaneFacts): void;
+}
+
 /** The companion of a control plane: an endpoint that also watches over those who attach. */
 export interface Companion extends Endpoint {
   /**
    * Opens the stream and waits until it is attached. `wait` bounds that, not the stream; a companion that is busy says how
    * much longer it takes.
    *
-   * @param onAttached told each time the companion says what it knows of this incarnation, the first time before this
-   * settles
    * @throws `DATAPLANE_FOREIGN` if a newer incarnation has the name
    */
-  attach(hello: Hello, onAttached: (attached: Attached) => void, wait: AttachWait): Promise<AttachStream>;
+  attach(hello: Hello, listener: AttachListener, wait: AttachWait): Promise<AttachStream>;
 }
 
 /** What a companion wants to know of another dataplane. */

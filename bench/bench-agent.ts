@@ -70,6 +70,7 @@ export class BenchAgent {
             answersAsks: false,
             looks: false,
             waits: false,
+            takesNews: false,
             agentVersion: 'bench',
           },
         },

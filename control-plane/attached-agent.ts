@@ -44,6 +44,8 @@ export interface AgentChannel {
   redirect(reason: string): void;
   /** A newer incarnation has the name. */
   supersede(): void;
+  /** What is known of the control plane has changed. An agent that takes no news is told nothing. */
+  news(): void;
   /** Asks the agent to say its phase again. One that does not know the question says nothing. */
   ask(): void;
   /**

@@ -3,6 +3,7 @@ import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { RequestedDepartures } from './departures/requested-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
+import { ControlPlaneNews } from './agents/control-plane-news.ts';
 import { ExpectedAgents } from './agents/expected-agents.ts';
 import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
 import { DeletionAttempt } from './departures/attempt.ts';
@@ -65,6 +66,7 @@ export class Engine {
   readonly witnesses: Witnesses;
   readonly notes = new DepartureNotes();
   readonly #healer: Healer;
+  readonly #news: ControlPlaneNews;
   readonly #looks: LookLog;
 
   constructor(deps: EngineDeps) {
@@ -106,6 +108,7 @@ export class Engine {
       },
     });
     const { agents, departures } = this;
+    this.#news = new ControlPlaneNews({ clock, agents, facts: () => watch.facts });
     this.expected = new ExpectedAgents(store);
     this.heartbeat = new ReplicaHeartbeat({
       ...common,
@@ -130,6 +133,7 @@ export class Engine {
       this.watch.presence.run(signal),
       this.watch.run(signal),
       this.heartbeat.run(signal),
+      this.#news.run(signal),
       this.announced.run(signal),
       this.departures.run(signal),
       this.sweeper.run(signal),

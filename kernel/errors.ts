@@ -121,3 +121,7 @@ export function describeError(error: unknown): string {
 
 /** Names an option of a program that the operator does not start. */
 const ADVICE_OF_NODE = /; if the root CA is installed locally, try running Node\.js with --use-system-ca$/;
+
+export function hasCode(error: unknown, code: ErrorCode): boolean {
+  return error instanceof OperationalError && error.code === code;
+}

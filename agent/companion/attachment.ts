@@ -57,6 +57,9 @@ export class Attachment {
   /** Of the stream that is there or that is being opened. */
   #attempt = new AbortController();
   #stream: AttachStream | undefined;
+  /** Whom the companion takes for the owner, and whether it can be told of another. */
+  #toldOwner: Owner = 'cp';
+  #takesOwner = false;
   /** Whether that stream, or the one before the next attempt, came about. */
   #attached = false;
   #lossSaid = false;
@@ -85,14 +88,29 @@ export class Attachment {
     });
   }
 
-  /** Who owns the object in the end. Where the companion was told otherwise, it is told again. */
+  /**
+   * Who owns the object in the end. A companion that was told otherwise is told on the same stream, once it has answered:
+   * an agent that gave its place in the queue up would only make a busy companion busier.
+   */
   settleOwner(owner: Owner): void {
     if (owner === this.#owner) return;
     this.#owner = owner;
+    this.#tellOwner();
+  }
+
+  /** A companion that cannot be told is attached to anew. */
+  #tellOwner(): void {
+    const stream = this.#stream;
+    if (stream === undefined || this.#toldOwner === this.#owner) return;
+    this.#toldOwner = this.#owner;
+    if (this.#takesOwner) {
+      stream.tell(this.#status, this.#owner);
+      return;
+    }
     this.#attempt.abort(
       new OperationalError('CANCELLED', 'Gave up to attach as it was: the owner is another'),
     );
-    this.#stream?.close();
+    stream.close();
   }
 
   /** Envoy serves from now on. */
@@ -162,6 +180,7 @@ export class Attachment {
     this.#attempt = attempt;
     this.#attached = false;
     const status = this.#status;
+    this.#toldOwner = this.#owner;
     try {
       const stream = await withDeadline(
         {
@@ -173,14 +192,25 @@ export class Attachment {
         ({ signal, extend }) =>
           companion.attach(
             { ...this.#deps.hello, owner: this.#owner, status, epoch: this.#epoch },
-            (attached) => this.#onAttached(companion, attached),
+            {
+              attached: (said) => {
+                this.#onAttached(companion, said);
+              },
+              news: this.#deps.learn,
+            },
             // A start asks the next companion instead.
-            { signal, extend: this.#isImpatient ? () => {} : extend },
+            {
+              signal,
+              extend: (ms) => {
+                if (!this.#isImpatient) extend(ms);
+              },
+            },
           ),
       );
       this.#stream = stream;
       this.#attached = true;
       if (this.#status !== status || status.serving) stream.tell(this.#status);
+      this.#tellOwner();
       void this.#keepTalking(stream);
       return await stream.ended;
     } catch (error) {
@@ -202,12 +232,13 @@ export class Attachment {
     }
   }
 
-  #onAttached(companion: Companion, { epoch, held, facts }: Attached): void {
+  #onAttached(companion: Companion, { epoch, held, facts, takesOwner }: Attached): void {
     const { events, learn } = this.#deps;
     const resumed = this.#unsaidLoss?.url === companion.url && epoch !== undefined && epoch === this.#epoch;
     if (resumed) this.#unsaidLoss = undefined;
     else this.#sayLoss();
     this.#lossSaid = false;
+    this.#takesOwner = takesOwner === true;
     learn(facts);
     if (resumed) {
       events.companionResumed(companion.url, epoch);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import { OperationalError } from '../../kernel/errors.ts';
+import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Made, Want } from '../../kuma/object-wish.ts';
 import {
@@ -10,8 +11,9 @@ import {
   type DeregistrarClient,
   type GetControlPlaneResponse,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { systemClock } from '../../kernel/clock.ts';
 import { endpointName } from '../../kernel/endpoint-name.ts';
-import type { Attempt, Companion, Departure, Witness } from '../ports.ts';
+import type { AttachStream, Attempt, Companion, Departure, Witness } from '../ports.ts';
 import { CompanionChannel, type CompanionChannelOptions } from './companion-channel.io.ts';
 import {
   fromConfirmation,
@@ -21,33 +23,28 @@ import {
   toRegister,
   type RegisterWish,
 } from './companion-messages.io.ts';
-import { openCompanionStream } from './companion-stream.io.ts';
+import { CompanionNews } from './companion-news.ts';
+import { openCompanionStream, type CompanionStreamOptions } from './companion-stream.io.ts';
 import { unaryCall, type UnaryCall, type UnaryMethod } from './unary-call.io.ts';
 
 export { LONE_PINGS } from './companion-channel.io.ts';
+
+type CompanionOptions = CompanionChannelOptions & { readonly witness?: Witness | undefined };
 
 /**
  * The companion of a control plane as an {@link Endpoint}, over gRPC.
  *
  * Whatever it was asked goes on there if the caller gives up: a second call joins the first.
  */
-export function companionEndpoint(
-  options: CompanionChannelOptions & { readonly witness?: Witness | undefined },
-): Companion {
-  const { witness } = options;
+export function companionEndpoint(options: CompanionOptions): Companion {
   const channel = new CompanionChannel(options);
   const url = endpointName(options.url);
   const anonymous = randomUUID();
+  const news = new CompanionNews<DeregistrarClient>(systemClock);
   return {
     url,
     remembers: true,
-    check: async (key, signal) => {
-      options.tls.refresh?.();
-      await options.token.refresh();
-      const action = `look at the control plane through ${url}`;
-      const { controlPlane } = await askOfZone(channel, { action, key }, signal);
-      return fromControlPlane(controlPlane);
-    },
+    check: (key, signal) => check({ channel, url, news, options }, key, signal),
     make: (departure, { wish, template }, attempt) =>
       wish.state === 'absent'
         ? deregister({ channel, url, anonymous }, departure, attempt)
@@ -70,26 +67,67 @@ export function companionEndpoint(
       });
       return fromConfirmation(answer);
     },
-    attach: async (hello, onAttached, wait) => {
-      if (options.token.current === undefined) await options.token.refresh();
-      return openCompanionStream({
-        action: `attach to ${url}`,
-        call: channel.client.attach(channel.metadata()),
-        hello: toHello(hello, anonymous, witness !== undefined),
-        witness,
-        status: hello.status,
-        onAttached,
-        // Behind the same name there may be another replica.
-        onRedirected: () => {
-          channel.renew();
+    attach: (hello, listener, wait) =>
+      attach(
+        { channel, url, news, options },
+        {
+          hello: toHello(hello, anonymous, options.witness !== undefined),
+          status: hello.status,
+          listener,
+          wait,
         },
-        wait,
-      });
-    },
+      ),
     close: () => {
       channel.close();
     },
   };
+}
+
+interface Followed {
+  readonly channel: CompanionChannel;
+  readonly url: string;
+  readonly news: CompanionNews<DeregistrarClient>;
+  readonly options: CompanionOptions;
+}
+
+async function check(
+  { channel, url, news, options }: Followed,
+  key: DataplaneKey,
+  signal: AbortSignal,
+): Promise<ControlPlaneFacts> {
+  options.tls.refresh?.();
+  await options.token.refresh();
+  const asked = { client: channel.client, token: options.token.current };
+  const told = news.instead(asked);
+  if (told !== undefined) return told;
+  const action = `look at the control plane through ${url}`;
+  const { controlPlane } = await askOfZone(channel, { action, key }, signal);
+  news.asked(asked);
+  return fromControlPlane(controlPlane);
+}
+
+async function attach(
+  { channel, url, news, options: { token, witness } }: Followed,
+  { hello, listener, ...how }: Pick<CompanionStreamOptions, 'hello' | 'status' | 'listener' | 'wait'>,
+): Promise<AttachStream> {
+  if (token.current === undefined) await token.refresh();
+  const { client } = channel;
+  const stream = await openCompanionStream({
+    ...how,
+    action: `attach to ${url}`,
+    call: client.attach(channel.metadata()),
+    hello,
+    witness,
+    listener: news.heardBy(listener, client),
+    // Behind the same name there may be another replica.
+    onRedirected: () => {
+      channel.renew();
+    },
+  });
+  void stream.ended.then(() => {
+    news.end(client);
+  });
+  return stream;
 }
 
 interface ZoneQuestion {

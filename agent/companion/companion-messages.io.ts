@@ -111,6 +111,7 @@ export function toHello(hello: Hello, anonymous: string, looks: boolean): Attach
         answersAsks: true,
         looks,
         waits: true,
+        takesNews: true,
       },
     },
   };
@@ -142,8 +143,10 @@ export function toTestimony(id: number, findings: readonly LookFinding[]): Attac
   };
 }
 
-export function toPhaseChanged({ phase, serving }: AgentStatus): AttachRequest {
-  return { message: { $case: 'phaseChanged', value: { phase: PHASES[phase], serving } } };
+/** @param owner where it is another than the hello said */
+export function toPhaseChanged({ phase, serving }: AgentStatus, owner?: Owner): AttachRequest {
+  const changed = owner === undefined ? WireOwner.UNSPECIFIED : OWNERS[owner];
+  return { message: { $case: 'phaseChanged', value: { phase: PHASES[phase], serving, owner: changed } } };
 }
 
 export function toStopped({ report, keep }: LastWords): AttachRequest {
@@ -225,9 +228,16 @@ function milliseconds(duration: Duration | undefined): number | undefined {
   return duration === undefined ? undefined : fromWireDuration(duration);
 }
 
-export function fromAttached({ epoch, fenced, controlPlane, held }: WireAttached): Attached {
+export function fromAttached(said: WireAttached): Attached {
+  const { epoch, fenced, controlPlane, held, takesOwner, sendsNews } = said;
   const facts = fromControlPlane(controlPlane);
-  return { epoch: fenced ? epoch : undefined, facts, ...(held === '' ? {} : { held }) };
+  return {
+    epoch: fenced ? epoch : undefined,
+    facts,
+    ...(held === '' ? {} : { held }),
+    ...(takesOwner ? { takesOwner } : {}),
+    ...(sendsNews ? { sendsNews } : {}),
+  };
 }
 
 /** An agent that has waited for so long attaches anew, elsewhere perhaps. */

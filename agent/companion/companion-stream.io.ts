@@ -4,7 +4,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import type { AttachRequest, AttachResponse, Look } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type {
   AgentStatus,
-  Attached,
+  AttachListener,
   AttachStream,
   AttachWait,
   LastWords,
@@ -13,6 +13,7 @@ import type {
 } from '../ports.ts';
 import {
   fromAttached,
+  fromControlPlane,
   fromLook,
   fromWaiting,
   toPhaseChanged,
@@ -28,7 +29,7 @@ export interface CompanionStreamOptions {
   readonly hello: AttachRequest;
   /** What the hello says of the agent. */
   readonly status: AgentStatus;
-  readonly onAttached: (attached: Attached) => void;
+  readonly listener: AttachListener;
   readonly onRedirected: () => void;
   /** Answers a Look; `undefined`: the hello says that this agent does not. */
   readonly witness: Witness | undefined;
@@ -38,8 +39,8 @@ export interface CompanionStreamOptions {
 
 /** Says hello and waits until the companion has attached the dataplane. */
 export async function openCompanionStream(options: CompanionStreamOptions): Promise<AttachStream> {
-  const { call, hello, action, onAttached, onRedirected } = options;
-  const { signal, extend } = options.wait;
+  const { call, hello, action, listener, onRedirected } = options;
+  const { signal } = options.wait;
   let said = options.status;
   signal.throwIfAborted();
   const ended = Promise.withResolvers<StreamEnd>();
@@ -50,19 +51,15 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
   signal.addEventListener('abort', onAbort, { once: true });
   call.on('data', ({ message }: AttachResponse) => {
     if (message?.$case === 'attached') {
-      onAttached(fromAttached(message.value));
+      listener.attached(fromAttached(message.value));
       attached.resolve();
     } else if (message?.$case === 'ask') {
       call.write(toPhaseChanged(said));
-    } else if (message?.$case === 'look') {
-      void answerLook(options, message.value);
-    } else if (message?.$case === 'waiting') {
-      extend(fromWaiting(message.value));
     } else if (message?.$case === 'redirected') {
       ended.resolve({ kind: 'redirected', reason: message.value.reason });
       onRedirected();
       call.cancel();
-    }
+    } else hear(options, message);
   });
   call.on('error', (error: unknown) => {
     ended.resolve({ kind: 'lost', error: isServiceError(error) ? fromServiceError(action, error) : error });
@@ -83,15 +80,22 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
   }
   return {
     ended: ended.promise,
-    tell: (status) => {
+    tell: (status, owner) => {
       said = status;
-      call.write(toPhaseChanged(status));
+      call.write(toPhaseChanged(status, owner));
     },
     finish: (words) => finish(call, words),
     close: () => {
       call.cancel();
     },
   };
+}
+
+/** What changes nothing about the stream. */
+function hear(options: CompanionStreamOptions, message: AttachResponse['message']): void {
+  if (message?.$case === 'look') void answerLook(options, message.value);
+  else if (message?.$case === 'news') options.listener.news(fromControlPlane(message.value));
+  else if (message?.$case === 'waiting') options.wait.extend(fromWaiting(message.value));
 }
 
 async function answerLook({ call, witness }: CompanionStreamOptions, look: Look): Promise<void> {

@@ -1,9 +1,9 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Arrival, Store, StreamSum } from '../ports.ts';
-import type { DataplaneRecord } from '../records.pure.ts';
+import type { DataplaneRecord, Owner } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
 import type { Admission, Given } from './admission.ts';
@@ -182,6 +182,17 @@ export class AttachedAgents {
     agent.leaving = true;
   }
 
+  /** Its start did not wait for the companion: its control plane puts the object, or, later, the agent does. */
+  async ownerChanged(agent: AttachedAgent, owner: Owner): Promise<void> {
+    const changed = this.#own(agent);
+    if (changed === undefined || changed.arrival.owner === owner) return;
+    changed.arrival = { ...changed.arrival, owner };
+    if (changed.epoch === undefined) return;
+    // The store is told again with the next heartbeat if it cannot be told now.
+    this.#doubted.add(changed);
+    await this.#try(() => this.#reattach(changed));
+  }
+
   /** Its object is to stay when it ends, on purpose: then there is nothing to remember of it. */
   async keep(agent: AttachedAgent): Promise<void> {
     const changed = this.#own(agent);
@@ -252,7 +263,7 @@ export class AttachedAgents {
       const entry = { ...this.#entry, refusedEpoch: given.holder.epoch };
       return await store.attach(arrival, replica, entry);
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
+      if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
       return this.#askHere(arrival);
     }
   }
@@ -354,13 +365,9 @@ export class AttachedAgents {
     try {
       await work();
     } catch (error) {
-      if (isUnavailable(error)) return false;
+      if (hasCode(error, 'STORE_UNAVAILABLE')) return false;
       if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
     }
     return true;
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof OperationalError && error.code === 'STORE_UNAVAILABLE';
 }

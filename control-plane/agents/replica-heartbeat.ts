@@ -1,5 +1,5 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeError, hasCode } from '../../kernel/errors.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { DueShare, Store, StreamSum } from '../ports.ts';
 import { returnTimeMs } from './return-time.pure.ts';
@@ -170,7 +170,7 @@ export class ReplicaHeartbeat {
       events.agentsMissing(lost);
       nudge();
     } catch (error) {
-      if (!(error instanceof OperationalError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+      if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
     }
   }
 }

@@ -1,5 +1,5 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
@@ -67,7 +67,7 @@ export class RequestedDepartures {
       const standing = await departures.settle({ key, incarnation, epoch: leave.epoch }, byMs);
       return { ...standing, durable: true };
     } catch (error) {
-      if (!(error instanceof OperationalError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+      if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
       return this.#announceUnrecorded(arrival);
     }
   }

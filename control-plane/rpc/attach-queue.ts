@@ -6,9 +6,14 @@ export interface AttachQueueOptions {
   readonly together: number;
 }
 
+/**
+ * `start`: a kuma-dp waits for it, for 800 ms at most. `return`: the store knows it, and it is on its way back. These two
+ * take turns; `other` agents come after them.
+ */
+export type Lane = 'start' | 'return' | 'other';
+
 export interface Candidate {
-  /** The store knows it, and it is on its way back: it goes before those that are new. */
-  readonly expected: boolean;
+  readonly lane: Lane;
   /** Whether its caller has gone: then it loses its place. */
   readonly hasGone: () => boolean;
   /** Told how long it may have to wait, and again when that grows. `undefined`: it does not know how to wait. */
@@ -21,6 +26,7 @@ interface Waiting extends Candidate {
   promisedMs: number;
 }
 
+const LANES: readonly Lane[] = ['start', 'return', 'other'];
 /** A shorter wait is not worth a message. */
 const WORTH_SAYING_MS = 1_000;
 /** What is said is longer than what is expected by this factor. */
@@ -35,8 +41,13 @@ const NEWEST = 0.05;
  */
 export class AttachQueue {
   readonly #options: AttachQueueOptions;
-  readonly #expected = new Set<Waiting>();
-  readonly #others = new Set<Waiting>();
+  readonly #lanes: Readonly<Record<Lane, Set<Waiting>>> = {
+    start: new Set(),
+    return: new Set(),
+    other: new Set(),
+  };
+  /** The lane of the last one that was let in from `start` or `return`. */
+  #last: Lane = 'return';
   #underWay = 0;
   /** Between two that end while others wait. */
   #eachMs = 1;
@@ -48,7 +59,8 @@ export class AttachQueue {
   }
 
   get waiting(): number {
-    return this.#expected.size + this.#others.size;
+    const { start, return: returning, other } = this.#lanes;
+    return start.size + returning.size + other.size;
   }
 
   /** @returns what gives the turn back, to be called once; `undefined` if its caller has gone */
@@ -56,9 +68,9 @@ export class AttachQueue {
     if (this.#underWay < this.#options.together && this.waiting === 0) return Promise.resolve(this.#begin());
     return new Promise((admit) => {
       const waiting: Waiting = { ...candidate, admit, promisedMs: Number.POSITIVE_INFINITY };
-      const ahead = this.#expected.size + (candidate.expected ? 0 : this.#others.size);
-      (candidate.expected ? this.#expected : this.#others).add(waiting);
-      const withinMs = ahead * this.#eachMs;
+      const lane = this.#lanes[candidate.lane];
+      const withinMs = this.#ahead(candidate.lane, lane.size) * this.#eachMs;
+      lane.add(waiting);
       if (withinMs >= WORTH_SAYING_MS) this.#say(waiting, withinMs);
       this.#speakSoon();
     });
@@ -74,13 +86,29 @@ export class AttachQueue {
   }
 
   #admitNext(): void {
-    for (const queue of [this.#expected, this.#others]) {
-      for (const waiting of queue) {
-        if (this.#underWay >= this.#options.together) return;
-        queue.delete(waiting);
-        waiting.admit(waiting.hasGone() ? undefined : this.#begin());
-      }
+    while (this.#underWay < this.#options.together) {
+      const lane = this.#nextLane();
+      const [waiting] = this.#lanes[lane];
+      if (waiting === undefined) return;
+      this.#lanes[lane].delete(waiting);
+      if (lane !== 'other') this.#last = lane;
+      waiting.admit(waiting.hasGone() ? undefined : this.#begin());
     }
+  }
+
+  #nextLane(): Lane {
+    const { start, return: returning } = this.#lanes;
+    const preferred = this.#last === 'start' ? 'return' : 'start';
+    if (this.#lanes[preferred].size > 0) return preferred;
+    if (start.size > 0) return 'start';
+    return returning.size > 0 ? 'return' : 'other';
+  }
+
+  /** How many go before the one at place `at` of its lane. */
+  #ahead(lane: Lane, at: number): number {
+    const { start, return: returning } = this.#lanes;
+    if (lane === 'other') return at + start.size + returning.size;
+    return at + Math.min(at, (lane === 'start' ? returning : start).size);
   }
 
   #noteEnd(): void {
@@ -93,14 +121,14 @@ export class AttachQueue {
   readonly #sayAgain = (): void => {
     this.#speaks = false;
     const nowMs = this.#options.clock.monotonicMs();
-    let ahead = 0;
-    for (const queue of [this.#expected, this.#others]) {
-      for (const waiting of queue) {
-        const withinMs = ahead * this.#eachMs;
+    for (const lane of LANES) {
+      let at = 0;
+      for (const waiting of this.#lanes[lane]) {
+        const withinMs = this.#ahead(lane, at) * this.#eachMs;
         const isNews =
           nowMs + withinMs > waiting.promisedMs || waiting.promisedMs === Number.POSITIVE_INFINITY;
         if (isNews && withinMs >= WORTH_SAYING_MS) this.#say(waiting, withinMs);
-        ahead += 1;
+        at += 1;
       }
     }
     if (this.waiting > 0) this.#speakSoon();

@@ -2,7 +2,12 @@ import { status, type handleBidiStreamingCall, type ServerDuplexStream } from '@
 
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import type { AttachRequest, AttachResponse, Hello } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type {
+  AttachRequest,
+  AttachResponse,
+  Hello,
+  PhaseChanged,
+} from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
 import type { AgentChannel, AttachedAgent, PeerConnection, WitnessTestimony } from '../attached-agent.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
@@ -10,11 +15,11 @@ import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import { asControlPlane, asServiceError, isRefusal } from './answers.ts';
-import type { AttachQueue } from './attach-queue.ts';
+import type { AttachQueue, Lane } from './attach-queue.ts';
 import { subjectOf, type Authorise } from './authorisation.ts';
 import type { CallBounds } from './call-bounds.ts';
 import { callerOf, type CallerOf, type MarkAuthenticated } from './callers.ts';
-import { readHello, readPhase, readTestimony } from './requests.ts';
+import { readHello, readOwner, readPhase, readTestimony } from './requests.ts';
 
 export interface AttachDeps {
   readonly clock: Clock;
@@ -42,6 +47,8 @@ const REDIRECT_BUDGET_MS = 5_000;
 /** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
 const ASK_AGAIN_MS = 25_000;
 const MAX_REPORT = 16_384;
+/** The phase of an agent that holds its kuma-dp back until it is attached. */
+const STARTING = 'starting';
 
 export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest, AttachResponse> {
   return (stream) => {
@@ -62,6 +69,7 @@ class AttachedStream {
   #releasePlace: (() => void) | undefined;
   #ended = false;
   #answersAsks = false;
+  #takesNews = false;
 
   constructor(deps: AttachDeps, stream: Stream) {
     this.#deps = deps;
@@ -121,12 +129,12 @@ class AttachedStream {
   }
 
   async #admitInTurn(hello: Hello): Promise<AttachedAgent | undefined> {
-    const { queue, isExpected } = this.#deps;
+    const { queue } = this.#deps;
     const onWait = (withinMs: number): void => {
       this.#send({ $case: 'waiting', value: { within: toWireDuration(withinMs) } });
     };
     const done = await queue.enter({
-      expected: isExpected(hello.incarnation?.id ?? ''),
+      lane: this.#laneOf(hello),
       hasGone: () => this.#ended,
       onWait: hello.waits ? onWait : undefined,
     });
@@ -138,11 +146,17 @@ class AttachedStream {
     }
   }
 
+  #laneOf({ phase, incarnation }: Hello): Lane {
+    if (phase === STARTING) return 'start';
+    return this.#deps.isExpected(incarnation?.id ?? '') ? 'return' : 'other';
+  }
+
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
     const { authorise, agents } = this.#deps;
     const { arrival: said, brought } = readHello(hello);
     const arrival = { ...said, peer: this.#connection?.address };
     this.#answersAsks = hello.answersAsks;
+    this.#takesNews = hello.takesNews;
     const credential = await authorise(this.#caller, arrival.key, brought);
     if (this.#hasEnded()) return undefined;
     this.#keepAsking();
@@ -173,7 +187,7 @@ class AttachedStream {
     const attached = (epoch: number | undefined, how: { leaving: boolean; held: string }): void => {
       const fences = { epoch: epoch ?? 0, fenced: epoch !== undefined, ...how };
       const zone = { grace: toWireDuration(graceMs), controlPlane: asControlPlane(watch.facts) };
-      this.#send({ $case: 'attached', value: { ...fences, ...zone } });
+      this.#send({ $case: 'attached', value: { ...fences, ...zone, takesOwner: true, sendsNews: true } });
     };
     return {
       address: this.#connection?.address,
@@ -210,22 +224,32 @@ class AttachedStream {
       supersede: () => {
         this.#supersede();
       },
+      news: () => {
+        if (this.#takesNews) this.#send({ $case: 'news', value: asControlPlane(watch.facts) });
+      },
     };
   }
 
   async #note(agent: AttachedAgent, message: NonNullable<AttachRequest['message']>): Promise<void> {
     const { agents } = this.#deps;
     if (message.$case === 'phaseChanged') {
-      try {
-        agents.phaseChanged(agent, readPhase(message.value.phase), message.value.serving);
-      } catch (error) {
-        this.#fail(error);
-      }
+      await this.#notePhase(agent, message.value);
     } else if (message.$case === 'testimony') {
       this.#deps.onTestified(agent, readTestimony(message.value));
     } else if (message.$case === 'stopped') {
       agents.reported(agent, readReport(message.value.report));
       if (message.value.keep) await this.#keep(agent);
+    }
+  }
+
+  async #notePhase(agent: AttachedAgent, { phase, serving, owner }: PhaseChanged): Promise<void> {
+    const { agents } = this.#deps;
+    try {
+      agents.phaseChanged(agent, readPhase(phase), serving);
+      const changed = readOwner(owner);
+      if (changed !== undefined) await agents.ownerChanged(agent, changed);
+    } catch (error) {
+      this.#fail(error);
     }
   }
 

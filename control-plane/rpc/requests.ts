@@ -159,6 +159,17 @@ export function readTestimony({ id, findings }: Testimony): WitnessTestimony {
   return { id, findings: findings.slice(0, MAX_PORTS).map(({ result }) => FINDINGS.get(result) ?? 'unable') };
 }
 
+/**
+ * @returns `undefined` if the owner is who it was
+ * @throws `REQUEST_INVALID`
+ */
+export function readOwner(wire: WireOwner): Owner | undefined {
+  if (wire === WireOwner.UNSPECIFIED) return undefined;
+  const owner = OWNERS.get(wire);
+  requireValid(owner !== undefined, 'the owner is none that is known');
+  return owner;
+}
+
 /** @throws `REQUEST_INVALID` */
 export function readPhase(phase: string): string {
   requireValid(/^[a-z -]{0,32}$/.test(phase), 'the phase is not a word');

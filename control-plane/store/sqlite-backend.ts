@@ -17,6 +17,7 @@ import { findAny as findAnySidelining } from './sidelinings.ts';
 import { SqliteBatches } from './sqlite-batches.ts';
 import { ofSqlite } from './sqlite-errors.ts';
 import { openSqliteFile } from './sqlite-file.ts';
+import { SqliteWal } from './sqlite-wal.ts';
 
 type Release = () => void;
 
@@ -34,8 +35,12 @@ export async function openSqlite(
       .select('value')
       .where('name', '=', 'clock')
       .executeTakeFirstOrThrow();
-    const batches = new SqliteBatches({ sqlite, db, path, nowMs: advancingTime(clock, value) });
-    return new SqliteBackend({ sqlite, batches, clock, limits });
+    const wal = sqlite.memory ? undefined : new SqliteWal(sqlite.name);
+    // From here on, each batch waits for its own sync.
+    if (wal !== undefined) sqlite.pragma('synchronous = NORMAL');
+    const sync = wal === undefined ? undefined : () => wal.sync();
+    const batches = new SqliteBatches({ sqlite, db, path, nowMs: advancingTime(clock, value), sync });
+    return new SqliteBackend({ sqlite, batches, wal, clock, limits });
   } catch (error) {
     sqlite.close();
     throw ofSqlite(error, path);
@@ -72,6 +77,7 @@ class SqliteBackend implements Backend {
   readonly kind = 'sqlite';
   readonly #sqlite: Database.Database;
   readonly #batches: SqliteBatches;
+  readonly #wal: SqliteWal | undefined;
   readonly #clock: Clock;
   readonly #limits: StoreLimits;
   readonly #locks: NameLocks;
@@ -79,11 +85,13 @@ class SqliteBackend implements Backend {
   constructor(deps: {
     readonly sqlite: Database.Database;
     readonly batches: SqliteBatches;
+    readonly wal: SqliteWal | undefined;
     readonly clock: Clock;
     readonly limits: StoreLimits;
   }) {
     this.#sqlite = deps.sqlite;
     this.#batches = deps.batches;
+    this.#wal = deps.wal;
     this.#clock = deps.clock;
     this.#limits = deps.limits;
     this.#locks = new NameLocks(deps.clock, deps.limits.lockWaitMs);
@@ -166,6 +174,7 @@ class SqliteBackend implements Backend {
 
   async close(): Promise<void> {
     await this.#batches.close();
+    await this.#wal?.close();
     this.#sqlite.close();
   }
 

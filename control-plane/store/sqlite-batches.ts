@@ -13,11 +13,13 @@ export interface BatchesDeps {
   readonly db: Kysely<Schema>;
   readonly path: string;
   readonly nowMs: () => number;
+  /** Settles when everything that was committed before the call survives a power failure; `undefined`: a commit does. */
+  readonly sync: (() => Promise<void>) | undefined;
 }
 
 interface Job {
   run(session: Session): Promise<void>;
-  /** After the commit. */
+  /** After the commit, when it survives a power failure. */
   readonly settle: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -26,9 +28,11 @@ interface Job {
 const MAX_JOBS = 128;
 
 /**
- * Runs everything that has arrived in one turn of the event loop as one transaction, with one sync of the disk: a
- * thousand dataplanes that leave at once are as durable as one, and not a thousand times as slow. No caller is answered
- * before the commit; who fails, fails alone.
+ * Runs everything that has arrived in one turn of the event loop as one transaction: a thousand dataplanes that leave at
+ * once are as durable as one, and not a thousand times as slow. A job that fails, fails alone.
+ *
+ * No caller is answered before the disk has what it wrote, or what it saw. That takes 1 to 30 ms, so another thread waits
+ * for it: here it would keep a fleet that connects waiting. What is committed meanwhile shares the next sync.
  */
 export class SqliteBatches {
   readonly #deps: BatchesDeps;
@@ -39,6 +43,9 @@ export class SqliteBatches {
   readonly #rememberTime: Database.Statement;
   #waiting: Job[] = [];
   #running: Promise<void> | undefined;
+  /** Committed since the last sync began. */
+  #unsynced: Job[] = [];
+  #syncing: Promise<void> | undefined;
   #closed = false;
 
   constructor(deps: BatchesDeps) {
@@ -77,6 +84,7 @@ export class SqliteBatches {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
+    await this.#syncing;
   }
 
   async #drain(): Promise<void> {
@@ -93,11 +101,13 @@ export class SqliteBatches {
   async #runBatch(jobs: readonly Job[]): Promise<void> {
     const { path, nowMs } = this.#deps;
     const done: Job[] = [];
+    let isRead = true;
     try {
       this.#statements.begin.run();
       const before = this.#changes.get();
       for (const job of jobs) if (await this.#runJob(job)) done.push(job);
-      if (this.#changes.get() !== before) this.#rememberTime.run(nowMs());
+      isRead = this.#changes.get() === before;
+      if (!isRead) this.#rememberTime.run(nowMs());
       this.#statements.commit.run();
     } catch (error) {
       this.#rollBack();
@@ -105,7 +115,27 @@ export class SqliteBatches {
       for (const job of jobs) job.reject(reason);
       return;
     }
-    for (const job of done) job.settle();
+    // What a reader saw may not be on the disk yet.
+    if (this.#deps.sync === undefined || (isRead && this.#syncing === undefined)) settleAll(done);
+    else {
+      this.#unsynced.push(...done);
+      this.#syncing ??= this.#syncAll(this.#deps.sync);
+    }
+  }
+
+  async #syncAll(sync: () => Promise<void>): Promise<void> {
+    while (this.#unsynced.length > 0) {
+      const jobs = this.#unsynced;
+      this.#unsynced = [];
+      try {
+        await sync();
+        settleAll(jobs);
+      } catch (error) {
+        const reason = notSynced(this.#deps.path, error);
+        for (const job of jobs) job.reject(reason);
+      }
+    }
+    this.#syncing = undefined;
   }
 
   /** A disk that fails may fail here, too; then it is tried again with the next batch. */
@@ -136,6 +166,15 @@ export class SqliteBatches {
 }
 
 type Statement = Database.Statement<[]>;
+
+function settleAll(jobs: readonly Job[]): void {
+  for (const job of jobs) job.settle();
+}
+
+/** As after a commit whose answer was lost: what was asked for may have happened. */
+function notSynced(path: string, cause: unknown): OperationalError {
+  return new OperationalError('STORE_UNAVAILABLE', `Cannot write the store ${path} to the disk`, { cause });
+}
 
 function closedError(path: string): OperationalError {
   return new OperationalError('STORE_UNAVAILABLE', `Cannot use the store ${path}: it is closed`);

@@ -210,6 +210,7 @@ export class SimAgent {
         answersAsks: true,
         looks: false,
         waits: false,
+        takesNews: false,
       });
       if (serving) wire.phase(stopping ? 'draining' : 'running', true);
     });

@@ -101,6 +101,7 @@ export class AttachedClient implements Disposable {
       answersAsks: false,
       looks: false,
       waits: false,
+      takesNews: false,
       ...hello,
     };
   }
@@ -157,7 +158,7 @@ export class AttachedClient implements Disposable {
   }
 
   phase(phase: string, serving = false): void {
-    this.say({ $case: 'phaseChanged', value: { phase, serving } });
+    this.say({ $case: 'phaseChanged', value: { phase, serving, owner: Owner.UNSPECIFIED } });
   }
 
   /** @param keep its object is to stay, whatever becomes of the stream */

@@ -33,7 +33,7 @@ import {
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { TLS_FIXTURES } from './kuma/control-plane.ts';
 
-const CONTROL_PLANE: ControlPlane = {
+export const CONTROL_PLANE: ControlPlane = {
   version: '2.14.3',
   instanceId: 'cp-1',
   mode: 'zone',
@@ -52,6 +52,8 @@ export function attachedAs(epoch: number, change: Partial<Attached> = {}): Attac
     held: '',
     grace: { seconds: 15, nanos: 0 },
     controlPlane: CONTROL_PLANE,
+    takesOwner: false,
+    sendsNews: false,
     ...change,
   };
 }

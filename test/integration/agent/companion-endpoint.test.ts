@@ -18,6 +18,7 @@ import {
   DeregisterResponse_Outcome,
   Wish_State,
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { DEAF } from '../../support/deaf-listener.ts';
 import { FakeCompanion, Refusal, silent, type FakeCompanionOptions } from '../../support/fake-companion.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
@@ -129,7 +130,8 @@ async function attach(
   readonly attached: readonly Attached[];
 }> {
   const attached: Attached[] = [];
-  const stream = await within(5_000, (_, wait) => endpoint.attach(hello, (one) => attached.push(one), wait));
+  const listener = { ...DEAF, attached: (one: Attached) => void attached.push(one) };
+  const stream = await within(5_000, (_, wait) => endpoint.attach(hello, listener, wait));
   return { stream, attached };
 }
 
@@ -472,7 +474,7 @@ describe('the stream to a companion', () => {
       stream.tell({ phase, serving: phase === 'running' });
     }
     await waitUntil(() => fake.streams[0]?.phases.length === 4, { what: 'four phases' });
-    expect(fake.streams[0]?.phases).toEqual([
+    expect(fake.streams[0]?.phases).toMatchObject([
       { phase: 'running', serving: true },
       { phase: 'draining', serving: false },
       { phase: 'exiting', serving: false },
@@ -520,7 +522,7 @@ describe('the stream to a companion', () => {
   test('does not outlive a wait that was given up', async () => {
     const fake = await companion({ replies: { attach: silent } });
     const endpoint = endpointAt(fake.url);
-    await failure(within(200, (_, wait) => endpoint.attach(HELLO, () => {}, wait)));
+    await failure(within(200, (_, wait) => endpoint.attach(HELLO, DEAF, wait)));
     await waitUntil(() => fake.streams[0]?.open === false, { what: 'the end of the stream' });
     expect(fake.streams).toHaveLength(1);
   });

@@ -9,6 +9,7 @@ import { systemClock } from '../../../kernel/clock.ts';
 import { withDeadline } from '../../../kernel/deadline.ts';
 import { Testimony_Result } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
+import { DEAF } from '../../support/deaf-listener.ts';
 import { attachedAs, FakeCompanion } from '../../support/fake-companion.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -43,7 +44,7 @@ function attach(fake: FakeCompanion, witness: Witness | undefined, budgetMs = 5_
     endpoint.close();
   });
   return withDeadline({ clock: systemClock, action: 'attach', budgetMs }, (wait) =>
-    endpoint.attach(HELLO, () => undefined, wait),
+    endpoint.attach(HELLO, DEAF, wait),
   );
 }
 

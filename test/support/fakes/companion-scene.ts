@@ -53,6 +53,7 @@ function helloOf(name: string, id: string, given: Partial<Hello> = {}): Hello {
     answersAsks: true,
     looks: false,
     waits: false,
+    takesNews: false,
     ...given,
   };
 }

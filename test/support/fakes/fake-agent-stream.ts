@@ -2,12 +2,13 @@ import { EventEmitter } from 'node:events';
 
 import type { Metadata, ServerDuplexStream } from '@grpc/grpc-js';
 
-import type {
-  AttachRequest,
-  AttachResponse,
-  Attached,
-  Hello,
-  Testimony,
+import {
+  Owner,
+  type AttachRequest,
+  type AttachResponse,
+  type Attached,
+  type Hello,
+  type Testimony,
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 
 type Message = NonNullable<AttachResponse['message']>;
@@ -66,9 +67,10 @@ export class FakeAgentStream {
     this.#say({ $case: 'hello', value: hello });
   }
 
-  phase(phase: string, serving: boolean): void {
+  /** @param owner of the object, if it is another than the hello said */
+  phase(phase: string, serving: boolean, owner: Owner = Owner.UNSPECIFIED): void {
     this.#said = { phase, serving };
-    this.#say({ $case: 'phaseChanged', value: this.#said });
+    this.#say({ $case: 'phaseChanged', value: { ...this.#said, owner } });
   }
 
   testify(testimony: Testimony): void {

@@ -143,6 +143,7 @@ export class WitnessScene {
       answersAsks: true,
       looks,
       waits: true,
+      takesNews: false,
     });
     await this.clock.settle();
     const labels = { [INCARNATION_LABEL]: uuidOf(id) };

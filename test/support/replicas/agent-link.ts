@@ -2,6 +2,7 @@ import { credentials, Metadata, status, type ClientDuplexStream, type ServiceErr
 
 import {
   DeregistrarClient,
+  Owner,
   type Attached,
   type AttachRequest,
   type AttachResponse,
@@ -64,7 +65,9 @@ export class AgentLink {
   }
 
   say(phase: string, serving: boolean): void {
-    this.#call?.write({ message: { $case: 'phaseChanged', value: { phase, serving } } });
+    this.#call?.write({
+      message: { $case: 'phaseChanged', value: { phase, serving, owner: Owner.UNSPECIFIED } },
+    });
   }
 
   /** @throws ServiceError */

@@ -213,6 +213,7 @@ export class ScriptedAgent implements AsyncDisposable {
       answersAsks: false,
       looks: false,
       waits: false,
+      takesNews: false,
       agentVersion: 'test',
     };
   }

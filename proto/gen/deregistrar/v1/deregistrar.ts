@@ -92,6 +92,8 @@ export interface Hello {
   looks: boolean;
   /** Whether it keeps its stream after a Waiting. Agents of 0.1.0 do not, and are never told. */
   waits: boolean;
+  /** Whether it takes news of its control plane on this stream. Agents of 0.1.0 do not, and are sent none. */
+  takesNews: boolean;
 }
 
 export interface PhaseChanged {
@@ -99,6 +101,11 @@ export interface PhaseChanged {
   phase: string;
   /** Whether Envoy serves. Only then a missing object is put back. */
   serving: boolean;
+  /**
+   * Who owns the object, if that is no longer what the Hello said; else unspecified. Only told to a companion that takes
+   * it.
+   */
+  owner: Owner;
 }
 
 export interface Stopped {
@@ -115,6 +122,9 @@ export interface AttachResponse {
     | { $case: "ask"; value: Ask }
     | { $case: "look"; value: Look }
     | { $case: "waiting"; value: Waiting }
+    | //
+    /** What the control plane is and how it is set, after a change. Attached says it first. */
+    { $case: "news"; value: ControlPlane }
     | undefined;
 }
 
@@ -141,6 +151,10 @@ export interface Attached {
    * attached on the same stream as soon as the other one leaves, is lost or stops serving.
    */
   held: string;
+  /** Whether it takes another owner in a PhaseChanged. Companions of 0.1.0 do not: the agent attaches anew. */
+  takesOwner: boolean;
+  /** Whether it sends news of the control plane to an agent that takes them. An agent need not ask for them then. */
+  sendsNews: boolean;
 }
 
 /** Say your phase again, now: whether this end of the stream lives is about to matter. */
@@ -727,6 +741,7 @@ function createBaseHello(): Hello {
     answersAsks: false,
     looks: false,
     waits: false,
+    takesNews: false,
   };
 }
 
@@ -761,6 +776,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.waits !== false) {
       writer.uint32(80).bool(message.waits);
+    }
+    if (message.takesNews !== false) {
+      writer.uint32(88).bool(message.takesNews);
     }
     return writer;
   },
@@ -858,6 +876,14 @@ export const Hello: MessageFns<Hello> = {
             message.waits = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.takesNews = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -887,12 +913,13 @@ export const Hello: MessageFns<Hello> = {
     message.answersAsks = object.answersAsks ?? false;
     message.looks = object.looks ?? false;
     message.waits = object.waits ?? false;
+    message.takesNews = object.takesNews ?? false;
     return message;
   },
 };
 
 function createBasePhaseChanged(): PhaseChanged {
-  return { phase: "", serving: false };
+  return { phase: "", serving: false, owner: 0 };
 }
 
 export const PhaseChanged: MessageFns<PhaseChanged> = {
@@ -902,6 +929,9 @@ export const PhaseChanged: MessageFns<PhaseChanged> = {
     }
     if (message.serving !== false) {
       writer.uint32(16).bool(message.serving);
+    }
+    if (message.owner !== 0) {
+      writer.uint32(24).int32(message.owner);
     }
     return writer;
   },
@@ -935,6 +965,14 @@ export const PhaseChanged: MessageFns<PhaseChanged> = {
             message.serving = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.owner = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -954,6 +992,7 @@ export const PhaseChanged: MessageFns<PhaseChanged> = {
     const message = createBasePhaseChanged();
     message.phase = object.phase ?? "";
     message.serving = object.serving ?? false;
+    message.owner = object.owner ?? 0;
     return message;
   },
 };
@@ -1047,6 +1086,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "waiting":
         Waiting.encode(message.message.value, writer.uint32(42).fork()).join();
         break;
+      case "news":
+        ControlPlane.encode(message.message.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1104,6 +1146,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "waiting", value: Waiting.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = { $case: "news", value: ControlPlane.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1149,6 +1199,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "waiting": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "waiting", value: Waiting.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "news": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "news", value: ControlPlane.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1215,7 +1271,16 @@ export const Waiting: MessageFns<Waiting> = {
 };
 
 function createBaseAttached(): Attached {
-  return { epoch: 0, fenced: false, leaving: false, grace: undefined, controlPlane: undefined, held: "" };
+  return {
+    epoch: 0,
+    fenced: false,
+    leaving: false,
+    grace: undefined,
+    controlPlane: undefined,
+    held: "",
+    takesOwner: false,
+    sendsNews: false,
+  };
 }
 
 export const Attached: MessageFns<Attached> = {
@@ -1237,6 +1302,12 @@ export const Attached: MessageFns<Attached> = {
     }
     if (message.held !== "") {
       writer.uint32(50).string(message.held);
+    }
+    if (message.takesOwner !== false) {
+      writer.uint32(56).bool(message.takesOwner);
+    }
+    if (message.sendsNews !== false) {
+      writer.uint32(64).bool(message.sendsNews);
     }
     return writer;
   },
@@ -1302,6 +1373,22 @@ export const Attached: MessageFns<Attached> = {
             message.held = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.takesOwner = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sendsNews = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1329,6 +1416,8 @@ export const Attached: MessageFns<Attached> = {
       ? ControlPlane.fromPartial(object.controlPlane)
       : undefined;
     message.held = object.held ?? "";
+    message.takesOwner = object.takesOwner ?? false;
+    message.sendsNews = object.sendsNews ?? false;
     return message;
   },
 };

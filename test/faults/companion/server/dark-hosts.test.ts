@@ -11,6 +11,7 @@ import type { StreamEnd } from '../../../../agent/ports.ts';
 import { systemClock } from '../../../../kernel/clock.ts';
 import { withDeadline } from '../../../../kernel/deadline.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
+import { DEAF } from '../../../support/deaf-listener.ts';
 import { NetworkHosts, needNetworkNamespaces, type NetworkHost } from '../../../support/namespaces.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
@@ -139,7 +140,7 @@ describe('a host that falls silent', () => {
       endpoint.close();
     });
     const stream = await withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, (wait) =>
-      endpoint.attach(HELLO, () => undefined, wait),
+      endpoint.attach(HELLO, DEAF, wait),
     );
     host.fallSilent();
     const beganMs = performance.now();

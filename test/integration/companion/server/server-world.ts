@@ -26,6 +26,7 @@ import { systemClock, type Clock } from '../../../../kernel/clock.ts';
 import {
   DeregistrarClient,
   DeregistrarService,
+  Owner,
   type AttachRequest,
   type AttachResponse,
   type DeregistrarServer,
@@ -158,7 +159,7 @@ function describe(error: ServiceError): string {
 }
 
 export const HELLO: AttachRequest = {
-  message: { $case: 'phaseChanged', value: { phase: 'running', serving: true } },
+  message: { $case: 'phaseChanged', value: { phase: 'running', serving: true, owner: Owner.UNSPECIFIED } },
 };
 
 /** Makes NAME.crt and NAME.key anew, signed by `authority`, whose own AUTHORITY.crt is made if there is none. */

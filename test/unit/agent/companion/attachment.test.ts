@@ -2,9 +2,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { Attachment } from '../../../../agent/companion/attachment.ts';
 import { agentEvents } from '../../../../agent/events.ts';
+import type { Owner } from '../../../../agent/identity/owner.pure.ts';
 import type {
   AgentStatus,
   Attached,
+  AttachListener,
   AttachStream,
   AttachWait,
   Companion,
@@ -25,6 +27,7 @@ const DEPARTURE = {
 
 class FakeStream implements AttachStream {
   readonly told: AgentStatus[] = [];
+  readonly owners: Owner[] = [];
   readonly reports: string[] = [];
   readonly ended: Promise<StreamEnd>;
   readonly end: (end: StreamEnd) => void;
@@ -36,8 +39,9 @@ class FakeStream implements AttachStream {
     this.end = resolve;
   }
 
-  tell(status: AgentStatus): void {
+  tell(status: AgentStatus, owner?: Owner): void {
     this.told.push(status);
+    if (owner !== undefined) this.owners.push(owner);
   }
 
   finish({ report }: LastWords): Promise<void> {
@@ -70,15 +74,13 @@ class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
     this.#welcomes.splice(0, this.#welcomes.length, welcome);
   }
 
-  async attach(
-    hello: Hello,
-    onAttached: (attached: Attached) => void,
-    wait: AttachWait,
-  ): Promise<AttachStream> {
+  async attach(hello: Hello, listener: AttachListener, wait: AttachWait): Promise<AttachStream> {
     this.hellos.push({ hello, atMs: this.#clock.monotonicMs() });
     const welcome = this.#welcomes.length > 1 ? this.#welcomes.shift() : this.#welcomes[0];
     if (welcome === undefined) throw new TypeError('No welcome');
-    const stream = await welcome(onAttached, wait);
+    const stream = await welcome((attached) => {
+      listener.attached(attached);
+    }, wait);
     this.streams.push(stream);
     return stream;
   }
@@ -137,6 +139,21 @@ describe('Attachment', () => {
   function companion(url: string, ...welcomes: readonly Welcome[]): FakeCompanionEndpoint {
     return new FakeCompanionEndpoint(clock, url, welcomes);
   }
+
+  /** Answers after a time. */
+  const late =
+    (afterMs: number, attached: Attached): Welcome =>
+    async (onAttached, { signal }) => {
+      await new Promise<void>((resolve, reject) => {
+        const disarm = clock.after(afterMs, resolve);
+        signal.addEventListener('abort', () => {
+          disarm();
+          reject(signal.reason as Error);
+        });
+      });
+      onAttached(attached);
+      return new FakeStream();
+    };
 
   function attachment(...companions: readonly FakeCompanionEndpoint[]): Attachment {
     const made = new Attachment({
@@ -388,16 +405,40 @@ describe('Attachment', () => {
     expect(log.events).toEqual(['companion.attached', 'companion.attached']);
   });
 
-  test('an attempt under way that names the wrong owner is begun again', async () => {
-    const only = companion('a', hangs, attaches(1));
+  test('an attempt under way that names the wrong owner keeps its place, and a companion of 0.1.0 is attached to anew', async () => {
+    const only = companion('a', late(1_500, { epoch: 1, facts: FACTS }), attaches(1));
     const made = attachment(only);
     await begin(made);
     made.settleOwner('cp');
-    await clock.settle();
+    await clock.pass(1_000);
     expect(only.hellos.map(({ hello, atMs }) => [hello.owner, atMs])).toEqual([
       ['agent', 0],
-      ['cp', 900],
+      ['cp', 1_500],
     ]);
+  });
+
+  test('a companion that answers late is told on the same stream who owns the object by then', async () => {
+    const only = companion('a', late(1_500, { epoch: 7, facts: FACTS, takesOwner: true }));
+    const made = attachment(only);
+    await begin(made);
+    made.settleOwner('cp');
+    await clock.pass(5_000);
+    expect(attempts(only)).toEqual([0]);
+    expect(only.streams[0]?.owners).toEqual(['cp']);
+    expect(made.standing).toEqual({ attached: true, epoch: 7 });
+  });
+
+  test('a companion that has answered is told on the same stream, and a stream that follows says it in its hello', async () => {
+    const only = companion('a', late(0, { epoch: 7, facts: FACTS, takesOwner: true }));
+    const made = attachment(only);
+    await begin(made);
+    made.settleOwner('cp');
+    made.settleOwner('cp');
+    expect(only.streams[0]?.owners).toEqual(['cp']);
+    only.streams[0]?.end(lost());
+    await clock.pass(1_000);
+    expect(only.hellos.map(({ hello }) => hello.owner)).toEqual(['agent', 'cp']);
+    expect(only.streams[1]?.owners).toEqual([]);
   });
 
   test('an owner that stays the same changes nothing', async () => {

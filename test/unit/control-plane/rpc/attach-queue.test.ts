@@ -19,7 +19,7 @@ describe('the queue of those that attach', () => {
 
   const enter = async (name: string, given: Partial<Candidate> = {}): Promise<void> => {
     const done = await queue.enter({
-      expected: false,
+      lane: 'other',
       hasGone: () => false,
       onWait: undefined,
       ...given,
@@ -48,9 +48,40 @@ describe('the queue of those that attach', () => {
   test('agents that are expected go before new ones, and each kind keeps its order', async () => {
     await enterAll(['a', 'b']);
     await enterAll(['new-1', 'new-2']);
-    await enterAll(['known-1', 'known-2'], { expected: true });
+    await enterAll(['known-1', 'known-2'], { lane: 'return' });
     for (let left = 4; left > 0; left -= 1) await end();
     expect(begun).toEqual(['a', 'b', 'known-1', 'known-2', 'new-1', 'new-2']);
+  });
+
+  test('an agent whose kuma-dp waits for it takes turns with a herd that returns', async () => {
+    await enterAll(['a', 'b']);
+    await enterAll(['back-1', 'back-2', 'back-3'], { lane: 'return' });
+    await enterAll(['new-1']);
+    await enterAll(['start-1', 'start-2'], { lane: 'start' });
+    for (let left = 6; left > 0; left -= 1) await end();
+    expect(begun).toEqual(['a', 'b', 'start-1', 'back-1', 'start-2', 'back-2', 'back-3', 'new-1']);
+  });
+
+  test('an agent that returns is told a wait that counts the starts between', async () => {
+    const said = new Map<string, number>();
+    const note = (name: string) => ({ onWait: (withinMs: number) => void said.set(name, withinMs) });
+    await enterAll(['a', 'b']);
+    await enterAll(
+      Array.from({ length: 40 }, (_, at) => `start-${at}`),
+      { lane: 'start' },
+    );
+    await enterAll(
+      Array.from({ length: 40 }, (_, at) => `back-${at}`),
+      { lane: 'return' },
+    );
+    for (let ended = 0; ended < 40; ended += 1) {
+      clock.advance(100);
+      await end();
+    }
+    await enterAll(['start'], { lane: 'start', ...note('start') });
+    await enterAll(['back'], { lane: 'return', ...note('back') });
+    expect(said.get('back')).toBeCloseTo(said.get('start') ?? 0, -3);
+    expect(said.get('back')).toBeGreaterThan(40 * 60);
   });
 
   test('a caller that has gone costs no turn', async () => {

@@ -1,0 +1,91 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { companionEndpoint } from '../../../agent/companion/companion-endpoint.io.ts';
+import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
+import type { AttachStream, Companion, Hello } from '../../../agent/ports.ts';
+import { systemClock } from '../../../kernel/clock.ts';
+import { withDeadline } from '../../../kernel/deadline.ts';
+import type { ControlPlaneFacts } from '../../../kuma/control-plane.ts';
+import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { DEAF } from '../../support/deaf-listener.ts';
+import {
+  attachedAs,
+  CONTROL_PLANE,
+  FakeCompanion,
+  type FakeCompanionOptions,
+} from '../../support/fake-companion.ts';
+import { waitUntil } from '../../support/world/wait-until.ts';
+
+const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
+const HELLO: Hello = {
+  departure: { key: KEY, own: { incarnation: 'run-1', address: '10.0.0.1' } },
+  owner: 'agent',
+  deletable: true,
+  resource: undefined,
+  status: { phase: 'starting', serving: false },
+  epoch: undefined,
+};
+
+describe('what agent and companion tell each other on their stream', () => {
+  let open: AsyncDisposableStack;
+  let fake: FakeCompanion;
+  let endpoint: Companion;
+  let news: ControlPlaneFacts[];
+
+  beforeEach(() => {
+    open = new AsyncDisposableStack();
+    news = [];
+  });
+
+  afterEach(() => open.disposeAsync());
+
+  const start = async (replies: NonNullable<FakeCompanionOptions['replies']>): Promise<AttachStream> => {
+    fake = open.use(await FakeCompanion.start({ replies }));
+    endpoint = companionEndpoint({
+      url: new URL(fake.url),
+      tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
+      token: dataplaneToken({ inline: 'token', file: undefined }),
+    });
+    open.defer(() => {
+      endpoint.close();
+    });
+    const listener = { ...DEAF, news: (facts: ControlPlaneFacts) => void news.push(facts) };
+    return withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, (wait) =>
+      endpoint.attach(HELLO, listener, wait),
+    );
+  };
+  const check = (): Promise<ControlPlaneFacts> =>
+    withDeadline({ clock: systemClock, action: 'check', budgetMs: 5_000 }, ({ signal }) =>
+      endpoint.check(KEY, signal),
+    );
+
+  test('a check asks nothing while the stream brings news, and asks again once the stream has ended', async () => {
+    const stream = await start({ attach: () => attachedAs(7, { sendsNews: true }) });
+    await check();
+    fake.send({ $case: 'news', value: { ...CONTROL_PLANE, instanceId: 'cp-2' } });
+    await waitUntil(() => news.length > 0, { what: 'the news' });
+    expect([news[0]?.instanceId, (await check()).instanceId]).toEqual(['cp-2', 'cp-2']);
+    expect(fake.seen('getControlPlane')).toHaveLength(1);
+    stream.close();
+    await stream.ended;
+    expect((await check()).instanceId).toBe('cp-1');
+    expect(fake.seen('getControlPlane')).toHaveLength(2);
+  });
+
+  test('a companion that sends no news is asked each time', async () => {
+    await start({});
+    for (let nth = 0; nth < 3; nth += 1) await check();
+    expect(fake.seen('getControlPlane')).toHaveLength(3);
+  });
+
+  test('the agent says who owns the object by now, and nothing of it where that is who it was', async () => {
+    const stream = await start({});
+    stream.tell({ phase: 'starting', serving: false }, 'cp');
+    stream.tell({ phase: 'running', serving: false });
+    await waitUntil(() => fake.streams[0]?.phases.length === 2, { what: 'both phases' });
+    expect(fake.streams[0]?.phases).toEqual([
+      { phase: 'starting', serving: false, owner: Owner.CONTROL_PLANE },
+      { phase: 'running', serving: false, owner: Owner.UNSPECIFIED },
+    ]);
+  });
+});
