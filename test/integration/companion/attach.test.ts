@@ -33,6 +33,8 @@ describe('attaching', () => {
         deregistrationDelay: { seconds: 10, nanos: 0 },
         hdsDelay: expect.anything() as unknown,
       },
+      takesOwner: true,
+      sendsNews: true,
     });
     expect(attached.epoch).toBeGreaterThan(0);
     expect(await world.row('hears')).toMatchObject({
