@@ -5,6 +5,7 @@ import { RequestedDepartures } from './departures/requested-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
 import { ControlPlaneNews } from './agents/control-plane-news.ts';
 import { ExpectedAgents } from './agents/expected-agents.ts';
+import { OwnPace } from './agents/own-pace.ts';
 import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
 import { DeletionAttempt } from './departures/attempt.ts';
 import { BrakeGate } from './evidence/brake-gate.ts';
@@ -40,6 +41,8 @@ export interface EngineDeps {
   readonly onAttempt: (attempt: Attempt, tookMs: number) => void;
   readonly onHealed: () => void;
   readonly witness: WitnessSettings;
+  /** Which share of the time since the last call this process was busy; left out: none. */
+  readonly busyShare?: () => number;
   /** Whether this process is refused where the record's Envoy should listen. Never throws; left out: never. */
   readonly isRefused?: (record: DataplaneRecord) => Promise<boolean>;
 }
@@ -66,6 +69,7 @@ export class Engine {
   readonly witnesses: Witnesses;
   readonly notes = new DepartureNotes();
   readonly #healer: Healer;
+  readonly #pace: OwnPace;
   readonly #news: ControlPlaneNews;
   readonly #looks: LookLog;
 
@@ -81,6 +85,7 @@ export class Engine {
     const onReturned = (): void => void this.#onReturned();
     const common = { clock, events, store, controlPlanes, replica, graceMs, nudge };
     this.deps = deps;
+    const pace = (this.#pace = new OwnPace({ clock, busyShare: deps.busyShare ?? (() => 0) }));
     this.watch = new ZoneWatch({ ...common, onReturned });
     const { watch } = this;
     const looks = new LookLog(clock, watch.presence);
@@ -99,6 +104,7 @@ export class Engine {
     const isRefused = deps.isRefused ?? (() => Promise.resolve(false));
     this.agents = new AttachedAgents({
       ...common,
+      isLate: () => pace.wasLate,
       onAttached,
       onReported,
       isRefused,
@@ -112,6 +118,7 @@ export class Engine {
     this.expected = new ExpectedAgents(store);
     this.heartbeat = new ReplicaHeartbeat({
       ...common,
+      busyMs: () => pace.busyMs,
       held: () => agents.held,
       onExpected: (count) => this.expected.note(count),
       onBeat: (doubted, signal) => agents.catchUp(doubted, signal),
@@ -131,6 +138,7 @@ export class Engine {
     const { heal } = this.deps.settings;
     await Promise.all([
       this.watch.presence.run(signal),
+      this.#pace.run(signal),
       this.watch.run(signal),
       this.heartbeat.run(signal),
       this.#news.run(signal),

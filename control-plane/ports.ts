@@ -125,6 +125,10 @@ export interface Heartbeat {
 }
 
 export interface Silence {
+  /** Who asks: a replica that asks is not silent, however long its own question took. */
+  readonly self: string;
+  /** Agents have so much more time to return, since this replica was too busy to take them in, in ms. */
+  readonly owedMs: number;
   /** A replica that said nothing for so long is silent. */
   readonly silentMs: number;
   /** How long so many agents may take to return, in ms. */
@@ -198,8 +202,17 @@ export interface Store {
     replica: string,
     entry?: EntryView,
   ): Promise<Attachment | { readonly kind: 'elsewhere' }>;
-  /** The stream of this epoch ended at this replica. Without effect if the record has moved on since. */
-  detach(at: { readonly key: DataplaneKey; readonly epoch: number }, replica: string): Promise<void>;
+  /**
+   * The stream of this epoch ended at this replica. Without effect if the record has moved on since.
+   *
+   * @param returnMs how long its agent has to return before it counts as lost: the end is no sign that it is gone. If left
+   * out, it is lost now
+   */
+  detach(
+    at: { readonly key: DataplaneKey; readonly epoch: number },
+    replica: string,
+    returnMs?: number,
+  ): Promise<void>;
   notePhase(
     at: { readonly key: DataplaneKey; readonly epoch: number },
     said: { readonly phase: string; readonly serving: boolean },

@@ -1,6 +1,34 @@
 import type { AttachedAgent } from '../attached-agent.ts';
-import type { Attachment } from '../ports.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { Arrival, Attachment, Store } from '../ports.ts';
+import type { DataplaneRecord } from '../records.pure.ts';
+import type { Loss } from '../witness/loss.pure.ts';
 import type { GivenHere } from './entry-here.ts';
+
+export interface AttachedAgentsDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Store;
+  /** The name of this process among the replicas that share the store. */
+  readonly replica: string;
+  readonly graceMs: number;
+  /** A stream was lost: there may be something to do. */
+  readonly nudge: () => void;
+  /** A running agent came (back): whether its object is still there is worth a look. */
+  readonly onAttached: (agent: AttachedAgent) => void;
+  /** The stop report of an agent, as it came. */
+  readonly onReported: (arrival: Arrival, report: unknown) => void;
+  /** A stream was lost without a word, and the store was told if it could be reached. */
+  readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
+  /** An agent has its name. */
+  readonly onTaken: (key: DataplaneKey) => void;
+  /** Whether this process was so late that an agent may have given up because of it: the end of its stream is no loss. */
+  readonly isLate: () => boolean;
+  /** Whether this process is refused where the record's Envoy should listen. Never throws. */
+  readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
+}
 
 /** What became of a stream that wants to attach. */
 export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };

@@ -1,38 +1,17 @@
-import { pause, type Clock } from '../../kernel/clock.ts';
+import { pause } from '../../kernel/clock.ts';
 import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
-import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival, Store, StreamSum } from '../ports.ts';
+import type { Arrival, StreamSum } from '../ports.ts';
 import type { DataplaneRecord, Owner } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
-import type { Admission, Given } from './admission.ts';
+import type { Admission, AttachedAgentsDeps, Given } from './admission.ts';
+import { returnTimeMs } from './return-time.pure.ts';
 import { judgeHere } from './entry-here.ts';
 import { PhaseNotes, type Teller } from './phase-notes.ts';
 import { Redirects } from './redirects.ts';
 import { TurnedAway } from './turned-away.ts';
 import { UnrecordedEnds } from './unrecorded-ends.ts';
-
-export interface AttachedAgentsDeps {
-  readonly clock: Clock;
-  readonly events: DeregistrarEvents;
-  readonly store: Store;
-  /** The name of this process among the replicas that share the store. */
-  readonly replica: string;
-  readonly graceMs: number;
-  /** A stream was lost: there may be something to do. */
-  readonly nudge: () => void;
-  /** A running agent came (back): whether its object is still there is worth a look. */
-  readonly onAttached: (agent: AttachedAgent) => void;
-  /** The stop report of an agent, as it came. */
-  readonly onReported: (arrival: Arrival, report: unknown) => void;
-  /** A stream was lost without a word, and the store was told if it could be reached. */
-  readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
-  /** An agent has its name. */
-  readonly onTaken: (key: DataplaneKey) => void;
-  /** Whether this process is refused where the record's Envoy should listen. Never throws. */
-  readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
-}
 
 type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
 
@@ -133,8 +112,12 @@ export class AttachedAgents {
     return { agent };
   }
 
-  /** The stream of `agent` ended, for whichever reason. */
-  async close(agent: AttachedAgent, loss: Loss): Promise<void> {
+  /**
+   * The stream of `agent` ended, for whichever reason.
+   *
+   * @param isTold whether the agent had heard that it is attached
+   */
+  async close(agent: AttachedAgent, loss: Loss, isTold = true): Promise<void> {
     if (this.#held.delete(agent)) return;
     const { arrival, epoch, leaving } = agent;
     const name = describeKey(arrival.key);
@@ -142,12 +125,20 @@ export class AttachedAgents {
     if (this.#agents.get(name) !== agent) return;
     this.#forget(agent);
     if (this.#redirects.isShuttingDown) return;
+    const mayReturn = !leaving && (!isTold || this.#deps.isLate());
+    const isLost = !leaving && !mayReturn;
+    this.#sayEnd(agent, isLost ? loss : undefined);
+    if (epoch !== undefined)
+      await this.#ends.add({ key: arrival.key, epoch }, mayReturn ? returnTimeMs(this.size) : undefined);
+    if (isLost) await this.#try(() => this.#deps.onLost(agent, loss));
+    await this.#admitHeld(name);
+  }
+
+  #sayEnd({ arrival, epoch, leaving }: AttachedAgent, loss: Loss | undefined): void {
     const { events, graceMs } = this.#deps;
     if (leaving) events.gone({ ...arrival, epoch });
-    else events.lost({ ...arrival, epoch }, loss, arrival.deletable ? graceMs : undefined);
-    if (epoch !== undefined) await this.#ends.add({ key: arrival.key, epoch });
-    if (!leaving) await this.#try(() => this.#deps.onLost(agent, loss));
-    await this.#admitHeld(name);
+    else if (loss !== undefined)
+      events.lost({ ...arrival, epoch }, loss, arrival.deletable ? graceMs : undefined);
   }
 
   /** The store takes the stream of this epoch for lost, and it is open here: the store is told soon. */

@@ -20,6 +20,8 @@ export interface ReplicaHeartbeatDeps {
   readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
   /** The streams that are open here, as far as the store is to have them as attached; `undefined` while that changes. */
   readonly held: () => StreamSum | undefined;
+  /** For how long this process has been too busy to take agents in, since it began, in ms. */
+  readonly busyMs: () => number;
   /** So many agents are on their way back to some replica. */
   readonly onExpected: (agents: number) => Promise<void>;
   /** Other replicas are about to take this one for dead. */
@@ -29,6 +31,8 @@ export interface ReplicaHeartbeatDeps {
 const HEARTBEAT_MS = 2_000;
 /** A replica that said nothing for so long is silent: three heartbeats. */
 const SILENT_MS = 6_000;
+/** However busy this process is: an object whose host is gone does not stay for ever. */
+const MOST_OWED_MS = 600_000;
 /** After so long without a heartbeat of our own, others may have taken us for dead. */
 const DOUBT_MS = 4_000;
 
@@ -46,6 +50,8 @@ export class ReplicaHeartbeat {
   #wasAway = true;
   #catchingUp: Promise<void> | undefined;
   #isDoubted = false;
+  /** What `busyMs` was while no agent was on its way back. */
+  #busyBeforeMs = 0;
 
   constructor(deps: ReplicaHeartbeatDeps) {
     this.#deps = deps;
@@ -155,14 +161,18 @@ export class ReplicaHeartbeat {
   }
 
   async #noteSilence(): Promise<void> {
-    const { store, events, nudge, onExpected } = this.#deps;
+    const { store, events, nudge, onExpected, replica, busyMs } = this.#deps;
+    const owedMs = Math.min(MOST_OWED_MS, busyMs() - this.#busyBeforeMs);
     const anew = this.#wasAway && this.#replicas.length <= 1;
     try {
       const { unseen, lost, expected } = await store.noteSilence({
+        self: replica,
         silentMs: SILENT_MS,
         returnMs: returnTimeMs,
+        owedMs,
         anew,
       });
+      if (expected === 0) this.#busyBeforeMs = busyMs();
       this.#wasAway = false;
       await onExpected(expected);
       if (unseen > 0) events.replicaLost(unseen, returnTimeMs(unseen));

@@ -1,7 +1,7 @@
 /** The longest pause of an agent before it attaches again; agent/companion/attach-pace.pure.ts. */
 const PAUSE_MS = 10_000;
-/** A replica attaches 200 agents a second and more; docs/develop/scale.md. */
-const EACH_MS = 5;
+/** A replica attaches 400 agents a second and more; while it does not, they have more time: own-pace.ts. */
+const EACH_MS = 3;
 
 /**
  * How long the agents of a replica that fell silent or was restarted have to attach again before any of them counts as

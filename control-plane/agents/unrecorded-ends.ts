@@ -12,6 +12,7 @@ export interface UnrecordedEndsDeps {
 
 interface UnrecordedEnd {
   readonly at: At;
+  readonly returnMs: number | undefined;
   recording: Promise<void> | undefined;
 }
 
@@ -31,9 +32,13 @@ export class UnrecordedEnds {
     return this.#ends.size;
   }
 
-  /** Records it now if the store can be reached, or else with the next call of {@link recordAll}. */
-  async add(at: At): Promise<void> {
-    const end: UnrecordedEnd = { at, recording: undefined };
+  /**
+   * Records it now if the store can be reached, or else with the next call of {@link recordAll}.
+   *
+   * @param returnMs as of {@link Store.detach}
+   */
+  async add(at: At, returnMs?: number): Promise<void> {
+    const end: UnrecordedEnd = { at, returnMs, recording: undefined };
     this.#ends.set(describeKey(at.key), end);
     await this.#record(end);
   }
@@ -63,7 +68,7 @@ export class UnrecordedEnds {
     const { store, replica, nudge } = this.#deps;
     const name = describeKey(end.at.key);
     try {
-      await store.detach(end.at, replica);
+      await store.detach(end.at, replica, end.returnMs);
       if (this.#ends.get(name) === end) this.#ends.delete(name);
       nudge();
     } catch (error) {

@@ -20,6 +20,7 @@ import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
 import { BoundedLog } from '../bounded-log.ts';
+import { busyShare } from '../agents/busy-share.io.ts';
 import { Engine } from '../engine.ts';
 import type { ZoneStanding } from '../evidence/guards.pure.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
@@ -84,6 +85,7 @@ export async function serve(request: ServeRequest): Promise<void> {
     settings: settingsOf(options),
     isRefused: (record) => isRefusedByEnvoy(record, systemClock),
     ...metricsOf(metrics),
+    busyShare: busyShare(),
     witness: await witnessSettings(options, kuma, metrics),
   });
   service?.tell({ status: 'waiting for a control plane and its certificate' });

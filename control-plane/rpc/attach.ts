@@ -170,8 +170,9 @@ class AttachedStream {
     );
     crashPoint('attach.recorded');
     if (!('superseded' in admission)) {
-      if (this.#hasEnded()) await this.#leave(admission.agent, 'it was closed');
-      return admission.agent;
+      if (!this.#hasEnded()) return admission.agent;
+      await this.#deps.agents.close(admission.agent, { reason: 'it was closed', cause: 'closed' }, false);
+      return undefined;
     }
     this.#supersede();
     return undefined;

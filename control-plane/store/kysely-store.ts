@@ -28,7 +28,8 @@ export function kyselyStore(backend: Backend): Store {
       backend.runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry })),
     reattach: (arrival, replica, entry = ANY_ENTRY) =>
       backend.runAlone(arrival.key, (session) => reattach(session, arrival, { replica, entry })),
-    detach: (at, replica) => backend.run((session) => streams.detach(session, at, replica)),
+    detach: (at, replica, returnMs) =>
+      backend.run((session) => streams.detach(session, at, { replica, returnMs })),
     notePhase: (at, said) => backend.run((session) => streams.notePhase(session, at, said)),
     leave: (arrival, options) =>
       backend.leaveAlone(arrival.key, (session) => leave(session, arrival, options)),

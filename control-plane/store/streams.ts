@@ -51,15 +51,24 @@ export async function heartbeat(
   };
 }
 
-export async function detach(session: Session, { key, epoch }: At, replica: string): Promise<void> {
+export async function detach(
+  session: Session,
+  { key, epoch }: At,
+  { replica, returnMs }: { readonly replica: string; readonly returnMs?: number | undefined },
+): Promise<void> {
+  const { nowMs } = session;
   const which: Condition = (row) => row.and({ ...keyColumns(key), epoch, replica });
-  await endStreams(session, which, { ...LOST, goneAtMs: session.nowMs, dueAtMs: session.nowMs });
+  const becomes =
+    returnMs === undefined
+      ? { ...LOST, dueAtMs: nowMs }
+      : { ...UNSEEN, dueAtMs: Math.ceil(nowMs + returnMs) };
+  await endStreams(session, which, { ...becomes, goneAtMs: nowMs });
 }
 
 /** The order matters: what becomes unseen now has all of its time. */
 export async function noteSilence(session: Session, silence: Silence): Promise<UnseenCount> {
   if (silence.anew) await extendUnseen(session, silence);
-  const lost = await loseUnseen(session);
+  const lost = await loseUnseen(session, silence);
   const unseen = await missSilentReplicas(session, silence);
   return { lost, unseen, expected: await countUnseen(session) };
 }
@@ -93,10 +102,10 @@ async function extendUnseen(session: Session, { returnMs }: Silence): Promise<vo
   await db.updateTable('dataplanes').set({ due_at: dueAtMs }).where(isShorter).execute();
 }
 
-async function loseUnseen(session: Session): Promise<number> {
+async function loseUnseen(session: Session, { owedMs }: Silence): Promise<number> {
   const { db, nowMs } = session;
   const isOver = unlocked(session, (row) =>
-    row.and([row('due_at', '<=', nowMs), row('state', '=', 'unseen')]),
+    row.and([row('due_at', '<=', Math.floor(nowMs - owedMs)), row('state', '=', 'unseen')]),
   );
   const { numUpdatedRows } = await db
     .updateTable('dataplanes')
@@ -107,7 +116,7 @@ async function loseUnseen(session: Session): Promise<number> {
 }
 
 /** A replica of which there is no record can only have been silent for as long as this one has looked: since now. */
-async function missSilentReplicas(session: Session, { silentMs, returnMs }: Silence): Promise<number> {
+async function missSilentReplicas(session: Session, { self, silentMs, returnMs }: Silence): Promise<number> {
   const { db, nowMs } = session;
   const holders = await db
     .selectFrom('dataplanes')
@@ -121,7 +130,8 @@ async function missSilentReplicas(session: Session, { silentMs, returnMs }: Sile
   let unseen = 0;
   for (const { replica, count } of holders) {
     const seenMs = seenAtMs.get(replica ?? '');
-    if (replica === null || (seenMs !== undefined && seenMs >= nowMs - silentMs)) continue;
+    if (replica === null || replica === self || (seenMs !== undefined && seenMs >= nowMs - silentMs))
+      continue;
     const itsOwn = unlocked(session, (row) => row('replica', '=', replica));
     const dueAtMs = Math.ceil(nowMs + returnMs(count));
     unseen += await endStreams(session, itsOwn, { ...UNSEEN, goneAtMs: seenMs ?? nowMs, dueAtMs });

@@ -212,7 +212,9 @@ describe('stores on one PostgreSQL', () => {
     expect(await newcomer.nowMs()).toBeGreaterThan(beforeMs - 60_000);
     await tick(store);
     await tick(newcomer);
-    expect(await store.noteSilence({ silentMs: 60_000, returnMs: () => 0, anew: false })).toMatchObject({
+    expect(
+      await store.noteSilence({ self: 'asks', owedMs: 0, silentMs: 60_000, returnMs: () => 0, anew: false }),
+    ).toMatchObject({
       unseen: 0,
       lost: 0,
     });

@@ -22,11 +22,12 @@ const OFTEN: Readonly<Record<string, (session: Session) => Promise<unknown>>> = 
   'what is due, of three replicas': (session) =>
     wantedRows(session, { kind: 'due', mine: { share: 2, of: 3 } }, 1).execute(),
   'a heartbeat': (session) => heartbeat(session, HERE, 6_000),
-  silence: (session) => noteSilence(session, { silentMs: 6_000, returnMs: () => 60_000, anew: false }),
+  silence: (session) =>
+    noteSilence(session, { self: 'asks', owedMs: 0, silentMs: 6_000, returnMs: () => 60_000, anew: false }),
   'an agent that attaches': (session) =>
     attach(session, arrivalOf('new'), { replica: HERE, entry: { graceMs: 0 } }),
   'one that attaches again': (session) => attach(session, web, { replica: HERE, entry: { graceMs: 0 } }),
-  'one that is detached': (session) => detach(session, at, HERE),
+  'one that is detached': (session) => detach(session, at, { replica: HERE }),
   'one that says its phase': (session) => notePhase(session, at, { phase: 'running', serving: true }),
   'one that leaves': (session) => leave(session, web, { headStartMs: 0 }),
   'one that is found': (session) => find(session, web.key),

@@ -100,7 +100,15 @@ describe('the SQLite file', () => {
     clock.advance(HOUR_MS);
     const second = await world.open(path, { clock });
     expect(await second.heartbeat('new-process', HOUR_MS)).toMatchObject({ replicas: ['new-process'] });
-    expect(await second.noteSilence({ silentMs: HOUR_MS, returnMs: () => HOUR_MS, anew: true })).toEqual({
+    expect(
+      await second.noteSilence({
+        self: 'asks',
+        owedMs: 0,
+        silentMs: HOUR_MS,
+        returnMs: () => HOUR_MS,
+        anew: true,
+      }),
+    ).toEqual({
       unseen: 1,
       lost: 0,
       expected: 1,

@@ -323,7 +323,8 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     expect(await namesDue()).toEqual(['a', 'b']);
   });
 
-  const silence = (silentMs: number) => store.noteSilence({ silentMs, returnMs: () => LONG_MS, anew: false });
+  const silence = (silentMs: number) =>
+    store.noteSilence({ self: 'asks', owedMs: 0, silentMs, returnMs: () => LONG_MS, anew: false });
 
   describe('heartbeat() and noteSilence()', () => {
     test('a replica that lives keeps its streams', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import type { Arrival, AttemptResult, Store } from '../../../control-plane/ports.ts';
+import type { Arrival, AttemptResult, Silence, Store } from '../../../control-plane/ports.ts';
 import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
@@ -104,7 +104,9 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     await store.heartbeat(HERE, 60_000);
     await attach();
     await tick(store);
-    expect(await store.noteSilence({ silentMs: 0, returnMs: () => 60_000, anew: false })).toMatchObject({
+    expect(
+      await store.noteSilence({ self: 'asks', owedMs: 0, silentMs: 0, returnMs: () => 60_000, anew: false }),
+    ).toMatchObject({
       unseen: 1,
     });
     expect(await store.find(web.key)).toMatchObject({ state: 'unseen', unseen: true });
@@ -114,8 +116,8 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     expect(await store.find(web.key)).not.toHaveProperty('unseen', true);
   });
 
-  const silence = (returnMs: (agents: number) => number, anew = false) =>
-    store.noteSilence({ silentMs: 0, returnMs, anew });
+  const silence = (returnMs: (agents: number) => number, anew = false, more: Partial<Silence> = {}) =>
+    store.noteSilence({ self: 'asks', owedMs: 0, silentMs: 0, returnMs, anew, ...more });
   const due = () => store.attempt('next due', () => Promise.resolve(DELETED));
 
   const miss = async (names: readonly string[], eachMs: number) => {
@@ -146,6 +148,29 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect((await due())?.record.key.name).toBe('web-1');
     });
 
+    test('has more time by what its replica was too busy to take it in', async () => {
+      await miss(['web-1'], 0);
+      await tick(store);
+      expect(await silence(() => 0, false, { owedMs: 3_600_000 })).toMatchObject({ lost: 0, expected: 1 });
+      expect(await silence(() => 0)).toMatchObject({ lost: 1 });
+    });
+
+    test('is one whose stream ended while its replica could not hear it', async () => {
+      await attach();
+      await store.detach(at(1), HERE, 3_600_000);
+      expect(await store.find(web.key)).toMatchObject({ state: 'unseen', unseen: true });
+      expect(await due()).toBeUndefined();
+      expect(await attach()).toMatchObject({ epoch: 1 });
+    });
+
+    test('is none of the replica that asks, however old its last heartbeat is by then', async () => {
+      await store.heartbeat(HERE, 60_000);
+      await attach();
+      await tick(store);
+      expect(await silence(() => 0, false, { self: HERE })).toMatchObject({ unseen: 0 });
+      expect(await store.find(web.key)).toMatchObject({ state: 'attached' });
+    });
+
     test('has its time anew where no replica was there to return to', async () => {
       await miss(['web-1'], 0);
       expect(await silence(() => 3_600_000, true)).toMatchObject({ unseen: 0, lost: 0 });
@@ -160,6 +185,8 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       await store.heartbeat('replica-2', 0);
       const expected = async () => {
         const { expected: count } = await store.noteSilence({
+          self: 'asks',
+          owedMs: 0,
           silentMs: 3_600_000,
           returnMs: () => 0,
           anew: false,

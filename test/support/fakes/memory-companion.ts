@@ -70,6 +70,8 @@ class CallFailure extends Error {
 export class MemoryCompanion {
   readonly engine: Engine;
   readonly log = new FakeLog();
+  /** Of the time, in which this process is busy. */
+  busyShare = 0;
   readonly healed: number[] = [];
   readonly #clock: Clock;
   readonly #agents: ReturnType<typeof deregistrarService>['implementation'];
@@ -93,6 +95,7 @@ export class MemoryCompanion {
         this.healed.push(clock.monotonicMs());
       },
       witness: { ...WITNESS_OFF, ...options.witness },
+      busyShare: () => this.busyShare,
     });
     this.#agents = deregistrarService({
       engine: this.engine,

@@ -86,7 +86,7 @@ export class MemoryStore implements Store {
     });
   }
 
-  async noteSilence({ silentMs, returnMs, anew }: Silence): Promise<UnseenCount> {
+  async noteSilence({ self, silentMs, returnMs, owedMs, anew }: Silence): Promise<UnseenCount> {
     return this.#run((session) => {
       const { database, nowMs } = session;
       const { replicas } = database.tables;
@@ -95,11 +95,12 @@ export class MemoryStore implements Store {
       if (anew)
         for (const row of unseen) database.change(row, { dueAtMs: Math.max(row.dueAtMs ?? 0, dueAtMs) });
       const over = database.rowsWhere(
-        ({ state, dueAtMs: endMs = 0, key }) => state === 'unseen' && endMs <= nowMs && this.#isFree(key),
+        ({ state, dueAtMs: endMs = 0, key }) =>
+          state === 'unseen' && endMs <= nowMs - owedMs && this.#isFree(key),
       );
       for (const row of over) database.change(row, { state: 'lost', dueAtMs: nowMs });
       const isSilent = (replica: string): boolean =>
-        (replicas.get(replica) ?? Number.NEGATIVE_INFINITY) < nowMs - silentMs;
+        replica !== self && (replicas.get(replica) ?? Number.NEGATIVE_INFINITY) < nowMs - silentMs;
       const silent = database.rowsWhere(
         (row) => row.replica !== undefined && isSilent(row.replica) && this.#isFree(row.key),
       );
@@ -135,13 +136,16 @@ export class MemoryStore implements Store {
     return this.#runAlone(arrival.key, (session) => leave(session, arrival, options));
   }
 
-  async detach({ key, epoch }: At, replica: string): Promise<void> {
+  async detach({ key, epoch }: At, replica: string, returnMs?: number): Promise<void> {
     return this.#runOnRow(key, (session) => {
       const row = session.database.find(key);
       if (row?.epoch === epoch && row.replica === replica)
         endStream(session, row, {
           goneAtMs: session.nowMs,
-          becomes: { state: 'lost', dueAtMs: session.nowMs },
+          becomes:
+            returnMs === undefined
+              ? { state: 'lost', dueAtMs: session.nowMs }
+              : { state: 'unseen', unseen: true, dueAtMs: session.nowMs + returnMs },
         });
     });
   }

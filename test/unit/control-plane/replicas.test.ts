@@ -48,7 +48,7 @@ describe('two replicas on one database', () => {
   test('a replica that others took for dead without its notice takes its streams back', async () => {
     scene.database.tables.replicas.set('replica-1', 0);
     const other = new MemoryStore(scene.database, { clock: scene.clock });
-    const silence = { silentMs: 6_000, returnMs: () => 60_000, anew: false };
+    const silence = { self: 'replica-2', owedMs: 0, silentMs: 6_000, returnMs: () => 60_000, anew: false };
     expect(await other.noteSilence(silence)).toMatchObject({ unseen: 1, lost: 0 });
     expect(scene.record('web-1')).toMatchObject({ state: 'unseen' });
     await expectKept();

@@ -26,6 +26,7 @@ async function running(
     onBeat,
     onDoubt: () => {},
     held,
+    busyMs: () => 0,
     onExpected: () => Promise.resolve(),
   });
   const over = new AbortController();
