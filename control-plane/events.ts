@@ -264,8 +264,9 @@ function connectionEvents(log: Log) {
         ...problem,
       });
     },
-    connectionRefused: (limit: string, address: string) => {
-      log.warn('connection.refused', `Over a limit: ${limit}`, { limit, address });
+    /** @param advice continues the sentence */
+    connectionRefused: (limit: string, address: string, advice = '') => {
+      log.warn('connection.refused', `Over a limit: ${limit}${advice}`, { limit, address });
     },
     handshakeFailed: (address: string, err: unknown) => {
       log.debug('handshake.failed', 'A TLS handshake failed', { address, err });

@@ -16,6 +16,8 @@ import {
   type GrpcServer,
   type ServerLimits,
 } from '../server/grpc-server.io.ts';
+import { descriptorLimit } from '../server/descriptor-limit.io.ts';
+import { adviceOnDescriptors, connectionsWithin } from '../server/descriptors.pure.ts';
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
@@ -208,6 +210,9 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
     markAuthenticated: (call, subject) => server?.authenticated(call, subject),
     connectionOf: (call) => server?.connectionOf(call),
   });
+  const limits = limitsOf(options);
+  const descriptors = await descriptorLimit();
+  const connections = connectionsWithin(limits.connections, descriptors);
   server = await startGrpcServer({
     listeners: [
       ...addresses.map((address) => ({ address, certificate, services: [agentService] })),
@@ -217,12 +222,14 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
         services: [adminService(engine, startedAtMs)],
       },
     ],
-    limits: { ...limitsOf(options), expected: () => engine.expected.size },
+    limits: { ...limits, connections, expected: () => engine.expected.size },
     clock: systemClock,
     events: {
       connectionRefused: (limit, address) => {
         metrics.connectionRefused(limit);
-        events.connectionRefused(limit, address);
+        const isFull = limit === 'connections';
+        const advice = isFull ? adviceOnDescriptors(limits.connections, descriptors) : '';
+        events.connectionRefused(limit, address, advice);
       },
       handshakeFailed: (address, err) => {
         metrics.handshakeFailed();

@@ -9,6 +9,9 @@ export interface AttachQueueOptions {
 /**
  * `start`: a kuma-dp waits for it, for 800 ms at most. `return`: the store knows it, and it is on its way back. These two
  * take turns; `other` agents come after them.
+ *
+ * Of the starts, the newest goes first: where more come than can be served, the oldest have started without us, and in
+ * the order of their arrival all of them would be late.
  */
 export type Lane = 'start' | 'return' | 'other';
 
@@ -41,11 +44,8 @@ const NEWEST = 0.05;
  */
 export class AttachQueue {
   readonly #options: AttachQueueOptions;
-  readonly #lanes: Readonly<Record<Lane, Set<Waiting>>> = {
-    start: new Set(),
-    return: new Set(),
-    other: new Set(),
-  };
+  /** In the order of their arrival. */
+  readonly #lanes: Readonly<Record<Lane, Waiting[]>> = { start: [], return: [], other: [] };
   /** The lane of the last one that was let in from `start` or `return`. */
   #last: Lane = 'return';
   #underWay = 0;
@@ -60,7 +60,7 @@ export class AttachQueue {
 
   get waiting(): number {
     const { start, return: returning, other } = this.#lanes;
-    return start.size + returning.size + other.size;
+    return start.length + returning.length + other.length;
   }
 
   /** @returns what gives the turn back, to be called once; `undefined` if its caller has gone */
@@ -69,8 +69,9 @@ export class AttachQueue {
     return new Promise((admit) => {
       const waiting: Waiting = { ...candidate, admit, promisedMs: Number.POSITIVE_INFINITY };
       const lane = this.#lanes[candidate.lane];
-      const withinMs = this.#ahead(candidate.lane, lane.size) * this.#eachMs;
-      lane.add(waiting);
+      const at = candidate.lane === 'start' ? 0 : lane.length;
+      const withinMs = this.#ahead(candidate.lane, at) * this.#eachMs;
+      lane.push(waiting);
       if (withinMs >= WORTH_SAYING_MS) this.#say(waiting, withinMs);
       this.#speakSoon();
     });
@@ -88,9 +89,8 @@ export class AttachQueue {
   #admitNext(): void {
     while (this.#underWay < this.#options.together) {
       const lane = this.#nextLane();
-      const [waiting] = this.#lanes[lane];
+      const waiting = lane === 'start' ? this.#lanes.start.pop() : this.#lanes[lane].shift();
       if (waiting === undefined) return;
-      this.#lanes[lane].delete(waiting);
       if (lane !== 'other') this.#last = lane;
       waiting.admit(waiting.hasGone() ? undefined : this.#begin());
     }
@@ -99,16 +99,16 @@ export class AttachQueue {
   #nextLane(): Lane {
     const { start, return: returning } = this.#lanes;
     const preferred = this.#last === 'start' ? 'return' : 'start';
-    if (this.#lanes[preferred].size > 0) return preferred;
-    if (start.size > 0) return 'start';
-    return returning.size > 0 ? 'return' : 'other';
+    if (this.#lanes[preferred].length > 0) return preferred;
+    if (start.length > 0) return 'start';
+    return returning.length > 0 ? 'return' : 'other';
   }
 
   /** How many go before the one at place `at` of its lane. */
   #ahead(lane: Lane, at: number): number {
     const { start, return: returning } = this.#lanes;
-    if (lane === 'other') return at + start.size + returning.size;
-    return at + Math.min(at, (lane === 'start' ? returning : start).size);
+    if (lane === 'other') return at + start.length + returning.length;
+    return at + Math.min(at, (lane === 'start' ? returning : start).length);
   }
 
   #noteEnd(): void {
@@ -122,13 +122,13 @@ export class AttachQueue {
     this.#speaks = false;
     const nowMs = this.#options.clock.monotonicMs();
     for (const lane of LANES) {
-      let at = 0;
-      for (const waiting of this.#lanes[lane]) {
-        const withinMs = this.#ahead(lane, at) * this.#eachMs;
+      const waitingHere = this.#lanes[lane];
+      for (const [at, waiting] of waitingHere.entries()) {
+        const place = lane === 'start' ? waitingHere.length - 1 - at : at;
+        const withinMs = this.#ahead(lane, place) * this.#eachMs;
         const isNews =
           nowMs + withinMs > waiting.promisedMs || waiting.promisedMs === Number.POSITIVE_INFINITY;
         if (isNews && withinMs >= WORTH_SAYING_MS) this.#say(waiting, withinMs);
-        at += 1;
       }
     }
     if (this.waiting > 0) this.#speakSoon();

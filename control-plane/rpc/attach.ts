@@ -2,11 +2,12 @@ import { status, type handleBidiStreamingCall, type ServerDuplexStream } from '@
 
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import type {
-  AttachRequest,
-  AttachResponse,
-  Hello,
-  PhaseChanged,
+import {
+  Owner,
+  type AttachRequest,
+  type AttachResponse,
+  type Hello,
+  type PhaseChanged,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../proto/wire-duration.ts';
 import type { AgentChannel, AttachedAgent, PeerConnection, WitnessTestimony } from '../attached-agent.ts';
@@ -47,7 +48,7 @@ const REDIRECT_BUDGET_MS = 5_000;
 /** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
 const ASK_AGAIN_MS = 25_000;
 const MAX_REPORT = 16_384;
-/** The phase of an agent that holds its kuma-dp back until it is attached. */
+/** The phase of an agent that holds its kuma-dp back, so that it can put the object first. */
 const STARTING = 'starting';
 
 export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest, AttachResponse> {
@@ -146,8 +147,8 @@ class AttachedStream {
     }
   }
 
-  #laneOf({ phase, incarnation }: Hello): Lane {
-    if (phase === STARTING) return 'start';
+  #laneOf({ phase, owner, incarnation }: Hello): Lane {
+    if (phase === STARTING && owner === Owner.AGENT) return 'start';
     return this.#deps.isExpected(incarnation?.id ?? '') ? 'return' : 'other';
   }
 

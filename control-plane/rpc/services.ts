@@ -32,8 +32,11 @@ export interface AgentServiceDeps {
 }
 
 const SERVICE = 'deregistrar.v1.Deregistrar';
-/** As many as SQLite writes with one sync of the disk. */
-const ATTACHED_TOGETHER = 128;
+/**
+ * Enough to keep a store busy while it syncs. More of them would take turns of the event loop that agents wait for which
+ * come meanwhile.
+ */
+const ATTACHED_TOGETHER = 32;
 
 /** What agents call. */
 export function deregistrarService(given: AgentServiceDeps) {
