@@ -1,4 +1,4 @@
-import type { CommandTable, ProgramWords } from '../kernel/commands.ts';
+import { versionCommand, type CommandTable, type ProgramWords } from '../kernel/commands.ts';
 import {
   DEREGISTER_OPTIONS,
   DOCTOR_OPTIONS,
@@ -87,15 +87,7 @@ const COMMANDS = {
     page: 'report',
     completes: 'files',
   },
-  version: {
-    options: {},
-    operands: '',
-    takes: 'nothing',
-    says: 'Prints the version.',
-    more: '',
-    example: 'version',
-    page: 'kuma-dp-agent',
-  },
+  version: versionCommand('kuma-dp-agent'),
 } as const satisfies CommandTable;
 
 export const AGENT_WORDS = {

@@ -1,4 +1,4 @@
-import type { CommandTable, ProgramWords } from '../kernel/commands.ts';
+import { versionCommand, type CommandTable, type ProgramWords } from '../kernel/commands.ts';
 import { ADMIN_OPTIONS, BRAKE_OPTIONS, ENV_PREFIX, SERVE_OPTIONS, SWEEP_OPTIONS } from './options.ts';
 
 const COMMANDS = {
@@ -57,15 +57,7 @@ const COMMANDS = {
     page: 'brake',
     completes: ['release'],
   },
-  version: {
-    options: {},
-    operands: '',
-    takes: 'nothing',
-    says: 'Prints the version.',
-    more: '',
-    example: 'version',
-    page: 'kuma-deregistrar',
-  },
+  version: versionCommand('kuma-deregistrar'),
 } as const satisfies CommandTable;
 
 export const DEREGISTRAR_WORDS = {

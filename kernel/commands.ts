@@ -35,6 +35,19 @@ export interface ProgramWords<Commands extends CommandTable = CommandTable> {
   readonly commands: Commands;
 }
 
+/** Every program has it. */
+export function versionCommand(page: string) {
+  return {
+    options: {},
+    operands: '',
+    takes: 'nothing',
+    says: 'Prints the version.',
+    more: '',
+    example: 'version',
+    page,
+  } as const satisfies Command;
+}
+
 /** `kuma-dp-agent report [options] [FILE]` */
 export function synopsis(program: string, name: string, { options, operands }: Command): string {
   const some = Object.keys(options).length === 0 ? '' : ' [options]';

@@ -12,35 +12,34 @@ interface Described {
 
 /** Metrics of which each scrape shows what is read at that moment: nothing is counted here. */
 export function gauge(registry: Registry, described: Described, look: () => readonly Sample[]): void {
-  const { name, help, labels = [] } = described;
   const metric = new Gauge({
-    name,
-    help,
-    labelNames: labels,
-    registers: [],
+    ...configuration(described),
     collect() {
-      this.reset();
-      // Without a label it would be zero, which is not the same as not being there.
-      this.remove({});
-      for (const [given, value] of look()) this.set(given, value);
+      show(this, look());
     },
   });
   registry.registerMetric(metric);
 }
 
 export function counter(registry: Registry, described: Described, look: () => readonly Sample[]): void {
-  const { name, help, labels = [] } = described;
   const metric = new Counter({
-    name,
-    help,
-    labelNames: labels,
-    registers: [],
+    ...configuration(described),
     collect() {
-      this.reset();
-      for (const [given, value] of look()) this.inc(given, value);
+      show(this, look());
     },
   });
   registry.registerMetric(metric);
+}
+
+function configuration({ name, help, labels = [] }: Described) {
+  return { name, help, labelNames: labels, registers: [] };
+}
+
+function show(metric: Pick<Counter, 'reset' | 'remove' | 'inc'>, samples: readonly Sample[]): void {
+  metric.reset();
+  // Without a label it would be zero, which is not the same as not being there.
+  metric.remove({});
+  for (const [labels, value] of samples) metric.inc(labels, value);
 }
 
 interface Distributed {

@@ -1,39 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
-import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
+import { openStore } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { need } from '../../support/need.ts';
 import { PgBouncer } from '../../support/postgres/pgbouncer.ts';
-import { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-import { arrivalOf } from './store-worlds.ts';
+import { arrivalOf, PostgresForTests } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
 const OURS = `application_name = 'kuma-deregistrar'`;
 const web = arrivalOf('web-1');
 
-let server: PostgresServer;
-let database: string;
-let parts: AsyncDisposableStack;
-
-beforeAll(async () => {
-  const started = await PostgresServer.start();
-  if ('missing' in started) throw new Error(started.missing);
-  server = started;
-});
-afterAll(() => server[Symbol.asyncDispose]());
-beforeEach(async () => {
-  parts = new AsyncDisposableStack();
-  database = await server.createDatabase();
-});
-afterEach(() => parts.disposeAsync());
-
-async function open(url = server.url(database), limits: StoreOptions['limits'] = {}): Promise<Store> {
-  const store = await openStore(url, { clock: systemClock, limits });
-  parts.defer(() => store.close());
-  return store;
-}
+const pg = new PostgresForTests();
 
 /** As many calls at once as open every session of the pool. @returns how many failed */
 async function attachMany(store: Store): Promise<number> {
@@ -43,17 +22,17 @@ async function attachMany(store: Store): Promise<number> {
 }
 
 async function sessions(): Promise<readonly number[]> {
-  const query = `select pid from pg_stat_activity where ${OURS} and datname = '${database}'`;
-  return ((await server.query(query)) as readonly { readonly pid: number }[]).map(({ pid }) => pid);
+  const query = `select pid from pg_stat_activity where ${OURS} and datname = '${pg.database}'`;
+  return ((await pg.server.query(query)) as readonly { readonly pid: number }[]).map(({ pid }) => pid);
 }
 
 /** New sessions are spoilt and stay so, as those of a server that was demoted; those after `mend` are not. */
 async function spoil(setting: string): Promise<void> {
-  await server.query(`alter database ${database} set ${setting}`);
-  await server.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${OURS}`);
+  await pg.server.query(`alter database ${pg.database} set ${setting}`);
+  await pg.server.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${OURS}`);
 }
 
-const mend = (): Promise<unknown> => server.query(`alter database ${database} reset all`);
+const mend = (): Promise<unknown> => pg.server.query(`alter database ${pg.database} reset all`);
 
 describe('a session of PostgreSQL that cannot serve any more', () => {
   test.each([
@@ -61,7 +40,7 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
     ['has a role that may not write', 'role = pg_monitor'],
     ['does not see the tables', 'search_path = nowhere'],
   ])('%s: is not used again', async (_what, setting) => {
-    const store = await open();
+    const store = await pg.open();
     await spoil(setting);
     await waitUntil(async () => (await attachMany(store)) === 24, { what: 'spoilt sessions' });
     await mend();
@@ -70,7 +49,7 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
   });
 
   test('that is read-only takes all that are older with it: readers do not stay with the old server', async () => {
-    const store = await open();
+    const store = await pg.open();
     await spoil('default_transaction_read_only = on');
     await waitUntil(() => Promise.all(Array.from({ length: 24 }, () => store.records())), {
       what: 'readers at the old server',
@@ -85,7 +64,7 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
   });
 
   test('that only waited too long for a name is kept', async () => {
-    const store = await open();
+    const store = await pg.open();
     await store.attach(web, 'replica-1');
     const over = Promise.withResolvers<void>();
     const held = store.whileCurrent({ key: web.key, epoch: 1 }, () => over.promise);
@@ -106,13 +85,13 @@ describe('PgBouncer in front of PostgreSQL', () => {
     'in %s mode, ignoring %s: names are locked, and every limit holds',
     async ([poolMode, ignored], context) => {
       need(context, 'pgbouncer');
-      await using bouncer = await PgBouncer.start(server, {
+      await using bouncer = await PgBouncer.start(pg.server, {
         poolMode,
         ...(ignored === undefined ? {} : { ignoredStartupParameters: ignored }),
       });
-      const url = server.url(database, bouncer.port);
-      const store = await open(url, { sessionMs: 1_500, leaseMs: 500 });
-      const other = await open(url);
+      const url = pg.server.url(pg.database, bouncer.port);
+      const store = await pg.open({ sessionMs: 1_500, leaseMs: 500 }, url);
+      const other = await pg.open({}, url);
       await store.attach(web, 'replica-1');
       await store.leave(web, { replica: 'replica-1', headStartMs: 0 });
       const over = Promise.withResolvers<AttemptResult>();
@@ -131,16 +110,16 @@ describe('PgBouncer in front of PostgreSQL', () => {
 
   test('in statement mode: refused in words', async (context) => {
     need(context, 'pgbouncer');
-    await using bouncer = await PgBouncer.start(server, { poolMode: 'statement' });
-    await expect(openStore(server.url(database, bouncer.port), { clock: systemClock })).rejects.toMatchObject(
-      {
-        code: 'STORE_UNAVAILABLE',
-      },
-    );
+    await using bouncer = await PgBouncer.start(pg.server, { poolMode: 'statement' });
+    await expect(
+      openStore(pg.server.url(pg.database, bouncer.port), { clock: systemClock }),
+    ).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+    });
   });
 });
 
 async function isHeld(): Promise<boolean> {
-  const rows = await server.query(`select 1 from pg_stat_activity where state = 'idle in transaction'`);
+  const rows = await pg.server.query(`select 1 from pg_stat_activity where state = 'idle in transaction'`);
   return rows.length > 0;
 }

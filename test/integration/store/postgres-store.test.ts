@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.ts';
-import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
+import { openStore } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-import { arrivalOf, tick } from './store-worlds.ts';
+import { arrivalOf, PostgresForTests, tick } from './store-worlds.ts';
 
 const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
 const PATIENT = { lockWaitMs: 20_000, statementMs: 20_000 };
@@ -72,37 +72,13 @@ async function roundTrips(port: number) {
 }
 
 describe('stores on one PostgreSQL', () => {
-  let server: PostgresServer;
-  let database: string;
-  let parts: AsyncDisposableStack;
-
-  beforeAll(async () => {
-    const started = await PostgresServer.start();
-    if ('missing' in started) throw new Error(started.missing);
-    server = started;
-  });
-
-  afterAll(() => server[Symbol.asyncDispose]());
-
-  beforeEach(async () => {
-    await server.resume();
-    parts = new AsyncDisposableStack();
-    database = await server.createDatabase();
-  });
-
-  afterEach(() => parts.disposeAsync());
-
+  const pg = new PostgresForTests();
   const web = arrivalOf('web-1');
-  const open = async (limits: StoreOptions['limits'] = {}, port?: number) => {
-    const store = await openStore(server.url(database, port), { clock: systemClock, limits });
-    parts.defer(() => store.close());
-    return store;
-  };
 
   test('a sequence that is behind its rows, as after a failover to a logical replica, moves above them', async () => {
-    const store = await open();
+    const store = await pg.open();
     for (let at = 0; at < 30; at += 1) await store.attach(arrivalOf(`web-${at}`), 'replica-1');
-    await server.query(`select setval('epochs', 1, false)`, database);
+    await pg.server.query(`select setval('epochs', 1, false)`, pg.database);
     const names = ['new-1', 'new-2', 'new-3'];
     const given = await Promise.all(names.map((name) => store.attach(arrivalOf(name), 'replica-1')));
     const epochs = given.map((each) => (each.kind === 'attached' ? each.epoch : 0));
@@ -113,7 +89,7 @@ describe('stores on one PostgreSQL', () => {
 
   /** Names that another replica holds meanwhile. */
   const hold = async (names: readonly string[]) => {
-    const [store, other] = [await open(PATIENT), await open(PATIENT)];
+    const [store, other] = [await pg.open(PATIENT), await pg.open(PATIENT)];
     const over = Promise.withResolvers<void>();
     const held: Promise<unknown>[] = [];
     for (const name of names) {
@@ -139,7 +115,7 @@ describe('stores on one PostgreSQL', () => {
     const { store, release } = await hold(names);
     const attaching = names.map((name) => store.attach(arrivalOf(name), 'replica-1'));
     const order: string[] = [];
-    await waitUntil(() => areLocked(server, database, 8), { what: 'all connections to be taken' });
+    await waitUntil(() => areLocked(pg.server, pg.database, 8), { what: 'all connections to be taken' });
     const others = store.nowMs().then(() => order.push('others'));
     expect(await store.heartbeat('replica-1', 60_000)).toMatchObject({ replicas: ['replica-1'] });
     expect(await leave(store, 'web-1')).toMatchObject({ kind: 'leaving' });
@@ -153,59 +129,61 @@ describe('stores on one PostgreSQL', () => {
     const { store, release } = await hold(['held']);
     const attaching = Array.from({ length: 40 }, () => store.attach(arrivalOf('held'), 'replica-1'));
     const leaving = Array.from({ length: 40 }, () => leave(store, 'held'));
-    await waitUntil(() => areLocked(server, database, 1), { what: 'one of them to wait at the database' });
+    await waitUntil(() => areLocked(pg.server, pg.database, 1), {
+      what: 'one of them to wait at the database',
+    });
     expect(await store.nowMs()).toBeGreaterThan(0);
     expect(await leave(store, 'web-1')).toMatchObject({ kind: 'leaving' });
-    expect(await areLocked(server, database, 1)).toBe(true);
+    expect(await areLocked(pg.server, pg.database, 1)).toBe(true);
     await release();
     await Promise.all([...attaching, ...leaving]);
   });
 
   test('a database of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
-    const before = await open();
+    const before = await pg.open();
     await before.attach(web, 'replica-1');
     await before.close();
-    await server.query(
+    await pg.server.query(
       `alter table dataplanes drop column serving, drop column unseen, drop column peer;
        drop table instances; drop table zones; drop table sidelinings; drop table acquaintances; drop index dataplanes_due_at_epoch;
       drop index dataplanes_replica_state_epoch; create index dataplanes_due_at on dataplanes (due_at);
       create index dataplanes_replica on dataplanes (replica);
       delete from kysely_migration where name in ('0002-evidence', '0003-scale', '0004-witnesses')`,
-      database,
+      pg.database,
     );
-    const store = await open();
+    const store = await pg.open();
     expect(await store.find(web.key)).toMatchObject({ epoch: 1, state: 'attached' });
     expect(await store.bindZone({ name: 'a', clusterId: undefined })).toMatchObject({ name: 'a' });
   });
 
   test('replicas that start at once migrate once', async () => {
-    const stores = await Promise.all(Array.from({ length: 4 }, () => open()));
+    const stores = await Promise.all(Array.from({ length: 4 }, () => pg.open()));
     await Promise.all(stores.map((store, index) => leave(store, `web-${index}`)));
     const epochs = (await stores.at(0)?.records())?.map(({ epoch }) => epoch);
     expect(epochs).toEqual([1, 2, 3, 4]);
   });
 
   test('a server whose clock is set back: time goes on for those that saw it before, and for a new replica', async () => {
-    const store = await open();
+    const store = await pg.open();
     const HOUR_MS = 3_600_000;
     await store.heartbeat('replica-1', HOUR_MS);
     await store.attach(arrivalOf('web-1'), 'replica-1');
     await leave(store, 'web-2');
     await store.attempt('next due', () => Promise.resolve({ kind: 'later', afterMs: 50, reason: 'not yet' }));
     // Found before the real one.
-    await server.query(
+    await pg.server.query(
       `create schema later;
        create function later.clock_timestamp() returns timestamptz language sql
          as $$ select pg_catalog.clock_timestamp() - interval '1 hour' $$;
-       alter database ${database} set search_path = later, pg_catalog, public`,
-      database,
+       alter database ${pg.database} set search_path = later, pg_catalog, public`,
+      pg.database,
     );
     const beforeMs = await store.nowMs();
-    await server.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}'`,
+    await pg.server.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${pg.database}'`,
     );
     await answers(store);
-    const newcomer = await open();
+    const newcomer = await pg.open();
     expect(await newcomer.heartbeat('replica-2', 60_000)).toMatchObject({
       replicas: ['replica-1', 'replica-2'],
     });
@@ -224,8 +202,8 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('a departure, from its announcement to its end, takes at most eight round trips', async () => {
-    await using counted = await roundTrips(server.port);
-    const store = await open({}, counted.port);
+    await using counted = await roundTrips(pg.server.port);
+    const store = await pg.open({}, pg.server.url(pg.database, counted.port));
     const withBody: AttemptResult = { ...DELETED, body: '{}' };
     const depart = async (name: string) => {
       const { key } = arrivalOf(name);
@@ -245,19 +223,19 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('one of an older version than the schema is refused', async () => {
-    await open();
-    await server.query(
+    await pg.open();
+    await pg.server.query(
       `insert into kysely_migration values ('9999-of-the-future', '2999-01-01T00:00:00.000Z')`,
-      database,
+      pg.database,
     );
-    await expect(open()).rejects.toMatchObject({
+    await expect(pg.open()).rejects.toMatchObject({
       code: 'STORE_UNUSABLE',
-      message: `Cannot use the database 127.0.0.1:${server.port}/${database}: a newer kuma-deregistrar has changed it (9999-of-the-future); start that version again, or give this one a store of its own`,
+      message: `Cannot use the database 127.0.0.1:${pg.server.port}/${pg.database}: a newer kuma-deregistrar has changed it (9999-of-the-future); start that version again, or give this one a store of its own`,
     });
   });
 
   test('no two of them ever have the same record', async () => {
-    const stores = await Promise.all([open(), open(), open()]);
+    const stores = await Promise.all([pg.open(), pg.open(), pg.open()]);
     const names = Array.from({ length: 60 }, (_, index) => `web-${index}`);
     await Promise.all(names.map((name, index) => leave(stores[index % 3] as Store, name)));
     const held = new Set<string>();
@@ -278,7 +256,7 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('more attempts than there are connections take their turns, and their bodies are kept', async () => {
-    const store = await open();
+    const store = await pg.open();
     const names = Array.from({ length: 40 }, (_, index) => `web-${index}`);
     await Promise.all(names.map((name) => leave(store, name)));
     const attempts = names.map(() =>
@@ -292,7 +270,7 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('who attaches at one waits for who deletes at the other, and is not hit by it', async () => {
-    const [one, other] = await Promise.all([open(PATIENT), open(PATIENT)]);
+    const [one, other] = await Promise.all([pg.open(PATIENT), pg.open(PATIENT)]);
     await leave(one, 'web-1');
     const steps: string[] = [];
     let attached: Promise<unknown> | undefined;
@@ -312,7 +290,7 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('two that attach a name at once get two epochs, and the last one has it', async () => {
-    const [one, other] = await Promise.all([open(), open()]);
+    const [one, other] = await Promise.all([pg.open(), pg.open()]);
     const attachments = await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
         (index % 2 === 0 ? one : other).attach({ ...web, incarnation: `run-${index}` }, 'replica-1'),
@@ -327,7 +305,7 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('a sweep and an attach of one name at once: the agent has it in the end', async () => {
-    const [one, other] = await Promise.all([open(), open()]);
+    const [one, other] = await Promise.all([pg.open(), pg.open()]);
     for (let round = 0; round < 10; round += 1) {
       const arrival = arrivalOf(`web-${round}`);
       await Promise.all([one.beginSweep(arrival.key), other.attach(arrival, 'replica-2')]);
@@ -336,7 +314,7 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('one that was paused with a name deletes nothing: its lease is over before the name is free', async () => {
-    const [paused, other] = await Promise.all([open({ leaseMs: 150, sessionMs: 600 }), open(PATIENT)]);
+    const [paused, other] = await Promise.all([pg.open({ leaseMs: 150, sessionMs: 600 }), pg.open(PATIENT)]);
     await leave(paused, 'web-1');
     let fenceError: unknown;
     const freed = Promise.withResolvers<unknown>();
@@ -375,17 +353,17 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('a database that crashes in the middle of an attempt: it is due again, and nothing is lost', async () => {
-    const store = await open({ leaseMs: 3_600_000 });
+    const store = await pg.open({ leaseMs: 3_600_000 });
     await leave(store, 'web-1');
     const before = await store.records();
     const attempt = store.attempt('next due', async (_record, fence) => {
       await fence.keepBody('{"kept":true}');
-      await server.stop('immediate');
+      await pg.server.stop('immediate');
       await waitUntil(() => isLost(fence), { what: 'the connection to be lost' });
       return DELETED;
     });
     await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
-    await server.resume();
+    await pg.server.resume();
     await answers(store);
     expect([await store.records(), await store.departures({ limit: 1 })]).toEqual([before, []]);
     expect(await store.lastDeletedBody(web.key)).toMatchObject({ resource: '{"kept":true}' });
@@ -395,9 +373,9 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('while the database is down, everything says so; then everything goes on', async () => {
-    const store = await open();
+    const store = await pg.open();
     await leave(store, 'web-1');
-    await server.stop();
+    await pg.server.stop();
     for (const call of [
       () => store.nowMs(),
       () => store.attach(web, 'replica-1'),
@@ -407,16 +385,16 @@ describe('stores on one PostgreSQL', () => {
     ]) {
       await expect(call()).rejects.toMatchObject(UNAVAILABLE);
     }
-    await expect(open()).rejects.toMatchObject(UNAVAILABLE);
-    await server.resume();
+    await expect(pg.open()).rejects.toMatchObject(UNAVAILABLE);
+    await pg.server.resume();
     await answers(store);
     expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
   });
 
   test('a database that takes everything and answers nothing: no caller waits for long, also in line', async () => {
-    await using proxy = await FaultProxy.start(`http://127.0.0.1:${server.port}`);
+    await using proxy = await FaultProxy.start(`http://127.0.0.1:${pg.server.port}`);
     const limits = { statementMs: 300 };
-    const store = await open(limits, proxy.port);
+    const store = await pg.open(limits, pg.server.url(pg.database, proxy.port));
     await leave(store, 'web-1');
     await proxy.become({ kind: 'silence' });
     const startedMs = performance.now();
@@ -438,10 +416,10 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('connections that the administrator ends are replaced, and no name stays taken', async () => {
-    const store = await open();
+    const store = await pg.open();
     await leave(store, 'web-1');
     const attempt = store.attempt('next due', async () => {
-      await server.query(
+      await pg.server.query(
         `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kuma-deregistrar'`,
       );
       return DELETED;
@@ -452,11 +430,11 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('what went wrong is what is said, also if the connection was lost meanwhile', async () => {
-    const store = await open({ leaseMs: 3_600_000 });
+    const store = await pg.open({ leaseMs: 3_600_000 });
     await leave(store, 'web-1');
     const failure = new Error('no answer');
     const attempt = store.attempt('next due', async (_record, fence) => {
-      await server.query(
+      await pg.server.query(
         `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kuma-deregistrar'`,
       );
       await waitUntil(() => isLost(fence), { what: 'the connection to be lost' });
@@ -466,17 +444,17 @@ describe('stores on one PostgreSQL', () => {
   });
 
   test('one that cannot be reached at all is said to be, without the password', async () => {
-    await server.stop();
-    const url = server.url(database).replace('kuma@', 'kuma:secret@');
+    await pg.server.stop();
+    const url = pg.server.url(pg.database).replace('kuma@', 'kuma:secret@');
     const error: unknown = await openStore(url, { clock: systemClock }).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({
       ...UNAVAILABLE,
-      message: `Cannot use the database 127.0.0.1:${server.port}/${database}`,
+      message: `Cannot use the database 127.0.0.1:${pg.server.port}/${pg.database}`,
     });
   });
 
   async function waiting(): Promise<boolean> {
-    const rows = await server.query(
+    const rows = await pg.server.query(
       `select 1 from pg_stat_activity where application_name = 'kuma-deregistrar' and wait_event_type = 'Lock'`,
     );
     return rows.length > 0;

@@ -19,6 +19,53 @@ interface StorePlace {
   open(location: string, options: StoreOptions): Promise<Store>;
 }
 
+/** A PostgreSQL server for the tests of a file or block, and an unused database for each. */
+export class PostgresForTests {
+  #server: PostgresServer | undefined;
+  #database = '';
+  #parts = new AsyncDisposableStack();
+
+  constructor() {
+    beforeAll(async () => {
+      this.#server = await startPostgres();
+    });
+    afterAll(() => this.#server?.[Symbol.asyncDispose]());
+    beforeEach(async () => {
+      await this.server.resume();
+      this.#parts = new AsyncDisposableStack();
+      this.#database = await this.server.createDatabase();
+    });
+    afterEach(() => this.#parts.disposeAsync());
+  }
+
+  get server(): PostgresServer {
+    if (this.#server === undefined) throw new Error('Only within a test');
+    return this.#server;
+  }
+
+  get database(): string {
+    return this.#database;
+  }
+
+  /** Disposed of after the test. */
+  get parts(): AsyncDisposableStack {
+    return this.#parts;
+  }
+
+  /** A store that is closed after the test. */
+  async open(limits: StoreOptions['limits'] = {}, url = this.server.url(this.database)): Promise<Store> {
+    const store = await openStore(url, { clock: systemClock, limits });
+    this.#parts.defer(() => store.close());
+    return store;
+  }
+}
+
+async function startPostgres(): Promise<PostgresServer> {
+  const started = await PostgresServer.start();
+  if ('missing' in started) throw new Error(`The store needs a PostgreSQL: ${started.missing}`);
+  return started;
+}
+
 /** Where stores of one kind live: a folder, a server, or memory. Closes whatever was opened. */
 export class StoreWorld implements AsyncDisposable {
   readonly #parts: AsyncDisposableStack;
@@ -40,9 +87,7 @@ export class StoreWorld implements AsyncDisposable {
       const newLocation = (): Promise<string> => Promise.resolve(dir.join(`${(files += 1)}.db`));
       return new StoreWorld(parts, { newLocation, open: openStore });
     }
-    const server = await PostgresServer.start();
-    if ('missing' in server) throw new Error(`The store needs a PostgreSQL: ${server.missing}`);
-    parts.use(server);
+    const server = parts.use(await startPostgres());
     const newLocation = async (): Promise<string> => server.url(await server.createDatabase());
     return new StoreWorld(parts, { newLocation, open: openStore });
   }
