@@ -91,6 +91,11 @@ export function kumaDpAmong(root: number): number | undefined {
   }
 }
 
+/** Whether kuma-dp is among what was started as `pid`. @throws if this user cannot look */
+export function startedKumaDp(pid: number): boolean {
+  return startedProcesses(pid).some((each) => isKumaDp(commandLineOf(each)));
+}
+
 /** The user whose process it is; `undefined` if there is none. */
 export function uidOf(pid: number | undefined): number | undefined {
   return pid === undefined ? undefined : statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;

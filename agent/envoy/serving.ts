@@ -29,6 +29,34 @@ export async function untilEnvoyRuns(
   }
 }
 
+/** Tools that fetch secrets first take seconds. */
+const ELSEWHERE_MS = 30_000;
+
+/**
+ * For a kuma-dp behind a program that is not known: it may be in another container, PID namespace or host. "Cannot see it"
+ * is not "there is none": a stop then gives the peers their time all the same.
+ */
+export function orElsewhere(watch: {
+  readonly clock: Clock;
+  readonly finder: EnvoyFinder;
+  /** Whether kuma-dp is among what was started as `pid`. */
+  readonly isThere: (pid: number) => boolean;
+}): EnvoyFinder {
+  const { clock, finder, isThere } = watch;
+  const startedAtMs = clock.monotonicMs();
+  return {
+    async find(pid) {
+      const found = await finder.find(pid);
+      if (found !== 'absent' || clock.monotonicMs() - startedAtMs < ELSEWHERE_MS || isThere(pid))
+        return found;
+      return {
+        hidden:
+          'no process below the command is kuma-dp, so it runs where this agent cannot see it: another container, PID namespace or host. Put the agent inside, in front of kuma-dp itself',
+      };
+    },
+  };
+}
+
 /** Resolves when Envoy listens on every port of the resource. */
 export async function untilServing(
   clock: Clock,

@@ -113,6 +113,12 @@ export function readKumaDpCommand(
 }
 
 /** What stands in front of a command that may not be kuma-dp's at all. */
+/** Whether the command names kuma-dp behind another program: then a process of that name has to appear. */
+export function isWrapped(argv: readonly string[], env: Env): boolean {
+  const { argv: own, inFront } = unwrap({ argv, env });
+  return own.length > 0 && inFront !== 0;
+}
+
 export function obstaclesOf(argv: readonly string[], env: Env): readonly Obstacle[] {
   return unwrap({ argv, env }).obstacles;
 }

@@ -20,6 +20,8 @@ export function readEndpointUrl(text: string): Reading<URL> {
   const query = queryProblem(text);
   if (query !== undefined) return { problem: query };
   if (REST_SCHEMES.has(url.protocol)) return { value: url };
+  // Of a scheme that browsers do not know, the host stays as it was written.
+  url.host = url.host.toLowerCase();
   if (!isCompanion(url)) return { problem: 'expected http://, https://, grpc:// or grpcs://' };
   const problem = companionProblem(url);
   return problem === undefined ? { value: url } : { problem };

@@ -3,11 +3,11 @@ import process from 'node:process';
 import { isAborted } from '../../kernel/aborted.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { Fact } from '../../kernel/fact.ts';
-import { kumaDpAmong, uidOf } from '../child/process-tree.io.ts';
+import { kumaDpAmong, startedKumaDp, uidOf } from '../child/process-tree.io.ts';
 import { envoyFinder } from '../envoy/envoy.io.ts';
-import { untilConfigured, untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
+import { orElsewhere, untilConfigured, untilEnvoyRuns, untilUp } from '../envoy/serving.ts';
 import type { AgentEvents } from '../events.ts';
-import { obstaclesOf } from '../identity/kuma-dp-command.pure.ts';
+import { isWrapped, obstaclesOf } from '../identity/kuma-dp-command.pure.ts';
 import {
   describeRedirected,
   portsOf,
@@ -74,7 +74,10 @@ async function sayReady(
 /** Where kuma-dp runs elsewhere, its Envoy is not to be found below it. */
 function finderFor({ argv, env }: Pick<RunRequest, 'argv' | 'env'>, clock: Clock): EnvoyFinder {
   const elsewhere = obstaclesOf(argv, env).find(({ hides }) => hides);
-  if (elsewhere === undefined) return envoyFinder(clock);
+  if (elsewhere === undefined) {
+    const finder = envoyFinder(clock);
+    return isWrapped(argv, env) ? orElsewhere({ clock, finder, isThere: startedKumaDp }) : finder;
+  }
   return { find: () => Promise.resolve({ hidden: `"${elsewhere.program}" ${elsewhere.says}` }) };
 }
 

@@ -1,7 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { EnvoyLookup } from '../../../../agent/ports.ts';
-import { untilConfigured, untilEnvoyRuns, untilLive, untilServing } from '../../../../agent/envoy/serving.ts';
+import {
+  orElsewhere,
+  untilConfigured,
+  untilEnvoyRuns,
+  untilLive,
+  untilServing,
+} from '../../../../agent/envoy/serving.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeEnvoyAdmin } from '../../../support/fake-envoy-admin.ts';
 
@@ -85,6 +91,32 @@ describe('serving', () => {
       });
       const work = untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal });
       expect(await ending(work)).toEqual({ atMs: 75, result: new Error('kuma-dp has ended') });
+    });
+  });
+
+  describe('orElsewhere()', () => {
+    test.each<readonly [what: string, seenAtMs: number, envoyAtMs: number, says: string, atMs: number]>([
+      [
+        'none for half a minute: it is elsewhere',
+        Infinity,
+        Infinity,
+        'runs where this agent cannot see it',
+        30_000,
+      ],
+      ['it, and no Envoy yet: it is waited for', 2_000, 60_000, 'Envoy came', 60_000],
+      ['it late, after its secrets were fetched', 29_000, 31_000, 'Envoy came', 31_000],
+      ['its Envoy at once', 0, 50, 'Envoy came', 50],
+    ])('behind an unknown program kuma-dp is seen: %s', async (_what, seenAtMs, envoyAtMs, says, atMs) => {
+      const finder = orElsewhere({
+        clock,
+        finder: finderOf((nowMs) => (nowMs < envoyAtMs ? 'absent' : { hidden: 'Envoy came' })),
+        isThere: () => clock.monotonicMs() >= seenAtMs,
+      });
+      const work = ending(untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal }));
+      const { atMs: endedAtMs, result } = await work;
+      expect(JSON.stringify(result)).toContain(says);
+      expect(endedAtMs).toBeGreaterThanOrEqual(atMs);
+      expect(endedAtMs).toBeLessThanOrEqual(atMs + 1_000);
     });
   });
 

@@ -1,7 +1,11 @@
 import { array, assert, constantFrom, property, string } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { asPreApplied, readKumaDpCommand } from '../../../../agent/identity/kuma-dp-command.pure.ts';
+import {
+  asPreApplied,
+  isWrapped,
+  readKumaDpCommand,
+} from '../../../../agent/identity/kuma-dp-command.pure.ts';
 import { unwrap } from '../../../../agent/identity/wrapping.pure.ts';
 
 const RUN = ['kuma-dp', 'run', '--name', 'web-1', '--mesh=default'];
@@ -280,6 +284,17 @@ describe('what stands in front of kuma-dp', () => {
     [['kuma-dp', '--log-output-path', 'run', 'run', '--name=web-1']],
   ])('flags may stand before the subcommand: %j', (argv) => {
     expect(readKumaDpCommand(argv, {})?.name).toBe('web-1');
+  });
+
+  it.each<readonly [argv: readonly string[], wrapped: boolean]>([
+    [RUN, false],
+    [['/opt/proxy', 'run', '--name=web-1'], false],
+    [['nice', ...RUN], true],
+    [['start-elsewhere', '--', ...RUN], true],
+    [['sh', '-c', LINE], true],
+    [['sops', 'exec-env', 'f', LINE], true],
+  ])('%j: kuma-dp has to appear as a process below it: %j', (argv, wrapped) => {
+    expect(isWrapped(argv, {})).toBe(wrapped);
   });
 
   it('is nothing that reads any text and never ends or throws', () => {

@@ -71,6 +71,18 @@ test('two endpoints behind one origin have two names, wherever they are named', 
   ]);
 });
 
+test.for([
+  ['GRPCS://Companion.Example:5690', 'grpcs://companion.example:5690'],
+  ['grpc://LOCALHOST:5690/', 'grpc://localhost:5690'],
+  ['grpcs://[FD00:0:0::1]:5690', 'grpcs://[fd00::1]:5690'],
+  ['HTTPS://CP.Example:443/Cp-1', 'https://cp.example/Cp-1'],
+  ['http://cp:80', 'http://cp'],
+  ['https://cp/a/../b/./c/', 'https://cp/b/c'],
+] as const)('%s is %s: one endpoint has one name, however its host is written', ([text, name]) => {
+  const read = readEndpointUrl(text);
+  expect('value' in read ? endpointName(read.value) : read.problem).toBe(name);
+});
+
 describe('orderEndpoints()', () => {
   const [rest, other, first, second] = [
     new URL('https://cp:5682'),
