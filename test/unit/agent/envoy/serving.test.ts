@@ -95,29 +95,44 @@ describe('serving', () => {
   });
 
   describe('orElsewhere()', () => {
-    test.each<readonly [what: string, seenAtMs: number, envoyAtMs: number, says: string, atMs: number]>([
-      [
-        'none for half a minute: it is elsewhere',
-        Infinity,
-        Infinity,
-        'runs where this agent cannot see it',
-        30_000,
-      ],
-      ['it, and no Envoy yet: it is waited for', 2_000, 60_000, 'Envoy came', 60_000],
-      ['it late, after its secrets were fetched', 29_000, 31_000, 'Envoy came', 31_000],
-      ['its Envoy at once', 0, 50, 'Envoy came', 50],
-    ])('behind an unknown program kuma-dp is seen: %s', async (_what, seenAtMs, envoyAtMs, says, atMs) => {
-      const finder = orElsewhere({
-        clock,
-        finder: finderOf((nowMs) => (nowMs < envoyAtMs ? 'absent' : { hidden: 'Envoy came' })),
-        isThere: () => clock.monotonicMs() >= seenAtMs,
-      });
-      const work = ending(untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal }));
-      const { atMs: endedAtMs, result } = await work;
-      expect(JSON.stringify(result)).toContain(says);
-      expect(endedAtMs).toBeGreaterThanOrEqual(atMs);
-      expect(endedAtMs).toBeLessThanOrEqual(atMs + 1_000);
-    });
+    test.each([
+      {
+        what: 'none for half a minute: it is elsewhere',
+        seenAtMs: Infinity,
+        envoyAtMs: Infinity,
+        says: 'runs where this agent cannot see it',
+        endsAtMs: 30_000,
+      },
+      {
+        what: 'it, and no Envoy yet: it is waited for',
+        seenAtMs: 2_000,
+        envoyAtMs: 60_000,
+        says: 'Envoy came',
+        endsAtMs: 60_000,
+      },
+      {
+        what: 'it late, after its secrets were fetched',
+        seenAtMs: 29_000,
+        envoyAtMs: 31_000,
+        says: 'Envoy came',
+        endsAtMs: 31_000,
+      },
+      { what: 'its Envoy at once', seenAtMs: 0, envoyAtMs: 50, says: 'Envoy came', endsAtMs: 50 },
+    ])(
+      'behind an unknown program kuma-dp is seen: $what',
+      async ({ seenAtMs, envoyAtMs, says, endsAtMs }) => {
+        const finder = orElsewhere({
+          clock,
+          finder: finderOf((nowMs) => (nowMs < envoyAtMs ? 'absent' : { hidden: 'Envoy came' })),
+          isThere: () => clock.monotonicMs() >= seenAtMs,
+        });
+        const work = ending(untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal }));
+        const { atMs, result } = await work;
+        expect(JSON.stringify(result)).toContain(says);
+        expect(atMs).toBeGreaterThanOrEqual(endsAtMs);
+        expect(atMs).toBeLessThanOrEqual(endsAtMs + 1_000);
+      },
+    );
   });
 
   describe('untilServing()', () => {
