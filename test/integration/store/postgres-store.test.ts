@@ -7,7 +7,7 @@ import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.t
 import { openStore } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
-import { PostgresServer } from '../../support/postgres/postgres-server.ts';
+import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 import { arrivalOf, PostgresForTests, tick } from './store-worlds.ts';
 
