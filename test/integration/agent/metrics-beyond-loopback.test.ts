@@ -2,6 +2,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { request } from 'node:https';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 
@@ -24,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => controlPlane[Symbol.asyncDispose]());
 
 function open(options: readonly string[]): Scene {
-  return new Scene({ controlPlane, child: { contract: 'kuma' }, options });
+  return new Scene({ controlPlane, child: { contract: 'obedient' }, options });
 }
 
 /** Of an agent on every address of the host. */
@@ -79,6 +80,25 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     await expect(ask(`127.0.0.1:${port}`, 'GET', '/metrics'), 'no plain HTTP').rejects.toThrow(
       /hang up|ECONNRESET/,
     );
+  });
+
+  test('are answered beside clients that never finish a handshake, whose connections end', async () => {
+    await using scene = open([
+      '--metrics=127.0.0.1:0',
+      '--metrics-cert-file=server.crt',
+      '--metrics-key-file=server.key',
+    ]);
+    for (const file of ['server.crt', 'server.key']) copyFileSync(join(TLS, file), scene.dir.join(file));
+    const port = await portOf(scene);
+    const silent = Array.from({ length: 150 }, () =>
+      connect(Number(port), '127.0.0.1').on('error', () => {}),
+    );
+    const ended = Promise.all(silent.map((socket) => once(socket, 'close')));
+    await Promise.all(silent.map((socket) => once(socket, 'connect')));
+    expect(await scrapeByTls(port, {}), 'on loopback no token is needed').toMatchObject({ status: 200 });
+    for (const socket of silent) socket.resume();
+    await ended;
+    expect(await scrapeByTls(port, {})).toMatchObject({ status: 200 });
   });
 
   test('take another token when its file changes, and keep the last good one while that is broken', async () => {
