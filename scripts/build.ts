@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 import { rolldown, type OutputChunk, type Plugin } from 'rolldown';
 
+import { diskProblem } from './disk-problem.ts';
 import { entryModule, launcher } from './launcher.ts';
 import { prebuilt, type NativeProgram } from './native-programs.ts';
 
@@ -102,45 +103,56 @@ const crashPoints: Plugin = {
       : null,
 };
 
-/** For the list of what a package contains (`scripts/package/`). */
-const bundled: Record<string, readonly string[]> = {};
-rmSync(target, { recursive: true, force: true });
-mkdirSync(`${target}/bin`, { recursive: true });
-// The folder above says "type": "module".
-writeFileSync(`${target}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);
-for (const { name, entry, assets, files } of PROGRAMS) {
-  const bundle = await rolldown({
-    input: { main: entry },
-    platform: 'node',
-    logLevel: 'warn',
-    plugins: [withoutUnused, withoutLanguageData, withAssets, crashPoints],
-  });
-  const { output } = await bundle.write({
-    dir: `${target}/${name}`,
-    format: 'cjs',
-    minify: true,
-    entryFileNames: 'program.js',
-    // Without what the name of its file says of it.
-    chunkFileNames: ({ name: chunk }) => `${chunk.replace(/\.(?:io|pure)$/, '')}.js`,
-  });
-  await bundle.close();
-  for (const asset of assets)
-    cpSync(`node_modules/${asset}`, `${target}/${name}/assets/${asset}`, { recursive: true });
-  for (const file of files) cpSync(file, `${target}/${name}/${basename(file)}`);
-  writeFileSync(`${target}/${name}/main.js`, entryModule(name));
-  bundled[name] = packagesOf(output.filter((file) => file.type === 'chunk'));
-  writeFileSync(
-    `${target}/bin/${name}`,
-    launcher({
-      name,
-      cpu: process.arch,
-      nodes: PROCESSORS.map((cpu) => `../node_modules/node-linux-${cpu}/bin/node`),
-      main: `${name}/main.js`,
-    }),
-  );
-  chmodSync(`${target}/bin/${name}`, 0o755);
+try {
+  await build();
+} catch (error) {
+  const problem = diskProblem(error);
+  if (problem === undefined) throw error;
+  console.error(`Cannot build ${target}: ${problem}, then run the same command again.`);
+  process.exitCode = 1;
 }
-writeFileSync(`${target}/bundled-packages.json`, `${JSON.stringify(bundled, null, 2)}\n`);
+
+async function build(): Promise<void> {
+  // For the list of what a package contains (`scripts/package/`).
+  const bundled: Record<string, readonly string[]> = {};
+  rmSync(target, { recursive: true, force: true });
+  mkdirSync(`${target}/bin`, { recursive: true });
+  // The folder above says "type": "module".
+  writeFileSync(`${target}/package.json`, `${JSON.stringify({ type: 'commonjs' })}\n`);
+  for (const { name, entry, assets, files } of PROGRAMS) {
+    const bundle = await rolldown({
+      input: { main: entry },
+      platform: 'node',
+      logLevel: 'warn',
+      plugins: [withoutUnused, withoutLanguageData, withAssets, crashPoints],
+    });
+    const { output } = await bundle.write({
+      dir: `${target}/${name}`,
+      format: 'cjs',
+      minify: true,
+      entryFileNames: 'program.js',
+      // Without what the name of its file says of it.
+      chunkFileNames: ({ name: chunk }) => `${chunk.replace(/\.(?:io|pure)$/, '')}.js`,
+    });
+    await bundle.close();
+    for (const asset of assets)
+      cpSync(`node_modules/${asset}`, `${target}/${name}/assets/${asset}`, { recursive: true });
+    for (const file of files) cpSync(file, `${target}/${name}/${basename(file)}`);
+    writeFileSync(`${target}/${name}/main.js`, entryModule(name));
+    bundled[name] = packagesOf(output.filter((file) => file.type === 'chunk'));
+    writeFileSync(
+      `${target}/bin/${name}`,
+      launcher({
+        name,
+        cpu: process.arch,
+        nodes: PROCESSORS.map((cpu) => `../node_modules/node-linux-${cpu}/bin/node`),
+        main: `${name}/main.js`,
+      }),
+    );
+    chmodSync(`${target}/bin/${name}`, 0o755);
+  }
+  writeFileSync(`${target}/bundled-packages.json`, `${JSON.stringify(bundled, null, 2)}\n`);
+}
 
 /** Whose code is in the bundle after everything unused was left out, as the lockfile names them. Sorted. */
 function packagesOf(chunks: readonly OutputChunk[]): readonly string[] {

