@@ -7,7 +7,7 @@ const MANY_RESTARTS = 3;
 /** What keeps the agent from running, or made its last runs end. */
 export function judgeCrashes(unit: UnitSettings): readonly Finding[] {
   if (unit.loadState !== 'loaded') return [];
-  return [...judgeMemory(unit), ...judgeRestarts(unit)];
+  return [...judgeMemory(unit), ...judgeCapabilities(unit), ...judgeRestarts(unit)];
 }
 
 function judgeMemory({ memoryDenyWriteExecute, limitAs }: UnitSettings): readonly Finding[] {
@@ -29,6 +29,25 @@ function judgeMemory({ memoryDenyWriteExecute, limitAs }: UnitSettings): readonl
     });
   }
   return findings;
+}
+
+/** They need root's capabilities for a moment, also where they start a program with fewer. */
+const USER_SWITCHES: ReadonlySet<string> = new Set(
+  'su runuser sudo doas setpriv gosu su-exec chpst setuidgid s6-setuidgid'.split(' '),
+);
+
+function judgeCapabilities({ execStart, capabilities }: UnitSettings): readonly Finding[] {
+  const names = execStart.map((word) => word.slice(word.lastIndexOf('/') + 1));
+  const program = names.slice(0, names.indexOf('kuma-dp')).find((name) => USER_SWITCHES.has(name));
+  if (program === undefined || capabilities === undefined || capabilities.includes('cap_setuid')) return [];
+  return [
+    {
+      level: 'failure',
+      about: 'CapabilityBoundingSet',
+      says: `lacks CAP_SETUID: ${program} in ExecStart= cannot switch the user, so kuma-dp is never started`,
+      remedy: `User= in place of ${program}; or CapabilityBoundingSet=~, which takes nothing away`,
+    },
+  ];
 }
 
 function judgeRestarts(unit: UnitSettings): readonly Finding[] {

@@ -34,6 +34,10 @@ export interface UnitSettings {
   readonly restart: string;
   readonly sendSigkill: boolean;
   readonly finalKillSignal: string;
+  /** The words of the command. */
+  readonly execStart: readonly string[];
+  /** In small letters; `undefined` if systemd does not say. */
+  readonly capabilities: readonly string[] | undefined;
   /** Each command as words. */
   readonly execStopPost: readonly string[];
   readonly runtimeDirectories: readonly string[];
@@ -75,6 +79,8 @@ export const UNIT_PROPERTIES = [
   'Restart',
   'SendSIGKILL',
   'FinalKillSignal',
+  'ExecStart',
+  'CapabilityBoundingSet',
   'ExecStopPost',
   'RuntimeDirectory',
   'RuntimeDirectoryPreserve',
@@ -117,6 +123,8 @@ export function readUnitSettings(text: string): UnitSettings {
     restart: value('Restart'),
     sendSigkill: value('SendSIGKILL') !== 'no',
     finalKillSignal: value('FinalKillSignal'),
+    execStart: words((values.get('ExecStart') ?? []).flatMap(commandOf).join(' ')),
+    capabilities: values.has('CapabilityBoundingSet') ? words(value('CapabilityBoundingSet')) : undefined,
     execStopPost: (values.get('ExecStopPost') ?? []).flatMap(commandOf),
     runtimeDirectories: words(value('RuntimeDirectory')),
     runtimeDirectoryPreserve: value('RuntimeDirectoryPreserve'),
