@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 
+import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
+
 /** A wrapper of a wrapper has a handful of processes below it; what has more is not looked through to the end. */
 const MOST_PROCESSES = 256;
 
@@ -103,7 +105,7 @@ export function uidOf(pid: number | undefined): number | undefined {
 
 export function isKumaDp([program = '', script = '']: readonly string[]): boolean {
   return (
-    nameOf(program) === 'kuma-dp' || (INTERPRETERS.test(nameOf(program)) && nameOf(script) === 'kuma-dp')
+    isKumaDpName(nameOf(program)) || (INTERPRETERS.test(nameOf(program)) && isKumaDpName(nameOf(script)))
   );
 }
 

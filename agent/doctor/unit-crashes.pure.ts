@@ -1,4 +1,5 @@
 import type { Finding } from '../../kernel/findings.ts';
+import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 import type { UnitSettings } from '../systemd/systemd-unit.pure.ts';
 
 /** A unit that was restarted as often since it was started by hand has something to say. */
@@ -38,7 +39,7 @@ const USER_SWITCHES: ReadonlySet<string> = new Set(
 
 function judgeCapabilities({ execStart, capabilities }: UnitSettings): readonly Finding[] {
   const names = execStart.map((word) => word.slice(word.lastIndexOf('/') + 1));
-  const program = names.slice(0, names.indexOf('kuma-dp')).find((name) => USER_SWITCHES.has(name));
+  const program = names.slice(0, names.findIndex(isKumaDpName)).find((name) => USER_SWITCHES.has(name));
   if (program === undefined || capabilities === undefined || capabilities.includes('cap_setuid')) return [];
   return [
     {

@@ -1,3 +1,4 @@
+import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 import { FRONTS, readFront, words, type Front, type Options } from './fronts.pure.ts';
 import { readScript } from './shell-script.pure.ts';
 
@@ -50,7 +51,7 @@ const SERVERS: ReadonlySet<string> = new Set(
   words('tmux screen byobu zellij dtach abduco pm2 forever at batch'),
 );
 /** Of a text that a program hands to a shell: `--command="kuma-dp run …"`. */
-const RUNS_KUMA_DP = /(?:^|[\s/;&|(="'])kuma-dp\s(?:.*\s)?run(?:\s|$)/s;
+const RUNS_KUMA_DP = /(?:^|[\s/;&|(="'])kuma-dp(?:[-_]v?\d[\w.+-]*)?\s(?:.*\s)?run(?:\s|$)/s;
 
 const PLAIN_LINE = 'kuma-dp-agent run -- kuma-dp run …';
 /** Wrappers in wrappers are not endless. */
@@ -91,7 +92,7 @@ class Reader {
     this.#env = env;
     this.#layers += 1;
     if (program === '' || this.#layers > MOST_LAYERS) return;
-    if (program === 'kuma-dp') this.#argv = argv;
+    if (isKumaDpName(program)) this.#argv = argv;
     else if (SHELLS.has(program)) this.#readShell(program, argv);
     else if (program === 'busybox') this.#behind(argv, 1);
     else if (USER_SWITCHES.has(program)) this.#readUserSwitch(program, argv);
@@ -169,7 +170,7 @@ class Reader {
   /** kuma-dp among the words of any program: as a word of its own, in those of a shell, or in a text. */
   #search(program: string, argv: readonly string[]): void {
     const at = argv.findLastIndex(
-      (word, index) => index > 0 && nameOf(word) === 'kuma-dp' && argv.includes('run', index),
+      (word, index) => index > 0 && isKumaDpName(nameOf(word)) && argv.includes('run', index),
     );
     if (at !== -1) {
       this.#behind(argv, at);
@@ -260,7 +261,7 @@ class Reader {
       says: 'starts kuma-dp in another container, unit or host, where the agent can neither see nor signal it',
       remedy: `put the agent inside, in front of kuma-dp itself: ${PLAIN_LINE}`,
     });
-    const at = argv.findLastIndex((word, index) => nameOf(word) === 'kuma-dp' && argv.includes('run', index));
+    const at = argv.findLastIndex((word, index) => isKumaDpName(nameOf(word)) && argv.includes('run', index));
     if (at !== -1) this.#argv = argv.slice(at);
     this.#inFront = undefined;
     const detached = argv.some(
@@ -283,7 +284,7 @@ class Reader {
   }
 
   #readDetacher(program: string, argv: readonly string[]): void {
-    const at = argv.findLastIndex((word) => nameOf(word) === 'kuma-dp');
+    const at = argv.findLastIndex((word) => isKumaDpName(nameOf(word)));
     if (at !== -1) this.#argv = argv.slice(at).filter((word, index) => !(index === 1 && word === '--'));
     this.#inFront = undefined;
     this.#noteDetached(program);

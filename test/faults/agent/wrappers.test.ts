@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -32,6 +32,7 @@ beforeAll(() => {
     `#!/bin/sh\ntrap 'sleep 2.5; echo drained >>"$LOG"; exit 7' TERM\necho "$$" >"$LOG"\nwhile :; do sleep 0.05; done\n`,
   );
   chmodSync(kumaDp, 0o755);
+  copyFileSync(kumaDp, `${kumaDp}-2.14.3`);
   writeFileSync(unknown, '#!/bin/sh\n( setsid "$@" <&- >/dev/null & )\n', { mode: 0o755 });
 });
 
@@ -45,6 +46,7 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
     ['dash', (line) => ['dash', '-c', `${line}\n`]],
     ['a bash with a redirection', (line) => ['bash', '-c', `${line} >/dev/null; exit $?`]],
     ...(process.getuid?.() === 0 ? USER_SWITCHES : []),
+    ['a shell, with its version', (line) => ['dash', '-c', `${line.replace(kumaDp, `${kumaDp}-2.14.3`)}\n`]],
     ['env -S', (line) => ['env', '-S', line]],
     ['timeout', (line) => ['timeout', '1h', ...line.split(' ')]],
     ['timeout in the foreground', (line) => ['timeout', '--foreground', '1h', ...line.split(' ')]],

@@ -6,6 +6,7 @@ import {
   isWrapped,
   readKumaDpCommand,
 } from '../../../../agent/identity/kuma-dp-command.pure.ts';
+import { isKumaDpName } from '../../../../kuma/kuma-dp-name.ts';
 import { unwrap } from '../../../../agent/identity/wrapping.pure.ts';
 
 const RUN = ['kuma-dp', 'run', '--name', 'web-1', '--mesh=default'];
@@ -199,6 +200,26 @@ describe('what stands in front of kuma-dp', () => {
     expect(read.argv).toEqual(RUN);
     expect(read.obstacles.map(({ program }) => program)).toEqual(programs);
   });
+
+  it.each([
+    ['nice', '/opt/kuma/bin/kuma-dp-2.14.3', 'run'],
+    ['runuser', '-u', 'kuma-dp', '--', 'kuma-dp_v2.13.0', 'run'],
+    ['infisical', 'run', '--', '/opt/kuma-dp-2.14.3-rc.1', 'run'],
+    ['sh', '-c', 'exec kuma-dp-2.9.6 run'],
+    ['sops', 'exec-env', 'f', 'kuma-dp-2.9.6 run'],
+  ])('is found with a version in its name: %s %s', (...argv) => {
+    expect(unwrap({ argv, env: {} }).argv).toEqual([
+      expect.stringMatching(/kuma-dp[-_]v?2\.[\w.-]+$/),
+      'run',
+    ]);
+  });
+
+  it.each(['kuma-dp-agent', 'kuma-dp.yaml', 'kuma-dp-config', 'kuma-dp-', 'my-kuma-dp', 'kuma-dp2'])(
+    '%s is not kuma-dp',
+    (name) => {
+      expect(isKumaDpName(name)).toBe(false);
+    },
+  );
 
   it('is a script of its own, by its first line or by its shell', () => {
     const script = `#!/usr/bin/env bash\nset -e\nMESH=default\nexport NAME=web-1\nexec kuma-dp run --name "$NAME" --mesh="\${MESH}" "$@"\n`;
