@@ -207,7 +207,8 @@ describe('the comparison with the programs', () => {
   });
 });
 
-describe('promtool', () => {
+// It reads days of samples: on a busy machine that takes minutes.
+describe('promtool', { timeout: 240_000 }, () => {
   test('accepts the rules, and would notice a wrong word', (context) => {
     expect(promtool(context, ['check', 'rules', 'alerts.yaml'], { cwd: FOLDER })).toMatchObject({ code: 0 });
     using dir = new TemporaryDir();
