@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { connect as connectTo, type ClientHttp2Stream } from 'node:http2';
-import { connect } from 'node:net';
+import {
+  connect as connectTo,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { connect as secure } from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { attachPauseMs, countFailures } from '../agent/companion/attach-pace.pure.ts';
-import { AttachRequest, Owner } from '../proto/gen/deregistrar/v1/deregistrar.ts';
+import { AttachRequest, Owner, type Hello } from '../proto/gen/deregistrar/v1/deregistrar.ts';
 import { dataplane } from './bench-agent.ts';
 
 /** Loopback addresses that agents connect from: a companion admits only so many strangers from one. */
@@ -19,15 +25,13 @@ export interface Herd {
 /** An agent without its grpc-js, so that ten thousand of them leave the processor to the companion; paced as agents are. */
 export class HerdAgent {
   readonly #herd: Herd;
-  readonly #port: number;
-  readonly #source: string;
+  readonly #place: Place;
   readonly #hello: Buffer;
 
-  constructor(herd: Herd, port: number, at: number) {
+  constructor(herd: Herd, place: Place) {
     this.#herd = herd;
-    this.#port = port;
-    this.#source = `127.0.${1 + Math.floor((at % SOURCES) / 200)}.${1 + (at % 200)}`;
-    this.#hello = framed(helloOf(`herd-${at}`));
+    this.#place = place;
+    this.#hello = framed(attachRequest(`herd-${place.at}`));
   }
 
   async stayAttached(over: AbortSignal): Promise<void> {
@@ -42,22 +46,13 @@ export class HerdAgent {
 
   /** Settles when the stream has ended. */
   async #attach(over: AbortSignal): Promise<void> {
-    const host = '127.0.0.1';
-    const session = connectTo(`http://${host}:${this.#port}`, {
-      createConnection: () => connect({ host, port: this.#port, localAddress: this.#source }),
-    });
-    session.on('error', () => undefined);
+    const session = openSession(this.#place);
     const end = (): void => {
       session.destroy();
     };
     over.addEventListener('abort', end, { once: true });
     try {
-      const stream = session.request({
-        ':method': 'POST',
-        ':path': '/deregistrar.v1.Deregistrar/Attach',
-        'content-type': 'application/grpc',
-        te: 'trailers',
-      });
+      const stream = session.request(headersOf('Attach'));
       await this.#follow(stream);
     } finally {
       over.removeEventListener('abort', end);
@@ -81,7 +76,37 @@ export class HerdAgent {
   }
 }
 
-function helloOf(name: string): Uint8Array {
+/** Where the companion listens, and the number of the agent. */
+export interface Place {
+  readonly port: number;
+  readonly at: number;
+  readonly tls: boolean;
+}
+
+/** A connection of its own, from one of many addresses. */
+export function openSession({ port, at, tls }: Place): ClientHttp2Session {
+  const host = '127.0.0.1';
+  const localAddress = `127.0.${1 + Math.floor((at % SOURCES) / 200)}.${1 + (at % 200)}`;
+  const plain = (): Socket => connect({ host, port, localAddress });
+  // What an agent checks of the certificate costs its own host, and not the companion.
+  const secured = { socket: plain(), ALPNProtocols: ['h2'], rejectUnauthorized: false };
+  const session = connectTo(`${tls ? 'https' : 'http'}://${host}:${port}`, {
+    createConnection: () => (tls ? secure(secured) : secured.socket),
+  });
+  session.on('error', () => undefined);
+  return session;
+}
+
+export function headersOf(method: 'Attach' | 'Register'): OutgoingHttpHeaders {
+  return {
+    ':method': 'POST',
+    ':path': `/deregistrar.v1.Deregistrar/${method}`,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  };
+}
+
+export function attachRequest(name: string, given: Partial<Hello> = {}): Uint8Array {
   const hello = {
     incarnation: { dataplane: { mesh: 'default', name }, id: randomUUID(), address: '' },
     owner: Owner.CONTROL_PLANE,
@@ -89,6 +114,7 @@ function helloOf(name: string): Uint8Array {
     resource: Buffer.from(JSON.stringify(dataplane(name))),
     phase: 'running',
     agentVersion: 'bench',
+    ...given,
   };
   return AttachRequest.encode(
     AttachRequest.fromPartial({ message: { $case: 'hello', value: hello } }),
@@ -96,7 +122,7 @@ function helloOf(name: string): Uint8Array {
 }
 
 /** As gRPC has a message on the wire: not compressed, its length, itself. */
-function framed(message: Uint8Array): Buffer {
+export function framed(message: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);
   return Buffer.concat([head, message]);

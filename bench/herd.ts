@@ -1,12 +1,16 @@
 /**
  * What a restart of the companion costs: it is killed with all agents attached, and started again. A quarter of the agents
  * and all of them in one run: what each agent costs must not grow with their number.
- * Arguments: how many agents (4000), and the launcher of an older build to measure beside this one.
+ * Arguments: how many agents (4000), and the launcher of an older build to measure beside this one. `--tls`: not in plain
+ * text, but with a certificate of ECDSA.
  */
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
 
 import { CompanionProcess } from '../test/support/companion-process.ts';
 import { ControlPlaneProcess } from '../test/support/kuma/control-plane-process.ts';
+import { TLS_FIXTURES } from '../test/support/kuma/control-plane.ts';
 import { TemporaryDir } from '../test/support/world/temporary-dir.ts';
 import { waitUntil } from '../test/support/world/wait-until.ts';
 import { DirectDeletes } from './direct-deletes.ts';
@@ -14,8 +18,17 @@ import { HerdAgent, type Herd } from './herd-agent.ts';
 import { cpuSeconds, residentKb } from './process-usage.ts';
 import { machine, table } from './statistics.ts';
 
-const [agentsText = '4000', olderBuild] = process.argv.slice(2);
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { tls: { type: 'boolean', default: false } },
+});
+const [agentsText = '4000', olderBuild] = positionals;
+const { tls } = values;
 const AGENTS = Number(agentsText);
+const CERTIFICATE = {
+  certificateFile: join(TLS_FIXTURES, 'server.crt'),
+  keyFile: join(TLS_FIXTURES, 'server.key'),
+};
 /** Attached for the first time, each second. */
 const RATE = 200;
 const BACK_MS = 180_000;
@@ -32,7 +45,7 @@ interface Measured {
   readonly residentMb: number;
 }
 
-console.log(machine());
+console.log(`${machine()}, ${tls ? 'TLS' : 'plain text'}`);
 const measured: Measured[] = [];
 const builds = olderBuild === undefined ? [undefined] : [olderBuild, undefined];
 for (const bin of builds)
@@ -65,6 +78,7 @@ async function restartWith(agents: number, bin: string | undefined): Promise<Mea
     kumaApi: [controlPlane.httpUrl],
     dir: dir.path,
     ...(bin === undefined ? {} : { bin }),
+    ...(tls ? { tls: CERTIFICATE } : {}),
   });
   await companion.waitUntilReady();
   const over = new AbortController();
@@ -72,7 +86,7 @@ async function restartWith(agents: number, bin: string | undefined): Promise<Mea
   const port = Number(companion.address.split(':').at(-1));
   const running: Promise<void>[] = [];
   for (let at = 0; at < agents; at += 1) {
-    running.push(new HerdAgent(herd, port, at).stayAttached(over.signal));
+    running.push(new HerdAgent(herd, { port, at, tls }).stayAttached(over.signal));
     if (at % RATE === RATE - 1) await delay(1_000);
   }
   await allBack(herd, agents);

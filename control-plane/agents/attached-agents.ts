@@ -2,7 +2,7 @@ import { pause } from '../../kernel/clock.ts';
 import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Arrival, StreamSum } from '../ports.ts';
-import type { DataplaneRecord, Owner } from '../records.pure.ts';
+import type { DataplaneRecord, Owner, RecordSummary } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
 import type { Admission, AttachedAgentsDeps, Given } from './admission.ts';
@@ -10,6 +10,7 @@ import { returnTimeMs } from './return-time.pure.ts';
 import { judgeHere } from './entry-here.ts';
 import { PhaseNotes, type Teller } from './phase-notes.ts';
 import { Redirects } from './redirects.ts';
+import { straysAmong } from './strays.pure.ts';
 import { TurnedAway } from './turned-away.ts';
 import { UnrecordedEnds } from './unrecorded-ends.ts';
 
@@ -54,9 +55,12 @@ export class AttachedAgents {
     return this.#agents.get(describeKey(key));
   }
 
-  /** The records that the store should hold as attached here. `undefined` while the store is told of a change. */
+  /**
+   * The records that the store should hold as attached here. `undefined` while the store is told of a change, and while
+   * this replica shuts down: then streams end of which the store is told nothing.
+   */
   get held(): StreamSum | undefined {
-    if (this.#opening.size > 0 || this.#ends.size > 0) return undefined;
+    if (this.#opening.size > 0 || this.#ends.size > 0 || this.#redirects.isShuttingDown) return undefined;
     let count = 0;
     let epochs = 0;
     for (const { epoch, leaving } of this.#agents.values()) {
@@ -206,13 +210,14 @@ export class AttachedAgents {
 
   /** The store answers: tells it what it does not know yet; when `doubted`, asks whether our streams are still ours. */
   async catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
-    if (doubted) {
-      await pause(this.#deps.clock, SETTLE_MS, signal);
+    if (doubted) await pause(this.#deps.clock, SETTLE_MS, signal);
+    if (doubted && !this.#redirects.isShuttingDown) {
       // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
       for (const agent of this.#agents.values()) this.#doubted.add(agent);
       if (!(await this.#try(() => this.#endStrays()))) return;
     }
     await this.#ends.recordAll();
+    if (this.#redirects.isShuttingDown) return;
     const unsure = [...this.#agents.values()].filter(
       (agent) => agent.epoch === undefined || this.#doubted.has(agent),
     );
@@ -227,11 +232,10 @@ export class AttachedAgents {
   /** A store that went back in time may say that a stream is open here which ended since. */
   async #endStrays(): Promise<void> {
     const { store, replica } = this.#deps;
-    for (const record of await store.records()) {
-      const name = describeKey(record.key);
-      const isHere = this.isOpen(record) || [...this.#opening].some(({ key }) => describeKey(key) === name);
-      if (record.replica === replica && record.state === 'attached' && !isHere) await this.#ends.add(record);
-    }
+    const isOpen = (record: RecordSummary): boolean => this.isOpen(record);
+    const strays = straysAmong(await store.records(), { replica, isOpen, opening: this.#opening });
+    for (let at = 0; at < strays.length; at += TOGETHER)
+      await Promise.all(strays.slice(at, at + TOGETHER).map((record) => this.#ends.add(record)));
   }
 
   get #entry(): { readonly graceMs: number } {

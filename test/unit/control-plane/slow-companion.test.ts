@@ -59,6 +59,13 @@ describe('a companion that is slow itself', () => {
     expect(living.filter((name) => scene.object(name) === undefined)).toEqual([]);
   });
 
+  test('streams that end while it shuts down are no losses, however long that takes', async () => {
+    companion.engine.agents.shutDown('this replica is stopping');
+    await hangUp();
+    await scene.clock.pass(30_000);
+    expect({ states: states(), lost: lost() }).toEqual({ states: all('attached'), lost: 0 });
+  });
+
   test('streams that end while it keeps up are losses', async () => {
     await hangUp();
     expect({ states: states(), lost: lost() }).toEqual({ states: all('lost'), lost: NAMES.length });

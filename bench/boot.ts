@@ -1,0 +1,113 @@
+/**
+ * What a zone that boots costs: agents that own their object start within a while. Each waits 800 ms for its attach and for
+ * the companion to put its object, as agents do, and starts without it otherwise.
+ * Arguments: how many agents (1000), and within how many seconds (20). `--tls`: not in plain text, but with a certificate of
+ * ECDSA.
+ */
+import { randomUUID } from 'node:crypto';
+import type { ClientHttp2Session } from 'node:http2';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+
+import { Owner, RegisterRequest } from '../proto/gen/deregistrar/v1/deregistrar.ts';
+import { CompanionProcess } from '../test/support/companion-process.ts';
+import { ControlPlaneProcess } from '../test/support/kuma/control-plane-process.ts';
+import { TLS_FIXTURES } from '../test/support/kuma/control-plane.ts';
+import { TemporaryDir } from '../test/support/world/temporary-dir.ts';
+import { waitUntil } from '../test/support/world/wait-until.ts';
+import { dataplane } from './bench-agent.ts';
+import { attachRequest, framed, headersOf, openSession } from './herd-agent.ts';
+import { cpuSeconds } from './process-usage.ts';
+import { machine, percentile, table } from './statistics.ts';
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { tls: { type: 'boolean', default: false } },
+});
+const [AGENTS = 1_000, WITHIN_S = 20] = positionals.map(Number);
+const { tls } = values;
+const CERTIFICATE = {
+  certificateFile: join(TLS_FIXTURES, 'server.crt'),
+  keyFile: join(TLS_FIXTURES, 'server.key'),
+};
+/** As `agent/object/claim-name.ts` has it. */
+const CLAIM_MS = 800;
+const PATIENCE_MS = 180_000;
+
+interface Start {
+  attachedMs: number | undefined;
+  registeredMs: number | undefined;
+}
+
+using dir = new TemporaryDir();
+await using controlPlane = await ControlPlaneProcess.start();
+await using companion = await CompanionProcess.start({
+  kumaApi: [controlPlane.httpUrl],
+  dir: dir.path,
+  ...(tls ? { tls: CERTIFICATE } : {}),
+});
+await companion.waitUntilReady();
+console.log(`${machine()}, ${tls ? 'TLS' : 'plain text'}`);
+const port = Number(companion.address.split(':').at(-1));
+const starts: Start[] = [];
+const sessions: ClientHttp2Session[] = [];
+const beganMs = performance.now();
+const beganCpuS = cpuSeconds(companion.pid);
+for (let at = 0; at < AGENTS; at += 1) {
+  await delay(Math.max(0, beganMs + (at / AGENTS) * WITHIN_S * 1_000 - performance.now()));
+  starts.push(begin(at));
+}
+await waitUntil(() => starts.every(({ attachedMs }) => attachedMs !== undefined), {
+  what: 'all agents to be attached',
+  budgetMs: PATIENCE_MS,
+});
+const tookS = (performance.now() - beganMs) / 1_000;
+const cpuMs = ((cpuSeconds(companion.pid) - beganCpuS) * 1_000) / AGENTS;
+const late = starts.filter(({ registeredMs = Infinity }) => registeredMs > CLAIM_MS).length;
+const attachesMs = starts.map(({ attachedMs = Infinity }) => attachedMs);
+console.log(
+  table([
+    ['', `${AGENTS} agents within ${WITHIN_S} s`],
+    ['all attached', `${tookS.toFixed(1)} s`],
+    [
+      'attach, p50 and p99',
+      `${percentile(attachesMs, 50).toFixed(0)} and ${percentile(attachesMs, 99).toFixed(0)} ms`,
+    ],
+    ['started without their object', `${late} (${((100 * late) / AGENTS).toFixed(1)} %)`],
+    ['CPU for each agent', `${cpuMs.toFixed(2)} ms`],
+    ['agents that were lost', String(companion.seen('agent.lost').length)],
+  ]),
+);
+console.log(machine());
+for (const session of sessions) session.destroy();
+process.exit();
+
+/** One agent that starts: attaches, puts its object if it is in time for that, and stays attached. */
+function begin(at: number): Start {
+  const name = `boot-${at}`;
+  const incarnation = { dataplane: { mesh: 'default', name }, id: randomUUID(), address: '' };
+  const startedMs = performance.now();
+  const start: Start = { attachedMs: undefined, registeredMs: undefined };
+  const session = openSession({ port, at, tls });
+  sessions.push(session);
+  const stream = session.request(headersOf('Attach'));
+  stream.on('error', () => undefined);
+  stream.on('data', () => {
+    if (start.attachedMs !== undefined) return;
+    start.attachedMs = performance.now() - startedMs;
+    if (start.attachedMs < CLAIM_MS) register();
+  });
+  stream.write(framed(attachRequest(name, { incarnation, owner: Owner.AGENT, phase: 'starting' })));
+  const register = (): void => {
+    const resource = Buffer.from(JSON.stringify(dataplane(name)));
+    const call = session.request(headersOf('Register'));
+    call.on('error', () => undefined);
+    call.on('trailers', (trailers) => {
+      if (trailers['grpc-status'] === '0') start.registeredMs = performance.now() - startedMs;
+    });
+    call.resume();
+    call.end(framed(RegisterRequest.encode(RegisterRequest.fromPartial({ incarnation, resource })).finish()));
+  };
+  return start;
+}
