@@ -157,6 +157,8 @@ export interface AttachListener {
   attached(said: Attached): void;
   /** What has changed of its control plane. */
   news(facts: ControlPlaneFacts): void;
+  /** It asked for a word, and was given one. */
+  answered(): void;
 }
 
 /** The companion of a control plane: an endpoint that also watches over those who attach. */

@@ -32,7 +32,7 @@ const PATIENCE_MS = 5_000;
 /** While a start waits, and another companion may be quicker. */
 const IMPATIENCE_MS = 350;
 /** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
-const SAY_AGAIN_MS = 30_000;
+const SAY_AGAIN_MS = 40_000;
 /** The end of a stream that stood so long is reported only if it cannot be opened again. */
 const STOOD_MS = 5_000;
 /** How long the end of the agent waits for its last words to arrive. */
@@ -57,6 +57,8 @@ export class Attachment {
   /** Of the stream that is there or that is being opened. */
   #attempt = new AbortController();
   #stream: AttachStream | undefined;
+  /** When it heard of this agent last on the stream that is open, monotonic. */
+  #saidAtMs = 0;
   /** Whom the companion takes for the owner, and whether it can be told of another. */
   #toldOwner: Owner = 'cp';
   #takesOwner = false;
@@ -104,7 +106,7 @@ export class Attachment {
     if (stream === undefined || this.#toldOwner === this.#owner) return;
     this.#toldOwner = this.#owner;
     if (this.#takesOwner) {
-      stream.tell(this.#status, this.#owner);
+      this.#tell(stream, this.#owner);
       return;
     }
     this.#attempt.abort(
@@ -133,7 +135,7 @@ export class Attachment {
     const status = { phase, serving: this.#served && !this.#out && phase === 'running' };
     if (status.phase === this.#status.phase && status.serving === this.#status.serving) return;
     this.#status = status;
-    this.#stream?.tell(status);
+    if (this.#stream !== undefined) this.#tell(this.#stream);
   }
 
   /** The agent ends: reports how its stop went, if a companion is connected. Never throws. */
@@ -197,6 +199,9 @@ export class Attachment {
                 this.#onAttached(companion, said);
               },
               news: this.#deps.learn,
+              answered: () => {
+                this.#saidAtMs = this.#deps.clock.monotonicMs();
+              },
             },
             // A start asks the next companion instead.
             {
@@ -209,9 +214,9 @@ export class Attachment {
       );
       this.#stream = stream;
       this.#attached = true;
-      if (this.#status !== status || status.serving) stream.tell(this.#status);
-      this.#tellOwner();
       void this.#keepTalking(stream);
+      if (this.#status !== status || status.serving) this.#tell(stream);
+      this.#tellOwner();
       return await stream.ended;
     } catch (error) {
       return { kind: 'lost', error };
@@ -220,15 +225,22 @@ export class Attachment {
     }
   }
 
+  #tell(stream: AttachStream, owner?: Owner): void {
+    this.#saidAtMs = this.#deps.clock.monotonicMs();
+    stream.tell(this.#status, owner);
+  }
+
   async #keepTalking(stream: AttachStream): Promise<void> {
     const over = new AbortController();
     void stream.ended.then(() => {
       over.abort(new Error('The stream has ended'));
     });
+    const { clock } = this.#deps;
+    this.#saidAtMs = clock.monotonicMs();
     while (!isAborted(over.signal)) {
-      const said = this.#status;
-      await pause(this.#deps.clock, SAY_AGAIN_MS, over.signal);
-      if (!isAborted(over.signal) && said === this.#status) stream.tell(said);
+      const silentMs = clock.monotonicMs() - this.#saidAtMs;
+      if (silentMs >= SAY_AGAIN_MS) this.#tell(stream);
+      else await pause(clock, SAY_AGAIN_MS - silentMs, over.signal);
     }
   }
 

@@ -36,6 +36,9 @@ export class CompanionNews<Connection> {
         if (this.#stream?.client === client) this.#stream = { client, facts };
         listener.news(facts);
       },
+      answered: () => {
+        listener.answered();
+      },
     };
   }
 

@@ -55,6 +55,7 @@ export async function openCompanionStream(options: CompanionStreamOptions): Prom
       attached.resolve();
     } else if (message?.$case === 'ask') {
       call.write(toPhaseChanged(said));
+      listener.answered();
     } else if (message?.$case === 'redirected') {
       ended.resolve({ kind: 'redirected', reason: message.value.reason });
       onRedirected();

@@ -46,7 +46,7 @@ const HELLO_BUDGET_MS = 10_000;
 /** How long an agent that was sent elsewhere may keep its stream. */
 const REDIRECT_BUDGET_MS = 5_000;
 /** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
-const ASK_AGAIN_MS = 25_000;
+const ASK_AGAIN_MS = 35_000;
 const MAX_REPORT = 16_384;
 /** The phase of an agent that holds its kuma-dp back, so that it can put the object first. */
 const STARTING = 'starting';

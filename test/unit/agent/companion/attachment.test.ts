@@ -28,6 +28,8 @@ const DEPARTURE = {
 class FakeStream implements AttachStream {
   readonly told: AgentStatus[] = [];
   readonly owners: Owner[] = [];
+  /** The companion asks, and hears of it. */
+  answer: () => void = () => {};
   readonly reports: string[] = [];
   readonly ended: Promise<StreamEnd>;
   readonly end: (end: StreamEnd) => void;
@@ -81,6 +83,9 @@ class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
     const stream = await welcome((attached) => {
       listener.attached(attached);
     }, wait);
+    stream.answer = () => {
+      listener.answered();
+    };
     this.streams.push(stream);
     return stream;
   }
@@ -338,6 +343,18 @@ describe('Attachment', () => {
     await clock.pass(600_000);
     expect(only.streams[0]?.told.length).toBeGreaterThanOrEqual(Math.floor(600 / 45));
     expect(new Set(only.streams[0]?.told.map(({ phase }) => phase))).toEqual(new Set(['running']));
+  });
+
+  test('an agent that is asked says nothing by itself', async () => {
+    const only = companion('a', attaches(7));
+    await begin(attachment(only));
+    for (let asked = 0; asked < 20; asked += 1) {
+      await clock.pass(35_000);
+      only.streams[0]?.answer();
+    }
+    expect(only.streams[0]?.told).toEqual([]);
+    await clock.pass(40_000);
+    expect(only.streams[0]?.told).toHaveLength(1);
   });
 
   test('backs off from a companion that never lets a stream stand', async () => {
