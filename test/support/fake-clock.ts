@@ -2,12 +2,17 @@ import { setImmediate } from 'node:timers/promises';
 
 import type { Clock } from '../../kernel/clock.ts';
 
+interface Timer {
+  readonly dueAtMs: number;
+  readonly fire: () => void;
+}
+
 /** A clock that moves only when told. Fires timers in due order; ties keep arming order. */
 export class FakeClock implements Clock {
   /** Added to the wall clock alone, as when an operator sets the time. */
   wallJumpMs = 0;
   #nowMs = 0;
-  #timers: { readonly dueAtMs: number; readonly fire: () => void }[] = [];
+  #timers: Timer[] = [];
 
   monotonicMs(): number {
     return this.#nowMs;
@@ -66,9 +71,9 @@ export class FakeClock implements Clock {
   }
 
   #fireNext(untilMs: number): boolean {
-    const next = this.#timers
-      .filter((timer) => timer.dueAtMs <= untilMs)
-      .toSorted((a, b) => a.dueAtMs - b.dueAtMs)[0];
+    let next: Timer | undefined;
+    for (const timer of this.#timers)
+      if (timer.dueAtMs <= untilMs && timer.dueAtMs < (next?.dueAtMs ?? Infinity)) next = timer;
     if (next === undefined) return false;
     this.#nowMs = Math.max(this.#nowMs, next.dueAtMs);
     this.#timers = this.#timers.filter((other) => other !== next);
