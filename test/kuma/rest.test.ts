@@ -50,7 +50,8 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
       instanceId,
       // A control plane that is no part of a federation may have no name for its zone.
       zoneName: multizone?.zone?.name === '' ? undefined : multizone?.zone?.name,
-      clusterId: store?.type === 'memory' ? undefined : clusterId,
+      // Empty until the leader has written it down.
+      clusterId: store?.type === 'memory' || clusterId === '' ? undefined : clusterId,
       mode: 'zone',
       propagationMs: timing.storeCacheMs + timing.refreshMs,
       deregistrationDelayMs: timing.deregistrationDelayMs,
