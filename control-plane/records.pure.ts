@@ -66,6 +66,26 @@ export type RecordSummary = Omit<DataplaneRecord, 'resource'> & {
   readonly resourceHead?: string | undefined;
 };
 
+/** One dataplane, for everything that shows the fleet. */
+export type FleetRecord = Pick<
+  RecordSummary,
+  | 'key'
+  | 'incarnation'
+  | 'epoch'
+  | 'state'
+  | 'address'
+  | 'resourceHead'
+  | 'phase'
+  | 'replica'
+  | 'attempts'
+  | 'guard'
+  | 'reason'
+  | 'dueAtMs'
+> & {
+  /** When it came into this state; `undefined` while the store cannot be asked. */
+  readonly sinceMs: number | undefined;
+};
+
 export const CAUSES: Readonly<Record<Exclude<RecordState, 'attached'>, Cause>> = {
   unseen: 'fallback',
   lost: 'fallback',

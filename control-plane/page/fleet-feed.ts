@@ -1,8 +1,8 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { VERSION } from '../../kernel/version.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
+import { readFleet } from '../agents/fleet-reading.ts';
 import type { ReplicaHeartbeat } from '../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../evidence/brake.pure.ts';
@@ -11,15 +11,14 @@ import {
   GUARD_WORDS,
   viewDataplane,
   viewDeparture,
-  viewUnrecorded,
   type FleetControlPlane,
   type FleetHead,
   type FleetSnapshot,
 } from './fleet-view.pure.ts';
-import type { RecordSummary } from '../records.pure.ts';
 import type { DepartureNotes } from './departure-notes.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Store } from '../ports.ts';
+import type { FleetRecord } from '../records.pure.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../evidence/zone-watch.ts';
 
 export interface FleetFeedDeps {
@@ -42,7 +41,6 @@ type Standings = Promise<readonly BrakeStanding[]>;
 const INTERVAL_MS = 1_000;
 /** A reading may take so much of the time, and no more: a large fleet is looked at less often. */
 const TIMES_ITS_COST = 10;
-const DEPARTURES = 50;
 /** The brake lists all dataplanes of the control plane: not more often than this, unless it holds others back. */
 const BRAKES_MS = 10_000;
 
@@ -112,34 +110,21 @@ export class FleetFeed {
   }
 
   async #read(): Promise<FleetSnapshot> {
-    const { store, notes, agents, heartbeat, clock } = this.#deps;
-    try {
-      const nowMs = Math.round(await store.nowMs());
-      const records = await store.records();
-      const departures = await store.departures({ limit: DEPARTURES });
-      const out = new Map((await store.sidelinings()).map((each) => [describeKey(each.key), each]));
-      const standings = await this.#brakes(records);
-      return {
-        nowMs,
-        head: this.#head(standings, heartbeat.storeProblem ?? ''),
-        dataplanes: records
-          .map((each) => viewDataplane(each, out.get(describeKey(each.key))))
-          .toSorted((a, b) => compare(a.id, b.id)),
-        departures: departures.map((record) => viewDeparture(record, notes.find(record))),
-      };
-    } catch (error) {
-      if (!(error instanceof OperationalError)) throw error;
-      const open = [...agents].map(({ arrival, ...agent }) => viewUnrecorded(arrival, agent));
-      return {
-        nowMs: clock.wallMs(),
-        head: this.#head([], describeError(error)),
-        dataplanes: open.toSorted((a, b) => compare(a.id, b.id)),
-        departures: [],
-      };
-    }
+    const { notes, clock } = this.#deps;
+    const { nowMs, records, departures, sidelinings, problem } = await readFleet(this.#deps);
+    const out = new Map(sidelinings.map((each) => [describeKey(each.key), each]));
+    const standings = nowMs === undefined ? [] : await this.#brakes(records);
+    return {
+      nowMs: Math.round(nowMs ?? clock.wallMs()),
+      head: this.#head(standings, problem),
+      dataplanes: records
+        .map((each) => viewDataplane(each, out.get(describeKey(each.key))))
+        .toSorted((a, b) => compare(a.id, b.id)),
+      departures: departures.map((record) => viewDeparture(record, notes.find(record))),
+    };
   }
 
-  #brakes(records: readonly RecordSummary[]): Standings {
+  #brakes(records: readonly FleetRecord[]): Standings {
     const { clock, brakes } = this.#deps;
     const nowMs = clock.monotonicMs();
     const held = records

@@ -1,13 +1,7 @@
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { BrakeStanding } from '../evidence/brake.pure.ts';
 import { GUARDS } from '../evidence/guards.pure.ts';
-import type {
-  Cause,
-  DepartureRecord,
-  RecordSummary,
-  RecordState,
-  SideliningRecord,
-} from '../records.pure.ts';
+import type { Cause, DepartureRecord, FleetRecord, RecordState, SideliningRecord } from '../records.pure.ts';
 import type { StopTimeline, TimelineStep } from './stop-steps.pure.ts';
 
 /** The fleet as the page shows it. Times are the store's, in ms; ages are the viewer's to count. */
@@ -95,10 +89,7 @@ export interface DepartureNote {
 export const GUARD_WORDS: Readonly<Record<string, string>> = GUARDS;
 
 /** @param sidelining of its name, as long as that is not over */
-export function viewDataplane(
-  record: RecordSummary,
-  sidelining?: Pick<SideliningRecord, 'reason'>,
-): FleetRow {
+export function viewDataplane(record: FleetRecord, sidelining?: Pick<SideliningRecord, 'reason'>): FleetRow {
   const { key, phase, incarnation, epoch, replica, sinceMs, attempts } = record;
   const isOut = record.state === 'lost' && sidelining !== undefined;
   const state = isOut ? 'sidelined' : record.state;
@@ -111,16 +102,25 @@ export function viewDataplane(
     incarnation,
     epoch,
     replica: replica ?? '',
-    sinceMs: Math.round(sinceMs),
+    sinceMs: Math.round(sinceMs ?? 0),
     attempts,
-    guard: state === 'attached' ? '' : (record.guard ?? ''),
-    reason: state === 'attached' ? '' : isOut ? describeOut(sidelining, record) : (record.reason ?? ''),
+    ...heldBack(record, isOut ? sidelining : undefined),
     dueAtMs: Math.round(record.dueAtMs ?? 0),
   };
 }
 
+/** One that is attached is held back by nothing, whatever held it before. */
+function heldBack(
+  record: FleetRecord,
+  sidelining: Pick<SideliningRecord, 'reason'> | undefined,
+): Pick<FleetRow, 'guard' | 'reason'> {
+  const { state, guard = '', reason = '' } = record;
+  if (state === 'attached') return { guard: '', reason: '' };
+  return { guard, reason: sidelining === undefined ? reason : describeOut(sidelining, record) };
+}
+
 /** Who said what, and what holds its deletion back. */
-function describeOut({ reason }: Pick<SideliningRecord, 'reason'>, record: RecordSummary): string {
+function describeOut({ reason }: Pick<SideliningRecord, 'reason'>, record: FleetRecord): string {
   const said = `out of rotation (${reason})`;
   return record.reason === undefined || record.reason === '' ? said : `${said}; ${record.reason}`;
 }
@@ -128,28 +128,6 @@ function describeOut({ reason }: Pick<SideliningRecord, 'reason'>, record: Recor
 /** Ten thousand rows are viewed every second: none of them is parsed for one word. */
 function serviceIn(resource: string): string {
   return /"kuma\.io\/service"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(resource)?.[1] ?? '';
-}
-
-/** An open stream while the store cannot be asked. */
-export function viewUnrecorded(
-  { key, incarnation, address }: Pick<RecordSummary, 'key' | 'incarnation' | 'address'>,
-  agent: { readonly epoch: number | undefined; readonly phase: string; readonly leaving: boolean },
-): FleetRow {
-  return {
-    id: describeKey(key),
-    state: agent.leaving ? 'leaving' : 'attached',
-    service: '',
-    address: address ?? '',
-    phase: agent.phase,
-    incarnation,
-    epoch: agent.epoch ?? 0,
-    replica: '',
-    sinceMs: 0,
-    attempts: 0,
-    guard: '',
-    reason: '',
-    dueAtMs: 0,
-  };
 }
 
 /**

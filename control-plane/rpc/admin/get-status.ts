@@ -1,5 +1,4 @@
 import type { Clock } from '../../../kernel/clock.ts';
-import { OperationalError, describeError } from '../../../kernel/errors.ts';
 import { VERSION } from '../../../kernel/version.ts';
 import type {
   BrakeStatus,
@@ -11,11 +10,13 @@ import type {
   Sidelined,
   Unwatched,
 } from '../../../proto/gen/deregistrar/v1/admin.ts';
+import type { Duration } from '../../../proto/gen/google/protobuf/duration.ts';
 import type { AttachedAgents } from '../../agents/attached-agents.ts';
+import { readFleet } from '../../agents/fleet-reading.ts';
 import type { ReplicaHeartbeat } from '../../agents/replica-heartbeat.ts';
 import type { BrakeGate } from '../../evidence/brake-gate.ts';
 import type { BrakeStanding } from '../../evidence/brake.pure.ts';
-import type { KnownDeparture, RecordSummary, SideliningRecord } from '../../records.pure.ts';
+import type { FleetRecord, KnownDeparture, SideliningRecord } from '../../records.pure.ts';
 import type { Store } from '../../ports.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../../evidence/zone-watch.ts';
 import type { AcquaintanceSearch } from '../../witness/acquaintances.ts';
@@ -35,63 +36,27 @@ export interface GetStatusDeps {
   readonly startedAtMs: number;
 }
 
-const DEPARTURES = 50;
-
 /** Everything an operator asks first. What cannot be read now is left out and said so. */
 export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest): Promise<GetStatusResponse> {
-  const { clock, agents, heartbeat, watch, replica, startedAtMs } = deps;
-  const stored = await readStore(deps);
+  const { brakes, clock, heartbeat, watch, replica, startedAtMs } = deps;
+  const fleet = await readFleet(deps);
+  const { nowMs } = fleet;
   const isWanted = ({ key }: { readonly key: { readonly mesh: string } }): boolean =>
     mesh === '' || key.mesh === mesh;
+  // The brake needs a control plane that answers, and the store.
+  const standings = nowMs === undefined ? [] : await brakes.standings().catch(() => []);
   return {
     version: VERSION,
     replica,
     up: toWireDuration(clock.monotonicMs() - startedAtMs),
-    store: {
-      kind: deps.store.kind,
-      problem: 'problem' in stored ? stored.problem : (heartbeat.storeProblem ?? ''),
-      replicas: [...heartbeat.replicas],
-    },
+    store: { kind: deps.store.kind, problem: fleet.problem, replicas: [...heartbeat.replicas] },
     controlPlanes: watch.controlPlanes.map(asControlPlaneStatus),
-    dataplanes:
-      'problem' in stored
-        ? [...agents].map(({ arrival, ...agent }) => asUnrecorded(arrival, agent))
-        : stored.records.filter(isWanted).map((record) => asDataplaneStatus(record, stored.nowMs)),
-    brakes: ('problem' in stored ? [] : stored.brakes).map(asBrakeStatus),
-    departures: 'problem' in stored ? [] : stored.departures.filter(isWanted).map(asDeparture),
-    sidelined:
-      'problem' in stored
-        ? []
-        : stored.sidelinings.filter(isWanted).map((each) => asSidelined(each, stored.nowMs)),
+    dataplanes: fleet.records.filter(isWanted).map((record) => asDataplaneStatus(record, nowMs)),
+    brakes: standings.map(asBrakeStatus),
+    departures: fleet.departures.filter(isWanted).map(asDeparture),
+    sidelined: fleet.sidelinings.filter(isWanted).map((each) => asSidelined(each, nowMs)),
     unwatched: unwatched(deps).filter(({ dataplane }) => mesh === '' || dataplane?.mesh === mesh),
   };
-}
-
-type Stored =
-  | {
-      readonly nowMs: number;
-      readonly records: readonly RecordSummary[];
-      readonly brakes: readonly BrakeStanding[];
-      readonly departures: readonly KnownDeparture[];
-      readonly sidelinings: readonly SideliningRecord[];
-    }
-  | { readonly problem: string };
-
-async function readStore({ store, brakes }: GetStatusDeps): Promise<Stored> {
-  try {
-    const nowMs = await store.nowMs();
-    return {
-      nowMs,
-      records: await store.records(),
-      // The brake needs a control plane that answers.
-      brakes: await brakes.standings().catch(() => []),
-      departures: await store.departures({ limit: DEPARTURES }),
-      sidelinings: await store.sidelinings(),
-    };
-  } catch (error) {
-    if (!(error instanceof OperationalError)) throw error;
-    return { problem: describeError(error) };
-  }
 }
 
 function asControlPlaneStatus({ url, seen, upMs }: WatchedControlPlane): ControlPlaneStatus {
@@ -100,8 +65,8 @@ function asControlPlaneStatus({ url, seen, upMs }: WatchedControlPlane): Control
     : { url, controlPlane: undefined, problem: seen.problem, up: undefined };
 }
 
-function asDataplaneStatus(record: RecordSummary, nowMs: number): DataplaneStatus {
-  const { key, incarnation, epoch, state, phase, replica, attempts, dueAtMs } = record;
+function asDataplaneStatus(record: FleetRecord, nowMs: number | undefined): DataplaneStatus {
+  const { key, incarnation, epoch, state, phase, replica, attempts, sinceMs, dueAtMs } = record;
   return {
     dataplane: key,
     incarnation,
@@ -109,35 +74,23 @@ function asDataplaneStatus(record: RecordSummary, nowMs: number): DataplaneStatu
     state,
     phase,
     replica: replica ?? '',
-    since: toWireDuration(Math.max(0, nowMs - record.sinceMs)),
+    since: between(sinceMs, nowMs),
     attempts,
     guard: record.guard ?? '',
     reason: record.reason ?? '',
-    nextAttempt: dueAtMs === undefined ? undefined : toWireDuration(Math.max(0, dueAtMs - nowMs)),
+    nextAttempt: between(nowMs, dueAtMs),
   };
 }
 
-function asUnrecorded(
-  { key, incarnation }: Pick<RecordSummary, 'key' | 'incarnation'>,
-  agent: { readonly epoch: number | undefined; readonly phase: string; readonly leaving: boolean },
-): DataplaneStatus {
-  return {
-    dataplane: key,
-    incarnation,
-    epoch: agent.epoch ?? 0,
-    state: agent.leaving ? 'leaving' : 'attached',
-    phase: agent.phase,
-    replica: '',
-    since: undefined,
-    attempts: 0,
-    guard: '',
-    reason: '',
-    nextAttempt: undefined,
-  };
+function asSidelined(
+  { key, stage, reason, beganAtMs }: SideliningRecord,
+  nowMs: number | undefined,
+): Sidelined {
+  return { dataplane: key, stage, reason, since: between(beganAtMs, nowMs) };
 }
 
-function asSidelined({ key, stage, reason, beganAtMs }: SideliningRecord, nowMs: number): Sidelined {
-  return { dataplane: key, stage, reason, since: toWireDuration(Math.max(0, nowMs - beganAtMs)) };
+function between(fromMs: number | undefined, toMs: number | undefined): Duration | undefined {
+  return fromMs === undefined || toMs === undefined ? undefined : toWireDuration(Math.max(0, toMs - fromMs));
 }
 
 /** Of those that are attached here. */

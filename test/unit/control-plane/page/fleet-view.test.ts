@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
+import { unrecorded } from '../../../../control-plane/agents/fleet-reading.ts';
 import {
   viewDataplane,
   viewDeparture,
-  viewUnrecorded,
   type DepartureNote,
 } from '../../../../control-plane/page/fleet-view.pure.ts';
 import type { DataplaneRecord, DepartureRecord } from '../../../../control-plane/records.pure.ts';
@@ -95,7 +95,9 @@ describe('viewDataplane()', () => {
   });
 
   test('an open stream is shown while the store cannot be asked', () => {
-    const row = viewUnrecorded(RECORD, { epoch: undefined, phase: 'draining', leaving: true });
+    const row = viewDataplane(
+      unrecorded({ arrival: RECORD, epoch: undefined, phase: 'draining', leaving: true }),
+    );
     expect(row).toEqual({
       id: 'default/web-1',
       state: 'leaving',
