@@ -16,7 +16,7 @@ import { waitUntil } from '../../support/world/wait-until.ts';
 let controlPlane: ControlPlane;
 
 beforeAll(async () => {
-  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 1_000 });
+  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 4_000 });
 });
 
 afterAll(() => controlPlane[Symbol.asyncDispose]());
@@ -49,7 +49,7 @@ function countersFile(scene: Scene): string {
 
 describe.concurrent('the metrics of the agent', () => {
   test('say how it stands, are answered during a stop, and go on counting in the next run', async () => {
-    await using scene = open(ANY_PORT, ['--settle=1s', '--stop-budget=20s']);
+    await using scene = open(ANY_PORT, ['--settle=3s', '--stop-budget=20s']);
     const { agent, address } = await running(scene);
     const before = await scrape(address);
     const url = scene.controlPlane.httpUrl;
@@ -58,7 +58,7 @@ describe.concurrent('the metrics of the agent', () => {
       'kuma_dp_agent_phase{phase="running"}': 1,
       'kuma_dp_agent_rotation{state="in"}': 1,
       kuma_dp_agent_stop_budget_seconds: 20,
-      kuma_dp_agent_settle_seconds: 1,
+      kuma_dp_agent_settle_seconds: 3,
       kuma_dp_agent_dataplane_known: 1,
       [`kuma_dp_agent_dataplane_info{mesh="default",name="${scene.name}",proxy_type="dataplane",lifecycle="cp"}`]: 1,
       [`kuma_dp_agent_endpoint_up{url="${url}",kind="rest"}`]: 1,
