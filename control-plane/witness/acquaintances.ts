@@ -5,11 +5,12 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachedAgent } from '../attached-agent.ts';
 import type { DeregistrarEvents } from '../events.ts';
+import type { DataplaneOverview } from '../../kuma/overview.ts';
 import { readinessByService } from '../evidence/services.pure.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import type { Store } from '../ports.ts';
 import type { Acquaintance } from '../records.pure.ts';
-import { WITNESSES } from './draw.pure.ts';
+import { drawSome, WITNESSES } from './draw.pure.ts';
 import type { Networks } from './networks.pure.ts';
 import type { Questions } from './questions.ts';
 import { RATES, Rates } from './rates.pure.ts';
@@ -55,6 +56,9 @@ const LATEST_MS = 60_000;
 const REFRESH_MS = (VALID_MS * 2) / 3;
 /** One more than are asked: a rack that is lost may hold some of them. */
 const WANTED = WITNESSES + 1;
+/** Of one core, for the view of the fleet that witnesses are drawn from. */
+const SHARE = 0.01;
+const MOST_REST_MS = 30_000;
 const CONCURRENCY = 32;
 /** Dataplanes that are searched for in one tick. */
 const MOST = 50;
@@ -64,6 +68,7 @@ export class AcquaintanceSearch {
   readonly #deps: AcquaintanceSearchDeps;
   readonly #zone = new Rates(RATES.zoneAcquaintances);
   readonly #searches = new Map<string, Search>();
+  #last: { readonly scene: WitnessScene; readonly restsUntilMs: number } | undefined;
 
   constructor(deps: AcquaintanceSearchDeps) {
     this.#deps = deps;
@@ -85,25 +90,45 @@ export class AcquaintanceSearch {
   }
 
   async #search(): Promise<void> {
-    const { clock, agents, watch, networks } = this.#deps;
+    const { clock, agents, watch } = this.#deps;
     const due = this.#due([...agents]);
     if (due.length === 0) return;
     const { overviews } = await watch.fleet.paced(FLEET_AGE_MS);
-    const scene = new WitnessScene(overviews, agents, { networks, isSuspect: () => false });
+    const scene = this.#sceneOf(overviews);
     const limit = pLimit(CONCURRENCY);
     const reached = await Promise.all(due.map((agent) => limit(() => this.#searchFor(agent, scene))));
     this.#deps.witnessRates.prune(clock.monotonicMs());
     await this.#deps.store.noteAcquaintances(reached.flat());
   }
 
+  /** As often as its cost allows: it goes over all objects and all agents. An agent that has left meanwhile says nothing. */
+  #sceneOf(overviews: readonly DataplaneOverview[]): WitnessScene {
+    const { clock, agents, networks } = this.#deps;
+    const beganMs = clock.monotonicMs();
+    const last = this.#last;
+    if (last !== undefined && beganMs < last.restsUntilMs) return last.scene;
+    const scene = new WitnessScene(overviews, agents, { networks, isSuspect: () => false });
+    const endedMs = clock.monotonicMs();
+    const restMs = Math.min(MOST_REST_MS, (endedMs - beganMs) / SHARE);
+    this.#last = { scene, restsUntilMs: endedMs + restMs };
+    return scene;
+  }
+
   #due(agents: readonly AttachedAgent[]): readonly AttachedAgent[] {
     const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#searches.size > agents.length) this.#forgetOthers(agents);
+    const due: AttachedAgent[] = [];
+    for (const agent of agents) {
+      if (due.length >= MOST) break;
+      if (!agent.serving || agent.leaving || agent.epoch === undefined) continue;
+      if ((this.#searches.get(describeKey(agent.arrival.key))?.nextMs ?? 0) <= nowMs) due.push(agent);
+    }
+    return due;
+  }
+
+  #forgetOthers(agents: readonly AttachedAgent[]): void {
     const names = new Set(agents.map(({ arrival }) => describeKey(arrival.key)));
     for (const name of this.#searches.keys()) if (!names.has(name)) this.#searches.delete(name);
-    return agents
-      .filter(({ serving, leaving, epoch }) => serving && !leaving && epoch !== undefined)
-      .filter(({ arrival }) => (this.#searches.get(describeKey(arrival.key))?.nextMs ?? 0) <= nowMs)
-      .slice(0, MOST);
   }
 
   async #searchFor(agent: AttachedAgent, scene: WitnessScene): Promise<readonly Acquaintance[]> {
@@ -136,7 +161,7 @@ export class AcquaintanceSearch {
       witnesses,
       companionReachedIt,
       targets,
-      others: this.#others(scene, agent, besides).length,
+      hasOthers: scene.witnessList(agent.arrival.key.mesh).some((each) => isOther(each, agent, besides)),
     });
     this.#note(name, { witnesses, companionReachedIt, problem }, witnesses >= WANTED && companionReachedIt);
     return found;
@@ -168,12 +193,11 @@ export class AcquaintanceSearch {
         .map((place) => ({ place: placeText(place), subject, witness, reachedAtMs: nowMs }));
     const missing = WANTED - countDistinct(fresh.filter(({ subject }) => subject !== OWN));
     const known = new Set(fresh.map(({ witness }) => witness));
-    const asked = this.#others(scene, agent, besides)
-      .filter(({ address }) => !known.has(address))
-      .map((each) => ({ each, at: random() }))
-      .toSorted((a, b) => a.at - b.at)
-      .slice(0, Math.max(0, missing))
-      .map(({ each }) => each);
+    const asked = drawSome(scene.witnessList(mesh), {
+      count: missing,
+      accepts: (each) => isOther(each, agent, besides) && !known.has(each.address) && !each.agent.leaving,
+      random,
+    });
     const now = clock.monotonicMs();
     const mayAsk = ({ agent: witness }: SceneAgent): boolean =>
       this.#zone.take('', 1, now) && witnessRates.take(describeKey(witness.arrival.key), 1, now);
@@ -190,12 +214,6 @@ export class AcquaintanceSearch {
     return answers.flat();
   }
 
-  #others(scene: WitnessScene, agent: AttachedAgent, besides: ReadonlySet<string>): readonly SceneAgent[] {
-    return [...scene.witnesses(agent.arrival.key.mesh).values()].filter(
-      (each) => each.agent !== agent && !besides.has(each.address),
-    );
-  }
-
   #note(name: string, watchfulness: Watchfulness, isEnough: boolean): void {
     const { clock, random } = this.#deps;
     const misses = isEnough ? 0 : (this.#searches.get(name)?.misses ?? 0) + 1;
@@ -203,6 +221,11 @@ export class AcquaintanceSearch {
     const nextMs = clock.monotonicMs() + pauseMs * (0.75 + random() / 2);
     this.#searches.set(name, { nextMs, misses, watchfulness });
   }
+}
+
+/** Whether this one may look at the agent's dataplane: it is another one, at another address. */
+function isOther(each: SceneAgent, agent: AttachedAgent, besides: ReadonlySet<string>): boolean {
+  return each.agent !== agent && !besides.has(each.address);
 }
 
 function countDistinct(known: readonly Acquaintance[]): number {
@@ -216,15 +239,15 @@ function describeProblem({
   witnesses,
   companionReachedIt,
   targets,
-  others,
+  hasOthers,
 }: {
   readonly witnesses: number;
   readonly companionReachedIt: boolean;
   readonly targets: readonly Place[];
-  readonly others: number;
+  readonly hasOthers: boolean;
 }): string {
   if (witnesses >= 2 || (witnesses === 1 && companionReachedIt)) return '';
-  if (others === 0)
+  if (!hasOthers)
     return companionReachedIt ? '' : 'no other agent of the mesh looks, and the companion does not reach it';
   const places = targets.map(placeText).join(', ');
   return `no two witnesses have reached ${places} from another address: a firewall, or tokens of one subject`;

@@ -67,3 +67,33 @@ function inOrder<Agent extends Eligible>(
     .toSorted((a, b) => a.at - b.at)
     .map(({ candidate }) => candidate);
 }
+
+export interface SomeOf<T> {
+  readonly count: number;
+  readonly accepts: (one: T) => boolean;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+/**
+ * Up to `count` distinct ones that are acceptable, each searched for from a place of its own: of ten thousand, most are
+ * not looked at. Fewer only if there are no more.
+ */
+export function drawSome<T>(from: readonly T[], { count, accepts, random }: SomeOf<T>): readonly T[] {
+  const drawn = new Set<T>();
+  while (drawn.size < count) {
+    const start = Math.floor(random() * from.length);
+    const next = firstFrom(from, start, (one) => !drawn.has(one) && accepts(one));
+    if (next === undefined) break;
+    drawn.add(next);
+  }
+  return [...drawn];
+}
+
+function firstFrom<T>(all: readonly T[], start: number, accepts: (one: T) => boolean): T | undefined {
+  for (let at = 0; at < all.length; at += 1) {
+    const one = all[(start + at) % all.length];
+    if (one !== undefined && accepts(one)) return one;
+  }
+  return undefined;
+}

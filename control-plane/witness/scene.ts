@@ -27,6 +27,7 @@ export class WitnessScene {
   readonly #agents = new Map<string, Map<string, SceneAgent>>();
   readonly #addresses = new Map<string, Set<string>>();
   readonly #living = new Map<string, LivingPlace[]>();
+  readonly #lists = new Map<string, readonly SceneAgent[]>();
 
   /** @param isSuspect names that are suspects now: they are neither witnesses nor controls */
   constructor(
@@ -55,6 +56,13 @@ export class WitnessScene {
   /** Agents of a mesh that look, by address and subject. */
   witnesses(mesh: string): ReadonlyMap<string, SceneAgent> {
     return this.#agents.get(mesh) ?? NONE;
+  }
+
+  /** The same, to draw from. */
+  witnessList(mesh: string): readonly SceneAgent[] {
+    const list = this.#lists.get(mesh) ?? [...this.witnesses(mesh).values()];
+    this.#lists.set(mesh, list);
+    return list;
   }
 
   /** Whether an agent of the mesh is attached at another address, whether it looks or not. */
