@@ -9,8 +9,8 @@ export interface OwnPaceDeps {
 const TICK_MS = 1_000;
 /** Above that, agents wait for this process, and not the other way round. */
 const BUSY = 0.75;
-/** A turn of the event loop that takes longer may let an agent's ping (5 s) go unanswered. */
-const LATE_MS = 2_000;
+/** A turn of the event loop that takes longer may let an agent's ping go unanswered: agents of 0.1.0 wait for 5 s. */
+const LATE_MS = 4_000;
 /** What a late turn did to agents shows within the interval and the timeout of their pings. */
 const AFTERMATH_MS = 15_000;
 

@@ -37,8 +37,8 @@ describe('a companion that is slow itself', () => {
   };
   const lost = () => companion.log.events.filter((event) => event === 'agent.lost').length;
 
-  test('streams that end in a turn of 3 s are no losses: their agents have their time to return', async () => {
-    scene.clock.skip(3_000);
+  test('streams that end in a turn of 5 s are no losses: their agents have their time to return', async () => {
+    scene.clock.skip(5_000);
     await hangUp();
     expect({ states: states(), lost: lost() }).toEqual({ states: all('unseen'), lost: 0 });
     await scene.clock.pass(RETURN_MS - BEAT_MS);
@@ -49,7 +49,7 @@ describe('a companion that is slow itself', () => {
   });
 
   test('an agent that is really gone with such a turn is found after that time', async () => {
-    scene.clock.skip(3_000);
+    scene.clock.skip(5_000);
     await hangUp();
     const [gone = '', ...living] = NAMES;
     scene.disconnect(gone);
