@@ -182,11 +182,17 @@ export class Engine {
     });
   }
 
-  /** Its stream seems to be open here, and its agent has said nothing on it since this process last stood still. */
-  #isUnproven({ key, incarnation, lostAtMs }: DataplaneRecord): boolean {
+  /**
+   * Its stream seems to be open: here, and its agent has said nothing on it since this process last stood still; or at a
+   * replica that is not known to live.
+   */
+  #isUnproven({ key, incarnation, lostAtMs, replica }: DataplaneRecord): boolean {
+    if (lostAtMs !== undefined) return false;
     const agent = this.agents.find(key);
-    if (agent?.arrival.incarnation !== incarnation || lostAtMs !== undefined) return false;
-    return agent.saidMs < this.watch.presence.freshMs;
+    if (agent?.arrival.incarnation === incarnation) return agent.saidMs < this.watch.presence.freshMs;
+    return (
+      replica === undefined || !this.heartbeat.replicas.includes(replica) || replica === this.deps.replica
+    );
   }
 
   /**

@@ -40,6 +40,13 @@ export function isSidelined({ labels }: Pick<DataplaneResource, 'labels'>, loss?
   return mark !== undefined && (loss === undefined || mark.startsWith(lossText(loss)));
 }
 
+/** The loss that the mark names; one that no record has where the mark is odd or missing. */
+export function lossOf({ labels }: Pick<DataplaneResource, 'labels'>): LossNumber {
+  const [, epoch = '0', lostAtMs = '0'] =
+    /^(\d{1,15})-(\d{1,15})-/.exec(labels?.[SIDELINED_LABEL] ?? '') ?? [];
+  return { epoch: Number(epoch), lostAtMs: Number(lostAtMs) };
+}
+
 /**
  * The object as it would stand if it had not been sidelined. Only ports that were changed and are still NotReady go
  * back; a port that another writer has changed since keeps its state.

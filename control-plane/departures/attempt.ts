@@ -31,7 +31,7 @@ export interface DeletionAttemptDeps {
   readonly sidelining: (key: DataplaneKey) => Promise<SideliningRecord | undefined>;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
-  /** Whether the agent's stream seems to be open here, and may have ended while this process was stopped. */
+  /** Whether the agent's stream seems to be open, and may have ended without a replica that saw it. */
   readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** The stream is open here, and the record says that it is lost. */
   readonly onContradiction: (record: DataplaneRecord) => void;

@@ -37,6 +37,7 @@ export interface SuspectsDeps extends OrphansDeps, ScenesDeps {
 
 /** A list of all dataplanes that old still says where they are. */
 const FLEET_AGE_MS = 16_000;
+const READY_AGE_MS = 100;
 const TICK_MS = 50;
 const LOSSES_MS = 30_000;
 const STREAMS_AGE_MS = 200;
@@ -141,7 +142,7 @@ export class Suspects {
       const dueMs = this.#step(suspect, { scene, streams, candidates });
       nextMs = Math.min(nextMs, dueMs - clock.monotonicMs());
     }
-    if (candidates.length > 0) await this.#sideline(candidates, scene);
+    if (candidates.length > 0) await this.#sideline(candidates);
     return nextMs;
   }
 
@@ -289,8 +290,10 @@ export class Suspects {
     });
   }
 
-  async #sideline(candidates: readonly Candidate[], { overviews }: WitnessScene): Promise<void> {
-    const { store, sidelinings } = this.#deps;
+  /** Whether one is the last ready one of its service is judged by who is there now. */
+  async #sideline(candidates: readonly Candidate[]): Promise<void> {
+    const { store, sidelinings, watch } = this.#deps;
+    const { overviews } = await watch.fleet.fresh(READY_AGE_MS);
     let refused: ReadonlyMap<string, string> = new Map();
     const reserved = await store.reserveSidelinings((known, nowMs) => {
       const choice = chooseSidelinings(candidates, { known, overviews, nowMs });

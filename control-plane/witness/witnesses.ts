@@ -11,6 +11,7 @@ import { Questions, type AnswerStanding } from './questions.ts';
 import { RATES, Rates } from './rates.pure.ts';
 import { Rounds, type OwnLook } from './rounds.ts';
 import { Sidelinings } from './sidelinings.ts';
+import { StrayMarks } from './stray-marks.ts';
 import { Suspects } from './suspects.ts';
 
 /** What the outside has to bring for lost hosts to be noticed at once. */
@@ -51,6 +52,7 @@ export class Witnesses {
   readonly search: AcquaintanceSearch;
   readonly isOn: boolean;
   readonly #questions: Questions;
+  readonly #strays: StrayMarks;
 
   constructor(deps: WitnessesDeps) {
     const { store, settings, clock } = deps;
@@ -70,11 +72,17 @@ export class Witnesses {
     });
     this.suspects = new Suspects({ ...common, rounds: new Rounds(common), sidelinings: this.sidelinings });
     this.search = new AcquaintanceSearch(common);
+    this.#strays = new StrayMarks({
+      ...deps,
+      nudge: () => {
+        this.sidelinings.nudge();
+      },
+    });
   }
 
   async run(signal: AbortSignal): Promise<void> {
     const asking = this.isOn ? [this.suspects.run(signal), this.search.run(signal)] : [];
-    await Promise.all([this.sidelinings.run(signal), ...asking]);
+    await Promise.all([this.sidelinings.run(signal), this.#strays.run(signal), ...asking]);
   }
 
   lost(agent: AttachedAgent, cause: LossCause): Promise<void> {

@@ -1,4 +1,6 @@
 import { seededRandom } from '../support/replicas/random.ts';
+import { Draw } from './draw.ts';
+import type { WitnessFault } from './witness-history.ts';
 
 /** What happens, and how long after the one before. Hosts, control planes and replicas are numbers. */
 export interface Step {
@@ -30,7 +32,8 @@ export type Fault =
   | { readonly kind: 'replica clock'; readonly replica: number; readonly byMs: number }
   | { readonly kind: Wire; readonly replica: number; readonly forMs: number }
   | { readonly kind: 'database clock'; readonly byMs: number }
-  | { readonly kind: 'database goes back'; readonly byMs: number };
+  | { readonly kind: 'database goes back'; readonly byMs: number }
+  | WitnessFault;
 
 /** What can be wrong with the ways of a replica. A lost answer follows a request that was carried out. */
 export type Wire =
@@ -46,6 +49,10 @@ export interface History {
   readonly database: 'sqlite' | 'postgres';
   readonly planes: number;
   readonly steps: readonly Step[];
+  /** Whether the companions have lost hosts looked at by their peers: then six hosts of two services, each of one name. */
+  readonly witnesses?: true;
+  /** A host that no witness has ever reached, although its clients do. */
+  readonly closed?: number;
 }
 
 /** Names; the last host is another machine for the first name. */
@@ -57,7 +64,7 @@ const MOST_STEPS = 14;
 export function historyOf(seed: number): History {
   const draw = new Draw(seededRandom(seed));
   const database = draw.of(['sqlite', 'postgres'] as const);
-  const shape = { planes: draw.of([1, 1, 2]), replicas: replicasOf(database) };
+  const shape = { planes: draw.of([1, 1, 2]), replicas: replicasOf(database), hosts: HOSTS };
   const steps = Array.from({ length: 3 + draw.below(MOST_STEPS - 2) }, () => ({
     afterMs: draw.of([draw.below(2_000), draw.below(20_000), draw.below(60_000)]),
     fault: drawFault(draw, shape),
@@ -71,17 +78,18 @@ export function replicasOf(database: History['database']): number {
 }
 
 interface Shape {
+  readonly hosts: number;
   readonly planes: number;
   readonly replicas: number;
 }
 
-function drawFault(draw: Draw, shape: Shape): Fault {
+export function drawFault(draw: Draw, shape: Shape): Fault {
   const kinds = [ofHost, ofHost, ofHost, ofPlane, ofReplica, ofReplica, ofWire, ofDatabase];
   return draw.of(kinds)(draw, shape);
 }
 
-function ofHost(draw: Draw): Fault {
-  const host = draw.below(HOSTS);
+function ofHost(draw: Draw, { hosts }: Shape): Fault {
+  const host = draw.below(hosts);
   const owner = draw.of(['cp', 'agent'] as const);
   return draw.of<Fault>([
     { kind: 'host starts', host, owner },
@@ -135,26 +143,4 @@ function ofDatabase(draw: Draw): Fault {
     { kind: 'database clock', byMs: draw.of([-HOUR_MS, -10_000, 10_000, HOUR_MS]) },
     { kind: 'database goes back', byMs: draw.of([1_000, 1_000, 30_000]) },
   ]);
-}
-
-class Draw {
-  readonly #random: () => number;
-
-  constructor(random: () => number) {
-    this.#random = random;
-  }
-
-  below(limit: number): number {
-    return Math.floor(this.#random() * limit);
-  }
-
-  chance(share: number): boolean {
-    return this.#random() < share;
-  }
-
-  of<T>(choices: readonly T[]): T {
-    const choice = choices[this.below(choices.length)];
-    if (choice === undefined) throw new RangeError('Nothing to draw from');
-    return choice;
-  }
 }

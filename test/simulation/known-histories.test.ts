@@ -42,6 +42,40 @@ const KNOWN: Readonly<Record<string, Known>> = {
         [64_310, { kind: 'replica stops', replica: 0 }],
       ],
     },
+  'a departure whose replica ended, and whose successor started while no companion ran': {
+    seed: 106_373,
+    database: 'postgres',
+    planes: 2,
+    steps: [
+      [0, { kind: 'control planes are slow', replica: 1, forMs: 10_000 }],
+      [0, { kind: 'replica dies', replica: 0, steps: 4 }],
+      [0, { kind: 'host stops', host: 0 }],
+      [1_000, { kind: 'replica pauses', replica: 1, forMs: 60_000, machine: true }],
+      [0, { kind: 'replica stops', replica: 1 }],
+      [168_523, { kind: 'host starts', host: 0, owner: 'agent' }],
+      [10_000, { kind: 'replica starts', replica: 0 }],
+    ],
+  },
+  'one of two dataplanes of a service leaves in the moment in which the other one is lost': {
+    seed: 2_147,
+    database: 'postgres',
+    planes: 1,
+    witnesses: true,
+    steps: [
+      [0, { kind: 'host stops', host: 5 }],
+      [0, { kind: 'host crashes', host: 4 }],
+    ],
+  },
+  'a store that is lost while a dataplane is sidelined that its control plane owns': {
+    seed: 244,
+    database: 'sqlite',
+    planes: 1,
+    witnesses: true,
+    steps: [
+      [0, { kind: 'host goes dark', host: 0, forMs: 20_000 }],
+      [12_000, { kind: 'store is lost' }],
+    ],
+  },
 };
 
 test.for(Object.entries(KNOWN))('%s', async ([, { steps, ...shape }]) => {

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 
-import { historyOf } from './history.ts';
+import { historyAt } from './histories.ts';
+import { isTolerated } from './run-histories.ts';
 import { explain } from './shrink.ts';
 import { Simulation } from './simulation.ts';
 
@@ -19,17 +20,21 @@ async function main(): Promise<void> {
   const until = from + Number(values.histories);
   const beganMs = performance.now();
   let found = 0;
+  let tolerated = 0;
   Error.stackTraceLimit = 0;
   for (let seed = from; seed < until; seed += 1) {
-    const history = historyOf(seed);
+    const history = historyAt(seed);
     const { violations } = await new Simulation(history).run();
     if (violations.length > 0) {
-      found += 1;
+      if (isTolerated(history, violations)) tolerated += 1;
+      else found += 1;
       console.log(await explain(history));
     }
     const done = seed + 1 - from;
     if (done % BATCH === 0 || seed + 1 === until)
-      console.log(`${done} histories, seeds ${from} to ${seed}: ${found} failed, ${seconds(beganMs)} s`);
+      console.log(
+        `${done} histories, seeds ${from} to ${seed}: ${found} failed, ${tolerated} mixes sidelined what served, ${seconds(beganMs)} s`,
+      );
   }
   process.exitCode = found > 0 ? 1 : 0;
 }

@@ -5,11 +5,15 @@ import {
   Owner,
   type AttachResponse,
   type Incarnation,
+  type Look,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { FakeAgentStream } from '../support/fakes/fake-agent-stream.ts';
 import type { MemoryCompanion } from '../support/fakes/memory-companion.ts';
-import { SILENCE_MS, type SimNetwork } from './sim-network.ts';
+import type { PeerConnection } from '../../control-plane/attached-agent.ts';
+import type { Loss } from '../../control-plane/witness/loss.pure.ts';
+import type { SimNetwork } from './sim-network.ts';
 import { SimProcess } from './sim-process.ts';
+import { SimWitness, type Flaw } from './sim-witness.ts';
 
 /** An open stream to one process of a companion. */
 interface Link {
@@ -19,6 +23,8 @@ interface Link {
   readonly waiting: (() => void)[];
   /** Whether the companion answered. */
   attached: boolean;
+  /** How it ended, as the companion's kernel has it. */
+  cause: Loss['cause'];
 }
 
 const TRAVEL_MS = 1;
@@ -32,6 +38,8 @@ const SETTLE_MS = 2_250;
 const DRAIN_MS = 10_000;
 const LOOK_MS = 5_000;
 const CONFIRMATIONS = 4;
+/** The companion's ping and its patience. */
+const PING_MS = 75_000;
 
 /** The run that an agent looks after, and the host that it runs on. */
 interface AgentRun {
@@ -43,6 +51,7 @@ interface AgentRun {
     readonly network: SimNetwork;
     readonly companionCut: boolean;
     readonly planesCut: boolean;
+    readonly flaw: Flaw | undefined;
   };
   readonly envoy: SimProcess;
   readonly resource: DataplaneResource;
@@ -58,6 +67,7 @@ interface AgentRun {
 export class SimAgent {
   readonly process: SimProcess;
   link: Link | undefined;
+  readonly #witness: SimWitness | undefined;
   /** The highest that it was given. */
   #epoch = 0;
   readonly #run: AgentRun;
@@ -67,8 +77,11 @@ export class SimAgent {
     this.#run = run;
     this.#network = run.host.network;
     this.process = new SimProcess(this.#network.timeline);
+    const { reach, silenceMs } = this.#network;
+    if (reach !== undefined) this.#witness = new SimWitness(this.process, run.host.address, reach);
     this.process.onDeath = () => {
-      this.loseLink(run.host.companionCut ? SILENCE_MS : TRAVEL_MS);
+      const isCut = run.host.companionCut;
+      this.loseLink(isCut ? silenceMs : TRAVEL_MS, isCut ? 'dark' : 'closed');
     };
   }
 
@@ -131,9 +144,10 @@ export class SimAgent {
   }
 
   /** The companion notices after `unseenMs` that the stream has ended. */
-  loseLink(unseenMs: number): void {
+  loseLink(unseenMs: number, cause: Loss['cause'] = 'closed'): void {
     const { link } = this;
     if (link === undefined) return;
+    link.cause = cause;
     this.#forget(link);
     this.#network.timeline.after(unseenMs, () => {
       link.process.after(0, () => {
@@ -146,9 +160,19 @@ export class SimAgent {
   fallSilent(): void {
     const { link } = this;
     if (link === undefined) return;
-    this.#network.timeline.after(SILENCE_MS, () => {
+    this.#network.timeline.after(this.#network.silenceMs, () => {
       const isSilent = this.#run.host.companionCut || link.process.isPaused;
-      if (this.link === link && isSilent) this.loseLink(0);
+      if (this.link === link && isSilent) this.loseLink(0, 'dark');
+    });
+  }
+
+  /** It answers no ping for so long that the companion gives it up, although its kernel answers. */
+  freeze(forMs: number): void {
+    const { link } = this;
+    this.process.pause(forMs);
+    if (link === undefined || forMs < PING_MS) return;
+    this.#network.timeline.after(PING_MS, () => {
+      if (this.link === link && this.process.isPaused) this.loseLink(0, 'pinged-out');
     });
   }
 
@@ -156,7 +180,7 @@ export class SimAgent {
   noticeDeath(process: SimProcess): void {
     const { link } = this;
     if (link?.process !== process) return;
-    this.process.after(this.#run.host.companionCut ? SILENCE_MS : TRAVEL_MS, () => {
+    this.process.after(this.#run.host.companionCut ? this.#network.silenceMs : TRAVEL_MS, () => {
       this.#forget(link);
     });
   }
@@ -181,9 +205,14 @@ export class SimAgent {
       return;
     }
     const { companion, process } = found;
-    const stream = companion.attach(host.name);
+    const connection: PeerConnection = {
+      address: host.address,
+      heardBytes: 0,
+      lossCause: () => Promise.resolve(link.cause),
+    };
+    const stream = companion.attach(host.name, this.#network.connections.open(connection));
     stream.answersAsks = false;
-    const link: Link = { process, stream, waiting: [], attached: false };
+    const link: Link = { process, stream, waiting: [], attached: false, cause: 'closed' };
     this.link = link;
     // A companion that does not answer is given up, and another one is tried.
     this.process.after(ATTACH_MS, () => {
@@ -194,7 +223,7 @@ export class SimAgent {
     };
     stream.onEnd = () => {
       if (process.isDead) return;
-      this.process.after(TRAVEL_MS, () => {
+      this.#travel(link, () => {
         this.#forget(link);
       });
     };
@@ -208,7 +237,7 @@ export class SimAgent {
         agentVersion: '0',
         epoch: this.#epoch,
         answersAsks: true,
-        looks: false,
+        looks: this.#witness !== undefined,
         waits: false,
         takesNews: false,
       });
@@ -217,10 +246,15 @@ export class SimAgent {
   }
 
   #travelBack(link: Link, message: NonNullable<AttachResponse['message']>): void {
+    this.#travel(link, () => {
+      if (this.link === link) this.#hear(link, message);
+    });
+  }
+
+  /** From the companion to the agent. */
+  #travel(link: Link, hear: () => void): void {
     const arrive = (): void => {
-      this.process.after(TRAVEL_MS, () => {
-        if (this.link === link) this.#hear(link, message);
-      });
+      this.process.after(TRAVEL_MS, hear);
     };
     if (this.#run.host.companionCut) link.waiting.push(arrive);
     else arrive();
@@ -232,10 +266,19 @@ export class SimAgent {
       link.attached = message.value.held === '';
       this.#epoch = Math.max(this.#epoch, message.value.epoch);
     }
+    if (message.$case === 'look') void this.#look(link, message.value);
     if (message.$case !== 'ask') return;
     const { serving, stopping } = this.#run;
     this.#say((stream) => {
       stream.phase(stopping ? 'draining' : serving ? 'running' : 'starting', serving);
+    });
+  }
+
+  async #look(link: Link, look: Look): Promise<void> {
+    const testimony = await this.#witness?.testify(look, () => this.#run.host.flaw);
+    if (testimony === undefined || this.link !== link) return;
+    this.#say((stream) => {
+      stream.testify(testimony);
     });
   }
 

@@ -1,8 +1,9 @@
 import type { DataplaneKey, DataplaneResource } from '../../kuma/dataplane.ts';
 import type { FakePlane, ZoneStream } from '../support/fakes/fake-zone.ts';
 import { SimAgent } from './sim-agent.ts';
-import { SILENCE_MS, type SimNetwork } from './sim-network.ts';
+import type { SimNetwork } from './sim-network.ts';
 import { SimProcess } from './sim-process.ts';
+import type { Flaw } from './sim-witness.ts';
 
 const ENVOY_BACKOFF_MS = 30_000;
 const SERVING_AFTER_MS = 1_000;
@@ -18,6 +19,7 @@ export class SimRun {
   /** Its operator asked it to stop. */
   stopping = false;
   serving = false;
+  servingSinceMs = 0;
   stream: ZoneStream | undefined;
   /** When a companion or a control plane last could tell that it lives. */
   lastLifeMs: number;
@@ -33,15 +35,17 @@ export class SimRun {
     this.envoy = new SimProcess(timeline);
     this.envoy.onDeath = () => {
       this.serving = false;
-      this.loseStream(host.planesCut ? SILENCE_MS : 0);
+      this.loseStream(host.planesCut ? this.#network.planeSilenceMs : 0);
     };
     this.agent = new SimAgent(this);
   }
 
   get resource(): DataplaneResource {
-    const { name, address } = this.host;
-    const inbound = [{ port: 80, tags: { 'kuma.io/service': 'web', run: this.id } }];
-    return { type: 'Dataplane', mesh: 'default', name, networking: { address, inbound } };
+    const { name, address, port, service, calls } = this.host;
+    const inbound = [{ port, tags: { 'kuma.io/service': service, run: this.id } }];
+    const outbound = calls.map((each) => ({ port: 10_000, tags: { 'kuma.io/service': each } }));
+    const networking = { address, inbound, ...(outbound.length === 0 ? {} : { outbound }) };
+    return { type: 'Dataplane', mesh: 'default', name, networking };
   }
 
   /** Whether its Envoy serves and no stop was requested. */
@@ -98,6 +102,7 @@ export class SimRun {
     this.envoy.after(SERVING_AFTER_MS, () => {
       if (this.serving) return;
       this.serving = true;
+      this.servingSinceMs = this.#network.timeline.monotonicMs();
       this.agent.served();
     });
   }
@@ -110,26 +115,39 @@ export class SimRun {
   }
 }
 
+interface Place {
+  readonly name: string;
+  readonly address: string;
+  readonly service: string;
+  readonly calls: readonly string[];
+}
+
 /** A machine on which one dataplane name runs, again and again. */
 export class SimHost {
   readonly key: DataplaneKey;
   readonly name: string;
   readonly address: string;
   readonly network: SimNetwork;
+  readonly port = 80;
+  readonly service: string;
+  /** Services that it calls. */
+  readonly calls: readonly string[];
   /** The newest; those before may still be seen, but are over. */
   run: SimRun | undefined;
   companionCut = false;
   planesCut = false;
+  /** Its kernel is gone as well. */
+  hasNoPower = false;
+  /** What is wrong with it as a witness. */
+  flaw: Flaw | undefined;
   readonly #onRun: (run: SimRun) => void;
   #runs = 0;
 
-  constructor(
-    { name, address }: { readonly name: string; readonly address: string },
-    network: SimNetwork,
-    onRun: (run: SimRun) => void,
-  ) {
+  constructor({ name, address, service, calls }: Place, network: SimNetwork, onRun: (run: SimRun) => void) {
     this.name = name;
     this.address = address;
+    this.service = service;
+    this.calls = calls;
     this.key = { proxyType: 'dataplane', mesh: 'default', name };
     this.network = network;
     this.#onRun = onRun;
@@ -138,6 +156,7 @@ export class SimHost {
   start(owner: 'cp' | 'agent'): void {
     if (this.run?.isOver === false) return;
     this.#runs += 1;
+    this.hasNoPower = false;
     this.run = new SimRun(`${this.address.replaceAll('.', '-')}-run-${this.#runs}`, this, owner);
     this.#onRun(this.run);
     void this.run.agent.live();
@@ -155,7 +174,8 @@ export class SimHost {
   crash(unseenMs: number): void {
     const { run } = this;
     if (run === undefined) return;
-    run.agent.loseLink(Math.min(unseenMs, SILENCE_MS));
+    this.hasNoPower = unseenMs > 0;
+    run.agent.loseLink(Math.min(unseenMs, this.network.silenceMs), unseenMs > 0 ? 'dark' : 'closed');
     run.loseStream(unseenMs);
     run.agent.process.die();
     run.envoy.die();
@@ -171,7 +191,7 @@ export class SimHost {
     const { run } = this;
     const stream = run?.stream;
     if (stream === undefined) return;
-    this.network.timeline.after(SILENCE_MS, () => {
+    this.network.timeline.after(this.network.planeSilenceMs, () => {
       if (!this.planesCut || run?.stream !== stream) return;
       run.loseStream(0);
       run.envoy.after(this.network.random() * ENVOY_BACKOFF_MS, () => void run.connect());

@@ -4,7 +4,11 @@ import type { FakePlane, FakeZone } from '../support/fakes/fake-zone.ts';
 import { MemoryCompanion } from '../support/fakes/memory-companion.ts';
 import type { MemoryDatabase } from '../support/fakes/memory-database.ts';
 import { MemoryStore } from '../support/fakes/memory-store.ts';
+import type { WitnessSettings } from '../../control-plane/witness/witnesses.ts';
+import { lookByTcp } from '../../kernel/tcp-look.ts';
+import type { SimConnections } from './sim-network.ts';
 import { SimProcess } from './sim-process.ts';
+import { COMPANION, type SimReach } from './sim-reach.ts';
 import type { Timeline } from './timeline.ts';
 import { Wires } from './wires.ts';
 
@@ -16,6 +20,9 @@ export interface ReplicaPlace {
   readonly database: MemoryDatabase;
   readonly random: () => number;
   readonly settings: Partial<EngineSettings>;
+  readonly connections: SimConnections;
+  /** Where its own looks go; `undefined`: it asks no witness. */
+  readonly reach: SimReach | undefined;
 }
 
 /** One companion at one place: started, killed and started again, it is another process each time. */
@@ -44,7 +51,7 @@ export class SimReplica {
 
   start(): void {
     if (this.isUp) return;
-    const { timeline, zone, named, database, random, settings } = this.#place;
+    const { timeline, zone, named, database, random, settings, connections, reach } = this.#place;
     this.#starts += 1;
     const process = new SimProcess(timeline);
     const store = new MemoryStore(database, { clock: process });
@@ -62,6 +69,9 @@ export class SimReplica {
       controlPlanes: this.wires.controlPlanes(process, planes),
       replica: `${this.#name}-${this.#starts}`,
       settings,
+      ...(reach === undefined
+        ? {}
+        : { connectionOf: (peer) => connections.find(peer), witness: this.#witness(process, reach) }),
     }).start();
     this.companion.log.onLine = ({ event, message, fields }) => {
       if (!process.isDead) this.onLine([event, fields?.['dataplane'], message].join(' '));
@@ -75,7 +85,23 @@ export class SimReplica {
     this.#place.timeline.after(afterMs, () => process?.die());
   }
 
+  #witness(clock: SimProcess, reach: SimReach): Partial<WitnessSettings> {
+    return {
+      isOn: true,
+      networks: { permits: (address, peer) => address === peer },
+      host: this.#name,
+      look: async (targets, control) => {
+        const connect = reach.connect.bind(reach, COMPANION);
+        const look = { targets, control, closedPort: control?.closedPort };
+        const findings = await lookByTcp({ clock, connect }, look, NEVER);
+        return findings.map(({ result }) => result);
+      },
+    };
+  }
+
   kill(): void {
     this.process?.die();
   }
 }
+
+const NEVER = new AbortController().signal;

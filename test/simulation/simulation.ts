@@ -1,31 +1,50 @@
 import { describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
+import { portStates } from '../../kuma/port-states.ts';
 import { STORE_LIMITS } from '../../control-plane/store/limits.ts';
 import { FakeZone, type ZoneObject } from '../support/fakes/fake-zone.ts';
 import { MemoryDatabase, type MemoryTables } from '../support/fakes/memory-database.ts';
 import { seededRandom } from '../support/replicas/random.ts';
 import { HOSTS, NAMES, replicasOf, type Fault, type History } from './history.ts';
+import { SimConnections, type SimNetwork } from './sim-network.ts';
+import { SimReach } from './sim-reach.ts';
 import { SimHost, type SimRun } from './sim-host.ts';
 import { SimProcess } from './sim-process.ts';
 import { SimReplica } from './sim-replica.ts';
 import { Timeline } from './timeline.ts';
+import { WEB_HOSTS, WITNESS_FAULTS, WITNESS_HOSTS, type WitnessFault } from './witness-history.ts';
+import { WitnessWorld } from './witness-world.ts';
 
 export interface Outcome {
   readonly violations: readonly string[];
   /** What happened, in the order of true time. */
   readonly log: readonly string[];
+  /** When each dataplane was marked as sidelined, and when its last mark went; true time. */
+  readonly sidelinedMs: ReadonlyMap<string, readonly number[]>;
+  readonly restoredMs: ReadonlyMap<string, number>;
 }
 
 const GRACE_MS = 15_000;
 const SWEEP_AFTER_MS = 60_000;
 const BACKOFF_MS = 30_000;
 /** Until a fleet that was started is up, and every companion believes what it sees. */
-const WARM_UP_MS = 50_000;
+export const WARM_UP_MS = 50_000;
 /** The bound on everything that is unfinished: Kuma declares ghosts ended after 5 min, then grace, backoff and sweep. */
 const CALM_MS = 600_000;
 const CALM_STEP_MS = 10_000;
 /** No database comes back sooner. */
 const FAILOVER_MS = 4_000;
 const RELEASED_MS = 86_400_000;
+/** How long each side believes in a peer that says nothing: by pings, and by the kernel where witnesses are asked. */
+const PINGED_OUT_MS = 14_000;
+const DARK_MS = 6_000;
+/** A control plane's TCP keepalive. */
+const PLANE_SILENCE_MS = 150_000;
+const LATE_WIRES: ReadonlySet<string> = new Set([
+  'control planes are slow',
+  'answers are lost',
+  'database goes back',
+  'store is lost',
+]);
 
 /** A zone, its hosts and its companions in one process and in one order, which the seed decides. */
 export class Simulation {
@@ -41,6 +60,10 @@ export class Simulation {
   readonly #hosts: readonly SimHost[];
   readonly #runs = new Map<string, SimRun>();
   readonly #planesUpSinceMs: number[] = [];
+  readonly #network: SimNetwork;
+  readonly #witnesses: WitnessWorld | undefined;
+  /** As they were before the last change. */
+  readonly #objects = new Map<string, ZoneObject>();
 
   constructor(history: History) {
     const timeline = this.#timeline;
@@ -51,21 +74,44 @@ export class Simulation {
       this.#zone.addPlane();
       this.#planesUpSinceMs.push(0);
     }
-    this.#replicas = Array.from({ length: replicasOf(history.database) }, (_, at) => this.#addReplica(at));
-    const network = { timeline, zone: this.#zone, replicas: this.#replicas, random: this.#random };
-    this.#hosts = Array.from({ length: HOSTS }, (_, at) => {
-      const place = { name: `web-${at % NAMES}`, address: `10.0.0.${at}` };
-      return new SimHost(place, network, (run) => this.#runs.set(run.id, run));
-    });
+    const hosts: SimHost[] = [];
+    const replicas: SimReplica[] = [];
+    const reach = history.witnesses === true ? new SimReach(timeline, hosts) : undefined;
+    this.#hosts = hosts;
+    this.#replicas = replicas;
+    this.#network = {
+      timeline,
+      zone: this.#zone,
+      replicas,
+      random: this.#random,
+      silenceMs: reach === undefined ? PINGED_OUT_MS : DARK_MS,
+      planeSilenceMs: reach === undefined ? PINGED_OUT_MS : PLANE_SILENCE_MS,
+      reach,
+      connections: new SimConnections(),
+    };
+    for (let at = 0; at < replicasOf(history.database); at += 1) replicas.push(this.#addReplica(at));
+    for (let at = 0; at < (reach === undefined ? HOSTS : WITNESS_HOSTS); at += 1)
+      hosts.push(this.#addHost(at));
+    this.#witnesses =
+      reach === undefined
+        ? undefined
+        : new WitnessWorld({
+            timeline,
+            zone: this.#zone,
+            database: this.#database,
+            hosts,
+            reach,
+            closed: hosts[history.closed ?? -1],
+          });
     this.#zone.onChange = (what, object, by) => {
-      this.#note(`${by}: ${object.key.name} ${what} (${runIdOf(object) ?? 'no run'})`);
-      if (what === 'deleted' && by === 'rest') this.#checkDeletion(object);
+      this.#changed(what, object, by);
     };
   }
 
   async run(): Promise<Outcome> {
     for (const replica of this.#replicas) replica.start();
-    for (let at = 0; at < NAMES; at += 1) this.#hosts[at]?.start(at % 2 === 0 ? 'cp' : 'agent');
+    const started = this.#witnesses === undefined ? this.#hosts.slice(0, NAMES) : this.#hosts;
+    for (const [at, host] of started.entries()) host.start(at % 2 === 0 ? 'cp' : 'agent');
     await this.#timeline.pass(WARM_UP_MS);
     for (const { afterMs, fault } of this.#history.steps) {
       await this.#pass(afterMs, fault);
@@ -75,7 +121,8 @@ export class Simulation {
     await this.#timeline.pass(1_000);
     await this.#calm();
     const { violations, log } = this;
-    return { violations, log };
+    const { sidelinedMs = new Map(), restoredMs = new Map() } = this.#witnesses ?? {};
+    return { violations, log, sidelinedMs, restoredMs };
   }
 
   /** A failover goes back to what the database was a moment before. */
@@ -101,6 +148,8 @@ export class Simulation {
       database: this.#database,
       random: this.#random,
       settings: { graceMs: GRACE_MS, sweepOfflineAfterMs: SWEEP_AFTER_MS },
+      connections: this.#network.connections,
+      reach: this.#network.reach,
     });
     replica.onLine = (line) => {
       this.#note(`replica-${at}: ${line}`);
@@ -112,14 +161,44 @@ export class Simulation {
     return replica;
   }
 
+  #addHost(at: number): SimHost {
+    const isWeb = this.#witnesses === undefined && this.#network.reach === undefined ? true : at < WEB_HOSTS;
+    const name = this.#network.reach === undefined ? `web-${at % NAMES}` : `dp-${at}`;
+    const calls = this.#network.reach === undefined ? [] : [isWeb ? 'api' : 'web'];
+    const place = { name, address: `10.0.0.${at}`, service: isWeb ? 'web' : 'api', calls };
+    return new SimHost(place, this.#network, (run) => this.#runs.set(run.id, run));
+  }
+
+  #changed(what: 'put' | 'deleted', object: ZoneObject, by: string): void {
+    const name = describeKey(object.key);
+    const before = this.#objects.get(name);
+    if (what === 'put') this.#objects.set(name, object);
+    else this.#objects.delete(name);
+    const out = isHidden(object) ? ', out' : '';
+    this.#note(`${by}: ${object.key.name} ${what} (${runIdOf(object) ?? 'no run'}${out})`);
+    if (by !== 'rest') return;
+    if (what === 'deleted') {
+      this.#checkDeletion(object);
+      return;
+    }
+    for (const problem of this.#witnesses?.judgePut(object, before, this.#isLate) ?? [])
+      this.#violate(problem);
+  }
+
+  /** Whether a write may land later than its answer was waited for. */
+  get #isLate(): boolean {
+    return this.#history.steps.some(({ fault }) => LATE_WIRES.has(fault.kind));
+  }
+
   #happen(fault: Fault): void {
-    if ('host' in fault) this.#happenToHost(fault);
+    if (isWitnessFault(fault)) this.#witnesses?.happen(fault);
+    else if ('host' in fault) this.#happenToHost(fault);
     else if ('plane' in fault) this.#happenToPlane(fault);
     else if ('replica' in fault) this.#happenToReplica(fault);
     else if (fault.kind === 'database clock') this.#databaseServer.wallSkewMs += fault.byMs;
   }
 
-  #happenToHost(fault: Extract<Fault, { host: number }>): void {
+  #happenToHost(fault: Exclude<Extract<Fault, { host: number }>, WitnessFault>): void {
     const host = this.#hosts[fault.host];
     if (host === undefined) return;
     switch (fault.kind) {
@@ -194,8 +273,10 @@ export class Simulation {
       replica.wires.heal();
       replica.start();
     }
+    this.#network.reach?.heal();
     for (const host of this.#hosts) {
       host.join();
+      host.flaw = undefined;
       // Envoys without an agent cannot be judged: their hosts end as well.
       if (host.run?.agent.process.isDead === true) host.crash(0);
     }
@@ -222,6 +303,7 @@ export class Simulation {
           ? []
           : [`${key.name} has a record of ${incarnation}: ${state}`],
       ),
+      ...(this.#witnesses?.unfinished(new Set(living.keys())) ?? []),
       ...this.#replicas.flatMap(({ companion }) => {
         const bugs = companion?.log.lines.filter(({ event }) => event === 'deregistrar.failed') ?? [];
         return bugs.map(({ fields }) => `a bug: ${String(fields?.['err'])}`);
@@ -241,8 +323,7 @@ export class Simulation {
       return object === undefined || isUnrecorded(object) ? [] : [`${name} is gone, its object is not`];
     if (object === undefined) return [`${name} lives, its object is gone`];
     if (runIdOf(object) !== living.id) return [`${name} lives, its object is of ${runIdOf(object) ?? ''}`];
-    const isHidden = object.resource.networking?.inbound?.some(({ state }) => state === 'NotReady');
-    return isHidden === true ? [`${name} lives, its object is not ready`] : [];
+    return isHidden(object) ? [`${name} lives, its object is not ready`] : [];
   }
 
   /**
@@ -278,12 +359,20 @@ export class Simulation {
   }
 }
 
+function isHidden({ resource }: ZoneObject): boolean {
+  return Object.values(portStates(resource)).includes('NotReady');
+}
+
 /**
  * Its control plane put it for an Envoy that connected, and ended before it recorded the stream: no mark says whose it
  * is, and no insight whether it ever lived.
  */
 function isUnrecorded({ brought, subscriptions, resource }: ZoneObject): boolean {
   return brought && subscriptions.length === 0 && resource.labels?.[INCARNATION_LABEL] === undefined;
+}
+
+function isWitnessFault(fault: Fault): fault is WitnessFault {
+  return fault.kind in WITNESS_FAULTS;
 }
 
 function runIdOf({ resource }: ZoneObject): string | undefined {

@@ -31,9 +31,12 @@ export class Wires {
       await process.step(this.#delayMs('store is slow', SLOW_STORE_MS));
       if (this.#isNow('store is cut off')) throw storeAway();
     };
-    return interposed(store, pass, (method, given) =>
-      method === 'attempt' || method === 'whileCurrent' ? [given[0], fenced(given[1] as Act, pass)] : given,
-    );
+    return interposed(store, pass, (method, given) => {
+      if (method === 'whileAlone') return [given[0], keeping(given[1] as ActAlone, pass)];
+      return method === 'attempt' || method === 'whileCurrent'
+        ? [given[0], fenced(given[1] as Act, pass)]
+        : given;
+    });
   }
 
   controlPlanes(process: SimProcess, controlPlanes: ControlPlanes): ControlPlanes {
@@ -95,6 +98,22 @@ function fenced(act: Act, pass: () => Promise<void>): Act {
         await pass();
       },
     });
+    await pass();
+    return result;
+  };
+}
+
+type ActAlone = Parameters<Store['whileAlone']>[1];
+
+/** As {@link fenced}, for a sidelining that is written down before a request is sent. */
+function keeping(act: ActAlone, pass: () => Promise<void>): ActAlone {
+  return async (alone) => {
+    const keep: typeof alone.keep = async (sidelining) => {
+      await pass();
+      await alone.keep(sidelining);
+      await pass();
+    };
+    const result = await act({ ...alone, keep });
     await pass();
     return result;
   };

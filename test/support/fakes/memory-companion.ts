@@ -32,8 +32,8 @@ export interface MemoryCompanionOptions extends Pick<EngineDeps, 'store' | 'cont
   readonly settings?: Partial<EngineSettings>;
   readonly authenticator?: Authenticator;
   readonly witness?: Partial<WitnessSettings>;
-  /** The connection of a stream, by the name of its dataplane. */
-  readonly connectionOf?: (name: string) => PeerConnection | undefined;
+  /** The connection of a stream, by its peer: the name of its dataplane where a test gives no other. */
+  readonly connectionOf?: (peer: string) => PeerConnection | undefined;
 }
 
 /** As the companion's options have them. */
@@ -119,10 +119,13 @@ export class MemoryCompanion {
     await this.#running;
   }
 
-  /** @param token the name of the dataplane that it is for */
-  attach(token: string): FakeAgentStream {
+  /**
+   * @param token the name of the dataplane that it is for
+   * @param peer by which its connection is known
+   */
+  attach(token: string, peer = token): FakeAgentStream {
     const open = this.#agents.attach as (stream: ServerDuplexStream<AttachRequest, AttachResponse>) => void;
-    return new FakeAgentStream(open, metadataOf(token), token);
+    return new FakeAgentStream(open, metadataOf(token), peer);
   }
 
   register(request: RegisterRequest, budgetMs?: number) {

@@ -95,7 +95,7 @@ export class MemoryDatabase {
   }
 }
 
-function emptyTables(): MemoryTables {
+export function emptyTables(): MemoryTables {
   return {
     rows: new Map(),
     departures: [],

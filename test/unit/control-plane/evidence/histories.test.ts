@@ -135,9 +135,28 @@ function expectPromises(steps: readonly (readonly [Event, number])[], seed: numb
   });
 }
 
+/** Found after twenty thousand histories: a control plane ends right after it has put the object of an Envoy that drains. */
+const UNRECORDED: readonly (readonly [Event, number])[] = [
+  [{ kind: 'cut control plane', host: 2 }, 2],
+  [{ kind: 'leave', host: 0 }, 19],
+  [{ kind: 'join', host: 2 }, 9],
+  [{ kind: 'leave', host: 2 }, 3],
+  [{ kind: 'control plane crashes' }, 0],
+  [{ kind: 'join', host: 0 }, 21],
+  [{ kind: 'start', host: 0, owner: 'cp' }, 21],
+  [{ kind: 'leave', host: 0 }, 21],
+  [{ kind: 'start', host: 0, owner: 'cp' }, 0],
+  [{ kind: 'control plane crashes' }, 21],
+];
+
 describe('no living dataplane is deleted, and every departure ends', () => {
   test('whatever happens', () => {
-    fc.assert(fc.property(history, fc.nat(), expectPromises), { numRuns: RUNS });
+    fc.assert(fc.property(history, fc.nat(), expectPromises), {
+      numRuns: RUNS,
+      examples: [
+        [UNRECORDED.map(([happened, seconds]): [Event, number] => [happened, seconds]), 2_147_467_252],
+      ],
+    });
   });
 
   test('a run that starts under a name that is still leaving', () => {

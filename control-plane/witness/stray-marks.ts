@@ -1,0 +1,82 @@
+import { pause, type Clock } from '../../kernel/clock.ts';
+import { OperationalError } from '../../kernel/errors.ts';
+import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { keyOf } from '../../kuma/overview.ts';
+import { isSidelined, lossOf, type LossNumber } from '../../kuma/sidelined.ts';
+import type { AttachedAgent } from '../attached-agent.ts';
+import type { DeregistrarEvents } from '../events.ts';
+import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import type { Alone, Store } from '../ports.ts';
+import type { SideliningRecord } from '../records.pure.ts';
+
+export interface StrayMarksDeps {
+  readonly clock: Clock;
+  readonly events: DeregistrarEvents;
+  readonly store: Pick<Store, 'whileAlone'>;
+  readonly watch: Pick<ZoneWatch, 'fleet'>;
+  readonly agents: Iterable<AttachedAgent> & { find(key: DataplaneKey): AttachedAgent | undefined };
+  /** A sidelining is due. */
+  readonly nudge: () => void;
+}
+
+const LOOK_MS = 5_000;
+const FLEET_AGE_MS = 16_000;
+
+/**
+ * Objects that bear the mark of a sidelining, whose agent is attached here and serves, and of which the store knows
+ * nothing: it was lost, or went back in time, or a late write landed. The mark says what to go back to.
+ */
+export class StrayMarks {
+  readonly #deps: StrayMarksDeps;
+
+  constructor(deps: StrayMarksDeps) {
+    this.#deps = deps;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, events } = this.#deps;
+    while (!signal.aborted) {
+      await this.#look().catch((error: unknown) => {
+        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      });
+      await pause(clock, LOOK_MS, signal);
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { agents, watch, store, nudge } = this.#deps;
+    if (agents[Symbol.iterator]().next().done === true) return;
+    const { overviews } = await watch.fleet.paced(FLEET_AGE_MS);
+    for (const { resource, ...overview } of overviews) {
+      if (!isSidelined(resource)) continue;
+      const key = keyOf({ resource, ...overview });
+      const { serving = false, leaving = false } = agents.find(key) ?? {};
+      if (!serving || leaving) continue;
+      const loss = lossOf(resource);
+      if (await store.whileAlone(key, (alone) => Promise.resolve(adopted(key, loss, alone)))) nudge();
+    }
+  }
+}
+
+function adopted(
+  key: DataplaneKey,
+  loss: LossNumber,
+  { sidelining, fence: { nowMs } }: Alone,
+): { readonly value: boolean; readonly sidelining?: SideliningRecord } {
+  if (sidelining !== undefined && sidelining.stage !== 'released') return { value: false };
+  const found: SideliningRecord = {
+    key,
+    ...loss,
+    incarnation: '',
+    address: undefined,
+    hasNoRecord: true,
+    services: [],
+    reason: `the store has no record of the mark on ${describeKey(key)}`,
+    stage: 'restoring',
+    beganAtMs: nowMs,
+    dueAtMs: nowMs,
+    isEffective: true,
+    isMarked: true,
+  };
+  return { value: true, sidelining: found };
+}

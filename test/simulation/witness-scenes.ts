@@ -1,0 +1,122 @@
+import type { Fault, History, Step } from './history.ts';
+import { Simulation, WARM_UP_MS } from './simulation.ts';
+
+/** What happens, and what has to come of it. Times in ms. */
+interface Scene {
+  readonly faults: readonly Fault[];
+  /** Its dataplane is out so long after the first fault; left out: nothing may be sidelined. */
+  readonly outWithinMs?: number;
+  /** It is back so long after this. */
+  readonly back?: { readonly atMs: number; readonly withinMs: number };
+  readonly closed?: number;
+}
+
+const LONG_MS = 300_000;
+/** Noticed at once, two rounds, and what a busy control plane takes. */
+const KILLED_MS = 3_000;
+/** Noticed within 6 s. */
+const DARK_MS = 10_000;
+const UNSEEN_MS = 60_000;
+const BACK_AT_MS = 40_000;
+
+const dark: Fault = { kind: 'host goes dark', host: 0, forMs: BACK_AT_MS };
+const crash: Fault = { kind: 'host crashes', host: 0 };
+const killed: Fault = { kind: 'agent is killed', host: 0 };
+const cut: Fault = { kind: 'companion is cut off', host: 0 };
+
+/** Single faults, and a loss beside one fault of a witness. Host 0 is one of four of its service. */
+export const SCENES: Readonly<Record<string, Scene>> = {
+  'a host is killed': { faults: [crash], outWithinMs: KILLED_MS },
+  'a host goes dark and comes back': {
+    faults: [dark],
+    outWithinMs: DARK_MS,
+    back: { atMs: BACK_AT_MS, withinMs: 4_000 },
+  },
+  'a machine freezes, and thaws': {
+    faults: [{ kind: 'host freezes', host: 0, forMs: BACK_AT_MS }],
+    outWithinMs: DARK_MS,
+    back: { atMs: BACK_AT_MS, withinMs: 4_000 },
+  },
+  'a host is killed beside a witness whose connects are redirected': {
+    faults: [{ kind: 'connects are redirected', host: 1, forMs: LONG_MS }, crash],
+    outWithinMs: KILLED_MS,
+  },
+  'a host is killed beside a witness that answers late': {
+    faults: [{ kind: 'witness is flawed', host: 1, flaw: 'answers late' }, crash],
+    outWithinMs: KILLED_MS,
+  },
+  'a host is killed beside one that no witness may connect to': {
+    faults: [crash],
+    closed: 1,
+    outWithinMs: KILLED_MS,
+  },
+  'a host is killed and its address is taken': {
+    faults: [{ kind: 'address is taken', host: 1 }, crash],
+    outWithinMs: KILLED_MS,
+  },
+  'its agent is killed': { faults: [killed] },
+  'its agent is cut off from the companion': { faults: [cut] },
+  'its agent freezes': { faults: [{ kind: 'agent freezes', host: 0, forMs: 100_000 }] },
+  'the companion does not reach it, and its agent is killed': {
+    faults: [{ kind: 'companion cannot look', host: 0, forMs: LONG_MS }, killed],
+  },
+  'one peer does not reach it, and its agent is killed': {
+    faults: [{ kind: 'peer cannot connect', host: 0, from: 1, forMs: LONG_MS }, killed],
+  },
+  'only its clients may connect, and its agent is killed': {
+    faults: [{ kind: 'only clients are let in', host: 0, forMs: LONG_MS }, killed],
+  },
+  'no witness has ever reached it, and its agent is cut off': { faults: [cut], closed: 0 },
+  'new connects to it are dropped, and its agent is killed': {
+    faults: [{ kind: 'new connects are dropped', host: 0, forMs: LONG_MS }, killed],
+  },
+  'two witnesses cannot connect anywhere, and its agent is killed': {
+    faults: [
+      { kind: 'host cannot connect', host: 1, forMs: LONG_MS },
+      { kind: 'host cannot connect', host: 4, forMs: LONG_MS },
+      killed,
+    ],
+  },
+  'one witness lies, and its agent is killed': {
+    faults: [{ kind: 'witness is flawed', host: 1, flaw: 'says refused' }, killed],
+  },
+  'all agents are cut off from the companion': {
+    faults: [{ kind: 'rack loses the companion', hosts: 6, forMs: 60_000 }],
+  },
+  'its control plane checks its health': { faults: [{ kind: 'health check fails', host: 0, forMs: 20_000 }] },
+  'the store is lost': { faults: [{ kind: 'store is lost' }] },
+  'a replica dies': { faults: [{ kind: 'replica dies', replica: 0, steps: 0 }] },
+};
+
+/** @returns what is wrong */
+export async function judgeScene(scene: Scene, seed: number): Promise<readonly string[]> {
+  const { violations, sidelinedMs, restoredMs } = await new Simulation(historyOf(scene, seed)).run();
+  // Afterwards hosts without an agent are ended.
+  const out = [...sidelinedMs]
+    .filter(([, [firstMs = 0]]) => firstMs < WARM_UP_MS + UNSEEN_MS)
+    .map(([name, times]) => `${name} was sidelined at ${times.join(', ')}`);
+  const { outWithinMs, back } = scene;
+  if (outWithinMs === undefined) return [...violations, ...out];
+  const outMs = sidelinedMs.get('dp-0')?.[0];
+  const backMs = restoredMs.get('dp-0');
+  const isBack = back === undefined || isWithin(backMs, WARM_UP_MS + back.atMs + back.withinMs);
+  return [
+    ...violations,
+    ...(isWithin(outMs, WARM_UP_MS + outWithinMs) ? [] : [`dp-0 was out at ${outMs ?? 'no time'}`]),
+    ...(out.length > 1 ? out : []),
+    ...(isBack ? [] : [`dp-0 was back at ${backMs ?? 'no time'}`]),
+  ];
+}
+
+function isWithin(atMs: number | undefined, latestMs: number): boolean {
+  return atMs !== undefined && atMs <= latestMs;
+}
+
+function historyOf({ faults, closed }: Scene, seed: number): History {
+  const steps: Step[] = faults.map((fault) => ({ afterMs: 0, fault }));
+  // Nothing more happens until what is looked for has happened.
+  steps.push({ afterMs: UNSEEN_MS, fault: { kind: 'operator edits', host: 5 } });
+  const database = seed % 2 === 0 ? 'sqlite' : 'postgres';
+  const common = { seed, database, planes: 1, steps, witnesses: true } as const;
+  return closed === undefined ? common : { ...common, closed };
+}
