@@ -1,9 +1,10 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { EndpointTls } from './connection-pool.io.ts';
 import { certificatesIn } from './credentials.ts';
+import { readRegularFileSync } from '../program/regular-file.ts';
 
 export interface TlsFileNames {
   readonly caFile?: string | undefined;
@@ -123,7 +124,7 @@ function requireUsable({ ca, clientCertificate, clientKey }: Content, files: str
 
 function read(path: string): Buffer {
   try {
-    return readFileSync(path);
+    return readRegularFileSync(path);
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot read "${path}"`, { cause });
   }

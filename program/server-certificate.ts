@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContextOptions, type Server, type TlsOptions } from 'node:tls';
 
 import type { Clock } from '../kernel/clock.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
+import { readRegularFileSync } from './regular-file.ts';
 
 export interface CertificateFiles {
   /** PEM, the server's own first. */
@@ -120,9 +120,9 @@ export class ServerCertificate {
 
 function readMaterial(files: CertificateFiles): Material {
   return {
-    cert: readFileSync(files.certificateFile),
-    key: readFileSync(files.keyFile),
-    ca: files.clientCaFile === undefined ? undefined : readFileSync(files.clientCaFile),
+    cert: readRegularFileSync(files.certificateFile),
+    key: readRegularFileSync(files.keyFile),
+    ca: files.clientCaFile === undefined ? undefined : readRegularFileSync(files.clientCaFile),
   };
 }
 

@@ -1,7 +1,8 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 
 import type { Clock } from '../kernel/clock.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
+import { readRegularFile } from './regular-file.ts';
 
 /** How often it is looked whether a file has changed, at the most. */
 const LOOK_MS = 2_000;
@@ -80,7 +81,7 @@ async function stateOf(path: string): Promise<string> {
 }
 
 async function read<T>({ path, parse, expected }: WatchedFileOptions<T>): Promise<T> {
-  const content = parse(await readFile(path, 'utf8'));
+  const content = parse((await readRegularFile(path)).toString('utf8'));
   if (content !== undefined) return content;
   throw new OperationalError('CONFIG_INVALID', `this is not ${expected}`);
 }

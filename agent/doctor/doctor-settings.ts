@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-
 import type { Finding } from '../../kernel/findings.ts';
 import { environmentName } from '../../kernel/options.ts';
+import { readRegularFileSync } from '../../program/regular-file.ts';
 import { readCommandLine } from '../../program/command-line.ts';
 import { ENV_PREFIX, RUN_OPTIONS } from '../options.ts';
 import { processFacts } from '../systemd/process-facts.io.ts';
@@ -42,7 +41,7 @@ function flagsOf(argv: readonly string[]): readonly string[] {
 
 function textOf(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularFileSync(path).toString('utf8');
   } catch {
     return undefined;
   }

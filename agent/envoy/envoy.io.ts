@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { lstatSync, statSync } from 'node:fs';
 import { Agent } from 'node:http';
 import process from 'node:process';
 
@@ -8,13 +8,18 @@ import * as z from 'zod/mini';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
-import { describeError } from '../../kernel/errors.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { isLoopback } from '../../kernel/listener-address.ts';
+import { readRegularFile } from '../../program/regular-file.ts';
 import { commandLineOf, startedProcesses } from '../child/process-tree.io.ts';
 import { pathSeenBy } from '../child/process-view.io.ts';
 import type { EnvoyAdmin, EnvoyFinder, EnvoyLookup } from '../ports.ts';
 
 /** Envoy answers from its main thread at once; longer means that it hangs. */
 const ADMIN_BUDGET_MS = 1_000;
+/** Of ten thousand listeners, by far. */
+const MOST_ANSWER_BYTES = 64 * 1024 * 1024;
+const MOST_BOOTSTRAP_BYTES = 16 * 1024 * 1024;
 
 type AdminAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
@@ -36,11 +41,13 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
       if (envoy === undefined) return 'absent';
       const { pid, bootstrap } = envoy;
       try {
-        const address = readAdminAddress(await readFile(pathSeenBy(pid, bootstrap), 'utf8'));
+        const address = readAdminAddress(await readBootstrap(pathSeenBy(pid, bootstrap)));
         if (address === undefined)
           return { hidden: `Envoy's bootstrap names no admin address: ${bootstrap}` };
         const reached =
           'socketPath' in address ? { socketPath: pathSeenBy(pid, address.socketPath) } : address;
+        const refusal = refusalOf(reached, pid);
+        if (refusal !== undefined) return { hidden: refusal };
         return { admin: envoyAdmin(reached, clock) };
       } catch (error) {
         return { hidden: `Envoy's bootstrap cannot be read: ${describeError(error)}` };
@@ -48,6 +55,31 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
     },
   };
 }
+
+/** Its user may be less privileged than the agent, and has named it: no link is followed. */
+async function readBootstrap(path: string): Promise<string> {
+  const bytes = await readRegularFile(path, { mostBytes: MOST_BOOTSTRAP_BYTES, noLink: true });
+  return bytes.toString('utf8');
+}
+
+/**
+ * Why an agent of another user does not ask there: Envoy's user chose the address, and the agent may reach what that user
+ * may not. `undefined` if it asks.
+ */
+function refusalOf(address: AdminAddress, pid: number): string | undefined {
+  const { uid } = statSync(`/proc/${pid}`);
+  if (uid === process.getuid?.()) return undefined;
+  if ('host' in address)
+    return isLoopback(address.host) || UNSPECIFIED.has(address.host)
+      ? undefined
+      : `Envoy's admin is at another host, and Envoy is another user's: ${address.host}`;
+  const socket = lstatSync(address.socketPath);
+  return socket.isSocket() && socket.uid === uid
+    ? undefined
+    : `Envoy's admin socket is not a socket of Envoy's user: ${address.socketPath}`;
+}
+
+const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /** @throws if this user cannot look */
 function findEnvoy(root: number): { readonly pid: number; readonly bootstrap: string } | undefined {
@@ -72,13 +104,22 @@ const Bootstrap = z.object({
 });
 
 function readAdminAddress(bootstrap: string): AdminAddress | undefined {
-  const parsed = Bootstrap.safeParse(parse(adminPart(bootstrap)));
+  const parsed = Bootstrap.safeParse(parsedYaml(adminPart(bootstrap)));
   if (!parsed.success) return undefined;
   const { address } = parsed.data.admin;
   if ('pipe' in address) return { socketPath: address.pipe.path };
   if ('socketAddress' in address)
     return { host: address.socketAddress.address, port: address.socketAddress.portValue };
   return { host: address.socket_address.address, port: address.socket_address.port_value };
+}
+
+/** What is no YAML is not quoted: Envoy's user may have named any file. */
+function parsedYaml(text: string): unknown {
+  try {
+    return parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -101,7 +142,7 @@ function envoyAdmin(address: AdminAddress, clock: Clock): EnvoyAdmin {
   });
   const get = (path: string): Promise<string> =>
     withDeadline({ clock, action: "ask Envoy's admin", budgetMs: ADMIN_BUDGET_MS }, ({ signal }) =>
-      client.get(path, { signal }).text(),
+      textWithin(client.stream.get(path, { signal })),
     );
   return {
     stats: (filter) => get(`stats?usedonly&filter=${encodeURIComponent(filter)}`),
@@ -109,13 +150,37 @@ function envoyAdmin(address: AdminAddress, clock: Clock): EnvoyAdmin {
     listenerConfig: async () => JSON.parse(await get('config_dump?resource=dynamic_listeners')) as unknown,
     healthcheck: async (say) => {
       await withDeadline({ clock, action: "tell Envoy's admin", budgetMs: ADMIN_BUDGET_MS }, ({ signal }) =>
-        client.post(`healthcheck/${say}`, { signal }).text(),
+        textWithin(ended(client.stream.post(`healthcheck/${say}`, { signal }))),
       );
     },
     close: () => {
       agent.destroy();
     },
   };
+}
+
+/** A request without a body. */
+function ended<Request extends { end(): unknown }>(request: Request): Request {
+  request.end();
+  return request;
+}
+
+/** @throws `ANSWER_UNREADABLE` for an answer without an end */
+async function textWithin(answer: AsyncIterable<Buffer> & { destroy(): unknown }): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of answer) {
+    bytes += chunk.length;
+    if (bytes > MOST_ANSWER_BYTES) {
+      answer.destroy();
+      throw new OperationalError(
+        'ANSWER_UNREADABLE',
+        "Cannot read what Envoy's admin answers: it has no end",
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function bracketed(host: string): string {

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
-
 import { OperationalError } from '../../kernel/errors.ts';
+import { readRegularFile } from '../../program/regular-file.ts';
 import type { Token } from '../ports.ts';
 
 /** Where kuma-dp's dataplane token comes from. `inline` wins, as in kuma-dp. Neither: there is no token to show. */
@@ -33,7 +32,7 @@ export function dataplaneToken({ file, inline }: DataplaneTokenSource): Token {
 async function readToken(path: string): Promise<string> {
   let text: string;
   try {
-    text = (await readFile(path, 'utf8')).trim();
+    text = (await readRegularFile(path)).toString('utf8').trim();
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot read dataplane token file "${path}"`, { cause });
   }

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
-
 import { OperationalError } from '../../kernel/errors.ts';
 import { tokenIn } from '../../kuma/credentials.ts';
+import { readRegularFile } from '../../program/regular-file.ts';
 import type { Token } from '../ports.ts';
 
 /** @param path `undefined`: requests are anonymous */
@@ -20,7 +19,7 @@ export function userToken(path: string | undefined): Token {
 
 async function read(path: string): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    return await readRegularFile(path);
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
   }

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 import { OperationalError } from '../../kernel/errors.ts';
 
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
+import { readRegularFileSync } from '../../program/regular-file.ts';
 import { TlsFiles, type OnFileKept, type TlsFileNames } from '../../kuma/tls-files.io.ts';
 import { dataplaneToken, type DataplaneTokenSource } from '../identity/dataplane-token.io.ts';
 import { kumaRestEndpoint } from '../object/kuma-rest-endpoint.io.ts';
@@ -115,7 +115,7 @@ export function authority(
 export function readIfNamed(path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularFileSync(path).toString('utf8');
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot read "${path}"`, { cause });
   }

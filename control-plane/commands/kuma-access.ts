@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
-
 import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { tokenIn } from '../../kuma/credentials.ts';
+import { readRegularFileSync } from '../../program/regular-file.ts';
 import { TlsFiles, type OnFileKept } from '../../kuma/tls-files.io.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 import { DEFAULT_KUMA_API, type ServeOptions } from '../options.ts';
@@ -36,7 +35,7 @@ function rereadable(path: string): () => string {
   let last = '';
   const read = (): string => {
     try {
-      last = tokenIn(`user token file "${path}"`, readFileSync(path));
+      last = tokenIn(`user token file "${path}"`, readRegularFileSync(path));
     } catch (cause) {
       if (last === '') throw cause instanceof OperationalError ? cause : unreadable(path, cause);
     }

@@ -1,0 +1,200 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, chownSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import process from 'node:process';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { envoyFinder } from '../../../agent/envoy/envoy.io.ts';
+import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
+import { userToken } from '../../../agent/object/user-token.io.ts';
+import { readIfNamed } from '../../../agent/run/connection.ts';
+import { WatchedFile } from '../../../program/watched-file.ts';
+import { systemClock } from '../../../kernel/clock.ts';
+import { TlsFiles } from '../../../kuma/tls-files.io.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
+
+const OTHER_UID = 65_534;
+/** A reader that waits for a FIFO, or for the end of what has none, takes longer. */
+const SOON_MS = 3_000;
+const ENDLESS_BYTES = 3 * 1024 ** 3;
+
+let dir: TemporaryDir;
+let path: string;
+const after: (() => unknown)[] = [];
+
+beforeEach(() => {
+  dir = new TemporaryDir();
+  path = dir.join('left-by-another-user');
+});
+
+afterEach(async () => {
+  for (const end of after.splice(0)) await end();
+  dir[Symbol.dispose]();
+});
+
+const TRAPS: Readonly<Record<string, (at: string) => void>> = {
+  'a FIFO without a writer': (at) => execFileSync('mkfifo', [at]),
+  'a link to a device without an end': (at) => symlinkSync('/dev/zero', at),
+  'a sparse file of 3 GiB': (at) => {
+    writeFileSync(at, '');
+    truncateSync(at, ENDLESS_BYTES);
+  },
+};
+
+const READERS: Readonly<Record<string, (at: string) => Promise<unknown>>> = {
+  'the dataplane token': (at) => dataplaneToken({ file: at, inline: undefined }).refresh(),
+  'the user token': (at) => userToken(at).refresh(),
+  'a file of the connection': async (at) => readIfNamed(at),
+  'a CA file': async (at) => new TlsFiles({ caFile: at }, () => {}),
+  'a key of the companion': (at) =>
+    WatchedFile.open({
+      path: at,
+      parse: (text) => text,
+      expected: 'a key',
+      clock: systemClock,
+      report: () => {},
+    }),
+};
+
+describe.for(Object.entries(TRAPS))('%s', ([, lay]) => {
+  test.for(Object.entries(READERS))('is refused as %s, at once', async ([, read]) => {
+    lay(path);
+    const beganMs = performance.now();
+    await expect(read(path)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(performance.now() - beganMs).toBeLessThan(SOON_MS);
+  });
+
+  test('is refused as Envoy’s bootstrap, at once', async () => {
+    lay(path);
+    const beganMs = performance.now();
+    expect(await find(path)).toEqual({ hidden: expect.stringContaining('bootstrap') as unknown });
+    expect(performance.now() - beganMs).toBeLessThan(SOON_MS);
+  });
+});
+
+/** What is found of an Envoy whose command names `bootstrap`, run by another user if `uid` is given. */
+async function find(bootstrap: string, uid?: number) {
+  const argv = ['-e', 'setInterval(() => {}, 1000); console.log("up")', '--', '--config-path', bootstrap];
+  const envoy = spawn(process.execPath, argv, {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    ...(uid === undefined ? {} : { uid }),
+  });
+  after.push(() => envoy.kill('SIGKILL'));
+  await new Promise((resolve) => envoy.stdout.once('data', resolve));
+  return envoyFinder(systemClock).find(process.pid);
+}
+
+function bootstrapFor(address: Readonly<Record<string, unknown>>): string {
+  writeFileSync(path, JSON.stringify({ admin: { address } }));
+  chmodSync(dir.path, 0o755);
+  return path;
+}
+
+async function listening(server: Server, at: string): Promise<void> {
+  after.push(() => server.close());
+  after.push(() => {
+    server.closeAllConnections();
+  });
+  await new Promise<void>((resolve) => server.listen(at, resolve));
+}
+
+describe('Envoy’s admin', () => {
+  const socket = (): string => join(dir.path, 'admin.sock');
+
+  test.for([
+    { name: 'never answers', answer: () => {} },
+    {
+      name: 'answers without an end',
+      answer: (write: (chunk: Buffer) => boolean) => {
+        const chunk = Buffer.alloc(1024 * 1024, 'x');
+        const more = (): void => {
+          while (write(chunk)) void 0;
+          setImmediate(more);
+        };
+        more();
+      },
+    },
+  ])('that $name is given up, and nothing is kept of it', async ({ answer }) => {
+    await listening(
+      createServer((_request, response) => {
+        answer((chunk) => !response.destroyed && response.write(chunk) && false);
+      }),
+      socket(),
+    );
+    const found = await find(bootstrapFor({ pipe: { path: socket() } }));
+    if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
+    after.push(() => {
+      found.admin.close();
+    });
+    const beforeBytes = process.memoryUsage().rss;
+    await expect(found.admin.stats('x')).rejects.toMatchObject({
+      code: expect.stringMatching(/^(DEADLINE_EXCEEDED|ANSWER_UNREADABLE)$/) as unknown,
+    });
+    expect(process.memoryUsage().rss - beforeBytes).toBeLessThan(400 * 1024 * 1024);
+  });
+
+  test('says yes to its health, by a POST without a body', async () => {
+    const asked: string[] = [];
+    await listening(
+      createServer((request, response) => {
+        asked.push(`${request.method ?? ''} ${request.url ?? ''}`);
+        response.end('OK');
+      }),
+      socket(),
+    );
+    const found = await find(bootstrapFor({ pipe: { path: socket() } }));
+    if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
+    await found.admin.healthcheck('fail');
+    found.admin.close();
+    expect(asked).toEqual(['POST /healthcheck/fail']);
+  });
+
+  test.runIf(process.getuid?.() === 0).for([
+    { name: 'at another host', make: () => ({ socketAddress: { address: '192.0.2.1', portValue: 80 } }) },
+    {
+      name: 'at a socket of root',
+      make: () => ({ pipe: { path: socket() } }),
+    },
+    {
+      name: 'at a link to a socket of root',
+      make: () => {
+        symlinkSync(socket(), dir.join('link.sock'));
+        return { pipe: { path: dir.join('link.sock') } };
+      },
+    },
+    { name: 'at a file', make: () => ({ pipe: { path: path } }) },
+  ])('of another user is not asked $name', async ({ make }) => {
+    let asked = 0;
+    await listening(
+      createServer((_request, response) => {
+        asked += 1;
+        response.end();
+      }),
+      socket(),
+    );
+    const found = await find(bootstrapFor(make()), OTHER_UID);
+    expect(found).toEqual({
+      hidden: expect.stringMatching(/another (host|user)|not a socket of Envoy/) as unknown,
+    });
+    expect(asked).toBe(0);
+  });
+
+  test.runIf(process.getuid?.() === 0)('of another user is asked at a socket of that user', async () => {
+    await listening(
+      createServer((_request, response) => response.end('a: 1')),
+      socket(),
+    );
+    chownSync(socket(), OTHER_UID, OTHER_UID);
+    const found = await find(bootstrapFor({ pipe: { path: socket() } }), OTHER_UID);
+    if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
+    expect(await found.admin.stats('a')).toBe('a: 1');
+    found.admin.close();
+  });
+
+  test('a bootstrap that is another file is not quoted', async () => {
+    writeFileSync(path, 'root:*:1:0:\n\t{secret: [unclosed\n');
+    const found = await find(path);
+    expect(JSON.stringify(found)).not.toContain('secret');
+  });
+});

@@ -1,0 +1,244 @@
+/** One change of the decision code that the simulation has to notice. */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  /** Occurs once in the file. */
+  readonly from: string;
+  readonly to: string;
+  /** Why the simulation does not find it, and what does. */
+  readonly survives?: string;
+}
+
+const SUSPICION = 'control-plane/witness/suspicion.pure.ts';
+const SIDELINING = 'control-plane/witness/sidelining.pure.ts';
+const GUARDS = 'control-plane/evidence/guards.pure.ts';
+
+/** Of the evidence: whether an object may be deleted. */
+const EVIDENCE: readonly Mutant[] = [
+  {
+    name: 'a stream that is online keeps nothing',
+    file: GUARDS,
+    from: '  if (streams !== undefined) return streams;\n  return judgeSilence(given, neededMs, steadyMs)',
+    to: '  return judgeSilence(given, neededMs, steadyMs)',
+  },
+  {
+    name: 'no silence is needed',
+    file: GUARDS,
+    from: 'if (silentMs >= neededMs) return undefined;',
+    to: 'return undefined;',
+  },
+  {
+    name: 'no probation',
+    file: GUARDS,
+    from: 'if (around.steadyMs < steadyMs) return onProbation',
+    to: 'if (around.steadyMs < 0) return onProbation',
+  },
+  {
+    name: 'what came after an announced departure is its own',
+    file: GUARDS,
+    from: '  if (!isDoubtful) return undefined;',
+    to: '  if (isDoubtful || !isDoubtful) return undefined;',
+  },
+  {
+    name: 'another incarnation’s object goes',
+    file: 'kuma/ownership.ts',
+    from: 'own.incarnation !== undefined && incarnation !== own.incarnation) {',
+    to: 'own.incarnation === incarnation && incarnation !== own.incarnation) {',
+    survives: 'epochs and addresses keep it as well; unit `ownership` finds it',
+  },
+  {
+    name: 'an instance that was never seen to end has ended',
+    file: GUARDS,
+    from: "({ controlPlaneInstanceId: id = '' }) => !around.endedInstances.has(id)",
+    to: "({ controlPlaneInstanceId: id = '' }) => id === 'nothing'",
+  },
+  {
+    name: 'streams that only a store that went back remembers stay open',
+    file: 'control-plane/agents/attached-agents.ts',
+    from: 'if (!(await this.#try(() => this.#endStrays()))) return;',
+    to: '',
+  },
+  {
+    name: 'an end in a control plane’s future counts by its clock',
+    file: GUARDS,
+    from: 'const offline = isOfFuture(given) ? unchangedMs : shownMs;',
+    to: 'const offline = shownMs;',
+  },
+  {
+    name: 'the time of PostgreSQL stands still until a clock that was set back has caught up',
+    file: 'control-plane/store/advancing-time.ts',
+    from: 'latestMs = Math.max(latestMs + passedMs, knownMs);',
+    to: 'latestMs = Math.max(latestMs, knownMs + passedMs * 0);',
+  },
+  {
+    name: 'calls are served however late they are read',
+    file: 'control-plane/rpc/handlers.ts',
+    from: 'if (lateMs > 0 &&',
+    to: 'if (lateMs < 0 &&',
+  },
+  {
+    name: 'a stream is open although its replica is gone',
+    file: 'control-plane/engine.ts',
+    from: '!this.heartbeat.replicas.includes(replica)',
+    to: 'replica === `nowhere`',
+  },
+  {
+    name: 'a departure that waited in memory was requested now',
+    file: 'control-plane/departures/requested-departures.ts',
+    from: 'return Math.ceil(Math.max(clock.monotonicMs() - atMs, clock.wallMs() - atWallMs));',
+    to: 'return Math.min(0, atMs + atWallMs + clock.monotonicMs());',
+  },
+  {
+    name: 'an Envoy whose control plane was stopped is back at once',
+    file: GUARDS,
+    from: 'return last !== undefined && around.endedInstances.has(last) && !stored.subscriptions.some(isOnline);',
+    to: 'return last !== undefined && stored.subscriptions.length < 0;',
+  },
+];
+
+/** Of the witnesses: each rule of a lost host switched off. */
+const WITNESSES: readonly Mutant[] = [
+  {
+    name: 'rule 1: agents of a replica that is gone are lost at once',
+    file: 'control-plane/agents/return-time.pure.ts',
+    from: 'return ',
+    to: 'return 0 * ',
+    survives: 'the witnesses reach those that live; unit `restart` and `replicas` find it',
+  },
+  {
+    name: 'rule 2: any agent is an acquaintance',
+    file: 'control-plane/witness/rounds.ts',
+    from: 'known: known.filter(({ subject }) => subject !== OWN),',
+    to: `known: [...scene.witnesses(suspect.key.mesh).values(), ...known.slice(0, 0)].flatMap(
+        ({ subject, address, ...each }) =>
+          view.places.map((place) => ({ place: placeText(place), subject, witness: 'witness' in each ? '' : String(address), reachedAtMs: 0 })),
+      ),`,
+  },
+  {
+    name: 'rule 3: a witness whose connects are redirected is believed',
+    file: 'kernel/tcp-findings.ts',
+    from: 'const redirect = isAccepted(evidence.closedPort)',
+    to: 'const redirect = evidence.targets.length < 0',
+  },
+  {
+    name: 'rule 3: a witness that reaches no control is believed',
+    file: 'kernel/tcp-findings.ts',
+    from: `if (control !== undefined && !isAccepted(control.before)) return 'the control was not reached before';
+  if (control !== undefined && !isAccepted(control.after)) return 'the control was not reached afterwards';`,
+    to: '',
+  },
+  {
+    name: 'rule 4: one that a witness reaches is not kept',
+    file: SUSPICION,
+    from: 'const lastReached = rounds.findLastIndex(isReached);',
+    to: 'const lastReached = Math.min(-1, rounds.findLastIndex(isReached));',
+  },
+  {
+    name: 'rule 5: one testimony is enough',
+    file: SUSPICION,
+    from: 'return agents >= 1 && agents + (companionReachedIt ? 1 : 0) >= 2;',
+    to: 'return agents >= 1;',
+  },
+  {
+    name: 'rule 5: the companion need not have failed as well',
+    file: SUSPICION,
+    from: 'if (companionReachedIt && !own) return false;',
+    to: '',
+  },
+  {
+    name: 'rule 5: silence counts at once after any end',
+    file: SUSPICION,
+    from: "if (isRefused || cause === 'dark')",
+    to: 'if (isRefused || cause.length > 0)',
+  },
+  {
+    name: 'rule 5: one that froze is asked about',
+    file: SUSPICION,
+    from: "if (cause === 'pinged-out')",
+    to: 'if (cause.length === 0)',
+  },
+  {
+    name: 'rule 6: many losses at once are judged one by one',
+    file: SUSPICION,
+    from: 'if (losses.recent <= FEW_LOSSES) return clear;',
+    to: 'if (losses.recent >= 0) return clear;',
+  },
+  {
+    name: 'rule 6: the last ready one of a service may go',
+    file: 'control-plane/witness/sidelining-limits.pure.ts',
+    from: 'if (isService && ready.size <= (ready.has(name) ? 1 : 0))',
+    to: 'if (isService && ready.size < 0)',
+  },
+  {
+    name: 'rule 6: more than half may go',
+    file: 'control-plane/witness/sidelining-limits.pure.ts',
+    from: 'return out > all * MOST ?',
+    to: 'return out > all ?',
+    survives: 'nothing that serves goes by it alone; unit `sidelining-limits` and `many-lost` find it',
+  },
+  {
+    name: 'rule 6: who is ready is judged by an old list',
+    file: 'control-plane/witness/suspects.ts',
+    from: 'const READY_AGE_MS = 100;',
+    to: 'const READY_AGE_MS = 16_000;',
+  },
+  {
+    name: 'rule 7: a loss that is over is sidelined all the same',
+    file: SIDELINING,
+    from: '    isSuspect(record, sidelining) &&\n',
+    to: '',
+  },
+  {
+    name: 'rule 7: evidence does not age',
+    file: SIDELINING,
+    from: 'const EVIDENCE_MS = 20_000;',
+    to: 'const EVIDENCE_MS = 20_000_000;',
+  },
+  {
+    name: 'rule 8: one loss is sidelined again and again',
+    file: 'control-plane/witness/suspect.pure.ts',
+    from: 'return isSameLoss && before.isEffective === true ?',
+    to: 'return isSameLoss && before.isEffective === undefined ?',
+  },
+  {
+    name: 'rule 9: one that is back stays out',
+    file: SIDELINING,
+    from: 'if (!isOn || isBack) return judgeRestoring(given, stored);',
+    to: 'if (!isOn) return judgeRestoring(given, stored);',
+  },
+  {
+    name: 'rule 9: one whose address another host has is put back',
+    file: 'control-plane/witness/suspects.ts',
+    from: 'if (life?.certain !== true) return;',
+    to: 'if (life?.reason === "") return;',
+  },
+  {
+    name: 'rule 9: a late write after the return is not looked for',
+    file: SIDELINING,
+    from: 'const HELD_MS = 10_000;',
+    to: 'const HELD_MS = 0;',
+    survives: 'a mark that no record knows is found within 16 s; unit `lost-hosts` finds it',
+  },
+  {
+    name: 'rule 10: a mark that no record knows stays',
+    file: 'control-plane/witness/stray-marks.ts',
+    from: 'if (!isSidelined(resource)) continue;',
+    to: 'if (isSidelined(resource)) continue;',
+  },
+  {
+    name: 'rule 11: our own write restarts the waits of a deletion',
+    file: SIDELINING,
+    from: '  if (resource === stored.resource) return stored;',
+    to: '  if (resource !== undefined) return stored;',
+    survives: 'a deletion that comes later breaks no bound; unit `lost-hosts` finds it',
+  },
+  {
+    name: 'rule 12: an agent looks at any address',
+    file: 'agent/witness/look-target.pure.ts',
+    from: 'return own.has(canonical)',
+    to: "return canonical === ''",
+    survives: 'no history asks for one; unit `look-target`, `look-budget` and `witness` find it',
+  },
+];
+
+export const MUTANTS: readonly Mutant[] = [...EVIDENCE, ...WITNESSES];
