@@ -9,6 +9,8 @@ interface Scene {
   /** It is back so long after this. */
   readonly back?: { readonly atMs: number; readonly withinMs: number };
   readonly closed?: number;
+  /** Every agent is attached to one replica: a replica asks only its own. */
+  readonly isOneReplica?: true;
 }
 
 const LONG_MS = 300_000;
@@ -63,6 +65,14 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   'one peer does not reach it, and its agent is killed': {
     faults: [{ kind: 'peer cannot connect', host: 0, from: 1, forMs: LONG_MS }, killed],
   },
+  'one client reaches it, another one and the companion do not, and its agent is cut off': {
+    isOneReplica: true,
+    faults: [
+      { kind: 'companion cannot look', host: 0, forMs: LONG_MS },
+      { kind: 'peer cannot connect', host: 0, from: 4, forMs: LONG_MS },
+      cut,
+    ],
+  },
   'only its clients may connect, and its agent is killed': {
     faults: [{ kind: 'only clients are let in', host: 0, forMs: LONG_MS }, killed],
   },
@@ -112,11 +122,11 @@ function isWithin(atMs: number | undefined, latestMs: number): boolean {
   return atMs !== undefined && atMs <= latestMs;
 }
 
-function historyOf({ faults, closed }: Scene, seed: number): History {
+function historyOf({ faults, closed, isOneReplica }: Scene, seed: number): History {
   const steps: Step[] = faults.map((fault) => ({ afterMs: 0, fault }));
   // Nothing more happens until what is looked for has happened.
   steps.push({ afterMs: UNSEEN_MS, fault: { kind: 'operator edits', host: 5 } });
-  const database = seed % 2 === 0 ? 'sqlite' : 'postgres';
+  const database = isOneReplica === true || seed % 2 === 0 ? 'sqlite' : 'postgres';
   const common = { seed, database, planes: 1, steps, witnesses: true } as const;
   return closed === undefined ? common : { ...common, closed };
 }
