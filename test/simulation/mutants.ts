@@ -75,6 +75,7 @@ const EVIDENCE: readonly Mutant[] = [
     file: 'control-plane/rpc/handlers.ts',
     from: 'if (lateMs > 0 &&',
     to: 'if (lateMs < 0 &&',
+    survives: 'the evidence keeps the object as well; integration `paused` finds it',
   },
   {
     name: 'a stream is open although its replica is gone',
@@ -138,12 +139,14 @@ const WITNESSES: readonly Mutant[] = [
     file: SUSPICION,
     from: 'return agents >= 1 && agents + (companionReachedIt ? 1 : 0) >= 2;',
     to: 'return agents >= 1;',
+    survives: 'the companion has reached nearly all; unit `suspicion` finds it',
   },
   {
     name: 'rule 5: the companion need not have failed as well',
     file: SUSPICION,
     from: 'if (companionReachedIt && !own) return false;',
     to: '',
+    survives: 'peers reach it as well; unit `suspicion` finds it',
   },
   {
     name: 'rule 5: silence counts at once after any end',
@@ -156,12 +159,14 @@ const WITNESSES: readonly Mutant[] = [
     file: SUSPICION,
     from: "if (cause === 'pinged-out')",
     to: 'if (cause.length === 0)',
+    survives: 'peers reach its port; unit `suspicion` and `lost-hosts` find it',
   },
   {
     name: 'rule 6: many losses at once are judged one by one',
     file: SUSPICION,
     from: 'if (losses.recent <= FEW_LOSSES) return clear;',
     to: 'if (losses.recent >= 0) return clear;',
+    survives: 'other agents reach them, or none is left; unit `suspicion` finds it',
   },
   {
     name: 'rule 6: the last ready one of a service may go',

@@ -99,9 +99,12 @@ async function listening(server: Server, at: string): Promise<void> {
   await new Promise<void>((resolve) => server.listen(at, resolve));
 }
 
-describe('Envoy’s admin', () => {
-  const socket = (): string => join(dir.path, 'admin.sock');
+/** Where Envoy’s admin listens. */
+function socket(): string {
+  return join(dir.path, 'admin.sock');
+}
 
+describe('Envoy’s admin', () => {
   test.for([
     { name: 'never answers', answer: () => {} },
     {
