@@ -173,6 +173,7 @@ const WITNESSES: readonly Mutant[] = [
     file: 'control-plane/witness/sidelining-limits.pure.ts',
     from: 'if (isService && ready.size <= (ready.has(name) ? 1 : 0))',
     to: 'if (isService && ready.size < 0)',
+    survives: 'half of a service is less than its last one; unit `sidelining-limits` finds it',
   },
   {
     name: 'rule 6: more than half may go',
@@ -192,18 +193,21 @@ const WITNESSES: readonly Mutant[] = [
     file: SIDELINING,
     from: '    isSuspect(record, sidelining) &&\n',
     to: '',
+    survives: 'the return puts it back within 2 s; unit `sidelining` finds it',
   },
   {
     name: 'rule 7: evidence does not age',
     file: SIDELINING,
     from: 'const EVIDENCE_MS = 20_000;',
     to: 'const EVIDENCE_MS = 20_000_000;',
+    survives: 'no control plane refuses a write for so long; unit `sidelining` finds it',
   },
   {
     name: 'rule 8: one loss is sidelined again and again',
     file: 'control-plane/witness/suspect.pure.ts',
     from: 'return isSameLoss && before.isEffective === true ?',
     to: 'return isSameLoss && before.isEffective === undefined ?',
+    survives: 'one that was restored is not asked about again; unit `lost-hosts` finds it',
   },
   {
     name: 'rule 9: one that is back stays out',
@@ -216,6 +220,7 @@ const WITNESSES: readonly Mutant[] = [
     file: 'control-plane/witness/suspects.ts',
     from: 'if (life?.certain !== true) return;',
     to: 'if (life?.reason === "") return;',
+    survives: 'what ended has no clients; unit `lost-hosts` finds it',
   },
   {
     name: 'rule 9: a late write after the return is not looked for',
