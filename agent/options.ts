@@ -234,9 +234,9 @@ export type RunOptions = OptionValues<typeof RUN_OPTIONS>;
 export type DeregisterOptions = OptionValues<typeof DEREGISTER_OPTIONS>;
 export type ConnectionOptions = OptionValues<typeof CONNECTION_OPTIONS>;
 
-type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix' | 'lenient'>;
+type AgentSources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix' | 'lenient'>;
 
-export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_OPTIONS> {
+export function resolveRunOptions(sources: AgentSources): ResolvedOptions<typeof RUN_OPTIONS> {
   const resolved = withMetrics(RUN_OPTIONS, withConnection(RUN_OPTIONS, resolve(RUN_OPTIONS, sources)));
   const { lifecycle, deleteExternal } = resolved.values;
   if (lifecycle !== 'agent' || !deleteExternal) return resolved;
@@ -247,13 +247,13 @@ export function resolveRunOptions(sources: Sources): ResolvedOptions<typeof RUN_
   });
 }
 
-export function resolveDoctorOptions(sources: Sources): ResolvedOptions<typeof DOCTOR_OPTIONS> {
+export function resolveDoctorOptions(sources: AgentSources): ResolvedOptions<typeof DOCTOR_OPTIONS> {
   return withMetrics(DOCTOR_OPTIONS, withConnection(DOCTOR_OPTIONS, resolve(DOCTOR_OPTIONS, sources)));
 }
 
 export type ResolvedDeregisterOptions = ResolvedOptions<typeof DEREGISTER_OPTIONS>;
 
-export function resolveDeregisterOptions(sources: Sources): ResolvedDeregisterOptions {
+export function resolveDeregisterOptions(sources: AgentSources): ResolvedDeregisterOptions {
   const resolved = withConnection(DEREGISTER_OPTIONS, resolve(DEREGISTER_OPTIONS, sources));
   const { state, name, mesh, proxyType } = resolved.values;
   const problems = [...resolved.problems];
@@ -274,7 +274,7 @@ export function resolveDeregisterOptions(sources: Sources): ResolvedDeregisterOp
   return { ...resolved, problems };
 }
 
-export function resolveRotateOptions(sources: Sources): ResolvedOptions<typeof ROTATE_OPTIONS> {
+export function resolveRotateOptions(sources: AgentSources): ResolvedOptions<typeof ROTATE_OPTIONS> {
   const resolved = resolve(ROTATE_OPTIONS, sources);
   const { state, name, mesh } = resolved.values;
   const both = state !== undefined && (name !== undefined || mesh !== undefined);
@@ -282,11 +282,11 @@ export function resolveRotateOptions(sources: Sources): ResolvedOptions<typeof R
   return { ...resolved, problems: [...resolved.problems, ...(both ? [problem] : [])] };
 }
 
-export function resolveStatusOptions(sources: Sources): ResolvedOptions<typeof STATUS_OPTIONS> {
+export function resolveStatusOptions(sources: AgentSources): ResolvedOptions<typeof STATUS_OPTIONS> {
   return resolve(STATUS_OPTIONS, sources);
 }
 
-export function resolveReportOptions(sources: Sources): ResolvedOptions<typeof REPORT_OPTIONS> {
+export function resolveReportOptions(sources: AgentSources): ResolvedOptions<typeof REPORT_OPTIONS> {
   return resolve(REPORT_OPTIONS, sources);
 }
 
@@ -298,7 +298,7 @@ function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boole
  * A value in the environment reaches every host at once, in a file that a unit or an image has. It must not keep a single
  * kuma-dp from starting, nor its stop from being finished.
  */
-function resolve<Table extends OptionTable>(table: Table, sources: Sources): ResolvedOptions<Table> {
+function resolve<Table extends OptionTable>(table: Table, sources: AgentSources): ResolvedOptions<Table> {
   return resolveOptions(table, { ...sources, envPrefix: ENV_PREFIX, lenient: true });
 }
 

@@ -49,7 +49,7 @@ export type Confirmation =
   | { readonly verdict: 'wait' | 'leave'; readonly reason: string };
 
 /** One attempt at an endpoint. */
-export interface Attempt {
+export interface EndpointAttempt {
   /** Aborts when nothing waits for this attempt any more: reads end with it. */
   readonly signal: AbortSignal;
   /** For an endpoint that wants to say how far it has come by then. */
@@ -84,7 +84,7 @@ export interface Endpoint {
    * @throws `DATAPLANE_FOREIGN` if it is another run's; for `absent` `ENDPOINT_BUSY` with the detail `handedOver` if it
    * is not gone yet, but the endpoint will not forget it
    */
-  make(departure: Departure, want: Want, attempt: Attempt): Promise<Made>;
+  make(departure: Departure, want: Want, attempt: EndpointAttempt): Promise<Made>;
   /** Whether no other ready dataplane of the zone has one of these services. */
   isLastOfService?(key: DataplaneKey, services: readonly string[], signal: AbortSignal): Promise<boolean>;
   /** The zone's control planes that do not answer now, by URL: an endpoint that knows them looks at once. */
@@ -202,7 +202,7 @@ export interface EnvoyAdmin {
 }
 
 /** What this host shows of the application behind Envoy, and of why the proxy stops. Nothing here throws. */
-export interface HostEvidence {
+export interface StopEvidence {
   /**
    * Whether something listens where the application should: `answer` if one port does, `refuse` if none does and one
    * says so, `unknown` where there is none to ask or none answers within 200 ms.

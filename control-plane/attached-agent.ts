@@ -1,6 +1,6 @@
 import type { LookResult } from '../kernel/tcp-findings.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
-import type { Arrival } from './ports.ts';
+import type { Introduction } from './ports.ts';
 import type { LossCause } from './witness/loss.pure.ts';
 
 /** The connection of one call. Answers after its end as well. */
@@ -59,7 +59,7 @@ export interface AgentChannel {
 
 /** One open stream. Only `agents/` changes it. */
 export interface AttachedAgent {
-  readonly arrival: Arrival;
+  readonly introduction: Introduction;
   readonly channel: AgentChannel;
   /** `undefined` while the store could not be asked, and while the name is held by another incarnation. */
   readonly epoch: number | undefined;

@@ -15,7 +15,7 @@ import { Departures } from './departures/departures.ts';
 import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './evidence/healer.ts';
 import { LookLog } from './evidence/look-log.ts';
-import type { Attempt, ControlPlanes, DueShare, Store } from './ports.ts';
+import type { AttemptedDeletion, ControlPlanes, DueShare, Store } from './ports.ts';
 import type { DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
 import { ZoneWatch } from './evidence/zone-watch.ts';
@@ -38,7 +38,7 @@ export interface EngineDeps {
   /** Names this process among those that share the store. */
   readonly replica: string;
   readonly settings: EngineSettings;
-  readonly onAttempt: (attempt: Attempt, tookMs: number) => void;
+  readonly onAttempt: (attempt: AttemptedDeletion, tookMs: number) => void;
   readonly onHealed: () => void;
   readonly witness: WitnessSettings;
   /** Which share of the time since the last call this process was busy; left out: none. */
@@ -63,7 +63,7 @@ export class Engine {
   readonly heartbeat: ReplicaHeartbeat;
   readonly expected: ExpectedAgents;
   readonly departures: Departures;
-  readonly announced: RequestedDepartures;
+  readonly requested: RequestedDepartures;
   readonly brakes: BrakeGate;
   readonly sweeper: Sweeper;
   readonly witnesses: Witnesses;
@@ -93,7 +93,7 @@ export class Engine {
     this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
     const attempt = this.#attempts();
     const { onHealed } = deps;
-    const onAttempt = (made: Attempt, tookMs: number): void => {
+    const onAttempt = (made: AttemptedDeletion, tookMs: number): void => {
       this.notes.attempted(made);
       deps.onAttempt(made, tookMs);
     };
@@ -128,7 +128,7 @@ export class Engine {
     });
     const { random, witness } = deps;
     this.witnesses = new Witnesses({ ...common, random, agents, watch, share, settings: witness });
-    this.announced = new RequestedDepartures({ ...common, agents, departures, attempt });
+    this.requested = new RequestedDepartures({ ...common, agents, departures, attempt });
     this.#healer = new Healer({ ...common, watch, agents, onHealed, sweepOfflineAfterMs: offlineAfterMs });
     this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
   }
@@ -142,7 +142,7 @@ export class Engine {
       this.watch.run(signal),
       this.heartbeat.run(signal),
       this.#news.run(signal),
-      this.announced.run(signal),
+      this.requested.run(signal),
       this.departures.run(signal),
       this.sweeper.run(signal),
       this.witnesses.run(signal),
@@ -189,7 +189,7 @@ export class Engine {
   #isUnproven({ key, incarnation, lostAtMs, replica }: DataplaneRecord): boolean {
     if (lostAtMs !== undefined) return false;
     const agent = this.agents.find(key);
-    if (agent?.arrival.incarnation === incarnation) return agent.saidMs < this.watch.presence.freshMs;
+    if (agent?.introduction.incarnation === incarnation) return agent.saidMs < this.watch.presence.freshMs;
     return (
       replica === undefined || !this.heartbeat.replicas.includes(replica) || replica === this.deps.replica
     );

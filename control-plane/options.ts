@@ -10,7 +10,7 @@ import {
   textOption,
   valueOption,
   type OptionValues,
-  type Reading,
+  type OptionReading,
   type ResolvedOptions,
 } from '../kernel/options.ts';
 
@@ -177,7 +177,7 @@ const DECISION_OPTIONS = {
     flag: 'brake-share',
     choices: ['5%', '10%', '25%', '50%', '100%'],
     default: '25%',
-    help: "How much of a mesh's or a service's dataplanes may be deleted unannounced within --brake-window",
+    help: "Largest share of a mesh's or a service's dataplanes to delete without a request within --brake-window",
   }),
   brakeMinimum: choiceOption({
     flag: 'brake-min',
@@ -239,9 +239,9 @@ export const BRAKE_OPTIONS = {
 export type ServeOptions = OptionValues<typeof SERVE_OPTIONS>;
 export type AdminOptions = OptionValues<typeof ADMIN_OPTIONS>;
 
-type Sources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
+type CompanionSources = Omit<Parameters<typeof resolveOptions>[1], 'envPrefix'>;
 
-export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SERVE_OPTIONS> {
+export function resolveServeOptions(sources: CompanionSources): ResolvedOptions<typeof SERVE_OPTIONS> {
   const resolved = resolveOptions(SERVE_OPTIONS, { ...sources, envPrefix: ENV_PREFIX });
   const { kumaClientCertificateFile, kumaClientKeyFile } = resolved.values;
   const { tlsCertificateFile, tlsKeyFile, authn, plaintext, listen, http, httpTokenFile } = resolved.values;
@@ -278,7 +278,7 @@ export function resolveServeOptions(sources: Sources): ResolvedOptions<typeof SE
 export const DEFAULT_LISTEN = parseListenerAddress('0.0.0.0:5690');
 export const DEFAULT_KUMA_API = new URL('http://127.0.0.1:5681');
 
-function readHttpUrl(text: string): Reading<URL> {
+function readHttpUrl(text: string): OptionReading<URL> {
   const url = URL.parse(text);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     return { problem: 'expected a URL such as "http://127.0.0.1:5681"' };
@@ -291,7 +291,7 @@ function readHttpUrl(text: string): Reading<URL> {
 }
 
 /** A path, or a URL whose password may have any character as long as it is encoded. Problems never quote it. */
-function readStoreLocation(text: string): Reading<string> {
+function readStoreLocation(text: string): OptionReading<string> {
   if (text === '') return { problem: 'must not be empty' };
   if (!/^(?!sqlite:)[a-z][a-z0-9+.-]*:\/\/|^postgres(?:ql)?:|\b(?:host|password|dbname)=/i.test(text))
     return { value: text };
@@ -305,7 +305,7 @@ function readStoreLocation(text: string): Reading<string> {
   };
 }
 
-function readStoreUrl({ hostname, searchParams }: URL, text: string): Reading<string> {
+function readStoreUrl({ hostname, searchParams }: URL, text: string): OptionReading<string> {
   if (/,|%2c/i.test(hostname))
     return { problem: 'takes one host: name the address that follows the primary' };
   const mode = searchParams.get('sslmode') ?? 'disable';

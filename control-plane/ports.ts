@@ -9,7 +9,7 @@ import type {
   DepartureRecord,
   InstanceRecord,
   KnownDeparture,
-  Owner,
+  ObjectOwner,
   RecordCount,
   RecordSummary,
   SideliningRecord,
@@ -18,10 +18,10 @@ import type {
 import type { InstanceLook } from './control-planes/instance-look.pure.ts';
 
 /** An agent's stream opens: who it says it is. Its token was checked. */
-export interface Arrival {
+export interface Introduction {
   readonly key: DataplaneKey;
   readonly incarnation: string;
-  readonly owner: Owner;
+  readonly owner: ObjectOwner;
   readonly deletable: boolean;
   readonly address: string | undefined;
   readonly resource: string | undefined;
@@ -44,7 +44,7 @@ export interface EntryView {
  * - `superseded`: a newer incarnation has the name; this one is not to act on it any more.
  * - `held`: an older incarnation has the name, its stream is open, and its Envoy may serve.
  */
-export type Attachment =
+export type AttachVerdict =
   | {
       readonly kind: 'attached';
       readonly epoch: number;
@@ -167,7 +167,7 @@ export interface StreamCounts {
   readonly lostAtMs: readonly number[];
 }
 
-export interface Attempt {
+export interface AttemptedDeletion {
   readonly record: DataplaneRecord;
   readonly result: AttemptResult;
 }
@@ -192,16 +192,16 @@ export interface Store {
   /** Of all records that are `unseen`. */
   unseenIncarnations(): Promise<readonly string[]>;
 
-  attach(arrival: Arrival, replica: string, entry?: EntryView): Promise<Attachment>;
+  attach(introduction: Introduction, replica: string, entry?: EntryView): Promise<AttachVerdict>;
   /**
    * For a stream that has been open all the while, after this process or the store was away: takes the record back
    * unless another replica has it by now.
    */
   reattach(
-    arrival: Arrival,
+    introduction: Introduction,
     replica: string,
     entry?: EntryView,
-  ): Promise<Attachment | { readonly kind: 'elsewhere' }>;
+  ): Promise<AttachVerdict | { readonly kind: 'elsewhere' }>;
   /**
    * The stream of this epoch ended at this replica. Without effect if the record has moved on since.
    *
@@ -222,7 +222,7 @@ export interface Store {
    * other replicas are due after `headStartMs`: the replica that recorded it tries first. With `again`, one that has departed
    * leaves once more: its object was created again.
    */
-  leave(arrival: Arrival, options: LeaveOptions & { readonly replica: string }): Promise<Leave>;
+  leave(introduction: Introduction, options: LeaveOptions & { readonly replica: string }): Promise<Leave>;
   /** @returns `false` if there is a record of this name already: then another part knows better */
   beginSweep(key: DataplaneKey): Promise<boolean>;
 
@@ -241,7 +241,7 @@ export interface Store {
   attempt(
     which: 'next due' | DueShare | { readonly key: DataplaneKey; readonly epoch: number },
     act: (record: DataplaneRecord, fence: Fence) => Promise<AttemptResult>,
-  ): Promise<Attempt | undefined>;
+  ): Promise<AttemptedDeletion | undefined>;
   /** Runs `act` while no other caller attaches, leaves or deletes under this name, if `epoch` is still its current one. @returns `undefined` if not */
   whileCurrent<T>(
     at: { readonly key: DataplaneKey; readonly epoch: number },

@@ -2,10 +2,10 @@ import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { PortStates } from '../kuma/port-states.ts';
 
 /** Who creates the object, as the agent said when it attached. */
-export type Owner = 'cp' | 'agent' | 'external';
+export type ObjectOwner = 'cp' | 'agent' | 'external';
 
 /** Why a dataplane is to be deleted: its agent said so, its agent's stream was lost, or Kuma itself shows it offline. */
-export type Cause = 'announced' | 'fallback' | 'sweep';
+export type Cause = 'requested' | 'fallback' | 'sweep';
 
 /**
  * What the companion knows of one name.
@@ -14,7 +14,7 @@ export type Cause = 'announced' | 'fallback' | 'sweep';
  * - `unseen`: the replica that held its stream fell silent or was restarted. Its agent has until `dueAtMs` to attach again,
  *   and nothing judges it before.
  * - `lost`: its stream ended without a word, or it was unseen for too long; the fallback deletion is due after the grace.
- * - `leaving`: the agent announced its stop; the deletion is due.
+ * - `leaving`: the agent asked to leave; the deletion is due.
  * - `swept`: no agent, and Kuma shows it offline; the deletion is due.
  */
 export type RecordState = 'attached' | 'unseen' | 'lost' | 'leaving' | 'swept';
@@ -26,7 +26,7 @@ export interface DataplaneRecord {
   readonly epoch: number;
   /** Empty for `swept`: no agent was ever heard of. */
   readonly incarnation: string;
-  readonly owner: Owner;
+  readonly owner: ObjectOwner;
   /** Whether the agent itself would delete the object. If not, the companion does not delete it on the agent's behalf. */
   readonly deletable: boolean;
   /** Where its resource says that Envoy listens. */
@@ -38,7 +38,7 @@ export interface DataplaneRecord {
   readonly state: RecordState;
   /** When it came into this state. */
   readonly sinceMs: number;
-  /** When its stream was lost; `undefined` while it is open. An announced one may still have it open. */
+  /** When its stream was lost; `undefined` while it is open. A leaving one may still have it open. */
   readonly lostAtMs: number | undefined;
   /** Which process holds its stream; `undefined` if none does. */
   readonly replica: string | undefined;
@@ -89,7 +89,7 @@ export type FleetRecord = Pick<
 export const CAUSES: Readonly<Record<Exclude<RecordState, 'attached'>, Cause>> = {
   unseen: 'fallback',
   lost: 'fallback',
-  leaving: 'announced',
+  leaving: 'requested',
   swept: 'sweep',
 };
 

@@ -1,4 +1,4 @@
-import { choiceOption, listOption, type Reading } from '../kernel/options.ts';
+import { choiceOption, listOption, type OptionReading } from '../kernel/options.ts';
 import { parseNetwork, type Network } from './witness/networks.pure.ts';
 
 /** What a companion does about a host that is lost. */
@@ -18,7 +18,7 @@ export const WITNESS_OPTIONS = {
   }),
 } as const;
 
-function readNetwork(text: string): Reading<Network> {
+function readNetwork(text: string): OptionReading<Network> {
   const network = parseNetwork(text);
   return network === undefined ? { problem: 'expected a network such as "10.0.0.0/8"' } : { value: network };
 }

@@ -1,5 +1,5 @@
 import { OperationalError } from './errors.ts';
-import type { Reading } from './options.ts';
+import type { OptionReading } from './options.ts';
 
 /** Where a listener listens. A Unix socket's `mode` says who may connect. */
 export type ListenerAddress =
@@ -13,7 +13,7 @@ const DEFAULT_MODE = 0o600;
 const LONGEST_PATH_BYTES = 107;
 
 /** Reads `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. */
-export function readListenerAddress(text: string, mode = DEFAULT_MODE): Reading<ListenerAddress> {
+export function readListenerAddress(text: string, mode = DEFAULT_MODE): OptionReading<ListenerAddress> {
   if (text.startsWith('unix:')) return readPath(text.slice('unix:'.length), mode);
   const parts = /^(?:\[(?<v6>[\da-fA-F:.]+)\]|(?<host>[^:[\]/\s]+)):(?<port>\d{1,5})$/.exec(text)?.groups;
   const host = parts?.['v6'] ?? parts?.['host'];
@@ -23,7 +23,7 @@ export function readListenerAddress(text: string, mode = DEFAULT_MODE): Reading<
 }
 
 /** The same, or `off`. */
-export function readListenerAddressOrOff(text: string): Reading<ListenerAddress | 'off'> {
+export function readListenerAddressOrOff(text: string): OptionReading<ListenerAddress | 'off'> {
   return text === 'off' ? { value: 'off' } : readListenerAddress(text);
 }
 
@@ -58,7 +58,7 @@ export function isLoopback(host: string): boolean {
   return bare === 'localhost' || bare === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(bare);
 }
 
-function readPath(path: string, mode: number): Reading<ListenerAddress> {
+function readPath(path: string, mode: number): OptionReading<ListenerAddress> {
   if (path === '') return { problem: 'a path is expected after "unix:"' };
   const bytes = new TextEncoder().encode(path).length;
   if (bytes > LONGEST_PATH_BYTES)

@@ -17,10 +17,10 @@ export interface OptionSpec<T> {
   readonly secret?: true;
   readonly fallback: T;
   /** All values given, in order, never empty. */
-  readonly read: (texts: readonly string[]) => Reading<T>;
+  readonly read: (texts: readonly string[]) => OptionReading<T>;
 }
 
-export type Reading<T> = { readonly value: T } | { readonly problem: string };
+export type OptionReading<T> = { readonly value: T } | { readonly problem: string };
 
 export type OptionTable = Readonly<Record<string, OptionSpec<unknown>>>;
 
@@ -134,7 +134,7 @@ export function valueOption<T>(
     readonly placeholder: string;
     readonly default: string;
     readonly secret?: true;
-    readonly read: (text: string) => Reading<T>;
+    readonly read: (text: string) => OptionReading<T>;
   },
 ): OptionSpec<T> {
   const fallback = spec.read(spec.default);
@@ -169,7 +169,7 @@ export function listOption<T>(
   spec: Described & {
     readonly placeholder: string;
     readonly derived?: string;
-    readonly item: (text: string) => Reading<T>;
+    readonly item: (text: string) => OptionReading<T>;
   },
 ): OptionSpec<readonly T[]> {
   return {
@@ -261,7 +261,7 @@ export function resolveConflict<Table extends OptionTable>(
   };
 }
 
-function single<T>(read: (text: string) => Reading<T>): OptionSpec<T>['read'] {
+function single<T>(read: (text: string) => OptionReading<T>): OptionSpec<T>['read'] {
   return (texts) => (texts.length === 1 ? read(texts[0] ?? '') : { problem: 'given more than once' });
 }
 

@@ -19,13 +19,13 @@ const DARK_RETRANSMISSIONS = 3;
 /** With a tail loss probe and Linux's shortest timeout (200 ms, doubled each time) these take 6.2 s. */
 const CERTAIN_RETRANSMISSIONS = 6;
 
-type Counters = Pick<Outstanding, 'bytesWritten' | 'bytesRead'>;
+type OutstandingCounters = Pick<Outstanding, 'bytesWritten' | 'bytesRead'>;
 
 /**
  * A look at the counters alone. What is heard after a write may have been sent before the write came, so it does not
  * prove that the write was acknowledged; it does prove that the other end was there.
  */
-export function noteCounters(before: Outstanding, now: Counters, nowMs: number): Outstanding {
+export function noteCounters(before: Outstanding, now: OutstandingCounters, nowMs: number): Outstanding {
   const { bytesWritten, bytesRead } = now;
   const isOutstanding = before.sinceMs !== undefined || bytesWritten !== before.bytesWritten;
   const sinceMs = bytesRead === before.bytesRead ? (before.sinceMs ?? nowMs) : nowMs;

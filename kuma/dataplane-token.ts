@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 
-import type { Reading } from '../kernel/options.ts';
+import type { OptionReading } from '../kernel/options.ts';
 
 /** What a dataplane token says it is good for. Empty: not bound in this respect. */
 export interface TokenBinding {
@@ -40,7 +40,7 @@ const CLAIM_NAMES: ReadonlyMap<string, string> = new Map(
  *
  * @see kuma pkg/tokens/builtin/issuer/token.go
  */
-export function readClaims(payload: unknown): Reading<DataplaneClaims> {
+export function readClaims(payload: unknown): OptionReading<DataplaneClaims> {
   const parsed = z.safeParse(Claims, payload);
   if (!parsed.success) return { problem: 'its claims are not those of a dataplane token' };
   const misspelt = Object.keys(parsed.data).find((name) => isMisspelt(name));

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 
-import type { Reading } from '../kernel/options.ts';
+import type { OptionReading } from '../kernel/options.ts';
 import { readClaims, type DataplaneClaims } from './dataplane-token.ts';
 import { parseJson } from '../kernel/json.ts';
 
@@ -14,7 +14,7 @@ export interface DecodedToken {
 const Times = z.looseObject({ exp: z.nullish(z.number()), nbf: z.nullish(z.number()) });
 
 /** Reads the middle of a JSON web token. Its text is in no message: it is a credential. */
-export function decodeToken(token: string): Reading<DecodedToken> {
+export function decodeToken(token: string): OptionReading<DecodedToken> {
   const parts = token.trim().split('.');
   const payload = parts.length === 3 ? parseJson(decodeBase64Url(parts[1] ?? '')) : undefined;
   const times = z.safeParse(Times, payload);

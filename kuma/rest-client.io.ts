@@ -101,7 +101,7 @@ export class RestClient {
    * @throws {@link OperationalError} `ENDPOINT_UNREACHABLE`, `ENDPOINT_UNTRUSTED`, `ANSWER_UNREADABLE`, or the reason
    * of `signal`
    */
-  #send(path: string, init: Attempt): Promise<RestAnswer> {
+  #send(path: string, init: RestCall): Promise<RestAnswer> {
     return this.#attempt(`${init.method} /${path}`, init.signal, async (action) => {
       const { https } = this.#pool;
       const response = await this.#got(path, { ...init, https, headers: this.#authorization() });
@@ -156,7 +156,7 @@ function describeBody(body: string | undefined): Readonly<Record<string, string>
   return { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) };
 }
 
-interface Attempt {
+interface RestCall {
   readonly method: 'GET' | 'DELETE' | 'PUT';
   readonly json?: unknown;
   readonly signal: AbortSignal;

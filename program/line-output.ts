@@ -12,7 +12,7 @@ export interface LineOutput {
 }
 
 /** @returns how many bytes were written @throws if none can be written now */
-type Write = (bytes: Uint8Array) => number;
+type LineWrite = (bytes: Uint8Array) => number;
 
 let standardError: LineOutput | undefined;
 
@@ -48,8 +48,8 @@ export function lineOutput(fd: number): LineOutput {
 }
 
 /** A regular file never blocks; everything else is written to without waiting, in the first way that works. */
-function writerOf(fd: number): Write {
-  const asItIs: Write = (bytes) => writeSync(fd, bytes);
+function writerOf(fd: number): LineWrite {
+  const asItIs: LineWrite = (bytes) => writeSync(fd, bytes);
   try {
     const kind = fstatSync(fd);
     if (kind.isSocket()) return withoutWaiting(fd) ?? unblocked(fd);
@@ -67,7 +67,7 @@ function writerOf(fd: number): Write {
 }
 
 /** A pipe or a terminal; what another user opened for us cannot be opened again, but for the controlling terminal. */
-function openedAnew(path: string, isRight: (opened: Stats) => boolean): Write | undefined {
+function openedAnew(path: string, isRight: (opened: Stats) => boolean): LineWrite | undefined {
   try {
     const opened = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     if (isRight(fstatSync(opened))) return (bytes) => writeSync(opened, bytes);
@@ -84,7 +84,7 @@ function controllingTerminal(): number {
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[4]);
 }
 
-function withoutWaiting(fd: number): Write | undefined {
+function withoutWaiting(fd: number): LineWrite | undefined {
   const calls = kernelCalls();
   if (calls === undefined) return undefined;
   return (bytes) => {
@@ -104,7 +104,7 @@ interface StreamHandle {
  * takes in; nothing is read from or written to this one. A program on Node that has the same standard error gives it back
  * as it was when it started, blocking, as it ends: so it is said again.
  */
-function unblocked(fd: number): Write {
+function unblocked(fd: number): LineWrite {
   const socket = new Socket({ fd, readable: false, writable: true }).unref();
   const { _handle: handle } = socket as Socket & { readonly _handle?: StreamHandle };
   return (bytes) => {

@@ -4,8 +4,8 @@ import { isIP } from 'node:net';
 /** Of the four threads that libuv has by default: one stays for files. */
 const AT_ONCE = 3;
 
-type Answer = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void;
-type Lookup = (hostname: string, options: dns.LookupAllOptions, answer: Answer) => void;
+type NameAnswer = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void;
+type Lookup = (hostname: string, options: dns.LookupAllOptions, answer: NameAnswer) => void;
 
 /**
  * Looks up at most three names at once, and a name once for all who ask meanwhile. A lookup keeps a thread of libuv's
@@ -13,7 +13,7 @@ type Lookup = (hostname: string, options: dns.LookupAllOptions, answer: Answer) 
  * threads: where lookups take all of them, a stop cannot write its state file or its report.
  */
 export function boundedLookup(lookup: Lookup, atOnce = AT_ONCE): Lookup {
-  const asked = new Map<string, Answer[]>();
+  const asked = new Map<string, NameAnswer[]>();
   const waiting: (() => void)[] = [];
   let running = 0;
   const next = (): void => {

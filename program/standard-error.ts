@@ -9,14 +9,14 @@ export const STANDARD_ERROR_FD = 2;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Who reads a descriptor: that decides which words help. */
-export type Reader = 'journal' | 'terminal' | 'other';
+export type PipeReader = 'journal' | 'terminal' | 'other';
 
 /**
  * systemd names the socket to the journal by its device and inode, so that a process that was redirected since is not misled.
  *
  * @see systemd.exec(5), $JOURNAL_STREAM
  */
-export function readerOf(fd: number, env: Environment): Reader {
+export function readerOf(fd: number, env: Environment): PipeReader {
   try {
     const { dev, ino } = fstatSync(fd, { bigint: true });
     if (env['JOURNAL_STREAM'] === `${dev}:${ino}`) return 'journal';
@@ -35,7 +35,7 @@ export const PRIORITIES = { error: '<3>', warn: '<4>', info: '<6>', debug: '<7>'
  */
 export function callerLines(
   message: string,
-  how: { readonly program: string; readonly level: keyof typeof PRIORITIES; readonly reader: Reader },
+  how: { readonly program: string; readonly level: keyof typeof PRIORITIES; readonly reader: PipeReader },
 ): string {
   // A part of it may come from another user's file or another program's answer.
   const text = withoutSecretsIn(inLines(message));

@@ -2,13 +2,13 @@ import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { Log, LogFields } from '../kernel/log.ts';
 import { cutTo, describeFields, inOneLine } from '../kernel/one-line.ts';
 import type { LineOutput } from './line-output.ts';
-import { PRIORITIES, type Reader } from './standard-error.ts';
+import { PRIORITIES, type PipeReader } from './standard-error.ts';
 
 type Level = keyof Log;
 
 /** How the lines look. */
 export interface TextLook {
-  readonly reader: Reader;
+  readonly reader: PipeReader;
   readonly colour: boolean;
 }
 

@@ -1,4 +1,4 @@
-import { shownEntry, type Environment, type SignalSets } from './inherited.pure.ts';
+import { shownEntry, type InheritedEnvironment, type SignalSets } from './inherited.pure.ts';
 
 /** What a process was started with, as the kernel keeps it. */
 export interface StartBytes {
@@ -12,7 +12,7 @@ export interface WantedStart {
   /** Path of the program. */
   readonly path: string;
   readonly argv: readonly string[];
-  readonly env: Environment;
+  readonly env: InheritedEnvironment;
   readonly signals: SignalSets;
   /** The soft limit of open files; 0 keeps the current limit. */
   readonly openFiles: bigint;
@@ -27,7 +27,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
  * @param own of this process
  * @param ownEnv the same environment as Node decoded it
  */
-export function exactStart(wanted: WantedStart, own: StartBytes, ownEnv: Environment): Uint8Array {
+export function exactStart(wanted: WantedStart, own: StartBytes, ownEnv: InheritedEnvironment): Uint8Array {
   const args = exactArguments(wanted.argv, own.args);
   const env = exactEnvironment(wanted.env, own.env, ownEnv);
   const { ignored, blocked } = wanted.signals;
@@ -57,9 +57,9 @@ function exactArguments(argv: readonly string[], own: readonly Uint8Array[]): re
 
 /** What is wanted as it was stays as it was, in its place; what is new or changed goes to the end. */
 function exactEnvironment(
-  wanted: Environment,
+  wanted: InheritedEnvironment,
   own: readonly Uint8Array[],
-  ownEnv: Environment,
+  ownEnv: InheritedEnvironment,
 ): readonly Uint8Array[] {
   const kept = own.flatMap((entry) => shownEntry(entry) ?? []);
   const names = new Set(kept.map(nameOf));

@@ -7,7 +7,7 @@
 const HIDING_BIT = 0x40;
 const STARTED_WITH = '\u0001STARTED_WITH';
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type InheritedEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** Bit n - 1 stands for signal n, as in /proc/PID/status. */
 export interface SignalSets {
@@ -17,7 +17,7 @@ export interface SignalSets {
 
 export interface Inherited {
   /** As the launcher's caller set it. */
-  readonly env: Environment;
+  readonly env: InheritedEnvironment;
   readonly signals: SignalSets;
   /** The soft limit of open files; 0 if it is not known. Node raises its own. */
   readonly openFiles: bigint;
@@ -28,7 +28,7 @@ export interface Inherited {
 export const NO_SIGNALS: SignalSets = { ignored: 0n, blocked: 0n };
 
 /** @param env of this process */
-export function inheritedOf(env: Environment): Inherited {
+export function inheritedOf(env: InheritedEnvironment): Inherited {
   const entries = Object.entries(env);
   const [ignored, blocked, openFiles, descriptors] = (env[STARTED_WITH] ?? '').split(',');
   return {

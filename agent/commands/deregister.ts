@@ -10,13 +10,16 @@ import { agentLog } from './agent-log.ts';
 import { attemptAll, deregisterOutright, warnWithoutToken, type Attempts } from './attempt-all.ts';
 import { finishRuns, type CallersMeans } from './finish-runs.ts';
 
-type Environment = Readonly<Record<string, string | undefined>>;
+type DeregisterEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** At the end of a service a restart waits for this call: together with its own start it takes less than two seconds. */
 const SERVICE_TIMEOUT_MS = 1_300;
 
 /** One attempt to take a dataplane away, by its name or by what killed agents left. Idempotent. */
-export async function deregister(resolved: ResolvedDeregisterOptions, env: Environment): Promise<ChildExit> {
+export async function deregister(
+  resolved: ResolvedDeregisterOptions,
+  env: DeregisterEnvironment,
+): Promise<ChildExit> {
   const { values: options, origins } = resolved;
   const service = env['SERVICE_RESULT'] === undefined ? undefined : { invocation: env['INVOCATION_ID'] };
   const isShort = service !== undefined && origins.timeoutMs === 'default';

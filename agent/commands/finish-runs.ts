@@ -47,7 +47,7 @@ interface Request extends FinishRequest {
 /** `left`: something is still to be done, and this call could not do it. */
 type Result = 'done' | 'left' | 'unreadable';
 
-interface Found {
+interface FoundRun {
   readonly path: string;
   readonly state: HostState;
 }
@@ -98,10 +98,10 @@ function requireOwnEndpoint(
 }
 
 function readAll(files: readonly string[]): {
-  readonly found: readonly Found[];
+  readonly found: readonly FoundRun[];
   readonly unreadable: number;
 } {
-  const found: Found[] = [];
+  const found: FoundRun[] = [];
   let unreadable = 0;
   for (const path of files) {
     try {
@@ -139,7 +139,7 @@ async function finishFile(path: string, request: Request, refused: Result): Prom
 }
 
 /** @param refused what it is where the file speaks of a run that lives, or of another boot. Never throws */
-async function finish({ path, state }: Found, request: Request, refused: Result): Promise<Result> {
+async function finish({ path, state }: FoundRun, request: Request, refused: Result): Promise<Result> {
   const label = describeKey(state.dataplane);
   try {
     const host = linuxHost();

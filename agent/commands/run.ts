@@ -47,7 +47,7 @@ function cannotStart(spawned: Extract<Spawned, { readonly problem: string }>): C
   return { code: spawned.exitCode, signal: null };
 }
 
-/** Whether kuma-dp may have to wait: to be announced, to get its epoch, to be paced, or to be refused. */
+/** Whether kuma-dp may have to wait: until it is registered, has its epoch, is paced, or is refused. */
 function mustPrepare(options: RunOptions, command: KumaDpCommand | undefined): boolean {
   if (command?.proxyType === 'dataplane' && options.endpoints.some(isCompanion)) return true;
   if (options.lifecycle === 'agent' || options.requireIdentity) return true;

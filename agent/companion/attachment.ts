@@ -42,7 +42,7 @@ const FINISH_BUDGET_MS = 100;
  * The stream by which a companion sees that this dataplane lives: to one companion at a time, to the next one when that
  * fails or asks for it, always as the same incarnation, until the agent ends.
  */
-export class Attachment {
+export class CompanionAttachment {
   readonly #deps: AttachmentDeps;
   readonly #over = new AbortController();
   readonly #fenced = Promise.withResolvers<number>();

@@ -13,7 +13,7 @@ import {
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { systemClock } from '../../kernel/clock.ts';
 import { endpointName } from '../../kernel/endpoint-name.ts';
-import type { AttachStream, Attempt, Companion, Departure, Witness } from '../ports.ts';
+import type { AttachStream, EndpointAttempt, Companion, Departure, Witness } from '../ports.ts';
 import { CompanionChannel, type CompanionChannelOptions } from './companion-channel.io.ts';
 import {
   fromConfirmation,
@@ -156,7 +156,7 @@ interface Line {
 async function deregister(
   { channel, url, anonymous }: Line,
   departure: Departure,
-  { signal, budgetMs }: Attempt,
+  { signal, budgetMs }: EndpointAttempt,
 ): Promise<Made> {
   const answer = await ask(channel, (client) => client.deregister.bind(client), {
     action: `deregister dataplane ${describeKey(departure.key)}`,
@@ -171,7 +171,7 @@ async function deregister(
 async function register(
   line: Line,
   { departure, wish, template }: Want & { readonly departure: Departure; readonly wish: RegisterWish },
-  attempt: Attempt,
+  attempt: EndpointAttempt,
 ): Promise<Made> {
   const { channel, anonymous } = line;
   const { client } = channel;

@@ -1,7 +1,7 @@
 import { VERSION } from '../../kernel/version.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { ControlSocket, openControlSocket } from './control-socket.io.ts';
-import type { Attachment } from '../companion/attachment.ts';
+import type { CompanionAttachment } from '../companion/attachment.ts';
 import {
   socketPathOf,
   type AgentStatusReport,
@@ -23,7 +23,7 @@ export interface ControlDeps {
   readonly lifecycle: string;
   readonly beganAtMs: number;
   readonly endpoints: Endpoints;
-  readonly attachment: Attachment | undefined;
+  readonly attachment: CompanionAttachment | undefined;
   /** `undefined` for the zone proxies: their objects have no state to turn. */
   readonly rotation: Rotation | undefined;
   readonly phase: () => Phase;

@@ -16,7 +16,7 @@ import type { HostState } from '../state/host-state.pure.ts';
 import type { Subject } from './doctor-subject.ts';
 import { kumaDpAmong, uidOf } from '../child/process-tree.io.ts';
 
-type Patient = Readonly<{
+type RedirectPatient = Readonly<{
   subject: Pick<Subject, 'argv'>;
   derived: DerivedDataplane;
   urls: readonly URL[];
@@ -28,7 +28,7 @@ const PATIENCE_MS = 3_000;
 
 /** Whether the kernel sends the agent's own connections into Envoy. Only where transparent proxying is used. */
 export async function examineRedirect(
-  { subject, derived, urls, state }: Patient,
+  { subject, derived, urls, state }: RedirectPatient,
   unitPid: number | undefined,
 ): Promise<readonly Finding[]> {
   const agentPid = state?.agent.pid ?? unitPid;

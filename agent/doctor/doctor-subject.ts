@@ -10,7 +10,7 @@ import { readStateFile } from '../state/state-file.io.ts';
 import type { HostState } from '../state/host-state.pure.ts';
 import { resolveRunOptions, RUN_OPTIONS, type DoctorOptions, type RunOptions } from '../options.ts';
 
-type Environment = Readonly<Record<string, string | undefined>>;
+type SubjectEnvironment = Readonly<Record<string, string | undefined>>;
 
 export interface DoctorRequest {
   readonly options: DoctorOptions;
@@ -18,13 +18,13 @@ export interface DoctorRequest {
   readonly ignored: readonly string[];
   /** The wrapped command; `undefined` if none was given. */
   readonly argv: readonly string[] | undefined;
-  readonly env: Environment;
+  readonly env: SubjectEnvironment;
 }
 
 /** The run that is examined: the one that the command would be, or the one that is. */
 export interface Subject {
   readonly argv: readonly string[];
-  readonly env: Environment;
+  readonly env: SubjectEnvironment;
   readonly options: RunOptions;
   /** What is wrong with its environment, one sentence each: the default holds in its place. */
   readonly ignored: readonly string[];

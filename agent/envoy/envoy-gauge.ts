@@ -9,7 +9,7 @@ import {
 import { readTotals } from './call-memory.pure.ts';
 import type { EnvoyAdmin } from '../ports.ts';
 
-export interface Reading {
+export interface EnvoyReading {
   readonly activity: Activity;
   readonly totals: ReadonlyMap<string, number>;
 }
@@ -32,7 +32,7 @@ export class EnvoyGauge {
   }
 
   /** @throws the admin's failure */
-  async read(): Promise<Reading> {
+  async read(): Promise<EnvoyReading> {
     this.#directions ??= await this.#admin.listenerConfig().then(readDirections, () => undefined);
     const statsText = await this.#admin.stats(ACTIVITY_STATS_FILTER);
     return { activity: readActivity(statsText, this.directions), totals: readTotals(statsText) };

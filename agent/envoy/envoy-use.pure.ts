@@ -14,7 +14,7 @@ export interface EnvoyUse {
 }
 
 /** One look at Envoy, and what else was seen at that moment. */
-export interface Look {
+export interface EnvoyLook {
   readonly atMs: number;
   readonly activity: Activity;
   /** The agent's own connections through an outbound listener: open now, and ever seen. */
@@ -23,7 +23,7 @@ export interface Look {
   readonly movedBefore: boolean;
 }
 
-export function followUse(previous: EnvoyUse | undefined, look: Look): EnvoyUse {
+export function followUse(previous: EnvoyUse | undefined, look: EnvoyLook): EnvoyUse {
   const { atMs, own, movedBefore } = look;
   const { inbound } = look.activity;
   const outbound = withoutOwn(look.activity.outbound, own);
@@ -49,7 +49,7 @@ export function quietFrom(use: EnvoyUse | undefined, atMs: number): EnvoyUse | u
 }
 
 /** The agent's own connections are taken off the listeners that have the most. */
-function withoutOwn(outbound: OutboundTraffic, own: Look['own']): OutboundTraffic {
+function withoutOwn(outbound: OutboundTraffic, own: EnvoyLook['own']): OutboundTraffic {
   let left = own.open;
   const open = outbound.open
     .toSorted((a, b) => b.connections - a.connections)

@@ -11,7 +11,7 @@ import { unwrap, type Obstacle, type Wrapping, type WrappingContext } from './wr
 export const READINESS_PORT = '9902';
 export const DRAIN_TIME_MS = 30_000;
 
-type Env = Readonly<Record<string, string | undefined>>;
+type CommandEnv = Readonly<Record<string, string | undefined>>;
 
 /** The settings of `kuma-dp run` that the agent cares for, after flags and environment. */
 export interface KumaDpCommand {
@@ -99,7 +99,7 @@ const SHORTHANDS: Readonly<Record<string, string>> = { d: 'dataplane-file', v: '
  */
 export function readKumaDpCommand(
   argv: readonly string[],
-  env: Env,
+  env: CommandEnv,
   readScriptFile?: WrappingContext['readScriptFile'],
 ): KumaDpCommand | undefined {
   const wrapping = unwrap({ argv, env, ...(readScriptFile === undefined ? {} : { readScriptFile }) });
@@ -114,12 +114,12 @@ export function readKumaDpCommand(
 
 /** What stands in front of a command that may not be kuma-dp's at all. */
 /** Whether the command names kuma-dp behind another program: then a process of that name has to appear. */
-export function isWrapped(argv: readonly string[], env: Env): boolean {
+export function isWrapped(argv: readonly string[], env: CommandEnv): boolean {
   const { argv: own, inFront } = unwrap({ argv, env });
   return own.length > 0 && inFront !== 0;
 }
 
-export function obstaclesOf(argv: readonly string[], env: Env): readonly Obstacle[] {
+export function obstaclesOf(argv: readonly string[], env: CommandEnv): readonly Obstacle[] {
   return unwrap({ argv, env }).obstacles;
 }
 
@@ -153,7 +153,7 @@ function inFolder(folder: string | undefined, settings: Settings): Settings {
   };
 }
 
-function readSettings(args: readonly string[], env: Env): Settings {
+function readSettings(args: readonly string[], env: CommandEnv): Settings {
   const flags = readFlags(args);
   const last = (flag: string): string | undefined => flags.get(flag)?.at(-1);
   // kelseyhightower/envconfig: a variable that is set but empty still overrides.
@@ -180,7 +180,7 @@ function readSettings(args: readonly string[], env: Env): Settings {
 }
 
 /** @see kuma 2.14.3: pkg/config/app/kuma-dp/config.go, `PostProcess` */
-function podNameUnlessNamed(name: string, env: Env): string {
+function podNameUnlessNamed(name: string, env: CommandEnv): string {
   const { POD_NAME: pod, POD_NAMESPACE: namespace } = env;
   const named = name !== '' && !/[$(){}]/.test(name);
   return named || pod === undefined || namespace === undefined ? name : `${pod}.${namespace}`;
@@ -217,7 +217,7 @@ const RESOURCE_VARIABLES: ReadonlySet<string> = new Set([
  */
 export function asPreApplied(
   argv: readonly string[],
-  env: Env,
+  env: CommandEnv,
   key: { readonly mesh: string; readonly name: string },
 ): { readonly argv: readonly string[]; readonly env: Record<string, string | undefined> } {
   const wrapping: Wrapping = unwrap({ argv, env });
@@ -247,7 +247,7 @@ function withoutResource(args: readonly string[]): readonly string[] {
   );
 }
 
-interface Token {
+interface CommandToken {
   /** Long name; `undefined` for an operand. */
   readonly flag: string | undefined;
   readonly value: string | undefined;
@@ -264,7 +264,7 @@ function readFlags(args: readonly string[]): ReadonlyMap<string, readonly string
 }
 
 /** As spf13/pflag splits them: `--flag=v`, `--flag v`, `-f v`, `-fv`, `-f=v`; `--` ends the flags. */
-function* tokens(args: readonly string[]): Generator<Token> {
+function* tokens(args: readonly string[]): Generator<CommandToken> {
   for (let at = 0; at < args.length; at += 1) {
     const argument = args[at] ?? '';
     if (argument === '--') {

@@ -73,8 +73,8 @@ function assignments(words: readonly string[]): Record<string, string> {
   );
 }
 
-type Env = ScriptContext['env'];
-type Token =
+type ShellEnv = ScriptContext['env'];
+type ShellToken =
   | { readonly words: readonly string[] }
   | { readonly operator: string }
   | { readonly redirection: true };
@@ -89,7 +89,7 @@ class Lexer {
     this.#args = args;
   }
 
-  next(env: Env): Token | undefined {
+  next(env: ShellEnv): ShellToken | undefined {
     this.#skipBlanks();
     if (this.#at >= this.#text.length) return undefined;
     const redirection = REDIRECTION.exec(this.#text.slice(this.#at, this.#at + 16));
@@ -113,7 +113,7 @@ class Lexer {
   }
 
   /** One word as it is written; an expansion without quotes can make several of it, or none. */
-  #word(env: Env): readonly string[] {
+  #word(env: ShellEnv): readonly string[] {
     const words = [''];
     let quoted = false;
     const add = (text: string): void => {
@@ -156,7 +156,7 @@ class Lexer {
   }
 
   /** `"$@"` is a word for each argument, everything else is one. */
-  #double(env: Env): readonly string[] {
+  #double(env: ShellEnv): readonly string[] {
     this.#at += 1;
     if (this.#text.startsWith('$@"', this.#at)) {
       this.#at += 3;
@@ -175,7 +175,7 @@ class Lexer {
     return [inside];
   }
 
-  #variable(env: Env): string {
+  #variable(env: ShellEnv): string {
     const reference = /\$(?:\{([A-Za-z_]\w*|\d|[@*])(?::?([-?+=])([^}]*))?\}|([A-Za-z_]\w*|\d|[@*]))/y;
     reference.lastIndex = this.#at;
     const found = reference.exec(this.#text);

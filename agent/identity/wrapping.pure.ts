@@ -2,7 +2,7 @@ import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 import { FRONTS, readFront, words, type Front, type Options } from './fronts.pure.ts';
 import { readScript } from './shell-script.pure.ts';
 
-type Env = Readonly<Record<string, string | undefined>>;
+type WrapperEnv = Readonly<Record<string, string | undefined>>;
 
 /** A program between the agent and kuma-dp that stands in the way of a stop. */
 export interface Obstacle {
@@ -22,7 +22,7 @@ export interface Wrapping {
   /** kuma-dp's own words, its program first; empty if none of the words is kuma-dp's. */
   readonly argv: readonly string[];
   /** The environment that kuma-dp will find, as far as that can be told. */
-  readonly env: Env;
+  readonly env: WrapperEnv;
   /** What relative paths are read from; `undefined` for the agent's own folder. */
   readonly folder: string | undefined;
   readonly obstacles: readonly Obstacle[];
@@ -32,7 +32,7 @@ export interface Wrapping {
 
 export interface WrappingContext {
   readonly argv: readonly string[];
-  readonly env: Env;
+  readonly env: WrapperEnv;
   /** The text of a script that is to be run; `undefined` if it cannot be read or is none. */
   readonly readScriptFile?: (path: string) => string | undefined;
 }
@@ -69,7 +69,7 @@ class Reader {
   readonly #obstacles: Obstacle[] = [];
   #argv: readonly string[] = [];
   #layers = 0;
-  #env: Env = {};
+  #env: WrapperEnv = {};
   #folder: string | undefined;
   #inFront: number | undefined = 0;
 
@@ -87,7 +87,7 @@ class Reader {
     };
   }
 
-  read(argv: readonly string[], env: Env): void {
+  read(argv: readonly string[], env: WrapperEnv): void {
     const program = nameOf(argv[0]);
     this.#env = env;
     this.#layers += 1;
@@ -302,7 +302,7 @@ class Reader {
   }
 }
 
-function environmentBehind(program: string, options: Options, env: Env): Env {
+function environmentBehind(program: string, options: Options, env: WrapperEnv): WrapperEnv {
   const clears =
     program === 'env'
       ? options.has('i') || options.has('-') || options.has('ignore-environment')

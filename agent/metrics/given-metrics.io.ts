@@ -4,14 +4,14 @@ import type { Distribution } from './counters.pure.ts';
 
 type Labels = Readonly<Record<string, string>>;
 export type Sample = readonly [labels: Labels, value: number];
-interface Described {
+interface DescribedMetric {
   readonly name: string;
   readonly help: string;
   readonly labels?: readonly string[];
 }
 
 /** Metrics of which each scrape shows what is read at that moment: nothing is counted here. */
-export function gauge(registry: Registry, described: Described, look: () => readonly Sample[]): void {
+export function gauge(registry: Registry, described: DescribedMetric, look: () => readonly Sample[]): void {
   const metric = new Gauge({
     ...configuration(described),
     collect() {
@@ -21,7 +21,7 @@ export function gauge(registry: Registry, described: Described, look: () => read
   registry.registerMetric(metric);
 }
 
-export function counter(registry: Registry, described: Described, look: () => readonly Sample[]): void {
+export function counter(registry: Registry, described: DescribedMetric, look: () => readonly Sample[]): void {
   const metric = new Counter({
     ...configuration(described),
     collect() {
@@ -31,7 +31,7 @@ export function counter(registry: Registry, described: Described, look: () => re
   registry.registerMetric(metric);
 }
 
-function configuration({ name, help, labels = [] }: Described) {
+function configuration({ name, help, labels = [] }: DescribedMetric) {
   return { name, help, labelNames: labels, registers: [] };
 }
 
@@ -49,10 +49,10 @@ interface Distributed {
 
 /** One whose counts come from elsewhere: prom-client's own can only be observed into, and starts at zero. */
 class GivenHistogram extends Histogram {
-  readonly #described: Described;
+  readonly #described: DescribedMetric;
   readonly #distributed: Distributed;
 
-  constructor(described: Described, distributed: Distributed) {
+  constructor(described: DescribedMetric, distributed: Distributed) {
     const { name, help, labels = [] } = described;
     super({ name, help, labelNames: labels, buckets: [...distributed.bounds], registers: [] });
     this.#described = described;
@@ -89,6 +89,6 @@ function seriesOf(series: {
   ];
 }
 
-export function histogram(registry: Registry, described: Described, distributed: Distributed): void {
+export function histogram(registry: Registry, described: DescribedMetric, distributed: Distributed): void {
   registry.registerMetric(new GivenHistogram(described, distributed));
 }

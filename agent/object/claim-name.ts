@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
-import type { Attachment } from '../companion/attachment.ts';
+import type { CompanionAttachment } from '../companion/attachment.ts';
 import type { Owner, OwnerChoice } from '../identity/owner.pure.ts';
 import type { AgentEvents } from '../events.ts';
 import type { ObjectKeeper } from './keeper.ts';
@@ -10,7 +10,7 @@ export interface ClaimDeps {
   readonly events: AgentEvents;
   readonly keeper: Pick<ObjectKeeper, 'claim'>;
   /** `undefined` where there is no companion. */
-  readonly attachment: Attachment | undefined;
+  readonly attachment: CompanionAttachment | undefined;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
 }
@@ -28,9 +28,9 @@ export interface Claim {
  */
 const CLAIM_BUDGET_MS = 800;
 /** A companion that has just given an epoch answers, and gets this long to put the object, too. */
-const ANNOUNCE_FLOOR_MS = 200;
+const REGISTER_FLOOR_MS = 200;
 /** Left to put the object where that is worth something without an epoch. */
-const ANNOUNCE_RESERVE_MS = 400;
+const REGISTER_RESERVE_MS = 400;
 
 /**
  * Takes an epoch at a companion, if there is one, and puts the object if the agent is to own it. Where one of them
@@ -57,7 +57,7 @@ async function attach(
   byMs: number,
 ): Promise<boolean> {
   if (attachment === undefined) return true;
-  const reserveMs = insistent ? ANNOUNCE_RESERVE_MS : 0;
+  const reserveMs = insistent ? REGISTER_RESERVE_MS : 0;
   const budgetMs = Math.max(0, byMs - reserveMs - clock.monotonicMs());
   const epoch = await attachment.begin(choice.owner, budgetMs, stopping);
   if (epoch !== undefined) return true;
@@ -72,7 +72,7 @@ async function register(
 ): Promise<Owner> {
   if (owner !== 'agent' || stopping.aborted) return owner;
   try {
-    const budgetMs = Math.max(byMs - clock.monotonicMs(), ANNOUNCE_FLOOR_MS);
+    const budgetMs = Math.max(byMs - clock.monotonicMs(), REGISTER_FLOOR_MS);
     await keeper.claim(budgetMs, stopping);
     events.dataplaneRegistered();
     return 'agent';

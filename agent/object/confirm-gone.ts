@@ -6,7 +6,7 @@ import type { Confirmed } from '../stop/phases.pure.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { OutstandingWrites } from './outstanding-writes.ts';
 
-export interface ConfirmDeps {
+export interface ConfirmGoneDeps {
   readonly clock: Clock;
   readonly endpoints: Endpoints;
   readonly departure: Departure;
@@ -20,7 +20,7 @@ const UNANSWERED: Confirmed = {
 };
 
 /** Whether the object is still gone at the end, by `byMs` (monotonic). Never throws. */
-export async function confirmGone(deps: ConfirmDeps, byMs: number): Promise<Confirmed> {
+export async function confirmGone(deps: ConfirmGoneDeps, byMs: number): Promise<Confirmed> {
   const { clock, departure, endpoints, writes } = deps;
   let last: Confirmed = { outcome: 'unknown', reason: 'there was no time to look' };
   while (clock.monotonicMs() < byMs) {

@@ -1,13 +1,13 @@
 import { endpointName, queryProblem } from '../../kernel/endpoint-name.ts';
 import { isLoopback } from '../../kernel/listener-address.ts';
-import type { Reading } from '../../kernel/options.ts';
+import type { OptionReading } from '../../kernel/options.ts';
 import type { ProxyType } from '../../kuma/dataplane.ts';
 
 const COMPANION_SCHEMES: ReadonlySet<string> = new Set(['grpc:', 'grpcs:']);
 const REST_SCHEMES: ReadonlySet<string> = new Set(['http:', 'https:']);
 
 /** Reads what `--endpoint` was given: Kuma's REST API, or a companion. */
-export function readEndpointUrl(text: string): Reading<URL> {
+export function readEndpointUrl(text: string): OptionReading<URL> {
   const url = URL.parse(text);
   if (url === null || url.hostname === '') {
     return {

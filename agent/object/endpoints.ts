@@ -24,7 +24,7 @@ export interface EndpointsDeps {
   readonly onFacts?: () => void;
 }
 
-export interface Question<T> {
+export interface EndpointQuestion<T> {
   /** Imperative phrase for error messages. */
   readonly action: string;
   readonly budgetMs: number;
@@ -94,7 +94,7 @@ export class Endpoints {
   }
 
   /** Asks them in order, hedged and with retries, until one has answered or the budget is spent. */
-  ask<T>(question: Question<T>): Promise<HedgedAnswer<T>> {
+  ask<T>(question: EndpointQuestion<T>): Promise<HedgedAnswer<T>> {
     const { clock, random, endpoints } = this.#deps;
     const { action, budgetMs, attempt, cancel, onFailure } = question;
     return withDeadline(

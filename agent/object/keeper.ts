@@ -66,7 +66,7 @@ export class ObjectKeeper {
   readonly #deps: ObjectKeeperDeps;
   readonly #writes: OutstandingWrites;
   readonly #loop: WorkLoop;
-  readonly #run: RunFacts = {
+  readonly #run: KeeperFacts = {
     owned: false,
     configuration: 'unknown',
     serving: false,
@@ -342,7 +342,7 @@ export class ObjectKeeper {
   }
 }
 
-interface RunFacts {
+interface KeeperFacts {
   owned: boolean;
   /** What the control plane has given this run's Envoy, as Envoy says. */
   configuration: 'unknown' | 'missing' | 'given';

@@ -8,7 +8,7 @@ import { readOverview } from '../../kuma/overview.ts';
 import { RestClient, type RestClientOptions } from '../../kuma/rest-client.io.ts';
 import { judgeConnected, judgeRecreation, judgeReturn, type RunStage } from '../../kuma/ownership.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
-import type { Attempt, Confirmation, Departure, Endpoint, Token } from '../ports.ts';
+import type { EndpointAttempt, Confirmation, Departure, Endpoint, Token } from '../ports.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 
 export interface KumaRestEndpointOptions extends Omit<RestClientOptions, 'userToken'> {
@@ -55,7 +55,7 @@ async function check(client: RestClient, signal: AbortSignal): Promise<ControlPl
 async function make(
   client: RestClient,
   { departure, want }: { readonly departure: Departure; readonly want: Want },
-  attempt: Attempt,
+  attempt: EndpointAttempt,
 ): Promise<Made> {
   const { key, own } = departure;
   const { wish } = want;

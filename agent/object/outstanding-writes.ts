@@ -1,10 +1,10 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { Made, Wish } from '../../kuma/object-wish.ts';
-import type { Attempt } from '../ports.ts';
+import type { EndpointAttempt } from '../ports.ts';
 
 /** A write that was sent and is not answered. */
-interface Write {
+interface ObjectWrite {
   readonly wish: Wish;
   readonly end: AbortController;
   readonly disarm: () => void;
@@ -22,8 +22,8 @@ const NOT_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH/;
  */
 export class OutstandingWrites {
   readonly #clock: Clock;
-  readonly #sent = new Set<Write>();
-  readonly #givenUp = new Set<Write>();
+  readonly #sent = new Set<ObjectWrite>();
+  readonly #givenUp = new Set<ObjectWrite>();
   #news = 0;
   #everSent = false;
 
@@ -33,7 +33,7 @@ export class OutstandingWrites {
 
   /** Whether a write that was given up may still be carried out, and would undo `wish`. */
   against({ state }: Pick<Wish, 'state'>): boolean {
-    const undoes = (write: Write): boolean =>
+    const undoes = (write: ObjectWrite): boolean =>
       state === 'absent' || (write.wish.state === 'ready') !== (state === 'ready');
     return [...this.#givenUp].some(undoes);
   }
@@ -51,10 +51,10 @@ export class OutstandingWrites {
   /** Makes one attempt, and remembers what it has sent if that is given up. */
   async attempt(
     wish: Wish,
-    make: (attempt: Attempt) => Promise<Made>,
-    { signal, budgetMs }: Pick<Attempt, 'signal' | 'budgetMs'>,
+    make: (attempt: EndpointAttempt) => Promise<Made>,
+    { signal, budgetMs }: Pick<EndpointAttempt, 'signal' | 'budgetMs'>,
   ): Promise<Made> {
-    let write: Write | undefined;
+    let write: ObjectWrite | undefined;
     const send = (): AbortSignal => {
       signal.throwIfAborted();
       write ??= this.#send(wish);
@@ -82,7 +82,7 @@ export class OutstandingWrites {
     for (const write of this.#sent) this.#end(write);
   }
 
-  #send(wish: Wish): Write {
+  #send(wish: Wish): ObjectWrite {
     const end = new AbortController();
     const disarm = this.#clock.after(PATIENCE_MS, () => {
       this.#end(write);
@@ -93,13 +93,13 @@ export class OutstandingWrites {
     return write;
   }
 
-  #giveUp(write: Write): void {
+  #giveUp(write: ObjectWrite): void {
     if (!this.#sent.has(write) || this.#givenUp.has(write)) return;
     this.#givenUp.add(write);
     this.#news += 1;
   }
 
-  #end(write: Write): void {
+  #end(write: ObjectWrite): void {
     write.disarm();
     this.#sent.delete(write);
     const wasGivenUp = this.#givenUp.delete(write);

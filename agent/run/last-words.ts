@@ -1,5 +1,5 @@
 import { within, type Clock } from '../../kernel/clock.ts';
-import type { Attachment } from '../companion/attachment.ts';
+import type { CompanionAttachment } from '../companion/attachment.ts';
 import type { AgentEvents } from '../events.ts';
 import type { StopReport } from '../stop/stop-report.pure.ts';
 
@@ -8,7 +8,7 @@ export interface LastWordsDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
   readonly onCrash: 'deregister' | 'keep';
-  readonly attachment: Pick<Attachment, 'finish'> | undefined;
+  readonly attachment: Pick<CompanionAttachment, 'finish'> | undefined;
   /** `undefined` without `--report-file`. */
   readonly append: ((report: StopReport) => Promise<void>) | undefined;
   /** What is being written already. */

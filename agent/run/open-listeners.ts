@@ -5,7 +5,7 @@ import type { RunView } from '../metrics/run-view.pure.ts';
 import type { RunMetrics } from '../metrics/run-metrics.io.ts';
 import type { PreparedDataplane } from './prepare.ts';
 
-export interface FaceParts extends Pick<
+export interface AgentListenerParts extends Pick<
   ControlDeps,
   'clock' | 'events' | 'incarnation' | 'beganAtMs' | 'rotation' | 'phase' | 'hold' | 'kumaDpPid'
 > {
@@ -19,7 +19,7 @@ export interface FaceParts extends Pick<
 }
 
 /** What a running agent can be asked by others on this host, until `closed` aborts. */
-export async function openFaces(parts: FaceParts, closed: AbortSignal): Promise<void> {
+export async function openFaces(parts: AgentListenerParts, closed: AbortSignal): Promise<void> {
   const { prepared, metrics, stopping } = parts;
   const keep = (listener: { close(): void } | undefined): void => {
     if (listener !== undefined) whenAborted(closed, () => listener.close());
@@ -28,7 +28,7 @@ export async function openFaces(parts: FaceParts, closed: AbortSignal): Promise<
   if (!stopping.aborted) keep(await metrics?.open(() => viewOf(parts)));
 }
 
-function controlOf(parts: FaceParts, prepared: PreparedDataplane): ControlDeps {
+function controlOf(parts: AgentListenerParts, prepared: PreparedDataplane): ControlDeps {
   const { stateFile, label, owner, endpoints, attachment } = prepared;
   return {
     ...parts,
@@ -41,7 +41,7 @@ function controlOf(parts: FaceParts, prepared: PreparedDataplane): ControlDeps {
   };
 }
 
-function viewOf({ prepared, rotation, phase, stopBudgetMs }: FaceParts): RunView {
+function viewOf({ prepared, rotation, phase, stopBudgetMs }: AgentListenerParts): RunView {
   if (prepared === undefined) return { phase: phase(), stopBudgetMs, dataplane: undefined };
   const { identity, owner, endpoints, attachment, witness } = prepared;
   return {

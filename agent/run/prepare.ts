@@ -12,7 +12,7 @@ import type { Endpoint } from '../ports.ts';
 import { paceStart, previousRun } from './pace-start.ts';
 import { STOP_WISHES } from '../stop/stop-budget.pure.ts';
 import type { AgentEvents } from '../events.ts';
-import { Attachment } from '../companion/attachment.ts';
+import { CompanionAttachment } from '../companion/attachment.ts';
 import { claimName } from '../object/claim-name.ts';
 import { Endpoints } from '../object/endpoints.ts';
 import { ObjectKeeper } from '../object/keeper.ts';
@@ -29,7 +29,7 @@ export interface PreparedDataplane extends DerivedDataplane {
   readonly endpoints: Endpoints;
   readonly keeper: ObjectKeeper;
   /** `undefined` where there is no companion. */
-  readonly attachment: Attachment | undefined;
+  readonly attachment: CompanionAttachment | undefined;
   /** `undefined` where this agent looks at no other dataplane. */
   readonly witness: LookingWitness | undefined;
   readonly stateFile: StateFile;
@@ -53,7 +53,7 @@ export interface PrepareContext {
 
 const PREDECESSOR_POLL_MS = 100;
 
-interface Known {
+interface KnownDataplane {
   readonly derived: DerivedDataplane;
   readonly tls: EndpointTls;
 }
@@ -64,7 +64,7 @@ interface Connected {
   readonly choice: OwnerChoice;
   readonly endpoints: Endpoints;
   readonly keeper: ObjectKeeper;
-  readonly attachment: Attachment | undefined;
+  readonly attachment: CompanionAttachment | undefined;
   /** `undefined` where this agent looks at no other dataplane. */
   readonly witness: LookingWitness | undefined;
 }
@@ -147,7 +147,7 @@ function readPrevious(path: string, host: Host, events: AgentEvents): HostState 
 async function tryConnect(
   request: RunRequest,
   context: PrepareContext,
-  known: Known,
+  known: KnownDataplane,
 ): Promise<Connected | { readonly problem: string }> {
   try {
     return await connect(request, context, known);
@@ -159,7 +159,7 @@ async function tryConnect(
 async function connect(
   request: RunRequest,
   context: PrepareContext,
-  { derived, tls }: Known,
+  { derived, tls }: KnownDataplane,
 ): Promise<Connected> {
   const { clock, events, incarnation } = context;
   const { options } = request;
@@ -200,7 +200,7 @@ async function connect(
   const attachment =
     companions.length === 0
       ? undefined
-      : new Attachment({
+      : new CompanionAttachment({
           ...shared,
           companions,
           hello: { departure, deletable: mayDelete, resource },
@@ -255,7 +255,7 @@ function inherited(previous: HostState): Partial<HostState> {
 function stateAtStart(
   { options, env }: RunRequest,
   { incarnation, agentPid }: PrepareContext,
-  known: Known & {
+  known: KnownDataplane & {
     readonly owner: Owner;
     readonly host: Host;
     readonly urls: readonly URL[];

@@ -4,7 +4,7 @@ import process from 'node:process';
 
 import { OperationalError } from '../../kernel/errors.ts';
 
-export interface Owner {
+export interface FileOwner {
   readonly uid: number;
   readonly gid: number;
 }
@@ -15,7 +15,7 @@ export interface Owner {
  *
  * @returns `undefined` if there is none, or this process is not root
  */
-export function foreignOwner(path: string): Owner | undefined {
+export function foreignOwner(path: string): FileOwner | undefined {
   if (process.geteuid?.() !== 0) return undefined;
   const written = resolve(path);
   // Of the path as it is written and of what it leads to: the owner of a folder decides what is in it.
@@ -31,7 +31,7 @@ export function foreignOwner(path: string): Owner | undefined {
  *
  * @throws `STATE_UNUSABLE` if it cannot
  */
-export function actAs(owner: Owner): void {
+export function actAs(owner: FileOwner): void {
   try {
     become(owner);
   } catch (cause) {
@@ -57,7 +57,7 @@ function realPathOf(path: string): string {
 /** Not in Node's own types: https://nodejs.org/docs/latest-v24.x/api/process.html#processinitgroupsuser-extragroup */
 type WithGroups = typeof process & { initgroups?: (user: number, extraGroup: number) => void };
 
-function become({ uid, gid }: Owner): void {
+function become({ uid, gid }: FileOwner): void {
   try {
     (process as WithGroups).initgroups?.(uid, gid);
   } catch {

@@ -3,7 +3,7 @@ import { isBuiltinGateway, NO_DIRECTIONS, readDirections } from '../envoy/envoy-
 import type { AgentEvents } from '../events.ts';
 import type { UsedProxy } from '../identity/used-proxy.pure.ts';
 import { settleMs } from '../object/settle.pure.ts';
-import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
+import type { EnvoyAdmin, StopEvidence } from '../ports.ts';
 import { streamsOpened } from '../envoy/streams.ts';
 import { EnvoyUsers, type StopKnowledge } from './envoy-users.ts';
 import { hasExternalSenders, readinessLeadMs } from './hold.pure.ts';
@@ -18,7 +18,7 @@ export interface DrainDeps {
   readonly outboundHold: 'auto' | number;
   /** `undefined`: kuma-dp's drain time, where clients come that no control plane tells. */
   readonly externalDrainMs: number | undefined;
-  readonly host: HostEvidence;
+  readonly host: StopEvidence;
   /** What is waited for, as it changes; `undefined` once that is nothing. */
   readonly onHold: (words: string | undefined) => void;
 }
@@ -26,7 +26,7 @@ export interface DrainDeps {
 /** How far the deregistration is: a late one may come about while Envoy drains. */
 export type DeregistrationKnowledge = Pick<StopKnowledge, 'deregistration' | 'settledAtMs'>;
 
-type Stage = Parameters<KumaDpProcess['tell']>[0];
+type DrainStage = Parameters<KumaDpProcess['tell']>[0];
 
 /** When kuma-dp is told to drain, and when that is over. */
 export class Drain {
@@ -90,7 +90,7 @@ export class Drain {
   }
 
   /** A drain is held back for clients outside the mesh; whatever ends kuma-dp is not. */
-  async tell(stage: Stage): Promise<void> {
+  async tell(stage: DrainStage): Promise<void> {
     if (stage !== 'drain' || !this.#heldBack) await this.#facts.kumaDp.value?.tell(stage);
   }
 

@@ -1,7 +1,7 @@
 import { pause, sleep } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import type { UsedProxy } from '../identity/used-proxy.pure.ts';
-import type { EnvoyAdmin, HostEvidence } from '../ports.ts';
+import type { EnvoyAdmin, StopEvidence } from '../ports.ts';
 import { holdOf, latestEndMs, type HoldKnowledge } from './hold.pure.ts';
 import {
   callsSince,
@@ -18,7 +18,7 @@ import { HoldLog, type HoldLogDeps } from './hold-log.ts';
 import { HostSigns } from './host-signs.ts';
 
 export interface EnvoyUsersDeps extends HoldLogDeps {
-  readonly host: HostEvidence;
+  readonly host: StopEvidence;
   readonly outboundHold: 'auto' | number;
   readonly externalDrainMs: number | undefined;
 }

@@ -1,15 +1,15 @@
-import type { HostEvidence } from '../ports.ts';
+import type { StopEvidence } from '../ports.ts';
 import type { ApplicationPort } from '../identity/used-proxy.pure.ts';
 
 /** What this host shows of the application behind Envoy during one stop, and of why the proxy stops. */
 export class HostSigns {
-  readonly #host: HostEvidence;
+  readonly #host: StopEvidence;
   readonly #applicationPorts: readonly ApplicationPort[];
   #ports: 'answer' | 'refuse' | 'unknown' = 'unknown';
   #refusedAtFirst = false;
   #onlyProxyReplaced = false;
 
-  constructor(host: HostEvidence, applicationPorts: readonly ApplicationPort[]) {
+  constructor(host: StopEvidence, applicationPorts: readonly ApplicationPort[]) {
     this.#host = host;
     this.#applicationPorts = applicationPorts;
   }

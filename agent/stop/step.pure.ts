@@ -29,7 +29,7 @@ import {
   STANDBY,
   stay,
   to,
-  type Step,
+  type PhaseStep,
   WATCH_USERS,
   withProgress,
 } from './transition.pure.ts';
@@ -58,7 +58,7 @@ export const INITIAL_PHASE: Phase = { name: 'starting', registered: false };
  *
  * Pure. An input that means nothing in the current phase returns that same phase and no effects.
  */
-export function step(phase: Phase, input: Input): Step {
+export function step(phase: Phase, input: Input): PhaseStep {
   switch (phase.name) {
     case 'starting':
       return fromStarting(phase, input);
@@ -77,7 +77,7 @@ export function step(phase: Phase, input: Input): Step {
   }
 }
 
-function fromStarting(phase: Starting, input: Input): Step {
+function fromStarting(phase: Starting, input: Input): PhaseStep {
   switch (input.type) {
     case 'registered':
       return to({ ...phase, registered: true });
@@ -100,7 +100,7 @@ function fromStarting(phase: Starting, input: Input): Step {
 }
 
 /** kuma-dp was never started: the agent ends as the signal would have ended it. */
-function abandonStart(phase: Starting, exit: ChildExit, deadlines: StopDeadlines): Step {
+function abandonStart(phase: Starting, exit: ChildExit, deadlines: StopDeadlines): PhaseStep {
   const cancel: Effect = { type: 'cancel-start' };
   if (!phase.registered) return to({ name: 'stopped', exit }, cancel, { type: 'exit', exit });
   return to(
@@ -110,7 +110,7 @@ function abandonStart(phase: Starting, exit: ChildExit, deadlines: StopDeadlines
   );
 }
 
-function fromRunning(phase: Running, input: Input): Step {
+function fromRunning(phase: Running, input: Input): PhaseStep {
   switch (input.type) {
     case 'envoy-seen':
       return to({ ...phase, envoy: true });
@@ -133,7 +133,7 @@ function fromRunning(phase: Running, input: Input): Step {
   }
 }
 
-function standBy(phase: Running, deregisterByMs: number): Step {
+function standBy(phase: Running, deregisterByMs: number): PhaseStep {
   switch (phase.standby) {
     case 'no':
       return to({ ...phase, standby: 'deregistering' }, { type: 'deregister', byMs: deregisterByMs });
@@ -144,7 +144,7 @@ function standBy(phase: Running, deregisterByMs: number): Step {
   }
 }
 
-function beginStop(phase: Running, deadlines: StopDeadlines): Step {
+function beginStop(phase: Running, deadlines: StopDeadlines): PhaseStep {
   const deregister: Effect = { type: 'deregister', byMs: deadlines.killAtMs };
   const armKill: Effect = { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs };
   const standby = phase.standby === 'yes';
@@ -162,7 +162,7 @@ function beginStop(phase: Running, deadlines: StopDeadlines): Step {
   );
 }
 
-function afterCrash(phase: Running, exit: ChildExit, deadlines: StopDeadlines | undefined): Step {
+function afterCrash(phase: Running, exit: ChildExit, deadlines: StopDeadlines | undefined): PhaseStep {
   const registered = phase.registered || phase.envoy;
   if (deadlines === undefined || !registered) return finish(exit);
   return to(
@@ -171,7 +171,7 @@ function afterCrash(phase: Running, exit: ChildExit, deadlines: StopDeadlines | 
   );
 }
 
-function fromDeregistering(phase: Deregistering, input: Input): Step {
+function fromDeregistering(phase: Deregistering, input: Input): PhaseStep {
   switch (input.type) {
     case 'deregistered':
       return afterDeregistration(phase, input);
@@ -194,7 +194,7 @@ function fromDeregistering(phase: Deregistering, input: Input): Step {
   }
 }
 
-function whileDeregistering(phase: Deregistering, timer: Timer): Step {
+function whileDeregistering(phase: Deregistering, timer: Timer): PhaseStep {
   const alive = phase.child === 'alive';
   switch (timer) {
     case 'deregister':
@@ -210,7 +210,10 @@ function whileDeregistering(phase: Deregistering, timer: Timer): Step {
   }
 }
 
-function afterDeregistration(phase: Deregistering, input: Extract<Input, { type: 'deregistered' }>): Step {
+function afterDeregistration(
+  phase: Deregistering,
+  input: Extract<Input, { type: 'deregistered' }>,
+): PhaseStep {
   if (phase.child !== 'alive') return finish(phase.child);
   const progress = progressOf(input.outcome);
   if (phase.asked > 2) return end({ ...phase, progress });
@@ -222,7 +225,7 @@ function afterDeregistration(phase: Deregistering, input: Extract<Input, { type:
 }
 
 /** kuma-dp lives and the agent waits: for the peers, for the last request, or for its end. */
-function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
+function fromWaiting(phase: Settling | Draining | Exiting, input: Input): PhaseStep {
   switch (input.type) {
     case 'timer-fired':
       return afterTimer(phase, input.timer);
@@ -248,7 +251,7 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): Step {
 }
 
 /** The peers have to be told once more. */
-function settleAnew(phase: Settling | Draining | Exiting, from: SettleFrom): Step {
+function settleAnew(phase: Settling | Draining | Exiting, from: SettleFrom): PhaseStep {
   return phase.name === 'settling' ? to(phase, settle(phase.deadlines, from)) : stay(phase);
 }
 
@@ -256,17 +259,17 @@ function settleAnew(phase: Settling | Draining | Exiting, from: SettleFrom): Ste
 function afterLateDeregistration(
   phase: Settling | Draining | Exiting,
   input: Extract<Input, { type: 'deregistered' }>,
-): Step {
+): PhaseStep {
   if (phase.name === 'settling') return settleAnew(phase, input);
   return phase.progress === 'trying' ? to({ ...phase, progress: progressOf(input.outcome) }) : stay(phase);
 }
 
 /** Envoy had just been started when the stop began: there was no drain to watch until now. */
-function afterLateEnvoy(phase: Settling | Draining | Exiting): Step {
+function afterLateEnvoy(phase: Settling | Draining | Exiting): PhaseStep {
   return phase.name === 'draining' ? to(phase, { type: 'watch-drain' }) : stay(phase);
 }
 
-function afterTimer(phase: Settling | Draining | Exiting, timer: Timer): Step {
+function afterTimer(phase: Settling | Draining | Exiting, timer: Timer): PhaseStep {
   switch (timer) {
     case 'settle':
       return phase.name === 'settling' ? drain(phase, 'answered') : stay(phase);
@@ -280,7 +283,7 @@ function afterTimer(phase: Settling | Draining | Exiting, timer: Timer): Step {
   }
 }
 
-function hurry(phase: Settling | Draining | Exiting): Step {
+function hurry(phase: Settling | Draining | Exiting): PhaseStep {
   switch (phase.name) {
     case 'settling':
       return end({ ...withProgress(phase), asked: phase.asked + 1 }, END);
@@ -295,7 +298,7 @@ function whileTrying({ progress }: Draining | Exiting): readonly Effect[] {
   return progress === 'trying' ? [HASTEN] : [];
 }
 
-function fromConfirming(phase: Confirming, input: Input): Step {
+function fromConfirming(phase: Confirming, input: Input): PhaseStep {
   switch (input.type) {
     case 'confirmed':
     case 'stop-requested':
@@ -317,7 +320,7 @@ function fromConfirming(phase: Confirming, input: Input): Step {
 }
 
 /** The second request hurries, the third kills; later ones kill again, which is harmless. */
-function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[]): Step {
+function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[]): PhaseStep {
   const asked = phase.asked + 1;
   const alive = phase.name === 'exiting' || phase.child === 'alive';
   return to({ ...phase, asked }, ...(asked === 2 ? hastening : alive ? [KILL] : []));
@@ -327,7 +330,7 @@ function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[
 function afterEnd(
   { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
   { exit, atMs }: Extract<Input, { type: 'child-exited' }>,
-): Step {
+): PhaseStep {
   if (asked > 2) return finish(exit);
   const confirming = { name: 'confirming', deadlines, asked, exit } as const;
   switch (progress) {

@@ -13,7 +13,7 @@ import type {
 import { LAST_ATTEMPT_MS, type StopDeadlines } from './stop-budget.pure.ts';
 
 /** What an input leads to. */
-export interface Step {
+export interface PhaseStep {
   readonly phase: Phase;
   readonly effects: readonly Effect[];
 }
@@ -26,15 +26,15 @@ export const WATCH_USERS: Effect = { type: 'watch-users' };
 export const KILL: Effect = { type: 'tell-child', stage: 'kill' };
 export const STANDBY: Effect = { type: 'tell-child', stage: 'standby' };
 
-export function finish(exit: ChildExit): Step {
+export function finish(exit: ChildExit): PhaseStep {
   return to({ name: 'stopped', exit }, { type: 'exit', exit });
 }
 
-export function to(phase: Phase, ...effects: readonly Effect[]): Step {
+export function to(phase: Phase, ...effects: readonly Effect[]): PhaseStep {
   return { phase, effects };
 }
 
-export function stay(phase: Phase): Step {
+export function stay(phase: Phase): PhaseStep {
   return { phase, effects: [] };
 }
 
@@ -61,7 +61,7 @@ export function withProgress(
 }
 
 /** A kuma-dp in standby would end at the first SIGTERM, so that one waits until the last request is done. */
-export function drain(stop: Stopping & { readonly standby: boolean }, progress: Progress): Step {
+export function drain(stop: Stopping & { readonly standby: boolean }, progress: Progress): PhaseStep {
   const { deadlines, asked, standby } = stop;
   const untilMs = deadlines.waitsEndAtMs;
   return to(
@@ -75,6 +75,6 @@ export function drain(stop: Stopping & { readonly standby: boolean }, progress: 
 export function end(
   { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
   ...effects: readonly Effect[]
-): Step {
+): PhaseStep {
   return to({ name: 'exiting', deadlines, asked, progress }, ...effects);
 }

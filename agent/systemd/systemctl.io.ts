@@ -17,7 +17,7 @@ export interface Systemctl {
 /** A stop does not wait longer for systemd to say what it is doing. */
 const JOBS_PATIENCE_MS = 200;
 
-export function systemctl(env: Environment): Systemctl {
+export function systemctl(env: UnitEnvironment): Systemctl {
   const ask = (args: readonly string[]): Promise<Said> => run(env, { args, patienceMs: PATIENCE_MS });
   return {
     show: (unit) => ask(['show', `--property=${UNIT_PROPERTIES.join(',')}`, '--', unit]),
@@ -26,15 +26,15 @@ export function systemctl(env: Environment): Systemctl {
   };
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+type UnitEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** The jobs that systemd has at the moment; a problem where it does not say so at once. */
-export function listJobs(env: Environment): Promise<Said> {
+export function listJobs(env: UnitEnvironment): Promise<Said> {
   return run(env, { args: ['list-jobs', '--no-legend', '--plain'], patienceMs: JOBS_PATIENCE_MS });
 }
 
 function run(
-  env: Environment,
+  env: UnitEnvironment,
   { args, patienceMs }: { readonly args: readonly string[]; readonly patienceMs: number },
 ): Promise<Said> {
   return new Promise((resolve) => {

@@ -2,7 +2,7 @@ import type { AttachedAgent } from '../attached-agent.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival, Attachment, Store } from '../ports.ts';
+import type { Introduction, AttachVerdict, Store } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { GivenHere } from './entry-here.ts';
@@ -19,7 +19,7 @@ export interface AttachedAgentsDeps {
   /** A running agent came (back): whether its object is still there is worth a look. */
   readonly onAttached: (agent: AttachedAgent) => void;
   /** The stop report of an agent, as it came. */
-  readonly onReported: (arrival: Arrival, report: unknown) => void;
+  readonly onReported: (introduction: Introduction, report: unknown) => void;
   /** A stream was lost without a word, and the store was told if it could be reached. */
   readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
   /** An agent has its name. */
@@ -31,6 +31,6 @@ export interface AttachedAgentsDeps {
 }
 
 /** What became of a stream that wants to attach. */
-export type Admission = { readonly agent: AttachedAgent } | { readonly superseded: true };
+export type StreamAdmission = { readonly agent: AttachedAgent } | { readonly superseded: true };
 
-export type Given = Exclude<Attachment, { readonly kind: 'held' }> | GivenHere;
+export type Given = Exclude<AttachVerdict, { readonly kind: 'held' }> | GivenHere;

@@ -1,11 +1,11 @@
 import { pause } from '../../kernel/clock.ts';
 import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
-import type { Arrival, StreamSum } from '../ports.ts';
-import type { DataplaneRecord, Owner, RecordSummary } from '../records.pure.ts';
+import type { Introduction, StreamSum } from '../ports.ts';
+import type { DataplaneRecord, ObjectOwner, RecordSummary } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
-import type { Admission, AttachedAgentsDeps, Given } from './admission.ts';
+import type { StreamAdmission, AttachedAgentsDeps, Given } from './admission.ts';
 import { returnTimeMs } from './return-time.pure.ts';
 import { judgeHere } from './entry-here.ts';
 import { PhaseNotes, type Teller } from './phase-notes.ts';
@@ -30,7 +30,7 @@ export class AttachedAgents {
   /** Open streams that the store may take for lost all the same. */
   readonly #doubted = new Set<AttachedAgent>();
   /** The store may have them already. */
-  readonly #opening = new Set<Arrival>();
+  readonly #opening = new Set<Introduction>();
   readonly #ends: UnrecordedEnds;
   readonly #phases: PhaseNotes;
   readonly #redirects = new Redirects();
@@ -82,31 +82,31 @@ export class AttachedAgents {
   }
 
   /** @throws `STORE_BUSY`, and `ENDPOINT_BUSY` while this replica shuts down */
-  async open(arrival: Arrival, channel: AgentChannel): Promise<Admission> {
+  async open(introduction: Introduction, channel: AgentChannel): Promise<StreamAdmission> {
     this.#redirects.assertOpen();
-    await this.#ends.underWay(describeKey(arrival.key));
-    this.#opening.add(arrival);
+    await this.#ends.underWay(describeKey(introduction.key));
+    this.#opening.add(introduction);
     try {
-      return this.#admit(arrival, channel, await this.#ask(arrival));
+      return this.#admit(introduction, channel, await this.#ask(introduction));
     } finally {
-      this.#opening.delete(arrival);
+      this.#opening.delete(introduction);
     }
   }
 
-  #admit(arrival: Arrival, channel: AgentChannel, given: Given): Admission {
+  #admit(introduction: Introduction, channel: AgentChannel, given: Given): StreamAdmission {
     if (given.kind === 'superseded') {
-      this.#turnedAway.note(arrival.incarnation);
-      this.#deps.events.superseded(arrival);
+      this.#turnedAway.note(introduction.incarnation);
+      this.#deps.events.superseded(introduction);
       return { superseded: true };
     }
     const agent: MutableAgent = {
       // The store has it: ten thousand of them need not be in memory as well.
-      arrival: given.kind === 'attached' ? { ...arrival, resource: undefined } : arrival,
+      introduction: given.kind === 'attached' ? { ...introduction, resource: undefined } : introduction,
       channel,
       epoch: undefined,
       leaving: false,
       serving: false,
-      phase: arrival.phase,
+      phase: introduction.phase,
       sinceMs: this.#deps.clock.monotonicMs(),
       words: 1,
       saidMs: this.#deps.clock.monotonicMs(),
@@ -123,8 +123,8 @@ export class AttachedAgents {
    */
   async close(agent: AttachedAgent, loss: Loss, isTold = true): Promise<void> {
     if (this.#held.delete(agent)) return;
-    const { arrival, epoch, leaving } = agent;
-    const name = describeKey(arrival.key);
+    const { introduction, epoch, leaving } = agent;
+    const name = describeKey(introduction.key);
     // Another stream of the same name has taken its place here.
     if (this.#agents.get(name) !== agent) return;
     this.#forget(agent);
@@ -133,16 +133,16 @@ export class AttachedAgents {
     const isLost = !leaving && !mayReturn;
     this.#sayEnd(agent, isLost ? loss : undefined);
     if (epoch !== undefined)
-      await this.#ends.add({ key: arrival.key, epoch }, mayReturn ? returnTimeMs(this.size) : undefined);
+      await this.#ends.add({ key: introduction.key, epoch }, mayReturn ? returnTimeMs(this.size) : undefined);
     if (isLost) await this.#try(() => this.#deps.onLost(agent, loss));
     await this.#admitHeld(name);
   }
 
-  #sayEnd({ arrival, epoch, leaving }: AttachedAgent, loss: Loss | undefined): void {
+  #sayEnd({ introduction, epoch, leaving }: AttachedAgent, loss: Loss | undefined): void {
     const { events, graceMs } = this.#deps;
-    if (leaving) events.gone({ ...arrival, epoch });
+    if (leaving) events.gone({ ...introduction, epoch });
     else if (loss !== undefined)
-      events.lost({ ...arrival, epoch }, loss, arrival.deletable ? graceMs : undefined);
+      events.lost({ ...introduction, epoch }, loss, introduction.deletable ? graceMs : undefined);
   }
 
   /** The store takes the stream of this epoch for lost, and it is open here: the store is told soon. */
@@ -160,28 +160,28 @@ export class AttachedAgents {
     Object.assign(changed, { phase, serving, words: changed.words + 1, saidMs });
     if (changed.epoch === undefined) return;
     if (began) this.#deps.onAttached(changed);
-    const at = { key: changed.arrival.key, epoch: changed.epoch };
+    const at = { key: changed.introduction.key, epoch: changed.epoch };
     this.#phases.note(at, { phase, serving }, changed);
   }
 
   reported(agent: AttachedAgent, report: unknown): void {
-    const { arrival, epoch } = agent;
-    this.#deps.events.reported({ ...arrival, epoch }, report);
-    this.#deps.onReported(arrival, report);
+    const { introduction, epoch } = agent;
+    this.#deps.events.reported({ ...introduction, epoch }, report);
+    this.#deps.onReported(introduction, report);
   }
 
-  /** This incarnation announced that it stops: the end of its stream is no loss. */
-  markLeaving({ key, incarnation }: Pick<Arrival, 'key' | 'incarnation'>): void {
+  /** This incarnation is leaving: the end of its stream is no loss. */
+  markLeaving({ key, incarnation }: Pick<Introduction, 'key' | 'incarnation'>): void {
     const agent = this.#agents.get(describeKey(key));
-    if (agent?.arrival.incarnation !== incarnation) return;
+    if (agent?.introduction.incarnation !== incarnation) return;
     agent.leaving = true;
   }
 
   /** Its start did not wait for the companion: its control plane puts the object, or, later, the agent does. */
-  async ownerChanged(agent: AttachedAgent, owner: Owner): Promise<void> {
+  async ownerChanged(agent: AttachedAgent, owner: ObjectOwner): Promise<void> {
     const changed = this.#own(agent);
-    if (changed === undefined || changed.arrival.owner === owner) return;
-    changed.arrival = { ...changed.arrival, owner };
+    if (changed === undefined || changed.introduction.owner === owner) return;
+    changed.introduction = { ...changed.introduction, owner };
     if (changed.epoch === undefined) return;
     // The store is told again with the next heartbeat if it cannot be told now.
     this.#doubted.add(changed);
@@ -193,10 +193,10 @@ export class AttachedAgents {
     const changed = this.#own(agent);
     if (changed?.epoch === undefined) return;
     const { store, replica } = this.#deps;
-    changed.arrival = { ...agent.arrival, deletable: false };
-    await store.attach(changed.arrival, replica, this.#entry);
+    changed.introduction = { ...agent.introduction, deletable: false };
+    await store.attach(changed.introduction, replica, this.#entry);
     changed.leaving = true;
-    this.#deps.events.kept({ ...agent.arrival, epoch: agent.epoch });
+    this.#deps.events.kept({ ...agent.introduction, epoch: agent.epoch });
   }
 
   /** Sends all agents to other replicas. From here on, the end of a stream is no departure. */
@@ -225,7 +225,7 @@ export class AttachedAgents {
       const some = unsure.slice(at, at + TOGETHER).map((agent) => this.#try(() => this.#reattach(agent)));
       if ((await Promise.all(some)).includes(false)) return;
     }
-    for (const name of new Set([...this.#held].map(({ arrival }) => describeKey(arrival.key))))
+    for (const name of new Set([...this.#held].map(({ introduction }) => describeKey(introduction.key))))
       if (!(await this.#try(() => this.#admitHeld(name)))) return;
   }
 
@@ -244,39 +244,39 @@ export class AttachedAgents {
 
   /** `undefined` for a stream that has been replaced meanwhile. */
   #own(agent: AttachedAgent): MutableAgent | undefined {
-    const known = this.#agents.get(describeKey(agent.arrival.key));
+    const known = this.#agents.get(describeKey(agent.introduction.key));
     if (known === agent) return known;
     return [...this.#held].find((each) => each === agent);
   }
 
   /** Where another incarnation has the name, its Envoy is looked at before the newcomer is kept waiting. */
-  async #ask(arrival: Arrival): Promise<Given> {
+  async #ask(introduction: Introduction): Promise<Given> {
     const { store, replica, isRefused } = this.#deps;
     try {
-      const given = await store.attach(arrival, replica, this.#entry);
+      const given = await store.attach(introduction, replica, this.#entry);
       if (given.kind !== 'held' || !(await isRefused(given.holder))) return given;
       const entry = { ...this.#entry, refusedEpoch: given.holder.epoch };
-      return await store.attach(arrival, replica, entry);
+      return await store.attach(introduction, replica, entry);
     } catch (error) {
       if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
-      return this.#askHere(arrival);
+      return this.#askHere(introduction);
     }
   }
 
   /** Without the store: only what is attached here is known. */
-  #askHere(arrival: Arrival): Given {
-    const agent = this.#agents.get(describeKey(arrival.key));
-    const isAsking = this.#turnedAway.isAsking(arrival.incarnation);
-    return judgeHere(arrival, agent, { isAsking, graceMs: this.#deps.graceMs });
+  #askHere(introduction: Introduction): Given {
+    const agent = this.#agents.get(describeKey(introduction.key));
+    const isAsking = this.#turnedAway.isAsking(introduction.incarnation);
+    return judgeHere(introduction, agent, { isAsking, graceMs: this.#deps.graceMs });
   }
 
   #hold(agent: MutableAgent, holder: Pick<DataplaneRecord, 'address'>): void {
-    const { arrival, channel } = agent;
+    const { introduction, channel } = agent;
     this.#held.add(agent);
     const where = holder.address === undefined ? '' : ` at ${holder.address}`;
-    const reason = `another incarnation of ${describeKey(arrival.key)}${where} is attached and may serve`;
-    if (!this.#turnedAway.isAsking(arrival.incarnation)) this.#deps.events.held(arrival, reason);
-    this.#turnedAway.note(arrival.incarnation);
+    const reason = `another incarnation of ${describeKey(introduction.key)}${where} is attached and may serve`;
+    if (!this.#turnedAway.isAsking(introduction.incarnation)) this.#deps.events.held(introduction, reason);
+    this.#turnedAway.note(introduction.incarnation);
     channel.held(reason);
   }
 
@@ -284,26 +284,26 @@ export class AttachedAgents {
     const { events } = this.#deps;
     if (given.kind === 'attached') {
       agent.epoch = given.epoch;
-      agent.stored = given.serving === true ? { phase: agent.arrival.phase, serving: true } : undefined;
+      agent.stored = given.serving === true ? { phase: agent.introduction.phase, serving: true } : undefined;
       agent.leaving ||= given.leaving;
       if (given.raised === true) events.epochsRaised(given.epoch);
     }
-    const { arrival, channel, epoch, leaving } = agent;
+    const { introduction, channel, epoch, leaving } = agent;
     this.#replace(agent);
-    this.#deps.onTaken(arrival.key);
-    events.attached({ ...arrival, epoch }, { fenced: epoch !== undefined, leaving });
+    this.#deps.onTaken(introduction.key);
+    events.attached({ ...introduction, epoch }, { fenced: epoch !== undefined, leaving });
     channel.attached(epoch, leaving);
   }
 
   #replace(agent: MutableAgent): void {
-    const name = describeKey(agent.arrival.key);
+    const name = describeKey(agent.introduction.key);
     const before = this.#agents.get(name);
     this.#ends.forget(name);
     this.#held.delete(agent);
     this.#agents.set(name, agent);
     if (before === undefined || before === agent) return;
     this.#doubted.delete(before);
-    if (before.arrival.incarnation === agent.arrival.incarnation) {
+    if (before.introduction.incarnation === agent.introduction.incarnation) {
       // It comes back before its old stream has been noticed to be dead.
       agent.serving = before.serving;
       before.channel.redirect('another stream of this agent is open');
@@ -313,9 +313,9 @@ export class AttachedAgents {
   /** The holder of this name may be gone: those that wait for it are asked about again, the oldest first. */
   async #admitHeld(name: string): Promise<void> {
     for (const agent of this.#held) {
-      const { arrival, channel } = agent;
-      if (describeKey(arrival.key) !== name) continue;
-      const given = await this.#ask(arrival);
+      const { introduction, channel } = agent;
+      if (describeKey(introduction.key) !== name) continue;
+      const given = await this.#ask(introduction);
       if (!this.#held.has(agent)) continue;
       if (given.kind === 'attached') this.#take(agent, given);
       if (given.kind !== 'superseded') continue;
@@ -326,12 +326,12 @@ export class AttachedAgents {
 
   async #reattach(agent: MutableAgent): Promise<void> {
     const { store, replica, events } = this.#deps;
-    const { arrival, channel, phase } = agent;
+    const { introduction, channel, phase } = agent;
     // It has gone while others were asked about.
-    if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
+    if (this.#agents.get(describeKey(introduction.key)) !== agent) return;
     const shown = agent.epoch === undefined ? {} : { shownEpoch: agent.epoch };
-    const given = await store.reattach({ ...arrival, phase, ...shown }, replica, this.#entry);
-    if (this.#agents.get(describeKey(arrival.key)) !== agent) return;
+    const given = await store.reattach({ ...introduction, phase, ...shown }, replica, this.#entry);
+    if (this.#agents.get(describeKey(introduction.key)) !== agent) return;
     if (given.kind === 'attached') {
       const known = agent.epoch === given.epoch;
       this.#doubted.delete(agent);
@@ -344,14 +344,14 @@ export class AttachedAgents {
     if (given.kind === 'held') this.#hold(agent, given.holder);
     else if (given.kind === 'elsewhere') channel.redirect('another replica has this agent');
     else {
-      this.#turnedAway.note(arrival.incarnation);
-      events.superseded(arrival);
+      this.#turnedAway.note(introduction.incarnation);
+      events.superseded(introduction);
       channel.supersede();
     }
   }
 
   #forget(agent: AttachedAgent): void {
-    this.#agents.delete(describeKey(agent.arrival.key));
+    this.#agents.delete(describeKey(agent.introduction.key));
     this.#doubted.delete(agent);
   }
 

@@ -1,6 +1,6 @@
 import type { AttachedAgent } from '../attached-agent.ts';
 import { judgeEntry } from '../evidence/entry.pure.ts';
-import type { Arrival } from '../ports.ts';
+import type { Introduction } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 
 /** `unknown`: the store is out of reach, and nothing here speaks against it. */
@@ -10,27 +10,28 @@ export type GivenHere =
 
 /** Whether an incarnation gets its name while the store is away: by the agent that is attached here under that name. */
 export function judgeHere(
-  arrival: Arrival,
+  introduction: Introduction,
   agent: AttachedAgent | undefined,
   { isAsking, graceMs }: { readonly isAsking: boolean; readonly graceMs: number },
 ): GivenHere {
-  if (agent === undefined || agent.arrival.incarnation === arrival.incarnation) return { kind: 'unknown' };
+  if (agent === undefined || agent.introduction.incarnation === introduction.incarnation)
+    return { kind: 'unknown' };
   const verdict = judgeEntry({
     holder: {
       epoch: agent.epoch ?? 0,
-      incarnation: agent.arrival.incarnation,
+      incarnation: agent.introduction.incarnation,
       state: agent.leaving ? 'leaving' : 'attached',
       serving: agent.serving,
       lostAtMs: undefined,
     },
     nowMs: 0,
     refusedEpoch: undefined,
-    newcomer: arrival,
+    newcomer: introduction,
     departure: isAsking ? SUPERSEDED : undefined,
     graceMs,
   });
   if (verdict === 'enter') return { kind: 'unknown' };
-  return verdict === 'held' ? { kind: 'held', holder: agent.arrival } : { kind: 'superseded' };
+  return verdict === 'held' ? { kind: 'held', holder: agent.introduction } : { kind: 'superseded' };
 }
 
 /** What is not known without the store stays as it was said the last time. */

@@ -9,7 +9,7 @@ const LOOK_MS = 300;
 /** So many inbounds are tried: the first ones stand for all. */
 const PORTS = 2;
 
-interface Place {
+interface EnvoyPlace {
   readonly host: string;
   readonly port: number;
 }
@@ -29,15 +29,15 @@ export async function isRefusedByEnvoy(
 }
 
 /** Names are left out: what they stand for here may not be what they stand for there. */
-function inboundsOf(resource: string | undefined): readonly Place[] {
+function inboundsOf(resource: string | undefined): readonly EnvoyPlace[] {
   const { address, inbound = [] } = storedResource(resource)?.networking ?? {};
   return inbound
     .map(({ port, address: own }) => ({ host: own ?? address, port }))
-    .filter((place): place is Place => isIP(String(place.host)) !== 0 && typeof place.port === 'number')
+    .filter((place): place is EnvoyPlace => isIP(String(place.host)) !== 0 && typeof place.port === 'number')
     .slice(0, PORTS);
 }
 
-function isRefused(place: Place, clock: Clock): Promise<boolean> {
+function isRefused(place: EnvoyPlace, clock: Clock): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(place);
     const end = (refused: boolean): void => {

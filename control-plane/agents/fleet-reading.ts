@@ -44,12 +44,12 @@ export async function readFleet({ store, agents, heartbeat }: FleetReadingDeps):
 
 /** An open stream, as far as this replica knows it by itself. */
 export function unrecorded({
-  arrival,
+  introduction,
   ...agent
 }: Pick<AttachedAgent, 'epoch' | 'phase' | 'leaving'> & {
-  readonly arrival: Pick<FleetRecord, 'key' | 'incarnation' | 'address'>;
+  readonly introduction: Pick<FleetRecord, 'key' | 'incarnation' | 'address'>;
 }): FleetRecord {
-  const { key, incarnation, address } = arrival;
+  const { key, incarnation, address } = introduction;
   return {
     key,
     incarnation,

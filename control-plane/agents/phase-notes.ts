@@ -3,19 +3,19 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import type { Store } from '../ports.ts';
 import type { At } from '../attached-agent.ts';
 
-interface Said {
+interface SaidPhase {
   readonly phase: string;
   readonly serving: boolean;
 }
 
 /** Remembers what the store has of it; `undefined` if that is not known. */
 export interface Teller {
-  stored?: Said | undefined;
+  stored?: SaidPhase | undefined;
 }
 
 interface Note {
   readonly at: At;
-  readonly said: Said;
+  readonly said: SaidPhase;
   readonly teller: Teller;
 }
 
@@ -43,7 +43,7 @@ export class PhaseNotes {
   }
 
   /** Ten thousand agents that return say what they said before: only what is new to the store is written. */
-  note(at: At, said: Said, teller: Teller = {}): void {
+  note(at: At, said: SaidPhase, teller: Teller = {}): void {
     if (teller.stored?.phase === said.phase && teller.stored.serving === said.serving) return;
     teller.stored = said;
     this.#waiting.set(describeKey(at.key), { at, said, teller });

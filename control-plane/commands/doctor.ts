@@ -130,7 +130,7 @@ async function examineStore({ store, adminSocket }: ServeOptions): Promise<Findi
           level: 'failure',
           about,
           says: problem,
-          remedy: 'announced departures go on in memory until it is back',
+          remedy: 'until it is back, requested departures go on in memory only',
         };
   } catch {
     // It does not run here: then the store can be opened.

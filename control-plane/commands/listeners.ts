@@ -19,7 +19,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import { FleetFeed } from '../page/fleet-feed.ts';
 import type { ServeOptions } from '../options.ts';
 
-export interface FaceParts {
+export interface CompanionListenerParts {
   readonly engine: Engine;
   readonly options: ServeOptions;
   readonly events: DeregistrarEvents;
@@ -33,7 +33,7 @@ export interface FaceParts {
  * @returns `undefined` if there is to be none
  * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` if the token file cannot be used
  */
-export async function startListeners(parts: FaceParts): Promise<HttpListeners | undefined> {
+export async function startListeners(parts: CompanionListenerParts): Promise<HttpListeners | undefined> {
   const { engine, options, events, registry, refreshGauges } = parts;
   if (options.http === 'off') return undefined;
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
@@ -51,7 +51,7 @@ export async function startListeners(parts: FaceParts): Promise<HttpListeners | 
   });
 }
 
-async function pageRoutes({ engine, events }: FaceParts): Promise<readonly HttpRoute[]> {
+async function pageRoutes({ engine, events }: CompanionListenerParts): Promise<readonly HttpRoute[]> {
   const { watch, agents, heartbeat, brakes, notes, deps } = engine;
   const { clock, store, replica } = deps;
   return fleetRoutes({
@@ -69,7 +69,7 @@ async function readPage(): Promise<string> {
 }
 
 async function guarded(
-  { options, events }: FaceParts,
+  { options, events }: CompanionListenerParts,
   metrics: readonly HttpRoute[],
   page: readonly HttpRoute[],
 ): Promise<readonly HttpRoute[]> {

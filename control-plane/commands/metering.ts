@@ -8,7 +8,7 @@ import type { CallBounds } from '../rpc/call-bounds.ts';
 import { GUARDS, type Guard } from '../evidence/guards.pure.ts';
 import { totalsOf } from '../record-totals.pure.ts';
 import { CAUSES } from '../records.pure.ts';
-import type { Attempt, Store } from '../ports.ts';
+import type { AttemptedDeletion, Store } from '../ports.ts';
 
 /** Spans that contain work of other parts. */
 const UNMEASURED: ReadonlySet<PropertyKey> = new Set(['attempt', 'whileCurrent', 'whileAlone', 'close']);
@@ -33,7 +33,7 @@ export function meter(store: Store, metrics: Metrics, clock: Clock): Store {
 }
 
 /** @param tookMs how long ago the departure began */
-export function noteAttempt(metrics: Metrics, { record, result }: Attempt, tookMs: number): void {
+export function noteAttempt(metrics: Metrics, { record, result }: AttemptedDeletion, tookMs: number): void {
   if (record.state === 'attached') return;
   const cause = CAUSES[record.state];
   if (result.guard !== undefined && isGuard(result.guard)) metrics.guardRefused(result.guard, cause);
@@ -42,7 +42,7 @@ export function noteAttempt(metrics: Metrics, { record, result }: Attempt, tookM
     return;
   }
   metrics.departed(cause, result.outcome);
-  if (cause === 'announced') metrics.deregistered(tookMs);
+  if (cause === 'requested') metrics.deregistered(tookMs);
 }
 
 function isGuard(name: string): name is Guard {
@@ -82,7 +82,7 @@ async function refreshGauges(
   metrics.callsHeld(bounds.held);
   metrics.zoneSize(engine.watch.size);
   metrics.agents(versionsOf(engine.agents));
-  metrics.unrecorded(engine.announced.unrecorded);
+  metrics.unrecorded(engine.requested.unrecorded);
   if (certificate !== undefined) metrics.certificateExpires(certificate.expiresAtMs);
   for (const { url, seen } of engine.watch.controlPlanes) metrics.controlPlaneUp(url, 'facts' in seen);
   const counts = await withDeadline({ clock, action: 'count the records', budgetMs: COUNT_BUDGET_MS }, () =>

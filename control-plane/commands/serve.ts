@@ -110,7 +110,10 @@ function requireOwnZone(zone: ZoneStanding): void {
   );
 }
 
-async function runUntil(stop: AbortSignal, { engine, server, events, service }: Running): Promise<void> {
+async function runUntil(
+  stop: AbortSignal,
+  { engine, server, events, service }: RunningServer,
+): Promise<void> {
   const over = new AbortController();
   const running = engine.run(over.signal);
   const told = service === undefined ? undefined : keepTelling(service, { engine, stop }, over.signal);
@@ -129,7 +132,7 @@ async function runUntil(stop: AbortSignal, { engine, server, events, service }: 
   events.stopped();
 }
 
-interface Running {
+interface RunningServer {
   readonly engine: Engine;
   readonly server: GrpcServer;
   readonly events: DeregistrarEvents;

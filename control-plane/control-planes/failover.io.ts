@@ -8,7 +8,7 @@ export interface FailoverOptions<T> {
   readonly targets: readonly [T, ...T[]];
 }
 
-export interface Question {
+export interface FailoverCall {
   /** Imperative phrase for error messages: `delete dataplane default/web-1`. */
   readonly action: string;
   /** How long one that is not the last may take: without it, one that hangs would use up the others' time. */
@@ -38,7 +38,7 @@ export class Failover<T> {
   }
 
   /** @throws the reason of `signal`, the first refusal, or one error for all failures */
-  async first<R>(question: Question, ask: (target: T, signal: AbortSignal) => Promise<R>): Promise<R> {
+  async first<R>(question: FailoverCall, ask: (target: T, signal: AbortSignal) => Promise<R>): Promise<R> {
     const failures: OperationalError[] = [];
     // Others may change the preference meanwhile; each target is asked once for all that.
     const order = this.#order();
@@ -63,7 +63,7 @@ export class Failover<T> {
   }
 
   #patiently<R>(
-    { action, patienceMs, signal }: Question,
+    { action, patienceMs, signal }: FailoverCall,
     target: T,
     ask: (target: T, signal: AbortSignal) => Promise<R>,
   ): Promise<R> {

@@ -10,7 +10,7 @@ import { lookForSibling } from '../../kuma/services.io.ts';
 import { RestClient } from '../../kuma/rest-client.io.ts';
 import type { ControlPlanes, OverviewLook, OverviewPage } from '../ports.ts';
 import type { InstanceLook } from './instance-look.pure.ts';
-import { Failover, type Question } from './failover.io.ts';
+import { Failover, type FailoverCall } from './failover.io.ts';
 import { readOverviewPages } from './overview-pages.io.ts';
 
 export interface KumaControlPlanesOptions {
@@ -22,7 +22,7 @@ export interface KumaControlPlanesOptions {
   readonly userToken: () => string | undefined;
 }
 
-interface Target {
+interface ControlPlaneTarget {
   /** Without credentials. */
   readonly url: string;
   readonly client: RestClient;
@@ -39,7 +39,7 @@ const LIST_PATIENCE_MS = 15_000;
 export function kumaControlPlanes(options: KumaControlPlanesOptions): ControlPlanes {
   const [first, ...others] = options.urls;
   const targets = [target(first, options), ...others.map((url) => target(url, options))] as const;
-  const failover = new Failover<Target>({ clock: options.clock, targets: [...targets] });
+  const failover = new Failover<ControlPlaneTarget>({ clock: options.clock, targets: [...targets] });
   return {
     look: (signal) => {
       options.tls.refresh?.();
@@ -72,11 +72,11 @@ export function kumaControlPlanes(options: KumaControlPlanesOptions): ControlPla
   };
 }
 
-function about(verb: string, key: DataplaneKey, signal: AbortSignal): Question {
+function about(verb: string, key: DataplaneKey, signal: AbortSignal): FailoverCall {
   return { action: `${verb} dataplane ${describeKey(key)}`, patienceMs: OBJECT_PATIENCE_MS, signal };
 }
 
-function target(url: URL, { tls, userToken }: KumaControlPlanesOptions): Target {
+function target(url: URL, { tls, userToken }: KumaControlPlanesOptions): ControlPlaneTarget {
   return {
     url: endpointName(url),
     client: new RestClient({
@@ -90,7 +90,7 @@ function target(url: URL, { tls, userToken }: KumaControlPlanesOptions): Target 
   };
 }
 
-async function look({ url, client }: Target, signal: AbortSignal): Promise<InstanceLook> {
+async function look({ url, client }: ControlPlaneTarget, signal: AbortSignal): Promise<InstanceLook> {
   try {
     const [index, config] = await Promise.all([client.get('', signal), readConfig(client, signal)]);
     requireAnswer('read the version', index);

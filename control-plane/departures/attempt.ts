@@ -250,7 +250,7 @@ function streamOf({ state, lostAtMs, unseen, serving }: DataplaneRecord, nowMs: 
 }
 
 const REASONS = {
-  announced: 'its agent said that it leaves',
+  requested: 'its agent said that it leaves',
   fallback: 'its agent and its streams had been silent for the grace',
   sweep: 'Kuma showed it offline, and no agent was attached',
 } as const;

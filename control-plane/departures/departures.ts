@@ -7,7 +7,7 @@ import type { DeletionAttempt } from './attempt.ts';
 import type { DepartureOutcome, DepartureRecord } from '../records.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Attempt, DueShare, Store } from '../ports.ts';
+import type { AttemptedDeletion, DueShare, Store } from '../ports.ts';
 
 export interface DeparturesDeps {
   readonly clock: Clock;
@@ -20,7 +20,7 @@ export interface DeparturesDeps {
    */
   readonly concurrency: { readonly awaited: number; readonly due: number };
   /** `tookMs`: how long ago the departure began, as the store's clock and this process have it. */
-  readonly onAttempt?: (attempt: Attempt, tookMs: number) => void;
+  readonly onAttempt?: (attempt: AttemptedDeletion, tookMs: number) => void;
   /** Which part of the work is ours, as long as all replicas do theirs; `undefined`: none of it. */
   readonly share: () => DueShare | undefined;
 }
@@ -36,9 +36,9 @@ export type Standing =
   | { readonly kind: 'pending'; readonly guard?: string | undefined; readonly reason: string };
 
 /** What one look found, and if it has not ended, when to try again. */
-type Look = Standing & { readonly afterMs?: number };
+type DepartureLook = Standing & { readonly afterMs?: number };
 
-interface At {
+interface DepartureAt {
   readonly key: DataplaneKey;
   readonly epoch: number;
   readonly incarnation: string;
@@ -98,9 +98,9 @@ export class Departures {
    * Tries at once and waits until `byMs` (monotonic), trying again when it is due: a control plane that asks for patience
    * gets it, for every caller that waits. The departure goes on whatever the answer is.
    */
-  async settle(at: At, byMs: number): Promise<Standing> {
+  async settle(at: DepartureAt, byMs: number): Promise<Standing> {
     const { clock } = this.#deps;
-    let last: Look = { kind: 'pending', reason: 'it is being deleted' };
+    let last: DepartureLook = { kind: 'pending', reason: 'it is being deleted' };
     let dueMs = clock.monotonicMs();
     while (clock.monotonicMs() < byMs) {
       const isDue = clock.monotonicMs() >= dueMs;
@@ -119,7 +119,7 @@ export class Departures {
   }
 
   /** Tries. If another worker is trying now, looks whether it has finished. Never throws a transient error. */
-  async #look(at: At): Promise<Look> {
+  async #look(at: DepartureAt): Promise<DepartureLook> {
     try {
       const attempt = await this.#limit(() => this.#attempt(at));
       if (attempt?.result.kind === 'ended') return attempt.result;
@@ -137,7 +137,7 @@ export class Departures {
   }
 
   /** Whether another worker finished it. `undefined` if the store cannot tell now. */
-  async #findEnd({ key, incarnation, epoch }: At): Promise<Look | undefined> {
+  async #findEnd({ key, incarnation, epoch }: DepartureAt): Promise<DepartureLook | undefined> {
     try {
       const departures = await this.#deps.store.departures({ key, incarnation, limit: RECENT });
       // It may have left before, under another epoch.
@@ -162,7 +162,7 @@ export class Departures {
     }
   }
 
-  async #attempt(which: DueShare | At, begun?: () => void): Promise<Attempt | undefined> {
+  async #attempt(which: DueShare | DepartureAt, begun?: () => void): Promise<AttemptedDeletion | undefined> {
     const { clock, store, attempt, events, onAttempt } = this.#deps;
     let beganMs = clock.monotonicMs();
     const made = await store.attempt(which, async (record, fence) => {

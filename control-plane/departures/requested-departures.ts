@@ -7,7 +7,7 @@ import type { DataplaneRecord } from '../records.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import { standingOf, type Departures, type Standing } from './departures.ts';
 import type { DeregistrarEvents } from '../events.ts';
-import type { Arrival, Fence, Store } from '../ports.ts';
+import type { Introduction, Fence, Store } from '../ports.ts';
 
 export interface RequestedDeparturesDeps {
   readonly clock: Clock;
@@ -19,12 +19,12 @@ export interface RequestedDeparturesDeps {
   readonly attempt: DeletionAttempt;
 }
 
-/** How an announced departure stands. Not `durable`: the store is away, and so far it is in memory only. */
-export type Announced = (Standing & { readonly durable: boolean }) | { readonly kind: 'superseded' };
+/** How a requested departure stands. Not `durable`: the store is away, and the request is in memory only. */
+export type RequestedStanding = (Standing & { readonly durable: boolean }) | { readonly kind: 'superseded' };
 
 interface Unrecorded {
-  readonly arrival: Arrival;
-  /** When it was announced. The monotonic clock stands still while a machine is suspended, the wall clock does not. */
+  readonly introduction: Introduction;
+  /** When it was requested. The monotonic clock stands still while a machine is suspended, the wall clock does not. */
   readonly atMs: number;
   readonly atWallMs: number;
 }
@@ -50,25 +50,25 @@ export class RequestedDepartures {
   }
 
   /**
-   * Records that `arrival` leaves and waits for the end until `byMs` (monotonic).
+   * Records that `introduction` leaves and waits for the end until `byMs` (monotonic).
    *
    * @param again its object was created again after it had left
    */
-  async announce(arrival: Arrival, byMs: number, again = false): Promise<Announced> {
+  async request(introduction: Introduction, byMs: number, again = false): Promise<RequestedStanding> {
     const { store, replica, departures, events } = this.#deps;
-    this.#deps.agents.markLeaving(arrival);
+    this.#deps.agents.markLeaving(introduction);
     try {
-      const leave = await store.leave(arrival, { replica, headStartMs: HEAD_START_MS, again });
+      const leave = await store.leave(introduction, { replica, headStartMs: HEAD_START_MS, again });
       crashPoint('leave.recorded');
       if (leave.kind === 'superseded') return leave;
       if (leave.kind === 'departed') return { ...standingOf(leave.departure), durable: true };
-      const { key, incarnation } = arrival;
+      const { key, incarnation } = introduction;
       events.leaving({ key, incarnation, epoch: leave.epoch });
       const standing = await departures.settle({ key, incarnation, epoch: leave.epoch }, byMs);
       return { ...standing, durable: true };
     } catch (error) {
       if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
-      return this.#announceUnrecorded(arrival);
+      return this.#requestUnrecorded(introduction);
     }
   }
 
@@ -80,7 +80,7 @@ export class RequestedDepartures {
       for (const [name, unrecorded] of this.#unrecorded) {
         try {
           const agoMs = this.#agoMs(unrecorded);
-          await store.leave(unrecorded.arrival, { replica, headStartMs: 0, agoMs });
+          await store.leave(unrecorded.introduction, { replica, headStartMs: 0, agoMs });
           this.#unrecorded.delete(name);
           departures.nudge();
         } catch (error) {
@@ -92,12 +92,12 @@ export class RequestedDepartures {
     }
   }
 
-  async #announceUnrecorded(arrival: Arrival): Promise<Announced> {
-    this.#deps.events.leaving({ key: arrival.key, incarnation: arrival.incarnation });
+  async #requestUnrecorded(introduction: Introduction): Promise<RequestedStanding> {
+    this.#deps.events.leaving({ key: introduction.key, incarnation: introduction.incarnation });
     const { clock } = this.#deps;
-    const unrecorded = { arrival, atMs: clock.monotonicMs(), atWallMs: clock.wallMs() };
+    const unrecorded = { introduction, atMs: clock.monotonicMs(), atWallMs: clock.wallMs() };
     const standing = await this.#tryUnrecorded(unrecorded);
-    if (standing.kind === 'pending') this.#unrecorded.set(describeKey(arrival.key), unrecorded);
+    if (standing.kind === 'pending') this.#unrecorded.set(describeKey(introduction.key), unrecorded);
     return { ...standing, durable: false };
   }
 
@@ -106,10 +106,10 @@ export class RequestedDepartures {
    * the object's own marks are read right before, as an agent does that has no companion.
    */
   async #tryUnrecorded(unrecorded: Unrecorded): Promise<Standing> {
-    const { arrival } = unrecorded;
+    const { introduction } = unrecorded;
     const { clock, attempt, agents, events, store } = this.#deps;
-    const current = agents.find(arrival.key);
-    if (current !== undefined && current.arrival.incarnation !== arrival.incarnation) {
+    const current = agents.find(introduction.key);
+    if (current !== undefined && current.introduction.incarnation !== introduction.incarnation) {
       return {
         kind: 'ended',
         outcome: 'superseded',
@@ -119,7 +119,7 @@ export class RequestedDepartures {
     }
     const nowMs = clock.monotonicMs();
     const sinceMs = nowMs - this.#agoMs(unrecorded);
-    const record = asRecord(arrival, sinceMs, current === undefined ? nowMs : undefined);
+    const record = asRecord(introduction, sinceMs, current === undefined ? nowMs : undefined);
     // A successor may have attached at another replica.
     const isBlind = store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
     const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind });
@@ -135,9 +135,13 @@ export class RequestedDepartures {
 }
 
 /** Times are monotonic here: they are only compared with each other. */
-function asRecord(arrival: Arrival, sinceMs: number, lostAtMs: number | undefined): DataplaneRecord {
+function asRecord(
+  introduction: Introduction,
+  sinceMs: number,
+  lostAtMs: number | undefined,
+): DataplaneRecord {
   return {
-    ...arrival,
+    ...introduction,
     epoch: 0,
     state: 'leaving',
     sinceMs,

@@ -84,7 +84,7 @@ export class BrakeGate {
   }
 }
 
-/** An announced departure is not braked. */
+/** The brake does not hold a requested departure. */
 const BRAKED: readonly Cause[] = ['fallback', 'sweep'];
 
 function servicesOf(resource: string | undefined): readonly string[] {

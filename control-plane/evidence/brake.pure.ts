@@ -5,7 +5,7 @@ import type { Cause, DepartureOutcome } from '../records.pure.ts';
 import { readinessByService } from './services.pure.ts';
 
 export interface BrakeSettings {
-  /** Of a mesh's or a service's dataplanes, so much may be deleted unannounced in one window; in [0, 1]. */
+  /** The share of a mesh's or a service's dataplanes that may be deleted in one window without a request; in [0, 1]. */
   readonly share: number;
   /** So many may always be, however small the mesh. */
   readonly minimum: number;
@@ -50,13 +50,13 @@ export interface BrakeStanding {
   readonly releasedForMs: number | undefined;
 }
 
-interface Scope {
+interface BrakeScope {
   readonly mesh: string;
   readonly service: string;
 }
 
 /** Who is there, and who was deleted within the window, with the time. */
-interface ScopeCount extends Scope {
+interface ScopeCount extends BrakeScope {
   readonly present: ReadonlySet<string>;
   readonly deletedAtMs: ReadonlyMap<string, number>;
 }
@@ -66,10 +66,9 @@ const RELEASE_HINT = 'released by `kuma-deregistrar brake release`';
 const RELOOK_MS = 15_000;
 
 /**
- * Whether one more may be deleted without a request of its agent: not more than a share of its mesh and of each of its services
- * within the window, and never the last one that is ready for a service. An object that is not ready may go: no peer
- * has it. A release of an operator frees both, the last one of a service too: they said so. Announced departures are
- * not to be asked about.
+ * Whether one more may be deleted without a request of its agent: not more than a share of its mesh and of each of its
+ * services within the window, and never the last one that is ready for a service. An object that is not ready may go:
+ * no peer has it. An operator's release lifts both limits. Do not ask about requested departures.
  */
 export function judgeBrake(view: BrakeView, candidate: DataplaneOverview): BrakeRuling {
   if (releasedForMs(view, candidate.mesh) !== undefined) return { held: false };
@@ -98,7 +97,11 @@ export function describeBrakes(
   });
 }
 
-function standingOf(view: BrakeView, scope: Scope, waiting: readonly DataplaneOverview[]): BrakeStanding {
+function standingOf(
+  view: BrakeView,
+  scope: BrakeScope,
+  waiting: readonly DataplaneOverview[],
+): BrakeStanding {
   const counted = scopeCount(view, scope);
   const released = releasedForMs(view, scope.mesh);
   const standing = {
@@ -125,12 +128,12 @@ function releasedForMs({ releases, nowMs }: BrakeView, mesh: string): number | u
   return left.length === 0 ? undefined : Math.max(...left);
 }
 
-function scopesOf(overview: DataplaneOverview): readonly Scope[] {
+function scopesOf(overview: DataplaneOverview): readonly BrakeScope[] {
   const { mesh } = overview;
   return ['', ...readinessByService(overview).keys()].map((service) => ({ mesh, service }));
 }
 
-function scopesOfPast({ key: { mesh }, services }: PastDeletion): readonly Scope[] {
+function scopesOfPast({ key: { mesh }, services }: PastDeletion): readonly BrakeScope[] {
   return ['', ...services].map((service) => ({ mesh, service }));
 }
 
@@ -147,7 +150,7 @@ function judgeScope(view: BrakeView, counted: ScopeCount, candidate: DataplaneOv
 
 function isLastReady(
   { overviews }: BrakeView,
-  { mesh, service }: Scope,
+  { mesh, service }: BrakeScope,
   candidate: DataplaneOverview,
 ): boolean {
   const isReady = (each: DataplaneOverview): boolean => readinessByService(each).get(service) === true;
@@ -175,7 +178,7 @@ function fitsAfterMs(view: BrakeView, counted: ScopeCount, candidate: DataplaneO
   return settings.windowMs;
 }
 
-function scopeCount(view: BrakeView, scope: Scope): ScopeCount {
+function scopeCount(view: BrakeView, scope: BrakeScope): ScopeCount {
   const { mesh, service } = scope;
   const deletedAtMs = new Map<string, number>();
   for (const { key, services, atMs } of recent(view)) {
@@ -199,11 +202,11 @@ function countAllowed({ settings }: BrakeView, counted: ScopeCount): number {
 function recent({ past, nowMs, settings }: BrakeView): readonly PastDeletion[] {
   return past.filter(
     ({ cause, outcome, atMs }) =>
-      cause !== 'announced' && outcome === 'deleted' && atMs > nowMs - settings.windowMs,
+      cause !== 'requested' && outcome === 'deleted' && atMs > nowMs - settings.windowMs,
   );
 }
 
-function isIn({ mesh, service }: Scope, overview: DataplaneOverview): boolean {
+function isIn({ mesh, service }: BrakeScope, overview: DataplaneOverview): boolean {
   return overview.mesh === mesh && (service === '' || readinessByService(overview).has(service));
 }
 
@@ -221,7 +224,7 @@ function describeScopeCount(view: BrakeView, counted: ScopeCount): string {
   );
 }
 
-function describeScope({ mesh, service }: Scope): string {
+function describeScope({ mesh, service }: BrakeScope): string {
   return service === '' ? `of mesh ${mesh}` : `of service ${service} in mesh ${mesh}`;
 }
 

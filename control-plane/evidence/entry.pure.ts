@@ -20,9 +20,9 @@ export interface EntryCase {
  * - `enter`: it gets the name, and the next epoch.
  * - `held`: the holder is attached and may serve; the newcomer waits until that changes.
  * - `superseded`: a newer incarnation took the name from it and has it still.
- * - `leaving`: it announced its stop, and is still draining.
+ * - `leaving`: its agent asked to leave and is still draining.
  */
-export type Entry = 'enter' | 'held' | 'superseded' | 'leaving';
+export type EntryVerdict = 'enter' | 'held' | 'superseded' | 'leaving';
 
 /**
  * Whether an incarnation gets the name. The control plane refuses the second of two dataplanes with one name while it
@@ -30,30 +30,30 @@ export type Entry = 'enter' | 'held' | 'superseded' | 'leaving';
  *
  * @see https://github.com/kumahq/kuma/pull/12886
  */
-export function judgeEntry(given: EntryCase): Entry {
+export function judgeEntry(given: EntryCase): EntryVerdict {
   const { departure } = given;
   const holder = given.holder?.incarnation === '' ? undefined : given.holder;
   if (holder === undefined)
     return departure === undefined || hasReturned(departure) ? 'enter' : endOf(departure);
   if (departure === undefined) return judgeHolder(holder, given);
-  if (departure.cause === 'announced' || holder.lostAtMs === undefined) return 'superseded';
+  if (departure.cause === 'requested' || holder.lostAtMs === undefined) return 'superseded';
   // After a restart of the companion, the newer one may only be on its way back.
   return given.nowMs - holder.lostAtMs >= 2 * given.graceMs ? 'enter' : 'superseded';
 }
 
 /** One that was only cut off for longer than the grace lives, and begins anew; so does one whose successor is over. */
 function hasReturned({ cause }: NonNullable<EntryCase['departure']>): boolean {
-  return cause !== 'announced';
+  return cause !== 'requested';
 }
 
-function endOf({ outcome }: NonNullable<EntryCase['departure']>): Entry {
+function endOf({ outcome }: NonNullable<EntryCase['departure']>): EntryVerdict {
   return outcome === 'superseded' ? 'superseded' : 'leaving';
 }
 
 function judgeHolder(
   { epoch, state, serving, lostAtMs }: NonNullable<EntryCase['holder']>,
   { refusedEpoch, newcomer }: EntryCase,
-): Entry {
+): EntryVerdict {
   const isAttached = state === 'attached' && lostAtMs === undefined;
   const mayServe = serving !== false && refusedEpoch !== epoch;
   return isAttached && mayServe && bringsObject(newcomer) ? 'held' : 'enter';

@@ -63,8 +63,8 @@ export interface DeletionCase {
   /** No replica saw its stream end: its agent may be attaching elsewhere. */
   readonly unseen?: boolean | undefined;
   /**
-   * How long ago it was announced or first suspected. Believed only while this process has been up for longer: a clock
-   * that was set back while no companion ran would make it too short.
+   * How long ago its agent asked to leave, or it was first suspected. Believed only while this process has been up for
+   * longer: a clock that was set back while no companion ran would make it too short.
    */
   readonly pendingMs: number;
   /** The object now. */
@@ -112,7 +112,7 @@ export function judgeDeletion(given: DeletionCase): Judgement {
   return (
     judgePlace(given.around) ??
     judgeOwner(given) ??
-    (given.cause === 'announced' ? judgeRequested(given) : judgeSuspected(given)) ?? { verdict: 'delete' }
+    (given.cause === 'requested' ? judgeRequested(given) : judgeSuspected(given)) ?? { verdict: 'delete' }
   );
 }
 
@@ -164,7 +164,7 @@ function judgeOwner({ cause, record, predecessors, stored }: DeletionCase): Judg
     stored,
   );
   if (!ownership.ours) return refuse('foreign-incarnation', ownership.reason);
-  if (cause === 'announced') return undefined;
+  if (cause === 'requested') return undefined;
   const managed = cause === 'fallback' ? deletable : isLifecycleManaged(stored);
   return managed
     ? undefined
@@ -183,7 +183,7 @@ function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
 
 /**
  * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may another run
- * have come under this name without telling us: whatever happened after the announcement may be theirs.
+ * have taken this name without telling us: whatever happened after the request may be that run's.
  */
 function judgeRequested(given: DeletionCase): Judgement | undefined {
   const { missingMs, unchangedMs, stored, around, graceMs } = given;
@@ -206,7 +206,7 @@ function judgeRequested(given: DeletionCase): Judgement | undefined {
   );
 }
 
-/** Whether something was there before the announcement: by the control plane's clock, and the time between by ours. */
+/** Whether something was there before the request: by the control plane's clock, and the time between by ours. */
 function wasBefore(time: string | undefined, given: DeletionCase): boolean {
   const { clockMs, clockSteadyMs = Number.POSITIVE_INFINITY, pendingMs, around } = given;
   if (clockMs === undefined || (around.upMs ?? around.steadyMs) <= pendingMs) return false;

@@ -41,7 +41,7 @@ const PUT_BUDGET_MS = 2_000;
 const NO_PREDECESSORS: ReadonlySet<string> = new Set();
 
 /** An object that is not there, or that an incarnation left behind which is over. */
-interface Missing {
+interface MissingObject {
   readonly sinceMs: number;
   looks: number;
   /** What its agent had said when the object was found missing. */
@@ -61,7 +61,7 @@ interface SeenBody {
 export class Healer {
   readonly #deps: HealerDeps;
   /** By name. */
-  readonly #missing = new Map<string, Missing>();
+  readonly #missing = new Map<string, MissingObject>();
   /** By name: JSON of the object as the control plane last had it. */
   readonly #bodies = new Map<string, SeenBody>();
   #soon = Promise.withResolvers<void>();
@@ -114,7 +114,7 @@ export class Healer {
         if (!(error instanceof OperationalError)) throw error;
       });
     }
-    const attached = new Set([...agents].map(({ arrival }) => describeKey(arrival.key)));
+    const attached = new Set([...agents].map(({ introduction }) => describeKey(introduction.key)));
     for (const map of [this.#missing, this.#bodies])
       for (const name of map.keys()) if (!attached.has(name)) map.delete(name);
   }
@@ -124,10 +124,10 @@ export class Healer {
     present: ReadonlyMap<string, DataplaneOverview>,
     atMs: number,
   ): Promise<void> {
-    const name = describeKey(agent.arrival.key);
+    const name = describeKey(agent.introduction.key);
     const seen = present.get(name);
     if (seen !== undefined && !(await this.#isLeftBehind(agent, seen.labels))) {
-      this.#noteBody(name, agent.arrival.incarnation, seen);
+      this.#noteBody(name, agent.introduction.incarnation, seen);
       this.#missing.delete(name);
       return;
     }
@@ -137,7 +137,7 @@ export class Healer {
       return;
     }
     const missing = this.#noteMissing(agent);
-    const at = { key: agent.arrival.key, epoch: agent.epoch };
+    const at = { key: agent.introduction.key, epoch: agent.epoch };
     const judged = await this.#deps.store.whileCurrent(at, async (record, fence) => {
       const healing = this.#judge(agent, record, missing);
       if (healing.verdict === 'put back' && !agent.leaving) {
@@ -164,8 +164,8 @@ export class Healer {
   }
 
   /** Asks the agent for a sign of life with each look: what it says from now on, it says after the object had gone. */
-  #noteMissing({ arrival, channel, words }: AttachedAgent): Missing {
-    const name = describeKey(arrival.key);
+  #noteMissing({ introduction, channel, words }: AttachedAgent): MissingObject {
+    const name = describeKey(introduction.key);
     const missing = this.#missing.get(name) ?? {
       sinceMs: this.#deps.clock.monotonicMs(),
       looks: 0,
@@ -180,21 +180,25 @@ export class Healer {
 
   /** Whether an incarnation put it that is over: its agent owned it, and its departure has ended. */
   async #isLeftBehind(
-    { arrival }: AttachedAgent,
+    { introduction }: AttachedAgent,
     labels: DataplaneOverview['labels'] = {},
   ): Promise<boolean> {
     const incarnation = labels[INCARNATION_LABEL];
-    if (arrival.owner !== 'agent' || incarnation === undefined || incarnation === arrival.incarnation)
+    if (
+      introduction.owner !== 'agent' ||
+      incarnation === undefined ||
+      incarnation === introduction.incarnation
+    )
       return false;
     if (this.#deps.agents.isAsking(incarnation)) return false;
-    const ended = await this.#deps.store.departures({ key: arrival.key, incarnation, limit: 1 });
+    const ended = await this.#deps.store.departures({ key: introduction.key, incarnation, limit: 1 });
     return ended.length > 0;
   }
 
-  #judge(agent: AttachedAgent, record: DataplaneRecord, missing: Missing): Decision {
+  #judge(agent: AttachedAgent, record: DataplaneRecord, missing: MissingObject): Decision {
     const { clock, watch, graceMs, sweepOfflineAfterMs } = this.#deps;
-    const { phase, arrival } = agent;
-    const seen = this.#bodies.get(describeKey(arrival.key));
+    const { phase, introduction } = agent;
+    const seen = this.#bodies.get(describeKey(introduction.key));
     return decide({
       record: { ...record, phase },
       stream: streamOf(agent, record, missing),
@@ -202,7 +206,7 @@ export class Healer {
         kind: 'missing',
         looks: missing.looks,
         spanMs: clock.monotonicMs() - missing.sinceMs,
-        lastSeen: seen?.incarnation === arrival.incarnation ? storedResource(seen.body) : undefined,
+        lastSeen: seen?.incarnation === introduction.incarnation ? storedResource(seen.body) : undefined,
         brought: storedResource(record.resource),
       },
       pendingMs: 0,
@@ -220,7 +224,7 @@ export class Healer {
     assertHeld: () => void,
   ): Promise<void> {
     const { clock, controlPlanes, events, onHealed } = this.#deps;
-    const { key } = agent.arrival;
+    const { key } = agent.introduction;
     const action = `put dataplane ${describeKey(key)} back`;
     const put = await withDeadline({ clock, action, budgetMs: PUT_BUDGET_MS }, async ({ signal }) => {
       const stored = await controlPlanes.read(key, signal);
@@ -230,7 +234,7 @@ export class Healer {
     });
     this.#missing.delete(describeKey(key));
     if (!put) return;
-    events.healed({ ...agent.arrival, epoch: agent.epoch }, reason);
+    events.healed({ ...agent.introduction, epoch: agent.epoch }, reason);
     onHealed?.();
   }
 }
@@ -239,7 +243,7 @@ export class Healer {
 function streamOf(
   { serving, words, channel }: AttachedAgent,
   { lostAtMs }: DataplaneRecord,
-  missing: Missing,
+  missing: MissingObject,
 ): StreamEvidence {
   if (lostAtMs !== undefined) return { kind: 'ended', missingMs: 0 };
   const heardSince = words > missing.words || hasGrown(missing.heardBytes, channel.heardBytes());

@@ -5,7 +5,7 @@ import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { lookTrace } from './guards.pure.ts';
 import type { Presence } from './presence.ts';
 
-interface Entry {
+interface LookEntry {
   readonly trace: string;
   readonly sinceMs: number;
   lastMs: number;
@@ -24,8 +24,8 @@ type Case = Pick<DataplaneRecord, 'key' | 'epoch' | 'state' | 'sinceMs'>;
 export class LookLog {
   readonly #clock: Clock;
   readonly #presence: Presence;
-  readonly #entries = new Map<string, Entry>();
-  readonly #cases = new Map<string, Entry>();
+  readonly #entries = new Map<string, LookEntry>();
+  readonly #cases = new Map<string, LookEntry>();
 
   constructor(clock: Clock, presence: Presence) {
     this.#clock = clock;
@@ -61,7 +61,7 @@ export class LookLog {
       for (const [name, { lastMs }] of entries) if (lastMs < beforeMs) entries.delete(name);
   }
 
-  #note(entries: Map<string, Entry>, name: string, trace: string): number {
+  #note(entries: Map<string, LookEntry>, name: string, trace: string): number {
     const nowMs = this.#clock.monotonicMs();
     const known = entries.get(name);
     if (known?.trace !== trace) {

@@ -2,7 +2,7 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { isObject } from '../../kernel/json.ts';
 
 type Networking = NonNullable<DataplaneResource['networking']>;
-type Port = NonNullable<Networking['inbound']>[number];
+type ServicePort = NonNullable<Networking['inbound']>[number];
 
 /** What an overview, a resource and a kept body have in common. */
 export interface Serving {
@@ -62,7 +62,7 @@ function merge(
 }
 
 /** Peers believe the worse of the two fields. @see kuma pkg/core/resources/apis/mesh/dataplane_helpers.go, GetHealthyInbounds */
-function isReady(port: Port): boolean {
+function isReady(port: ServicePort): boolean {
   const health = port['health'];
   return port.state !== 'NotReady' && !(isObject(health) && health['ready'] === false);
 }

@@ -1,7 +1,7 @@
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DepartureNote } from './fleet-view.pure.ts';
 import { readStopTimeline } from './stop-steps.pure.ts';
-import type { Attempt } from '../ports.ts';
+import type { AttemptedDeletion } from '../ports.ts';
 
 interface Incarnation {
   readonly key: DataplaneKey;
@@ -29,7 +29,7 @@ export class DepartureNotes {
     if (timeline !== undefined) this.#note(which, { timeline });
   }
 
-  attempted({ record, result }: Attempt): void {
+  attempted({ record, result }: AttemptedDeletion): void {
     if (result.kind !== 'ended') return;
     const { state, lostAtMs, sinceMs } = record;
     this.#note(record, { beganAtMs: state === 'lost' ? (lostAtMs ?? sinceMs) : sinceMs });

@@ -10,7 +10,7 @@ export interface Publication {
   readonly change: (() => Buffer) | undefined;
 }
 
-interface Stream {
+interface PageStream {
   readonly response: ServerResponse;
   /** It has seen everything up to the last publication, or it is on its way. */
   inStep: boolean;
@@ -37,7 +37,7 @@ export function serverSentEvent(event: string, value: unknown): Buffer {
  */
 export class EventStreams {
   readonly #clock: Clock;
-  readonly #streams = new Set<Stream>();
+  readonly #streams = new Set<PageStream>();
   #last: Publication | undefined;
   #disarmBeat: (() => void) | undefined;
 
@@ -52,7 +52,7 @@ export class EventStreams {
   /** @returns `false` if there is no room for one more; then nothing was answered */
   open(response: ServerResponse, onClose: () => void): boolean {
     if (this.#streams.size >= MOST_STREAMS) return false;
-    const stream: Stream = { response, inStep: false, disarm: undefined };
+    const stream: PageStream = { response, inStep: false, disarm: undefined };
     this.#streams.add(stream);
     response.writeHead(200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
     response.write(`retry: ${TRY_AGAIN_MS}\n\n`);
@@ -76,26 +76,26 @@ export class EventStreams {
     }
   }
 
-  #send(stream: Stream, { whole, change }: Publication): void {
+  #send(stream: PageStream, { whole, change }: Publication): void {
     const event = stream.inStep && change !== undefined ? change() : whole();
     stream.inStep = true;
     this.#write(stream, event);
   }
 
-  #write(stream: Stream, bytes: Buffer): void {
+  #write(stream: PageStream, bytes: Buffer): void {
     if (stream.response.write(bytes)) return;
     stream.disarm ??= this.#clock.after(PATIENCE_MS, () => {
       stream.response.destroy();
     });
   }
 
-  #drained(stream: Stream): void {
+  #drained(stream: PageStream): void {
     stream.disarm?.();
     stream.disarm = undefined;
     if (!stream.inStep && this.#last !== undefined) this.#send(stream, this.#last);
   }
 
-  #closed(stream: Stream): void {
+  #closed(stream: PageStream): void {
     stream.disarm?.();
     this.#streams.delete(stream);
     if (this.#streams.size > 0) return;

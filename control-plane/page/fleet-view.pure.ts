@@ -81,7 +81,7 @@ export interface FleetDeparture {
 /** What is remembered of a departure beyond its record. */
 export interface DepartureNote {
   readonly timeline?: StopTimeline;
-  /** When it was announced, or its stream was lost. */
+  /** When its agent asked to leave, or its stream was lost. */
   readonly beganAtMs?: number;
 }
 
@@ -131,17 +131,17 @@ function serviceIn(resource: string): string {
 }
 
 /**
- * A departure as a bar. What an agent reported of its stop is drawn for an announced one only: that of the others is
- * what this program did about it.
+ * A departure as a bar. A requested departure is drawn with what its agent reported of the stop, the others with what
+ * this program did.
  */
 export function viewDeparture(record: DepartureRecord, note: DepartureNote = {}): FleetDeparture {
   const { key, guard, atMs, ...rest } = record;
-  const timeline = (rest.cause === 'announced' ? note.timeline : undefined) ?? drawn(record, note.beganAtMs);
+  const timeline = (rest.cause === 'requested' ? note.timeline : undefined) ?? drawn(record, note.beganAtMs);
   return { id: describeKey(key), ...rest, guard: guard ?? '', atMs: Math.round(atMs), ...timeline };
 }
 
 const ONLY_STEP: Readonly<Record<Cause, string>> = {
-  announced: 'deregister',
+  requested: 'deregister',
   fallback: 'silent',
   sweep: 'offline',
 };

@@ -15,7 +15,7 @@ export interface AttachQueueOptions {
  */
 export type Lane = 'start' | 'return' | 'other';
 
-export interface Candidate {
+export interface QueuedAttach {
   readonly lane: Lane;
   /** Whether its caller has gone: then it loses its place. */
   readonly hasGone: () => boolean;
@@ -23,7 +23,7 @@ export interface Candidate {
   readonly onWait: ((withinMs: number) => void) | undefined;
 }
 
-interface Waiting extends Candidate {
+interface Waiting extends QueuedAttach {
   readonly admit: (done: (() => void) | undefined) => void;
   /** By when it was told that its turn comes, monotonic. */
   promisedMs: number;
@@ -64,7 +64,7 @@ export class AttachQueue {
   }
 
   /** @returns what gives the turn back, to be called once; `undefined` if its caller has gone */
-  enter(candidate: Candidate): Promise<(() => void) | undefined> {
+  enter(candidate: QueuedAttach): Promise<(() => void) | undefined> {
     if (this.#underWay < this.#options.together && this.waiting === 0) return Promise.resolve(this.#begin());
     return new Promise((admit) => {
       const waiting: Waiting = { ...candidate, admit, promisedMs: Number.POSITIVE_INFINITY };

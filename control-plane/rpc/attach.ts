@@ -36,10 +36,10 @@ export interface AttachDeps {
   readonly markAuthenticated: MarkAuthenticated;
   /** What a witness found, on the stream that it was asked on. */
   readonly onTestified: (agent: AttachedAgent, testimony: WitnessTestimony) => void;
-  readonly connectionOf: (call: Pick<Stream, 'getPeer'>) => PeerConnection | undefined;
+  readonly connectionOf: (call: Pick<AttachCall, 'getPeer'>) => PeerConnection | undefined;
 }
 
-type Stream = ServerDuplexStream<AttachRequest, AttachResponse>;
+type AttachCall = ServerDuplexStream<AttachRequest, AttachResponse>;
 
 /** How long an agent may take to say who it is. */
 const HELLO_BUDGET_MS = 10_000;
@@ -60,7 +60,7 @@ export function attach(deps: AttachDeps): handleBidiStreamingCall<AttachRequest,
 /** One agent's stream: a Hello, then phases, until it ends. */
 class AttachedStream {
   readonly #deps: AttachDeps;
-  readonly #stream: Stream;
+  readonly #stream: AttachCall;
   readonly #connection: PeerConnection | undefined;
   readonly #caller: CallerOf;
   /** Of the one time limit that runs: to a Hello, or after a redirect. */
@@ -72,7 +72,7 @@ class AttachedStream {
   #answersAsks = false;
   #takesNews = false;
 
-  constructor(deps: AttachDeps, stream: Stream) {
+  constructor(deps: AttachDeps, stream: AttachCall) {
     this.#deps = deps;
     this.#stream = stream;
     this.#connection = deps.connectionOf(stream);
@@ -154,19 +154,19 @@ class AttachedStream {
 
   async #admit(hello: Hello): Promise<AttachedAgent | undefined> {
     const { authorise, agents } = this.#deps;
-    const { arrival: said, brought } = readHello(hello);
-    const arrival = { ...said, peer: this.#connection?.address };
+    const { introduction: said, brought } = readHello(hello);
+    const introduction = { ...said, peer: this.#connection?.address };
     this.#answersAsks = hello.answersAsks;
     this.#takesNews = hello.takesNews;
-    const credential = await authorise(this.#caller, arrival.key, brought);
+    const credential = await authorise(this.#caller, introduction.key, brought);
     if (this.#hasEnded()) return undefined;
     this.#keepAsking();
     const admission = await agents.open(
-      arrival,
+      introduction,
       this.#channel({
         looks: hello.looks,
         version: hello.agentVersion,
-        subject: subjectOf(credential, arrival.key),
+        subject: subjectOf(credential, introduction.key),
       }),
     );
     crashPoint('attach.recorded');

@@ -12,7 +12,7 @@ export interface CallBoundsDeps {
   readonly onRefused: (resource: Resource, scope: Scope) => void;
 }
 
-type Release = () => void;
+type CallRelease = () => void;
 
 /**
  * An agent has one stream, and another one while the first has not been noticed to be dead; it makes one call at a time.
@@ -56,7 +56,7 @@ export class CallBounds {
   }
 
   /** @throws `LIMIT_EXCEEDED` */
-  openStream(caller: Caller): Release {
+  openStream(caller: Caller): CallRelease {
     this.#begin(caller);
     return this.#granted('streams', this.#streams.take(caller));
   }
@@ -66,7 +66,7 @@ export class CallBounds {
    *
    * @throws `LIMIT_EXCEEDED`
    */
-  async beginCall(caller: Caller): Promise<Release> {
+  async beginCall(caller: Caller): Promise<CallRelease> {
     this.#begin(caller);
     const release = this.#granted('calls', this.#calls.take(caller));
     const endTurn = await this.#turn(caller.subject ?? caller.address);
@@ -81,7 +81,7 @@ export class CallBounds {
    *
    * @throws `LIMIT_EXCEEDED`
    */
-  readUnchecked(address: string): Release {
+  readUnchecked(address: string): CallRelease {
     return this.#granted('unread-calls', this.#unread.take({ subject: undefined, address }));
   }
 
@@ -95,7 +95,7 @@ export class CallBounds {
     if (refused !== undefined) throw this.#refused('requests', refused);
   }
 
-  #granted(resource: Resource, grant: Grant): Release {
+  #granted(resource: Resource, grant: Grant): CallRelease {
     if ('refused' in grant) throw this.#refused(resource, grant.refused);
     return grant.release;
   }
@@ -109,10 +109,10 @@ export class CallBounds {
     );
   }
 
-  #turn(subject: string): Promise<Release> {
+  #turn(subject: string): Promise<CallRelease> {
     const limit = this.#turns.get(subject) ?? pLimit(TURNS);
     this.#turns.set(subject, limit);
-    const begun = Promise.withResolvers<Release>();
+    const begun = Promise.withResolvers<CallRelease>();
     const ended = limit(() => {
       const over = Promise.withResolvers<undefined>();
       begun.resolve(() => {

@@ -8,27 +8,27 @@ import type { RequestedDepartures } from '../departures/requested-departures.ts'
 import type { ControlPlanes, Store } from '../ports.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';
-import { asArrival } from './requests.ts';
+import { asIntroduction } from './requests.ts';
 
-export interface ConfirmDeps {
+export interface ConfirmCallDeps {
   readonly clock: Clock;
   readonly authorise: Authorise;
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
-  readonly announced: RequestedDepartures;
+  readonly requested: RequestedDepartures;
 }
 
 const LOOK_BUDGET_MS = 1_000;
 const DELETE_BUDGET_MS = 1_000;
 
-/** The judgement is the same that an agent without a companion makes; the deletion is one more announced departure. */
+/** An agent without a companion judges in the same way. The deletion is one more requested departure. */
 export async function confirm(
-  { clock, authorise, store, controlPlanes, announced }: ConfirmDeps,
+  { clock, authorise, store, controlPlanes, requested }: ConfirmCallDeps,
   request: ConfirmRequest,
   context: CallContext,
 ): Promise<ConfirmResponse> {
-  const arrival = asArrival(request.incarnation);
-  const { key, incarnation, address } = arrival;
+  const introduction = asIntroduction(request.incarnation);
+  const { key, incarnation, address } = introduction;
   await authorise(context.caller, key);
   const record = await store.find(key).catch(() => undefined);
   if (record !== undefined && record.incarnation !== incarnation) {
@@ -43,7 +43,7 @@ export async function confirm(
   const { verdict, reason } = judge({ incarnation, address }, overview);
   if (verdict !== 'delete') return { verdict: verdict === 'wait' ? Verdict.WAIT : Verdict.LEAVE, reason };
   context.requireWaiting();
-  const standing = await announced.announce(arrival, clock.monotonicMs() + DELETE_BUDGET_MS, true);
+  const standing = await requested.request(introduction, clock.monotonicMs() + DELETE_BUDGET_MS, true);
   if (standing.kind === 'superseded')
     return { verdict: Verdict.LEAVE, reason: 'a newer incarnation has the name' };
   if (standing.kind === 'pending') return { verdict: Verdict.WAIT, reason: standing.reason };

@@ -1,18 +1,18 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { DeregisterResponse_Outcome as Outcome } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { DeregisterRequest, DeregisterResponse } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Announced, RequestedDepartures } from '../departures/requested-departures.ts';
+import type { RequestedStanding, RequestedDepartures } from '../departures/requested-departures.ts';
 import type { AttachedAgents } from '../agents/attached-agents.ts';
 import type { DepartureOutcome } from '../records.pure.ts';
 import type { Authorise } from './authorisation.ts';
 import type { CallContext } from './handlers.ts';
-import { asArrival } from './requests.ts';
+import { asIntroduction } from './requests.ts';
 
 export interface DeregisterDeps {
   readonly clock: Clock;
   readonly authorise: Authorise;
   readonly agents: AttachedAgents;
-  readonly announced: RequestedDepartures;
+  readonly requested: RequestedDepartures;
 }
 
 /** An answer must still reach its caller. */
@@ -28,22 +28,22 @@ const OUTCOMES: Readonly<Record<DepartureOutcome, Outcome>> = {
 };
 
 export async function deregister(
-  { clock, authorise, agents, announced }: DeregisterDeps,
+  { clock, authorise, agents, requested }: DeregisterDeps,
   request: DeregisterRequest,
   context: CallContext,
 ): Promise<DeregisterResponse> {
   const begunMs = clock.monotonicMs();
-  const unattached = asArrival(request.incarnation);
+  const unattached = asIntroduction(request.incarnation);
   await authorise(context.caller, unattached.key);
   context.requireWaiting();
-  const attached = agents.find(unattached.key)?.arrival;
-  const arrival = attached?.incarnation === unattached.incarnation ? attached : unattached;
+  const attached = agents.find(unattached.key)?.introduction;
+  const introduction = attached?.incarnation === unattached.incarnation ? attached : unattached;
   const patienceMs = Math.max(0, (context.remainingMs ?? PATIENCE_MS) - ANSWER_MARGIN_MS);
-  return asResponse(await announced.announce(arrival, begunMs + patienceMs));
+  return asResponse(await requested.request(introduction, begunMs + patienceMs));
 }
 
-function asResponse(announced: Announced): DeregisterResponse {
-  if (announced.kind === 'superseded') {
+function asResponse(standing: RequestedStanding): DeregisterResponse {
+  if (standing.kind === 'superseded') {
     return {
       outcome: Outcome.REFUSED,
       guard: 'newer-epoch',
@@ -51,7 +51,7 @@ function asResponse(announced: Announced): DeregisterResponse {
       durable: true,
     };
   }
-  const { guard = '', reason, durable } = announced;
-  const outcome = announced.kind === 'ended' ? OUTCOMES[announced.outcome] : Outcome.ACCEPTED;
+  const { guard = '', reason, durable } = standing;
+  const outcome = standing.kind === 'ended' ? OUTCOMES[standing.outcome] : Outcome.ACCEPTED;
   return { outcome, guard, reason, durable };
 }

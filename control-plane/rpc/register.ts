@@ -111,7 +111,8 @@ async function epochOf(
   { key, incarnation }: Pick<ReturnType<typeof readIncarnation>, 'key' | 'incarnation'>,
 ): Promise<number> {
   const attached = agents.find(key);
-  if (attached?.arrival.incarnation === incarnation && attached.epoch !== undefined) return attached.epoch;
+  if (attached?.introduction.incarnation === incarnation && attached.epoch !== undefined)
+    return attached.epoch;
   const record = await store.find(key);
   if (record?.incarnation === incarnation) return record.epoch;
   throw foreign(describeKey(key), 'this incarnation is not attached');

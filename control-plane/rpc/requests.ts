@@ -17,9 +17,9 @@ import {
   type Wish as WireWish,
   Wish_State,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Owner } from '../records.pure.ts';
+import type { ObjectOwner } from '../records.pure.ts';
 import type { WitnessTestimony } from '../attached-agent.ts';
-import type { Arrival } from '../ports.ts';
+import type { Introduction } from '../ports.ts';
 import { nestingOf, parseJson } from '../../kernel/json.ts';
 import type { LookResult } from '../../kernel/tcp-findings.ts';
 
@@ -36,7 +36,7 @@ const MAX_RESOURCE_BYTES = 128 * 1_024;
 /** A Dataplane has seven. */
 const MAX_NESTING = 64;
 
-const OWNERS: ReadonlyMap<WireOwner, Owner> = new Map<WireOwner, Owner>([
+const OWNERS: ReadonlyMap<WireOwner, ObjectOwner> = new Map<WireOwner, ObjectOwner>([
   [WireOwner.CONTROL_PLANE, 'cp'],
   [WireOwner.AGENT, 'agent'],
   [WireOwner.EXTERNAL, 'external'],
@@ -59,7 +59,7 @@ export function readKey(wire: WireKey | undefined): DataplaneKey {
 /** @throws `REQUEST_INVALID` */
 export function readIncarnation(
   wire: Incarnation | undefined,
-): Pick<Arrival, 'key' | 'incarnation' | 'address'> {
+): Pick<Introduction, 'key' | 'incarnation' | 'address'> {
   const key = readKey(wire?.dataplane);
   const { id = '', address = '' } = wire ?? {};
   requireValid(INCARNATION.test(id), 'the incarnation is not a UUID');
@@ -117,11 +117,11 @@ function readStates(states: PortStates): PortStates {
 }
 
 /**
- * @returns beside the arrival the resource that it brings, as it was read
+ * @returns beside the introduction the resource that it brings, as it was read
  * @throws `REQUEST_INVALID`
  */
 export function readHello(hello: Hello): {
-  readonly arrival: Arrival;
+  readonly introduction: Introduction;
   readonly brought: DataplaneResource | undefined;
 } {
   const incarnation = readIncarnation(hello.incarnation);
@@ -129,7 +129,7 @@ export function readHello(hello: Hello): {
   requireValid(owner !== undefined, 'the owner is none that is known');
   const { resource } = hello;
   const brought = resource.length === 0 ? undefined : readResource(incarnation.key, resource);
-  const arrival = {
+  const introduction = {
     ...incarnation,
     owner,
     deletable: hello.deletable,
@@ -137,7 +137,7 @@ export function readHello(hello: Hello): {
     phase: readPhase(hello.phase),
     ...(hello.epoch > 0 ? { shownEpoch: hello.epoch } : {}),
   };
-  return { arrival, brought };
+  return { introduction, brought };
 }
 
 /**
@@ -146,7 +146,7 @@ export function readHello(hello: Hello): {
  *
  * @throws `REQUEST_INVALID`
  */
-export function asArrival(wire: Incarnation | undefined): Arrival {
+export function asIntroduction(wire: Incarnation | undefined): Introduction {
   const incarnation =
     wire?.id === ''
       ? { key: readKey(wire.dataplane), incarnation: '', address: undefined }
@@ -163,7 +163,7 @@ export function readTestimony({ id, findings }: Testimony): WitnessTestimony {
  * @returns `undefined` if the owner is who it was
  * @throws `REQUEST_INVALID`
  */
-export function readOwner(wire: WireOwner): Owner | undefined {
+export function readOwner(wire: WireOwner): ObjectOwner | undefined {
   if (wire === WireOwner.UNSPECIFIED) return undefined;
   const owner = OWNERS.get(wire);
   requireValid(owner !== undefined, 'the owner is none that is known');

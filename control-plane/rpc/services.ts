@@ -48,7 +48,7 @@ export function deregistrarService(given: AgentServiceDeps) {
     markAuthenticated,
     connectionOf = () => undefined,
   } = given;
-  const { watch, agents, announced, deps } = engine;
+  const { watch, agents, requested, deps } = engine;
   const { clock, events, store, controlPlanes, settings } = deps;
   const tokens = new TokenCheck({ authenticator, bounds, events, service: SERVICE });
   const { authorise, authoriseByName } = authorisation({
@@ -82,10 +82,10 @@ export function deregistrarService(given: AgentServiceDeps) {
       register({ clock, events, authorise, agents, store, controlPlanes }, request, context),
     ),
     deregister: unary(calls, (request, context) =>
-      deregister({ clock, authorise, agents, announced }, request, context),
+      deregister({ clock, authorise, agents, requested }, request, context),
     ),
     confirm: unary(calls, (request, context) =>
-      confirm({ clock, authorise, store, controlPlanes, announced }, request, context),
+      confirm({ clock, authorise, store, controlPlanes, requested }, request, context),
     ),
     getControlPlane: unary(calls, (request, context) =>
       getControlPlane({ clock, authoriseByName, watch, controlPlanes }, request, context),

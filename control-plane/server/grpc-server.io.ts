@@ -71,7 +71,7 @@ const LONE_PINGS = { pingMs: 10_000, pingTimeoutMs: 4_000 };
 const PARTING_MS = 250;
 
 /** What names the connection of a call. */
-interface Call {
+interface GrpcCall {
   getPeer(): string;
 }
 
@@ -141,7 +141,7 @@ export class GrpcServer {
    *
    * @returns which limit its connection is over; then the connection is cut soon
    */
-  authenticated(call: Call, subject: string): ConnectionLimit | undefined {
+  authenticated(call: GrpcCall, subject: string): ConnectionLimit | undefined {
     const peer = call.getPeer();
     for (const { connections } of this.#listeners) {
       const over = connections.authenticated(peer, subject);
@@ -151,7 +151,7 @@ export class GrpcServer {
   }
 
   /** To be asked while the call lasts. @returns `undefined` on a Unix socket, which cannot fall silent */
-  connectionOf(call: Call): PeerConnection | undefined {
+  connectionOf(call: GrpcCall): PeerConnection | undefined {
     const peer = call.getPeer();
     for (const { connections } of this.#listeners) {
       const connection = connections.find(peer);

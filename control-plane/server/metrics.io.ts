@@ -52,7 +52,7 @@ function dataplaneMetrics({ counter, gauge }: Instruments) {
   ]);
   const zone = gauge('zone_dataplanes', 'Dataplanes of the zone, by whether they have a stream', ['stream']);
   const agents = gauge('agents', 'Agents that are attached to this replica', ['version']);
-  const unrecorded = gauge('departures_unrecorded', 'Announced departures that are in memory only', []);
+  const unrecorded = gauge('departures_unrecorded', 'Requested departures that are in memory only', []);
   const healed = counter('healed_total', 'Objects of living dataplanes that were put back', []);
   return {
     /** @param totals `undefined` while the store does not say: then there is none, rather than an old one */
@@ -88,7 +88,7 @@ function departureMetrics({ counter, histogram }: Instruments) {
   const deletions = counter('deletions_total', 'Departures that ended', ['cause', 'result']);
   const refusals = counter('guard_refusals_total', 'Deletions that a guard held back', ['guard', 'cause']);
   const retries = counter('retries_total', 'Attempts to delete that are made again', []);
-  const deregister = histogram('deregister_seconds', 'From an announced departure to its end', {
+  const deregister = histogram('deregister_seconds', 'From a requested departure to its end', {
     labelNames: [],
     buckets: DEREGISTER_SECONDS,
   });

@@ -1,18 +1,18 @@
 import { judgeEntry } from '../evidence/entry.pure.ts';
 import { CAUSES } from '../records.pure.ts';
-import type { Arrival, Attachment, EntryView, Leave, LeaveOptions } from '../ports.ts';
-import { departureOf, keyColumns, recordOf } from './rows.ts';
+import type { Introduction, AttachVerdict, EntryView, Leave, LeaveOptions } from '../ports.ts';
+import { causeOf, departureOf, keyColumns, recordOf, storedCause } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, type Session } from './session.ts';
 
 interface Leaver {
-  readonly arrival: Arrival;
+  readonly introduction: Introduction;
   readonly headStartMs: number;
   readonly agoMs: number;
 }
 
 interface Newcomer {
-  readonly arrival: Arrival;
+  readonly introduction: Introduction;
   readonly attached: NewRow;
   /** How long ago it came. */
   readonly agoMs?: number;
@@ -23,19 +23,20 @@ type NewRow = Pick<DataplaneRow, 'state' | 'lost_at' | 'replica' | 'due_at' | 'u
 /** The caller has the name to itself. An incarnation that was never seen before is newer than all that were. */
 export async function attach(
   session: Session,
-  arrival: Arrival,
+  introduction: Introduction,
   { replica, entry }: { readonly replica: string; readonly entry: EntryView },
-): Promise<Attachment> {
-  const row = await currentRow(session, arrival.key);
-  if (row !== undefined && isSame(row, arrival)) return attachAgain(session, row, { arrival, replica });
-  const departure = await departureOfIncarnation(session, arrival);
+): Promise<AttachVerdict> {
+  const row = await currentRow(session, introduction.key);
+  if (row !== undefined && isSame(row, introduction))
+    return attachAgain(session, row, { introduction, replica });
+  const departure = await departureOfIncarnation(session, introduction);
   const holder = row === undefined ? undefined : recordOf(row);
   const verdict = judgeEntry({
     holder,
     nowMs: session.nowMs,
     refusedEpoch: entry.refusedEpoch,
-    newcomer: arrival,
-    departure,
+    newcomer: introduction,
+    departure: departure === undefined ? undefined : departureOf(departure),
     graceMs: entry.graceMs,
   });
   if (verdict === 'superseded') return { kind: 'superseded' };
@@ -44,35 +45,35 @@ export async function attach(
   if (verdict === 'leaving' && departure !== undefined)
     return { kind: 'attached', epoch: departure.epoch, leaving: true };
   const attached = { state: 'attached', lost_at: null, replica, due_at: null, unseen: 0 } as const;
-  const { epoch, raised } = await replace(session, row, { arrival, attached });
+  const { epoch, raised } = await replace(session, row, { introduction, attached });
   return { kind: 'attached', epoch, leaving: false, ...(raised ? { raised } : {}) };
 }
 
 /** As {@link attach}, unless another replica has its stream by now. */
 export async function reattach(
   session: Session,
-  arrival: Arrival,
+  introduction: Introduction,
   how: { readonly replica: string; readonly entry: EntryView },
-): Promise<Attachment | { readonly kind: 'elsewhere' }> {
-  const row = await currentRow(session, arrival.key);
+): Promise<AttachVerdict | { readonly kind: 'elsewhere' }> {
+  const row = await currentRow(session, introduction.key);
   const elsewhere = row !== undefined && row.replica !== null && row.replica !== how.replica;
-  if (elsewhere && isSame(row, arrival)) return { kind: 'elsewhere' };
-  return attach(session, arrival, how);
+  if (elsewhere && isSame(row, introduction)) return { kind: 'elsewhere' };
+  return attach(session, introduction, how);
 }
 
 /** The caller has the name to itself. Who leaves never takes the name from one that is there. */
 export async function leave(
   session: Session,
-  arrival: Arrival,
+  introduction: Introduction,
   { headStartMs, again = false, agoMs = 0 }: LeaveOptions,
 ): Promise<Leave> {
   const { nowMs } = session;
-  const row = await currentRow(session, arrival.key);
+  const row = await currentRow(session, introduction.key);
   // An operator has no incarnation: it is whichever is there that leaves, unless it lives.
-  const isNameless = arrival.incarnation === '';
-  if (row !== undefined && (isNameless || isSame(row, arrival)))
-    return leaveNow(session, row, { arrival, headStartMs, agoMs });
-  const departure = await departureOfIncarnation(session, arrival);
+  const isNameless = introduction.incarnation === '';
+  if (row !== undefined && (isNameless || isSame(row, introduction)))
+    return leaveNow(session, row, { introduction, headStartMs, agoMs });
+  const departure = await departureOfIncarnation(session, introduction);
   if (departure !== undefined && !again && hasLeft(departure))
     return { kind: 'departed', departure: departureOf(departure) };
   if (hasTheName(row, departure)) return { kind: 'superseded' };
@@ -83,12 +84,12 @@ export async function leave(
     due_at: nowMs + headStartMs,
     unseen: 0,
   } as const;
-  const { epoch } = await replace(session, row, { arrival, attached: leaving, agoMs });
+  const { epoch } = await replace(session, row, { introduction, attached: leaving, agoMs });
   return { kind: 'leaving', epoch };
 }
 
-function hasLeft({ cause, outcome }: DepartureRow): boolean {
-  return cause === 'announced' && outcome !== 'superseded';
+function hasLeft(departure: DepartureRow): boolean {
+  return causeOf(departure) === 'requested' && departure.outcome !== 'superseded';
 }
 
 /**
@@ -103,11 +104,11 @@ function hasTheName(row: DataplaneRow | undefined, departure: DepartureRow | und
 async function attachAgain(
   session: Session,
   row: DataplaneRow,
-  { arrival, replica }: { readonly arrival: Arrival; readonly replica: string },
-): Promise<Attachment> {
+  { introduction, replica }: { readonly introduction: Introduction; readonly replica: string },
+): Promise<AttachVerdict> {
   const leaving = row.state === 'leaving';
-  const serving = arrival.phase === 'running' && row.serving === 1 ? 1 : servingOf(arrival);
-  const common = { ...brought(arrival, row), replica, lost_at: null, unseen: 0, serving };
+  const serving = introduction.phase === 'running' && row.serving === 1 ? 1 : servingOf(introduction);
+  const common = { ...brought(introduction, row), replica, lost_at: null, unseen: 0, serving };
   const fresh = {
     state: 'attached',
     since_at: row.state === 'attached' ? row.since_at : session.nowMs,
@@ -127,13 +128,13 @@ async function attachAgain(
 async function leaveNow(
   session: Session,
   row: DataplaneRow,
-  { arrival, headStartMs, agoMs }: Leaver,
+  { introduction, headStartMs, agoMs }: Leaver,
 ): Promise<Leave> {
   const { db, nowMs } = session;
-  if (arrival.incarnation === '' && row.state === 'attached') return { kind: 'superseded' };
+  if (introduction.incarnation === '' && row.state === 'attached') return { kind: 'superseded' };
   if (row.state !== 'leaving') {
     const leaving = {
-      ...(arrival.incarnation === '' ? {} : brought(arrival, row)),
+      ...(introduction.incarnation === '' ? {} : brought(introduction, row)),
       state: 'leaving',
       since_at: nowMs - agoMs,
       due_at: nowMs + headStartMs,
@@ -150,7 +151,7 @@ async function leaveNow(
 async function replace(
   session: Session,
   old: DataplaneRow | undefined,
-  { arrival, attached, agoMs = 0 }: Newcomer,
+  { introduction, attached, agoMs = 0 }: Newcomer,
 ): Promise<{ readonly epoch: number; readonly raised: boolean }> {
   const { db, nowMs } = session;
   if (old !== undefined) {
@@ -162,15 +163,15 @@ async function replace(
       .execute();
     await db.deleteFrom('dataplanes').where('epoch', '=', old.epoch).execute();
   }
-  const next = await nextEpoch(session, arrival.shownEpoch);
-  const { key, incarnation } = arrival;
+  const next = await nextEpoch(session, introduction.shownEpoch);
+  const { key, incarnation } = introduction;
   const rest = { since_at: nowMs - agoMs, attempts: 0, guard: null, reason: null };
   const row = {
     ...keyColumns(key),
     epoch: next.epoch,
     incarnation,
-    serving: servingOf(arrival),
-    ...brought(arrival, undefined),
+    serving: servingOf(introduction),
+    ...brought(introduction, undefined),
     ...attached,
     ...rest,
   };
@@ -183,13 +184,13 @@ export function departureBase(
   row: DataplaneRow,
 ): Pick<DepartureRow, 'proxy_type' | 'mesh' | 'name' | 'epoch' | 'incarnation' | 'cause' | 'attempts'> {
   const { proxy_type, mesh, name, epoch, incarnation, state, attempts } = row;
-  const cause = state === 'attached' ? 'fallback' : CAUSES[state];
+  const cause = storedCause(state === 'attached' ? 'fallback' : CAUSES[state]);
   return { proxy_type, mesh, name, epoch, incarnation, cause, attempts };
 }
 
 function departureOfIncarnation(
   { db }: Session,
-  { key, incarnation }: Arrival,
+  { key, incarnation }: Introduction,
 ): Promise<DepartureRow | undefined> {
   if (incarnation === '') return Promise.resolve(undefined);
   return db
@@ -202,13 +203,13 @@ function departureOfIncarnation(
 }
 
 /** An agent that starts has no Envoy that serves; of any other, that is not known until it says so. */
-function servingOf({ phase }: Arrival): 0 | null {
+function servingOf({ phase }: Introduction): 0 | null {
   return phase === 'running' ? null : 0;
 }
 
 /** What an agent says of itself; where it says nothing, what it said before. */
 function brought(
-  { owner, deletable, address, peer, resource, phase }: Arrival,
+  { owner, deletable, address, peer, resource, phase }: Introduction,
   before: DataplaneRow | undefined,
 ): Pick<DataplaneRow, 'owner' | 'deletable' | 'address' | 'peer' | 'resource' | 'phase'> {
   return {
@@ -222,6 +223,6 @@ function brought(
 }
 
 /** A row without an incarnation matches no agent. */
-function isSame({ incarnation }: DataplaneRow, arrival: Arrival): boolean {
-  return incarnation !== '' && incarnation === arrival.incarnation;
+function isSame({ incarnation }: DataplaneRow, introduction: Introduction): boolean {
+  return incarnation !== '' && incarnation === introduction.incarnation;
 }

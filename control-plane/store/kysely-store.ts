@@ -1,5 +1,5 @@
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import type { Alone, Attempt, EntryView, Store } from '../ports.ts';
+import type { Alone, AttemptedDeletion, EntryView, Store } from '../ports.ts';
 import type { SideliningRecord } from '../records.pure.ts';
 import { attach, leave, reattach } from './attaching.ts';
 import type { Backend } from './backend.ts';
@@ -24,15 +24,15 @@ export function kyselyStore(backend: Backend): Store {
       backend.beat((session) => streams.heartbeat(session, replica, withinMs)),
     noteSilence: (silence) => backend.beat((session) => streams.noteSilence(session, silence)),
     unseenIncarnations: () => backend.read(streams.unseenIncarnations),
-    attach: (arrival, replica, entry = ANY_ENTRY) =>
-      backend.runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry })),
-    reattach: (arrival, replica, entry = ANY_ENTRY) =>
-      backend.runAlone(arrival.key, (session) => reattach(session, arrival, { replica, entry })),
+    attach: (introduction, replica, entry = ANY_ENTRY) =>
+      backend.runAlone(introduction.key, (session) => attach(session, introduction, { replica, entry })),
+    reattach: (introduction, replica, entry = ANY_ENTRY) =>
+      backend.runAlone(introduction.key, (session) => reattach(session, introduction, { replica, entry })),
     detach: (at, replica, returnMs) =>
       backend.run((session) => streams.detach(session, at, { replica, returnMs })),
     notePhase: (at, said) => backend.run((session) => streams.notePhase(session, at, said)),
-    leave: (arrival, options) =>
-      backend.leaveAlone(arrival.key, (session) => leave(session, arrival, options)),
+    leave: (introduction, options) =>
+      backend.leaveAlone(introduction.key, (session) => leave(session, introduction, options)),
     beginSweep: (key) => backend.runAlone(key, (session) => beginSweep(session, key)),
     attempt: (which, act) => attempt(backend, which, act),
     async whileCurrent(at, act) {
@@ -80,7 +80,7 @@ async function attempt(
   backend: Backend,
   which: Parameters<Store['attempt']>[0],
   act: Parameters<Store['attempt']>[1],
-): Promise<Attempt | undefined> {
+): Promise<AttemptedDeletion | undefined> {
   const wanted = wantedOf(which);
   const held = await backend.hold(wanted, { act: (row, fence) => act(recordOf(row), fence), settle }, false);
   return held === undefined ? undefined : { record: recordOf(held.row), result: held.value };

@@ -1,7 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 
-type Release = () => void;
+type LockRelease = () => void;
 
 /** One holder per name, in this process; the others wait in line, each for so long at most. */
 export class NameLocks {
@@ -20,14 +20,14 @@ export class NameLocks {
   }
 
   /** @returns `undefined` if another caller has it */
-  tryTake(name: string): Release | undefined {
+  tryTake(name: string): LockRelease | undefined {
     if (this.#lines.has(name)) return undefined;
     this.#lines.set(name, []);
     return this.#releaseOnce(name);
   }
 
   /** @throws `STORE_BUSY` when the line has not moved for long enough */
-  take(name: string): Promise<Release> {
+  take(name: string): Promise<LockRelease> {
     const line = this.#lines.get(name);
     const release = this.tryTake(name);
     if (release !== undefined) return Promise.resolve(release);
@@ -44,7 +44,7 @@ export class NameLocks {
     });
   }
 
-  #releaseOnce(name: string): Release {
+  #releaseOnce(name: string): LockRelease {
     let released = false;
     return () => {
       if (released) return;

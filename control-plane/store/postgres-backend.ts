@@ -11,7 +11,7 @@ import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
 import { migrate } from './migrations.ts';
 import { NameLocks } from './name-locks.ts';
-import { PostgresConnections, type Connection, type ServerAge } from './postgres-connections.ts';
+import { PostgresConnections, type PoolConnection, type ServerAge } from './postgres-connections.ts';
 import { describePlace, requireUsableFiles } from './postgres-url.ts';
 import { recordOf } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
@@ -188,7 +188,7 @@ class PostgresBackend implements Backend {
 
   #transact<T>(
     connections: PostgresConnections,
-    work: (db: Kysely<Schema>, connection: Connection) => Promise<T>,
+    work: (db: Kysely<Schema>, connection: PoolConnection) => Promise<T>,
   ): Promise<T> {
     return connections.use((connection) => connection.db.transaction().execute((db) => work(db, connection)));
   }

@@ -10,7 +10,7 @@ import { ofPostgres, sessionHealth } from './postgres-errors.ts';
 import { connectionString, unreadableFile } from './postgres-url.ts';
 import type { Schema } from './schema.ts';
 
-export interface ConnectionsOptions {
+export interface PoolOptions {
   readonly clock: Clock;
   readonly url: string;
   /** Shared by all connections to one database. */
@@ -30,7 +30,7 @@ export interface ServerAge {
 }
 
 /** One connection, for as long as it is used. */
-export interface Connection {
+export interface PoolConnection {
   readonly db: Kysely<Schema>;
   /** Whether it broke: then the transaction and its locks are gone, or will be soon. */
   readonly isLost: boolean;
@@ -49,14 +49,14 @@ const GOODBYE_MS = 1_000;
 
 /** So many connections to one database. While it is unreachable, a caller that waits for one fails at once. */
 export class PostgresConnections {
-  readonly #options: ConnectionsOptions;
+  readonly #options: PoolOptions;
   readonly #pool: Pool;
   readonly #turns: LimitFunction;
   readonly #pinned = new WeakMap<PoolClient, Pinned>();
   readonly #sockets = new Set<Socket>();
   #closing: Promise<void> | undefined;
 
-  constructor(options: ConnectionsOptions) {
+  constructor(options: PoolOptions) {
     this.#options = options;
     this.#turns = pLimit({ concurrency: options.max, rejectOnClear: true });
     this.#pool = new Pool({
@@ -77,7 +77,7 @@ export class PostgresConnections {
   }
 
   /** @throws `STORE_UNAVAILABLE`, `STORE_BUSY`, and what `work` throws */
-  async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+  async use<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
     try {
       return await this.#turns(() => this.#useOne(work));
     } catch (error) {
@@ -97,7 +97,7 @@ export class PostgresConnections {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  async #useOne<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+  async #useOne<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
     const client = await this.#connect();
     const connection = this.#pin(client);
     try {

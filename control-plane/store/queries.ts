@@ -11,17 +11,17 @@ import type {
   RecordSummary,
 } from '../records.pure.ts';
 import type { Store } from '../ports.ts';
-import { bodyOf, knownDepartureOf, recordOf, SUMMARY_COLUMNS, summaryOf } from './rows.ts';
+import { bodyOf, knownDepartureOf, recordOf, storedCause, SUMMARY_COLUMNS, summaryOf } from './rows.ts';
 import { isNamed, type Session } from './session.ts';
 
-type Look = Pick<Session, 'db'>;
+type SessionReads = Pick<Session, 'db'>;
 
-export async function find({ db }: Look, key: DataplaneKey): Promise<DataplaneRecord | undefined> {
+export async function find({ db }: SessionReads, key: DataplaneKey): Promise<DataplaneRecord | undefined> {
   const row = await db.selectFrom('dataplanes').selectAll().where(isNamed(key)).executeTakeFirst();
   return row === undefined ? undefined : recordOf(row);
 }
 
-export async function records({ db }: Look): Promise<readonly RecordSummary[]> {
+export async function records({ db }: SessionReads): Promise<readonly RecordSummary[]> {
   const rows = await db
     .selectFrom('dataplanes')
     .select(SUMMARY_COLUMNS)
@@ -31,7 +31,7 @@ export async function records({ db }: Look): Promise<readonly RecordSummary[]> {
   return rows.map(summaryOf);
 }
 
-export async function counts({ db }: Look): Promise<readonly RecordCount[]> {
+export async function counts({ db }: SessionReads): Promise<readonly RecordCount[]> {
   const rows = await db
     .selectFrom('dataplanes')
     .select(['mesh', 'state', 'guard'])
@@ -51,7 +51,7 @@ export async function counts({ db }: Look): Promise<readonly RecordCount[]> {
 }
 
 export async function departures(
-  { db }: Look,
+  { db }: SessionReads,
   { key, incarnation, causes, sinceMs, limit }: Parameters<Store['departures']>[0],
 ): Promise<readonly KnownDeparture[]> {
   if (causes?.length === 0) return [];
@@ -67,13 +67,16 @@ export async function departures(
     );
   if (key !== undefined) query = query.where(isNamed(key));
   if (incarnation !== undefined) query = query.where('incarnation', '=', incarnation);
-  if (causes !== undefined) query = query.where('cause', 'in', causes);
+  if (causes !== undefined) query = query.where('cause', 'in', causes.map(storedCause));
   if (sinceMs !== undefined) query = query.where('at', '>=', sinceMs);
   const rows = await query.orderBy('at', 'desc').orderBy('epoch', 'desc').limit(limit).execute();
   return rows.map(knownDepartureOf);
 }
 
-export async function lastDeletedBody({ db }: Look, key: DataplaneKey): Promise<DeletedBody | undefined> {
+export async function lastDeletedBody(
+  { db }: SessionReads,
+  key: DataplaneKey,
+): Promise<DeletedBody | undefined> {
   const row = await db
     .selectFrom('bodies')
     .selectAll()
@@ -85,13 +88,16 @@ export async function lastDeletedBody({ db }: Look, key: DataplaneKey): Promise<
 }
 
 export async function deletedBodies(
-  { db }: Look,
+  { db }: SessionReads,
   sinceMs: number,
   causes?: readonly Cause[],
 ): Promise<readonly DeletedBody[]> {
   let query = db.selectFrom('bodies').selectAll().where('at', '>=', sinceMs);
   if (causes !== undefined) {
-    const departed = db.selectFrom('departures').select('epoch').where('cause', 'in', causes);
+    const departed = db
+      .selectFrom('departures')
+      .select('epoch')
+      .where('cause', 'in', causes.map(storedCause));
     query = query.where('epoch', 'in', departed.where('at', '>=', sinceMs));
   }
   return (await query.orderBy('epoch').execute()).map(bodyOf);

@@ -1,12 +1,13 @@
 import type { DataplaneKey, ProxyType } from '../../kuma/dataplane.ts';
 import type {
+  Cause,
   DataplaneRecord,
   DeletedBody,
   DepartureRecord,
   KnownDeparture,
   RecordSummary,
 } from '../records.pure.ts';
-import type { BodyRow, DataplaneRow, DepartureRow } from './schema.ts';
+import type { BodyRow, DataplaneRow, DepartureRow, StoredCause } from './schema.ts';
 
 /** The columns of a name, for a condition on all three. */
 export function keyColumns({ proxyType, mesh, name }: DataplaneKey): {
@@ -74,12 +75,20 @@ function commonOf(row: SummaryRow): Omit<DataplaneRecord, 'resource'> {
   };
 }
 
+export function causeOf({ cause }: Pick<DepartureRow, 'cause'>): Cause {
+  return cause === 'announced' ? 'requested' : cause;
+}
+
+export function storedCause(cause: Cause): StoredCause {
+  return cause === 'requested' ? 'announced' : cause;
+}
+
 export function departureOf(row: DepartureRow): DepartureRecord {
   return {
     key: keyOf(row),
     epoch: row.epoch,
     incarnation: row.incarnation,
-    cause: row.cause,
+    cause: causeOf(row),
     outcome: row.outcome,
     guard: row.guard ?? undefined,
     reason: row.reason,

@@ -2,10 +2,13 @@ import type {
   Cause,
   DepartureOutcome,
   InstanceStanding,
-  Owner,
+  ObjectOwner,
   RecordState,
   SideliningStage,
 } from '../records.pure.ts';
+
+/** The first released schema says `announced`. Replicas of that version read and write the same rows. */
+export type StoredCause = Exclude<Cause, 'requested'> | 'announced';
 
 /** The tables, as Kysely sees them. Times are the store's, in ms since the epoch. */
 export interface Schema {
@@ -60,7 +63,7 @@ interface KeyColumns {
 export interface DataplaneRow extends KeyColumns {
   epoch: number;
   incarnation: string;
-  owner: Owner;
+  owner: ObjectOwner;
   /** 0 or 1: SQLite has no other. */
   deletable: number;
   address: string | null;
@@ -84,7 +87,7 @@ export interface DataplaneRow extends KeyColumns {
 export interface DepartureRow extends KeyColumns {
   epoch: number;
   incarnation: string;
-  cause: Cause;
+  cause: StoredCause;
   outcome: DepartureOutcome;
   guard: string | null;
   reason: string;

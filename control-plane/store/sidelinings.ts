@@ -7,7 +7,7 @@ import { keyColumns, recordOf } from './rows.ts';
 import type { SideliningRow } from './schema.ts';
 import { isNamed, type Session } from './session.ts';
 
-type Look = Pick<Session, 'db'>;
+type SideliningReads = Pick<Session, 'db'>;
 
 /** So many rows are written by one statement: SQLite takes 32,766 values. */
 const ROWS = 1_000;
@@ -26,7 +26,7 @@ export async function reserve(
   return chosen;
 }
 
-export async function keep({ db }: Look, record: SideliningRecord): Promise<void> {
+export async function keep({ db }: SideliningReads, record: SideliningRecord): Promise<void> {
   const { key, stage, beganAtMs: began_at, dueAtMs } = record;
   const columns = { stage, began_at, due_at: Math.ceil(dueAtMs), record: JSON.stringify(record) };
   await db
@@ -36,17 +36,20 @@ export async function keep({ db }: Look, record: SideliningRecord): Promise<void
     .execute();
 }
 
-export async function findAny({ db }: Look, key: DataplaneKey): Promise<SideliningRecord | undefined> {
+export async function findAny(
+  { db }: SideliningReads,
+  key: DataplaneKey,
+): Promise<SideliningRecord | undefined> {
   const row = await db.selectFrom('sidelinings').selectAll().where(isNamed(key)).executeTakeFirst();
   return row === undefined ? undefined : sideliningOf(row);
 }
 
-export async function find(look: Look, key: DataplaneKey): Promise<SideliningRecord | undefined> {
+export async function find(look: SideliningReads, key: DataplaneKey): Promise<SideliningRecord | undefined> {
   const found = await findAny(look, key);
   return found?.stage === 'released' ? undefined : found;
 }
 
-export async function active({ db }: Look): Promise<readonly SideliningRecord[]> {
+export async function active({ db }: SideliningReads): Promise<readonly SideliningRecord[]> {
   const rows = await db
     .selectFrom('sidelinings')
     .selectAll()
@@ -104,7 +107,7 @@ export async function noteAcquaintances({ db }: Session, reached: readonly Acqua
 }
 
 export async function acquaintances(
-  { db }: Look,
+  { db }: SideliningReads,
   places: readonly string[],
   sinceMs: number,
 ): Promise<readonly Acquaintance[]> {
@@ -122,7 +125,7 @@ export async function acquaintances(
   return found;
 }
 
-export async function streamCounts({ db }: Look, sinceMs: number): Promise<StreamCounts> {
+export async function streamCounts({ db }: SideliningReads, sinceMs: number): Promise<StreamCounts> {
   const { attached } = await db
     .selectFrom('dataplanes')
     .select(({ fn }) => fn.countAll<number>().as('attached'))
@@ -137,7 +140,10 @@ export async function streamCounts({ db }: Look, sinceMs: number): Promise<Strea
   return { attached, lostAtMs: lost.map((row) => row.lost_at ?? 0) };
 }
 
-export async function lostSince({ db }: Look, sinceMs: number): Promise<readonly DataplaneRecord[]> {
+export async function lostSince(
+  { db }: SideliningReads,
+  sinceMs: number,
+): Promise<readonly DataplaneRecord[]> {
   const rows = await db
     .selectFrom('dataplanes')
     .selectAll()

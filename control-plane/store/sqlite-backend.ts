@@ -19,7 +19,7 @@ import { ofSqlite } from './sqlite-errors.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import { SqliteWal } from './sqlite-wal.ts';
 
-type Release = () => void;
+type FileRelease = () => void;
 
 /** @throws `STORE_UNUSABLE` */
 export async function openSqlite(
@@ -129,8 +129,9 @@ class SqliteBackend implements Backend {
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
     // From before the name is asked for.
     const assertHeld = lease(this.#clock, this.#limits.leaseMs);
-    const held: Release[] = [];
-    const hold = (release: Release | undefined): boolean => release !== undefined && held.push(release) > 0;
+    const held: FileRelease[] = [];
+    const hold = (release: FileRelease | undefined): boolean =>
+      release !== undefined && held.push(release) > 0;
     try {
       if (patient && wanted.kind !== 'due') hold(await this.#locks.take(describeKey(wanted.key)));
       const claimed = await this.#batches.run(async (session) => {
@@ -178,7 +179,7 @@ class SqliteBackend implements Backend {
     this.#sqlite.close();
   }
 
-  #tryTake(row: DataplaneRow): Release | undefined {
+  #tryTake(row: DataplaneRow): FileRelease | undefined {
     return this.#locks.tryTake(describeKey(keyOf(row)));
   }
 }

@@ -6,7 +6,7 @@ import { keyColumns } from './rows.ts';
 import type { Schema } from './schema.ts';
 import { unlocked, type Session } from './session.ts';
 
-interface At {
+interface StreamAt {
   readonly key: DataplaneKey;
   readonly epoch: number;
 }
@@ -53,7 +53,7 @@ export async function heartbeat(
 
 export async function detach(
   session: Session,
-  { key, epoch }: At,
+  { key, epoch }: StreamAt,
   { replica, returnMs }: { readonly replica: string; readonly returnMs?: number | undefined },
 ): Promise<void> {
   const { nowMs } = session;
@@ -146,7 +146,7 @@ async function missSilentReplicas(session: Session, { self, silentMs, returnMs }
 
 export async function notePhase(
   { db }: Session,
-  { key, epoch }: At,
+  { key, epoch }: StreamAt,
   { phase, serving }: { readonly phase: string; readonly serving: boolean },
 ): Promise<void> {
   await db

@@ -1,4 +1,4 @@
-import type { Reading } from '../../kernel/options.ts';
+import type { OptionReading } from '../../kernel/options.ts';
 
 /** A public key that an operator mounted. */
 export interface PublicKeyFile {
@@ -9,7 +9,7 @@ export interface PublicKeyFile {
 }
 
 /** Reads a value of `--public-key`: `[MESH/]KID=FILE`. */
-export function readPublicKeyOption(text: string): Reading<PublicKeyFile> {
+export function readPublicKeyOption(text: string): OptionReading<PublicKeyFile> {
   const match = /^(?:([^=/]+)\/)?([^=/]+)=(.+)$/.exec(text);
   if (match === null) return { problem: 'expected [MESH/]KID=FILE' };
   const [, mesh = '', kid = '', path = ''] = match;

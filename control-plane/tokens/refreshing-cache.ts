@@ -15,7 +15,7 @@ export interface RefreshingCacheOptions<T> {
   readonly lasts: (value: T) => boolean;
 }
 
-interface Entry<T> {
+interface CacheEntry<T> {
   readonly value: T;
   readonly atMs: number;
 }
@@ -26,8 +26,8 @@ interface Entry<T> {
  */
 export class RefreshingCache<T> {
   readonly #options: RefreshingCacheOptions<T>;
-  readonly #entries = new Map<string, Entry<T>>();
-  readonly #failures = new Map<string, Entry<unknown>>();
+  readonly #entries = new Map<string, CacheEntry<T>>();
+  readonly #failures = new Map<string, CacheEntry<unknown>>();
   readonly #loading = new Map<string, Promise<T>>();
 
   constructor(options: RefreshingCacheOptions<T>) {

@@ -16,7 +16,7 @@ import type { Questions } from './questions.ts';
 import { RATES, Rates } from './rates.pure.ts';
 import { VALID_MS, type OwnLook } from './rounds.ts';
 import { addressOf, WitnessScene, type SceneAgent } from './scene.ts';
-import { OWN, ROUND_BUDGET_MS, type Finding } from './suspicion.pure.ts';
+import { OWN, ROUND_BUDGET_MS, type TestimonyFinding } from './suspicion.pure.ts';
 import { drawControl, placeText, type Place } from './targets.pure.ts';
 
 export interface AcquaintanceSearchDeps {
@@ -121,19 +121,19 @@ export class AcquaintanceSearch {
     for (const agent of agents) {
       if (due.length >= MOST) break;
       if (!agent.serving || agent.leaving || agent.epoch === undefined) continue;
-      if ((this.#searches.get(describeKey(agent.arrival.key))?.nextMs ?? 0) <= nowMs) due.push(agent);
+      if ((this.#searches.get(describeKey(agent.introduction.key))?.nextMs ?? 0) <= nowMs) due.push(agent);
     }
     return due;
   }
 
   #forgetOthers(agents: readonly AttachedAgent[]): void {
-    const names = new Set(agents.map(({ arrival }) => describeKey(arrival.key)));
+    const names = new Set(agents.map(({ introduction }) => describeKey(introduction.key)));
     for (const name of this.#searches.keys()) if (!names.has(name)) this.#searches.delete(name);
   }
 
   async #searchFor(agent: AttachedAgent, scene: WitnessScene): Promise<readonly Acquaintance[]> {
     const { store } = this.#deps;
-    const name = describeKey(agent.arrival.key);
+    const name = describeKey(agent.introduction.key);
     const overview = scene.overviewOf(name);
     const peer = addressOf(agent);
     const targets = overview === undefined ? [] : scene.targetsOf(overview, peer);
@@ -161,7 +161,7 @@ export class AcquaintanceSearch {
       witnesses,
       companionReachedIt,
       targets,
-      hasOthers: scene.witnessList(agent.arrival.key.mesh).some((each) => isOther(each, agent, besides)),
+      hasOthers: scene.witnessList(agent.introduction.key.mesh).some((each) => isOther(each, agent, besides)),
     });
     this.#note(name, { witnesses, companionReachedIt, problem }, witnesses >= WANTED && companionReachedIt);
     return found;
@@ -178,7 +178,7 @@ export class AcquaintanceSearch {
   }): Promise<readonly Acquaintance[]> {
     const { clock, host, look, questions, random, witnessRates } = this.#deps;
     const { agent, scene, targets, services, besides, fresh, nowMs } = given;
-    const { mesh } = agent.arrival.key;
+    const { mesh } = agent.introduction.key;
     const control = (witness: string | undefined) =>
       drawControl({
         services,
@@ -187,7 +187,7 @@ export class AcquaintanceSearch {
         claimed: scene.claimed,
         random,
       });
-    const met = (subject: string, witness: string, findings: readonly Finding[]): Acquaintance[] =>
+    const met = (subject: string, witness: string, findings: readonly TestimonyFinding[]): Acquaintance[] =>
       targets
         .filter((_, at) => findings[at] === 'reached')
         .map((place) => ({ place: placeText(place), subject, witness, reachedAtMs: nowMs }));
@@ -200,7 +200,7 @@ export class AcquaintanceSearch {
     });
     const now = clock.monotonicMs();
     const mayAsk = ({ agent: witness }: SceneAgent): boolean =>
-      this.#zone.take('', 1, now) && witnessRates.take(describeKey(witness.arrival.key), 1, now);
+      this.#zone.take('', 1, now) && witnessRates.take(describeKey(witness.introduction.key), 1, now);
     const isOwnFresh = fresh.some(({ subject, witness }) => subject === OWN && witness === host);
     const answers = await Promise.all([
       ...asked.filter(mayAsk).map(async ({ agent: witness, address, subject }) => {

@@ -1,21 +1,21 @@
 import type { Clock } from '../../kernel/clock.ts';
 import type { AttachedAgent, WitnessTestimony } from '../attached-agent.ts';
-import type { Finding } from './suspicion.pure.ts';
+import type { TestimonyFinding } from './suspicion.pure.ts';
 import type { Control, Place } from './targets.pure.ts';
 
-export interface Question {
+export interface WitnessQuestion {
   readonly targets: readonly Place[];
   readonly control: Control | undefined;
   readonly timeoutMs: number;
 }
 
 /** How an answer was taken. */
-export type AnswerStanding = Finding | 'late' | 'unasked';
+export type AnswerStanding = TestimonyFinding | 'late' | 'unasked';
 
 interface Pending {
   readonly agent: AttachedAgent;
   readonly targets: number;
-  readonly answer: (findings: readonly Finding[] | undefined) => void;
+  readonly answer: (findings: readonly TestimonyFinding[] | undefined) => void;
 }
 
 /** The looks that agents were asked for and have not answered yet. */
@@ -31,10 +31,13 @@ export class Questions {
   }
 
   /** @returns what the agent found at each target; `unable` if it does not answer in time */
-  async ask(agent: AttachedAgent, { targets, control, timeoutMs }: Question): Promise<readonly Finding[]> {
+  async ask(
+    agent: AttachedAgent,
+    { targets, control, timeoutMs }: WitnessQuestion,
+  ): Promise<readonly TestimonyFinding[]> {
     this.#lastId += 1;
     const id = this.#lastId;
-    const { promise, resolve } = Promise.withResolvers<readonly Finding[] | undefined>();
+    const { promise, resolve } = Promise.withResolvers<readonly TestimonyFinding[] | undefined>();
     this.#pending.set(id, { agent, targets: targets.length, answer: resolve });
     const disarm = this.#clock.after(timeoutMs, () => {
       resolve(undefined);
@@ -60,7 +63,7 @@ export class Questions {
 }
 
 /** One port that is reached is enough; one that could not be told makes the rest say nothing. */
-export function findingOf(findings: readonly Finding[]): Finding {
+export function findingOf(findings: readonly TestimonyFinding[]): TestimonyFinding {
   for (const finding of ['reached', 'unable', 'silent'] as const)
     if (findings.includes(finding)) return finding;
   return findings.length === 0 ? 'unable' : 'refused';

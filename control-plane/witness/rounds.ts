@@ -17,7 +17,7 @@ import {
   isAccusing,
   OWN,
   ROUND_BUDGET_MS,
-  type Finding,
+  type TestimonyFinding,
   type Round,
   type Testimony,
 } from './suspicion.pure.ts';
@@ -27,7 +27,7 @@ import { drawControl, placeText, type Control, type Place } from './targets.pure
 export type OwnLook = (
   targets: readonly Place[],
   control: Control | undefined,
-) => Promise<readonly Finding[]>;
+) => Promise<readonly TestimonyFinding[]>;
 
 export interface RoundsDeps {
   readonly clock: Clock;
@@ -144,7 +144,7 @@ export class Rounds {
       random,
     });
     return drawn.filter(({ agent }) =>
-      witnessRates.take(describeKey(agent.agent.arrival.key), 1, clock.monotonicMs()),
+      witnessRates.take(describeKey(agent.agent.introduction.key), 1, clock.monotonicMs()),
     );
   }
 

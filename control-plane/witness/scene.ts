@@ -40,7 +40,7 @@ export class WitnessScene {
     this.claimed = claims(overviews);
     this.#byName = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
     for (const agent of agents) {
-      const name = describeKey(agent.arrival.key);
+      const name = describeKey(agent.introduction.key);
       if (!agent.leaving && agent.epoch !== undefined && !isSuspect(name)) this.#note(agent, name);
     }
   }
@@ -82,7 +82,7 @@ export class WitnessScene {
   }
 
   #note(agent: AttachedAgent, name: string): void {
-    const { mesh } = agent.arrival.key;
+    const { mesh } = agent.introduction.key;
     const { subject, looks } = agent.channel;
     const address = addressOf(agent);
     const overview = this.#byName.get(name);

@@ -3,13 +3,13 @@ import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { readinessByService } from '../evidence/services.pure.ts';
 
 /** A suspect that no peer reaches. */
-export interface Candidate {
+export interface SideliningCandidate {
   readonly key: DataplaneKey;
   readonly services: readonly string[];
 }
 
 /** A sidelining at any replica. */
-export interface PastSidelining extends Candidate {
+export interface PastSidelining extends SideliningCandidate {
   /** By the store's clock, in ms. */
   readonly beganAtMs: number;
   /** Whether the object is, or may be, out of rotation. */
@@ -22,7 +22,9 @@ export interface LimitsView {
   readonly nowMs: number;
 }
 
-export type Admission = { readonly admitted: true } | { readonly admitted: false; readonly reason: string };
+export type SideliningRuling =
+  | { readonly admitted: true }
+  | { readonly admitted: false; readonly reason: string };
 
 /** For how long a sidelining counts. */
 export const WINDOW_MS = 600_000;
@@ -35,14 +37,14 @@ const MOST = 0.5;
  * @returns by name
  */
 export function admitSidelinings(
-  candidates: readonly Candidate[],
+  candidates: readonly SideliningCandidate[],
   view: LimitsView,
-): ReadonlyMap<string, Admission> {
+): ReadonlyMap<string, SideliningRuling> {
   const fleet = new Fleet(view);
   return new Map(candidates.map((candidate) => [describeKey(candidate.key), fleet.admit(candidate)]));
 }
 
-interface Scope {
+interface LimitScope {
   readonly members: Set<string>;
   readonly ready: Set<string>;
   /** Sidelined within the window, or still. */
@@ -50,7 +52,7 @@ interface Scope {
 }
 
 class Fleet {
-  readonly #scopes = new Map<string, Scope>();
+  readonly #scopes = new Map<string, LimitScope>();
 
   constructor({ overviews, past, nowMs }: LimitsView) {
     for (const overview of overviews) this.#note(overview);
@@ -60,7 +62,7 @@ class Fleet {
     }
   }
 
-  admit({ key, services }: Candidate): Admission {
+  admit({ key, services }: SideliningCandidate): SideliningRuling {
     const name = describeKey(key);
     for (const scope of scopesOf(key, services)) {
       const reason = this.#refusal(scope, name);
@@ -96,7 +98,7 @@ class Fleet {
     if (isActive) scope.ready.delete(name);
   }
 
-  #scope(name: string): Scope {
+  #scope(name: string): LimitScope {
     const known = this.#scopes.get(name);
     if (known !== undefined) return known;
     const scope = { members: new Set<string>(), ready: new Set<string>(), sidelined: new Set<string>() };

@@ -33,7 +33,7 @@ interface Outcome {
 }
 
 /** A change of an object that is about to be sent. */
-interface Write {
+interface SideliningWrite {
   readonly alone: Alone;
   readonly sidelining: SideliningRecord;
   /** What is written down where it fails. */
@@ -164,7 +164,10 @@ export class Sidelinings {
     return { value: { kind: 'nothing' }, sidelining: after };
   }
 
-  async #sideline({ alone, sidelining, retry }: Write, stored: DataplaneOverview): Promise<Outcome> {
+  async #sideline(
+    { alone, sidelining, retry }: SideliningWrite,
+    stored: DataplaneOverview,
+  ): Promise<Outcome> {
     const { fence, keep } = alone;
     const { key } = sidelining;
     const made = sideline(stored.resource, sidelining);
@@ -199,7 +202,10 @@ export class Sidelinings {
     return { value: { kind: 'sidelined' }, sidelining: out };
   }
 
-  async #restore({ alone, sidelining, retry }: Write, resource: DataplaneResource): Promise<Outcome> {
+  async #restore(
+    { alone, sidelining, retry }: SideliningWrite,
+    resource: DataplaneResource,
+  ): Promise<Outcome> {
     const { fence, keep } = alone;
     const sent: SideliningRecord = { ...sidelining, stage: 'restoring', sentAtMs: fence.nowMs };
     await keep(sent);

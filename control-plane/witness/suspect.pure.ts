@@ -20,7 +20,7 @@ export interface Lost {
 }
 
 /** One that no peer reaches. */
-export interface Candidate {
+export interface Unreached {
   readonly suspect: Lost;
   readonly overview: DataplaneOverview;
   /** What each witness said. */
@@ -35,7 +35,7 @@ export interface Choice {
 
 /** One decision for all that no peer reaches. */
 export function chooseSidelinings(
-  candidates: readonly Candidate[],
+  candidates: readonly Unreached[],
   {
     known,
     overviews,
@@ -67,11 +67,11 @@ export function chooseSidelinings(
   return { reserved, refused };
 }
 
-function servicesOf({ overview }: Candidate): readonly string[] {
+function servicesOf({ overview }: Unreached): readonly string[] {
   return [...readinessByService(overview).keys()];
 }
 
-function recordOf(candidate: Candidate, nowMs: number): SideliningRecord {
+function recordOf(candidate: Unreached, nowMs: number): SideliningRecord {
   const { suspect, reason } = candidate;
   const { key, epoch, lostAtMs, incarnation, address, hasNoRecord } = suspect;
   return {

@@ -15,7 +15,7 @@ import { addressesOf, type OpenRound, type Rounds } from './rounds.ts';
 import { addressOf, Scenes, type ScenesDeps, type WitnessScene } from './scene.ts';
 import type { Place } from './targets.pure.ts';
 import { ADOPT_MS, Orphans, type OrphansDeps } from './orphans.ts';
-import { chooseSidelinings, type Candidate, type Lost } from './suspect.pure.ts';
+import { chooseSidelinings, type Unreached, type Lost } from './suspect.pure.ts';
 import type { Sidelinings } from './sidelinings.ts';
 import {
   isRestorable,
@@ -23,7 +23,7 @@ import {
   lossesAround,
   ROUND_MS,
   SUSPICION_MS,
-  type Step,
+  type SuspectStep,
 } from './suspicion.pure.ts';
 
 export interface SuspectsDeps extends OrphansDeps, ScenesDeps {
@@ -80,13 +80,13 @@ export class Suspects {
   /** The stream of `agent` was lost without a word, and that was written down if the store could be reached. */
   async lost(agent: AttachedAgent, cause: LossCause): Promise<void> {
     const { clock, store, agents } = this.#deps;
-    const { arrival, epoch } = agent;
+    const { introduction, epoch } = agent;
     if (epoch === undefined) return;
     const lostMs = clock.monotonicMs();
-    const record = await store.find(arrival.key);
+    const record = await store.find(introduction.key);
     const isOurs = record?.epoch === epoch && record.state === 'lost';
-    if ((record !== undefined && !isOurs) || agents.find(arrival.key) !== undefined) return;
-    const { key, incarnation, address } = arrival;
+    if ((record !== undefined && !isOurs) || agents.find(introduction.key) !== undefined) return;
+    const { key, incarnation, address } = introduction;
     this.#add({
       key,
       incarnation,
@@ -136,7 +136,7 @@ export class Suspects {
       this.#countStreams(),
     ]);
     const scene = this.#scenes.of(overviews, (name) => this.#suspects.has(name));
-    const candidates: Candidate[] = [];
+    const candidates: Unreached[] = [];
     let nextMs = ADOPT_MS;
     for (const suspect of this.#inTurn()) {
       const dueMs = this.#step(suspect, { scene, streams, candidates });
@@ -159,7 +159,11 @@ export class Suspects {
       scene,
       streams,
       candidates,
-    }: { readonly scene: WitnessScene; readonly streams: StreamCounts; readonly candidates: Candidate[] },
+    }: {
+      readonly scene: WitnessScene;
+      readonly streams: StreamCounts;
+      readonly candidates: Unreached[];
+    },
   ): number {
     const nowMs = this.#deps.clock.monotonicMs();
     const overview = scene.overviewOf(describeKey(suspect.key));
@@ -191,7 +195,7 @@ export class Suspects {
       readonly streams: StreamCounts;
       readonly overview: DataplaneOverview;
     },
-  ): Step {
+  ): SuspectStep {
     const { clock } = this.#deps;
     const { scene, streams, overview } = given;
     const { cause, lostMs } = suspect;
@@ -323,7 +327,7 @@ export class Suspects {
     return suspect.holdUntilMs;
   }
 
-  #say(suspect: Suspect, { step, reason }: Step): void {
+  #say(suspect: Suspect, { step, reason }: SuspectStep): void {
     if (step !== 'keep' && step !== 'give up') return;
     if (suspect.said === reason) return;
     suspect.said = reason;

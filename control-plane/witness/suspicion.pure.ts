@@ -2,13 +2,13 @@ import type { LookResult } from '../../kernel/tcp-findings.ts';
 import type { LossCause } from './loss.pure.ts';
 
 /** What a witness found at a suspect. */
-export type Finding = LookResult;
+export type TestimonyFinding = LookResult;
 
 /** What one witness says in one round. */
 export interface Testimony {
   /** The address of the witness, or {@link OWN}. */
   readonly witness: string;
-  readonly finding: Finding;
+  readonly finding: TestimonyFinding;
   /** Services of the suspect of which the witness reached a sibling in the same look, as its control. */
   readonly siblings: readonly string[];
 }
@@ -57,7 +57,7 @@ export interface Suspicion {
  * - `keep`: a witness reaches it, too few can tell, or too many were lost at once; asked again at `atMs`.
  * - `give up`: nothing more comes of it.
  */
-export type Step =
+export type SuspectStep =
   | { readonly step: 'ask' | 'keep'; readonly atMs: number; readonly reason: string }
   | { readonly step: 'wait'; readonly untilMs: number; readonly reason: string }
   | { readonly step: 'sideline' | 'give up'; readonly reason: string };
@@ -75,7 +75,7 @@ const FEW_LOSSES = 2;
 const CROWD_MS = 30_000;
 
 /** Rules 4 to 6 of a lost host: what to do about one suspect now. When in doubt, keep. */
-export function judgeSuspicion(given: Suspicion): Step {
+export function judgeSuspicion(given: Suspicion): SuspectStep {
   const { cause, lostMs, nowMs, rounds } = given;
   if (nowMs - lostMs >= SUSPICION_MS) return { step: 'give up', reason: 'suspected for ten minutes' };
   if (cause === 'pinged-out')
@@ -97,7 +97,7 @@ function isReached({ testimonies }: Round): boolean {
 }
 
 /** The first round, or the next one about a suspect that was reached: after 0.3 s, doubling to 30 s. */
-function askAfterReached({ lostMs, rounds }: Suspicion, lastReached: number): Step {
+function askAfterReached({ lostMs, rounds }: Suspicion, lastReached: number): SuspectStep {
   const last = rounds[lastReached];
   if (last === undefined) return { step: 'ask', atMs: lostMs, reason: 'its stream was lost' };
   const times = rounds.filter(isReached).length;
@@ -165,9 +165,9 @@ function needOf({ cause, hasOtherAgents }: Suspicion, counted: readonly Round[])
 }
 
 /** Rule 6: where many were lost at once, it may be the companion that is cut off. */
-function judgeCrowd(given: Suspicion, counted: readonly Round[]): Step {
+function judgeCrowd(given: Suspicion, counted: readonly Round[]): SuspectStep {
   const { losses, services, nowMs } = given;
-  const clear: Step = { step: 'sideline', reason: describeAccusation(counted) };
+  const clear: SuspectStep = { step: 'sideline', reason: describeAccusation(counted) };
   if (losses.recent <= FEW_LOSSES) return clear;
   const again = { step: 'keep', atMs: nowMs + pauseAfter(given) } as const;
   if (losses.attachedNow * 2 <= losses.attachedBefore)
@@ -190,7 +190,11 @@ function judgeCrowd(given: Suspicion, counted: readonly Round[]): Step {
       };
 }
 
-function askOn(given: Suspicion, since: readonly Round[], need: Need & { readonly counted: number }): Step {
+function askOn(
+  given: Suspicion,
+  since: readonly Round[],
+  need: Need & { readonly counted: number },
+): SuspectStep {
   const { nowMs } = given;
   const last = since.at(-1);
   if (last === undefined) throw new TypeError('There is a round since it was reached');

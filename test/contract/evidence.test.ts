@@ -13,7 +13,7 @@ value that holds all the evidence. \`test/contract/evidence.test.ts\` writes thi
 Each line changes one piece of evidence, and leaves everything else as it is where everything speaks for it. What is not
 known is a value of its own, and never speaks for a deletion.
 
-- **go**: the object is deleted, after the [brake](what-happens-when.md#brake) where its agent did not announce it.
+- **go**: the object is deleted, after the [brake](what-happens-when.md#brake) where its agent did not ask to leave.
 - **put back**: the object of a running dataplane is put again.
 - **wait**: it stays, and is judged again. **stay**: it stays, and its departure, if there is one, is over. The guard
   that says so is in brackets; [what holds a deletion back](what-happens-when.md#what-holds-a-deletion-back) explains each.
@@ -63,7 +63,7 @@ const ENTRIES: readonly (readonly [evidence: string, given: Partial<EntryCase>])
   ['attached, and has not said whether its Envoy serves', { holder: { ...HOLDER, serving: undefined } }],
   ['attached, and its Envoy does not serve', { holder: { ...HOLDER, serving: false } }],
   ['attached, but its inbounds refuse the companion', { refusedEpoch: 1 }],
-  ['announced its stop', { holder: { ...HOLDER, state: 'leaving' } }],
+  ['leaving', { holder: { ...HOLDER, state: 'leaving' } }],
   ['lost 1 s ago', { holder: { ...HOLDER, state: 'lost', lostAtMs: 99_000 } }],
   ['lost for two graces', { holder: { ...HOLDER, state: 'lost', lostAtMs: 70_000 } }],
   ['none', { holder: undefined }],
@@ -95,7 +95,7 @@ test('docs/concepts/evidence.md is what the code decides', async () => {
   await expect(page).toMatchFileSnapshot('../../docs/concepts/evidence.md');
 });
 
-test('nothing but evidence that speaks for it lets an object go whose agent did not announce it', () => {
+test('nothing but evidence that speaks for it lets an object go whose agent did not ask to leave', () => {
   const lost = QUESTIONS['its agent was lost'];
   if (lost === undefined) throw new TypeError('No such question');
   const gone = ROWS.filter(({ change }) => decide(change(lost)).verdict === 'go');

@@ -118,7 +118,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
       await fleet.untilListed();
     });
 
-    test('a restart under the same name with --lifecycle agent is quick, and announced once it serves', async () => {
+    test('a restart under the same name with --lifecycle agent is quick, and the object is ready once Envoy serves', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'restart-agent' });
       const instance = await started(fleet, '--lifecycle', 'agent');
       for (let round = 1; round <= 3; round += 1) {
@@ -199,7 +199,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
       await fleet.objects.delete(instance.name);
     });
 
-    test('an application with a service probe is announced when it answers, not before', async () => {
+    test('an application with a service probe is ready when it answers, not before', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'probed', serviceProbe: true });
       const instance = fleet.only;
       const [application] = fleet.applications as [HttpApplication];

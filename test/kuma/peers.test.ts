@@ -64,7 +64,7 @@ describe.concurrent.for(kumasUnderTest)('$label: what peers are told', ({ label,
       await fleet.untilListed();
     });
 
-    test('one that is put NotReady before it starts is configured in full and not announced', async () => {
+    test('one that is put NotReady before it starts is configured in full and no peer sees it', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'unlit', lifecycle: 'pre-applied' });
       const { objects, only: instance } = fleet;
       await objects.put(withState(instance.command.resource, 'NotReady'));

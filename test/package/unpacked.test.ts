@@ -138,7 +138,7 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     expect(await agent.exited, agent.stderr).toEqual({ code: 0, signal: null });
     expect(agent.report.steps.map(({ step, outcome }) => [step, outcome])).toEqual(STEPS);
     expect(scene.deletions).toHaveLength(1);
-    expect(await world.departure(scene.name)).toMatchObject({ cause: 'announced', outcome: 'deleted' });
+    expect(await world.departure(scene.name)).toMatchObject({ cause: 'requested', outcome: 'deleted' });
     expect(await (await fetch(`${companion.httpUrl}/`)).text()).toContain('<!doctype html>');
     expect(await companion.stop(), companion.lastWords).toEqual({ code: 0, signal: null });
     expect(companion.spoken).toEqual([]);

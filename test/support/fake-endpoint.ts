@@ -1,4 +1,4 @@
-import type { Attempt, Confirmation, Endpoint } from '../../agent/ports.ts';
+import type { EndpointAttempt, Confirmation, Endpoint } from '../../agent/ports.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -101,7 +101,7 @@ export class FakeEndpoint implements Endpoint {
     return this.#next('check')(signal);
   }
 
-  async make(_departure: unknown, want: Want, attempt: Attempt): Promise<Made> {
+  async make(_departure: unknown, want: Want, attempt: EndpointAttempt): Promise<Made> {
     this.wants.push(want);
     const { state } = want.wish;
     if (state !== 'absent') return this.#next(METHODS[state])(attempt.send());

@@ -1,4 +1,4 @@
-import type { Attempt, Confirmation, Departure, Endpoint } from '../../agent/ports.ts';
+import type { EndpointAttempt, Confirmation, Departure, Endpoint } from '../../agent/ports.ts';
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { DEFAULT_FACTS, type ControlPlaneFacts } from '../../kuma/control-plane.ts';
@@ -35,7 +35,7 @@ export class FakeObject implements Endpoint {
     return Promise.resolve(DEFAULT_FACTS);
   }
 
-  async make({ own }: Departure, want: Want, attempt: Attempt): Promise<Made> {
+  async make({ own }: Departure, want: Want, attempt: EndpointAttempt): Promise<Made> {
     if (this.broken) throw new OperationalError('ENDPOINT_UNREACHABLE', 'Cannot reach it');
     await Promise.resolve();
     const { stored } = this;

@@ -5,7 +5,7 @@ import { Endpoints, type EndpointsDeps } from '../../agent/object/endpoints.ts';
 import { ObjectKeeper, type ObjectKeeperDeps } from '../../agent/object/keeper.ts';
 import { RunFacts, type SupervisedDataplane } from '../../agent/stop/run-facts.ts';
 import { Supervisor, type SupervisorDeps } from '../../agent/stop/supervisor.ts';
-import type { HostEvidence } from '../../agent/ports.ts';
+import type { StopEvidence } from '../../agent/ports.ts';
 import { FakeChild } from './fake-child.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeEndpoint } from './fake-endpoint.ts';
@@ -13,7 +13,7 @@ import { FakeEnvoyAdmin } from './fake-envoy-admin.ts';
 import { FakeLog } from './fake-log.ts';
 
 /** A host that shows nothing. */
-export const NO_EVIDENCE: HostEvidence = {
+export const NO_EVIDENCE: StopEvidence = {
   probe: () => Promise.resolve('unknown'),
   isRestart: () => Promise.resolve(false),
   ownConnections: () => new Set(),

@@ -129,7 +129,7 @@ export function departure(id: string, more: Partial<FleetDeparture> = {}): Fleet
     id,
     incarnation: '0196f1c4-6c1e-7b3a-9d1e-3f6f1d2b8a55',
     epoch: 6,
-    cause: 'announced',
+    cause: 'requested',
     outcome: 'deleted',
     guard: '',
     reason: 'deleted',

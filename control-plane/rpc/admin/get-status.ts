@@ -95,7 +95,7 @@ function between(fromMs: number | undefined, toMs: number | undefined): Duration
 
 /** Of those that are attached here. */
 function unwatched({ agents, search }: GetStatusDeps): readonly Unwatched[] {
-  return [...agents].flatMap(({ arrival: { key } }) => {
+  return [...agents].flatMap(({ introduction: { key } }) => {
     const { problem = '' } = search.watchfulness(describeKey(key)) ?? {};
     return problem === '' ? [] : [{ dataplane: key, reason: problem }];
   });

@@ -152,7 +152,7 @@ describe.concurrent('drain and resume', () => {
     await fleet.untilListed();
     await Promise.all(fleet.instances.map((instance) => untilControllable(fleet, instance)));
     await waitUntil(() => fleet.instance('web-1').process.stderr.includes('dataplane.ready'), {
-      what: 'web-1 to be announced',
+      what: 'web-1 to be registered',
     });
 
     expect(await ask(fleet, 'drain', '--wait')).toMatchObject({ code: 0 });

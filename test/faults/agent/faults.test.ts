@@ -27,7 +27,7 @@ afterAll(async () => {
 
 const REPORT_MARGIN_MS = 250;
 const BUDGET_MS = 4_000;
-/** kuma-dp's own, and so the floor of a drain whose object is still announced: more than a moment of quiet. */
+/** kuma-dp's own, and so the floor of a drain whose object still exists: more than a moment of quiet. */
 const DRAIN_MS = 700;
 const LONG_DRAIN_MS = 1_500;
 const EXIT = { code: 5 };

@@ -30,8 +30,8 @@ const put = (atMs: number, incarnation: string, by: 'rest' | 'stream' = 'rest'):
   at(atMs, incarnation, { kind: 'put', by });
 const crashed = (atMs: number, incarnation: string): HistoryEvent =>
   at(atMs, incarnation, { kind: 'crashed' });
-const announced = (atMs: number, incarnation: string): HistoryEvent =>
-  at(atMs, incarnation, { kind: 'announced' });
+const requested = (atMs: number, incarnation: string): HistoryEvent =>
+  at(atMs, incarnation, { kind: 'requested' });
 const cut = (atMs: number, incarnation: string): HistoryEvent => at(atMs, incarnation, { kind: 'cut' });
 const rejoined = (atMs: number, incarnation: string): HistoryEvent =>
   at(atMs, incarnation, { kind: 'rejoined' });
@@ -74,7 +74,7 @@ const PLANTED: readonly Planted[] = [
     what: 'a late deletion that belongs to the old epoch and hits the new one',
     history: [
       attached(10, 'one', 1),
-      announced(20, 'one'),
+      requested(20, 'one'),
       attached(30, 'two', 2),
       put(40, 'two'),
       deleted(50, 'two'),
@@ -97,14 +97,14 @@ const PLANTED: readonly Planted[] = [
     rules: ['an older epoch wrote the object'],
   },
   {
-    what: 'an announced departure whose object stands',
+    what: 'a requested departure whose object stands',
     history: [
       attached(10, 'one', 1),
-      announced(20, 'one'),
+      requested(20, 'one'),
       at(30, 'one', { kind: 'answered', outcome: 'accepted', durable: true }),
     ],
     remaining: ['one'],
-    rules: ['an announced departure never ended'],
+    rules: ['a requested departure never ended'],
   },
   {
     what: 'a lost one whose object stands',
@@ -121,8 +121,8 @@ test.for(PLANTED)('finds $what', ({ history, remaining = [], rules }) => {
 
 const HARMLESS: readonly Omit<Planted, 'rules'>[] = [
   {
-    what: 'a departure that was announced',
-    history: [attached(10, 'one', 1), announced(20, 'one'), deleted(21, 'one')],
+    what: 'a departure that was requested',
+    history: [attached(10, 'one', 1), requested(20, 'one'), deleted(21, 'one')],
   },
   {
     what: 'a lost one after the grace',
@@ -164,7 +164,7 @@ const HARMLESS: readonly Omit<Planted, 'rules'>[] = [
     what: 'a departure that was refused, and said so',
     history: [
       attached(10, 'one', 1),
-      announced(20, 'one'),
+      requested(20, 'one'),
       at(30, 'one', { kind: 'answered', outcome: 'refused', durable: true }),
     ],
     remaining: ['one'],

@@ -31,7 +31,7 @@ beforeAll(async () => {
 
 afterAll(() => postgres[Symbol.asyncDispose]());
 
-type Cause = 'announced' | 'lost';
+type Cause = 'requested' | 'lost';
 type Owner = 'agent' | 'cp';
 
 interface Pause {
@@ -53,11 +53,11 @@ async function pauseDeletion(
   const fleet = parts.use(await ReplicaFleet.create(postgres, { graceMs: 1_000 }));
   fleet.addBystander();
   const paused = await fleet.add(options);
-  // Another one could take a lost one's deletion; an announced one is tried first where it was announced.
-  if (cause === 'announced') await fleet.add();
+  // Another one could take a lost one's deletion; a requested one is tried first where it was requested.
+  if (cause === 'requested') await fleet.add();
   const old = fleet.agent('web-1', { owner, order: [0] });
   await old.run();
-  const answer = cause === 'announced' ? old.deregister(60_000).catch(() => undefined) : old.crash();
+  const answer = cause === 'requested' ? old.deregister(60_000).catch(() => undefined) : old.crash();
   await waitUntilPaused(paused);
   const pausedAtMs = performance.now();
   await Promise.all([old.end(), answer]);
@@ -86,7 +86,7 @@ function expectOnlyEarlyDeletions({ fleet, old, successor }: Pause, { atMs: sinc
 
 const STEPS: readonly CrashPoint[] = ['attempt.read', 'attempt.body-kept', 'attempt.sending'];
 const PAUSES = STEPS.flatMap((step, at) => [
-  { step, cause: 'announced', owner: at % 2 === 0 ? 'agent' : 'cp' } as const,
+  { step, cause: 'requested', owner: at % 2 === 0 ? 'agent' : 'cp' } as const,
   { step, cause: 'lost', owner: at % 2 === 0 ? 'cp' : 'agent' } as const,
 ]);
 
@@ -106,7 +106,7 @@ test.concurrent.for(PAUSES)(
 );
 
 test.concurrent('woken while its hold is good, it deletes what is still the old epoch’s, and the new one waits', async () => {
-  await using pause = await pauseDeletion('announced', 'agent', {
+  await using pause = await pauseDeletion('requested', 'agent', {
     bin,
     env: { CRASH_AT: 'stop:attempt.sending' },
   });
@@ -124,7 +124,7 @@ test.concurrent('woken while its hold is good, it deletes what is still the old 
 });
 
 test.concurrent('woken after its lease, while PostgreSQL still holds the name for it, it gives up', async () => {
-  await using pause = await pauseDeletion('announced', 'agent', {
+  await using pause = await pauseDeletion('requested', 'agent', {
     bin,
     env: { CRASH_AT: 'stop:attempt.sending' },
   });
@@ -145,7 +145,7 @@ test.concurrent('woken after its lease, while PostgreSQL still holds the name fo
 const HEALED_WITHIN_MS = 45_000;
 
 test.concurrent('paused with the bytes of its DELETE in its hand, it deletes the new epoch’s object, which is put back', async () => {
-  await using pause = await pauseDeletion('announced', 'agent', { preload: STOP_BEFORE_DELETE });
+  await using pause = await pauseDeletion('requested', 'agent', { preload: STOP_BEFORE_DELETE });
   const { fleet, paused, successor } = pause;
   await successor.run();
   const wokenAtMs = performance.now();
@@ -156,7 +156,7 @@ test.concurrent('paused with the bytes of its DELETE in its hand, it deletes the
 });
 
 test.concurrent('a successor that starts without waiting for its epoch can be hit by the old one’s deletion, and is put back', async () => {
-  await using pause = await pauseDeletion('announced', 'cp', {
+  await using pause = await pauseDeletion('requested', 'cp', {
     bin,
     env: { CRASH_AT: 'stop:attempt.sending' },
   });

@@ -87,7 +87,7 @@ test('three replicas share 50 departures: each is deleted once', { timeout: 120_
   note('departures ended by each replica', ended);
 });
 
-const ANNOUNCED: readonly CrashPoint[] = [
+const REQUESTED: readonly CrashPoint[] = [
   'leave.recorded',
   'attempt.read',
   'attempt.body-kept',
@@ -96,8 +96,8 @@ const ANNOUNCED: readonly CrashPoint[] = [
   'attempt.recorded',
 ];
 
-test.concurrent.for(ANNOUNCED)(
-  'killed at %s of an announced departure: another replica finishes it',
+test.concurrent.for(REQUESTED)(
+  'killed at %s of a requested departure: another replica finishes it',
   async (step) => {
     await using fleet = await ReplicaFleet.create(postgres);
     const killed = await fleet.add({ bin, env: { CRASH_AT: step } });
@@ -112,7 +112,7 @@ test.concurrent.for(ANNOUNCED)(
   },
 );
 
-test.concurrent.for(ANNOUNCED.slice(1))(
+test.concurrent.for(REQUESTED.slice(1))(
   'killed at %s of a fallback deletion: another replica finishes it',
   async (step) => {
     await using fleet = await ReplicaFleet.create(postgres, { graceMs: 1_000 });

@@ -53,7 +53,7 @@ describe('a control plane that answers', () => {
     world.fault({ method: 'DELETE', path: `/dataplanes/${name}$`, times: 2, action });
     await agent.deregister({ budgetMs: 1_200 });
     await world.waitUntilGone(name);
-    const { outcome } = await world.waitForDeparture(name, { cause: 'announced' });
+    const { outcome } = await world.waitForDeparture(name, { cause: 'requested' });
     expect(['deleted', 'already gone']).toContain(outcome);
     expect(world.deletions(name)).toBe(1);
   });
@@ -64,7 +64,7 @@ describe('a control plane that answers', () => {
     world.fault({ method: 'GET', path: `/dataplanes/${name}/_overview`, times: 2, action });
     await agent.deregister({ budgetMs: 1_200 });
     await world.waitUntilGone(name);
-    await world.waitForDeparture(name, { cause: 'announced', outcome: 'deleted' });
+    await world.waitForDeparture(name, { cause: 'requested', outcome: 'deleted' });
     expect(world.requests(name)).toBe(1);
   });
 

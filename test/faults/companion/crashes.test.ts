@@ -71,7 +71,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
 
 /**
  * Each step of the scenarios that take the object away, or of those that do not; `STEP:2` is the second time. What an
- * agent has not announced yet is a fallback's to finish.
+ * agent has not requested yet is a fallback's to finish.
  */
 function casesOf(leaves: boolean): readonly (readonly [string, string, Scenario])[] {
   return Object.entries(SCENARIOS)

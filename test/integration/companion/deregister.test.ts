@@ -33,18 +33,18 @@ describe('deregistering', () => {
     expect(await world.row('web-1')).toBeUndefined();
     expect(await world.departure('web-1')).toMatchObject({
       incarnation: agent.incarnation.id,
-      cause: 'announced',
+      cause: 'requested',
       outcome: 'deleted',
       undoable: true,
     });
   });
 
-  test('what was announced is timed, from the word of its agent to its end', async () => {
+  test('a requested departure is timed from the request to its end', async () => {
     const before = await world.metric('deregister_seconds_count');
     const agent = await world.running('timed');
     expect(await agent.deregister()).toEqual(DELETED);
     expect((await world.metric('deregister_seconds_count')) - before).toBe(1);
-    expect(await world.metric('deletions_total{cause="announced",result="deleted"}')).toBeGreaterThan(0);
+    expect(await world.metric('deletions_total{cause="requested",result="deleted"}')).toBeGreaterThan(0);
     expect(await world.metric('departures_unrecorded')).toBe(0);
   });
 
@@ -116,7 +116,7 @@ describe('deregistering', () => {
     await proxy.become({ kind: 'refuse' });
     await expect(asked).rejects.toThrow(/^UNAVAILABLE/);
     await world.waitUntilGone('broken');
-    await world.waitForDeparture('broken', { cause: 'announced', outcome: 'deleted' });
+    await world.waitForDeparture('broken', { cause: 'requested', outcome: 'deleted' });
     expect(world.deletions('broken')).toBe(1);
   });
 
@@ -185,7 +185,7 @@ describe('a departure that was accepted', () => {
     await world.controlPlane.acceptConnections(['http']);
     for (const name of ['web-1', 'web-2', 'web-3']) {
       await world.waitUntilGone(name);
-      await world.waitForDeparture(name, { cause: 'announced', outcome: 'deleted', undoable: true });
+      await world.waitForDeparture(name, { cause: 'requested', outcome: 'deleted', undoable: true });
       expect(world.deletions(name)).toBe(1);
     }
     await reattached;

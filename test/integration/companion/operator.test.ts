@@ -63,10 +63,10 @@ describe('an operator', () => {
       { url: world.controlPlane.httpUrl, controlPlane: { mode: 'zone', version: '2.14.3' }, problem: '' },
     ]);
     expect(rowsOf('seen')).toMatchObject([{ state: 'attached', replica: status.replica }]);
-    expect(rowsOf('left')).toMatchObject([{ cause: 'announced', outcome: 'deleted', undoable: true }]);
+    expect(rowsOf('left')).toMatchObject([{ cause: 'requested', outcome: 'deleted', undoable: true }]);
     const text = (await world.command('status')).stdout;
     expect(text).toMatch(/^dataplanes: \d+ attached, 0 leaving or lost$/m);
-    expect(text).toMatch(/default\/left +announced +deleted +its agent said that it leaves +undo possible/);
+    expect(text).toMatch(/default\/left +requested +deleted +its agent said that it leaves +undo possible/);
   });
 
   test('cannot ask a program that does not run', async () => {

@@ -84,7 +84,7 @@ describe('the page of the companion', () => {
     expect({ steps, totalMs, cause, outcome }).toEqual({
       steps: STEPS,
       totalMs: 1_040,
-      cause: 'announced',
+      cause: 'requested',
       outcome: 'deleted',
     });
     await reader.find('change', ({ gone = [] }: FleetChange) => gone.includes('default/web-1'));

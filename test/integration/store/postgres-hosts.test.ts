@@ -6,17 +6,17 @@ import { systemClock } from '../../../kernel/clock.ts';
 import { need } from '../../support/need.ts';
 import { PgBouncer } from '../../support/postgres/pgbouncer.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-import { arrivalOf, PostgresForTests } from './store-worlds.ts';
+import { introductionOf, PostgresForTests } from './store-worlds.ts';
 
-const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
 const OURS = `application_name = 'kuma-deregistrar'`;
-const web = arrivalOf('web-1');
+const web = introductionOf('web-1');
 
 const pg = new PostgresForTests();
 
 /** As many calls at once as open every session of the pool. @returns how many failed */
 async function attachMany(store: Store): Promise<number> {
-  const names = Array.from({ length: 24 }, (_, at) => arrivalOf(`web-${at}`));
+  const names = Array.from({ length: 24 }, (_, at) => introductionOf(`web-${at}`));
   const calls = await Promise.allSettled(names.map((name) => store.attach(name, 'replica-1')));
   return calls.filter(({ status }) => status === 'rejected').length;
 }

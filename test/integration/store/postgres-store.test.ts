@@ -9,14 +9,14 @@ import { systemClock } from '../../../kernel/clock.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import type { PostgresServer } from '../../support/postgres/postgres-server.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-import { arrivalOf, PostgresForTests, tick } from './store-worlds.ts';
+import { introductionOf, PostgresForTests, tick } from './store-worlds.ts';
 
-const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
 const PATIENT = { lockWaitMs: 20_000, statementMs: 20_000 };
 const UNAVAILABLE = { code: 'STORE_UNAVAILABLE', retryable: true };
 
 function leave(store: Store, name: string): Promise<unknown> {
-  return store.leave(arrivalOf(name), { replica: 'replica-1', headStartMs: 0 });
+  return store.leave(introductionOf(name), { replica: 'replica-1', headStartMs: 0 });
 }
 
 function answers(store: Store): Promise<unknown> {
@@ -73,14 +73,14 @@ async function roundTrips(port: number) {
 
 describe('stores on one PostgreSQL', () => {
   const pg = new PostgresForTests();
-  const web = arrivalOf('web-1');
+  const web = introductionOf('web-1');
 
   test('a sequence that is behind its rows, as after a failover to a logical replica, moves above them', async () => {
     const store = await pg.open();
-    for (let at = 0; at < 30; at += 1) await store.attach(arrivalOf(`web-${at}`), 'replica-1');
+    for (let at = 0; at < 30; at += 1) await store.attach(introductionOf(`web-${at}`), 'replica-1');
     await pg.server.query(`select setval('epochs', 1, false)`, pg.database);
     const names = ['new-1', 'new-2', 'new-3'];
-    const given = await Promise.all(names.map((name) => store.attach(arrivalOf(name), 'replica-1')));
+    const given = await Promise.all(names.map((name) => store.attach(introductionOf(name), 'replica-1')));
     const epochs = given.map((each) => (each.kind === 'attached' ? each.epoch : 0));
     expect(Math.min(...epochs)).toBeGreaterThan(30);
     expect(new Set(epochs).size).toBe(3);
@@ -93,14 +93,14 @@ describe('stores on one PostgreSQL', () => {
     const over = Promise.withResolvers<void>();
     const held: Promise<unknown>[] = [];
     for (const name of names) {
-      const given = await other.attach(arrivalOf(name), 'replica-2');
+      const given = await other.attach(introductionOf(name), 'replica-2');
       const epoch = given.kind === 'attached' ? given.epoch : 0;
       const begun = Promise.withResolvers<undefined>();
       const act = (): Promise<void> => {
         begun.resolve(undefined);
         return over.promise;
       };
-      held.push(other.whileCurrent({ key: arrivalOf(name).key, epoch }, act));
+      held.push(other.whileCurrent({ key: introductionOf(name).key, epoch }, act));
       await begun.promise;
     }
     const release = async (): Promise<void> => {
@@ -113,7 +113,7 @@ describe('stores on one PostgreSQL', () => {
   test('neither heartbeats nor agents that leave wait for connections that others have taken', async () => {
     const names = Array.from({ length: 10 }, (_, at) => `held-${at}`);
     const { store, release } = await hold(names);
-    const attaching = names.map((name) => store.attach(arrivalOf(name), 'replica-1'));
+    const attaching = names.map((name) => store.attach(introductionOf(name), 'replica-1'));
     const order: string[] = [];
     await waitUntil(() => areLocked(pg.server, pg.database, 8), { what: 'all connections to be taken' });
     const others = store.nowMs().then(() => order.push('others'));
@@ -127,7 +127,7 @@ describe('stores on one PostgreSQL', () => {
 
   test('however many ask for one name, they take one connection', async () => {
     const { store, release } = await hold(['held']);
-    const attaching = Array.from({ length: 40 }, () => store.attach(arrivalOf('held'), 'replica-1'));
+    const attaching = Array.from({ length: 40 }, () => store.attach(introductionOf('held'), 'replica-1'));
     const leaving = Array.from({ length: 40 }, () => leave(store, 'held'));
     await waitUntil(() => areLocked(pg.server, pg.database, 1), {
       what: 'one of them to wait at the database',
@@ -167,7 +167,7 @@ describe('stores on one PostgreSQL', () => {
     const store = await pg.open();
     const HOUR_MS = 3_600_000;
     await store.heartbeat('replica-1', HOUR_MS);
-    await store.attach(arrivalOf('web-1'), 'replica-1');
+    await store.attach(introductionOf('web-1'), 'replica-1');
     await leave(store, 'web-2');
     await store.attempt('next due', () => Promise.resolve({ kind: 'later', afterMs: 50, reason: 'not yet' }));
     // Found before the real one.
@@ -206,8 +206,8 @@ describe('stores on one PostgreSQL', () => {
     const store = await pg.open({}, pg.server.url(pg.database, counted.port));
     const withBody: AttemptResult = { ...DELETED, body: '{}' };
     const depart = async (name: string) => {
-      const { key } = arrivalOf(name);
-      const given = await store.attach(arrivalOf(name), 'replica-1');
+      const { key } = introductionOf(name);
+      const given = await store.attach(introductionOf(name), 'replica-1');
       const before = counted.trips;
       await leave(store, name);
       if (given.kind !== 'attached') throw new Error(given.kind);
@@ -219,7 +219,7 @@ describe('stores on one PostgreSQL', () => {
     await depart('web-0');
     expect(await depart('web-1')).toBeLessThanOrEqual(8);
     expect(await store.records()).toEqual([]);
-    expect(await store.lastDeletedBody(arrivalOf('web-1').key)).toMatchObject({ resource: '{}' });
+    expect(await store.lastDeletedBody(introductionOf('web-1').key)).toMatchObject({ resource: '{}' });
   });
 
   test('one of an older version than the schema is refused', async () => {
@@ -307,9 +307,9 @@ describe('stores on one PostgreSQL', () => {
   test('a sweep and an attach of one name at once: the agent has it in the end', async () => {
     const [one, other] = await Promise.all([pg.open(), pg.open()]);
     for (let round = 0; round < 10; round += 1) {
-      const arrival = arrivalOf(`web-${round}`);
-      await Promise.all([one.beginSweep(arrival.key), other.attach(arrival, 'replica-2')]);
-      expect(await one.find(arrival.key)).toMatchObject({ state: 'attached', incarnation: 'first' });
+      const introduction = introductionOf(`web-${round}`);
+      await Promise.all([one.beginSweep(introduction.key), other.attach(introduction, 'replica-2')]);
+      expect(await one.find(introduction.key)).toMatchObject({ state: 'attached', incarnation: 'first' });
     }
   });
 

@@ -8,10 +8,10 @@ import { departures, find } from '../../../control-plane/store/queries.ts';
 import type { DataplaneRow, Schema } from '../../../control-plane/store/schema.ts';
 import type { Session } from '../../../control-plane/store/session.ts';
 import { detach, heartbeat, noteSilence, notePhase } from '../../../control-plane/store/streams.ts';
-import { arrivalOf, StoreWorld } from './store-worlds.ts';
+import { introductionOf, StoreWorld } from './store-worlds.ts';
 
 const HERE = 'replica-1';
-const web = arrivalOf('web-1');
+const web = introductionOf('web-1');
 const at = { key: web.key, epoch: 1 };
 
 /** What runs every second or two, and what runs for each agent that comes or goes. */
@@ -25,7 +25,7 @@ const OFTEN: Readonly<Record<string, (session: Session) => Promise<unknown>>> = 
   silence: (session) =>
     noteSilence(session, { self: 'asks', owedMs: 0, silentMs: 6_000, returnMs: () => 60_000, anew: false }),
   'an agent that attaches': (session) =>
-    attach(session, arrivalOf('new'), { replica: HERE, entry: { graceMs: 0 } }),
+    attach(session, introductionOf('new'), { replica: HERE, entry: { graceMs: 0 } }),
   'one that attaches again': (session) => attach(session, web, { replica: HERE, entry: { graceMs: 0 } }),
   'one that is detached': (session) => detach(session, at, { replica: HERE }),
   'one that says its phase': (session) => notePhase(session, at, { phase: 'running', serving: true }),
@@ -38,7 +38,7 @@ const OFTEN: Readonly<Record<string, (session: Session) => Promise<unknown>>> = 
     await settle(session, row as DataplaneRow, {
       kind: 'ended',
       outcome: 'deleted',
-      reason: 'it was announced',
+      reason: 'its agent asked to leave',
       body: '{}',
     });
   },
@@ -54,7 +54,7 @@ describe('SQLite answers from an index, whatever the number of records, for', ()
     world = await StoreWorld.start('sqlite');
     const path = await world.newLocation();
     const store = await world.open(path);
-    for (let count = 1; count <= 20; count += 1) await store.attach(arrivalOf(`web-${count}`), HERE);
+    for (let count = 1; count <= 20; count += 1) await store.attach(introductionOf(`web-${count}`), HERE);
     await world.close(store);
     sqlite = new Database(path);
     db = new Kysely<Schema>({

@@ -7,13 +7,13 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../../control-plane/ports.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { StoreProcess } from './store-process.ts';
-import { arrivalOf, StoreWorld } from './store-worlds.ts';
+import { introductionOf, StoreWorld } from './store-worlds.ts';
 
 const HERE = 'replica-1';
 const HOUR_MS = 3_600_000;
 
 function leave(store: Store, name: string): Promise<unknown> {
-  return store.leave(arrivalOf(name), { replica: HERE, headStartMs: 0 });
+  return store.leave(introductionOf(name), { replica: HERE, headStartMs: 0 });
 }
 
 async function names(store: Store): Promise<readonly string[]> {
@@ -47,6 +47,39 @@ describe('the SQLite file', () => {
     expect((await world.open(path)).kind).toBe('sqlite');
   });
 
+  test('a departure that 0.1.0 recorded is a requested one; 0.1.0 can read the new ones', async () => {
+    const before = await world.open(path);
+    for (const name of ['old', 'new']) {
+      await leave(before, name);
+      await before.attempt('next due', () =>
+        Promise.resolve({
+          kind: 'ended',
+          outcome: 'deleted',
+          reason: 'its agent asked to leave',
+          body: name,
+        }),
+      );
+    }
+    await world.close(before);
+    // As 0.1.0 writes it.
+    edit("update departures set cause = 'announced' where name = 'old'");
+    const sqlite = new Database(path, { readonly: true });
+    expect(sqlite.prepare('select distinct cause from departures').all()).toEqual([{ cause: 'announced' }]);
+    sqlite.close();
+    const store = await world.open(path);
+    const departures = await store.departures({ causes: ['requested'], limit: 10 });
+    expect(departures.map(({ key, cause }) => [key.name, cause])).toEqual([
+      ['new', 'requested'],
+      ['old', 'requested'],
+    ]);
+    expect(await store.deletedBodies(0, ['requested'])).toHaveLength(2);
+    // Its agent has left: it does not get the name back.
+    expect(await store.leave(introductionOf('old'), { replica: HERE, headStartMs: 0 })).toMatchObject({
+      kind: 'departed',
+      departure: { cause: 'requested' },
+    });
+  });
+
   test('a store of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
     await fill(2);
     edit(`alter table dataplanes drop column serving; alter table dataplanes drop column unseen;
@@ -58,7 +91,7 @@ describe('the SQLite file', () => {
     const store = await world.open(path);
     expect(await names(store)).toEqual(['web-0', 'web-1']);
     expect(await store.instances()).toEqual([]);
-    expect(await store.attach(arrivalOf('web-2'), HERE)).toMatchObject({ kind: 'attached', epoch: 3 });
+    expect(await store.attach(introductionOf('web-2'), HERE)).toMatchObject({ kind: 'attached', epoch: 3 });
   });
 
   test('a second process is refused at once, and gets it when the first was killed', async () => {
@@ -95,7 +128,7 @@ describe('the SQLite file', () => {
     const clock = new FakeClock();
     const first = await world.open(path, { clock });
     await first.heartbeat('old-process', HOUR_MS);
-    await first.attach(arrivalOf('web-1'), 'old-process');
+    await first.attach(introductionOf('web-1'), 'old-process');
     await world.close(first);
     clock.advance(HOUR_MS);
     const second = await world.open(path, { clock });
@@ -113,7 +146,7 @@ describe('the SQLite file', () => {
       lost: 0,
       expected: 1,
     });
-    expect(await second.find(arrivalOf('web-1').key)).toMatchObject({
+    expect(await second.find(introductionOf('web-1').key)).toMatchObject({
       state: 'unseen',
       lostAtMs: await second.nowMs(),
     });
@@ -292,9 +325,15 @@ describe('the SQLite file', () => {
          begin select raise(abort, 'poisoned'); end`,
       );
       const store = await world.open(path);
-      await store.attach(arrivalOf('old'), HERE);
-      const arrivals = [arrivalOf('a'), arrivalOf('old', { incarnation: 'poison' }), arrivalOf('b')];
-      const settled = await Promise.allSettled(arrivals.map((arrival) => store.attach(arrival, HERE)));
+      await store.attach(introductionOf('old'), HERE);
+      const introductions = [
+        introductionOf('a'),
+        introductionOf('old', { incarnation: 'poison' }),
+        introductionOf('b'),
+      ];
+      const settled = await Promise.allSettled(
+        introductions.map((introduction) => store.attach(introduction, HERE)),
+      );
       expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
       expect([await names(store), await store.departures({ limit: 5 })]).toEqual([['old', 'a', 'b'], []]);
     });
@@ -307,11 +346,11 @@ describe('the SQLite file', () => {
       );
       const store = await world.open(path);
       const settled = await Promise.allSettled(
-        ['a', 'poison', 'b'].map((name) => store.attach(arrivalOf(name), HERE)),
+        ['a', 'poison', 'b'].map((name) => store.attach(introductionOf(name), HERE)),
       );
       expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
       expect(await names(store)).toEqual([]);
-      await store.attach(arrivalOf('a'), HERE);
+      await store.attach(introductionOf('a'), HERE);
       expect(await names(store)).toEqual(['a']);
     });
   });

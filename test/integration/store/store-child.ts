@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { openStore } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
-import { arrivalOf } from './store-worlds.ts';
+import { introductionOf } from './store-worlds.ts';
 
 /** What the program says, a JSON line each: that it has the store, that a name is durable, that something failed. */
 export type Said =
@@ -24,7 +24,7 @@ async function main([location = '', prefix = '']: readonly string[]): Promise<vo
     for (;;) {
       const name = `${prefix}-${(next += 1)}`;
       try {
-        await store.leave(arrivalOf(name), { replica: prefix, headStartMs: 0 });
+        await store.leave(introductionOf(name), { replica: prefix, headStartMs: 0 });
         say({ said: 'left', name });
       } catch (error) {
         sayFailure(error);

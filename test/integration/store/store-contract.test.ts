@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
 import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
-import type { Arrival, AttemptResult, LeaveOptions, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
+import type { Introduction, AttemptResult, LeaveOptions, Store } from '../../../control-plane/ports.ts';
+import { introductionOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
-const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
 const HERE = 'replica-1';
-const SECOND: Partial<Arrival> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
+const SECOND: Partial<Introduction> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
 
 describe.for(STORE_KINDS)('the %s store', (kind) => {
   let store: Store;
@@ -15,13 +15,13 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
     ({ store } = opened);
   });
 
-  const web = arrivalOf('web-1');
+  const web = introductionOf('web-1');
   const at = (epoch: number) => ({ key: web.key, epoch });
-  const attach = (given: Partial<Arrival> = {}, replica = HERE) =>
+  const attach = (given: Partial<Introduction> = {}, replica = HERE) =>
     store.attach({ ...web, ...given }, replica);
-  const leave = (given: Partial<Arrival> = {}, more: Partial<LeaveOptions> = {}) =>
+  const leave = (given: Partial<Introduction> = {}, more: Partial<LeaveOptions> = {}) =>
     store.leave({ ...web, ...given }, { replica: HERE, headStartMs: 0, ...more });
-  const reattach = (replica = HERE, given: Partial<Arrival> = {}) =>
+  const reattach = (replica = HERE, given: Partial<Introduction> = {}) =>
     store.reattach({ ...web, ...given }, replica);
   const detach = (epoch = 1, replica = HERE) => store.detach(at(epoch), replica);
   const end = (epoch: number, result: AttemptResult = DELETED) =>
@@ -120,7 +120,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
     test.for<{ readonly was: string; readonly prepare: () => Promise<unknown>; readonly cause: string }>([
       { was: 'attached', prepare: () => attach(), cause: 'fallback' },
       { was: 'lost', prepare: () => attach().then(() => detach()), cause: 'fallback' },
-      { was: 'leaving', prepare: () => leave(), cause: 'announced' },
+      { was: 'leaving', prepare: () => leave(), cause: 'requested' },
     ])('a new incarnation supersedes one that is $was, for good', async ({ prepare, cause }) => {
       await prepare();
       expect(await attach(SECOND)).toEqual({ kind: 'attached', epoch: 2, leaving: false });
@@ -325,7 +325,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
 
     test('one that could not be recorded at once leaves since it said so, whether it was seen before or not', async () => {
       const agoMs = 600_000;
-      const other = arrivalOf('web-2');
+      const other = introductionOf('web-2');
       await store.attach(other, HERE);
       await leave({}, { agoMs });
       await store.leave(other, { replica: HERE, headStartMs: 0, agoMs });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
+import { introductionOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
 const HERE = 'replica-1';
 const REFUSED: AttemptResult = { kind: 'ended', outcome: 'refused', reason: 'not its own' };
@@ -16,7 +16,7 @@ describe.for(STORE_KINDS)('what the %s store says without loading it all', (kind
 
   const leave = (name: string, mesh = 'default', again = false) =>
     store.leave(
-      { ...arrivalOf(name), key: { proxyType: 'dataplane', mesh, name } },
+      { ...introductionOf(name), key: { proxyType: 'dataplane', mesh, name } },
       { replica: HERE, headStartMs: 0, again },
     );
   const refuse = () => store.attempt('next due', () => Promise.resolve(REFUSED));
@@ -25,7 +25,7 @@ describe.for(STORE_KINDS)('what the %s store says without loading it all', (kind
     await leave('kept');
     await store.attempt('next due', async (_record, fence) => {
       await fence.keepBody('{"kept":true}');
-      return { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+      return { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
     });
     await tick(store);
     await leave('gone');
@@ -43,13 +43,13 @@ describe.for(STORE_KINDS)('what the %s store says without loading it all', (kind
 
   test('counts(): how many records there are of each mesh, state and guard, and since when', async () => {
     expect(await store.counts()).toEqual([]);
-    await store.attach(arrivalOf('a'), HERE);
+    await store.attach(introductionOf('a'), HERE);
     await tick(store);
-    await store.attach(arrivalOf('b'), HERE);
+    await store.attach(introductionOf('b'), HERE);
     await leave('c');
     await tick(store);
     await leave('d');
-    await store.attempt({ key: arrivalOf('d').key, epoch: 4 }, () => Promise.resolve(BRAKED));
+    await store.attempt({ key: introductionOf('d').key, epoch: 4 }, () => Promise.resolve(BRAKED));
     await leave('e', 'other');
     const records = await store.records();
     const since = (name: string) => records.find(({ key }) => key.name === name)?.sinceMs;

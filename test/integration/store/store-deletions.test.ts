@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Fence, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, openStores, STORE_KINDS, type StoreWorld, tick } from './store-worlds.ts';
+import { introductionOf, openStores, STORE_KINDS, type StoreWorld, tick } from './store-worlds.ts';
 
-const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
 const HERE = 'replica-1';
 const LONG_MS = 3_600_000;
 
@@ -20,10 +20,10 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     ({ world, store } = opened);
   });
 
-  const web = arrivalOf('web-1');
+  const web = introductionOf('web-1');
   const at = (epoch: number) => ({ key: web.key, epoch });
   const leave = (name = 'web-1', headStartMs = 0) =>
-    store.leave(arrivalOf(name), { replica: HERE, headStartMs });
+    store.leave(introductionOf(name), { replica: HERE, headStartMs });
   const namesDue = async () => {
     const names: string[] = [];
     const takeOne = () =>
@@ -56,7 +56,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
             key: web.key,
             epoch: 1,
             incarnation: 'first',
-            cause: 'announced',
+            cause: 'requested',
             outcome: 'refused',
             guard: 'foreign-incarnation',
             reason: 'not its own',
@@ -100,16 +100,16 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         await tick(store);
       }
       await leave('later', LONG_MS);
-      await store.attach(arrivalOf('attached'), HERE);
+      await store.attach(introductionOf('attached'), HERE);
       expect(await namesDue()).toEqual(['b', 'a', 'c']);
     });
 
     test('takes the epoch of a name that it is asked for, due or not, unless it is attached', async () => {
       await leave('web-1', LONG_MS);
-      await store.attach(arrivalOf('attached'), HERE);
+      await store.attach(introductionOf('attached'), HERE);
       const act = () => Promise.resolve(DELETED);
       expect(await store.attempt({ key: web.key, epoch: 2 }, act)).toBeUndefined();
-      expect(await store.attempt({ key: arrivalOf('attached').key, epoch: 2 }, act)).toBeUndefined();
+      expect(await store.attempt({ key: introductionOf('attached').key, epoch: 2 }, act)).toBeUndefined();
       expect(await store.attempt('next due', act)).toBeUndefined();
       expect(await store.attempt(at(1), act)).toMatchObject({ result: DELETED });
     });
@@ -156,7 +156,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         steps.push('attached');
         return attachment;
       });
-      await store.attach(arrivalOf('another'), HERE);
+      await store.attach(introductionOf('another'), HERE);
       expect(steps).toEqual([]);
       goOn.resolve();
       await attempt;
@@ -317,7 +317,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
   test('hasten() makes due whatever waits', async () => {
     await leave('a', LONG_MS);
     await leave('b', LONG_MS);
-    await store.attach(arrivalOf('attached'), HERE);
+    await store.attach(introductionOf('attached'), HERE);
     expect(await namesDue()).toEqual([]);
     await store.hasten();
     expect(await namesDue()).toEqual(['a', 'b']);
@@ -336,17 +336,17 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     });
 
     test('one that is silent has lost them as of its last heartbeat, but not before they came', async () => {
-      await store.attach(arrivalOf('before'), HERE);
-      await store.attach(arrivalOf('leaves'), HERE);
-      await store.leave(arrivalOf('leaves'), { replica: HERE, headStartMs: LONG_MS });
-      await store.attach(arrivalOf('not-ours', { deletable: false }), HERE);
+      await store.attach(introductionOf('before'), HERE);
+      await store.attach(introductionOf('leaves'), HERE);
+      await store.leave(introductionOf('leaves'), { replica: HERE, headStartMs: LONG_MS });
+      await store.attach(introductionOf('not-ours', { deletable: false }), HERE);
       await tick(store);
       const fromMs = await store.nowMs();
       await store.heartbeat(HERE, LONG_MS);
       const toMs = await store.nowMs();
       await tick(store);
-      await store.attach(arrivalOf('after'), HERE);
-      await store.attach(arrivalOf('elsewhere'), 'replica-2');
+      await store.attach(introductionOf('after'), HERE);
+      await store.attach(introductionOf('elsewhere'), 'replica-2');
       await tick(store);
       expect(await store.heartbeat('replica-2', 0)).toMatchObject({ replicas: ['replica-2'] });
       await tick(store);
@@ -388,7 +388,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         ['web-2', '{"version":2}'],
         ['web-1', '{"version":3}'],
       ] as const) {
-        await store.leave(arrivalOf(name), { replica: HERE, headStartMs: 0, again: true });
+        await store.leave(introductionOf(name), { replica: HERE, headStartMs: 0, again: true });
         await store.attempt('next due', async (_record, fence) => {
           await fence.keepBody('{"version":0}');
           await fence.keepBody(body);
@@ -403,7 +403,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
         atMs: expect.any(Number) as number,
       };
       expect(await store.lastDeletedBody(web.key)).toEqual(ofFirst);
-      expect(await store.lastDeletedBody(arrivalOf('web-3').key)).toBeUndefined();
+      expect(await store.lastDeletedBody(introductionOf('web-3').key)).toBeUndefined();
       expect((await store.deletedBodies(0)).map(({ resource }) => resource)).toEqual([
         '{"version":1}',
         '{"version":2}',
@@ -419,19 +419,19 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       await store.attempt('next due', keepBodyAndDelete);
       await tick(store);
       const sinceMs = await store.nowMs();
-      await store.attach(arrivalOf('b', { incarnation: 'other' }), HERE);
-      await store.detach({ key: arrivalOf('b').key, epoch: 2 }, HERE);
+      await store.attach(introductionOf('b', { incarnation: 'other' }), HERE);
+      await store.detach({ key: introductionOf('b').key, epoch: 2 }, HERE);
       await store.attempt('next due', keepBodyAndDelete);
-      await store.beginSweep(arrivalOf('c').key);
+      await store.beginSweep(introductionOf('c').key);
       await store.attempt('next due', keepBodyAndDelete);
       const names = async (filter: Omit<Parameters<Store['departures']>[0], 'limit'>, limit = 10) =>
         (await store.departures({ ...filter, limit })).map(({ key }) => key.name);
       expect({
         all: await names({}),
         two: await names({}, 2),
-        name: await names({ key: arrivalOf('a').key }),
+        name: await names({ key: introductionOf('a').key }),
         incarnation: await names({ incarnation: 'other' }),
-        causes: await names({ causes: ['sweep', 'announced'] }),
+        causes: await names({ causes: ['sweep', 'requested'] }),
         none: await names({ causes: [] }),
         since: await names({ sinceMs }),
       }).toEqual({
@@ -460,7 +460,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     test('prune() forgets what is old, and nothing that is not over', async () => {
       await store.heartbeat('long-gone', LONG_MS);
       await store.heartbeat(HERE, LONG_MS);
-      await store.attach(arrivalOf('attached'), HERE);
+      await store.attach(introductionOf('attached'), HERE);
       await leave('waits', LONG_MS);
       await leave('old');
       await store.attempt('next due', keepBodyAndDelete);
@@ -503,7 +503,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     const second = await world.open(location);
     expect(await second.find(web.key)).toEqual(record);
     expect(await second.nowMs()).toBeGreaterThanOrEqual(nowMs);
-    expect(await second.leave(arrivalOf('web-2'), { replica: HERE, headStartMs: 0 })).toEqual({
+    expect(await second.leave(introductionOf('web-2'), { replica: HERE, headStartMs: 0 })).toEqual({
       kind: 'leaving',
       epoch: 2,
     });

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 
-import type { Arrival, AttemptResult, Silence, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
+import type { Introduction, AttemptResult, Silence, Store } from '../../../control-plane/ports.ts';
+import { introductionOf, openStores, STORE_KINDS, tick } from './store-worlds.ts';
 
-const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
 const HERE = 'replica-1';
 const ADDRESS = { address: '10.0.0.1' };
 /** Who was refused at the Envoy of this epoch. */
 const refused = (refusedEpoch: number) => ({ graceMs: 0, refusedEpoch });
-const SECOND: Partial<Arrival> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
+const SECOND: Partial<Introduction> = { incarnation: 'second', address: '10.0.0.2', phase: 'spawned' };
 
 describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
   let store: Store;
@@ -17,10 +17,10 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     ({ store } = opened);
   });
 
-  const web = arrivalOf('web-1');
+  const web = introductionOf('web-1');
   const at = (epoch: number) => ({ key: web.key, epoch });
-  const attach = (given: Partial<Arrival> = {}) => store.attach({ ...web, ...given }, HERE);
-  const leave = (given: Partial<Arrival> = {}) =>
+  const attach = (given: Partial<Introduction> = {}) => store.attach({ ...web, ...given }, HERE);
+  const leave = (given: Partial<Introduction> = {}) =>
     store.leave({ ...web, ...given }, { replica: HERE, headStartMs: 0 });
   const detach = (epoch = 1) => store.detach(at(epoch), HERE);
   const end = (epoch: number) => store.attempt(at(epoch), () => Promise.resolve(DELETED));
@@ -84,19 +84,19 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
 
   test('epochs go on above the one that an agent shows, as when the store went back in time', async () => {
     await attach();
-    const shown = { ...arrivalOf('web-2'), shownEpoch: 70 };
+    const shown = { ...introductionOf('web-2'), shownEpoch: 70 };
     expect(await store.attach(shown, HERE)).toEqual({
       kind: 'attached',
       epoch: 71,
       leaving: false,
       raised: true,
     });
-    expect(await store.attach(arrivalOf('web-3'), HERE)).toEqual({
+    expect(await store.attach(introductionOf('web-3'), HERE)).toEqual({
       kind: 'attached',
       epoch: 72,
       leaving: false,
     });
-    const absurd = { ...arrivalOf('web-4'), shownEpoch: 2 ** 50 };
+    const absurd = { ...introductionOf('web-4'), shownEpoch: 2 ** 50 };
     expect(await store.attach(absurd, HERE)).toMatchObject({ epoch: 73 });
   });
 
@@ -122,7 +122,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
 
   const miss = async (names: readonly string[], eachMs: number) => {
     await store.heartbeat(HERE, 60_000);
-    for (const name of names) await store.attach(arrivalOf(name), HERE);
+    for (const name of names) await store.attach(introductionOf(name), HERE);
     await tick(store);
     return silence((agents) => agents * eachMs);
   };
@@ -180,8 +180,8 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
 
     test('is expected, by its incarnation, until its agent is back, leaves or is lost', async () => {
       await miss(['web-1', 'web-2'], 3_600_000);
-      await store.attach(arrivalOf('attached'), 'replica-2');
-      await store.leave(arrivalOf('leaving'), { replica: HERE, headStartMs: 3_600_000 });
+      await store.attach(introductionOf('attached'), 'replica-2');
+      await store.leave(introductionOf('leaving'), { replica: HERE, headStartMs: 3_600_000 });
       await store.heartbeat('replica-2', 0);
       const expected = async () => {
         const { expected: count } = await store.noteSilence({
@@ -196,7 +196,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect(await expected()).toEqual({ count: 2, incarnations: ['first', 'first'] });
       await store.attach(web, 'replica-2');
       expect(await expected()).toEqual({ count: 1, incarnations: ['first'] });
-      await store.leave(arrivalOf('web-2'), { replica: HERE, headStartMs: 0 });
+      await store.leave(introductionOf('web-2'), { replica: HERE, headStartMs: 0 });
       expect(await expected()).toEqual({ count: 0, incarnations: [] });
     });
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
 import type { AttemptResult, Store } from '../../../control-plane/ports.ts';
-import { arrivalOf, openStores, STORE_KINDS } from './store-worlds.ts';
+import { introductionOf, openStores, STORE_KINDS } from './store-worlds.ts';
 
-const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'it was announced' };
+const DELETED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'its agent asked to leave' };
 const HERE = 'replica-1';
 
 describe.for(STORE_KINDS)('what the %s store keeps of departures', (kind) => {
@@ -13,13 +13,13 @@ describe.for(STORE_KINDS)('what the %s store keeps of departures', (kind) => {
     ({ store } = opened);
   });
 
-  const web = arrivalOf('web-1');
-  const leave = (name: string) => store.leave(arrivalOf(name), { replica: HERE, headStartMs: 0 });
+  const web = introductionOf('web-1');
+  const leave = (name: string) => store.leave(introductionOf(name), { replica: HERE, headStartMs: 0 });
 
   test('the bodies of what was deleted for one of some causes', async () => {
-    await leave('announced');
+    await leave('requested');
     await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":1}' }));
-    await store.beginSweep(arrivalOf('swept').key);
+    await store.beginSweep(introductionOf('swept').key);
     await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":2}' }));
     expect(await store.deletedBodies(0, ['sweep', 'fallback'])).toMatchObject([
       { resource: '{"version":2}' },

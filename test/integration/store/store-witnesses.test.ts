@@ -2,14 +2,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 
 import type { Store } from '../../../control-plane/ports.ts';
 import type { SideliningRecord } from '../../../control-plane/records.pure.ts';
-import { arrivalOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
+import { introductionOf, STORE_KINDS, StoreWorld, tick } from './store-worlds.ts';
 
 const HERE = 'replica-1';
 
-const web = arrivalOf('web-1');
+const web = introductionOf('web-1');
 
 const sideliningOf = (name: string, given: Partial<SideliningRecord> = {}): SideliningRecord => ({
-  key: arrivalOf(name).key,
+  key: introductionOf(name).key,
   epoch: 1,
   lostAtMs: 10,
   incarnation: 'first',
@@ -107,10 +107,10 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     );
     expect(namesOf(await store.dueSidelinings(10))).toEqual(['due']);
     for (const name of ['web-1', 'web-2', 'web-3']) {
-      const attached = await store.attach(arrivalOf(name), HERE);
+      const attached = await store.attach(introductionOf(name), HERE);
       const epoch = attached.kind === 'attached' ? attached.epoch : 0;
       await store.notePhase(
-        { key: arrivalOf(name).key, epoch },
+        { key: introductionOf(name).key, epoch },
         { phase: 'running', serving: name !== 'web-3' },
       );
     }
@@ -201,7 +201,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
   test('streams are counted over all replicas, and lost ones are told with their time', async () => {
     const beforeMs = await store.nowMs();
     for (const [at, name] of ['web-1', 'web-2', 'web-3'].entries())
-      await store.attach(arrivalOf(name), `replica-${at}`);
+      await store.attach(introductionOf(name), `replica-${at}`);
     await store.detach({ key: web.key, epoch: 1 }, 'replica-0');
     const counts = await store.streamCounts(beforeMs);
     expect(counts.attached).toBe(2);

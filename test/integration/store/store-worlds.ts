@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 
-import type { Arrival, Store } from '../../../control-plane/ports.ts';
+import type { Introduction, Store } from '../../../control-plane/ports.ts';
 import { STORE_LIMITS } from '../../../control-plane/store/limits.ts';
 import { openStore, type StoreOptions } from '../../../control-plane/store/open-store.ts';
 import { systemClock } from '../../../kernel/clock.ts';
@@ -152,7 +152,7 @@ function inMemory(kind: 'sqlite' | 'postgres'): StorePlace {
   };
 }
 
-export function arrivalOf(name: string, given: Partial<Arrival> = {}): Arrival {
+export function introductionOf(name: string, given: Partial<Introduction> = {}): Introduction {
   return {
     key: { proxyType: 'dataplane', mesh: 'default', name },
     incarnation: 'first',

@@ -1,6 +1,12 @@
 import { CAUSES, type DataplaneRecord, type DepartureRecord } from '../../../control-plane/records.pure.ts';
 import { judgeEntry } from '../../../control-plane/evidence/entry.pure.ts';
-import type { Arrival, Attachment, EntryView, Leave, LeaveOptions } from '../../../control-plane/ports.ts';
+import type {
+  Introduction,
+  AttachVerdict,
+  EntryView,
+  Leave,
+  LeaveOptions,
+} from '../../../control-plane/ports.ts';
 import { describeKey } from '../../../kuma/dataplane.ts';
 import type { MemoryDatabase } from './memory-database.ts';
 
@@ -15,17 +21,18 @@ export interface MemorySession {
 
 export function attach(
   session: MemorySession,
-  arrival: Arrival,
+  introduction: Introduction,
   { replica, entry }: { readonly replica: string; readonly entry: EntryView },
-): Attachment {
-  const row = session.database.find(arrival.key);
-  if (row !== undefined && isSame(row, arrival)) return attachAgain(session, row, { arrival, replica });
-  const departure = departureOf(session, arrival);
+): AttachVerdict {
+  const row = session.database.find(introduction.key);
+  if (row !== undefined && isSame(row, introduction))
+    return attachAgain(session, row, { introduction, replica });
+  const departure = departureOf(session, introduction);
   const verdict = judgeEntry({
     holder: row,
     nowMs: session.nowMs,
     refusedEpoch: entry.refusedEpoch,
-    newcomer: arrival,
+    newcomer: introduction,
     departure,
     graceMs: entry.graceMs,
   });
@@ -34,74 +41,84 @@ export function attach(
   if (verdict === 'leaving' && departure !== undefined)
     return { kind: 'attached', epoch: departure.epoch, leaving: true };
   const attached = { state: 'attached', lostAtMs: undefined, replica, dueAtMs: undefined } as const;
-  const { epoch, raised } = replace(session, row, { arrival, begins: attached });
+  const { epoch, raised } = replace(session, row, { introduction, begins: attached });
   return { kind: 'attached', epoch, leaving: false, ...(raised ? { raised } : {}) };
 }
 
 function attachAgain(
   { database, nowMs }: MemorySession,
   row: DataplaneRecord,
-  { arrival, replica }: { readonly arrival: Arrival; readonly replica: string },
-): Attachment {
+  { introduction, replica }: { readonly introduction: Introduction; readonly replica: string },
+): AttachVerdict {
   const leaving = row.state === 'leaving';
   const sinceMs = row.state === 'attached' ? row.sinceMs : nowMs;
   const fresh = { ...UNTRIED, state: 'attached', sinceMs, dueAtMs: undefined } as const;
-  const serves = arrival.phase === 'running' && row.serving === true ? { serving: true as const } : {};
-  const common = { ...brought(arrival, row), ...unsaid(arrival), ...serves, replica, lostAtMs: undefined };
+  const serves = introduction.phase === 'running' && row.serving === true ? { serving: true as const } : {};
+  const common = {
+    ...brought(introduction, row),
+    ...unsaid(introduction),
+    ...serves,
+    replica,
+    lostAtMs: undefined,
+  };
   database.change(row, leaving ? common : { ...common, ...fresh });
   return { kind: 'attached', epoch: row.epoch, leaving, ...serves };
 }
 
 /** What an agent said on an earlier stream holds for this one only if it says that it runs still. */
-function unsaid({ phase }: Arrival): Partial<DataplaneRecord> {
+function unsaid({ phase }: Introduction): Partial<DataplaneRecord> {
   return { unseen: undefined, serving: phase === 'running' ? undefined : false };
 }
 
 export function reattach(
   session: MemorySession,
-  arrival: Arrival,
+  introduction: Introduction,
   how: { readonly replica: string; readonly entry: EntryView },
-): Attachment | { readonly kind: 'elsewhere' } {
-  const row = session.database.find(arrival.key);
+): AttachVerdict | { readonly kind: 'elsewhere' } {
+  const row = session.database.find(introduction.key);
   const elsewhere = row?.replica !== undefined && row.replica !== how.replica;
-  if (elsewhere && isSame(row, arrival)) return { kind: 'elsewhere' };
-  return attach(session, arrival, how);
+  if (elsewhere && isSame(row, introduction)) return { kind: 'elsewhere' };
+  return attach(session, introduction, how);
 }
 
 export function leave(
   session: MemorySession,
-  arrival: Arrival,
+  introduction: Introduction,
   { headStartMs, again = false, agoMs = 0 }: LeaveOptions,
 ): Leave {
   const { nowMs, database } = session;
-  const row = database.find(arrival.key);
-  if (row !== undefined && (arrival.incarnation === '' || isSame(row, arrival)))
-    return leaveNow(session, row, { arrival, headStartMs, agoMs });
-  const departure = departureOf(session, arrival);
+  const row = database.find(introduction.key);
+  if (row !== undefined && (introduction.incarnation === '' || isSame(row, introduction)))
+    return leaveNow(session, row, { introduction, headStartMs, agoMs });
+  const departure = departureOf(session, introduction);
   if (departure !== undefined && !again && hasLeft(departure)) return { kind: 'departed', departure };
   if (isTaken(row, departure)) return { kind: 'superseded' };
   const dueAtMs = nowMs + headStartMs;
   const leaving = { state: 'leaving', lostAtMs: nowMs, replica: undefined, dueAtMs } as const;
-  return { kind: 'leaving', epoch: replace(session, row, { arrival, begins: leaving, agoMs }).epoch };
+  return { kind: 'leaving', epoch: replace(session, row, { introduction, begins: leaving, agoMs }).epoch };
 }
 
 function leaveNow(
   { database, nowMs }: MemorySession,
   row: DataplaneRecord,
-  { arrival, headStartMs, agoMs }: { readonly arrival: Arrival } & Required<Omit<LeaveOptions, 'again'>>,
+  {
+    introduction,
+    headStartMs,
+    agoMs,
+  }: { readonly introduction: Introduction } & Required<Omit<LeaveOptions, 'again'>>,
 ): Leave {
-  const isNameless = arrival.incarnation === '';
+  const isNameless = introduction.incarnation === '';
   if (isNameless && row.state === 'attached') return { kind: 'superseded' };
   if (row.state !== 'leaving') {
     const times = { sinceMs: nowMs - agoMs, dueAtMs: nowMs + headStartMs };
     const change = { ...UNTRIED, ...times, state: 'leaving' } as const;
-    database.change(row, isNameless ? change : { ...brought(arrival, row), ...change });
+    database.change(row, isNameless ? change : { ...brought(introduction, row), ...change });
   }
   return { kind: 'leaving', epoch: row.epoch };
 }
 
 function hasLeft({ cause, outcome }: DepartureRecord): boolean {
-  return cause === 'announced' && outcome !== 'superseded';
+  return cause === 'requested' && outcome !== 'superseded';
 }
 
 function isTaken(row: DataplaneRecord | undefined, departure: DepartureRecord | undefined): boolean {
@@ -127,7 +144,7 @@ function replace(
   { database, nowMs }: MemorySession,
   old: DataplaneRecord | undefined,
   next: {
-    readonly arrival: Arrival;
+    readonly introduction: Introduction;
     readonly begins: Pick<DataplaneRecord, 'state' | 'lostAtMs' | 'replica' | 'dueAtMs'>;
     readonly agoMs?: number;
   },
@@ -137,17 +154,22 @@ function replace(
     const reason = 'a newer incarnation has the name';
     database.tables.departures.push({ ...departureBase(old), ...superseded, reason });
   }
-  const given = database.nextEpoch(next.arrival.shownEpoch);
+  const given = database.nextEpoch(next.introduction.shownEpoch);
   const { epoch } = given;
-  const { key, incarnation } = next.arrival;
+  const { key, incarnation } = next.introduction;
   const fresh = { key, epoch, incarnation, sinceMs: nowMs - (next.agoMs ?? 0), ...UNTRIED };
-  database.put({ ...brought(next.arrival, undefined), ...unsaid(next.arrival), ...next.begins, ...fresh });
+  database.put({
+    ...brought(next.introduction, undefined),
+    ...unsaid(next.introduction),
+    ...next.begins,
+    ...fresh,
+  });
   return given;
 }
 
 function departureOf(
   { database }: MemorySession,
-  { key, incarnation }: Arrival,
+  { key, incarnation }: Introduction,
 ): DepartureRecord | undefined {
   if (incarnation === '') return undefined;
   const name = describeKey(key);
@@ -157,7 +179,7 @@ function departureOf(
 }
 
 function brought(
-  { owner, deletable, address, peer, resource, phase }: Arrival,
+  { owner, deletable, address, peer, resource, phase }: Introduction,
   before: DataplaneRecord | undefined,
 ): Pick<DataplaneRecord, 'owner' | 'deletable' | 'address' | 'peer' | 'resource' | 'phase'> {
   return {
@@ -170,6 +192,6 @@ function brought(
   };
 }
 
-function isSame({ incarnation }: DataplaneRecord, arrival: Arrival): boolean {
-  return incarnation !== '' && incarnation === arrival.incarnation;
+function isSame({ incarnation }: DataplaneRecord, introduction: Introduction): boolean {
+  return incarnation !== '' && incarnation === introduction.incarnation;
 }

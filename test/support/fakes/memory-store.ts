@@ -11,7 +11,7 @@ import type {
 } from '../../../control-plane/records.pure.ts';
 import type {
   Alone,
-  Attempt,
+  AttemptedDeletion,
   AttemptResult,
   DueShare,
   Fence,
@@ -124,16 +124,16 @@ export class MemoryStore implements Store {
     );
   }
 
-  async attach(...[arrival, replica, entry = ANY_ENTRY]: Parameters<Store['attach']>) {
-    return this.#runAlone(arrival.key, (session) => attach(session, arrival, { replica, entry }));
+  async attach(...[introduction, replica, entry = ANY_ENTRY]: Parameters<Store['attach']>) {
+    return this.#runAlone(introduction.key, (session) => attach(session, introduction, { replica, entry }));
   }
 
-  async reattach(...[arrival, replica, entry = ANY_ENTRY]: Parameters<Store['reattach']>) {
-    return this.#runAlone(arrival.key, (session) => reattach(session, arrival, { replica, entry }));
+  async reattach(...[introduction, replica, entry = ANY_ENTRY]: Parameters<Store['reattach']>) {
+    return this.#runAlone(introduction.key, (session) => reattach(session, introduction, { replica, entry }));
   }
 
-  async leave(...[arrival, options]: Parameters<Store['leave']>) {
-    return this.#runAlone(arrival.key, (session) => leave(session, arrival, options));
+  async leave(...[introduction, options]: Parameters<Store['leave']>) {
+    return this.#runAlone(introduction.key, (session) => leave(session, introduction, options));
   }
 
   async detach({ key, epoch }: At, replica: string, returnMs?: number): Promise<void> {
@@ -176,7 +176,7 @@ export class MemoryStore implements Store {
   async attempt(
     which: Which,
     act: (record: DataplaneRecord, fence: Fence) => Promise<AttemptResult>,
-  ): Promise<Attempt | undefined> {
+  ): Promise<AttemptedDeletion | undefined> {
     this.#assertOpen();
     const assertLeased = lease(this.#clock, this.#limits.leaseMs);
     for (const record of this.#wanted(which)) {

@@ -3,7 +3,7 @@ import type { EngineSettings } from '../../../control-plane/engine.ts';
 import type { ControlPlanes, Store } from '../../../control-plane/ports.ts';
 import { STORE_LIMITS } from '../../../control-plane/store/limits.ts';
 import type { LossCause } from '../../../control-plane/witness/loss.pure.ts';
-import type { Finding } from '../../../control-plane/witness/suspicion.pure.ts';
+import type { TestimonyFinding } from '../../../control-plane/witness/suspicion.pure.ts';
 import { INCARNATION_LABEL, type DataplaneResource } from '../../../kuma/dataplane.ts';
 import { Owner, Testimony_Result, type Look } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { FakeClock } from '../fake-clock.ts';
@@ -16,7 +16,7 @@ import { MemoryCompanion } from './memory-companion.ts';
 import { MemoryDatabase } from './memory-database.ts';
 import { MemoryStore } from './memory-store.ts';
 
-const RESULTS: Readonly<Record<Finding, Testimony_Result>> = {
+const RESULTS: Readonly<Record<TestimonyFinding, Testimony_Result>> = {
   reached: Testimony_Result.REACHED,
   refused: Testimony_Result.REFUSED,
   silent: Testimony_Result.SILENT,
@@ -42,13 +42,15 @@ export class WitnessHost {
   readonly resource: DataplaneResource;
   stream: FakeAgentStream | undefined;
   /** What a witness finds at its port; {@link foundBy} names exceptions by the address of the witness. */
-  found: Finding = 'reached';
-  readonly foundBy = new Map<string, Finding>();
+  found: TestimonyFinding = 'reached';
+  readonly foundBy = new Map<string, TestimonyFinding>();
   /** How its stream ends, if it does. */
   cause: Exclude<LossCause, 'replica-gone'> = 'closed';
   /** What it answers to a look; by default what it finds. */
-  answer: (look: Look, findings: readonly Finding[]) => readonly Finding[] | undefined = (_, findings) =>
-    findings;
+  answer: (look: Look, findings: readonly TestimonyFinding[]) => readonly TestimonyFinding[] | undefined = (
+    _,
+    findings,
+  ) => findings;
   looks = 0;
 
   constructor(name: string, address: string, { service = 'web', port = 8080 }: HostOptions) {
@@ -220,8 +222,8 @@ export class WitnessScene {
     witness: string,
     targets: readonly { readonly address: string; readonly port: number }[],
     control: { readonly address: string; readonly port: number; readonly closedPort: number } | undefined,
-  ): readonly Finding[] {
-    const at = (place: { readonly address: string; readonly port: number }): Finding => {
+  ): readonly TestimonyFinding[] {
+    const at = (place: { readonly address: string; readonly port: number }): TestimonyFinding => {
       const host = this.hosts
         .values()
         .find(({ address, port }) => address === place.address && port === place.port);
@@ -231,7 +233,7 @@ export class WitnessScene {
     return targets.map((target) => (isBlind ? 'unable' : at(target)));
   }
 
-  #travel(findings: readonly Finding[]): Promise<void> {
+  #travel(findings: readonly TestimonyFinding[]): Promise<void> {
     return new Promise((resolve) => {
       const ms = findings.includes('silent') ? SILENCE_MS : findings.includes('reached') ? 5 : ANSWER_MS;
       this.clock.after(ms, resolve);

@@ -17,7 +17,7 @@ export type HistoryEvent = {
   /** It was told that a newer incarnation has the name. */
   | { readonly kind: 'superseded' }
   /** From here on it may be deleted. */
-  | { readonly kind: 'announced' }
+  | { readonly kind: 'requested' }
   /** The answer to that. */
   | { readonly kind: 'answered'; readonly outcome: string; readonly durable: boolean }
   /** Agent and Envoy are gone without a word, for good. */
@@ -37,7 +37,7 @@ export interface Violation {
     | 'an epoch was given twice'
     | 'an older epoch was attached after a newer one'
     | 'an older epoch wrote the object'
-    | 'an announced departure never ended'
+    | 'a requested departure never ended'
     | 'a lost one never ended';
   readonly name: string;
   readonly incarnation: string;
@@ -89,14 +89,14 @@ function judgeDeletion(
   const before = history.filter(
     ({ incarnation, atMs }) => incarnation === deletion.incarnation && atMs <= deletion.atMs,
   );
-  const isOver = before.some(({ kind }) => kind === 'announced' || kind === 'superseded');
+  const isOver = before.some(({ kind }) => kind === 'requested' || kind === 'superseded');
   if (isOver || isReplaced(history, deletion)) return [];
   const fenced = before.some((event) => event.kind === 'attached' && event.epoch !== undefined);
   const silentSinceMs = silentSince(before);
   if (silentSinceMs === undefined) {
     return [
       {
-        violation: violate('a live epoch was deleted', deletion, 'it lived and had not announced a stop'),
+        violation: violate('a live epoch was deleted', deletion, 'it lived and had not asked to leave'),
         fenced,
       },
     ];
@@ -186,7 +186,7 @@ function isCopy(history: readonly HistoryEvent[], put: Of<'put'>): boolean {
 function judgeEnds(history: readonly HistoryEvent[], { remaining }: HistoryRules): readonly Violation[] {
   const left = ofKind(history, 'answered')
     .filter(({ incarnation, outcome }) => remaining.has(incarnation) && outcome !== 'refused')
-    .map((event) => violate('an announced departure never ended', event, `it was answered ${event.outcome}`));
+    .map((event) => violate('a requested departure never ended', event, `it was answered ${event.outcome}`));
   const lost = ofKind(history, 'crashed')
     .filter(({ incarnation }) => remaining.has(incarnation) && isKnown(history, incarnation))
     .map((event) => violate('a lost one never ended', event, 'it is still there'));

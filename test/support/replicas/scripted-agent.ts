@@ -140,14 +140,14 @@ export class ScriptedAgent implements AsyncDisposable {
 
   /** Says once that it leaves, where it is attached. @throws ServiceError */
   async deregister(budgetMs?: number): Promise<DeregisterResponse> {
-    this.#announce();
+    this.#requestDeparture();
     const link = this.#link ?? new AgentLink(this.#options.addresses[0] ?? '');
     return this.#answered(await link.deregister({ incarnation: this.#identity }, budgetMs));
   }
 
   /** Says that it leaves, to any replica, until one has taken it over for good. @throws ServiceError after a while */
   async leave(): Promise<DeregisterResponse> {
-    this.#announce();
+    this.#requestDeparture();
     return this.#persist(async (link) => {
       const answer = this.#answered(await link.deregister({ incarnation: this.#identity }));
       if (answer.outcome === Outcome.ACCEPTED && !answer.durable) throw new Error('It is not remembered yet');
@@ -266,8 +266,8 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#note({ kind: 'attached', askedAtMs, ...given });
   }
 
-  #announce(): void {
-    this.#note({ kind: 'announced' });
+  #requestDeparture(): void {
+    this.#note({ kind: 'requested' });
     // That a restart of the control plane puts the object once more is what `Confirm` is for, and not played here.
     this.#isConnected = false;
     this.say('deregistering', false);

@@ -143,7 +143,7 @@ describe('two replicas on one database', () => {
     expect(first.log.events).toContain('store.found');
   });
 
-  test('a departure that is announced without the database: deleted at once if the object is its own, recorded later', async () => {
+  test('a departure that is requested without the database: deleted at once if the object is its own, recorded later', async () => {
     scene.put('owned', 'a');
     isCut = true;
     await scene.clock.pass(3_000);
@@ -161,7 +161,7 @@ describe('two replicas on one database', () => {
     isCut = false;
     await scene.clock.pass(5_000);
     expect(scene.object('web-1')).toBeUndefined();
-    expect(scene.departures('web-1')).toMatchObject([{ cause: 'announced', outcome: 'deleted' }]);
+    expect(scene.departures('web-1')).toMatchObject([{ cause: 'requested', outcome: 'deleted' }]);
     expect(stranger.attached).toMatchObject({ fenced: true });
     expect(stranger.attached?.epoch).toBeGreaterThan(0);
   });

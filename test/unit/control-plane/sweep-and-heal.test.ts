@@ -101,18 +101,18 @@ describe('a sweep', () => {
   });
 
   // What 2.10.1 leaves behind: it does not say in its insight that it made the object.
-  test('leaves what bears no mark of a machine, unless an agent announced it', async () => {
+  test('leaves what bears no mark of a machine, unless its agent asked to leave', async () => {
     start();
-    leftBehind('announced', { endedForMs: HOUR_MS });
+    leftBehind('requested', { endedForMs: HOUR_MS });
     await scene.clock.pass(BELIEVED_MS);
     expect(await guards(false)).toMatchObject({
       'by-hand': 'not-lifecycle-managed',
-      announced: 'not-lifecycle-managed',
+      requested: 'not-lifecycle-managed',
     });
-    const asked = companion.deregister({ incarnation: incarnationOf('announced', 'a') });
+    const asked = companion.deregister({ incarnation: incarnationOf('requested', 'a') });
     await scene.clock.pass(1_000);
     expect((await asked).outcome).toBe(Outcome.DELETED);
-    expect(scene.object('announced')).toBeUndefined();
+    expect(scene.object('requested')).toBeUndefined();
     expect(scene.object('by-hand')).toBeDefined();
   });
 });

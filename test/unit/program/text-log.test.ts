@@ -4,14 +4,14 @@ import { OperationalError } from '../../../kernel/errors.ts';
 import type { Log, LogFields } from '../../../kernel/log.ts';
 import { pinoLog } from '../../../program/pino-log.ts';
 import { withoutSecrets } from '../../../program/redaction.ts';
-import { callerLines, type Reader } from '../../../program/standard-error.ts';
+import { callerLines, type PipeReader } from '../../../program/standard-error.ts';
 import { textLog } from '../../../program/text-log.ts';
 import { FakeOutput } from '../../support/fake-output.ts';
 
 const NOON = new Date(2026, 0, 2, 12, 3, 4, 56).getTime();
 
 interface Given {
-  readonly reader?: Reader;
+  readonly reader?: PipeReader;
   readonly colour?: boolean;
   readonly threshold?: keyof Log;
   readonly level?: keyof Log;

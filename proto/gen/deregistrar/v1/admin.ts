@@ -99,7 +99,7 @@ export interface Departure {
   dataplane: DataplaneKey | undefined;
   incarnation: string;
   epoch: number;
-  /** "announced", "fallback", "sweep". */
+  /** "requested", "fallback", "sweep". */
   cause: string;
   /** "deleted", "already gone", "refused", "superseded". */
   outcome: string;

@@ -139,7 +139,7 @@ export interface Attached {
   epoch: number;
   /** False while the store is out of reach: nothing is remembered, and the companion attaches it when it can. */
   fenced: boolean;
-  /** Whether this incarnation announced its stop already. */
+  /** Whether this incarnation is leaving already. */
   leaving: boolean;
   /** How long after a lost stream the fallback deletion begins. */
   grace: Duration | undefined;

@@ -132,7 +132,7 @@ describe('the HTTP listeners', () => {
     const metrics = createMetrics(registry);
     metrics.records(TOTALS);
     metrics.unrecorded(6);
-    metrics.departed('announced', 'already gone');
+    metrics.departed('requested', 'already gone');
     metrics.guardRefused('subscription-online', 'fallback');
     metrics.retried();
     metrics.healed();
@@ -160,7 +160,7 @@ describe('the HTTP listeners', () => {
       'kuma_deregistrar_departure_oldest_timestamp_seconds{state="lost"} 1800000000.5',
       'kuma_deregistrar_departures_unrecorded 6',
       'kuma_deregistrar_healed_total 1',
-      'kuma_deregistrar_deletions_total{cause="announced",result="already_gone"} 1',
+      'kuma_deregistrar_deletions_total{cause="requested",result="already_gone"} 1',
       'kuma_deregistrar_guard_refusals_total{guard="subscription-online",cause="fallback"} 1',
       'kuma_deregistrar_retries_total 1',
       'kuma_deregistrar_deregister_seconds_sum 0.25',

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { Attachment } from '../../../../agent/companion/attachment.ts';
+import { CompanionAttachment } from '../../../../agent/companion/attachment.ts';
 import { agentEvents } from '../../../../agent/events.ts';
 import type { Owner } from '../../../../agent/identity/owner.pure.ts';
 import type {
@@ -125,7 +125,7 @@ describe('Attachment', () => {
   let log: FakeLog;
   let stopping: AbortController;
   let learnt: ControlPlaneFacts[];
-  let attachments: Attachment[];
+  let attachments: CompanionAttachment[];
 
   beforeEach(() => {
     clock = new FakeClock();
@@ -160,8 +160,8 @@ describe('Attachment', () => {
       return new FakeStream();
     };
 
-  function attachment(...companions: readonly FakeCompanionEndpoint[]): Attachment {
-    const made = new Attachment({
+  function attachment(...companions: readonly FakeCompanionEndpoint[]): CompanionAttachment {
+    const made = new CompanionAttachment({
       clock,
       events: agentEvents(log),
       random: () => 0.5,
@@ -174,7 +174,7 @@ describe('Attachment', () => {
   }
 
   async function begin(
-    made: Attachment,
+    made: CompanionAttachment,
     budgetMs = 900,
   ): Promise<{ readonly epoch: number | undefined; readonly atMs: number }> {
     let begun: { readonly epoch: number | undefined; readonly atMs: number } | undefined;

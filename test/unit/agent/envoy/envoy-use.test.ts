@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import type { Activity } from '../../../../agent/envoy/envoy-activity.pure.ts';
-import { followUse, type EnvoyUse, type Look } from '../../../../agent/envoy/envoy-use.pure.ts';
+import { followUse, type EnvoyUse, type EnvoyLook } from '../../../../agent/envoy/envoy-use.pure.ts';
 
 const NEVER = Number.NEGATIVE_INFINITY;
 const NONE = { open: 0, begun: 0 };
@@ -18,7 +18,7 @@ function activity(
 }
 
 /** Looks at 0, 100, 200 … ms. */
-function follow(...looks: readonly (Partial<Look> & { readonly activity: Activity })[]): EnvoyUse {
+function follow(...looks: readonly (Partial<EnvoyLook> & { readonly activity: Activity })[]): EnvoyUse {
   let use: EnvoyUse | undefined;
   looks.forEach((look, at) => {
     use = followUse(use, { atMs: at * 100, own: NONE, movedBefore: false, ...look });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { Attachment } from '../../../../agent/companion/attachment.ts';
+import type { CompanionAttachment } from '../../../../agent/companion/attachment.ts';
 import { claimName, type Claim } from '../../../../agent/object/claim-name.ts';
 import type { Owner } from '../../../../agent/identity/owner.pure.ts';
 import { agentEvents } from '../../../../agent/events.ts';
@@ -33,7 +33,7 @@ describe('claimName()', () => {
   });
 
   /** @param epochAfterMs `undefined`: never */
-  function attachment(epochAfterMs: number | undefined): Pick<Attachment, 'begin' | 'settleOwner'> {
+  function attachment(epochAfterMs: number | undefined): Pick<CompanionAttachment, 'begin' | 'settleOwner'> {
     return {
       async begin(_owner, budgetMs, cancel) {
         const late = epochAfterMs === undefined || epochAfterMs > budgetMs;
@@ -72,7 +72,8 @@ describe('claimName()', () => {
         clock,
         events: agentEvents(log),
         keeper,
-        attachment: world.companion === false ? undefined : (attachment(world.epochAfterMs) as Attachment),
+        attachment:
+          world.companion === false ? undefined : (attachment(world.epochAfterMs) as CompanionAttachment),
         stopping: stopping.signal,
       },
       {

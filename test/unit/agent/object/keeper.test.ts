@@ -6,7 +6,7 @@ import { ObjectKeeper, type ObjectKeeperDeps } from '../../../../agent/object/ke
 import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
 import { OperationalError } from '../../../../kernel/errors.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
-import type { Attempt, Endpoint } from '../../../../agent/ports.ts';
+import type { EndpointAttempt, Endpoint } from '../../../../agent/ports.ts';
 import { answers, answersLate, FakeEndpoint, fails, hangs } from '../../../support/fake-endpoint.ts';
 import { FakeObject } from '../../../support/fake-object.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
@@ -160,7 +160,7 @@ describe('ObjectKeeper', () => {
       const budgets: number[] = [];
       const only = endpoint({ deregister: [fails('ENDPOINT_BUSY'), answers('deleted' as const)] });
       const asked = Object.assign(only, {
-        make: (_departure: unknown, _want: unknown, { budgetMs }: Attempt) => {
+        make: (_departure: unknown, _want: unknown, { budgetMs }: EndpointAttempt) => {
           budgets.push(budgetMs);
           return Promise.reject(new OperationalError('ENDPOINT_BUSY', 'Cannot'));
         },

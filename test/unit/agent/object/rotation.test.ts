@@ -218,7 +218,7 @@ describe('Rotation', () => {
     expect(object.state).toBe('NotReady');
   });
 
-  test('an owned object that was not announced yet becomes ready when Envoy serves, not when it is resumed', async () => {
+  test('an owned object that is not ready yet becomes ready when Envoy serves, not when it is resumed', async () => {
     owned = true;
     object.stored = dataplane({ port: 80, state: 'NotReady' });
     const one = rotation();

@@ -40,7 +40,7 @@ describe('judgeTakeover()', () => {
       takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },
     {
-      name: 'the agent died between announcing its stop and finishing it',
+      name: 'the agent died between asking to leave and finishing its stop',
       state: { phase: 'leaving' },
       takeover: { verdict: 'deregister', kumaDp: 'gone' },
     },

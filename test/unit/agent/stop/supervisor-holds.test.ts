@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
-import type { HostEvidence } from '../../../../agent/ports.ts';
+import type { StopEvidence } from '../../../../agent/ports.ts';
 import type { ProxyKind } from '../../../../agent/identity/used-proxy.pure.ts';
 import { FakeRun, NO_EVIDENCE, type FakeRunOptions } from '../../../support/fake-run.ts';
 
@@ -16,7 +16,7 @@ const PORTS = [{ host: '127.0.0.1', port: 8_080 }];
 interface Scene {
   readonly kind?: ProxyKind;
   readonly isGuess?: boolean;
-  readonly host?: Partial<HostEvidence>;
+  readonly host?: Partial<StopEvidence>;
   readonly supervisor?: FakeRunOptions['supervisor'];
   readonly keeper?: FakeRunOptions['keeper'];
 }

@@ -74,8 +74,8 @@ describe('judgeBrake()', () => {
       ruling: FREE,
     },
     {
-      name: 'announced ones do not count',
-      view: { past: THREE.map((past) => ({ ...past, cause: 'announced' as const })) },
+      name: 'requested ones do not count',
+      view: { past: THREE.map((past) => ({ ...past, cause: 'requested' as const })) },
       ruling: FREE,
     },
     {

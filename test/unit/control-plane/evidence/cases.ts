@@ -87,8 +87,8 @@ const LONG_MS = 7_200_000;
 
 /** One of each cause that no guard holds: the neighbour of every row that one does. */
 export const CLEAR: Readonly<Record<DeletionCase['cause'], DeletionCase>> = {
-  announced: {
-    cause: 'announced',
+  requested: {
+    cause: 'requested',
     record: { incarnation: 'mine', deletable: true, address: '10.0.0.1' },
     missingMs: undefined,
     pendingMs: 100,

@@ -5,7 +5,7 @@ import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type Row } from '
 
 const DOUBTFUL = { ...AROUND, doubtfulInstances: new Set(['cp-b']) };
 
-test.for(['announced', 'fallback', 'sweep'] as const)(
+test.for(['requested', 'fallback', 'sweep'] as const)(
   '%s: nothing is deleted in another zone, or before it is known which one this is',
   (cause) => {
     const { around } = CLEAR[cause];
@@ -60,10 +60,10 @@ describe('a fallback, of which something cannot be known', () => {
   });
 });
 
-test('a stream that looks older than the announcement may be younger, if the control plane’s clock was set ahead since', () => {
+test('a stream that looks older than the request may be younger, if the control plane’s clock was set ahead since', () => {
   const gone = { missingMs: 60_000, pendingMs: 60_000 };
-  expect(judgeDeletion({ ...CLEAR.announced, ...gone })).toEqual(DELETE);
-  expect(judgeDeletion({ ...CLEAR.announced, ...gone, clockSteadyMs: 30_000 })).toEqual(
+  expect(judgeDeletion({ ...CLEAR.requested, ...gone })).toEqual(DELETE);
+  expect(judgeDeletion({ ...CLEAR.requested, ...gone, clockSteadyMs: 30_000 })).toEqual(
     wait('subscription-online', 'connected to cp-now', 5_000),
   );
 });

@@ -1,7 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { judgeEntry, type Entry, type EntryCase } from '../../../../control-plane/evidence/entry.pure.ts';
+import {
+  judgeEntry,
+  type EntryVerdict,
+  type EntryCase,
+} from '../../../../control-plane/evidence/entry.pure.ts';
 
 const GRACE_MS = 15_000;
 const NOW_MS = 1_000_000;
@@ -24,7 +28,7 @@ const SUPERSEDED = { cause: 'fallback', outcome: 'superseded' } as const;
 const lost = (ms: number) => ({ ...OPEN, state: 'lost', lostAtMs: NOW_MS - ms }) as const;
 
 describe('judgeEntry() of an incarnation that never had the name', () => {
-  test.for<{ readonly name: string; readonly given: Partial<EntryCase>; readonly entry: Entry }>([
+  test.for<{ readonly name: string; readonly given: Partial<EntryCase>; readonly entry: EntryVerdict }>([
     { name: 'no other has it', given: { holder: undefined }, entry: 'enter' },
     { name: 'the record is a sweep’s', given: { holder: { ...OPEN, incarnation: '' } }, entry: 'enter' },
     { name: 'another is attached and serves', given: {}, entry: 'held' },
@@ -54,7 +58,7 @@ describe('judgeEntry() of an incarnation that never had the name', () => {
 });
 
 describe('judgeEntry() of an incarnation that had the name before', () => {
-  test.for<{ readonly name: string; readonly given: Partial<EntryCase>; readonly entry: Entry }>([
+  test.for<{ readonly name: string; readonly given: Partial<EntryCase>; readonly entry: EntryVerdict }>([
     { name: 'the newer one is attached', given: {}, entry: 'superseded' },
     { name: 'the newer one starts', given: { holder: { ...OPEN, serving: false } }, entry: 'superseded' },
     { name: 'the newer one leaves', given: { holder: { ...OPEN, state: 'leaving' } }, entry: 'superseded' },
@@ -67,18 +71,18 @@ describe('judgeEntry() of an incarnation that had the name before', () => {
     { name: 'the newer one was lost long ago', given: { holder: lost(2 * GRACE_MS) }, entry: 'enter' },
     { name: 'the clock of the store was set back since', given: { holder: lost(-1) }, entry: 'superseded' },
     {
-      name: 'it announced its stop itself, and no other came',
-      given: { holder: undefined, departure: { cause: 'announced', outcome: 'deleted' } },
+      name: 'it asked to leave itself, and no other came',
+      given: { holder: undefined, departure: { cause: 'requested', outcome: 'deleted' } },
       entry: 'leaving',
     },
     {
-      name: 'it announced its stop itself, and another came',
-      given: { departure: { cause: 'announced', outcome: 'deleted' } },
+      name: 'it asked to leave itself, and another came',
+      given: { departure: { cause: 'requested', outcome: 'deleted' } },
       entry: 'superseded',
     },
     {
       name: 'another came while it was leaving, and is over',
-      given: { holder: undefined, departure: { cause: 'announced', outcome: 'superseded' } },
+      given: { holder: undefined, departure: { cause: 'requested', outcome: 'superseded' } },
       entry: 'superseded',
     },
     {
@@ -98,7 +102,7 @@ test('whatever else is known: while one is attached, serves and is not refused, 
   });
   const departure = fc.option(
     fc.record({
-      cause: fc.constantFrom('announced' as const, 'fallback' as const, 'sweep' as const),
+      cause: fc.constantFrom('requested' as const, 'fallback' as const, 'sweep' as const),
       outcome: fc.constantFrom(
         'deleted' as const,
         'already gone' as const,

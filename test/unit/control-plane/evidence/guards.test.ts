@@ -31,7 +31,7 @@ function refuse(guard: Guard, reason: string): Judgement {
   return { verdict: 'refuse', guard, reason };
 }
 
-const CAUSES = ['announced', 'fallback', 'sweep'] as const;
+const CAUSES = ['requested', 'fallback', 'sweep'] as const;
 
 test.for(CAUSES)('%s: what no guard holds is deleted', (cause) => {
   expect(judgeDeletion(CLEAR[cause])).toEqual(DELETE);
@@ -57,7 +57,7 @@ describe.for(CAUSES)('judgeDeletion() of what is %s', (cause) => {
   });
 });
 
-describe.for(['announced', 'fallback'] as const)('whose object it is: %s', (cause) => {
+describe.for(['requested', 'fallback'] as const)('whose object it is: %s', (cause) => {
   const clear = CLEAR[cause];
   const { subscriptions } = clear.stored;
 
@@ -108,8 +108,8 @@ describe('lifecycle-managed', () => {
   });
 
   test('a departure request is enough, whichever run put it', () => {
-    const record = { ...CLEAR.announced.record, deletable: false };
-    expect(judgeDeletion({ ...CLEAR.announced, record })).toEqual(DELETE);
+    const record = { ...CLEAR.requested.record, deletable: false };
+    expect(judgeDeletion({ ...CLEAR.requested, record })).toEqual(DELETE);
   });
 
   test.for([
@@ -125,7 +125,7 @@ describe('lifecycle-managed', () => {
   });
 });
 
-describe('an announced departure', () => {
+describe('a requested departure', () => {
   const GONE: Partial<DeletionCase> = { missingMs: 60_000, pendingMs: 60_000 };
   const QUIET_MS = GRACE_MS + 30_000;
   const CAME = 'something came after its agent had left: quiet for';
@@ -214,12 +214,12 @@ describe('an announced departure', () => {
       judgement: DELETE,
     },
     {
-      name: 'announced before this process was up: the clock may have been set, so nothing is from before',
+      name: 'requested before this process was up: the clock may have been set, so nothing is from before',
       given: { ...GONE, around: { ...AROUND, upMs: 60_000 } },
       judgement: wait('subscription-online', 'connected to cp-now', 5_000),
     },
     {
-      name: 'announced a moment after this process was up',
+      name: 'requested a moment after this process was up',
       given: { ...GONE, around: { ...AROUND, upMs: 60_001 } },
       judgement: DELETE,
     },
@@ -242,7 +242,7 @@ describe('an announced departure', () => {
       judgement: wait('evidence-too-young', `${CAME} 0 s of 45 s`, 45_000),
     },
   ])('$name', ({ given, judgement }) => {
-    expect(judgeDeletion({ ...CLEAR.announced, ...given })).toEqual(judgement);
+    expect(judgeDeletion({ ...CLEAR.requested, ...given })).toEqual(judgement);
   });
 });
 

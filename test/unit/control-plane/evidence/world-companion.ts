@@ -10,7 +10,12 @@ import {
   type Surroundings,
 } from '../../../../control-plane/evidence/guards.pure.ts';
 import { judgeMissing } from '../../../../control-plane/evidence/heal.pure.ts';
-import { CAUSES, type Cause, type Owner, type RecordState } from '../../../../control-plane/records.pure.ts';
+import {
+  CAUSES,
+  type Cause,
+  type ObjectOwner,
+  type RecordState,
+} from '../../../../control-plane/records.pure.ts';
 import { findOffline } from '../../../../control-plane/evidence/sweep.pure.ts';
 import type { DataplaneResource } from '../../../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../../../kuma/overview.ts';
@@ -23,7 +28,7 @@ const TICK_EVERY_MS = 5_000;
 interface Row {
   readonly epoch: number;
   readonly incarnation: string;
-  readonly owner: Owner;
+  readonly owner: ObjectOwner;
   state: RecordState;
   sinceMs: number;
   lostAtMs: number | undefined;
@@ -105,7 +110,7 @@ export class WorldCompanion {
     this.#instance = undefined;
   }
 
-  attach(name: string, incarnation: string, owner: Owner): 'attached' | 'leaving' | 'superseded' {
+  attach(name: string, incarnation: string, owner: ObjectOwner): 'attached' | 'leaving' | 'superseded' {
     const row = this.rows.get(name);
     this.#looks.delete(name);
     if (row?.incarnation === incarnation) {
@@ -222,7 +227,7 @@ export class WorldCompanion {
       nowMs: this.#highWaterMs,
       settings: { ...DEFAULT_BRAKE, windowMs: 60_000 },
     };
-    const ruling = cause === 'announced' ? { held: false as const } : judgeBrake(view, stored);
+    const ruling = cause === 'requested' ? { held: false as const } : judgeBrake(view, stored);
     if (ruling.held) {
       row.dueAtMs = this.#highWaterMs + 5_000;
       return;
@@ -234,7 +239,7 @@ export class WorldCompanion {
     this.#end(name, row);
   }
 
-  /** Only who announced its end, or was superseded, may not come back under its incarnation. */
+  /** An agent that asked to leave, or was superseded, may not come back under its incarnation. */
   #end(name: string, row: Row): void {
     if (row.state === 'leaving') this.#ended.add(row.incarnation);
     this.rows.delete(name);

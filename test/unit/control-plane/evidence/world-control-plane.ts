@@ -104,7 +104,7 @@ export class WorldControlPlane {
   }
 
   /** Its agent says that it serves. */
-  announce(name: string, id: string, nowMs: number): void {
+  askToLeave(name: string, id: string, nowMs: number): void {
     const object = this.objects.get(name);
     if (object === undefined || object.ready || object.label !== id) return;
     object.ready = true;

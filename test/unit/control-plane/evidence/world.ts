@@ -1,15 +1,15 @@
-import type { Owner } from '../../../../control-plane/records.pure.ts';
+import type { ObjectOwner } from '../../../../control-plane/records.pure.ts';
 import { GRACE_MS, WorldCompanion, type Deletion } from './world-companion.ts';
 import { WorldControlPlane } from './world-control-plane.ts';
 
 interface Incarnation {
   readonly id: string;
-  readonly owner: Owner;
+  readonly owner: ObjectOwner;
   agent: boolean;
   attached: boolean;
   unreachableSinceMs: number | undefined;
   leaving: boolean;
-  announced: boolean;
+  asked: boolean;
   exitsAtMs: number;
   connected: boolean;
   connectedAtMs: number;
@@ -156,7 +156,7 @@ export class World {
   }
 
   /** Unfenced, and as the control plane's own, where the companion cannot be reached within the second. */
-  #start(host: Host, wanted: Owner): void {
+  #start(host: Host, wanted: ObjectOwner): void {
     if (host.incarnation !== undefined) return;
     const fenced = this.#reachesCompanion(host);
     const owner = fenced && this.controlPlane.instance !== undefined ? wanted : 'cp';
@@ -169,7 +169,7 @@ export class World {
       attached: false,
       unreachableSinceMs: undefined,
       leaving: false,
-      announced: false,
+      asked: false,
       exitsAtMs: Number.POSITIVE_INFINITY,
       connected: false,
       connectedAtMs: this.#nowMs,
@@ -245,10 +245,10 @@ export class World {
     if (this.#reachesCompanion(host)) {
       agent.unreachableSinceMs = undefined;
       if (!agent.attached) this.#attach(host, agent);
-      if (agent.leaving && !agent.announced) this.companion.leave(host.name, agent.id, this.#nowMs);
-      agent.announced ||= agent.leaving;
+      if (agent.leaving && !agent.asked) this.companion.leave(host.name, agent.id, this.#nowMs);
+      agent.asked ||= agent.leaving;
       if (agent.connected && !agent.leaving && this.controlPlane.instance !== undefined) {
-        this.controlPlane.announce(host.name, agent.id, this.#nowMs);
+        this.controlPlane.askToLeave(host.name, agent.id, this.#nowMs);
       }
     } else {
       agent.unreachableSinceMs ??= this.#nowMs;

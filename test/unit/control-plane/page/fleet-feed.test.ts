@@ -70,7 +70,7 @@ describe('FleetFeed', () => {
       departures: () => Promise.resolve([]),
       sidelinings: () => Promise.resolve([]),
     };
-    const agent = { arrival: record('open'), epoch: 3, phase: 'running', leaving: false };
+    const agent = { introduction: record('open'), epoch: 3, phase: 'running', leaving: false };
     const deps = {
       clock,
       events: deregistrarEvents(log),

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
-import { AttachQueue, type Candidate } from '../../../../control-plane/rpc/attach-queue.ts';
+import { AttachQueue, type QueuedAttach } from '../../../../control-plane/rpc/attach-queue.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 
 describe('the queue of those that attach', () => {
@@ -17,7 +17,7 @@ describe('the queue of those that attach', () => {
     ends = [];
   });
 
-  const enter = async (name: string, given: Partial<Candidate> = {}): Promise<void> => {
+  const enter = async (name: string, given: Partial<QueuedAttach> = {}): Promise<void> => {
     const done = await queue.enter({
       lane: 'other',
       hasGone: () => false,
@@ -27,7 +27,7 @@ describe('the queue of those that attach', () => {
     begun.push(done === undefined ? `${name} gone` : name);
     if (done !== undefined) ends.push(done);
   };
-  const enterAll = async (names: readonly string[], given: Partial<Candidate> = {}): Promise<void> => {
+  const enterAll = async (names: readonly string[], given: Partial<QueuedAttach> = {}): Promise<void> => {
     for (const name of names) void enter(name, given);
     await clock.settle();
   };

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import {
   admitSidelinings,
   WINDOW_MS,
-  type Candidate,
+  type SideliningCandidate,
   type PastSidelining,
 } from '../../../../control-plane/witness/sidelining-limits.pure.ts';
 import type { DataplaneOverview } from '../../../../kuma/overview.ts';
@@ -31,7 +31,10 @@ function overview(name: string, service: string, state = 'Ready'): DataplaneOver
 
 const fleetOf = (count: number, service = 'web') =>
   Array.from({ length: count }, (_, at) => overview(`${service}-${at + 1}`, service));
-const candidate = (name: string, service = 'web'): Candidate => ({ key: keyOf(name), services: [service] });
+const candidate = (name: string, service = 'web'): SideliningCandidate => ({
+  key: keyOf(name),
+  services: [service],
+});
 const past = (name: string, given: Partial<PastSidelining> = {}): PastSidelining => ({
   ...candidate(name),
   beganAtMs: 0,

@@ -7,7 +7,7 @@ import {
   isRestorable,
   judgeSuspicion,
   OWN,
-  type Finding,
+  type TestimonyFinding,
   type Round,
   type Suspicion,
   type Testimony,
@@ -17,7 +17,11 @@ const A = '10.0.0.1';
 const B = '10.0.0.2';
 const C = '10.0.0.3';
 
-const says = (witness: string, finding: Finding, siblings: readonly string[] = ['web']): Testimony => ({
+const says = (
+  witness: string,
+  finding: TestimonyFinding,
+  siblings: readonly string[] = ['web'],
+): Testimony => ({
   witness,
   finding,
   siblings,
@@ -263,8 +267,8 @@ describe('rule 9: a sidelined one is reached', () => {
 
 describe('whatever the witnesses say', () => {
   const finding = fc.oneof(
-    { weight: 8, arbitrary: fc.constantFrom<Finding>('refused', 'silent') },
-    { weight: 1, arbitrary: fc.constantFrom<Finding>('reached', 'unable') },
+    { weight: 8, arbitrary: fc.constantFrom<TestimonyFinding>('refused', 'silent') },
+    { weight: 1, arbitrary: fc.constantFrom<TestimonyFinding>('reached', 'unable') },
   );
   const testimony = fc.record({
     witness: fc.constantFrom(A, B, C, OWN),
