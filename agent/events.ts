@@ -41,7 +41,7 @@ function startEvents(log: Log) {
       );
     },
     optionCut: ({ about, says, remedy }: Finding) => {
-      log.warn('option.cut', `${about} ${says}`, { remedy });
+      log.warn('option.cut', `${about}: ${says}`, { remedy });
     },
     callsRedirected: (says: string, remedy: string) => {
       log.warn('calls.redirected', `A stop may not deregister: ${says}`, { remedy });
@@ -55,7 +55,7 @@ function startEvents(log: Log) {
     templateDoubted: (problem: string) => {
       log.warn(
         'template.incomplete',
-        `The Dataplane may be incomplete; kuma-dp uses it as it is: ${problem}`,
+        `The Dataplane may be incomplete, and kuma-dp uses it as it is: ${problem}`,
       );
     },
     startUnpaced: () => {
@@ -94,16 +94,19 @@ function hostEvents(log: Log) {
       log.warn('guard.missing', 'Cannot find sh: if this agent is killed, kuma-dp keeps running without it');
     },
     fileKept: (path: string, err: unknown) => {
-      log.warn('file.kept', `Cannot use ${path} as it is now: using its last good content`, {
+      log.warn('file.kept', `Cannot use the new content of ${path}: using the last good one`, {
         err,
         path,
       });
     },
     envoyHidden: (reason: string) => {
-      log.warn('envoy.hidden', `A stop will last kuma-dp's full drain time, even when idle: ${reason}`);
+      log.warn(
+        'envoy.hidden',
+        `Cannot read Envoy's admin interface, so a stop lasts kuma-dp's full drain time, even when idle: ${reason}`,
+      );
     },
     notificationLost: (problem: string) => {
-      log.warn('notification.lost', `Cannot notify systemd: ${problem}`);
+      log.warn('notification.lost', `Cannot notify systemd, so the unit does not become active: ${problem}`);
     },
     metricsServed: (address: string) => {
       log.info('metrics.served', `Serving /metrics at ${address}`, { address });
@@ -113,23 +116,16 @@ function hostEvents(log: Log) {
       log.warn('metrics.unavailable', what, { address, err });
     },
     countsForgotten: (err: unknown) => {
-      log.warn('counters.reset', 'Cannot save counters: metrics restart at zero', {
-        err,
-      });
+      log.warn('counters.reset', 'Cannot save counters: metrics restart at zero', { err });
     },
     stateUnreadable: (err: unknown) => {
-      log.warn(
-        'state.unreadable',
-        "Cannot read the previous run's state file: starting without restart pacing",
-        {
-          err,
-        },
-      );
+      const what = "Cannot read the previous run's state file: starting without restart pacing";
+      log.warn('state.unreadable', what, { err });
     },
     stateUnwritable: (err: unknown) => {
-      log.warn('state.unwritable', 'If this agent is killed, its work cannot be finished on this host', {
-        err,
-      });
+      const what =
+        'Cannot write the state file: if this agent is killed, ExecStopPost cannot finish its stop';
+      log.warn('state.unwritable', what, { err });
     },
   };
 }
@@ -145,13 +141,13 @@ function hookEvents(log: Log) {
       log.info('hook.said', `--on-${hook}: ${line}`, { hook });
     },
     hookDone: (hook: string, tookMs: number) => {
-      log.info('hook.done', `The hook --on-${hook} has ended after ${formatDuration(tookMs)}`, {
+      log.info('hook.done', `The hook --on-${hook} ended after ${formatDuration(tookMs)}`, {
         hook,
         tookMs,
       });
     },
     hookFailed: (hook: string, failure: string, tookMs: number) => {
-      log.warn('hook.failed', `The hook --on-${hook} has failed: ${failure}. The agent goes on`, {
+      log.warn('hook.failed', `The hook --on-${hook} failed: ${failure}. The agent continues`, {
         hook,
         failure,
         tookMs,
@@ -240,7 +236,7 @@ function companionEvents(log: Log) {
       log.info('companion.bypassed', `Companions do not support zone proxies: ${dataplane} runs without one`);
     },
     nameHeld: (url: string, reason: string) => {
-      log.warn('name.held', `The companion does not attach this dataplane yet: ${reason}`, { url });
+      log.warn('name.held', `The companion keeps this agent waiting for its name: ${reason}`, { url });
     },
     nameSuperseded: (url: string, err: unknown) => {
       log.warn(
@@ -258,12 +254,12 @@ function companionEvents(log: Log) {
 function witnessEvents(log: Log) {
   return {
     lookRefused: (reason: string, at: Target | undefined) => {
-      log.warn('look.refused', `The companion asked for a look that this agent does not make: ${reason}`, {
+      log.warn('look.refused', `Refused a look that the companion asked for: ${reason}`, {
         at,
       });
     },
     witnessUnable: (reason: string, at: Target) => {
-      log.info('witness.unable', `This agent cannot say whether it reaches other dataplanes: ${reason}`, {
+      log.info('witness.unable', `This agent cannot tell whether it reaches other dataplanes: ${reason}`, {
         at,
       });
     },

@@ -27,7 +27,7 @@ import {
 const signals = catchSignals(INHERITED.signals);
 leaveStandardErrorAsItIs();
 boundNameLookups();
-// Before anything of ours is open.
+// Before this process opens any file.
 const descriptors = INHERITED.descriptors ?? inheritedDescriptors();
 followOwnChildren();
 const { env } = INHERITED;
@@ -37,7 +37,7 @@ const EXIT_SOFTWARE = 70;
 /** As PID 1 of a container a process cannot be killed by its own signal. */
 const SIGNAL_PATIENCE_MS = 200;
 
-/** What is not needed to start kuma-dp is loaded when its command is called. */
+/** Loads each command's code only when it is called. */
 const ACTIONS: Actions<typeof AGENT_WORDS.commands, ChildExit> = {
   run: {
     resolve: resolveRunOptions,
@@ -113,7 +113,7 @@ function print(text: string): ChildExit {
 }
 
 function sayIgnored({ ignored }: Pick<Call<OptionTable>, 'ignored'>): void {
-  for (const problem of ignored) writeError(`${problem}. The default holds`);
+  for (const problem of ignored) writeError(`${problem}. The agent uses the default`);
 }
 
 function refuse(problems: readonly string[]): ChildExit {
@@ -121,7 +121,7 @@ function refuse(problems: readonly string[]): ChildExit {
   return { code: EXIT_CONFIG, signal: null };
 }
 
-/** One line: where in our code it was is for those who change it. */
+/** One line: the stack is for contributors (--log-level debug). */
 function failed(error: unknown): ChildExit {
   const bug = !(error instanceof OperationalError);
   writeError(`${bug ? 'Internal error, please report it: ' : ''}${describeError(error)}`);

@@ -22,7 +22,7 @@ const endpoints = listOption<URL>({
   flag: 'endpoint',
   placeholder: 'URL',
   derived: "https://<host of kuma-dp's --cp-address>:5682",
-  help: "Where to deregister: http(s):// is Kuma's REST API, grpcs:// a companion (grpc:// on loopback only). Repeatable; companions first, then in order, the next one when one is slow",
+  help: "Where to deregister: http(s):// is Kuma's REST API, grpcs:// a companion (grpc:// on loopback only). Repeatable; the agent tries companions first, then the others in order, and goes to the next one when one is slow",
   item: readEndpointUrl,
 });
 
@@ -32,8 +32,8 @@ const CONNECTION_OPTIONS = {
   caFile: textOption({
     flag: 'ca-file',
     placeholder: 'FILE',
-    derived: "kuma-dp's own CA, else the system's",
-    help: 'PEM certificates by which an https:// or grpcs:// endpoint is verified',
+    derived: "kuma-dp's CA, otherwise the system's",
+    help: 'PEM CA certificates that verify an https:// or grpcs:// endpoint',
   }),
   clientCertificateFile: textOption({
     flag: 'client-cert-file',
@@ -54,7 +54,7 @@ const CONNECTION_OPTIONS = {
     flag: 'log-level',
     choices: ['debug', 'info', 'warn', 'error'],
     default: 'info',
-    help: 'How much the agent writes to standard error',
+    help: 'Lowest level of the log lines on standard error',
   }),
   logFormat: choiceOption({
     flag: 'log-format',
@@ -68,7 +68,7 @@ const stateDir = pathOption({
   flag: 'state-dir',
   placeholder: 'DIR',
   default: '/run/kuma-dp-agent',
-  help: 'Where a run leaves what others need to finish its work',
+  help: "Directory of the state files, from which a killed agent's stop is finished",
 });
 
 const reportFile = textOption({
@@ -83,72 +83,72 @@ export const RUN_OPTIONS = {
     flag: 'lifecycle',
     choices: ['auto', 'cp', 'agent', 'external'],
     default: 'auto',
-    help: 'Who owns the Dataplane object: its control plane, the agent, or the operator; auto asks the command, and prefers the agent where there is a companion',
+    help: 'Who owns the Dataplane object: the control plane, the agent, or the operator (external); auto: external for --name/--mesh, agent where a companion answers, otherwise cp',
   }),
   stopBudgetMs: durationOption({
     flag: 'stop-budget',
     default: '60s',
     min: '1s',
-    help: "All that a stop may take; keep it below the supervisor's own limit (systemd: TimeoutStopSec)",
+    help: "Maximum duration of a stop; keep it below the supervisor's own limit (systemd: TimeoutStopSec)",
   }),
   settle: durationOrWordOption({
     flag: 'settle',
     words: ['auto'],
     default: 'auto',
-    help: "How long Envoy serves on after the object is gone; auto takes the control plane's own intervals",
+    help: "How long Envoy keeps serving after the object is deleted; auto: the control plane's own intervals",
   }),
   outboundHold: durationOrWordOption({
     flag: 'outbound-hold',
     words: ['auto'],
     default: 'auto',
-    help: "How long Envoy serves on for an application that may still call others; auto: until it is gone, at most kuma-dp's drain time; 0s: only its requests in progress are waited for, where the proxy alone is replaced without systemd",
+    help: "How long Envoy keeps serving an application that may still call others; auto: until the application ends, at most kuma-dp's drain time; 0s: wait for requests in progress only, for restarts of the proxy alone without systemd",
   }),
   externalDrain: durationOrWordOption({
     flag: 'external-drain',
     words: ['auto'],
     default: 'auto',
-    help: "How long Envoy serves on, not ready, for clients that no control plane tells: a load balancer's interval times its threshold; auto: kuma-dp's drain time for builtin gateways and zone ingresses, else nothing",
+    help: "How long Envoy keeps serving, not ready, for clients outside the mesh: a load balancer's interval times its threshold; auto: kuma-dp's drain time for builtin gateways and zone ingresses, otherwise 0s",
   }),
   onCrash: choiceOption({
     flag: 'on-crash',
     choices: ['deregister', 'keep'],
     default: 'deregister',
-    help: 'What to do about the object when kuma-dp ends by itself',
+    help: 'What to do with the object when kuma-dp ends by itself',
   }),
   restartPacing: choiceOption({
     flag: 'restart-pacing',
     choices: ['auto', 'off'],
     default: 'auto',
-    help: 'Wait before a start until the control plane accepts the same name again',
+    help: 'Wait before a start until the control plane accepts the name again',
   }),
   deleteExternal: switchOption({
     flag: 'delete-external',
-    help: 'Delete a dataplane that was applied beforehand (--name/--mesh) as well',
+    help: 'Also delete an object that the operator applied (--name/--mesh)',
   }),
   requireIdentity: switchOption({
     flag: 'require-identity',
-    help: 'Refuse to start kuma-dp when it cannot be derived which dataplane it is',
+    help: 'Do not start kuma-dp if the agent cannot derive which dataplane it is',
   }),
   witness: choiceOption({
     flag: 'witness',
     choices: ['on', 'off'],
     default: 'on',
-    help: 'Look at other dataplanes when the companion asks: whether this host can still connect to one whose agent was lost',
+    help: 'Check for the companion whether this host can still connect to a dataplane whose agent was lost',
   }),
   onReady: textOption({
     flag: 'on-ready',
     placeholder: 'CMD',
-    help: 'Run by the shell once Envoy serves; its output goes to the log, and its failure changes nothing',
+    help: 'Shell command, run once Envoy serves; its output goes to the log, and its failure changes nothing',
   }),
   onLeave: textOption({
     flag: 'on-leave',
     placeholder: 'CMD',
-    help: 'Run when a stop begins, beside the deregistration; Envoy serves on until it has ended, for a quarter of the stop budget at most',
+    help: 'Shell command, run when a stop begins, beside the deregistration; Envoy keeps serving until it has ended, for a quarter of the stop budget at most',
   }),
   onDrained: textOption({
     flag: 'on-drained',
     placeholder: 'CMD',
-    help: 'Run when the drain is over, while kuma-dp ends; the agent waits for it, for a quarter of the stop budget at most',
+    help: 'Shell command, run after the drain, while kuma-dp ends; the agent waits for it, for a quarter of the stop budget at most',
   }),
   stateDir,
   reportFile,
@@ -160,13 +160,13 @@ export const DEREGISTER_OPTIONS = {
   state: textOption({
     flag: 'state',
     placeholder: 'FILE|DIR',
-    help: 'The state file of a run whose agent was killed, or the folder of such files; their endpoints and guards hold',
+    help: 'State file of a killed agent, or the folder of such files; the endpoints in the file apply',
   }),
   dataplaneTokenFile: textOption({
     flag: 'dataplane-token-file',
     placeholder: 'FILE',
-    derived: 'what the state file names',
-    help: "The dataplane's token, as kuma-dp has it: a companion wants to see it",
+    derived: 'from the state file',
+    help: 'The dataplane token of kuma-dp; a companion requires it',
   }),
   mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'The mesh of the dataplane' }),
   name: textOption({ flag: 'name', placeholder: 'NAME', help: 'The name of the dataplane' }),
@@ -179,20 +179,20 @@ export const DEREGISTER_OPTIONS = {
   timeoutMs: durationOption({ flag: 'timeout', default: '5s', min: '100ms', help: 'All attempts together' }),
 } as const;
 
-/** Those of `run`, since it is that run which is examined; without a command, the running agent's own hold. */
+/** The options of `run`, which doctor examines; without a command, the running agent's own apply. */
 export const DOCTOR_OPTIONS = {
   ...RUN_OPTIONS,
   unit: textOption({
     flag: 'unit',
     placeholder: 'NAME',
-    derived: 'the one that the running agent is in',
+    derived: "the running agent's",
     help: 'The systemd unit that runs the dataplane',
   }),
   supervisorTimeoutMs: durationOrWordOption({
     flag: 'supervisor-timeout',
     words: ['none'],
     default: 'none',
-    help: 'How long the supervisor waits before it kills the agent: Docker 10s, Kubernetes and ECS 30s, a spot notice 30s to 120s',
+    help: 'How long the supervisor waits before it kills the agent: Docker 10s, Kubernetes and ECS 30s, spot notice 30s to 120s',
   }),
   json: switchOption({ flag: 'json', help: 'The findings as JSON' }),
 } as const;
@@ -207,18 +207,18 @@ export const ROTATE_OPTIONS = {
     derived: 'the only one in --state-dir',
     help: 'The state file of the agent to ask',
   }),
-  mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'Which one, where several run on this host' }),
-  name: textOption({ flag: 'name', placeholder: 'NAME', help: 'Which one, where several run on this host' }),
+  mesh: textOption({ flag: 'mesh', placeholder: 'MESH', help: 'Which one, if the host has several' }),
+  name: textOption({ flag: 'name', placeholder: 'NAME', help: 'Which one, if the host has several' }),
   wait: switchOption({
     flag: 'wait',
-    help: 'Return only when the peers know; a drain also waits until the last request is done',
+    help: 'Return once peers have dropped the endpoint, or use it again; a drain also waits for the last request',
   }),
   timeoutMs: durationOption({
     flag: 'timeout',
     default: '60s',
     min: '100ms',
     max: '1h',
-    help: 'How long to wait; the agent goes on trying after that',
+    help: 'How long to wait; the agent keeps trying after that',
   }),
 } as const;
 
@@ -263,10 +263,10 @@ export function resolveDeregisterOptions(sources: AgentSources): ResolvedDeregis
     state === undefined &&
     (name === undefined || (proxyType === 'dataplane' && mesh === undefined))
   ) {
-    problems.push('say which dataplane: --state FILE, or --mesh MESH and --name NAME');
+    problems.push('name the dataplane: --state FILE, or --mesh MESH and --name NAME');
   }
   if (state === undefined && resolved.values.endpoints.length === 0) {
-    problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): nothing to derive it from without --state');
+    problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): required without --state');
   }
   if (isOutOfReach(resolved.values)) {
     problems.push('--endpoint (KUMA_DP_AGENT_ENDPOINT): companions do not look after zone proxies');

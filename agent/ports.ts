@@ -20,7 +20,7 @@ export interface Child {
 export interface SpawnRequest {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** What to feed to its standard input in place of ours; `undefined` to pass ours on. */
+  /** The bytes for its standard input in place of ours */
   readonly stdin: Promise<Uint8Array> | undefined;
   /** Beside the standard ones, to be passed on under the same numbers. */
   readonly descriptors: readonly number[];
@@ -37,7 +37,7 @@ export type Spawned =
     }
   | { readonly problem: string; readonly exitCode: number };
 
-/** Which dataplane leaves, and what this run knows of it. */
+/** The departing dataplane, and this run's marks on it. */
 export interface Departure {
   readonly key: DataplaneKey;
   readonly own: OwnDataplane;
@@ -52,11 +52,10 @@ export type Confirmation =
 export interface EndpointAttempt {
   /** Aborts when nothing waits for this attempt any more: reads end with it. */
   readonly signal: AbortSignal;
-  /** For an endpoint that wants to say how far it has come by then. */
+  /** How long an endpoint may take before it reports its progress. */
   readonly budgetMs: number;
   /**
-   * To be called right before a write leaves: what is sent cannot be called back, so its answer is waited for even when
-   * nothing waits for the attempt any more.
+   * Call it right before a write: it cannot be taken back
    *
    * @returns the signal that ends the wait for the answer
    * @throws the reason of `signal` if that has aborted: then nothing may be sent
@@ -64,14 +63,11 @@ export interface EndpointAttempt {
   send(): AbortSignal;
 }
 
-/**
- * One way to a control plane: Kuma's REST API, or the companion. Each call is a single attempt that throws
- * `OperationalError`; order, hedging and retries are the caller's.
- */
+/** An endpoint: Kuma's REST API, or a companion. */
 export interface Endpoint {
   /** Without credentials. */
   readonly url: string;
-  /** Whether it writes a departure down before it acts, so that nothing is lost if the caller gives up. */
+  /** Whether it records a departure before it acts, so that nothing is lost if the caller hangs up. */
   readonly remembers?: true;
   /**
    * Connects if need be, checks that a control plane answers, and, where a dataplane token is asked for, takes it for this
@@ -94,14 +90,14 @@ export interface Endpoint {
   close(): void;
 }
 
-/** What the agent tells a companion of itself while it is attached. */
+/** The status that an attached agent reports to a companion. */
 export interface AgentStatus {
   readonly phase: Phase['name'];
   /** Whether Envoy serves and is meant to go on. */
   readonly serving: boolean;
 }
 
-/** Who attaches. */
+/** What an agent sends when it attaches. */
 export interface Hello {
   readonly departure: Departure;
   readonly owner: Owner;
@@ -130,7 +126,7 @@ export type StreamEnd =
   | { readonly kind: 'redirected'; readonly reason: string }
   | { readonly kind: 'lost'; readonly error: unknown };
 
-/** What an agent says at its end. */
+/** The agent's last message to a companion. */
 export interface LastWords {
   /** The stop report as JSON. */
   readonly report: string;
@@ -144,7 +140,7 @@ export interface AttachStream {
   readonly ended: Promise<StreamEnd>;
   /** @param owner of the object, where it is another than the hello said */
   tell(status: AgentStatus, owner?: Owner): void;
-  /** Last words, as JSON; settles when the companion has got them. Never rejects. */
+  /** Sends the agent's last message; settles when the companion has received it. Never rejects. */
   finish(words: LastWords): Promise<void>;
   close(): void;
 }
@@ -172,7 +168,7 @@ export interface Companion extends Endpoint {
   attach(hello: Hello, listener: AttachListener, wait: AttachWait): Promise<AttachStream>;
 }
 
-/** What a companion wants to know of another dataplane. */
+/** A look that a companion asks for. */
 export interface LookRequest extends Look {
   readonly timeoutMs: number;
 }
@@ -201,11 +197,11 @@ export interface EnvoyAdmin {
   close(): void;
 }
 
-/** What this host shows of the application behind Envoy, and of why the proxy stops. Nothing here throws. */
+/** Signs on this host of the application behind Envoy, and of the reason for the stop. Nothing here throws. */
 export interface StopEvidence {
   /**
-   * Whether something listens where the application should: `answer` if one port does, `refuse` if none does and one
-   * says so, `unknown` where there is none to ask or none answers within 200 ms.
+   * Whether the application listens: `answer` if one of its ports does, `refuse` if none does and one refuses,
+   * `unknown` without a port to ask or an answer within 200 ms.
    */
   probe(ports: readonly ApplicationPort[]): Promise<'answer' | 'refuse' | 'unknown'>;
   /** Whether the service manager restarts this unit; `false` where it does not say so within 200 ms. */

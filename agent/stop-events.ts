@@ -24,7 +24,7 @@ export function stopEvents(log: Log) {
       log.info('stop.requested', `${signal}: ${how}`, { signal, ...(asked > 1 ? { asked } : {}) });
     },
     signalForwarded: (signal: SignalName) => {
-      // systemd sends one behind each SIGTERM: it is no news to an operator.
+      // systemd sends SIGCONT after each SIGTERM: an operator need not see it.
       if (signal === 'SIGCONT') return;
       log.info('signal.forwarded', `Forwarded ${signal} to kuma-dp`, { signal });
     },

@@ -9,7 +9,7 @@ export interface PeerConnection {
   readonly address: string;
   /** How many bytes have come on it. */
   readonly heardBytes: number;
-  /** To be asked when a stream on it has ended: why. Never rejects. */
+  /** Why the connection ended; call it when a stream on it has ended. Never rejects. */
   lossCause(): Promise<Exclude<LossCause, 'replica-gone'>>;
 }
 
@@ -29,11 +29,11 @@ export interface WitnessTestimony {
   readonly findings: readonly LookResult[];
 }
 
-/** The stream of one agent, as far as it can be told something. */
+/** Sends messages on one agent's stream. */
 export interface AgentChannel {
   /** Whether the agent answers a look. */
   readonly looks: boolean;
-  /** As its agent says it; empty for an agent that does not say it. */
+  /** The agent's version as it reports it; may be empty. */
   readonly version?: string;
   /** Whose token it has: two agents of one subject are one witness. */
   readonly subject: string;
@@ -46,7 +46,7 @@ export interface AgentChannel {
   supersede(): void;
   /** What is known of the control plane has changed. An agent that takes no news is told nothing. */
   news(): void;
-  /** Asks the agent to say its phase again. One that does not know the question says nothing. */
+  /** Asks the agent for its phase again. Older agents ignore this. */
   ask(): void;
   /**
    * How many bytes have come on its connection. They grow only while the other end of the connection answers.
@@ -74,7 +74,7 @@ export interface AttachedAgent {
   readonly saidMs: number;
 }
 
-/** A name, and which of its incarnations is meant. */
+/** A name and one epoch of it. */
 export interface At {
   readonly key: DataplaneKey;
   readonly epoch: number;

@@ -11,10 +11,7 @@ interface Lines {
 
 const SPAN_MS = 60_000;
 
-/**
- * Events that callers cause, by the thousand if they want to. An agent reports one stop: a fleet that stops at once may
- * report ten thousand.
- */
+/** Events that callers can cause by the thousand. A fleet that stops at once may report ten thousand stops. */
 const BOUNDED: Readonly<Record<string, Lines>> = {
   'token.refused': { same: 1, each: 20, all: 50 },
   'agent.refused': { same: 1, each: 20, all: 50 },
@@ -32,7 +29,7 @@ interface LeftOut {
   count: number;
 }
 
-/** A log that says what callers cause at a bounded rate, and at the end of each minute how much it has left out. */
+/** A log that bounds the lines that callers cause, and counts the left-out ones at the end of each minute. */
 export class BoundedLog implements Log {
   readonly #log: Log;
   readonly #clock: Clock;
@@ -100,7 +97,7 @@ export class BoundedLog implements Log {
   }
 }
 
-/** What a line is about. */
+/** The subject of a line. */
 function subjectOf(fields: LogFields | undefined): string {
   const { limit, address, dataplane } = fields ?? {};
   return [limit, address, dataplane].find((each) => typeof each === 'string') ?? '';

@@ -7,7 +7,7 @@ const COMMANDS = {
     operands: '',
     takes: 'nothing',
     says: 'Serves agents until it is told to stop.',
-    more: 'At SIGTERM it redirects its agents to other replicas and ends. A second signal ends it at once, and loses nothing.',
+    more: 'At SIGTERM it redirects its agents to other replicas and ends. A second signal ends it at once; no departure is lost.',
     example: 'serve --store /var/lib/kuma-deregistrar/state.db --kuma-api http://127.0.0.1:5681',
     page: 'serve-doctor',
   },

@@ -35,7 +35,7 @@ export interface EngineDeps {
   readonly events: DeregistrarEvents;
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
-  /** Names this process among those that share the store. */
+  /** The name of this process among the replicas of the store. */
   readonly replica: string;
   readonly settings: EngineSettings;
   readonly onAttempt: (attempt: AttemptedDeletion, tookMs: number) => void;
@@ -47,15 +47,15 @@ export interface EngineDeps {
   readonly isRefused?: (record: DataplaneRecord) => Promise<boolean>;
 }
 
-/** What is kept for `undo` and against late comers. */
+/** How long departures are kept, for `undo` and to recognise old incarnations. */
 const KEEP_MS = 24 * 3_600_000;
-/** A name that is used by more incarnations within a day has other problems. */
+/** A name with more incarnations in a day has other problems. */
 const PREDECESSORS = 100;
 const HOUSEKEEPING_MS = 60_000;
 /** A SQLite file has one writer; each of PostgreSQL's attempts holds a connection. */
 const CONCURRENCY = { sqlite: { awaited: 64, due: 16 }, postgres: { awaited: 12, due: 4 } } as const;
 
-/** Everything of the companion that acts by itself, joined together. What acts for a caller is in `rpc/`. */
+/** Wires everything that acts without a caller. The callers' part is in `rpc/`. */
 export class Engine {
   readonly deps: EngineDeps;
   readonly watch: ZoneWatch;
@@ -151,7 +151,7 @@ export class Engine {
     ]);
   }
 
-  /** A replica that reaches no control plane of this zone would only take from the others what they can finish. */
+  /** A replica without a control plane takes no work, which other replicas can finish. */
   get #share(): DueShare | undefined {
     const { share } = this.heartbeat;
     const { steadyMs, zone } = this.watch.surroundings;
@@ -196,8 +196,8 @@ export class Engine {
   }
 
   /**
-   * None while the store is away: then what carries another incarnation stays. One that was superseded and still asks
-   * for its name is not over.
+   * Empty while the store is away: objects of other incarnations then stay. A superseded incarnation that still asks
+   * for its name has not ended.
    */
   async #predecessors(key: DataplaneKey): Promise<ReadonlySet<string>> {
     const departures = await this.deps.store.departures({ key, limit: PREDECESSORS }).catch(() => []);
@@ -205,7 +205,7 @@ export class Engine {
     return new Set(over.filter((each) => each !== '' && !this.agents.isAsking(each)));
   }
 
-  /** What a control plane that was away holds may be judged now. */
+  /** Deletions that waited for this control plane may be judged now. */
   async #onReturned(): Promise<void> {
     const { store, events } = this.deps;
     try {

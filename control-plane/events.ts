@@ -46,7 +46,7 @@ function processEvents(log: Log) {
       log.info('deregistrar.stopped', 'The companion has stopped');
     },
     notificationLost: (problem: string) => {
-      log.warn('notification.lost', `Cannot notify systemd: ${problem}`);
+      log.warn('notification.lost', `Cannot notify systemd, so the unit does not become active: ${problem}`);
     },
     failedUnexpectedly: (err: unknown) => {
       log.error('deregistrar.failed', 'Bug in the companion: it continues without this step', { err });
@@ -133,7 +133,7 @@ function agentEvents(log: Log) {
       log.warn('agent.held', `An agent waits for its name: ${reason}`, named(known));
     },
     refused: (dataplane: string, code: string, reason: string) => {
-      log.warn('agent.refused', `${code}: ${reason}`, { dataplane, code });
+      log.warn('agent.refused', `Refused an agent (${code}): ${reason}`, { dataplane, code });
     },
     reported: (known: Known, report: unknown) => {
       const told = readStopTimeline(report);
@@ -149,7 +149,11 @@ function agentEvents(log: Log) {
 function objectEvents(log: Log) {
   return {
     kept: (known: Known) => {
-      log.info('dataplane.kept', 'The agent ends and keeps its object on purpose', named(known));
+      log.info(
+        'dataplane.kept',
+        'The agent ends and keeps its object (--on-crash keep): the companion does not delete it',
+        named(known),
+      );
     },
     registered: (known: Known, ready: boolean) => {
       log.info(
@@ -171,13 +175,21 @@ function objectEvents(log: Log) {
 function departureEvents(log: Log) {
   return {
     leaving: (known: Known) => {
-      log.info('departure.requested', 'An agent is leaving', named(known));
+      log.info('departure.requested', 'An agent asks to leave', named(known));
     },
     swept: (key: DataplaneKey, reason: string) => {
-      log.info('sweep.found', `Offline and without an agent: ${reason}`, named({ key }));
+      log.info(
+        'sweep.found',
+        `The sweep deletes an offline dataplane without an agent: ${reason}`,
+        named({ key }),
+      );
     },
     sweepReported: (key: DataplaneKey, reason: string) => {
-      log.info('sweep.reported', `Would be deleted: ${reason}`, named({ key }));
+      log.info(
+        'sweep.reported',
+        `The sweep only reports, and would delete this object: ${reason}`,
+        named({ key }),
+      );
     },
     attempted: (record: DataplaneRecord, result: AttemptResult) => {
       const fields = {
@@ -187,17 +199,17 @@ function departureEvents(log: Log) {
         guard: result.guard,
       };
       if (result.kind === 'ended') {
-        const text = `${result.outcome}: ${result.reason}`;
+        const text = `Finished the departure (${result.outcome}): ${result.reason}`;
         if (result.outcome === 'refused') log.warn('departure.refused', text, fields);
         else log.info('departure.ended', text, fields);
       } else if (result.guard !== record.guard || record.attempts === 0) {
-        log.info('departure.held', `Not yet: ${result.reason}`, fields);
+        log.info('departure.held', `The deletion waits: ${result.reason}`, fields);
       }
     },
     attemptFailed: (record: DataplaneRecord | undefined, err: unknown) => {
       log.warn(
         'departure.failed',
-        'Cannot finish an attempt: the companion tries again',
+        'Cannot finish a deletion attempt: the companion tries again',
         record === undefined ? { err } : { ...named(record), err },
       );
     },
@@ -254,7 +266,7 @@ function connectionEvents(log: Log) {
       { mesh, address }: { readonly mesh: string; readonly address: string },
       reason: string,
     ) => {
-      log.warn('token.refused', `A dataplane token was refused: ${reason}`, {
+      log.warn('token.refused', `Refused a dataplane token: ${reason}`, {
         mesh: mesh.slice(0, 100),
         address,
       });
@@ -266,10 +278,13 @@ function connectionEvents(log: Log) {
     },
     /** @param advice continues the sentence */
     connectionRefused: (limit: string, address: string, advice = '') => {
-      log.warn('connection.refused', `Over a limit: ${limit}${advice}`, { limit, address });
+      log.warn('connection.refused', `Refused a connection: over the limit of ${limit}${advice}`, {
+        limit,
+        address,
+      });
     },
     handshakeFailed: (address: string, err: unknown) => {
-      log.debug('handshake.failed', 'A TLS handshake failed', { address, err });
+      log.debug('handshake.failed', 'A TLS handshake with a client failed', { address, err });
     },
     certificateAwaited: (problem: string) => {
       log.warn('certificate.awaited', `Cannot load a certificate, so agents cannot attach yet: ${problem}`);
@@ -281,7 +296,7 @@ function connectionEvents(log: Log) {
       });
     },
     fileKept: (path: string, err: unknown) => {
-      log.warn('file.kept', `Cannot use ${path} as it is now: using its last good content`, {
+      log.warn('file.kept', `Cannot use the new content of ${path}: using the last good one`, {
         err,
         path,
       });

@@ -73,7 +73,7 @@ function by<Table extends OptionTable>(table: Table): (sources: Sources) => Reso
 async function serveUntilStopped(options: ServeOptions): Promise<number> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    // A second one ends us at once: everything that matters is on disk.
+    // A second signal ends the process at once: all departures are on disk.
     process.once(signal, () => {
       stop.abort(new OperationalError('CANCELLED', `Asked to stop: ${signal}`));
     });
@@ -88,7 +88,7 @@ function print(text: string): number {
   return 0;
 }
 
-/** One line; of a bug, where it was only to those who ask for it. */
+/** One line; the stack of a bug only with --log-level debug. */
 function fail(error: unknown): number {
   if (error instanceof OperationalError) {
     return refuse([error.message], error.code === 'CONFIG_INVALID' ? EXIT_CONFIG : EXIT_UNAVAILABLE);

@@ -32,7 +32,7 @@ const logLevel = choiceOption({
   flag: 'log-level',
   choices: ['debug', 'info', 'warn', 'error'],
   default: 'info',
-  help: 'How much is written to standard error',
+  help: 'Lowest level of the log lines on standard error',
 });
 
 const logFormat = choiceOption({
@@ -46,7 +46,7 @@ const adminSocket = pathOption({
   flag: 'admin-socket',
   placeholder: 'PATH',
   default: '/run/kuma-deregistrar/admin.sock',
-  help: 'Unix socket for status, sweep, undo and brake; who may open it may do all that',
+  help: 'Unix socket for status, sweep, undo and brake; every user who may open it may run them',
 });
 
 /** How the zone's control planes are reached. */
@@ -55,14 +55,14 @@ const KUMA_OPTIONS = {
     flag: 'kuma-api',
     placeholder: 'URL',
     derived: 'http://127.0.0.1:5681',
-    help: 'REST API of a control plane of this zone. Name every one of them: dataplanes at one that is not named never count as offline',
+    help: 'REST API of a control plane of this zone. Name all of them: dataplanes at an unnamed one never count as offline',
     item: readHttpUrl,
   }),
   kumaCaFile: textOption({
     flag: 'kuma-ca-file',
     placeholder: 'FILE',
     derived: "the system's",
-    help: 'PEM certificates by which an https:// control plane is verified',
+    help: 'PEM CA certificates that verify an https:// control plane',
   }),
   kumaClientCertificateFile: textOption({
     flag: 'kuma-client-cert-file',
@@ -77,7 +77,7 @@ const KUMA_OPTIONS = {
   userTokenFile: textOption({
     flag: 'user-token-file',
     placeholder: 'FILE',
-    help: 'A Kuma user token for the REST API; on loopback open-source Kuma takes everybody for its admin',
+    help: 'A Kuma user token for the REST API; on loopback open-source Kuma grants admin rights without one',
   }),
 } as const;
 
@@ -92,7 +92,7 @@ const CREDENTIAL_OPTIONS = {
     flag: 'public-key',
     placeholder: '[MESH/]KID=FILE',
     derived: "the control plane's own secrets",
-    help: 'PEM public key by which dataplane tokens are verified; from `kumactl generate public-key`',
+    help: 'PEM public key that verifies dataplane tokens; from `kumactl generate public-key`',
     item: readPublicKeyOption,
   }),
   revocationsFile: textOption({
@@ -126,7 +126,7 @@ const LISTENER_OPTIONS = {
   clientCaFile: textOption({
     flag: 'client-ca-file',
     placeholder: 'FILE',
-    help: 'PEM certificates; agents must show a client certificate of these',
+    help: 'PEM CA certificates; agents must present a client certificate that one of them signed',
   }),
   plaintext: switchOption({
     flag: 'plaintext',
@@ -142,7 +142,7 @@ const LISTENER_OPTIONS = {
   httpTokenFile: textOption({
     flag: 'http-token-file',
     placeholder: 'FILE',
-    help: 'A token of 16 characters or more that /metrics and the page then want to see, as a Bearer or once as ?token=; read again when it changes',
+    help: 'Token (16 characters or more) that /metrics and the page require, as a Bearer token or once as ?token=; read again when it changes',
   }),
 } as const;
 
@@ -151,26 +151,26 @@ const DECISION_OPTIONS = {
     flag: 'grace',
     default: '15s',
     min: '1s',
-    help: 'How long an agent may be silent, and how long this program and a control plane must be up, before a silence is believed',
+    help: 'Grace: how long an agent must be silent, and this program and a control plane up, before a deletion',
   }),
   pingIntervalMs: durationOption({
     flag: 'ping-interval',
     default: '60s',
     min: '1s',
     max: '1h',
-    help: "How often the companion asks the process of an agent whether it lives, to find frozen ones; shorter behind a load balancer, where this host's kernel does not notice that an agent's host fell silent",
+    help: "How often the companion pings each agent, to find frozen processes; set 10s behind a load balancer, where this host's kernel does not notice that an agent's host fell silent",
   }),
   sweepOfflineAfter: durationOrWordOption({
     flag: 'sweep-offline-after',
     words: ['off', 'report'],
     default: '10m',
-    help: 'Delete what Kuma itself shows offline for longer and no agent looks after; report: only say so, after 10m',
+    help: 'Delete dataplanes without an agent that Kuma shows offline for longer; report: only log them, after 10m',
   }),
   heal: choiceOption({
     flag: 'heal',
     choices: ['on', 'off'],
     default: 'on',
-    help: 'Put the object of an attached, running dataplane back when it is missing',
+    help: 'Put back the missing object of an attached, running dataplane',
   }),
   ...WITNESS_OPTIONS,
   brakeShare: choiceOption({
@@ -183,13 +183,13 @@ const DECISION_OPTIONS = {
     flag: 'brake-min',
     choices: ['1', '2', '3', '5', '10'],
     default: '3',
-    help: 'So many may be, whatever the share',
+    help: 'Always allow at least this many deletions',
   }),
   brakeWindowMs: durationOption({
     flag: 'brake-window',
     default: '10m',
     min: '1m',
-    help: 'For how long a deletion counts for the brake',
+    help: 'How long a deletion counts for the brake',
   }),
 } as const;
 
@@ -201,7 +201,7 @@ export const SERVE_OPTIONS = {
     read: readStoreLocation,
     placeholder: 'FILE|postgres://…',
     default: '/var/lib/kuma-deregistrar/state.db',
-    help: 'What must survive: a SQLite file for one replica, a PostgreSQL for several',
+    help: 'State store: a SQLite file (one replica) or a PostgreSQL URL (several)',
   }),
   ...LISTENER_OPTIONS,
   ...CREDENTIAL_OPTIONS,
@@ -221,7 +221,7 @@ export const SWEEP_OPTIONS = {
   ...ADMIN_OPTIONS,
   dryRun: switchOption({
     flag: 'dry-run',
-    help: 'Only say what would be deleted, and what is held back by what',
+    help: 'Only show what would be deleted, and which guard holds back the rest',
   }),
 } as const;
 
@@ -284,7 +284,7 @@ function readHttpUrl(text: string): OptionReading<URL> {
     return { problem: 'expected a URL such as "http://127.0.0.1:5681"' };
   }
   if (url.username !== '' || url.password !== '') {
-    return { problem: 'credentials do not belong into a URL, use --user-token-file' };
+    return { problem: 'no credentials in the URL: use --user-token-file' };
   }
   const query = queryProblem(text);
   return query === undefined ? { value: url } : { problem: query };

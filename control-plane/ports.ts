@@ -17,7 +17,7 @@ import type {
 } from './records.pure.ts';
 import type { InstanceLook } from './control-planes/instance-look.pure.ts';
 
-/** An agent's stream opens: who it says it is. Its token was checked. */
+/** What an agent says of its run when it attaches or leaves. Its token was checked. */
 export interface Introduction {
   readonly key: DataplaneKey;
   readonly incarnation: string;
@@ -32,7 +32,7 @@ export interface Introduction {
   readonly peer?: string | undefined;
 }
 
-/** What the caller knows that decides who gets a name. */
+/** The caller's facts that decide which incarnation gets a name. */
 export interface EntryView {
   readonly graceMs: number;
   /** Epoch of the holder at whose Envoy this process was refused just now. */
@@ -85,12 +85,12 @@ export type AttemptResult =
     }
   | { readonly kind: 'later'; readonly afterMs: number; readonly guard?: string; readonly reason: string };
 
-/** What an attempt may know about its hold on the name. */
+/** An attempt's lock on the name. */
 export interface Fence {
-  /** The store's time when the hold began. */
+  /** The store's time when the lock began. */
   readonly nowMs: number;
   /**
-   * To be called with nothing between it and the bytes of a DELETE.
+   * Call it with nothing between it and the bytes of a DELETE.
    *
    * @throws `FENCE_LOST` once the hold may have ended, on whichever clock: after a pause of the process, say
    */
@@ -103,7 +103,7 @@ export interface Fence {
    * @throws `STORE_BUSY` if that takes too long
    */
   alone(what: string): Promise<void>;
-  /** It is not known whether a newer incarnation has the name: only an object with the record's own label may go. */
+  /** A newer incarnation may have the name: only an object with the record's own label may go. */
   readonly isBlind?: true;
 }
 
@@ -114,9 +114,9 @@ export interface DueShare {
 }
 
 export interface Heartbeat {
-  /** Those that said so within the time that was asked for, this one included. */
+  /** Replicas with a heartbeat within the given time, this one included. */
   readonly replicas: readonly string[];
-  /** What the store remembered of this replica's last heartbeat, ms; `undefined`: nothing, or it was taken for dead. */
+  /** When this replica's last heartbeat was, by the store, ms; `undefined`: never, or it was counted as dead. */
   readonly foundMs: number | undefined;
   /** When this one was written down, ms. */
   readonly saidMs: number;
@@ -146,13 +146,13 @@ export interface UnseenCount {
   readonly expected: number;
 }
 
-/** By which two sets of streams are compared without reading them: their number, and the sum of their epochs. */
+/** The digest by which two sets of streams are compared without reading them */
 export interface StreamSum {
   readonly count: number;
   readonly epochs: number;
 }
 
-/** What is known of a name while no other call attaches, leaves, deletes or sidelines under it. */
+/** The facts about a name while no other call attaches, leaves, deletes or sidelines under it. */
 export interface Alone {
   readonly record: DataplaneRecord | undefined;
   readonly sidelining: SideliningRecord | undefined;
@@ -172,16 +172,13 @@ export interface AttemptedDeletion {
   readonly result: AttemptResult;
 }
 
-/**
- * What outlives this process. Every method is one transaction. All throw `STORE_UNAVAILABLE` while the store is out of
- * reach, and `STORE_BUSY` when another caller has held the name for too long; then nothing has changed.
- */
+/** The store. Every method is one transaction. */
 export interface Store {
   readonly kind: 'sqlite' | 'postgres';
   /** The store's clock in ms since the epoch, the same for all replicas, never backwards within a process. */
   nowMs(): Promise<number>;
 
-  /** Says that this replica lives. */
+  /** Records this replica's heartbeat. */
   heartbeat(replica: string, withinMs: number): Promise<Heartbeat>;
   /**
    * Attached records whose replica has been silent become `unseen`, as of its last heartbeat. The heartbeat is forgotten,
@@ -287,7 +284,7 @@ export interface Store {
   noteInstances(instances: readonly InstanceRecord[], beforeMs: number): Promise<void>;
 
   /**
-   * Decides in one transaction, one replica after the other, about all that may be sidelined.
+   * Decides in one transaction about all candidates, one replica after the other.
    *
    * @param choose from what is known of each name; called once, and what it returns is written
    * @returns what was written
@@ -307,19 +304,19 @@ export interface Store {
   ): Promise<T>;
   /** `undefined` if there is none, or it is over. */
   sidelining(key: DataplaneKey): Promise<SideliningRecord | undefined>;
-  /** Those that are not over. */
+  /** The sidelinings that are not over. */
   sidelinings(): Promise<readonly SideliningRecord[]>;
   /** Those that are due, or out although an agent of the name is attached and serves. */
   dueSidelinings(limit: number): Promise<readonly SideliningRecord[]>;
   noteAcquaintances(reached: readonly Acquaintance[]): Promise<void>;
-  /** Who reached these places, at `sinceMs` or later. */
+  /** Witnesses that reached these places, at `sinceMs` or later. */
   acquaintances(places: readonly string[], sinceMs: number): Promise<readonly Acquaintance[]>;
-  /** Over all replicas; lost at `sinceMs` or later. */
+  /** Counts over all replicas; lost at `sinceMs` or later. */
   streamCounts(sinceMs: number): Promise<StreamCounts>;
   /** Records that lost their streams at `sinceMs` or later and have not come back. */
   lostSince(sinceMs: number): Promise<readonly DataplaneRecord[]>;
 
-  /** Makes everything that waits due now, because the world has changed: a control plane came back. */
+  /** Makes all waiting departures due now, because a control plane came back. */
   hasten(): Promise<void>;
   close(): Promise<void>;
 }
@@ -344,7 +341,7 @@ export interface OverviewPage {
  * attempt per control plane that ends with `signal` at the latest and throws `OperationalError`.
  */
 export interface ControlPlanes {
-  /** Asks every one of them who it is. Never throws. */
+  /** Asks each control plane for its identity. Never throws. */
   look(signal: AbortSignal): Promise<readonly InstanceLook[]>;
   overview(key: DataplaneKey, signal: AbortSignal): Promise<OverviewLook>;
   /** Every dataplane of every mesh. */
@@ -363,14 +360,14 @@ export interface ControlPlanes {
   close(): void;
 }
 
-/** Who is calling, from a token whose signature, time and revocation were checked. */
+/** The caller, from a token whose signature, time and revocation were checked. */
 export interface Credential {
   /** What the token is bound to; empty: not bound. */
   readonly name: string;
   readonly mesh: string;
   readonly tags: Readonly<Record<string, readonly string[]>>;
   readonly workload: string;
-  /** Names the token in logs and limits, without being it. */
+  /** Identifies the token in logs and limits, without containing it. */
   readonly id: string;
 }
 

@@ -1,9 +1,9 @@
 import type { RecordCount, RecordState } from './records.pure.ts';
 
-/** How the records stand in all, as metrics show them. */
+/** Totals of the records, for metrics. */
 export interface RecordTotals {
   readonly byState: Readonly<Record<RecordState, number>>;
-  /** Only of departures that are open: the guard of a dataplane that has come back since does not count. */
+  /** Guards of open departures only */
   readonly heldByGuard: ReadonlyMap<string, number>;
   readonly brakedByMesh: ReadonlyMap<string, number>;
   /** When the oldest open departure of each state began; the store's time, in ms. None where there is none. */

@@ -1,30 +1,30 @@
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { PortStates } from '../kuma/port-states.ts';
 
-/** Who creates the object, as the agent said when it attached. */
+/** The owner of the object, from the agent's introduction. */
 export type ObjectOwner = 'cp' | 'agent' | 'external';
 
-/** Why a dataplane is to be deleted: its agent said so, its agent's stream was lost, or Kuma itself shows it offline. */
+/** Why a dataplane departs: its agent asked to leave, its agent's stream was lost, or Kuma shows it offline. */
 export type Cause = 'requested' | 'fallback' | 'sweep';
 
 /**
- * What the companion knows of one name.
+ * The state of one name in the store.
  *
  * - `attached`: an agent's stream is open at `replica`.
  * - `unseen`: the replica that held its stream fell silent or was restarted. Its agent has until `dueAtMs` to attach again,
- *   and nothing judges it before.
+ * and nothing judges it before.
  * - `lost`: its stream ended without a word, or it was unseen for too long; the fallback deletion is due after the grace.
  * - `leaving`: the agent asked to leave; the deletion is due.
  * - `swept`: no agent, and Kuma shows it offline; the deletion is due.
  */
 export type RecordState = 'attached' | 'unseen' | 'lost' | 'leaving' | 'swept';
 
-/** One row: a name, the incarnation that has it, and what is to be done about it. Times are the store's, in ms. */
+/** One row: a name, its incarnation, and the pending work. Times are the store's, in ms. */
 export interface DataplaneRecord {
   readonly key: DataplaneKey;
   /** Fencing number: every action on this name is for one epoch, and only valid while that one is current. Never reused. */
   readonly epoch: number;
-  /** Empty for `swept`: no agent was ever heard of. */
+  /** Empty for `swept`: there was no agent. */
   readonly incarnation: string;
   readonly owner: ObjectOwner;
   /** Whether the agent itself would delete the object. If not, the companion does not delete it on the agent's behalf. */
@@ -52,12 +52,12 @@ export interface DataplaneRecord {
   readonly dueAtMs: number | undefined;
   /** Attempts so far. */
   readonly attempts: number;
-  /** What held the last attempt back. */
+  /** The guard that held back the last attempt. */
   readonly guard: string | undefined;
   readonly reason: string | undefined;
 }
 
-/** Of what an agent brought, a list of records has so many characters: it may be large, and there may be many. */
+/** How many characters of an agent's resource a list of records contains: resources may be large and many. */
 export const RESOURCE_HEAD = 4_096;
 
 /** One record of a list. */
@@ -95,7 +95,7 @@ export const CAUSES: Readonly<Record<Exclude<RecordState, 'attached'>, Cause>> =
 
 export type DepartureOutcome = 'deleted' | 'already gone' | 'refused' | 'superseded';
 
-/** How a departure ended. Kept for a day: for `undo`, for people, and so that its incarnation is never taken for a new one. */
+/** The end of a departure. Kept for a day: for `undo`, for people, and so that its incarnation never counts as new. */
 export interface DepartureRecord {
   readonly key: DataplaneKey;
   readonly epoch: number;
@@ -113,11 +113,11 @@ export interface KnownDeparture extends DepartureRecord {
   readonly undoable: boolean;
 }
 
-/** The records of one mesh that are in one state, held back by one guard or by none. */
+/** Number of records of one mesh in one state, held back by one guard or none. */
 export interface RecordCount {
   readonly mesh: string;
   readonly state: RecordState;
-  /** What held the last attempt of each back. */
+  /** The guard that held back the last attempt of each. */
   readonly guard: string | undefined;
   readonly count: number;
   /** Since when the oldest of them is in this state; the store's time, in ms. */
@@ -133,7 +133,7 @@ export interface DeletedBody {
   readonly atMs: number;
 }
 
-/** What tells one zone from another, as its control planes say it. What they do not say is `undefined`. */
+/** The identity of a zone, from its control planes; unknown parts are `undefined`. */
 export interface ZoneIdentity {
   /** `multizone.zone.name` of `GET /config`. */
   readonly name: string | undefined;
@@ -142,7 +142,7 @@ export interface ZoneIdentity {
 }
 
 /**
- * What is known of one control plane instance, from its answers and from the streams that name it.
+ * The record of a control plane instance, from its answers and the streams that name it.
  *
  * - `named`: it answered at a URL of ours, and nothing has shown yet that it ended.
  * - `shared`: the same, at a URL behind which there are several.
@@ -169,7 +169,7 @@ export type SideliningStage = 'outstanding' | 'out' | 'restoring' | 'released';
 /** A dataplane that the companion took out of rotation because no peer reached it. One for each name; times are the store's. */
 export interface SideliningRecord {
   readonly key: DataplaneKey;
-  /** Which loss of which incarnation. */
+  /** The loss that this sidelining is for. */
   readonly epoch: number;
   readonly lostAtMs: number;
   readonly incarnation: string;
@@ -185,7 +185,7 @@ export interface SideliningRecord {
   readonly dueAtMs: number;
   /** The states to go back to, written before the first request that changes them. */
   readonly states?: PortStates | undefined;
-  /** A write was begun and no answer came: it may land later. */
+  /** A write without an answer, which may still take effect. */
   readonly unanswered?: true | undefined;
   /** When a write was begun last. */
   readonly sentAtMs?: number | undefined;
@@ -196,7 +196,7 @@ export interface SideliningRecord {
   /** The object's modificationTime before and after the write. */
   readonly timeBefore?: string | undefined;
   readonly timeAfter?: string | undefined;
-  /** Since when the object has been seen as it was before. */
+  /** Since when looks have found the object in its earlier state. */
   readonly heldSinceMs?: number | undefined;
 }
 

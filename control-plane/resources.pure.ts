@@ -1,5 +1,5 @@
 /**
- * What callers take of the companion beside connections, by its name in metrics:
+ * What calls use of the companion, by its name in metrics:
  *
  * - `streams`: open Attach streams;
  * - `calls`: calls that are under way or wait for their turn;

@@ -1,4 +1,4 @@
-/** A call, since the compiler takes a property for unchanged across an await. */
+/** A function, because the compiler assumes that a property does not change across an await. */
 export function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }

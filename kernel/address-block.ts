@@ -1,4 +1,4 @@
-/** What one party easily has all of: an IPv4 address, or the /64 of an IPv6 one. */
+/** The block of addresses that one party usually owns: an IPv4 address, or the /64 of an IPv6 one. */
 export function addressBlock(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** A caller of the program, as bounds count it. */
+/** A caller, as the bounds count it. */
 export interface Caller {
   /** Of its token, together with the dataplane that it names; `undefined` before its token was checked. */
   readonly subject: string | undefined;
@@ -8,21 +8,21 @@ export interface Caller {
   readonly address: string;
 }
 
-/** In the order in which they are checked: a caller meets its own bound before one that it shares. */
+/** Checked in this order: a caller meets its own bound before a shared one. */
 export const SCOPES = ['subject', 'address', 'all'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** How much one subject, one address and all callers together may take. */
+/** Bounds for one subject, one address and all callers. */
 export type Most = Readonly<Record<Scope, number>>;
 
 export interface Taken {
-  /** Gives it back. The second call has no effect. */
+  /** Releases it. A second call has no effect. */
   readonly release: () => void;
 }
 
 export type Grant = Taken | { readonly refused: Scope };
 
-/** Bounds what callers hold at once of one kind of resource. Remembers only those that hold some. */
+/** Bounds a resource that callers use at once. Remembers only current users. */
 export class Bounds {
   readonly #most: Most;
   readonly #bySubject = new Map<string, number>();
@@ -70,7 +70,7 @@ export class Bounds {
   }
 }
 
-/** Bounds what callers do within a time. A new span begins with the first use after the last one has ended. */
+/** Bounds what callers do within a time span, which begins with the first use after the last one. */
 export class RateBounds {
   readonly #most: Most;
   readonly #spanMs: number;

@@ -44,7 +44,7 @@ export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 /**
- * Waits for `work`, at most `budgetMs`. What is late goes on by itself.
+ * Waits for `work`, at most `budgetMs`; late work continues.
  *
  * @returns `undefined` if it is not done in time
  * @throws what `work` throws in time

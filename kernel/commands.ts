@@ -1,24 +1,21 @@
 import type { OptionTable } from './options.ts';
 
-/**
- * One thing that a user can tell a program to do. The command line, `--help`, the manual page and the completions of
- * every shell come from tables of these.
- */
+/** A command of a program. */
 export interface Command {
   readonly options: OptionTable;
-  /** What stands after the options, as the synopsis shows it; empty for nothing. */
+  /** The arguments after the options in the synopsis; may be empty. */
   readonly operands: string;
   /** Whether the operand is one word of ours, or the command line of another program behind `--`. */
   readonly takes: 'nothing' | 'word' | 'command' | 'command or nothing';
-  /** One sentence that fits on one line: what it does. */
+  /** One line: what the command does. */
   readonly says: string;
-  /** What else a caller has to know, in a few sentences. */
+  /** A few sentences of detail. */
   readonly more: string;
   /** Arguments behind the program's name. */
   readonly example: string;
   /** Part of docs/reference/options.md, as its anchor. */
   readonly page: string;
-  /** What a shell proposes for the word: files, or these. */
+  /** What the shell completes: files, or these words. */
   readonly completes?: 'files' | readonly string[];
 }
 
@@ -27,9 +24,9 @@ export type CommandTable = Readonly<Record<string, Command>>;
 
 export interface ProgramWords<Commands extends CommandTable = CommandTable> {
   readonly name: string;
-  /** Of the manual: 1 for what a user calls, 8 for what an administrator runs. */
+  /** The manual's section: 1 for users' commands, 8 for administrators'. */
   readonly section: '1' | '8';
-  /** One line, without a full stop, that goes on from the name. */
+  /** One line without a full stop that continues after the name. */
   readonly summary: string;
   readonly envPrefix: string;
   readonly commands: Commands;

@@ -1,13 +1,13 @@
 import type { Clock } from './clock.ts';
 import { OperationalError } from './errors.ts';
 
-/** What an operation may know about its budget. */
+/** The operation's view of its budget. */
 export interface DeadlineScope {
   /** Aborts with an {@link OperationalError} when the budget is spent, or with `cancel`'s reason. */
   readonly signal: AbortSignal;
   /** Milliseconds left, never negative. */
   remainingMs(): number;
-  /** The operation has at least so long from now on: what it waits for has said that it will take so long. */
+  /** Extends the operation's time: its server has said that it needs this long. */
   readonly extend: (budgetMs: number) => void;
 }
 

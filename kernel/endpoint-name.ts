@@ -3,7 +3,7 @@ export function endpointName({ protocol, host, pathname }: URL): string {
   return `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
 }
 
-/** A query or a fragment would be lost: paths are added to the URL. @returns what is wrong with `text` */
+/** Paths are appended to the URL, so a query or fragment would be lost. */
 export function queryProblem(text: string): string | undefined {
   return /[?#]/.test(text) ? 'takes no query and no fragment: scheme, host, port and path only' : undefined;
 }

@@ -21,7 +21,7 @@ export const ERROR_CODES = {
   },
   ENDPOINT_UNREACHABLE: {
     retryable: true,
-    summary: 'No connection to an endpoint could be made or kept',
+    summary: 'A connection to an endpoint could not be made, or was lost',
     hint: 'check address and port, firewall and name resolution',
   },
   ENDPOINT_UNTRUSTED: {
@@ -37,44 +37,44 @@ export const ERROR_CODES = {
   },
   ANSWER_UNREADABLE: {
     retryable: true,
-    summary: 'An endpoint answered something that a Kuma control plane does not',
+    summary: 'An endpoint answered in a way that no Kuma control plane does',
     hint: 'request the URL in the message by hand and see who answers',
   },
   DATAPLANE_FOREIGN: {
     retryable: false,
-    summary: 'The Dataplane object belongs to another run and is left alone',
+    summary: 'The Dataplane object belongs to another run and stays as it is',
     hint: 'if two hosts use the same name by mistake, rename one',
   },
   STATE_UNUSABLE: {
     retryable: false,
-    summary: 'The state file cannot be read or does not speak of this host now',
+    summary: 'The state file cannot be read, or is not of this boot of this host',
   },
   CONTROL_UNAVAILABLE: {
     retryable: false,
-    summary: 'The control socket of an agent cannot be made, or its agent cannot be asked',
+    summary: 'The control socket of an agent cannot be created, or its agent does not answer',
   },
   STORE_UNAVAILABLE: {
     retryable: true,
-    summary: 'The store of the companion is out of reach',
+    summary: 'The store of the companion is unavailable',
     hint: 'bring the database back, or make room on the disk',
   },
-  STORE_BUSY: { retryable: true, summary: 'Another caller has held the same dataplane for too long' },
+  STORE_BUSY: { retryable: true, summary: 'Another caller has locked the same dataplane for too long' },
   STORE_UNUSABLE: {
     retryable: false,
     summary: 'The store cannot be used: another process has it, it is damaged, or it is of a newer version',
   },
   FENCE_LOST: {
     retryable: true,
-    summary: 'A deletion was given up because its hold on the name may have ended',
+    summary: 'A deletion was cancelled because its lock on the name may have ended',
   },
   REQUEST_INVALID: { retryable: false, summary: 'A request to the companion is malformed' },
-  LIMIT_EXCEEDED: { retryable: true, summary: 'The companion has no room for more of this kind' },
-  UNAUTHENTICATED: { retryable: false, summary: 'There is no valid dataplane token' },
+  LIMIT_EXCEEDED: { retryable: true, summary: 'The companion has reached a limit' },
+  UNAUTHENTICATED: { retryable: false, summary: 'The caller has no valid dataplane token' },
   PERMISSION_DENIED: { retryable: false, summary: 'The dataplane token is not for this dataplane' },
-  LISTENER_FAILED: { retryable: false, summary: 'An address cannot be listened on' },
+  LISTENER_FAILED: { retryable: false, summary: 'The program cannot listen on an address' },
   CANCELLED: {
     retryable: false,
-    summary: 'An operation was given up because its result was no longer wanted',
+    summary: 'An operation was cancelled because its result was no longer needed',
   },
 } as const satisfies Record<string, ErrorTraits>;
 

@@ -1,6 +1,6 @@
-/** One thing that a doctor looked at. */
+/** One finding of a doctor. */
 export interface Finding {
-  /** `unseen`: it could not be looked at, which is no reason for alarm, but none for calm either. */
+  /** `unseen`: the doctor could not look at it, so it is neither fine nor wrong. */
   readonly level: 'ok' | 'unseen' | 'warning' | 'failure';
   readonly about: string;
   readonly says: string;
@@ -15,7 +15,7 @@ const MARKS: Readonly<Record<Finding['level'], string>> = {
   failure: 'FAIL',
 };
 
-/** For people: one line each, its remedy below it. */
+/** Text for people: one line for each finding, with the remedy below. */
 export function describeFindings(findings: readonly Finding[]): string {
   const lines = findings.map(
     ({ level, about, says, remedy }) =>

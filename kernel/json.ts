@@ -1,4 +1,4 @@
-/** What `text` says in JSON; `undefined` where it is not JSON. */
+/** The value of `text` as JSON; `undefined` if it is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

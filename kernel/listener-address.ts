@@ -1,12 +1,12 @@
 import { OperationalError } from './errors.ts';
 import type { OptionReading } from './options.ts';
 
-/** Where a listener listens. A Unix socket's `mode` says who may connect. */
+/** The address of a listener. A Unix socket's `mode` decides who may connect. */
 export type ListenerAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string; readonly mode: number };
 
-/** Only its owner. */
+/** Readable and writable for its owner only. */
 const DEFAULT_MODE = 0o600;
 
 /** `sun_path` has 108 bytes, the last of which is a NUL. Node would cut a longer path off without a word. */
@@ -44,7 +44,7 @@ export function formatListenerAddress(address: ListenerAddress): string {
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
-/** Whether only this host can connect to it: what it says may go unencrypted. */
+/** Whether only this host can connect to it, so that plain text is safe. */
 export function isLocal(address: ListenerAddress): boolean {
   return address.kind === 'unix' || isLoopback(address.host);
 }

@@ -4,10 +4,7 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/**
- * What the program needs of a logger. `event` is `noun.past-participle`; a failure goes under `err`.
- * `error`: a person should look. `warn`: degraded but handled. `info`: lifecycle. `debug`: the rest.
- */
+/** The logger that the programs use. */
 export interface Log {
   error(event: string, message: string, fields?: LogFields): void;
   warn(event: string, message: string, fields?: LogFields): void;

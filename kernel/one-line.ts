@@ -1,13 +1,10 @@
 import { formatDuration } from './duration.ts';
 import type { LogFields } from './log.ts';
 
-/**
- * What ends a line, colours a terminal or turns the direction of a text: control and format characters, separators, and
- * halves of surrogate pairs.
- */
+/** Characters that end a line, colour a terminal or change the direction of a text */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const NAMED_ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-/** Needs no quotes to be read back as one value. */
+/** A value that needs no quotes. */
 const PLAIN = /^[\p{L}\p{N}_.:/@+,%~[\]{}()<>|*;!?&#$^…-]+$/u;
 const LONGEST_VALUE = 160;
 /** With an ellipsis, in UTF-16 units. */
@@ -56,8 +53,8 @@ export function cutTo(text: string, limit: number): string {
 }
 
 /**
- * Fields as `key=value`, for people: durations with their unit, quotes where they are needed. Left out is what is no
- * plain value (what matters of it is in the sentence), and what the sentence says already.
+ * Fields as `key=value`, for people: durations with a unit, quotes where needed. Omits nested values and values that
+ * the sentence already contains.
  */
 export function describeFields(fields: LogFields, sentence = ''): string {
   return Object.entries(fields)
@@ -70,7 +67,7 @@ export function describeFields(fields: LogFields, sentence = ''): string {
     .join(' ');
 }
 
-/** Short values are found in every sentence. */
+/** Short values occur in every sentence by chance. */
 const TELLING_LENGTH = 4;
 
 function says(sentence: string, text: string): boolean {
@@ -97,7 +94,7 @@ function quoted(text: string): string {
   return PLAIN.test(text) ? text : inOneLine(`"${text.replaceAll(/["\\]/g, '\\$&')}"`);
 }
 
-/** As precise as a person wants it: `8ms`, `510ms`, `2.25s`, `1m5s`. */
+/** A rounded duration for people: */
 export function roughDuration(durationMs: number): string {
   if (!Number.isFinite(durationMs)) return String(durationMs);
   return formatDuration(durationMs < 1_000 ? Math.round(durationMs) : Math.round(durationMs / 10) * 10);

@@ -10,13 +10,13 @@ export interface OptionSpec<T> {
   /** Placeholder of the value in help: `DURATION`. Absent for a switch, which takes none. */
   readonly placeholder?: string;
   readonly repeatable?: true;
-  /** As the user would write it; empty for "none". What is derived says how: `from kuma-dp's --cp-address`. */
+  /** As the user would write it; empty for none. A derived default says how it is derived: */
   readonly defaultText: string;
   readonly help: string;
   /** The value is not shown in logs or in the plan. */
   readonly secret?: true;
   readonly fallback: T;
-  /** All values given, in order, never empty. */
+  /** Reads all given values, in order, never empty. */
   readonly read: (texts: readonly string[]) => OptionReading<T>;
 }
 
@@ -35,7 +35,7 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly origins: Readonly<Record<keyof Table, OptionOrigin>>;
   /** One sentence each, naming flag and environment variable. Empty when all is well. */
   readonly problems: readonly string[];
-  /** The same of the environment, where that is not to be refused: the default holds in place of what is wrong there. */
+  /** Problems of the environment where it must not be refused: the default applies instead. */
   readonly ignored: readonly string[];
 }
 
@@ -128,7 +128,7 @@ export function pathOption(
   };
 }
 
-/** One value, read by a rule of its own. */
+/** An option with a rule of its own for its value. */
 export function valueOption<T>(
   spec: Described & {
     readonly placeholder: string;
@@ -203,7 +203,7 @@ export function resolveOptions<Table extends OptionTable>(
     readonly flags: ReadonlyMap<string, readonly string[]>;
     readonly env: Readonly<Record<string, string | undefined>>;
     readonly envPrefix: string;
-    /** What is wrong with the environment is ignored, and said, in place of being a problem. */
+    /** With this, problems of the environment are reported and ignored. */
     readonly lenient?: boolean;
   },
 ): ResolvedOptions<Table> {
@@ -240,7 +240,7 @@ export function resolveOptions<Table extends OptionTable>(
 }
 
 /**
- * Options whose values are no problem by themselves, but together.
+ * Options that contradict each other.
  *
  * @param problem one sentence; where one of them comes from the environment, it is ignored like any other there
  */
@@ -265,7 +265,7 @@ function single<T>(read: (text: string) => OptionReading<T>): OptionSpec<T>['rea
   return (texts) => (texts.length === 1 ? read(texts[0] ?? '') : { problem: 'given more than once' });
 }
 
-/** What a value may hold that was meant for another place: credentials of a URL, a query, a token, a key. */
+/** Parts of a value that may be secret: credentials of a URL, a query, a token, a key. */
 const MAY_BE_SECRET = /@|[?#]\S*=|\beyJ|-----BEGIN|\b(?:bearer|password|passwd|token|secret)\b\s*[=: ]/i;
 
 function quoteAll(texts: readonly string[], secret: true | undefined): string {

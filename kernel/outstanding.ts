@@ -1,20 +1,20 @@
 import type { TcpSocket } from './socket-table.ts';
 
-/** What is watched of a connection: what was written since, and for how long the other end has not acknowledged it. */
+/** The watched state of a connection: what was written, and for how long the other end has not acknowledged it. */
 export interface Outstanding {
   readonly bytesWritten: number;
   readonly bytesRead: number;
-  /** When something was first seen to be written of which it is not known that it was acknowledged. */
+  /** When a write was first seen that may not be acknowledged. */
   readonly sinceMs: number | undefined;
 }
 
 export const NOTHING_OUTSTANDING: Outstanding = { bytesWritten: 0, bytesRead: 0, sinceMs: undefined };
 
-/** Before that, an answer may simply be under way. */
+/** Below this time an answer may still be on its way. */
 const SUSPICIOUS_MS = 2_000;
 /** The kernel's keepalive takes as long at an idle connection: see keepalive.ts. */
 const DARK_MS = 6_000;
-/** A packet may be lost, and its repetition: three in a row are another matter. */
+/** One or two retransmissions may be lost; three in a row mean that the peer is silent. */
 const DARK_RETRANSMISSIONS = 3;
 /** With a tail loss probe and Linux's shortest timeout (200 ms, doubled each time) these take 6.2 s. */
 const CERTAIN_RETRANSMISSIONS = 6;
@@ -37,10 +37,7 @@ export function isSuspicious({ sinceMs }: Outstanding, nowMs: number): boolean {
   return sinceMs !== undefined && nowMs - sinceMs >= SUSPICIOUS_MS;
 }
 
-/**
- * What the kernel says of a suspicious connection. A peer that is only slow to read acknowledges: for it, no
- * retransmission timer runs.
- */
+/** The kernel's view of a suspicious connection. */
 export function judgeOutstanding(
   outstanding: Outstanding,
   row: Pick<TcpSocket, 'unacknowledged' | 'timer' | 'retransmissions'> | undefined,

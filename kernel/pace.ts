@@ -1,7 +1,7 @@
 import { pause, type Clock } from './clock.ts';
 
 export interface PaceSettings {
-  /** Between two turns of one key, when they are asked for faster. */
+  /** The pause between two turns of one key. */
   readonly everyMs: number;
   /** A turn comes after this time at the latest, however many wait. */
   readonly longestMs: number;

@@ -1,16 +1,16 @@
-/** What a service says of itself to systemd, in one message. */
+/** One notification to systemd. */
 export interface ServiceFields {
   readonly ready?: true;
   readonly stopping?: true;
   /** One line for people: `systemctl status` shows it. */
   readonly status?: string;
-  /** The service manager is to wait for so much longer, from now on. */
+  /** How much longer the service manager should wait, from now. */
   readonly extendMs?: number;
-  /** The watchdog need not bite. */
+  /** Resets the watchdog. */
   readonly alive?: true;
 }
 
-/** Two messages as one: what was said later holds, and nothing that was said once is lost. */
+/** Merges two notifications: the later value wins, and one-time messages are kept. */
 export function mergeFields(earlier: ServiceFields | undefined, later: ServiceFields): ServiceFields {
   return { ...earlier, ...later };
 }
@@ -31,7 +31,7 @@ export function toAssignments(fields: ServiceFields): readonly string[] {
   ];
 }
 
-/** Where to notify and how often the watchdog wants to hear of us, as the environment says it. */
+/** The notification socket and the watchdog interval, from the environment. */
 export interface NotifyTarget {
   readonly socket: string;
   readonly watchdogMs: number | undefined;

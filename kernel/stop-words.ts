@@ -6,7 +6,7 @@ export interface ToldStep {
   readonly outcome: string;
 }
 
-/** How each step ends when all is well: not worth a word. */
+/** The normal outcome of each step, which is not mentioned. */
 const ORDINARY: Readonly<Record<string, string>> = {
   deregister: 'gone',
   settle: 'time is up',

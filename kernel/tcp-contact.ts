@@ -6,7 +6,7 @@ import type { ConnectOutcome, Contact, Target } from './tcp-findings.ts';
 export interface Connecting {
   /** Settles when the connect has ended; not while there is no answer. Never rejects. */
   readonly settled: Promise<void>;
-  /** How it stands now. */
+  /** The outcome so far. */
   readonly outcome: () => ConnectOutcome;
   close(): void;
 }
@@ -63,7 +63,7 @@ function accepted(attempts: readonly Connecting[]): Promise<void> {
   });
 }
 
-/** Waits from one beginning, and knows how late its timers were. */
+/** Waits relative to one start, and measures how late its timers fired. */
 class Stopwatch {
   readonly #clock: Clock;
   readonly #over: AbortSignal;

@@ -32,7 +32,7 @@ export interface Contact {
   readonly latenessMs: number;
 }
 
-/** What a look has gathered. */
+/** The evidence of one look. */
 export interface LookEvidence {
   /** `undefined`: the mesh has no other host. */
   readonly control: { readonly before: Contact; readonly after: Contact } | undefined;
@@ -41,16 +41,19 @@ export interface LookEvidence {
   readonly targets: readonly { readonly target: Target; readonly contact: Contact }[];
 }
 
-/** A timer this late says that the event loop stalled: Node runs timers before it reads what sockets have to say. */
+/** A timer this late shows that the event loop stalled: Node runs timers before it reads sockets. */
 const LATE_MS = 100;
 
-/** What a kernel says of another host that does not answer. Every other code but a refusal is about this host. */
+/** Kernel errors that mean that another host does not answer. */
 const NO_ANSWER_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN']);
 
-/** What a witness testifies. In doubt it is unable: a wrong `silent` or `refused` takes a living host out of rotation. */
+/**
+ * The testimony of a witness. In doubt it is `unable`: a wrong `silent` or `refused` takes a living host out of
+ * rotation.
+ */
 export function judgeLook(evidence: LookEvidence): readonly LookFinding[] {
   const redirect = isAccepted(evidence.closedPort)
-    ? 'connections of this host are redirected: a port answers where nothing listens'
+    ? "this host's connections are redirected: a port answers where nothing listens"
     : undefined;
   return evidence.targets.map(({ target, contact }) => {
     if (redirect !== undefined) return unable(target, redirect);
@@ -69,15 +72,17 @@ export function isAccepted(contact: Contact | undefined): boolean {
   return contact?.outcomes.includes('accepted') === true;
 }
 
-/** Why what was not reached says nothing of the target. */
+/** Why a failed connect says nothing about the target. */
 function doubtOf(
   control: LookEvidence['control'],
   [contact, closedPort]: readonly [Contact, Contact | undefined],
 ): string | undefined {
   const code = contact.outcomes.map(ownProblem).find((each) => each !== undefined);
   if (code !== undefined) return `this host cannot connect: ${code}`;
-  if (control !== undefined && !isAccepted(control.before)) return 'the control was not reached before';
-  if (control !== undefined && !isAccepted(control.after)) return 'the control was not reached afterwards';
+  if (control !== undefined && !isAccepted(control.before))
+    return 'this host did not reach the control before the look';
+  if (control !== undefined && !isAccepted(control.after))
+    return 'this host did not reach the control after the look';
   const contacts = [contact, closedPort, control?.before, control?.after];
   const latenessMs = Math.max(...contacts.map((each) => each?.latenessMs ?? 0));
   return latenessMs > LATE_MS ? `this process stalled for ${Math.round(latenessMs)} ms` : undefined;

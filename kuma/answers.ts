@@ -22,7 +22,7 @@ const REMEDIES: Readonly<Record<number, string>> = {
   405: 'this is a global or a read-only control plane; dataplanes belong to the zone control plane',
 };
 
-/** What the router of Kuma's API server says of a method that it does not take, in plain text. */
+/** The plain-text answer of Kuma's router to an unsupported method. */
 export const METHOD_NOT_ALLOWED = '405: Method Not Allowed';
 
 /** Statuses after which the same request may succeed later. Kuma answers 409 to a write that lost a race, 499 if it cancelled. */

@@ -10,7 +10,7 @@ export interface EndpointTls {
   readonly clientCertificate: string | undefined;
   readonly clientKey: string | undefined;
   readonly skipVerify: boolean;
-  /** Reads the files again that have changed. @returns whether something else is in force now */
+  /** Reads changed files again. @returns whether anything changed */
   refresh?(): boolean;
 }
 
@@ -36,7 +36,7 @@ export function connectionPool(tls: EndpointTls, idleConnections = 2): Connectio
   const agents = { http: new http.Agent(shared), https: new https.Agent(shared) };
   return {
     agents,
-    // Asked for each request: a connection that is open keeps what it began with.
+    // Called for each request; an open connection keeps its credentials.
     get https() {
       return {
         rejectUnauthorized: !tls.skipVerify,

@@ -15,7 +15,7 @@ export function judgeClock(clockMs: number | undefined, wallMs: number): Finding
   const about = 'clock';
   if (clockMs === undefined) {
     const remedy =
-      'something between us removes the Date header: how long a dataplane has been offline cannot be told';
+      'a proxy in between removes the Date header: the companion cannot tell how long a dataplane has been offline';
     return { level: 'warning', about, says: 'the control plane does not say what time it is', remedy };
   }
   const apartMs = Math.abs(clockMs - wallMs);
@@ -36,7 +36,8 @@ export function judgeMode(
 ): Finding {
   const says = `${mode ?? 'unknown mode'}, version ${version}, instance ${instanceId ?? 'unknown'}`;
   if (mode === undefined) {
-    const remedy = 'its /config cannot be read: is it a zone control plane, and may we read it?';
+    const remedy =
+      'cannot read its /config: check that it is a zone control plane and that the user may read it';
     return { level: 'warning', about, says, remedy };
   }
   return takesDataplanes(mode)
@@ -49,7 +50,7 @@ export function judgeMode(
       };
 }
 
-/** How a host copes with what its control plane does wrong. */
+/** What makes up for a defect of the control plane on this host. */
 export interface Precautions {
   /** The companion finishes what the control plane forgets. */
   readonly companion: boolean;
@@ -59,7 +60,7 @@ export interface Precautions {
   readonly paced: boolean;
 }
 
-/** What is known to go wrong with this control plane, as far as it touches a departure. */
+/** Known defects of this control plane that concern departures. */
 export function judgeDefects(facts: ControlPlaneFacts, precautions: Precautions): readonly Finding[] {
   return [
     judgeLeak(facts, precautions),
@@ -73,7 +74,7 @@ function judgeLeak({ version }: ControlPlaneFacts, { companion }: Precautions): 
   const leaks = leaksOffline(version);
   if (leaks === undefined) return { level: 'unseen', about, says: 'the version is unknown' };
   if (!leaks) return { level: 'ok', about, says: `fixed in ${version}` };
-  const says = `${version} never deletes what it could not ask the agent about: a crash leaves its object for 72 h`;
+  const says = `${version} does not delete the object after a crash: it stays for 72 h`;
   return companion
     ? { level: 'ok', about, says: `${says}; the companion does` }
     : {

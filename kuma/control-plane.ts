@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 
 import { parseDuration } from '../kernel/duration.ts';
 
-/** What `GET /` and `GET /config` tell of a control plane, as far as a departure depends on it. */
+/** The facts of a control plane, from `GET /` and `GET /config`, that a departure depends on. */
 export interface ControlPlaneFacts {
   readonly version: string | undefined;
   readonly instanceId: string | undefined;
@@ -30,16 +30,16 @@ export interface ControlPlaneFacts {
 
 /** How long dataplanes of other zones take to learn of a change in this one, at the longest. */
 export interface OtherZones {
-  /** That a zone ingress is gone. */
+  /** How long until other zones know that a zone ingress is gone. */
   readonly ingressMs: number;
-  /** That the last dataplane of a service in its zone is gone. */
+  /** How long until other zones know that the last dataplane of a service is gone. */
   readonly lastOfServiceMs: number;
 }
 
 /** Kuma's default, the same in 2.7, 2.10, 2.14 and 3.0. */
 export const DEFAULT_DEREGISTRATION_DELAY_MS = 10_000;
 
-/** What holds before a control plane has answered: Kuma's defaults, the same in 2.7, 2.10, 2.14 and 3.0. */
+/** The facts before a control plane has answered */
 export const DEFAULT_FACTS: ControlPlaneFacts = {
   version: undefined,
   instanceId: undefined,

@@ -1,6 +1,6 @@
 import { OperationalError } from '../kernel/errors.ts';
 
-/** What a header may have in HTTP and gRPC, which would otherwise refuse it and quote it in their message. */
+/** Characters that HTTP and gRPC accept in a header. They would otherwise quote the value in their error. */
 const PRINTABLE = /^[\x21-\x7e]+$/;
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----';
 

@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 
 import type { OptionReading } from '../kernel/options.ts';
 
-/** What a dataplane token says it is good for. Empty: not bound in this respect. */
+/** The binding of a dataplane token. Empty: not bound in this respect. */
 export interface TokenBinding {
   readonly name: string;
   readonly mesh: string;

@@ -87,7 +87,7 @@ export function resourcePath(key: DataplaneKey): string {
   }
 }
 
-/** How people name it: `default/web-1`, `ingress zi-1`. */
+/** The name for people: `default/web-1`, `ingress zi-1`. */
 export function describeKey(key: DataplaneKey): string {
   return key.proxyType === 'dataplane' ? `${key.mesh}/${key.name}` : `${key.proxyType} ${key.name}`;
 }

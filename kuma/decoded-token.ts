@@ -4,7 +4,7 @@ import type { OptionReading } from '../kernel/options.ts';
 import { readClaims, type DataplaneClaims } from './dataplane-token.ts';
 import { parseJson } from '../kernel/json.ts';
 
-/** What a dataplane token says, before its signature is checked. */
+/** The claims of a dataplane token, before its signature is checked. */
 export interface DecodedToken {
   readonly claims: DataplaneClaims;
   readonly expiresAtMs: number | undefined;

@@ -22,10 +22,7 @@ export interface PlainAnswer {
 }
 
 /**
- * One request that is checked for the last time when it can no longer wait for anything: the connection
- * stands, TLS included, and what `end()` writes goes to the kernel before the next line runs. A process that is stopped
- * for a minute anywhere before that wakes up in front of the check, and only the few instructions behind it are left to
- * chance.
+ * A request whose last check comes when it can no longer wait for anything
  *
  * Not through got, which ends a request as soon as it is made: Node keeps the bytes of a socket that still connects and
  * writes them later, without asking anyone. Node repeats nothing by itself, also not what a reused connection lost
@@ -51,7 +48,7 @@ export async function sendFenced(fenced: FencedRequest): Promise<PlainAnswer> {
   });
   request.once('socket', (socket) => {
     onceConnected(request, socket, () => {
-      // Node says nothing of a connection that was given up; this must not depend on it.
+      // Node reports nothing about an abandoned connection, so this does not rely on it.
       if (!request.destroyed) endUnlessRefused(request, fenced);
     });
   });

@@ -12,7 +12,7 @@ import {
 } from './port-states.ts';
 
 /**
- * How a run wants its Dataplane object to stand at the control plane.
+ * The state of the Dataplane object that a run wants.
  *
  * `hidden`: there, with every inbound NotReady: its own Envoy gets the full configuration and no peer sees it. `ready`:
  * each inbound that is NotReady has the state that `states` says. `out`: every inbound that is Ready is NotReady, for
@@ -54,7 +54,7 @@ export type NextObject =
   | { readonly next: 'nothing' }
   | { readonly next: 'foreign'; readonly reason: string };
 
-/** What came of a wish: what was there, and whether it was changed. */
+/** The result of a wish: whether the object existed and changed. */
 export interface Made {
   readonly found: boolean;
   readonly changed: boolean;
@@ -63,7 +63,7 @@ export interface Made {
 }
 
 /**
- * What to do about the stored object. Applied to its own result it says `nothing`, except for a `hidden` that takes over.
+ * What to do about the stored object. Applied to its own result it returns `nothing`
  *
  * @param stored `undefined` if there is no object
  */
@@ -73,12 +73,12 @@ export function nextObject(stored: DataplaneResource | undefined, want: Want, ow
   const ownership = judgeOwnership(own, stored);
   if (!ownership.ours) return { next: 'foreign', reason: ownership.reason };
   if (wish.state === 'absent') return { next: 'delete' };
-  // A run that wishes lives: what the companion did while it was lost is undone first.
+  // A run with a wish lives: first undoes what the companion did while it was lost.
   const resource = asWished(restored(stored), wish);
   return resource === stored ? { next: 'nothing' } : { next: 'put', resource };
 }
 
-/** What a caller is told of `next`, once it is carried out. */
+/** The result for the caller, once `next` is carried out. */
 export function madeOf(stored: DataplaneResource | undefined, { next }: NextObject): Made {
   const changed = next === 'put' || next === 'delete';
   return stored === undefined

@@ -84,7 +84,7 @@ export function isAfter(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);
 }
 
-/** Which dataplane an overview is of. */
+/** The dataplane of an overview. */
 export function keyOf({ mesh, name }: DataplaneOverview): DataplaneKey {
   return { proxyType: 'dataplane', mesh, name };
 }

@@ -1,7 +1,7 @@
 import { INCARNATION_LABEL, type DataplaneResource } from './dataplane.ts';
 import { isAfter, isOnline, type DataplaneOverview } from './overview.ts';
 
-/** What this run of the agent knows of its own object. */
+/** The marks of this run on its own object. */
 export interface OwnDataplane {
   /** Random, one per run; on the object's label if this run put it. `undefined`: any run's object is meant. */
   readonly incarnation: string | undefined;
@@ -17,8 +17,8 @@ export interface OwnDataplane {
 export type Ownership = { readonly ours: true } | { readonly ours: false; readonly reason: string };
 
 /**
- * Whether the object that stands under our name is ours to delete. Kuma has no conditional delete and its upserts
- * overwrite, so a replacement host may have taken the name over while we still run.
+ * Whether the object under our name is ours to delete. Kuma has no conditional delete and its upserts overwrite, so a
+ * replacement host may have taken the name over while we still run.
  */
 export function judgeOwnership(
   own: OwnDataplane,
@@ -33,7 +33,7 @@ export function judgeOwnership(
   }
   const address = found.networking?.address;
   if (own.address !== undefined && address !== undefined && address !== own.address) {
-    return { ours: false, reason: `it is at another address: ${address} instead of ${own.address}` };
+    return { ours: false, reason: `it has another address: ${address} instead of ${own.address}` };
   }
   return { ours: true };
 }
@@ -60,8 +60,8 @@ export function judgeConnected(
 }
 
 /**
- * What to do about an object that stands although it was deleted, once our kuma-dp has ended. `wait`: the control
- * plane has not written down yet what will tell.
+ * What to do about an object that exists although it was deleted, after our kuma-dp has ended. `wait`: the control
+ * plane has not yet recorded what decides it.
  */
 export type Recreation = { readonly verdict: 'delete' | 'wait' | 'leave'; readonly reason: string };
 
@@ -69,8 +69,8 @@ export type Recreation = { readonly verdict: 'delete' | 'wait' | 'leave'; readon
 export type RunStage = 'serving' | 'ended';
 
 /**
- * What to do about an object that stands although it was deleted, after the run's own Envoy has opened a new stream: one
- * that is online is its own, and the control plane has put the object back for it.
+ * What to do about an object that exists although it was deleted, after the run's own Envoy has opened a new stream: an
+ * online one is its own, and the control plane created the object again for it.
  */
 export function judgeReturn(own: OwnDataplane, found: DataplaneOverview): Recreation {
   const ownership = judgeOwnership(own, found);
@@ -79,7 +79,7 @@ export function judgeReturn(own: OwnDataplane, found: DataplaneOverview): Recrea
     return { verdict: 'delete', reason: 'it carries our incarnation' };
   return found.subscriptions.filter(isOnline).length > 1
     ? { verdict: 'wait', reason: 'more than one subscription is online: another run may have the name' }
-    : { verdict: 'delete', reason: 'the control plane has put it back for the stream of our own Envoy' };
+    : { verdict: 'delete', reason: 'the control plane created it again for the stream of our own Envoy' };
 }
 
 /**
@@ -98,7 +98,7 @@ export function judgeRecreation(own: OwnDataplane, found: DataplaneOverview): Re
   if (last?.disconnectTime === undefined)
     return { verdict: 'wait', reason: 'nothing has connected to it yet' };
   if (found.modificationTime !== undefined && isAfter(found.modificationTime, last.disconnectTime)) {
-    return { verdict: 'wait', reason: 'it was written again after its last subscription ended' };
+    return { verdict: 'wait', reason: 'it was written after its last subscription ended' };
   }
   return { verdict: 'delete', reason: 'its last subscription has ended' };
 }

@@ -21,7 +21,7 @@ export interface RestClientOptions {
   readonly tls: EndpointTls;
   /** A *user* token. A dataplane token never goes here: Kuma answers 401 to it and it may be logged on the way. */
   readonly userToken: () => string | undefined;
-  /** Who asks, in the server's access log: `kuma-dp-agent` if left out. */
+  /** The user agent in the server's access log */
   readonly userAgent?: string;
   /** How many connections are kept while no request runs; enough for one process at a time if left out. */
   readonly idleConnections?: number;
@@ -150,7 +150,7 @@ export class RestClient {
   }
 }
 
-/** What Node would otherwise send in chunks. */
+/** Sent whole; Node would otherwise send it in chunks. */
 function describeBody(body: string | undefined): Readonly<Record<string, string>> {
   if (body === undefined) return {};
   return { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) };
@@ -178,7 +178,7 @@ function readBody(action: string, status: number, text: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     if (text.trim() === METHOD_NOT_ALLOWED) return METHOD_NOT_ALLOWED;
-    // A failure is a failure in any words. Only "not found" must be Kuma's own: it counts as a success here.
+    // Only "not found" must come from Kuma itself, because it counts as success here.
     if (status >= 400 && status !== 404) return undefined;
     throw new OperationalError(
       'ANSWER_UNREADABLE',

@@ -15,7 +15,7 @@ export interface TlsFileNames {
   readonly skipVerify?: boolean;
 }
 
-/** Told once for each content of a file that cannot be used: the last good content holds. */
+/** Called once for each unusable content of a file: the last good content stays in use. */
 export type OnFileKept = (path: string, err: unknown) => void;
 
 interface Content {
@@ -109,7 +109,7 @@ function describeFiles(...[certificate, key, ca]: readonly (string | undefined)[
   return `the client certificate "${certificate}" with the key "${key}"`;
 }
 
-/** A certificate and a key that are replaced one after the other do not fit in between. */
+/** Between the replacement of a certificate and of its key, the two do not fit. */
 function requireUsable({ ca, clientCertificate, clientKey }: Content, files: string): void {
   try {
     createSecureContext({

@@ -4,7 +4,7 @@ import { parseVersion } from './control-plane.ts';
 import { describeKey, type DataplaneKey, type DataplaneResource } from './dataplane.ts';
 import type { TokenBinding } from './dataplane-token.ts';
 
-/** What the holder of a token wants to act on. */
+/** The dataplane that the holder of a token wants to act on. */
 export interface RequestedDataplane {
   readonly key: DataplaneKey;
   /** The object as it stands, or as it was last known where it cannot be read now. */
@@ -46,7 +46,9 @@ export function permits(binding: TokenBinding, requested: RequestedDataplane): P
   const workload = rules.workloads ? binding.workload : '';
   const judged = [stored, brought].filter((resource) => resource !== undefined);
   if (judged.length === 0 && (workload !== '' || Object.keys(binding.tags).length > 0)) {
-    return refuse('the token is bound to tags or a workload, and there is no dataplane to compare them with');
+    return refuse(
+      'the token is bound to tags or a workload, and there is no Dataplane object to compare them with',
+    );
   }
   const reason = judged
     .map((resource) => judgeTags(binding.tags, rules.tagsOf(resource)) ?? judgeWorkload(workload, resource))
@@ -75,7 +77,7 @@ function judgeBrought(key: DataplaneKey, { type, mesh, name }: DataplaneResource
   return `the resource that it brings is not that of ${describeKey(key)}`;
 }
 
-/** What a token's tags are compared with: the values of each tag. `undefined`: it cannot be read. */
+/** The dataplane's tags, with which a token's are compared. `undefined`: unreadable. */
 type Tags = ReadonlyMap<string, ReadonlySet<string>> | undefined;
 
 interface Rules {

@@ -8,7 +8,7 @@ export interface SigningKeyId {
   readonly kid: string;
 }
 
-/** What Kuma's names consist of. The key id comes from the caller: no other character may get into a path. */
+/** The characters of Kuma's names. The key id comes from the caller: no other character may get into a path. */
 const NAME = /^[0-9a-z][0-9a-z._-]{0,99}$/;
 
 /**
@@ -23,8 +23,7 @@ export function signingKeyPath({ mesh, kid }: SigningKeyId): string | undefined 
 }
 
 /**
- * Where ids of revoked tokens are. Kuma 2.7 to 2.9 look into the secret of the mesh; 2.10 and later into the global
- * one, while their documentation names that of the mesh. Both count here.
+ * The secrets with ids of revoked tokens.
  *
  * @see https://github.com/kumahq/kuma/pull/12913, kuma pkg/tokens/builtin/components.go
  */

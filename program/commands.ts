@@ -8,7 +8,7 @@ import { commandHelp, helpWidth, programHelp } from './help.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** Where the options of a command come from. */
+/** The sources of a command's options. */
 export interface Sources {
   readonly flags: CommandLine['flags'];
   readonly env: Env;
@@ -26,7 +26,7 @@ export interface Action<Table extends OptionTable, Answer> {
   carryOut(call: Call<Table>): Promise<Answer> | Answer;
 }
 
-/** One for each command of the table but `version`. */
+/** One handler for each command but `version`. */
 export type Actions<Commands extends CommandTable, Answer> = {
   readonly [Name in Exclude<keyof Commands, 'version'>]: Action<Commands[Name]['options'], Answer>;
 };
@@ -42,7 +42,7 @@ export interface Program<Commands extends CommandTable, Answer> {
 
 const HELP: ReadonlySet<string> = new Set(['help', '--help', '-h']);
 
-/** Reads the command line by the program's table and carries out what it says, or says what is wrong with it. */
+/** Reads the command line by the program's table and runs the command, or reports what is wrong. */
 export async function carryOut<Commands extends CommandTable, Answer>(
   program: Program<Commands, Answer>,
   argv: readonly string[],

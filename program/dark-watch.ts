@@ -96,7 +96,7 @@ export class DarkWatch {
   }
 }
 
-/** Where there is no such table, nothing is found, and pings do it alone. */
+/** Without this table only pings find silent peers. */
 async function readTables(): Promise<ReadonlyMap<string, TcpSocket>> {
   const texts = await Promise.all(
     ['tcp', 'tcp6'].map((table) => readFile(`/proc/self/net/${table}`, 'latin1').catch(() => '')),

@@ -1,6 +1,6 @@
 import process from 'node:process';
 
-/** How long what was closed may take to be gone. */
+/** How long closed handles may take to end. */
 const PATIENCE_MS = 300;
 
 /**

@@ -3,7 +3,7 @@ import { environmentName, type OptionSpec } from '../kernel/options.ts';
 import { wrapped } from '../kernel/wrapped-text.ts';
 
 const PLAIN_WIDTH = 80;
-/** Below this, words would stand alone on their lines. */
+/** The narrowest width for help texts. */
 const LEAST_WIDTH = 40;
 
 /**

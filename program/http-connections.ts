@@ -4,13 +4,13 @@ import type { Socket } from 'node:net';
 
 import { systemClock } from '../kernel/clock.ts';
 
-/** More open connections than this are too many: the oldest one without a request goes, once it had its time. */
+/** Above this number, the oldest connection without a request is closed once its time is over. */
 const SOFT_MOST = 100;
 const PATIENCE_MS = 250;
-/** At this many it goes at once. */
+/** At this number it is closed at once. */
 const HARD_MOST = 2_000;
 
-/** Makes room for those that ask for something, however many connect and say nothing. */
+/** Makes room for connections with requests, however many idle ones there are. */
 export function boundConnections(server: Server | TlsServer): void {
   const open = new Set<Socket>();
   /** Without a request under way, the oldest first; since when, in monotonic ms. */

@@ -10,7 +10,7 @@ const COOKIE = 'kuma_deregistrar';
 const COOKIE_ATTRIBUTES = 'HttpOnly; SameSite=Lax; Path=/';
 const HOW = 'Authorization: Bearer TOKEN, or ?token=TOKEN in a browser';
 
-/** What can be guessed in a night is no token. */
+/** A valid token: too long to guess. */
 const TOKEN = /^[\x21-\x7e]{16,512}$/;
 
 /** @throws OperationalError `CONFIG_INVALID` if the file cannot be used. @returns what gives the token that is in force */
@@ -28,8 +28,8 @@ export async function openTokenFile(
 }
 
 /**
- * Only for who shows the token: as a Bearer, or once as `?token=`, which becomes a cookie and leaves the address. The
- * cookie is not the token, but only the token makes it.
+ * Requires the token, as a Bearer token or once as `?token=`, which becomes a cookie and leaves the address. The cookie
+ * is derived from the token.
  */
 export function withToken(route: HttpRoute, current: () => Promise<string>): HttpRoute {
   return {
@@ -67,7 +67,7 @@ function cookieOf(token: string): string {
   return createHmac('sha256', token).update(COOKIE).digest('hex');
 }
 
-/** In a time that says nothing of where they differ, nor of their lengths. */
+/** Compares in constant time, whatever the lengths. */
 function isSame(given: string, expected: string): boolean {
   const digest = (text: string): Buffer => createHmac('sha256', expected).update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));

@@ -27,7 +27,7 @@ export interface HttpRoute {
 export interface HttpListenersSettings {
   readonly address: ListenerAddress;
   readonly routes: readonly HttpRoute[];
-  /** Plain HTTP without. */
+  /** Without it: plain HTTP. */
   readonly certificate?: ServerCertificate | undefined;
   /**
    * Answers only a caller that asks by an address or as localhost, except on a Unix socket. Without a token this is what keeps a foreign site,
@@ -36,24 +36,24 @@ export interface HttpListenersSettings {
    * @see https://en.wikipedia.org/wiki/DNS_rebinding
    */
   readonly ownNamesOnly: boolean;
-  /** A route threw. The client is told nothing of it. */
+  /** Called when a route threw. The client learns nothing of the error. */
   onError(path: string, err: unknown): void;
 }
 
 export interface HttpListeners {
   /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
   readonly address: string;
-  /** Ends it, open answers included. */
+  /** Closes the listener and open answers. */
   close(): Promise<void>;
 }
 
 /**
- * What is asked for in one go is answered in one go, however little is read: 64 KB of requests are 1,500 answers in
- * memory. An ordinary client sees its connection closed after so many answers; one that has asked for more is cut off.
+ * A client may pipeline requests without reading: 64 KB of requests are 1,500 answers in memory. An ordinary client
+ * sees its connection closed after this many answers; a client that has sent more is cut off.
  */
 const REQUESTS_PER_CONNECTION = 8;
 const REQUEST_MS = 5_000;
-/** A connection on which nothing moves for this long is cut. Who keeps one open on purpose says something more often. */
+/** A connection without traffic for this long is cut. Event streams send something more often. */
 const SILENCE_MS = 30_000;
 const READINESS_MS = 3_000;
 
@@ -126,7 +126,7 @@ export function readyRoute(clock: Clock, reasons: () => Promise<readonly string[
   };
 }
 
-/** @param refresh brings up to date what is not counted as it happens */
+/** @param refresh updates the gauges before a scrape */
 export function metricsRoute(
   registry: Registry,
   refresh: () => Promise<void> = () => Promise.resolve(),
@@ -149,11 +149,11 @@ async function answer(
   const [path = ''] = (request.url ?? '').split('?', 1);
   response.setHeader('cache-control', 'no-store').setHeader('x-content-type-options', 'nosniff');
   if (ownNamesOnly && address.kind === 'tcp' && !isOwnName(request.headers.host)) {
-    sendJson(response, 403, { error: 'Only as localhost or by address; a proxy has to set the Host header' });
+    sendJson(response, 403, { error: 'Use localhost or an address; a proxy must set the Host header' });
     return;
   }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    // The rest is a body that no handler reads.
+    // Drops the request body, which no handler reads.
     response.setHeader('allow', 'GET, HEAD').setHeader('connection', 'close');
     sendJson(response, 405, { error: 'Only GET and HEAD' });
     return;
@@ -163,7 +163,7 @@ async function answer(
   else await route.serve(request, response);
 }
 
-/** A browser always says which host it asks; a probe of HTTP/1.0 may not. */
+/** A browser always sends a Host header; an HTTP/1.0 probe may not. */
 function isOwnName(host: string | undefined): boolean {
   if (host === undefined) return true;
   const name = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*))(?::\d+)?$/.exec(host)?.groups;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import process from 'node:process';
 
-/** What `native/kernel-calls.c` does for Node. A negative number is the number of an error. */
+/** The calls of `native/kernel-calls.c`. */
 export interface KernelCalls {
   /**
    * Writes what can be written without waiting, and leaves the open file as it is.
@@ -19,7 +19,7 @@ export interface KernelCalls {
   beDefault(signal: number): void;
   /** Waits for ended children that are none of `own`. @returns how many */
   reap(own: Int32Array): number;
-  /** What children of this process leave becomes its own, and not PID 1's. */
+  /** Makes this process the parent of its children's orphans, instead of PID 1. */
   adopt(): number;
   /** This process leaves no core file from now on. */
   noCore(): void;

@@ -4,7 +4,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync, typ
 import { kernelCalls } from './kernel-calls.ts';
 import { STANDARD_ERROR_FD } from './standard-error.ts';
 
-/** Where finished lines go. Never throws, never waits. */
+/** The output for finished lines. Never throws, never waits. */
 export interface LineOutput {
   write(line: string): void;
   /** Lines that could not be written, and were left out. */
@@ -16,7 +16,7 @@ type LineWrite = (bytes: Uint8Array) => number;
 
 let standardError: LineOutput | undefined;
 
-/** One for the whole program, so that a line that was written in part is finished before the next one. */
+/** One writer for the whole program, so that a partly written line is finished before the next one. */
 export function standardErrorLines(): LineOutput {
   standardError ??= lineOutput(STANDARD_ERROR_FD);
   return standardError;
@@ -73,7 +73,7 @@ function openedAnew(path: string, isRight: (opened: Stats) => boolean): LineWrit
     if (isRight(fstatSync(opened))) return (bytes) => writeSync(opened, bytes);
     closeSync(opened);
   } catch {
-    // The next way, then.
+    // Otherwise tries the next way of writing.
   }
   return undefined;
 }
@@ -94,7 +94,7 @@ function withoutWaiting(fd: number): LineWrite | undefined {
   };
 }
 
-/** What a stream of Node has and its types do not show. */
+/** A property of Node's streams that its types lack. */
 interface StreamHandle {
   setBlocking?(blocking: boolean): void;
 }

@@ -6,7 +6,7 @@ import process from 'node:process';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { formatListenerAddress, isLoopback, type ListenerAddress } from '../kernel/listener-address.ts';
 
-/** Connections that the kernel holds while this process is busy: a fleet that comes back at once. */
+/** The backlog: connections that the kernel queues while this process is busy, as when a fleet returns. */
 const BACKLOG = 4_096;
 
 /** Listens, and gives `onConnection` every socket. @throws OperationalError `LISTENER_FAILED` */
@@ -34,14 +34,14 @@ export async function listenOn(server: Server, address: ListenerAddress): Promis
   }
 }
 
-/** What it is bound to: the port that the kernel chose, if none was given. */
+/** The bound address, with the port that the kernel chose. */
 export function boundAddress(server: Server, asked: ListenerAddress): ListenerAddress {
   const bound = server.address();
   if (asked.kind === 'unix' || bound === null || typeof bound === 'string') return asked;
   return { kind: 'tcp', host: bound.address, port: bound.port };
 }
 
-/** Whether what it is bound to can be reached from other hosts, whatever its name promised. */
+/** Whether other hosts can reach the bound address, whatever its name says. */
 export function isExposed(server: Server): boolean {
   const bound = server.address();
   return bound !== null && typeof bound === 'object' && !isLoopback(bound.address);
@@ -56,7 +56,7 @@ async function listenOnPath(
   if (!existsSync(dirname(path))) throw failed(address, `there is no folder ${dirname(path)}`);
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found !== undefined) {
-    if (!found.isSocket()) throw failed(address, 'there is a file of that name that is no socket');
+    if (!found.isSocket()) throw failed(address, 'a file of that name is not a socket');
     if (await isAlive(path)) throw failed(address, 'another process listens on it');
     rmSync(path, { force: true });
   }

@@ -1,7 +1,7 @@
 import dns from 'node:dns';
 import { isIP } from 'node:net';
 
-/** Of the four threads that libuv has by default: one stays for files. */
+/** Three of libuv's four default threads: one stays for files. */
 const AT_ONCE = 3;
 
 type NameAnswer = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void;

@@ -12,7 +12,7 @@ export interface LogSettings {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** The log of a program, on its standard error. What is not needed for the format is not loaded. */
+/** The log of a program, on its standard error. Loads only what the format needs. */
 export async function openLog({ program, level, format, env }: LogSettings): Promise<Log> {
   const reader = readerOf(STANDARD_ERROR_FD, env);
   const output = withoutSecrets(standardErrorLines());

@@ -18,7 +18,7 @@ export function pinoLog(program: string, output: LineOutput, level: string): Log
   return { error: write('error'), warn: write('warn'), info: write('info'), debug: write('debug') };
 }
 
-/** Where in our code something failed is for those who change it. */
+/** Stacks are for contributors. */
 function withoutStack(err: unknown): unknown {
   if (!(err instanceof Error)) return err;
   const { stack: _stack, ...rest } = pino.stdSerializers.err(err);

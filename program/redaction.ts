@@ -4,7 +4,7 @@ import type { LineOutput } from './line-output.ts';
 const TOKEN = /\beyJ[\w-]{10,}(?:\.[\w-]*){0,2}/g;
 /** User and password of a URL; a password may have a slash that should have been encoded. */
 const CREDENTIALS = /:\/\/[^\s"'\\]+@/g;
-/** Of a query. */
+/** Tokens in a query. */
 const NAMED = /([?&#][\w-]*(?:token|secret|passw|key)[\w-]*=)[^\s&"'\\]+/gi;
 
 /** The last place before a line is written: no part logs a secret on purpose, but errors quote what others sent. */

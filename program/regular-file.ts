@@ -59,7 +59,7 @@ function flagsOf({ noLink = false }: ReadBounds): number {
 }
 
 function bufferFor(found: Stats, mostBytes: number): Buffer {
-  if (!found.isFile()) throw new UnreadableFile('it is no regular file');
+  if (!found.isFile()) throw new UnreadableFile('it is not a regular file');
   return Buffer.alloc(Math.min(found.size, mostBytes) + 1);
 }
 
@@ -71,8 +71,8 @@ function within(buffer: Buffer, length: number, mostBytes: number): Buffer {
 /** open(2): ELOOP is what O_NOFOLLOW says of a link, ENXIO what a socket and an absent device say. */
 const REASONS: Readonly<Record<string, string>> = {
   ELOOP: 'it is a symbolic link',
-  ENXIO: 'it is no regular file',
-  ENODEV: 'it is no regular file',
+  ENXIO: 'it is not a regular file',
+  ENODEV: 'it is not a regular file',
 };
 
 function asUnreadable(cause: unknown): never {

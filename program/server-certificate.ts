@@ -15,7 +15,7 @@ export interface CertificateFiles {
 
 export interface CertificateEvents {
   certificateReloaded(file: string, expiresAtMs: number): void;
-  /** New files are of no use: the ones before stay in force. Once for each content. */
+  /** Called once for each unusable new content: the previous files stay in use. */
   certificateBroken(file: string, err: unknown): void;
 }
 
@@ -24,9 +24,7 @@ const CHECK_MS = 30_000;
 
 type Material = Readonly<Record<'cert' | 'key', Buffer> & { ca: Buffer | undefined }>;
 
-/**
- * What the server proves itself with. New connections get what the files say now; open ones keep what they began with.
- */
+/** The server's certificate. New connections use the current files; open ones keep theirs. */
 export class ServerCertificate {
   readonly #files: CertificateFiles;
   readonly #events: CertificateEvents;
@@ -50,7 +48,7 @@ export class ServerCertificate {
     }
   }
 
-  /** When the one in force ends, ms since the epoch. */
+  /** When the certificate in use expires, ms since the epoch. */
   get expiresAtMs(): number {
     return this.#expiresAtMs;
   }
@@ -91,7 +89,7 @@ export class ServerCertificate {
     };
   }
 
-  /** What a TLS server is made with now; {@link renewing} does the rest. */
+  /** The options of a new TLS server; {@link renewing} updates it. */
   get options(): TlsOptions {
     return {
       ...contextOf(this.#inForce),
@@ -101,7 +99,7 @@ export class ServerCertificate {
     };
   }
 
-  /** Until it closes, `server` is given what new files say. */
+  /** Gives `server` the content of new files until it closes. */
   renewing<S extends Server>(server: S): S {
     this.#servers.add(server);
     server.once('close', () => {

@@ -4,7 +4,7 @@ import { mergeFields, toAssignments, type ServiceFields } from '../kernel/servic
 /** Sends one message; resolves to the problem if it did not arrive. Never rejects. */
 export type SendNotice = (assignments: readonly string[]) => {
   readonly sent: Promise<string | undefined>;
-  /** Lets go of it: no caller waits for it any more. */
+  /** Releases it: no caller waits any more. */
   readonly abandon: () => void;
 };
 
@@ -13,19 +13,16 @@ export interface ServiceManagerDeps {
   readonly send: SendNotice;
   /** How long the watchdog waits for a sign of life; `undefined` if there is none. */
   readonly watchdogMs: number | undefined;
-  /** Told once. */
+  /** Called once. */
   readonly onUnheard: (problem: string) => void;
 }
 
-/**
- * What comes together goes out together, and whatever made us speak goes first: sending is starting a process, and a
- * stop has more urgent things to do.
- */
+/** Messages are sent together after a short delay: sending starts a process, and a stop has more urgent work. */
 const GATHER_MS = 20;
 const RETRY_MS = 10_000;
 const RETRY_STOPPING_MS = 1_000;
 
-/** Tells the service manager how we are: never waits, one message under way at a time. */
+/** Notifies the service manager: never waits, one message at a time. */
 export class ServiceManager {
   readonly #deps: ServiceManagerDeps;
   #pending: ServiceFields | undefined;
@@ -46,7 +43,7 @@ export class ServiceManager {
     this.#arm(GATHER_MS);
   }
 
-  /** Messages that are not sent yet are dropped: the end of the process says enough. */
+  /** Drops unsent messages: the process ends. */
   close(): void {
     this.#closed = true;
     this.#pending = undefined;
@@ -78,7 +75,7 @@ export class ServiceManager {
     });
   }
 
-  /** A service that never seems to start would be killed: that one is said again. */
+  /** Repeats READY: without it systemd would kill the service. */
   #onProblem(fields: ServiceFields, problem: string): void {
     if (!this.#unheard) this.#deps.onUnheard(problem);
     this.#unheard = true;

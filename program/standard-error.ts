@@ -8,7 +8,7 @@ export const STANDARD_ERROR_FD = 2;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Who reads a descriptor: that decides which words help. */
+/** The reader of a descriptor, which decides the format. */
 export type PipeReader = 'journal' | 'terminal' | 'other';
 
 /**
@@ -30,8 +30,8 @@ export function readerOf(fd: number, env: Environment): PipeReader {
 export const PRIORITIES = { error: '<3>', warn: '<4>', info: '<6>', debug: '<7>' } as const;
 
 /**
- * What a program says to its caller, beside its log: with its name in front, as every program of the host does.
- * The journal puts that there by itself, and wants to know how bad it is.
+ * A message to the program's caller, beside its log, with the program's name in front. The journal adds the name
+ * itself, and takes a priority.
  */
 export function callerLines(
   message: string,

@@ -6,7 +6,7 @@ import { PRIORITIES, type PipeReader } from './standard-error.ts';
 
 type Level = keyof Log;
 
-/** How the lines look. */
+/** The format of the lines. */
 export interface TextLook {
   readonly reader: PipeReader;
   readonly colour: boolean;

@@ -7,7 +7,7 @@ import { readRegularFile } from './regular-file.ts';
 /** How often it is looked whether a file has changed, at the most. */
 const LOOK_MS = 2_000;
 
-/** A file cannot be used any more; its last content holds. */
+/** Called when a file became unusable; its last content stays in use. */
 export interface FileProblem {
   readonly kind: 'file-unusable';
   readonly path: string;
@@ -18,15 +18,15 @@ export interface WatchedFileOptions<T> {
   readonly path: string;
   /** @returns `undefined` if the text is not what it should be */
   readonly parse: (text: string) => T | undefined;
-  /** What the text should be, for messages. */
+  /** What the file should contain, for messages. */
   readonly expected: string;
   readonly clock: Clock;
   readonly report: (problem: FileProblem) => void;
 }
 
 /**
- * A small mounted file that is read again when it changes, as it is asked for. A change that cannot be read leaves what
- * was there: another process may be writing it.
+ * A small file that is read again when it changes. An unreadable change leaves the last content: another process may be
+ * writing it.
  */
 export class WatchedFile<T> {
   readonly #options: WatchedFileOptions<T>;
@@ -61,7 +61,7 @@ export class WatchedFile<T> {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs - this.#lookedAtMs < LOOK_MS) return this.#content;
     this.#lookedAtMs = nowMs;
-    // The state is taken first: a change in between shows as another one at the next look.
+    // Reads the file's state first: a change in between is found at the next look.
     const state = await stateOf(this.#options.path).catch(() => 'missing');
     if (state === this.#state) return this.#content;
     this.#state = state;

@@ -19,7 +19,7 @@ import type { Inherited } from './inherited.pure.ts';
 import { writeError } from './standard-streams.io.ts';
 import { WrappedChild } from './wrapped-child.io.ts';
 
-/** Runs what tells kuma-dp that its agent was killed. */
+/** The watch that tells kuma-dp when its agent was killed. */
 const SHELL = 'sh';
 
 export interface Spawner {
@@ -28,7 +28,7 @@ export interface Spawner {
   readonly guarded: boolean;
 }
 
-/** @param inherited what this process was started with, and hands on */
+/** @param inherited what this process was started with and passes on to kuma-dp */
 export function childSpawner(searchPath: string, inherited: Inherited): Spawner {
   const shell = findProgram(SHELL, searchPath);
   return {

@@ -19,7 +19,7 @@ const SCRIPT = [
   '[ "${22}" = "$2" ] && kill -TERM "$1"',
 ].join('; ');
 
-/** What it is called in a list of processes. */
+/** The watch's name in a list of processes. */
 const WATCH_NAME = 'kuma-dp-agent-watch';
 
 export interface DeathWatch {
@@ -28,9 +28,9 @@ export interface DeathWatch {
 }
 
 /**
- * Has kuma-dp told to stop if this process dies without a word. A process of its own does it, since the kernel's own
- * means (prctl's PDEATHSIG) signals once for each thread that dies, and kuma-dp takes the second SIGTERM for the end of
- * its drain and the third for its own.
+ * Makes kuma-dp stop if this process is killed. A separate process does it: the kernel's own means (prctl's PDEATHSIG)
+ * signals once for each thread that dies, and kuma-dp takes the second SIGTERM as the end of its drain and the third as
+ * its own end.
  *
  * @param shell path of a POSIX shell
  * @param gate opened once the watch is there
@@ -51,10 +51,10 @@ export function watchOver(
   const watch = spawn(shell, ['-c', SCRIPT, WATCH_NAME, String(pid), String(startTicks)], {
     stdio: ['pipe', gate?.fd ?? 'ignore', 'ignore'],
     env,
-    // What is meant for the agent's process group is not meant for it.
+    // In a session of its own, so that signals to the agent's process group do not reach it.
     detached: true,
   });
-  // Where it cannot be started, or is killed, kuma-dp runs all the same.
+  // Without the watch, kuma-dp runs anyway.
   watch.on('error', () => gate?.open());
   watch.once('exit', () => gate?.open());
   if (watch.pid === undefined) gate?.open();

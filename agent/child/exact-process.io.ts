@@ -15,15 +15,15 @@ export interface Gate {
   readonly failure: Promise<number | undefined>;
   /** A byte that is written to it opens the gate. */
   readonly fd: number;
-  /** Calls back when nothing can get between the bytes of the program any more, which is most often at once. */
+  /** Calls back when no other writer can split the program's bytes any more, usually at once. */
   whenWritten(then: () => void): void;
-  /** Does no harm to a gate that is open. */
+  /** No effect on an open gate. */
   open(): void;
 }
 
 /**
- * By a program that becomes the wanted one, which is the same process then. It hands on what Node cannot: bytes, signals
- * and the limit of open files. And it starts nothing if the agent is killed meanwhile.
+ * Starts kuma-dp through a program that becomes it in the same process, and passes on what Node cannot: bytes, signals
+ * and the limit of open files. It starts nothing if the agent is killed meanwhile.
  *
  * @returns `undefined` where that program cannot be started
  */
@@ -46,7 +46,7 @@ export function startExactly(
   return { process: started, gate: gateOf(stream, bytes) };
 }
 
-/** What a stream of Node has and its types do not show. */
+/** A property of Node's streams that its types lack. */
 interface WithHandle {
   readonly _handle: { readonly fd: number };
 }
@@ -77,7 +77,7 @@ function gateOf(stream: Socket, bytes: Uint8Array): Gate {
   };
 }
 
-/** Ours as they are, each under its own number; what is not listed stays closed. */
+/** Passes on this process's descriptors under their own numbers; unlisted ones stay closed. */
 export function stdioOf(request: SpawnRequest): StandardIo[] {
   const stdio: StandardIo[] = [request.stdin === undefined ? 0 : 'pipe', 1, 2];
   for (const fd of request.descriptors) {

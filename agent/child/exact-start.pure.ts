@@ -1,6 +1,6 @@
 import { shownEntry, type InheritedEnvironment, type SignalSets } from './inherited.pure.ts';
 
-/** What a process was started with, as the kernel keeps it. */
+/** A process's arguments and environment, as the kernel keeps them. */
 export interface StartBytes {
   /** The program first. */
   readonly args: readonly Uint8Array[];
@@ -46,7 +46,7 @@ export function exactStart(wanted: WantedStart, own: StartBytes, ownEnv: Inherit
   return joined([encoder.encode(`${size}\0`), ...body]);
 }
 
-/** Where several arguments decode to the same text, they are taken in their order. */
+/** Several arguments may decode to the same text: they are taken in order. */
 function exactArguments(argv: readonly string[], own: readonly Uint8Array[]): readonly Uint8Array[] {
   const undecodable = Map.groupBy(
     own.filter((bytes) => !same([bytes], [encoder.encode(decoder.decode(bytes))])),
@@ -55,7 +55,7 @@ function exactArguments(argv: readonly string[], own: readonly Uint8Array[]): re
   return argv.map((text) => undecodable.get(text)?.shift() ?? encoder.encode(text));
 }
 
-/** What is wanted as it was stays as it was, in its place; what is new or changed goes to the end. */
+/** Unchanged variables keep their bytes and place; new or changed ones go to the end. */
 function exactEnvironment(
   wanted: InheritedEnvironment,
   own: readonly Uint8Array[],

@@ -32,7 +32,7 @@ export function describeExit(exit: ChildExit): string {
   return exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
 }
 
-/** Of a process that the agent may not signal. */
+/** Exit status for a process that the agent may not signal. */
 export function describeDenial(pid: number): string {
   return `Cannot signal kuma-dp (pid ${pid}): it runs as another user. It keeps running when the agent ends. Run the agent as root or as the user of kuma-dp`;
 }

@@ -7,7 +7,7 @@ export function isOnPath(program: string, searchPath: string): boolean {
   return 'path' in findProgram(program, searchPath);
 }
 
-/** As execvp(3) looks for it. */
+/** Searches as execvp(3) does. */
 export function findProgram(
   program: string,
   searchPath: string,

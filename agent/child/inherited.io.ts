@@ -8,7 +8,7 @@ import { inheritedOf, type Inherited } from './inherited.pure.ts';
 /** What this process was started with: by the launcher, or without it. */
 export const INHERITED: Inherited = inheritedOf(process.env);
 
-/** Nothing where procfs does not tell: the text that Node made of it has to do. */
+/** `undefined` where procfs has no answer: the agent then uses the text that Node decoded. */
 export function ownStart(): StartBytes {
   try {
     return { args: texts('/proc/self/cmdline'), env: texts('/proc/self/environ') };

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { kernelCalls } from '../../program/kernel-calls.ts';
 import { childrenOf } from './process-tree.io.ts';
 
-/** A child that ends by itself gets so long; a killed one as well. */
+/** How long a child may take to end by itself, and again after SIGKILL. */
 const PATIENCE_MS = 100;
 
 const living = new Set<ChildProcess>();
@@ -26,8 +26,8 @@ export function followOwnChildren(): void {
 }
 
 /**
- * What a command leaves behind when it sends itself to the background becomes a child of this process, as it does for
- * PID 1. This process waits for it when it ends, so that no zombie is left.
+ * Makes this process the parent of detached children, as PID 1 would be. This process waits for them at its end, so
+ * that no zombie is left.
  */
 export function adoptOrphans(): void {
   const calls = kernelCalls();
@@ -37,12 +37,12 @@ export function adoptOrphans(): void {
   };
   process.on('SIGCHLD', () => {
     reap();
-    // One of its own may have stood in front, which Node has waited for by then.
+    // Node may have waited for a child of its own meanwhile.
     setImmediate(reap);
   });
 }
 
-/** The children that others left to this process. @throws if this user cannot look */
+/** Orphans that became children of this process. @throws if this user cannot look */
 export function adoptedChildren(): readonly number[] {
   const own = new Set(ownPids());
   return childrenOf(process.pid).filter((pid) => !own.has(pid));

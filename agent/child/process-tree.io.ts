@@ -3,13 +3,13 @@ import process from 'node:process';
 
 import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 
-/** A wrapper of a wrapper has a handful of processes below it; what has more is not looked through to the end. */
+/** A wrapped wrapper has a handful of processes below it; the search stops at more. */
 const MOST_PROCESSES = 256;
 
 /** Programs that run kuma-dp as a script: then its name is the second word. */
 const INTERPRETERS = /^(?:node|nodejs|python3?|perl|ruby|sh|bash|dash)$/;
 
-/** Kernels that are built without it exist. */
+/** Some kernels are built without it. */
 let kernelListsChildren: boolean | undefined;
 
 /**
@@ -71,7 +71,7 @@ function* processesBelow(root: number): Generator<number> {
 }
 
 /**
- * What was started as `pid`, and everything below it. Once that has ended, what it left is this process's own child.
+ * The process `pid` and everything below it. After its end its orphans are this process's own children.
  *
  * @throws if this user cannot look
  */

@@ -1,8 +1,8 @@
 import { existsSync, readlinkSync } from 'node:fs';
 
 /**
- * Where this process finds what another one calls `path`: PrivateTmp=, DynamicUser= and containers give a service folders
- * of its own. The same path where both see the same, or where this user may not look.
+ * The path under which this process sees another process's `path`: PrivateTmp=, DynamicUser= and containers give a
+ * service folders of its own. The same path if both see the same, or if this user may not look.
  */
 export function pathSeenBy(pid: number, path: string): string {
   if (!path.startsWith('/') || sharesRoot(pid)) return path;

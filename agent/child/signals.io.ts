@@ -29,15 +29,17 @@ const CAUGHT_SIGNALS = [
 ] as const satisfies readonly NodeJS.Signals[];
 
 export interface SignalSource {
-  /** Hands over what came so far, in order, then everything that comes. */
+  /** Delivers the signals received so far, in order, then each new one. */
   onSignal(receive: (signal: SignalName) => void): void;
-  /** For what has no stop of its own: every signal does again what it does by default, also one that came already. */
+  /**
+   * For commands without a stop: restores the default action of every signal, and applies it to one that has arrived.
+   */
   release(): void;
   /** Ends the process as an uncaught `signal` would; no core file is left. */
   dieOf(signal: SignalName): void;
 }
 
-/** kuma-dp asks for these, and gets them even where they were ignored or blocked before it was started. */
+/** kuma-dp handles these even if they were ignored or blocked before it started. */
 const KUMA_DP_CATCHES: ReadonlySet<SignalName> = new Set(['SIGTERM', 'SIGINT', 'SIGUSR2']);
 
 /**
@@ -70,8 +72,8 @@ export function catchSignals({ ignored, blocked }: SignalSets): SignalSource {
     },
     dieOf(signal) {
       kernelCalls()?.noCore();
-      // Only this one goes back to its default action, which Node gives to a signal whose last listener has gone, even
-      // to those that it ignores from its start. The others stay caught: none of them may end us differently.
+      // Restores the default action of this signal only: Node does so when its last listener is removed. The others
+      // stay caught, since none of them may end the agent differently.
       if (realTimeNumber(signal) !== undefined) kernelCalls()?.beDefault(numberOf(signal));
       else if (signal !== 'SIGKILL' && signal !== 'SIGSTOP') {
         process.on(signal, handle);

@@ -21,12 +21,12 @@ export function leaveStandardErrorAsItIs(): void {
   Object.defineProperty(process, 'stderr', { configurable: true, value: stderr });
 }
 
-/** One line for a person, in the way that every program of the host says it. */
+/** Writes one line for people, prefixed with the program's name. */
 export function writeError(message: string): void {
   writeLines(message, 'error');
 }
 
-/** The same, of what is no failure. */
+/** The same for a message that is not a failure. */
 export function writeNotice(message: string): void {
   writeLines(message, 'info');
 }
@@ -36,7 +36,7 @@ function writeLines(message: string, level: 'error' | 'info'): void {
   standardErrorLines().write(callerLines(message, { program: 'kuma-dp-agent', level, reader }));
 }
 
-/** All of standard input; to be called once. */
+/** Reads all of standard input. Call it once. */
 export async function readStandardInput(): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);

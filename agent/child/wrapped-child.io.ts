@@ -9,7 +9,7 @@ import { adoptedChildren } from './own-children.io.ts';
 import { kumaDpAmong } from './process-tree.io.ts';
 
 const POLL_MS = 50;
-/** A command that goes to the background ends before it is kuma-dp there. */
+/** A command that detaches may end before its child has become kuma-dp. */
 const DETACHING_MS = 1_000;
 
 /**
@@ -49,13 +49,13 @@ export class WrappedChild implements Child {
     const targets = signal === 'SIGKILL' ? [...new Set([target, this.pid])] : [target];
     const told = targets.map((pid) => this.#send(pid, signal));
     if (told.includes(true)) return;
-    // The kuma-dp of another user: then what was started is told, which may pass it on.
+    // The agent may not signal another user's kuma-dp: it signals the wrapper, which may forward it.
     if (!targets.includes(this.pid) && this.#send(this.pid, signal)) return;
     this.#denied.resolve(target);
     if (signal === 'SIGKILL') this.#unkillable.resolve();
   }
 
-  /** What the agent started has ended. Settles when the kuma-dp that it may have left has ended as well. */
+  /** The started process has ended. Settles when the kuma-dp that it may have left behind has ended too. */
   async outlived(exit: ChildExit): Promise<void> {
     this.#ended = true;
     if (exit.code === 0 && this.#kumaDp === undefined) await this.#findDetached();
@@ -105,7 +105,7 @@ function send(pid: number, signal: SignalName): boolean {
     process.kill(pid, realTimeNumber(signal) ?? signal);
     return true;
   } catch (error) {
-    // It may have ended in this moment.
+    // The process may have ended meanwhile.
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }

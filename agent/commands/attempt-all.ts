@@ -8,17 +8,17 @@ import { ObjectKeeper } from '../object/keeper.ts';
 import type { Departure, Endpoint } from '../ports.ts';
 import type { Deregistration } from '../stop/phases.pure.ts';
 
-/** What all attempts of one call share. */
+/** Shared by all attempts of one call. */
 export interface Attempts {
   readonly events: AgentEvents;
   /** On the monotonic clock. */
   readonly byMs: number;
 }
 
-/** A token that kuma-dp was given inline was never written down, by us. */
+/** The agent never writes an inline dataplane token to disk. */
 export function warnWithoutToken(urls: readonly URL[]): void {
   if (!urls.some(isCompanion)) return;
-  writeError('no dataplane token: a companion will hardly do it without (--dataplane-token-file)');
+  writeError('No dataplane token: the companion will refuse. Set --dataplane-token-file');
 }
 
 export interface Way {
@@ -27,7 +27,7 @@ export interface Way {
 }
 
 /**
- * Tries the ways in order until a way has decided. The ways that are left share the time that is left.
+ * Tries the endpoints in order until one has decided. The remaining endpoints share the remaining time.
  *
  * @returns whether nothing is left to do
  */
@@ -77,7 +77,7 @@ export function deregisterOutright(keeper: ObjectKeeper, byMs: number): Promise<
   return keeper.deregister(byMs);
 }
 
-/** No process of that run is left to ask, so only its control plane can prove that it has ended. */
+/** No process of that run exists, so only the control plane can prove that it has ended. */
 export async function takeOver(keeper: ObjectKeeper, byMs: number): Promise<Deregistration> {
   const { outcome, reason = outcome } = await keeper.confirm(byMs);
   const details = { endpoint: undefined, attempts: 1 };

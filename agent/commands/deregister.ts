@@ -12,10 +12,10 @@ import { finishRuns, type CallersMeans } from './finish-runs.ts';
 
 type DeregisterEnvironment = Readonly<Record<string, string | undefined>>;
 
-/** At the end of a service a restart waits for this call: together with its own start it takes less than two seconds. */
+/** A restart of the unit waits for ExecStopPost: this call and the agent's start together stay below two seconds. */
 const SERVICE_TIMEOUT_MS = 1_300;
 
-/** One attempt to take a dataplane away, by its name or by what killed agents left. Idempotent. */
+/** Deletes a dataplane's object once, by name or by the state files of killed agents. Idempotent. */
 export async function deregister(
   resolved: ResolvedDeregisterOptions,
   env: DeregisterEnvironment,
@@ -63,7 +63,7 @@ async function byName(
     userToken: userToken ?? none.userToken,
     dataplaneToken: dataplaneToken ?? none.dataplaneToken,
   });
-  // An operator who names the object means it, whichever run put it and wherever it listens.
+  // An operator who names the object wants it deleted, whichever run created it and wherever it listens.
   const departure = { key, own: { incarnation: undefined, address: undefined } };
   const done = await attemptAll(attempts, departure, [{ endpoints, take: deregisterOutright }]);
   return { code: done ? 0 : 1, signal: null };

@@ -24,7 +24,7 @@ import { listStateFiles } from '../state/state-directory.io.ts';
 import { readStateFile, StateFile } from '../state/state-file.io.ts';
 import { attemptAll, deregisterOutright, takeOver, warnWithoutToken, type Attempts } from './attempt-all.ts';
 
-/** What the caller of the command brings, read before anything that a state file says. */
+/** The caller's own options, read before any state file. */
 export interface CallersMeans {
   readonly tls: EndpointTls;
   readonly userToken: Token | undefined;
@@ -40,11 +40,11 @@ export interface FinishRequest extends Attempts {
 }
 
 interface Request extends FinishRequest {
-  /** The state files say what this user or root would say. */
+  /** This user or root wrote the state files. */
   readonly trusted: boolean;
 }
 
-/** `left`: something is still to be done, and this call could not do it. */
+/** `left`: the object may still exist, and this call could not delete it. */
 type Result = 'done' | 'left' | 'unreadable';
 
 interface FoundRun {
@@ -55,12 +55,12 @@ interface FoundRun {
 /** More than a killed process takes to end, and less than a service manager waits for its ExecStopPost. */
 const KILL_PATIENCE_MS = 1_000;
 const KILL_POLL_MS = 20;
-/** No folder of ours has so many; what a stranger lays into it must not make this call endless. */
+/** The agent never creates so many; another user's files must not make this call endless. */
 const MOST_FILES = 256;
 
 /**
- * Finishes what killed agents have left in a state file, or in every state file of a folder, each for itself and all
- * within one limit. At the end of a service only that service's own run: a restart waits for this.
+ * Finishes the stops of killed agents, from one state file or each file of a folder, within one time limit. As
+ * ExecStopPost only for its own service's run: a restart waits for this.
  */
 export async function finishRuns(given: FinishRequest): Promise<ChildExit> {
   const { path } = given;
@@ -116,13 +116,13 @@ function readAll(files: readonly string[]): {
   return { found, unreadable };
 }
 
-/** In a folder of root's, root takes only root's word. */
+/** In a folder of root's, root trusts only root's files. */
 function requireTrusted(path: string): void {
   const uid = lstatSync(path, { throwIfNoEntry: false })?.uid ?? 0;
   if (process.geteuid?.() !== 0 || uid === 0) return;
   throw new OperationalError(
     'STATE_UNUSABLE',
-    `Cannot use state file "${path}": it belongs to uid ${uid}, and its folder does not. Run this as that user`,
+    `Cannot use state file "${path}": it belongs to uid ${uid}, but its folder does not. Run this as that user`,
   );
 }
 
@@ -138,7 +138,7 @@ async function finishFile(path: string, request: Request, refused: Result): Prom
   }
 }
 
-/** @param refused what it is where the file speaks of a run that lives, or of another boot. Never throws */
+/** @param refused the result for a file of a living run or of another boot. Never throws */
 async function finish({ path, state }: FoundRun, request: Request, refused: Result): Promise<Result> {
   const label = describeKey(state.dataplane);
   try {
@@ -148,13 +148,13 @@ async function finish({ path, state }: FoundRun, request: Request, refused: Resu
     if (takeover.verdict === 'done') writeNotice(`${label}: nothing to finish: ${takeover.reason}`);
     if (takeover.verdict === 'refuse') writeError(`${label}: not deregistered: ${takeover.reason}`);
     if (takeover.verdict !== 'deregister') return takeover.verdict === 'done' ? 'done' : refused;
-    // Its agent tried until its end, a moment ago: to try once more would only hold up a restart.
+    // The agent tried until its end, a moment ago: another attempt would only delay a restart.
     if (request.service !== undefined && state.phase === 'ended') {
       writeError(`${label}: not deregistered: its agent tried until it ended`);
       return 'left';
     }
     if (!(await deregister(state, takeover.kumaDp, request))) return 'left';
-    // It was killed a moment ago: the next start waits until its control plane accepts the name again.
+    // The agent was killed a moment ago: the next start waits until the control plane accepts the name.
     const endedAtUptimeMs = state.endedAtUptimeMs ?? host.uptimeMs();
     await new StateFile(path).write({ ...state, phase: 'ended', deregistered: true, endedAtUptimeMs });
     return 'done';
@@ -201,7 +201,7 @@ function outwaitKilled({ agent }: HostState, host: Host): Promise<void> {
   });
 }
 
-/** What the run was told, unless this call is told otherwise. An endpoint of the caller's is trusted as the caller says. */
+/** The run's options, overridden by this call's. The caller's own rules verify an endpoint that the caller names. */
 function endpointsOf(state: HostState, { options, means, trusted }: Request): Promise<OpenEndpoints> {
   const given = options.endpoints.length > 0;
   const urls = given ? options.endpoints : state.endpoints.map(toUrl);
@@ -210,7 +210,7 @@ function endpointsOf(state: HostState, { options, means, trusted }: Request): Pr
   if (means.dataplaneToken === undefined && state.dataplaneTokenFile === undefined)
     warnWithoutToken(ordered.urls);
   return openEndpoints(ordered.urls, {
-    // How an endpoint of root's is verified is not for another user to say.
+    // Another user's state file must not decide how root's endpoint is verified.
     tls: tlsOf(
       trusted || !given ? state : { ...state, ca: undefined, caFile: undefined, skipVerify: false },
       means.tls,

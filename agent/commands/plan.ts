@@ -46,7 +46,7 @@ export interface Planned {
 
 type PlanRequest = Pick<RunRequest, 'options' | 'ignored' | 'argv' | 'env'>;
 
-/** What was derived from the command, and the timeline a stop would have, as text. Starts and changes nothing. */
+/** Prints what the agent derives from the command, and the timeline of a stop. Starts and changes nothing. */
 export async function plan(request: PlanRequest): Promise<Planned> {
   const { argv, env, options } = request;
   const command = readKumaDpCommand(argv, env, readScriptFile);
@@ -119,11 +119,11 @@ const LABELS = { ok: 'drain', unseen: 'warning', warning: 'warning', failure: 'p
 
 const FORECASTS: Readonly<Record<Outlook, string>> = {
   deletes: 'A stop, at the latest:',
-  fails: 'A stop as things are, at the latest. Peers learn of it late, and the object may stay:',
+  fails: 'A stop, at the latest. Peers learn of it late, and the object may stay:',
   keeps: 'A stop, at the latest. It leaves the object where it is:',
 };
 
-/** What a run would do that knows no dataplane, or cannot reach anything. */
+/** The plan of a run that knows no dataplane or no endpoint. */
 function planBlind(
   { argv, env, options, ignored }: PlanRequest,
   found: { readonly label?: string; readonly problem?: string; readonly missing: readonly string[] },
@@ -144,18 +144,18 @@ function blindForecast(
   { requireIdentity, stopBudgetMs: budgetMs }: PlanRequest['options'],
 ): readonly string[] {
   if (problem !== undefined && requireIdentity)
-    return [`run does not start kuma-dp (--require-identity) and exits with ${EXIT_CONFIG}.`];
+    return [`run does not start kuma-dp (--require-identity): it exits with ${EXIT_CONFIG}.`];
   if (missing.length > 0)
     return ['kuma-dp does not start without that file: it exits with an error, and the agent exits with it.'];
   const steps = planStop({ budgetMs, settleMs: 0, drainTimeMs: DRAIN_TIME_MS, outlook: 'keeps' });
   return [
-    'A stop, at the latest. It passes the signal on, and deregisters nothing:',
+    'A stop, at the latest. The agent forwards the signal and deregisters nothing:',
     ...table(describePlan(steps)),
   ];
 }
 
 function wrongSettings(ignored: readonly string[]): readonly Row[] {
-  return ignored.map((says) => ['problem', `${says}. The default holds`]);
+  return ignored.map((says) => ['problem', `${says}. The agent uses the default`]);
 }
 
 function inText(rows: readonly Row[], forecast: readonly string[], code: Planned['code']): Planned {

@@ -19,7 +19,7 @@ const COLUMNS = 100;
 export function report({ reportFile, json }: ReportOptions, argument: string | undefined): ChildExit {
   const path = argument ?? reportFile;
   if (path === undefined) {
-    writeError('say which file: kuma-dp-agent report FILE, or --report-file (KUMA_DP_AGENT_REPORT_FILE)');
+    writeError('name a file: kuma-dp-agent report FILE, or --report-file (KUMA_DP_AGENT_REPORT_FILE)');
     return { code: EXIT_CONFIG, signal: null };
   }
   try {
@@ -32,7 +32,7 @@ export function report({ reportFile, json }: ReportOptions, argument: string | u
     const text = json
       ? inJson({ schema: 1, summary, reports })
       : reports.length === 0
-        ? `no stop in "${path}" yet`
+        ? `"${path}" has no stop yet`
         : inLines(drawReports(last, summary, width).join('\n'));
     process.stdout.write(`${text}\n`);
     return { code: 0, signal: null };

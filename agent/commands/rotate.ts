@@ -14,10 +14,10 @@ import { selectState, type FoundState } from '../state/select-state.pure.ts';
 import type { RotateOptions } from '../options.ts';
 import { readHostStates } from './host-states.ts';
 
-/** How much longer than asked for the agent may take to say how far it has come. */
+/** Extra time for the agent's answer about its progress. */
 const ANSWER_MARGIN_MS = 5_000;
 
-/** `drain` and `resume`: asks the agent that looks after the dataplane, and says in a line what came of it. */
+/** `drain` and `resume`: asks the dataplane's agent and prints one line with the result. */
 export async function rotate(ask: 'drain' | 'resume', options: RotateOptions): Promise<ChildExit> {
   const { wait, timeoutMs } = options;
   try {

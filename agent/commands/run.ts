@@ -14,7 +14,7 @@ import type { RunOptions } from '../options.ts';
 import type { Spawned } from '../ports.ts';
 import type { RunRequest } from '../run/run-request.ts';
 
-/** By then the control plane has been asked and Envoy has been found, if they are there. */
+/** By this time the agent has usually asked the control plane and found Envoy. */
 const STARTED_AFTER_MS = 1_500;
 
 /**
@@ -41,7 +41,7 @@ export async function run(request: RunRequest): Promise<ChildExit> {
   return supervise({ ...request, ...metrics, log, beganAtMs, spawner, stdin, spawned }).finally(disarm);
 }
 
-/** One line, and the shell's own exit codes for it. */
+/** Prints one line and uses the shell's exit codes. */
 function cannotStart(spawned: Extract<Spawned, { readonly problem: string }>): ChildExit {
   writeError(spawned.problem);
   return { code: spawned.exitCode, signal: null };

@@ -1,9 +1,6 @@
 import { backoffMs, spread } from '../../kernel/spread.ts';
 
-/**
- * Why a stream to a companion is not there any more. `redirected`: the companion asked to go elsewhere. `superseded`: a
- * newer incarnation has the name. `lost`: anything else, the stream that never came about included.
- */
+/** Why a stream to a companion ended. */
 export type AttachEnd = 'redirected' | 'superseded' | 'lost';
 
 const RETRY = { baseMs: 200, capMs: 10_000 };

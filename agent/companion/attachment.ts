@@ -23,7 +23,7 @@ export interface AttachmentDeps {
   /** Never empty. Any of them will do; they know of each other. */
   readonly companions: readonly Companion[];
   readonly hello: Omit<Hello, 'owner' | 'status' | 'epoch'>;
-  /** Told what the companion knows of its control plane. */
+  /** Called with the companion's facts about its control plane. */
   readonly learn: (facts: ControlPlaneFacts) => void;
 }
 
@@ -54,7 +54,7 @@ export class CompanionAttachment {
   #out = false;
   #epoch: number | undefined;
   #hurried = true;
-  /** Of the stream that is there or that is being opened. */
+  /** Aborts the current stream, or its opening. */
   #attempt = new AbortController();
   #stream: AttachStream | undefined;
   /** When it heard of this agent last on the stream that is open, monotonic. */
@@ -65,7 +65,7 @@ export class CompanionAttachment {
   /** Whether that stream, or the one before the next attempt, came about. */
   #attached = false;
   #lossSaid = false;
-  /** Of a stream that stood: not said yet, and forgotten if the same companion attaches it again. */
+  /** The end of an established stream, logged only if the same companion does not attach the agent again. */
   #unsaidLoss: { readonly url: string; readonly error: unknown } | undefined;
 
   constructor(deps: AttachmentDeps) {
@@ -109,9 +109,7 @@ export class CompanionAttachment {
       this.#tell(stream, this.#owner);
       return;
     }
-    this.#attempt.abort(
-      new OperationalError('CANCELLED', 'Gave up to attach as it was: the owner is another'),
-    );
+    this.#attempt.abort(new OperationalError('CANCELLED', 'Cancelled attaching: the owner has changed'));
     stream.close();
   }
 
@@ -152,7 +150,7 @@ export class CompanionAttachment {
   }
 
   #end(): void {
-    this.#over.abort(new OperationalError('CANCELLED', 'Gave up to attach: the agent ends'));
+    this.#over.abort(new OperationalError('CANCELLED', 'Cancelled attaching: the agent ends'));
   }
 
   async #stayAttached(): Promise<void> {

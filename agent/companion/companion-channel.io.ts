@@ -34,7 +34,7 @@ const RECONNECT_CAP_MS = 2_000;
 /** Behind one name there may be several replicas: the agents spread over them. */
 const ANY_ADDRESS = JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuffleAddressList: true } }] });
 
-/** One connection to a companion, and what every call carries. */
+/** One connection to a companion, with the metadata of every call. */
 export class CompanionChannel {
   readonly #options: CompanionChannelOptions;
   #client: DeregistrarClient;
@@ -129,7 +129,7 @@ function tlsCredentials(url: URL, tls: EndpointTls): ChannelCredentials {
   }
 }
 
-/** What a connection is secured with, to tell whether that has changed. */
+/** The TLS material of a connection, to notice changes. */
 function textOf({ ca, clientCertificate, clientKey }: EndpointTls): string {
   return [ca, clientCertificate, clientKey].join('\n');
 }

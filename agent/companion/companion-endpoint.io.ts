@@ -196,7 +196,7 @@ async function register(
 
 const ACTIONS = { hidden: 'put', ready: 'make ready', out: 'take out of rotation' } as const;
 
-/** A call that got no answer in time may have met a connection that is dead without knowing: the next one gets another. */
+/** A call without an answer may have used a dead connection: the next one gets a new connection. */
 async function ask<Request, Response>(
   channel: CompanionChannel,
   method: (client: DeregistrarClient) => UnaryMethod<Request, Response>,
@@ -230,11 +230,11 @@ function readOutcome(
     case Outcome.ALREADY_GONE:
       return 'already gone';
     case Outcome.ACCEPTED:
-      throw new OperationalError('ENDPOINT_BUSY', `Dataplane ${name} is not gone yet: ${held}`, {
+      throw new OperationalError('ENDPOINT_BUSY', `Dataplane ${name} is not deleted yet: ${held}`, {
         details: { handedOver: durable, endpoint: url },
       });
     case Outcome.REFUSED:
-      throw new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} is left alone: ${held}`, {
+      throw new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} stays as it is: ${held}`, {
         details: { guard },
       });
     case Outcome.UNSPECIFIED:

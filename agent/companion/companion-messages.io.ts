@@ -153,7 +153,7 @@ export function toStopped({ report, keep }: LastWords): AttachRequest {
   return { message: { $case: 'stopped', value: { report, keep } } };
 }
 
-/** What the companion does not say is taken for Kuma's default, as where `GET /config` cannot be read. */
+/** Kuma's defaults stand in for missing facts, as where `GET /config` cannot be read. */
 export function fromControlPlane(said: ControlPlane | undefined): ControlPlaneFacts {
   if (said === undefined) return DEFAULT_FACTS;
   const { version, instanceId, mode, propagation, deregistrationDelay, hdsDelay } = said;
@@ -190,7 +190,7 @@ export function fromConfirmation({ verdict, reason }: ConfirmResponse): Confirma
   }
 }
 
-/** The resource as JSON; nothing where there is none to read. */
+/** The resource as JSON; empty without a readable one. */
 function toResource(resource: DataplaneResource | undefined): Buffer {
   return resource === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(resource));
 }

@@ -36,7 +36,7 @@ function care(socket: Socket): void {
   cared.add(socket);
   keepAlive(socket);
   darkWatch.watch(socket, () => {
-    const dark = new Error('The other end acknowledges nothing any more');
+    const dark = new Error('The other end has stopped acknowledging data');
     socket.destroy(Object.assign(dark, { code: 'ETIMEDOUT' }));
   });
 }

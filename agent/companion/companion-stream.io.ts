@@ -27,7 +27,7 @@ export interface CompanionStreamOptions {
   readonly action: string;
   readonly call: ClientDuplexStream<AttachRequest, AttachResponse>;
   readonly hello: AttachRequest;
-  /** What the hello says of the agent. */
+  /** The agent's part of the Hello. */
   readonly status: AgentStatus;
   readonly listener: AttachListener;
   readonly onRedirected: () => void;
@@ -107,7 +107,10 @@ async function answerLook({ call, witness }: CompanionStreamOptions, look: Look)
 
 function failBecauseOf(action: string, end: StreamEnd): never {
   if (end.kind === 'lost') throw end.error;
-  throw new OperationalError('ENDPOINT_BUSY', `Cannot ${action}: asked to go elsewhere: ${end.reason}`);
+  throw new OperationalError(
+    'ENDPOINT_BUSY',
+    `Cannot ${action}: the companion redirected the agent: ${end.reason}`,
+  );
 }
 
 /** The companion ends its side once it has read everything. */

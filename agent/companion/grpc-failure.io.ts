@@ -2,14 +2,14 @@ import { status, type ServiceError } from '@grpc/grpc-js';
 
 import { OperationalError, type ErrorCode } from '../../kernel/errors.ts';
 
-/** What grpc-js says of a handshake that failed is only in the words of OpenSSL and Node. */
+/** grpc-js reports a failed handshake only in the words of OpenSSL and Node. */
 const TLS_WORDS =
   /certificate|altname|self[- ]signed|unable to (?:get|verify)|SSL routines|wrong version number|\bEPROTO\b|\bERR_(?:TLS|SSL)/i;
 
 const TOKEN_REMEDY =
   "; the companion takes the token that kuma-dp is given (--dataplane-token-file), which must be valid for this dataplane's name, mesh and tags";
 
-/** By the codes of the contract. What is not among them is taken for a passing failure, as a 5xx is. */
+/** Failures by the contract's codes. Others count as transient, like a 5xx. */
 const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [status.CANCELLED, 'ENDPOINT_UNREACHABLE'],
   [status.INVALID_ARGUMENT, 'ENDPOINT_REJECTED'],

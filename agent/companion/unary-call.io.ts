@@ -18,7 +18,7 @@ export interface UnaryCall<Request, Response> {
   readonly request: Request;
   readonly metadata: Metadata;
   readonly signal: AbortSignal;
-  /** Told to the companion, which answers before it has passed. */
+  /** The deadline that the companion gets; it answers before. */
   readonly budgetMs?: number;
 }
 

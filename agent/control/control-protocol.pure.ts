@@ -1,10 +1,7 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../../kernel/json.ts';
 
-/**
- * What is said on the control socket of a running agent: one JSON line each way, then the connection ends. The file
- * mode says who may.
- */
+/** The protocol of a running agent's control socket */
 export const ControlRequest = z.discriminatedUnion('ask', [
   z.object({ v: z.literal(1), ask: z.literal('status') }),
   z.object({
@@ -33,7 +30,7 @@ export const AgentStatusReport = z.object({
   settleMs: z.number(),
   rotation: z.enum(['in', 'turning out', 'out', 'turning in']),
   since: z.optional(z.string()),
-  /** What a stop that drains waits for. */
+  /** What a draining stop waits for. */
   hold: z.optional(z.string()),
 });
 export type AgentStatusReport = z.infer<typeof AgentStatusReport>;
@@ -59,7 +56,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
 /** @returns the problem in words if it is no request */
 export function readRequest(line: string): ControlRequest | string {
   const parsed = ControlRequest.safeParse(parseJson(line));
-  return parsed.success ? parsed.data : 'this is no request that this agent knows';
+  return parsed.success ? parsed.data : 'unknown request';
 }
 
 /** @returns `undefined` if it is no answer of an agent */

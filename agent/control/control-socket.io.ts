@@ -49,7 +49,7 @@ export async function openControlSocket(options: ControlSocketOptions): Promise<
     return socketOf(server, path);
   } catch (cause) {
     if (cause instanceof OperationalError && cause.code === 'CONTROL_UNAVAILABLE') throw cause;
-    throw unavailable(`its socket cannot be made: ${describeError(cause)}`, cause);
+    throw unavailable(`cannot create its socket: ${describeError(cause)}`, cause);
   }
 }
 
@@ -63,7 +63,7 @@ function socketOf(server: Server, path: string): ControlSocket {
   server.on('error', () => {});
   return {
     close: () => {
-      // It may be a successor's by now.
+      // The socket may belong to a successor by now.
       if (statOf(path)?.ino === own) unlinkQuietly(path);
       server.close();
       for (const socket of sockets) socket.destroySoon();
@@ -72,7 +72,7 @@ function socketOf(server: Server, path: string): ControlSocket {
   };
 }
 
-/** What {@link listenOn} would replace as soon as no process listens on it. */
+/** Whether {@link listenOn} would replace this file once no process listens on it. */
 function requireNotForeign(path: string): void {
   const found = statOf(path);
   if (found !== undefined && found.uid !== process.geteuid?.())
@@ -83,7 +83,7 @@ async function serve(socket: Socket, { clock, answer }: ControlSocketOptions): P
   const gone = new AbortController();
   socket.on('error', () => {});
   socket.once('close', () => {
-    gone.abort(new Error('No caller waits any more'));
+    gone.abort(new Error('The caller has hung up'));
   });
   const line = await readLine(socket, clock, REQUEST_BUDGET_MS);
   if (line === undefined) {
@@ -150,12 +150,12 @@ export async function askAgent(
     socket.write(`${JSON.stringify(request)}\n`);
     const line = await readLine(socket, how.clock, how.budgetMs);
     const answer = line === undefined ? undefined : readAnswer(line);
-    if (answer === undefined) throw unavailable(`its agent gave no answer: ${path}`);
+    if (answer === undefined) throw unavailable(`its agent does not answer: ${path}`);
     return answer;
   } catch (cause) {
     if (cause instanceof OperationalError) throw cause;
     throw unavailable(
-      REASONS[(cause as NodeJS.ErrnoException).code ?? ''] ?? 'its agent cannot be asked',
+      REASONS[(cause as NodeJS.ErrnoException).code ?? ''] ?? 'cannot reach its agent',
       cause,
     );
   } finally {
@@ -164,7 +164,7 @@ export async function askAgent(
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'no agent of it runs here, or it has no control socket',
+  ENOENT: 'no agent runs it here, or the agent has no control socket',
   ECONNREFUSED: 'its agent has died',
   EACCES: 'its agent runs as another user: ask as that user, or as root',
 };

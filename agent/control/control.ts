@@ -32,7 +32,7 @@ export interface ControlDeps {
   readonly kumaDpPid: () => number | undefined;
 }
 
-/** What this run answers on its control socket. A socket that cannot be made costs a warning, nothing else. */
+/** Answers on the run's control socket. Without a socket the agent warns and continues. */
 export async function openControl(deps: ControlDeps): Promise<ControlSocket | undefined> {
   const { clock, events, openSocket, stateFile } = deps;
   try {
@@ -53,7 +53,7 @@ async function answer(deps: ControlDeps, request: ControlRequest, gone: AbortSig
   const refusal = refuse(deps);
   if (refusal !== undefined) return { v: 1, answer: 'rotation', changed: false, ...refusal };
   if (rotation === undefined) {
-    const detail = 'a zone proxy has no state at its control plane that could be turned: stop it instead';
+    const detail = 'a zone proxy cannot leave the rotation: stop it instead';
     return { v: 1, answer: 'rotation', outcome: 'refused', changed: false, detail };
   }
   const { wait, timeoutMs } = request;
@@ -69,7 +69,10 @@ function refuse({
     case 'running':
       return now.standby === 'no'
         ? undefined
-        : { outcome: 'refused', detail: 'it stands by since SIGUSR2: its object is gone, for good' };
+        : {
+            outcome: 'refused',
+            detail: 'it is on standby since SIGUSR2: its object is deleted and does not come back',
+          };
     case 'starting':
       return { outcome: 'refused', detail: 'kuma-dp has not been started yet' };
     case 'deregistering':

@@ -3,7 +3,7 @@ import { describeKey } from '../../kuma/dataplane.ts';
 import type { AgentStatusReport } from './control-protocol.pure.ts';
 import type { HostState } from '../state/host-state.pure.ts';
 
-/** One dataplane of this host: what its agent says, or what is left of it. */
+/** One dataplane of this host: its agent's answer, or its state file. */
 export interface DataplaneStatus {
   readonly dataplane: string;
   /** `running`, or a phase of a stop, as its agent says; else `ended`, `lost`, `unreachable`. */
@@ -26,7 +26,7 @@ export interface Asked {
   readonly problem: string | undefined;
 }
 
-/** What a state file and the agent's own answer, if there is one, say together. */
+/** Combines a state file with the agent's own answer, if any. */
 export function judgeStatus(state: HostState, { alive, agent, problem }: Asked): DataplaneStatus {
   const drain = state.rotation?.wanted === 'out' ? state.rotation : undefined;
   return {
@@ -69,12 +69,12 @@ function phaseWords({ phase, agent, deregistered }: DataplaneStatus): string {
     case 'lost':
       return deregistered
         ? 'its agent died after it had deregistered'
-        : 'its agent is gone and its object may be left: kuma-dp-agent deregister --state';
+        : 'its agent is gone and its object may exist: run kuma-dp-agent deregister --state';
     case 'unreachable':
-      return 'its agent lives but cannot be asked';
+      return 'its agent runs but does not answer';
     default: {
       const { upMs = 0, standby = false, envoy = false } = agent ?? {};
-      const what = standby ? `${phase}, stands by since SIGUSR2` : phase;
+      const what = standby ? `${phase}, on standby since SIGUSR2` : phase;
       return `${what} for ${formatDuration(Math.round(upMs / 1_000) * 1_000)}${envoy ? '' : ', no Envoy yet'}`;
     }
   }
@@ -102,7 +102,7 @@ function reachability(reachable: boolean | undefined): string {
 }
 
 function lastStopWords(last: HostState['lastStop']): string {
-  if (last === undefined) return 'none that this host remembers';
+  if (last === undefined) return 'none since boot';
   const { stoppedAt, cause, totalMs, outcome, exit } = last;
   return `${stoppedAt}, ${cause}: ${outcome}, ${formatDuration(Math.round(totalMs))}, ${exit}`;
 }

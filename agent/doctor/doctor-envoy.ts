@@ -9,7 +9,7 @@ import { bounded } from './doctor-look.ts';
 export async function examineEnvoy(agentPid: number | undefined): Promise<Finding> {
   const about = "Envoy's admin";
   if (agentPid === undefined) {
-    return { level: 'unseen', about, says: 'no agent runs this dataplane here, as far as this user may see' };
+    return { level: 'unseen', about, says: 'this user sees no agent that runs this dataplane here' };
   }
   const found = await bounded("find Envoy's admin", () => envoyFinder(systemClock).find(agentPid)).catch(
     (error: unknown) => ({ hidden: describeError(error) }),
@@ -20,10 +20,10 @@ export async function examineEnvoy(agentPid: number | undefined): Promise<Findin
   }
   const problem = 'hidden' in found ? found.hidden : await problemOf(found.admin);
   if (problem === undefined)
-    return { level: 'ok', about, says: 'answers: a stop ends with the last request' };
-  // What the agent's own user can do is not to be told from here.
+    return { level: 'ok', about, says: 'answers: a stop ends after the last request' };
+  // This user cannot tell what the agent's user may do.
   if (!mayActAs(agentPid)) return { level: 'unseen', about, says: problem, remedy: AS_THE_AGENT };
-  const remedy = "a stop waits all of kuma-dp's drain time: let the agent's user read Envoy's bootstrap";
+  const remedy = "a stop lasts kuma-dp's full drain time: let the agent's user read Envoy's bootstrap";
   return { level: 'warning', about, says: problem, remedy };
 }
 

@@ -7,7 +7,7 @@ import { processFacts } from '../systemd/process-facts.io.ts';
 import type { FoundUnit } from './doctor-unit.ts';
 import { environmentNames, judgeSettings, usualFiles } from './settings-findings.pure.ts';
 
-/** Where the settings of the agent that runs come from. Without a unit there are no files that it could read. */
+/** The sources of the running agent's settings. */
 export function examineSettings({ settings, agentPid }: FoundUnit): readonly Finding[] {
   if (settings === undefined || settings.loadState !== 'loaded') return [];
   const { id: unitId, environmentFiles, environment } = settings;

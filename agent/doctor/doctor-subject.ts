@@ -14,7 +14,7 @@ type SubjectEnvironment = Readonly<Record<string, string | undefined>>;
 
 export interface DoctorRequest {
   readonly options: DoctorOptions;
-  /** What is wrong with the environment, one sentence each. */
+  /** Problems of the environment, one sentence each. */
   readonly ignored: readonly string[];
   /** The wrapped command; `undefined` if none was given. */
   readonly argv: readonly string[] | undefined;
@@ -26,9 +26,9 @@ export interface Subject {
   readonly argv: readonly string[];
   readonly env: SubjectEnvironment;
   readonly options: RunOptions;
-  /** What is wrong with its environment, one sentence each: the default holds in its place. */
+  /** Problems of its environment, one sentence each: the defaults apply. */
   readonly ignored: readonly string[];
-  /** Where this was learnt. */
+  /** The source of this fact. */
   readonly from: string;
   /** Whether something of the running agent was not shown to this user. */
   readonly partly: boolean;
@@ -44,7 +44,7 @@ export interface LivingStates {
   readonly foreignUser: string | undefined;
 }
 
-/** What the agents that run on this host now have left in the state folder. */
+/** The state files of the agents that run on this host. */
 export function livingStates(stateDir: string, host: Host): LivingStates {
   const files = listStateFiles(stateDir);
   const states: HostState[] = [];
@@ -79,7 +79,7 @@ export function findSubject(
   }
   return (
     runOf(agentPid) ?? {
-      problem: `pid ${agentPid} is no agent that runs kuma-dp and that this user may look at`,
+      problem: `pid ${agentPid} is not an agent of kuma-dp, or this user may not inspect it`,
     }
   );
 }

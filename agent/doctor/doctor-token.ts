@@ -22,7 +22,7 @@ export async function examineToken(
   if (source.file === undefined && source.inline === undefined) {
     const says =
       command.authType === ''
-        ? 'none: the control plane asks for none, or kuma-dp is refused'
+        ? 'none: the control plane requires none, or rejects kuma-dp'
         : `none: kuma-dp shows the control plane another identity (--auth-type=${command.authType})`;
     return { level: 'ok', about, says };
   }

@@ -19,7 +19,7 @@ import type { DoctorRequest } from './doctor-subject.ts';
 
 /** The unit that runs the dataplane, and the agent in it. */
 export interface FoundUnit {
-  /** Of the agent; with several of them and no unit that says which, none. */
+  /** The agent's pid; none with several agents and no unit. */
   readonly agentPid: number | undefined;
   readonly settings: UnitSettings | undefined;
   readonly cat: string;
@@ -40,8 +40,8 @@ export async function findUnit(
   if (name === undefined) {
     const problem =
       onlyAgent === undefined
-        ? 'it is not known which unit runs the dataplane, if any: --unit NAME'
-        : `the agent, pid ${onlyAgent}, runs outside any service; where systemd stops it all the same: --unit NAME`;
+        ? 'cannot tell which unit runs the dataplane: name it with --unit'
+        : `the agent, pid ${onlyAgent}, runs outside any service; if systemd stops it, name the unit with --unit`;
     return { ...unknown, problem };
   }
   const control = systemctl(env);
@@ -59,7 +59,7 @@ export async function findUnit(
   };
 }
 
-/** What a unit is held against. */
+/** The requirements for a unit. */
 export interface UnitDemands {
   readonly options: RunOptions;
   /** Where the unit looks for programs. */

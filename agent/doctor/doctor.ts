@@ -42,7 +42,7 @@ import { findUnit, examineUnit, type FoundUnit } from './doctor-unit.ts';
 import { examineWitness } from './doctor-witness.ts';
 import { lookAtEndpoints } from './endpoint-looks.ts';
 
-/** What on this host would break a stop, each with its remedy. Starts and changes nothing. */
+/** Finds what on this host would break a stop, with the remedy. Starts and changes nothing. */
 export async function doctor(
   request: DoctorRequest,
 ): Promise<{ readonly text: string; readonly code: number }> {
@@ -92,7 +92,7 @@ async function examineSubject(
   ];
   const asFarAsSeen = subject.partly ? doubted : (findings: readonly Finding[]) => findings;
   if ('problem' in derived) {
-    const remedy = 'correct what it names: a stop passes the signal on and deregisters nothing';
+    const remedy = 'correct what it names: until then a stop does not deregister';
     const unclear: Finding = { level: 'failure', about: 'dataplane', says: derived.problem, remedy };
     return [...judgeIgnored(subject.ignored), ...asFarAsSeen([unclear]), ...unitFindings];
   }
@@ -133,7 +133,7 @@ function unknownDataplane({ problem, hidden, foreignUser }: Unknown): Finding {
     const remedy = 'put "kuma-dp-agent run --" in front of "kuma-dp run" where it is started, and restart it';
     return { level, about, says: `${problem}, but ${lone}`, remedy };
   }
-  const remedy = 'say which: --unit NAME, or its command after "--"; as the user of the unit, or as root';
+  const remedy = 'name it: --unit NAME, or its command after "--"; run as the user of the unit or as root';
   return { level, about, says: problem, remedy };
 }
 
@@ -141,7 +141,7 @@ interface Patient {
   readonly subject: Subject;
   readonly derived: DerivedDataplane;
   readonly urls: readonly URL[];
-  /** Of the agent that runs this dataplane on this host now, as far as this user may know. */
+  /** The agent that runs this dataplane on this host, if this user may see it. */
   readonly state: HostState | undefined;
   /** Whether there are states that this user may not read. */
   readonly hidden: boolean;
@@ -212,7 +212,7 @@ async function examineSurroundings(
   ];
 }
 
-/** What cannot be deregistered does not settle. */
+/** A stop without a deregistration does not settle. */
 function plannedSettleMs(
   { subject: { options }, derived }: Patient,
   looks: readonly EndpointLook[],
@@ -233,7 +233,7 @@ async function examineObject(
   const about = `object ${derived.label}`;
   const url = urls.find((candidate) => !isCompanion(candidate));
   if (url === undefined) {
-    return [{ level: 'unseen', about, says: 'only a companion is named, which shows no objects' }];
+    return [{ level: 'unseen', about, says: 'only a companion is named, and companions show no objects' }];
   }
   const { userTokenFile } = subject.options;
   let look: ObjectLook;

@@ -20,14 +20,14 @@ export interface EndpointLook {
 const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   ENDPOINT_UNREACHABLE:
     'check --endpoint, and that a firewall lets this host through to it; by default it is port 5682 beside --cp-address',
-  DEADLINE_EXCEEDED: 'a firewall that drops in silence, or a control plane that is too busy',
+  DEADLINE_EXCEEDED: 'check for a firewall that drops packets, or an overloaded control plane',
   ENDPOINT_UNTRUSTED: 'check --ca-file, and that the certificate names the host in --endpoint',
   ENDPOINT_REJECTED: 'check --user-token-file, or the dataplane token where it is a companion',
-  ANSWER_UNREADABLE: 'something else than Kuma answers there',
+  ANSWER_UNREADABLE: 'another program than Kuma answers there',
   CONFIG_INVALID: 'let this user read it, or run the doctor as the user of the unit',
 };
 
-/** Of the first endpoint, in the order of a stop, that answered. */
+/** The look at the first endpoint that answered, in the order of a stop. */
 export function firstFacts(looks: readonly EndpointLook[]): ControlPlaneFacts | undefined {
   const [first] = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
   return first;

@@ -12,7 +12,7 @@ import type { DerivedDataplane } from '../identity/derive.io.ts';
 export interface EndpointLooks {
   readonly derived: DerivedDataplane;
   readonly userTokenFile: string | undefined;
-  /** What it throws is what is seen of each endpoint. */
+  /** Its error is the finding for each endpoint. */
   readonly tls: () => EndpointTls;
   /** For one endpoint; they are looked at side by side. */
   readonly budgetMs: number;
@@ -53,7 +53,7 @@ async function lookAt(
   }
 }
 
-/** Where it cannot be seen, nothing is said. */
+/** Without an answer there is no finding. */
 async function isLastOfService(
   endpoint: Endpoint,
   { key, resource }: DataplaneIdentity,

@@ -23,7 +23,7 @@ export function judgeIgnored(ignored: readonly string[]): readonly Finding[] {
   return ignored.map((problem) => ({
     level: 'failure',
     about: 'environment',
-    says: `${problem}. The default holds`,
+    says: `${problem}. The agent uses the default`,
     remedy:
       'correct the variable where the unit (EnvironmentFile=) or the image sets it, and restart the agent',
   }));
@@ -56,8 +56,8 @@ function judgeSupervisor(budgetMs: number, supervisorMs: number): Finding {
   return {
     level: 'failure',
     about,
-    says: `${says}: SIGKILL, or the end of the host, comes first`,
-    remedy: `--stop-budget ${formatDuration(fits)}: the drain is cut then, and the deregistration is not`,
+    says: `${says}: SIGKILL or the end of the host comes first`,
+    remedy: `--stop-budget ${formatDuration(fits)}: this shortens the drain, not the deregistration`,
   };
 }
 
@@ -80,7 +80,7 @@ export function judgeRotation(
     {
       level: 'warning',
       about: 'rotation',
-      says: `drained since ${record.since}: peers send it nothing, also after a restart`,
+      says: `drained since ${record.since}: peers do not send to it, also after a restart`,
       remedy: 'kuma-dp-agent resume',
     },
   ];
@@ -92,11 +92,11 @@ export interface TokenUser {
   readonly key: DataplaneKey;
   /** What kuma-dp brings; `undefined` for a dataplane that was applied beforehand. */
   readonly resource?: DataplaneResource | undefined;
-  /** Of the control plane: what a token is compared with differs by line. */
+  /** The control plane's version: the token rules differ by it. */
   readonly version: string | undefined;
 }
 
-/** By what it says alone: nothing is checked that needs the control plane's key. */
+/** Checks the claims only, not the signature, which needs the control plane's key. */
 export function judgeToken(token: DecodedToken, user: TokenUser, wallMs: number): Finding {
   const { key } = user;
   const about = 'dataplane token';
@@ -154,7 +154,7 @@ export interface ObjectGiven {
   readonly overview: DataplaneOverview | undefined;
 }
 
-/** What was derived from the command against what the control plane has. */
+/** Compares the derived dataplane with the control plane's object. */
 export function judgeObject(given: ObjectGiven): Finding {
   const { key, owner, overview, running, address, incarnation } = given;
   const about = `object ${describeKey(key)}`;
@@ -176,7 +176,7 @@ export function judgeObject(given: ObjectGiven): Finding {
       level: 'warning',
       about,
       says: `${says}, but no agent runs it on this host`,
-      remedy: 'it may run without the agent, or elsewhere: a stop there is noticed',
+      remedy: 'kuma-dp may run without the agent or on another host: its stop will not be deregistered',
     };
   }
   return { level: 'ok', about, says };
@@ -187,7 +187,7 @@ function judgeMissing(about: string, owner: Owner, running: boolean): Finding {
     return {
       level: 'failure',
       about,
-      says: 'missing, although an agent runs it: peers send nothing',
+      says: 'missing, although an agent runs it: peers do not send to it',
       remedy: "see the agent's log and kuma-dp's; a restart puts it back",
     };
   }

@@ -11,7 +11,7 @@ export function describeLoneKumaDp(): string | undefined {
   const service = serviceOf(pid);
   const where = service === undefined ? '' : ` in ${service}`;
   const others = more.length === 0 ? '' : ` (and ${more.length} more)`;
-  return `kuma-dp, pid ${pid}${where}${others}, runs without an agent: no stop of it deregisters its dataplane`;
+  return `kuma-dp, pid ${pid}${where}${others}, runs without an agent: its stop does not deregister its dataplane`;
 }
 
 function loneKumaDps(): readonly number[] {

@@ -33,7 +33,7 @@ function describeSettings({ flags, variables, ...sources }: SettingsGiven): Find
   return {
     level: 'ok',
     about,
-    says: said.length === 0 ? 'none is set: all are as they come' : said.join(', '),
+    says: said.length === 0 ? 'none: every setting has its default' : said.join(', '),
   };
 }
 
@@ -74,7 +74,7 @@ function lateVariables({ unitId, environmentFiles, texts, variables }: SettingsG
           {
             level: 'warning',
             about: path,
-            says: `the agent was started without ${late.join(', ')}: a change counts from the next start on`,
+            says: `the agent was started without ${late.join(', ')}: a change applies from the next start`,
             remedy: `systemctl restart ${unitId}`,
           } as const,
         ];

@@ -16,7 +16,7 @@ export interface CareGiven {
 
 export type HelperProgram = 'sh' | 'systemd-notify';
 
-/** What becomes of a dataplane whose agent is killed, and of those around it. What is as usual goes without saying. */
+/** What happens to a dataplane whose agent is killed, and to its neighbours. Usual settings produce no finding. */
 export function judgeCare(given: CareGiven): readonly Finding[] {
   if (given.unit.loadState !== 'loaded') return [];
   return [
@@ -38,7 +38,7 @@ function judgeNow({ unit: { id, activeState, result } }: CareGiven): readonly Fi
   const unstarted = result === 'resources' && activeState !== 'active';
   if (activeState !== 'failed' && !unstarted) return [];
   const cause = unstarted
-    ? ': systemd could not even start it, most often for a missing file (EnvironmentFile= without "-") or folder'
+    ? ': systemd could not start it, most often because a file (EnvironmentFile= without "-") or folder is missing'
     : '';
   const about = 'now';
   return [
@@ -53,9 +53,13 @@ function judgeAfterKill({ unit: { execStopPost }, stateDir, companion }: CareGiv
   const finisher = execStopPost.find((command) => /kuma-dp-agent(\S*) .*\bderegister\b/.test(command));
   if (finisher === undefined) {
     if (companion)
-      return { level: 'ok', about, says: 'no ExecStopPost, but the companion finishes its work' };
+      return {
+        level: 'ok',
+        about,
+        says: "no ExecStopPost, but the companion finishes a killed agent's stop",
+      };
     const says =
-      'no ExecStopPost finishes its work on this host: its object stays until the control plane notices';
+      'no ExecStopPost: after the agent is killed, its object stays until the control plane notices';
     return { level: 'warning', about, says, remedy: `${FALLBACK} ${stateDir}` };
   }
   const [, looksIn] = / --state[= ](\S+)/.exec(finisher) ?? [];
@@ -63,7 +67,7 @@ function judgeAfterKill({ unit: { execStopPost }, stateDir, companion }: CareGiv
     const says = `ExecStopPost looks in ${looksIn}, but the agent leaves its state in ${stateDir}`;
     return { level: 'warning', about, says, remedy: `${FALLBACK} ${stateDir}` };
   }
-  return { level: 'ok', about, says: 'ExecStopPost finishes its work' };
+  return { level: 'ok', about, says: 'ExecStopPost finishes its stop' };
 }
 
 function isWithin(path: string, folder: string): boolean {
@@ -93,7 +97,7 @@ function judgeStateFolder({ unit, stateDir }: CareGiven): readonly Finding[] {
     {
       level: 'warning',
       about: 'RuntimeDirectory',
-      says: `${stateDir} is removed at each stop: a drain is forgotten, and no start waits until its name is accepted again`,
+      says: `${stateDir} is removed at each stop: the agent forgets a drain, and a start does not wait until its name is accepted`,
       remedy: 'RuntimeDirectoryPreserve=yes',
     },
   ];
@@ -106,7 +110,7 @@ function judgeLastKill({ unit: { sendSigkill, finalKillSignal } }: CareGiven): r
     return [{ level: 'warning', about, says, remedy: 'SendSIGKILL=yes, which is the default' }];
   }
   if (['9', 'SIGKILL', ''].includes(finalKillSignal)) return [];
-  const says = `FinalKillSignal=${finalKillSignal}: what ignores it stays`;
+  const says = `FinalKillSignal=${finalKillSignal}: a process that ignores it keeps running`;
   return [{ level: 'warning', about, says, remedy: 'FinalKillSignal=SIGKILL, which is the default' }];
 }
 
@@ -116,7 +120,7 @@ function judgeShutdown({ unit: { defaultDependencies, conflicts } }: CareGiven):
     {
       level: 'warning',
       about: 'reboot and power-off',
-      says: 'DefaultDependencies=no, and no Conflicts=shutdown.target: it is killed at the end, not stopped',
+      says: 'DefaultDependencies=no, and no Conflicts=shutdown.target: systemd kills it at shutdown, without a stop',
       remedy: 'DefaultDependencies=yes, or Conflicts=shutdown.target and Before=shutdown.target',
     },
   ];
@@ -143,7 +147,7 @@ function judgePrograms({ unit: { type }, missing }: CareGiven): readonly Finding
     findings.push({
       level: 'warning',
       about: 'sh',
-      says: 'not found: if the agent is killed, kuma-dp and Envoy live on unwatched',
+      says: 'not found: if the agent is killed, kuma-dp and Envoy keep running without it',
       remedy: 'install a POSIX shell',
     });
   }
@@ -151,7 +155,7 @@ function judgePrograms({ unit: { type }, missing }: CareGiven): readonly Finding
     findings.push({
       level: 'failure',
       about: 'systemd-notify',
-      says: `not found: with Type=${type} the unit never counts as started`,
+      says: `not found: with Type=${type} the unit never becomes active`,
       remedy: "install systemd's own tools, or Type=simple",
     });
   }
@@ -160,7 +164,7 @@ function judgePrograms({ unit: { type }, missing }: CareGiven): readonly Finding
 
 const NAMED_APPLICATIONS = 3;
 
-/** Those stop before the dataplane does, while peers still send to it. */
+/** These units stop before the dataplane, while peers still send to it. */
 function judgeApplications({ orderedAfter, unit: { id } }: CareGiven): readonly Finding[] {
   const hasty = orderedAfter.filter(({ drains }) => !drains).map((unit) => unit.id);
   if (hasty.length === 0) return [];

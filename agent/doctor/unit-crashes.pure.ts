@@ -5,7 +5,7 @@ import type { UnitSettings } from '../systemd/systemd-unit.pure.ts';
 /** A unit that was restarted as often since it was started by hand has something to say. */
 const MANY_RESTARTS = 3;
 
-/** What keeps the agent from running, or made its last runs end. */
+/** Settings that keep the agent from running, or that ended its last runs. */
 export function judgeCrashes(unit: UnitSettings): readonly Finding[] {
   if (unit.loadState !== 'loaded') return [];
   return [...judgeMemory(unit), ...judgeCapabilities(unit), ...judgeRestarts(unit)];
@@ -65,7 +65,7 @@ function judgeRestarts(unit: UnitSettings): readonly Finding[] {
   ];
 }
 
-/** Of systemd, in place of an exit status: systemd.exec(5), "Process exit codes". */
+/** systemd's codes in place of an exit status */
 const STATUS_WORDS: Readonly<Record<number, string>> = {
   78: 'a setting is wrong, and the log names it',
   126: 'the program cannot be executed',
@@ -98,7 +98,7 @@ function describeEnd({ endedBy, endStatus, result }: UnitSettings): string {
   return `status ${endStatus}${words === undefined ? '' : `, ${words}`}${because}`;
 }
 
-/** What in the unit ends a program so. */
+/** The setting of the unit that ends a program in this way. */
 function remedyOf(unit: UnitSettings): string | undefined {
   const { endedBy, endStatus, memoryDenyWriteExecute, limitAs, result } = unit;
   if (result === 'oom-kill') return 'a larger MemoryMax=, or a smaller Envoy';

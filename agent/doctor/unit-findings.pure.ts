@@ -14,7 +14,7 @@ export interface UnitGiven {
   readonly needsNames: boolean;
 }
 
-/** As long as kuma-dp tries to get its bootstrap before it gives up. */
+/** How long kuma-dp tries to get its bootstrap. */
 const KUMA_DP_PATIENCE_MS = 300_000;
 
 /** What in the unit would break a stop. */
@@ -25,7 +25,7 @@ export function judgeUnit(given: UnitGiven): readonly Finding[] {
       {
         level: 'failure',
         about: `unit ${unit.id}`,
-        says: unit.loadState === '' ? 'systemd says nothing of it' : unit.loadState,
+        says: unit.loadState === '' ? 'systemd does not know it' : unit.loadState,
         remedy: 'name the unit that runs kuma-dp: --unit NAME',
       },
     ];
@@ -47,7 +47,7 @@ function judgeReload({ id, needsReload }: UnitSettings): Finding {
     ? {
         level: 'warning',
         about,
-        says: 'its files were changed since systemd read them: what follows is what systemd has in force',
+        says: 'its files changed after systemd read them: the lines below show what systemd uses',
         remedy: 'systemctl daemon-reload',
       }
     : { level: 'ok', about, says: 'as its files say' };
@@ -63,7 +63,7 @@ function judgeKillMode({ unit, cat }: UnitGiven): Finding {
       return {
         level: 'warning',
         about,
-        says: `${says}: what the agent leaves behind when it is killed goes on`,
+        says: `${says}: after the agent is killed, its processes keep running`,
         remedy: 'KillMode=mixed',
       };
     default:
@@ -118,14 +118,14 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
     return {
       level: 'ok',
       about,
-      says: `${says}: counts as started before it serves (Type=notify would wait)`,
+      says: `${says}: the unit is active before Envoy serves (Type=notify waits)`,
     };
   }
   if (!type.startsWith('notify')) {
     return {
       level: 'failure',
       about,
-      says: `${says}: the agent stays in the foreground and says when it is ready`,
+      says: `${says}: the agent stays in the foreground and reports when it is ready`,
       remedy: 'Type=notify with NotifyAccess=all',
     };
   }
@@ -133,7 +133,7 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
     return {
       level: 'failure',
       about,
-      says: `${says}: systemd does not listen to systemd-notify, a child of the agent, and the start times out`,
+      says: `${says}: systemd ignores systemd-notify, a child of the agent, and the start times out`,
       remedy: 'NotifyAccess=all',
     };
   }
@@ -142,7 +142,7 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
     return {
       level: 'warning',
       about,
-      says: `${says}, TimeoutStartSec=${formatLimit(timeoutStartMs)}: without a control plane it is killed and started for ever`,
+      says: `${says}, TimeoutStartSec=${formatLimit(timeoutStartMs)}: if the control plane is down at boot, systemd restarts the unit in a loop`,
       remedy: 'TimeoutStartSec=infinity',
     };
   }
@@ -152,7 +152,7 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
 /** Shells and the like, which do not pass a signal on, or not the right one. */
 const AGENT = /(^|\/)kuma-dp-agent(\/main\.js)?$/;
 
-/** What an interpreter runs is its script; sudo and the like name the agent further on. */
+/** Of an interpreter the script is the program; after sudo and the like the agent is a later word. */
 export function isAgentCommand(argv: readonly string[]): boolean {
   return (
     AGENT.test(argv[0] ?? '') ||
@@ -168,7 +168,7 @@ function judgeMainProcess({ unit: { mainPid }, mainArgv }: UnitGiven): Finding {
   const about = 'main process';
   if (mainPid === undefined) return { level: 'unseen', about, says: 'the unit does not run' };
   if (mainArgv === undefined || mainArgv.length === 0) {
-    return { level: 'unseen', about, says: `pid ${mainPid}, which this user may not look at` };
+    return { level: 'unseen', about, says: `pid ${mainPid}, which this user may not inspect` };
   }
   const program = programOf(mainArgv);
   if (isAgentCommand(mainArgv)) return { level: 'ok', about, says: `pid ${mainPid} is the agent` };
@@ -176,7 +176,7 @@ function judgeMainProcess({ unit: { mainPid }, mainArgv }: UnitGiven): Finding {
   return {
     level: 'failure',
     about,
-    says: `pid ${mainPid} is ${program}${behind ? ', which stands between systemd and the agent' : ', and no agent'}`,
+    says: `pid ${mainPid} is ${program}${behind ? ', which stands between systemd and the agent' : ', not kuma-dp-agent'}`,
     remedy: behind
       ? 'let ExecStart run the agent itself: User= instead of sudo, exec in a shell script'
       : 'put "kuma-dp-agent run --" in front of the command in ExecStart, and restart',
@@ -195,7 +195,7 @@ function judgeOrder({ unit: { after }, needsNames }: UnitGiven): Finding {
     return {
       level: 'warning',
       about,
-      says: `not after ${missing.join(' and ')}: at a reboot it may be gone before the dataplane has left`,
+      says: `not after ${missing.join(' and ')}: at a reboot the network may stop before the dataplane has left`,
       remedy: `After=${[...missing, ...(after.has('time-sync.target') ? [] : ['time-sync.target'])].join(' ')}`,
     };
   }

@@ -28,7 +28,7 @@ export async function untilDrained({ clock, admin, stopped }: DrainWatchOptions)
       const { inbound, outbound } = (await gauge.read()).activity;
       failures = 0;
       const nowMs = clock.monotonicMs();
-      // Where the listeners' directions cannot be read everything counts: longer at worst, never shorter.
+      // If the listeners' directions are unreadable, everything counts: the drain is longer at worst, never shorter.
       quiet = followQuiet(quiet, gauge.knowsDirections ? inbound : outbound, nowMs);
       if (quiet !== undefined && nowMs - quiet.sinceMs >= QUIET_MS) return;
     } catch (error) {

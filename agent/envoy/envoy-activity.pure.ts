@@ -1,7 +1,5 @@
 /**
- * What Envoy's admin answers say about its work. Names of listeners differ between Kuma lines and clusters of the
- * control plane always have a request open, so only downstream counters of listeners are read, whatever their names.
- * Which direction a counter belongs to, the listeners' own configuration says.
+ * Envoy's activity, from its admin answers.
  *
  * @see recorded `envoy-stats-*.txt` of 2.10.1, 2.14.3 and 3.0
  */
@@ -41,7 +39,7 @@ export const ACTIVITY_STATS_FILTER =
 /** `own`: kuma-dp's own, no user's traffic. */
 export type Direction = 'inbound' | 'outbound' | 'own';
 
-/** By what stands behind `http.`, `tcp.` and `listener.` in the stats. What is missing here is outbound. */
+/** Inbound listeners by their name in the stats (`http.`, `tcp.`, `listener.`). Others are outbound. */
 export interface Directions {
   readonly filters: ReadonlyMap<string, Direction>;
   readonly listeners: ReadonlyMap<string, { readonly direction: Direction; readonly name: string }>;
@@ -86,7 +84,7 @@ interface Stat {
   readonly value: number;
 }
 
-/** Those of {@link ACTIVITY_STATS_FILTER}, without the admin's own and without each worker's share. */
+/** The stats of {@link ACTIVITY_STATS_FILTER}, without the admin listener and the workers' shares. */
 export function* statsOf(statsText: string): Generator<Stat> {
   for (const line of statsText.split('\n')) {
     const match = STAT_LINE.exec(line);

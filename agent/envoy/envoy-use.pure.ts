@@ -13,7 +13,7 @@ export interface EnvoyUse {
   readonly movedAtMs: number;
 }
 
-/** One look at Envoy, and what else was seen at that moment. */
+/** One look at Envoy, with the host's signs at that moment. */
 export interface EnvoyLook {
   readonly atMs: number;
   readonly activity: Activity;

@@ -103,7 +103,7 @@ async function isConfigured(admin: EnvoyAdmin): Promise<boolean | undefined> {
   return STATE.test(stats) ? LIVE.test(stats) : undefined;
 }
 
-/** What of Envoy's stats says that it is live: it has its first configuration, and its listeners are warm. */
+/** The stats that show that Envoy is live */
 const LIVE_STATS_FILTER = '^server\\.state$';
 const STATE = /^server\.state: \d/m;
 const LIVE = /^server\.state: 0$/m;

@@ -13,14 +13,14 @@ export interface HookStart {
 
 /** The share of a stop's budget that one hook may use. */
 const SHARE = 0.25;
-/** Of the budget's end: the last log lines and the exit itself. */
+/** Time at the end of the budget for the last log lines and the exit. */
 const RESERVE_MS = 250;
 /** A start has no budget that a hook could use up. */
 const READY_LIMIT_MS = 60_000;
 
 export const READY: HookStart = { name: 'ready', limitMs: READY_LIMIT_MS };
 
-/** What a phase that is entered starts; each hook of a stop runs once. */
+/** The hooks that a new phase starts; each hook of a stop runs once. */
 export function hookOf(phase: Phase, begun: ReadonlySet<HookName>, nowMs: number): HookStart | undefined {
   if (!('deadlines' in phase)) return undefined;
   const { startedAtMs, endsAtMs } = phase.deadlines;
@@ -38,7 +38,7 @@ export interface HookFacts {
   readonly limitMs: number;
 }
 
-/** What a hook is told, beside the agent's own environment. */
+/** The environment of a hook, beside the agent's own. */
 export function hookEnvironment(
   name: HookName,
   { dataplane, incarnation, phase, limitMs }: HookFacts,

@@ -15,7 +15,7 @@ export type RunHook = (
   command: string,
   how: {
     readonly environment: Readonly<Record<string, string>>;
-    /** Told each line that it writes. */
+    /** Called with each line that it writes. */
     readonly said: (line: string) => void;
     /** Aborts when its time is up. */
     readonly signal: AbortSignal;
@@ -101,7 +101,7 @@ export class Hooks {
     stop();
     this.#over.signal.removeEventListener('abort', stop);
     const tookMs = clock.monotonicMs() - startedAtMs;
-    const failure = result === undefined ? 'its time was up, so it was killed' : result.failure;
+    const failure = result === undefined ? 'killed: its time was up' : result.failure;
     if (failure === undefined) events.hookDone(name, tookMs);
     else events.hookFailed(name, failure, tookMs);
   }

@@ -1,6 +1,6 @@
 import { isObject } from '../../kernel/json.ts';
 
-/** What Go's encoding/json finds in any case; everything else a Dataplane says is found by its exact name. */
+/** Fields that Go's encoding/json accepts in any letter case */
 const META = ['type', 'mesh', 'name', 'labels', 'creationTime', 'modificationTime'] as const;
 const META_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(META.map((key) => [key.toLowerCase(), key]));
 
@@ -84,7 +84,7 @@ function asPort(port: unknown): unknown {
 }
 
 function asNumber(value: unknown): unknown {
-  // What is quoted is JSON to Go: blanks around it, no zero before it.
+  // Go reads a quoted number as JSON: blanks around it, no leading zero.
   return typeof value === 'string' && /^\s*-?(0|[1-9]\d*)\s*$/.test(value) ? Number(value) : value;
 }
 

@@ -11,7 +11,7 @@ import { DRAIN_TIME_MS, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 /** `direct`: kuma-dp brings the resource and its CP creates it. `indirect`: an operator applied it beforehand. */
 export type Binding = 'direct' | 'indirect';
 
-/** Who this dataplane is and how its control plane is reached, as the wrapped command says it. */
+/** The dataplane's identity and its control plane, from the wrapped command. */
 export interface DataplaneIdentity {
   readonly key: DataplaneKey;
   readonly binding: Binding;
@@ -33,7 +33,7 @@ const KUMA_API_HTTPS_PORT = '5682';
 export function deriveIdentity(command: KumaDpCommand, resource: DataplaneResource | undefined): Derived {
   const proxyType = PROXY_TYPES.find((known) => known === command.proxyType);
   if (proxyType === undefined) {
-    return { problem: `kuma-dp's --proxy-type is not one this agent knows: "${command.proxyType}"` };
+    return { problem: `the agent does not know kuma-dp's --proxy-type: "${command.proxyType}"` };
   }
   const expected = RESOURCE_TYPES[proxyType];
   if (resource !== undefined && resource.type !== expected) {
@@ -41,9 +41,9 @@ export function deriveIdentity(command: KumaDpCommand, resource: DataplaneResour
   }
   const { name } = resource ?? command;
   const mesh = meshOf(proxyType, resource ?? command);
-  if (name === '') return { problem: 'neither a resource nor --name says what this dataplane is called' };
+  if (name === '') return { problem: "no resource and no --name: the dataplane's name is unknown" };
   if (mesh === undefined) {
-    return { problem: 'neither a resource nor --mesh says which mesh this dataplane is in' };
+    return { problem: "no resource and no --mesh: the dataplane's mesh is unknown" };
   }
   const defaultEndpoint = endpointBeside(command.cpAddress);
   if (defaultEndpoint === undefined) {

@@ -74,7 +74,7 @@ function decode(source: string, bytes: Uint8Array): string {
   );
 }
 
-/** As Go's html/template escapes, which is not what mustache.js does. */
+/** Escapes as Go's html/template, not as mustache.js. */
 const ESCAPES: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '<': '&lt;',
@@ -147,7 +147,7 @@ function parseResource(source: string, rendered: string): DataplaneResource {
   );
 }
 
-/** Those of YAML 1.1; the parser knows those of 1.2 alone. */
+/** The forms of YAML 1.1; the parser knows only those of 1.2. */
 const LINE_BREAKS = /\r(?!\n)|[\u0085\u2028\u2029]/g;
 
 /**

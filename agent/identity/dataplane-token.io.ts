@@ -2,16 +2,13 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { readRegularFile } from '../../program/regular-file.ts';
 import type { Token } from '../ports.ts';
 
-/** Where kuma-dp's dataplane token comes from. `inline` wins, as in kuma-dp. Neither: there is no token to show. */
+/** The source of kuma-dp's dataplane token. */
 export interface DataplaneTokenSource {
   readonly file: string | undefined;
   readonly inline: string | undefined;
 }
 
-/**
- * What a metadata value may have in gRPC, which would otherwise refuse it and quote it in its message. A JSON web token
- * has less than that.
- */
+/** Characters that gRPC accepts in metadata. It would otherwise */
 const PRINTABLE = /^[\x20-\x7e]+$/;
 
 /** @see kuma 2.14.3: app/kuma-dp/cmd/run.go: a token given inline is used in place of the file */

@@ -13,14 +13,14 @@ export interface DerivedDataplane {
   readonly unset: readonly string[];
 }
 
-/** What the wrapped command says it is; the problem in words where it does not say. */
+/** Derives the dataplane from the wrapped command; otherwise returns the problem in words. */
 export async function deriveDataplane(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
   stdin: Promise<Uint8Array> | undefined,
 ): Promise<DerivedDataplane | { readonly problem: string }> {
   const command = readKumaDpCommand(argv, env, readScriptFile);
-  if (command === undefined) return { problem: 'the command after "--" is not "kuma-dp run …"' };
+  if (command === undefined) return { problem: 'the command after "--" does not run kuma-dp' };
   try {
     const { source, resource, unset } = await readDataplaneTemplate(command, stdin);
     const derived = deriveIdentity(command, resource);

@@ -34,7 +34,7 @@ export interface KumaDpCommand {
   readonly authType: string;
   readonly workDir: string;
   readonly readinessPort: string;
-  /** What stands between the agent and kuma-dp and gets in the way of a stop. */
+  /** Programs between the agent and kuma-dp that break a stop. */
   readonly obstacles: readonly Obstacle[];
   /** Whether kuma-dp's words can be replaced: not if they are part of a script, or of a container's command. */
   readonly rewritable: boolean;
@@ -87,7 +87,7 @@ const VALUED: ReadonlySet<string> = new Set([
   'opa-set',
 ]);
 
-/** What Go's strconv.ParseBool takes for true, in a flag and in the environment. */
+/** The values that Go's strconv.ParseBool reads as true. */
 const GO_TRUE: ReadonlySet<string> = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
 
 const SHORTHANDS: Readonly<Record<string, string>> = { d: 'dataplane-file', v: 'dataplane-var', h: 'help' };
@@ -112,7 +112,7 @@ export function readKumaDpCommand(
   };
 }
 
-/** What stands in front of a command that may not be kuma-dp's at all. */
+/** Programs in front of a command that may not run kuma-dp. */
 /** Whether the command names kuma-dp behind another program: then a process of that name has to appear. */
 export function isWrapped(argv: readonly string[], env: CommandEnv): boolean {
   const { argv: own, inFront } = unwrap({ argv, env });

@@ -2,10 +2,7 @@ import { statSync } from 'node:fs';
 
 import { filesOf, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 
-/**
- * The files that kuma-dp would not find, in words. Nothing of a command that reads them elsewhere, in a container for
- * example.
- */
+/** Files that kuma-dp would not find. Empty for a command that reads them elsewhere, such as in a container. */
 export function missingFiles(command: KumaDpCommand): readonly string[] {
   if (command.obstacles.some(({ level }) => level === 'breaks')) return [];
   return filesOf(command)

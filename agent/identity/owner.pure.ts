@@ -5,13 +5,13 @@ export type Owner = 'cp' | 'agent' | 'external';
 
 export interface OwnerChoice {
   readonly owner: Owner;
-  /** Said when the option asked for something else. */
+  /** Why the owner differs from the option. */
   readonly because?: string;
 }
 
 /**
- * Who owns the object, from `--lifecycle`, from what the wrapped command brings, and from whether a companion stands
- * behind the agent: without one, the object of a killed agent would stay.
+ * Chooses the owner of the object from `--lifecycle`, the wrapped command, and whether a companion answers: without
+ * one, the object of a killed agent would stay.
  */
 export function chooseOwner(
   lifecycle: 'auto' | Owner,
@@ -22,7 +22,7 @@ export function chooseOwner(
     if (lifecycle === 'auto' || lifecycle === 'external') return { owner: 'external' };
     return {
       owner: 'external',
-      because: 'kuma-dp is given --name and --mesh: an operator applied the dataplane',
+      because: 'kuma-dp has --name and --mesh: an operator applied the object',
     };
   }
   const isDataplane = identity.key.proxyType === 'dataplane';
@@ -34,13 +34,13 @@ export function chooseOwner(
 
 /** Why the agent cannot put the object itself. */
 function hindrance({ key, rewritable }: DataplaneIdentity): string | undefined {
-  if (key.proxyType !== 'dataplane') return 'a zone proxy cannot be put before it starts without being seen';
+  if (key.proxyType !== 'dataplane') return 'a zone proxy cannot be registered unseen before it starts';
   return rewritable
     ? undefined
-    : "kuma-dp's words are part of a script or of a container's command, so --name and --mesh cannot be set";
+    : "kuma-dp's command is inside a script or a container's command, so the agent cannot set --name and --mesh";
 }
 
-/** Whether a stop deletes the object: an object of the operator's stays, unless told. */
+/** Whether a stop deletes the object: an operator's object stays without --delete-external. */
 export function isDeletable(owner: Owner, deleteExternal: boolean): boolean {
   return owner !== 'external' || deleteExternal;
 }

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, fstatSync, constants } from 'node:fs';
 
-/** A script in front of kuma-dp is short; what is longer does more than start it. */
+/** A wrapper script is short; a longer one does more than start kuma-dp. */
 const MAX_SCRIPT_BYTES = 64 * 1024;
 
 /** The text of a script; `undefined` for a program, a long file, and what cannot be read. */

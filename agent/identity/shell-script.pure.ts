@@ -1,10 +1,10 @@
-/** One command of a shell script, its words as the shell would hand them over. */
+/** One command of a shell script, with the words as the shell passes them. */
 export interface SimpleCommand {
   readonly words: readonly string[];
   /** The variables that it gets on top of the script's own. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly redirected: boolean;
-  /** What ends it: an operator, a line feed, or nothing at the end of the script. */
+  /** The operator or line feed that ends it; empty at the end of the script. */
   readonly endedBy: string;
 }
 
@@ -112,7 +112,7 @@ class Lexer {
     this.#at += blank.exec(this.#text)?.[0].length ?? 0;
   }
 
-  /** One word as it is written; an expansion without quotes can make several of it, or none. */
+  /** Reads one word; an unquoted expansion can make several of it, or none. */
   #word(env: ShellEnv): readonly string[] {
     const words = [''];
     let quoted = false;

@@ -19,7 +19,7 @@ interface Exemption {
 type Range = readonly [first: number, last: number];
 
 /**
- * What the rules for outbound connections exempt, or that there are none.
+ * The exemptions of the rules for outbound connections, or that there are no such rules.
  *
  * @param rules what `iptables-save -t nat` prints, of IPv4 or IPv6
  * @see kuma pkg/transparentproxy/iptables/builder/builder_table_nat.go
@@ -53,7 +53,7 @@ export interface Redirected {
 }
 
 export function describeRedirected({ agentUid, kumaDpUid }: Redirected): string {
-  return `the agent runs as uid ${agentUid} and kuma-dp as uid ${kumaDpUid}; transparent proxying exempts kuma-dp's user alone, so the agent's own connections go into the Envoy that it looks after`;
+  return `the agent runs as uid ${agentUid} and kuma-dp as uid ${kumaDpUid}; transparent proxying exempts kuma-dp's user only, so the kernel redirects the agent's own connections into Envoy`;
 }
 
 /** @param ports of the agent's endpoints */
@@ -61,7 +61,7 @@ export function remedyOfRedirected({ kumaDpUid }: Redirected, ports: readonly nu
   return `run the agent as uid ${kumaDpUid} as well (User= of the unit, in place of runuser or sudo), or kumactl install transparent-proxy --exclude-outbound-ports ${ports.join(',')}`;
 }
 
-/** Of endpoints on other hosts: what is on this host itself is not redirected. */
+/** Ports of endpoints on other hosts: connections within this host are not redirected. */
 export function portsOf(urls: readonly URL[]): readonly number[] {
   const remote = urls.filter(({ hostname }) => !isLoopback(hostname));
   return [...new Set(remote.map(({ port, protocol }) => Number(port) || (protocol === 'http:' ? 80 : 443)))];

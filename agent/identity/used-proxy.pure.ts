@@ -1,7 +1,9 @@
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import type { DataplaneIdentity } from './dataplane-identity.pure.ts';
 
-/** What stops: only some kinds have an application behind them, or senders that no control plane tells. */
+/**
+ * The kind of proxy: only some have an application behind them, or senders that learn of a stop from no control plane.
+ */
 export type ProxyKind = 'sidecar' | 'delegated gateway' | 'builtin gateway' | 'zone ingress' | 'zone egress';
 
 /** Where Envoy hands inbound requests to the application. */
@@ -10,10 +12,10 @@ export interface ApplicationPort {
   readonly port: number;
 }
 
-/** What is known of a proxy before it stops. */
+/** Facts about a proxy that decide how long it drains. */
 export interface UsedProxy {
   readonly kind: ProxyKind;
-  /** No resource was there to read: a Dataplane that was applied beforehand may be a gateway all the same. */
+  /** The agent could not read a resource: an applied Dataplane may be a gateway. */
   readonly isGuess: boolean;
   /** How long kuma-dp alone would drain. */
   readonly drainTimeMs: number;
@@ -21,7 +23,7 @@ export interface UsedProxy {
   readonly applicationPorts: readonly ApplicationPort[];
 }
 
-/** What a dataplane's own resource says of who uses its Envoy. */
+/** How a dataplane's Envoy is used, from its resource. */
 export function usedProxy({ key, resource, drainTimeMs }: DataplaneIdentity): UsedProxy {
   const kind = kindOf(key.proxyType, resource);
   return {

@@ -23,7 +23,7 @@ export interface Wrapping {
   readonly argv: readonly string[];
   /** The environment that kuma-dp will find, as far as that can be told. */
   readonly env: WrapperEnv;
-  /** What relative paths are read from; `undefined` for the agent's own folder. */
+  /** The folder of relative paths; `undefined` for the agent's own. */
   readonly folder: string | undefined;
   readonly obstacles: readonly Obstacle[];
   /** How many words stand in front of kuma-dp's; `undefined` where its words are inside of another word. */
@@ -39,14 +39,14 @@ export interface WrappingContext {
 
 const SHELLS: ReadonlySet<string> = new Set(['sh', 'bash', 'dash', 'ash', 'ksh', 'mksh', 'zsh']);
 const USER_SWITCHES: ReadonlySet<string> = new Set(['su', 'runuser']);
-/** What they start runs elsewhere: in another container, on another host, as another unit. */
+/** Programs that start a command elsewhere: in another container, on another host, as another unit. */
 const ELSEWHERE: ReadonlySet<string> = new Set(
   words(
     'docker podman nerdctl ctr crictl lxc lxc-attach lxc-execute incus kubectl nomad ssh machinectl systemd-run systemd-nspawn runc crun flatpak-spawn toolbox distrobox',
   ),
 );
 const DETACHERS: ReadonlySet<string> = new Set(['daemon', 'daemonize', 'start-stop-daemon']);
-/** They give what they start to a server process of their own. */
+/** Programs that hand the command to a server process of their own. */
 const SERVERS: ReadonlySet<string> = new Set(
   words('tmux screen byobu zellij dtach abduco pm2 forever at batch'),
 );
@@ -125,7 +125,7 @@ class Reader {
     const env = { ...environmentBehind(program, options, this.#env), ...assigned };
     if (program === 'env' && split !== undefined) {
       this.#inFront = undefined;
-      // What is split may begin with options and assignments of env's own, and the command may follow behind it.
+      // The split text may begin with env's own options and assignments
       const [first] = readScript(`env ${split}`, { env, args: [] });
       this.read([...(first?.words ?? []), ...argv.slice(length)], env);
     } else this.#behind(argv, length, env);
@@ -161,7 +161,8 @@ class Reader {
     this.#search(program, argv);
     if (this.#argv.length > 0) return;
     this.#readOwnScript(program, argv);
-    // Some program that takes kuma-dp's own words: a build of its own, a stand-in. Of a script's commands, most do not.
+    // A program with kuma-dp's arguments but another name: a custom build or a stand-in. Most commands of a script are
+    // none.
     if (this.#argv.length === 0 && inFront !== undefined && argv.includes('run', 1)) {
       [this.#argv, this.#inFront, this.#env] = [argv, inFront, env];
     }
@@ -278,7 +279,7 @@ class Reader {
     });
     const noted = this.#obstacles.length;
     this.#search(program, argv);
-    // What stands between there is the server's.
+    // The words in between belong to the server.
     this.#obstacles.splice(noted);
     this.#inFront = undefined;
   }
@@ -292,7 +293,7 @@ class Reader {
 
   #noteDetached(program: string): void {
     this.#note(program, 'breaks', {
-      says: 'sends kuma-dp to the background and ends: its exit status is lost, and the agent looks after it only where the kernel hands it over',
+      says: 'sends kuma-dp to the background and ends: its exit status is lost, and the agent supervises it only if the kernel reparents it to the agent',
       remedy: `run it in the foreground: ${PLAIN_LINE}`,
     });
   }

@@ -3,7 +3,7 @@ import { Counters } from './counters.pure.ts';
 import { readBounded } from '../state/bounded-file.io.ts';
 import { WholeFile } from '../state/whole-file.io.ts';
 
-/** What one run leaves to the next for its metrics: beside the state file, whose name it shares. */
+/** Counters of one run for the next, in a file beside the state file. */
 export class CountersFile {
   readonly #file: WholeFile;
 

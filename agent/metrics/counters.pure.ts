@@ -30,13 +30,10 @@ const StopDurations = distribution(STOP_BOUNDS);
 const StepDurations = distribution(STEP_BOUNDS);
 export type Distribution = z.infer<typeof StopDurations>;
 
-/**
- * What the runs of one dataplane on this host have counted, one after the other: a stop ends the process that counts it,
- * so the next one goes on from here.
- */
+/** The counters of all runs of one dataplane on this host */
 export const Counters = z.object({
   schema: z.literal(1),
-  /** A run is on. Found by the next one, it says that this one's agent did not live to end. */
+  /** A run is in progress. If the next run finds this mark, the agent of this one was killed. */
   open: z.boolean(),
   stops: z.array(z.object({ cause: z.enum(STOP_CAUSES), outcome: z.enum(STOP_OUTCOMES), count })),
   budgetsExceeded: count,
@@ -99,7 +96,7 @@ export function countPacing(counters: Counters, waitMs: number): Counters {
 }
 
 /**
- * Goes on from what the run before left.
+ * Continues the counters of the previous run.
  *
  * @param urls the endpoints of this run: what was counted for others is forgotten, so that there are never more series
  * than endpoints

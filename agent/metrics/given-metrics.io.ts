@@ -47,7 +47,7 @@ interface Distributed {
   readonly look: () => readonly (readonly [labels: Labels, of: Distribution | undefined])[];
 }
 
-/** One whose counts come from elsewhere: prom-client's own can only be observed into, and starts at zero. */
+/** A histogram with given counts: prom-client's own only takes observations, and starts at zero. */
 class GivenHistogram extends Histogram {
   readonly #described: DescribedMetric;
   readonly #distributed: Distributed;

@@ -13,7 +13,7 @@ export interface MetricsListener {
   close(): void;
 }
 
-/** Where they are served, and to whom. */
+/** The address of the metrics and the rules of access. */
 export interface MetricsPlace {
   readonly address: ListenerAddress;
   /** Only a caller that shows this token is answered. */
@@ -54,7 +54,7 @@ export async function openMetricsListener(
     await listeners.close();
     throw new OperationalError(
       'LISTENER_FAILED',
-      `Cannot listen on ${listeners.address}: that is no loopback address`,
+      `Cannot listen on ${listeners.address}: that is not a loopback address`,
     );
   }
   const unwatch = certificate?.watch(systemClock);

@@ -13,29 +13,29 @@ export const METRICS_OPTIONS = {
     flag: 'metrics',
     placeholder: 'HOST:PORT|unix:PATH|off',
     default: 'off',
-    help: 'Where Prometheus finds the metrics of this agent, as /metrics; another address for each dataplane of a host. Beyond loopback only with --metrics-token-file',
+    help: 'Address of /metrics for Prometheus, one for each dataplane of a host. Beyond loopback only with --metrics-token-file',
     read: readListenerAddressOrOff,
   }),
   metricsTokenFile: textOption({
     flag: 'metrics-token-file',
     placeholder: 'FILE',
-    help: 'A token of 16 characters or more that a scrape of --metrics then has to show, as a Bearer; read again when it changes',
+    help: 'Token (16 characters or more) that /metrics requires, as a Bearer token; read again when it changes',
   }),
   metricsCertificateFile: textOption({
     flag: 'metrics-cert-file',
     placeholder: 'FILE',
-    help: 'The certificate (PEM) that --metrics shows: HTTPS in place of HTTP; read again when it changes',
+    help: 'PEM certificate of --metrics: HTTPS instead of HTTP; read again when it changes',
   }),
   metricsKeyFile: textOption({
     flag: 'metrics-key-file',
     placeholder: 'FILE',
-    help: 'The private key (PEM) of --metrics-cert-file',
+    help: 'PEM key of --metrics-cert-file',
   }),
 } as const;
 
 export type MetricsOptions = OptionValues<typeof METRICS_OPTIONS>;
 
-/** Of a value from the environment only the listener is lost: it is not opened. */
+/** An invalid value in the environment costs only the listener. */
 export function withMetrics<Table extends OptionTable & typeof METRICS_OPTIONS>(
   table: Table,
   resolved: ResolvedOptions<Table>,

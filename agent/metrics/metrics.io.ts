@@ -38,14 +38,14 @@ export function agentMetrics(source: MetricsSource): Registry {
   stopMetrics(registry, read);
   startMetrics(registry, read);
   // Without the prefix: every program has it under this name.
-  gauge(registry, { name: 'process_start_time_seconds', help: 'When the agent was started' }, () => [
+  gauge(registry, { name: 'process_start_time_seconds', help: 'When the agent started' }, () => [
     [{}, startedAtMs / 1_000],
   ]);
   return registry;
 }
 
 function standingMetrics(registry: Registry, read: MetricsSource['read']): void {
-  gauge(registry, { name: `${PREFIX}build_info`, help: 'The version that runs', labels: ['version'] }, () => [
+  gauge(registry, { name: `${PREFIX}build_info`, help: 'The running version', labels: ['version'] }, () => [
     [{ version: VERSION }, 1],
   ]);
   gauge(registry, { name: `${PREFIX}phase`, help: 'The phase that the agent is in', labels: ['phase'] }, () =>
@@ -58,7 +58,7 @@ function standingMetrics(registry: Registry, read: MetricsSource['read']): void 
   );
   gauge(
     registry,
-    { name: `${PREFIX}stop_budget_seconds`, help: 'All that a stop may take' },
+    { name: `${PREFIX}stop_budget_seconds`, help: 'Maximum duration of a stop' },
     (): readonly Sample[] => [[{}, read().stopBudgetMs / 1_000]],
   );
 }
@@ -70,14 +70,14 @@ function dataplaneMetrics(registry: Registry, read: MetricsSource['read']): void
   };
   gauge(
     registry,
-    { name: `${PREFIX}dataplane_known`, help: 'Whether it could be derived which dataplane this is' },
+    { name: `${PREFIX}dataplane_known`, help: 'Whether the agent knows which dataplane this is' },
     () => [[{}, Number(read().dataplane !== undefined)]],
   );
   gauge(
     registry,
     {
       name: `${PREFIX}dataplane_info`,
-      help: 'Which dataplane the agent looks after, and who owns its object',
+      help: 'Which dataplane the agent runs, and who owns its object',
       labels: ['mesh', 'name', 'proxy_type', 'lifecycle'],
     },
     known(({ key, owner }) => [
@@ -109,7 +109,7 @@ function dataplaneMetrics(registry: Registry, read: MetricsSource['read']): void
   );
   gauge(
     registry,
-    { name: `${PREFIX}settle_seconds`, help: 'How long a stop waits for the peers to let go' },
+    { name: `${PREFIX}settle_seconds`, help: 'How long a stop waits until peers have dropped the endpoint' },
     known(({ settleMs }) => [[{}, settleMs / 1_000]]),
   );
 }
@@ -123,7 +123,7 @@ function witnessMetrics(registry: Registry, read: MetricsSource['read']): void {
     registry,
     {
       name: `${PREFIX}looks_total`,
-      help: 'Ports of other dataplanes that this agent looked at for the companion',
+      help: 'Ports of other dataplanes that this agent connected to for the companion',
       labels: ['result'],
     },
     known((looks) => LOOK_RESULTS.map((result) => [{ result }, looks[result]])),
@@ -132,7 +132,7 @@ function witnessMetrics(registry: Registry, read: MetricsSource['read']): void {
     registry,
     {
       name: `${PREFIX}looks_refused_total`,
-      help: 'Looks that the companion asked for and this agent does not make: a forbidden address, or too many',
+      help: 'Looks that this agent refused to make: a forbidden address, or too many',
     },
     known(({ refusals }) => [[{}, refusals]]),
   );
@@ -182,7 +182,7 @@ function stopMetrics(registry: Registry, read: MetricsSource['read']): void {
     registry,
     {
       name: `${PREFIX}deregistrations_total`,
-      help: 'Deregistrations by the endpoint that answered; none did where they failed',
+      help: 'Deregistrations by the endpoint that answered; empty where they failed',
       labels: ['url', 'kind', 'result'],
     },
     () => deregistrationsOf(read()),
@@ -210,7 +210,7 @@ function startMetrics(registry: Registry, read: MetricsSource['read']): void {
   );
 }
 
-/** Those that can be. */
+/** The possible values of a label. */
 const STOP_SERIES = STOP_CAUSES.flatMap((cause) =>
   STOP_OUTCOMES.filter((outcome) => (cause === 'killed') === (outcome === 'unknown')).map(
     (outcome): readonly [StopCause, StopOutcome] => [cause, outcome],
@@ -228,7 +228,7 @@ function deregistrationsOf({ dataplane, counters }: CountedRun): readonly Sample
   );
 }
 
-/** Who keeps an object, or fails, has no answer of an endpoint. A companion that takes over may not have said who it is. */
+/** A kept object or a failure has no endpoint's answer; a companion that takes over may not have named itself. */
 function canBe(url: string, result: (typeof RESULTS)[number]): boolean {
   if (result === 'handed_over') return true;
   return (result === 'kept' || result === 'failed') === (url === '');

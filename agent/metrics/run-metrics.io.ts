@@ -21,11 +21,7 @@ export interface RunMetricsDeps {
   readonly place: metricsListener.MetricsPlace;
 }
 
-/**
- * What a run counts and where that can be read. Only where `--metrics` asks for it: prom-client and an HTTP server are
- * loaded for it, at once: a start may wait, and an upgrade meanwhile replaces the files. Whatever fails here costs a
- * warning, nothing else.
- */
+/** A run's metrics and their listener. */
 export class RunMetrics {
   readonly #deps: RunMetricsDeps;
   readonly #startedAtMs: number;
@@ -39,7 +35,7 @@ export class RunMetrics {
     this.#deps = deps;
     this.#listener = import('./metrics-listener.io.ts');
     this.#listener.catch(() => {
-      // Said by open().
+      // Set by open().
     });
     this.#startedAtMs = deps.clock.wallMs();
   }
@@ -98,8 +94,8 @@ export class RunMetrics {
   }
 
   /**
-   * The agent ends as it should: the next run must not take it for killed. Settles when everything that was counted is
-   * on disk, or was given up.
+   * Marks the end of the run, so that the next one does not count it as killed. Settles when the counters are on disk
+   * or given up.
    */
   onEnd(): Promise<void> {
     this.#count({ ...this.#counters, open: false });

@@ -30,7 +30,7 @@ export interface CountedRun extends RunView {
   readonly counters: Counters;
 }
 
-/** Where it is as far as its peers are concerned; `standby`: out for good, since SIGUSR2. */
+/** Whether peers see it; `standby`: out for good since SIGUSR2. */
 export function standingOf({ phase, dataplane }: RunView): RotationStage | 'standby' {
   if (phase.name === 'running' && phase.standby !== 'no') return 'standby';
   return dataplane?.rotation ?? 'in';

@@ -17,7 +17,7 @@ export interface ClaimDeps {
 
 export interface Claim {
   readonly choice: OwnerChoice;
-  /** The operator asked for `agent` by name: then the object is put even where no companion answers. */
+  /** The operator chose `--lifecycle agent`: the agent registers the object even without a companion. */
   readonly insistent: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface Claim {
 const CLAIM_BUDGET_MS = 800;
 /** A companion that has just given an epoch answers, and gets this long to put the object, too. */
 const REGISTER_FLOOR_MS = 200;
-/** Left to put the object where that is worth something without an epoch. */
+/** Time reserved for the registration where the agent needs no epoch for it. */
 const REGISTER_RESERVE_MS = 400;
 
 /**

@@ -16,7 +16,7 @@ export interface ConfirmGoneDeps {
 const INTERVAL_MS = 300;
 const UNANSWERED: Confirmed = {
   outcome: 'unknown',
-  reason: 'a write that was not answered may still create it',
+  reason: 'an unanswered write may still create it',
 };
 
 /** Whether the object is still gone at the end, by `byMs` (monotonic). Never throws. */
@@ -35,7 +35,7 @@ export async function confirmGone(deps: ConfirmGoneDeps, byMs: number): Promise<
       if (value.verdict !== 'wait' && !writes.against({ state: 'absent' })) return seen;
       last = value.verdict === 'wait' ? seen : UNANSWERED;
     } catch (error) {
-      // What was seen once says more than that there was no time to see it again.
+      // An earlier result is better than a missing one.
       if (last.outcome !== 'left') last = { outcome: 'unknown', reason: describeError(error) };
     }
     await sleep(clock, Math.min(INTERVAL_MS, Math.max(0, byMs - clock.monotonicMs())));

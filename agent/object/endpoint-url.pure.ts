@@ -15,7 +15,7 @@ export function readEndpointUrl(text: string): OptionReading<URL> {
     };
   }
   if (url.username !== '' || url.password !== '') {
-    return { problem: 'credentials do not belong into a URL, use --user-token-file' };
+    return { problem: 'no credentials in the URL: use --user-token-file' };
   }
   const query = queryProblem(text);
   if (query !== undefined) return { problem: query };
@@ -35,7 +35,7 @@ export function isCompanion(url: URL): boolean {
 export interface EndpointOrder {
   /** In the order in which they are asked. */
   readonly urls: readonly URL[];
-  /** Whether there are companions among those given that cannot be used. */
+  /** Whether `--endpoint` names companions that this proxy cannot use. */
   readonly bypassed: boolean;
 }
 
@@ -58,7 +58,7 @@ export function orderEndpoints(
 }
 
 function companionProblem(url: URL): string | undefined {
-  if (url.port === '') return `say its port, as in "${url.protocol}//${url.hostname}:5690"`;
+  if (url.port === '') return `name its port, as in "${url.protocol}//${url.hostname}:5690"`;
   if (!['', '/'].includes(url.pathname)) {
     return 'a companion has no path: expected scheme, host and port';
   }

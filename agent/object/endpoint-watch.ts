@@ -11,9 +11,9 @@ export interface EndpointWatchDeps {
   readonly events: AgentEvents;
   readonly random: () => number;
   readonly endpoints: readonly Endpoint[];
-  /** Who wants to be let in. */
+  /** The agent that attaches, and its credential. */
   readonly key: DataplaneKey;
-  /** Told what a look has learnt. */
+  /** Called with the result of a look. */
   readonly learn: (facts: ControlPlaneFacts) => void;
 }
 
@@ -23,7 +23,7 @@ export interface LastLook {
   readonly reachable: boolean | undefined;
 }
 
-/** The first look may wait for a slow control plane: nothing waits for the look. */
+/** A long limit for the first look, on which nothing waits. */
 const LOOK_BUDGET_MS = 5_000;
 /** Shorter than the idle timeouts of common load balancers and NAT tables. */
 const LOOK_INTERVAL_MS = 20_000;

@@ -16,11 +16,11 @@ export interface EndpointsDeps {
   /** In the order in which they are asked. */
   readonly endpoints: readonly Endpoint[];
   readonly key: DataplaneKey;
-  /** Those of its inbounds: whether it is the last of one matters to other zones. */
+  /** Services of its inbounds: other zones notice the last dataplane of one. */
   readonly services?: readonly string[];
   /** `auto`: as long as the control plane's own intervals say. */
   readonly settle: number | 'auto';
-  /** What a departure depends on was learnt, for the first time or again. */
+  /** Called when the facts that a departure depends on were learnt. */
   readonly onFacts?: () => void;
 }
 
@@ -60,7 +60,7 @@ export class Endpoints {
     return this.#facts;
   }
 
-  /** How long peers need to let go of a deleted object, in ms. */
+  /** How long peers need to drop the endpoint of a deleted object, in ms. */
   get settleMs(): number {
     const { settle, key } = this.#deps;
     if (settle !== 'auto') return settle;
@@ -82,7 +82,7 @@ export class Endpoints {
     return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
   }
 
-  /** Another source than a check has said what a departure depends on. */
+  /** Takes over facts about the control plane that came from another source than a check. */
   learn(facts: ControlPlaneFacts): void {
     this.#facts = facts;
     this.#deps.onFacts?.();
@@ -113,8 +113,8 @@ export class Endpoints {
   }
 
   /**
-   * The object is gone: how long other zones need to hear of it. Never in front of the deletion. Which control planes
-   * are silent shows later, while the others tell the peers.
+   * The object is gone: finds out how long other zones need to learn of it, never before the deletion. Silent control
+   * planes show later, while the others update the peers.
    *
    * @param answered the endpoint that took the object away
    */

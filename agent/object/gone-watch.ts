@@ -7,7 +7,7 @@ export interface GoneWatchDeps {
   readonly clock: Clock;
   readonly endpoints: Endpoints;
   readonly departure: Departure;
-  /** The object was there again and was deleted: its peers have to be told once more. */
+  /** The agent deleted the object again: settling begins anew. */
   readonly onDeletedAgain: () => void;
   /**
    * Whether Envoy has opened a stream to a control plane since the stop began. Where it has not, an object that is there

@@ -14,14 +14,14 @@ export interface HedgedCall<T> {
   readonly action: string;
   readonly scope: DeadlineScope;
   readonly attempt: (endpoint: Endpoint, signal: AbortSignal, budgetMs: number) => Promise<T>;
-  /** Told of every attempt that failed, in order. */
+  /** Called with the failure of every attempt, in order. */
   readonly onFailure?: (error: unknown) => void;
 }
 
 export interface HedgedAnswer<T> {
   readonly value: T;
   readonly endpoint: string;
-  /** All attempts begun, at all endpoints. */
+  /** Number of attempts at all endpoints. */
   readonly attempts: number;
 }
 
@@ -78,7 +78,7 @@ class Race<T> {
     );
   }
 
-  /** Starts to ask endpoint `at`, unless that was done already or there is none. */
+  /** Asks endpoint `at`, unless it was asked already or does not exist. */
   openLane(at: number): void {
     const endpoint = this.#call.endpoints[at];
     if (at !== this.#opened || endpoint === undefined || this.#over.signal.aborted) return;
@@ -129,7 +129,7 @@ class Race<T> {
   }
 
   #pauseMs(tried: number, error: OperationalError): number {
-    // It was silent for so long that this was the pause.
+    // The failed attempt took so long that no further pause is needed.
     if (error.code === 'DEADLINE_EXCEEDED') return 0;
     const askedMs = error.details['retryAfterMs'];
     return typeof askedMs === 'number' ? askedMs : backoffMs(tried, this.#call.random(), RETRY);
@@ -138,7 +138,7 @@ class Race<T> {
   #end(settle: () => void): void {
     if (this.#over.signal.aborted) return;
     this.#over.abort(
-      new OperationalError('CANCELLED', `Gave up to ${this.#call.action}: there was an answer already`),
+      new OperationalError('CANCELLED', `Cancelled to ${this.#call.action}: another endpoint has answered`),
     );
     settle();
   }

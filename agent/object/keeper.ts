@@ -26,17 +26,17 @@ export interface ObjectKeeperDeps {
   readonly departure: Departure;
   /** The rendered Dataplane, where there is one to read. */
   readonly template: DataplaneResource | undefined;
-  /** `false` for an external dataplane: everything but the deletion happens. */
+  /** `false` for an external dataplane: the agent does everything but delete it. */
   readonly mayDelete: boolean;
   /** When the run began, before kuma-dp was started (monotonic); `undefined` where that is not known. */
   readonly beganAtMs?: number;
 }
 
-/** What a drain or a resume wants of the object, and what it is told. */
+/** The rotation that a drain or resume wants, and its callbacks. */
 export interface Turning {
   /** `undefined` in rotation. */
   readonly record: RotationRecord | undefined;
-  /** Before the object is turned. */
+  /** Called before the object's ports change. */
   prepare(): Promise<void>;
   /** @returns after how many ms to look again */
   onMade(made: Made): number;
@@ -45,9 +45,9 @@ export interface Turning {
 
 /** Nothing waits for an object to be made ready. */
 const KEEP_BUDGET_MS = 5_000;
-/** The caller of a drain waits for it; what fails is tried again. */
+/** The caller of a drain waits for this; a failure is retried. */
 const TURN_BUDGET_MS = 3_000;
-/** Before Envoy serves. Longer than most starts take. */
+/** While Envoy does not serve yet; longer than most starts. */
 const HIDDEN_LOOK_MS = 2_000;
 /** While a write that was given up may still be carried out. */
 const DOUBT_LOOK_MS = 1_000;
@@ -76,7 +76,7 @@ export class ObjectKeeper {
   };
   /** When the object was last seen not ready, as it is to be before Envoy serves. */
   #hiddenAtMs = 0;
-  /** The news of the writes as of the last look at the object. */
+  /** The state of the writes at the last look at the object. */
   #seenNews = 0;
   #gone: GoneWatch | undefined;
   #removal: { readonly removal: Removal; readonly done: Promise<Deregistration> } | undefined;
@@ -144,25 +144,25 @@ export class ObjectKeeper {
     this.wake();
   }
 
-  /** Who wants the object out of rotation and back. */
+  /** The controller of drain and resume. */
   follow(turning: Turning): void {
     this.#run.turning = turning;
     this.wake();
   }
 
-  /** Something else is wanted: what is under way for the old wish has a moment to end. */
+  /** The wish has changed: an attempt for the old one gets a moment to end. */
   wake(): void {
     this.#loop.wake();
   }
 
   /**
-   * Takes the object away by `byMs` (monotonic), and nothing puts it from then on. Never throws. Called again
-   * meanwhile, it joins the same attempt.
+   * Deletes the object by `byMs` (monotonic); the agent never puts it again. Never throws. A second call joins the same
+   * attempt.
    */
   deregister(byMs: number): Promise<Deregistration> {
     const { clock, endpoints, mayDelete } = this.#deps;
     this.#run.leaving = true;
-    if (!mayDelete) return Promise.resolve(kept('external dataplane: not ours to delete'));
+    if (!mayDelete) return Promise.resolve(kept('external: the operator deletes it'));
     if (!this.#mayBeOurs) return Promise.resolve(kept(STRANGER));
     if (this.#removal !== undefined) return this.#removal.done;
     const removal = new Removal({ clock, endpoints, departure: this.#leaver }, byMs);
@@ -206,7 +206,8 @@ export class ObjectKeeper {
   /** Whether the object is still gone at the end, by `byMs` (monotonic). Never throws. */
   confirm(byMs: number): Promise<Confirmed> {
     const { clock, endpoints, departure, mayDelete } = this.#deps;
-    if (!mayDelete) return Promise.resolve({ outcome: 'left', reason: 'it is not ours to delete' });
+    if (!mayDelete)
+      return Promise.resolve({ outcome: 'left', reason: 'its owner deletes it, not the agent' });
     if (!this.#mayBeOurs) return Promise.resolve({ outcome: 'left', reason: STRANGER });
     this.#gone = undefined;
     return this.#loop.do(() => confirmGone({ clock, endpoints, departure, writes: this.#writes }, byMs));
@@ -232,7 +233,7 @@ export class ObjectKeeper {
     return owned || configuration === 'given' || this.#writes.everSent;
   }
 
-  /** Who leaves, with what this run knows of it. */
+  /** The departing dataplane, with this run's marks. */
   get #leaver(): Departure {
     const { departure, beganAtMs, clock } = this.#deps;
     if (this.#isOurs || beganAtMs === undefined) return departure;
@@ -262,7 +263,7 @@ export class ObjectKeeper {
     }
   }
 
-  /** What is left of the time between two looks at an object that waits for its Envoy. */
+  /** The rest of the interval between two looks at an object that waits for its Envoy. */
   #hiddenForMs({ why, wish }: ObjectPlan): number {
     if (why !== 'keep' || wish.state !== 'hidden') return 0;
     const { clock, random } = this.#deps;
@@ -311,7 +312,7 @@ export class ObjectKeeper {
     return foreign ? undefined : 500 + random() * 1_000;
   }
 
-  /** One wish, asked for until an endpoint has made it. */
+  /** Repeats one wish until an endpoint has carried it out. */
   async #make(
     want: Want,
     how: {
@@ -344,7 +345,7 @@ export class ObjectKeeper {
 
 interface KeeperFacts {
   owned: boolean;
-  /** What the control plane has given this run's Envoy, as Envoy says. */
+  /** Whether Envoy says that the control plane has given it a configuration. */
   configuration: 'unknown' | 'missing' | 'given';
   serving: boolean;
   leaving: boolean;
@@ -353,7 +354,7 @@ interface KeeperFacts {
   turning: Turning | undefined;
 }
 
-const STRANGER = 'the control plane never gave Envoy its configuration: the object belongs to another run';
+const STRANGER = 'Envoy never got a configuration: the object belongs to another run';
 
 const ACTIONS = {
   absent: 'delete',

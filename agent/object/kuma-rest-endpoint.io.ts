@@ -67,7 +67,7 @@ async function make(
     case 'nothing':
       return madeOf(stored, next);
     case 'foreign':
-      throw new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} is left alone: ${next.reason}`);
+      throw new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} stays as it is: ${next.reason}`);
     case 'put':
       await put(client, { key, resource: next.resource }, attempt.send());
       return madeOf(stored, next);
@@ -94,7 +94,7 @@ async function requireOwnStream(
   if (ownership?.ours !== false) return;
   throw new OperationalError(
     'DATAPLANE_FOREIGN',
-    `Dataplane ${describeKey(key)} is left alone: ${ownership.reason}`,
+    `Dataplane ${describeKey(key)} stays as it is: ${ownership.reason}`,
   );
 }
 

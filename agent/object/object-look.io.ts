@@ -7,7 +7,7 @@ import { RestClient } from '../../kuma/rest-client.io.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 import { userToken } from './user-token.io.ts';
 
-/** What Kuma's REST API shows of a dataplane, and what time it is there. */
+/** A dataplane's overview, and the control plane's clock. */
 export interface ObjectLook {
   /** `undefined` if there is no such object. */
   readonly overview: DataplaneOverview | undefined;

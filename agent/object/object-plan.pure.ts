@@ -2,7 +2,7 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { readyAs, type Want } from '../../kuma/object-wish.ts';
 import type { RotationRecord } from './rotation-record.pure.ts';
 
-/** What decides how the object is to stand while the run goes on. */
+/** The inputs that decide the wanted state of the object during a run. */
 export interface ObjectFacts {
   /** The agent has put the object. */
   readonly owned: boolean;
@@ -10,7 +10,7 @@ export interface ObjectFacts {
   readonly template: DataplaneResource | undefined;
   /** Whether Envoy serves. */
   readonly serving: boolean;
-  /** What a `drain` or `resume` asked for, until it is done and undone. */
+  /** The request of a `drain` or `resume`, until it is done and undone. */
   readonly rotation: RotationRecord | undefined;
   /** A write of this run may have changed the object after it was last seen. */
   readonly doubtful: boolean;
@@ -18,12 +18,12 @@ export interface ObjectFacts {
   readonly healthFeedback: boolean;
 }
 
-/** `turn`: a drain or a resume. `keep`: what the owner of the object looks after. `mend`: what a late write may undo. */
+/** `turn`: a drain or resume. `keep`: what the object's owner maintains. `mend`: what a late write may undo. */
 export interface ObjectPlan extends Want {
   readonly why: 'turn' | 'keep' | 'mend';
 }
 
-/** @returns `undefined` where the object is nothing to this run */
+/** @returns `undefined` if this run must not change the object */
 export function planObject(facts: ObjectFacts): ObjectPlan | undefined {
   const { template, serving, rotation, doubtful } = facts;
   const owned = facts.owned ? template : undefined;

@@ -43,7 +43,7 @@ export class OutstandingWrites {
     return this.#everSent;
   }
 
-  /** Changes when a write is given up and when it is over: what was seen of the object before then is out of date. */
+  /** Changes when a write is abandoned and when it is over */
   get news(): number {
     return this.#news;
   }
@@ -103,7 +103,7 @@ export class OutstandingWrites {
     write.disarm();
     this.#sent.delete(write);
     const wasGivenUp = this.#givenUp.delete(write);
-    write.end.abort(new OperationalError('CANCELLED', 'Gave up to wait for the answer of a write'));
+    write.end.abort(new OperationalError('CANCELLED', 'Cancelled waiting for the answer of a write'));
     if (wasGivenUp) this.#news += 1;
   }
 }

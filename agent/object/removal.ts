@@ -12,9 +12,9 @@ export interface RemovalDeps {
   readonly departure: Departure;
 }
 
-/** How long a removal may still take once a stop was asked for twice. */
+/** How long a removal may still take after the second stop request. */
 const HASTENED_MS = 1_000;
-/** An endpoint that is asked then must have answered before that is over. */
+/** The limit for an endpoint that is asked after the second stop request. */
 const HASTENED_ANSWER_MS = 900;
 const GONE = { wish: { state: 'absent' }, template: undefined } as const;
 
@@ -24,7 +24,7 @@ export class Removal {
   readonly #byMs: number;
   readonly #hasten = new AbortController();
   readonly #over = Promise.withResolvers<void>();
-  /** What an endpoint said that has written the departure down. */
+  /** The answer of an endpoint that has recorded the departure. */
   #handedOver: OperationalError | undefined;
   #attempts = 0;
   #lastFailure: unknown;
@@ -71,7 +71,10 @@ export class Removal {
     const disarm = clock.after(HASTENED_MS, () => {
       const name = describeKey(departure.key);
       this.#hasten.abort(
-        new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${name}: asked twice to stop`),
+        new OperationalError(
+          'DEADLINE_EXCEEDED',
+          `Stopped trying to deregister ${name}: second stop request`,
+        ),
       );
     });
     void this.#over.promise.then(disarm);
@@ -81,11 +84,11 @@ export class Removal {
   giveUp(): void {
     const name = describeKey(this.#deps.departure.key);
     this.#hasten.abort(
-      new OperationalError('DEADLINE_EXCEEDED', `Gave up to deregister ${name}: kuma-dp has ended`),
+      new OperationalError('DEADLINE_EXCEEDED', `Stopped trying to deregister ${name}: kuma-dp has ended`),
     );
   }
 
-  /** Whatever comes of it, the attempt under way goes on: the companion joins the two. */
+  /** The running attempt continues in any case; the companion merges the two requests. */
   async #askOnceMore(endpoint: Endpoint): Promise<void> {
     const { clock, departure } = this.#deps;
     const action = `hand ${describeKey(departure.key)} over to ${endpoint.url}`;
@@ -117,7 +120,7 @@ export class Removal {
   }
 }
 
-/** Not gone yet, but an endpoint has written down that it is to go. */
+/** The object still exists, but an endpoint has recorded the departure. */
 function isHandedOver(error: unknown): error is OperationalError {
   return error instanceof OperationalError && error.details['handedOver'] === true;
 }

@@ -1,9 +1,6 @@
 import * as z from 'zod/mini';
 
-/**
- * What an operator asked for by `drain` or `resume`, kept in the state file until it is done and undone: a dataplane that
- * was drained stays so over a restart of its agent. Without one, the dataplane is in rotation like any other.
- */
+/** The operator's request by `drain` or `resume`, kept in the state file */
 export const RotationRecord = z.object({
   wanted: z.enum(['out', 'in']),
   /** RFC 3339, wall clock: for people. */
@@ -28,18 +25,14 @@ export interface RotationResult {
   readonly detail: string;
 }
 
-/**
- * How often a turn is made sure of. Envoy's next health report may carry what it found before `/healthcheck/fail`
- * (KUMA: checks every second, reports every five), and a control plane that restarts takes the resource as kuma-dp
- * brings it: both undo a drain until the next look.
- */
+/** How often the agent checks a finished turn. */
 export function lookAgainMs(sinceTurnMs: number, found: boolean): number {
   if (sinceTurnMs >= 12_000) return 5_000;
   // kuma-dp's control plane is about to create it, ready.
   return found ? 1_000 : 250;
 }
 
-/** What is left of the settle time for a dataplane whose peers were told `sinceMs` ago; all of it if they were not. */
+/** The rest of the settle time for a change that was written `sinceMs` ago; all of it for `undefined`. */
 export function settleLeftMs(settleMs: number, outForMs: number | undefined): number {
   return outForMs === undefined ? settleMs : Math.max(0, settleMs - outForMs);
 }

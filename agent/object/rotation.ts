@@ -19,15 +19,15 @@ export interface RotationDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
   readonly keeper: Pick<ObjectKeeper, 'facts' | 'settleMs' | 'serves' | 'wasReady' | 'isDoubtful' | 'wake'>;
-  /** What an earlier run left; `undefined` in rotation. */
+  /** The record of an earlier run; `undefined` if the dataplane is in rotation. */
   readonly initial: RotationRecord | undefined;
-  /** What its template says of each port, where there is one. */
+  /** The port states of its template, if any. */
   readonly template: PortStates;
   /** The agent puts the object NotReady before kuma-dp starts, and only the agent makes it ready. */
   readonly owned: boolean;
-  /** Told before anything is changed, and when it is over. */
+  /** Called before the object changes, and at the end. */
   readonly note: (record: RotationRecord | undefined) => void;
-  /** Aborts when a stop begins: from then on nothing is turned any more. */
+  /** Aborts when a stop begins: the rotation does not change after that. */
   readonly stopping: AbortSignal;
 }
 
@@ -43,15 +43,15 @@ export interface RotationRequest {
 /** Envoy's health check of itself, every second by default, and its next report: until then a report may be stale. */
 const STALE_REPORT_MS = 1_500;
 const POLL_MS = 50;
-/** A service probe that does not turn a port ready for so long has something to say. */
+/** A service probe that does not make a port ready within this time is reported. */
 const PROBE_PATIENCE_MS = 15_000;
 
-/** What is known of the turn that is wanted now. All times are monotonic. */
+/** The state of the wanted turn. All times are monotonic. */
 interface Turn {
   readonly wantedAtMs: number;
   /** When the object said so first, or again. */
   readonly turnedAtMs?: number;
-  /** When the object was last seen to be so without our doing. */
+  /** When a look last found the object as wanted, without a write by this agent. */
   readonly heldAtMs?: number;
   readonly failure?: unknown;
   /** Whether the failure was said. */
@@ -60,7 +60,7 @@ interface Turn {
 
 const NO_OBJECT: Made = { found: false, changed: false, states: {} };
 
-/** Decides when the dataplane is out of rotation and back while everything keeps running. The keeper writes the object. */
+/** Takes the dataplane out of rotation and back while everything keeps running. The keeper writes the object. */
 export class Rotation implements Turning {
   readonly #deps: RotationDeps;
   #record: RotationRecord | undefined;
@@ -94,7 +94,7 @@ export class Rotation implements Turning {
     return this.#record?.since;
   }
 
-  /** What a stop still has to wait for its peers. */
+  /** How long a stop must still wait until peers have dropped the endpoint. */
   get settleLeftMs(): number {
     const { clock, keeper } = this.#deps;
     const { turnedAtMs } = this.#turn;
@@ -111,7 +111,7 @@ export class Rotation implements Turning {
     if (this.#record !== undefined) this.#deps.keeper.wake();
   }
 
-  /** Idempotent. Never throws. What did not come about in time is tried on. */
+  /** Idempotent. Never throws. After the time limit the agent keeps trying. */
   async turn(request: RotationRequest): Promise<RotationResult> {
     const { clock, stopping } = this.#deps;
     const { wanted, cancel, timeoutMs } = request;
@@ -121,7 +121,11 @@ export class Rotation implements Turning {
     while (!settled()) {
       if (stopping.aborted) return stoppingNow(changed);
       if (cancel.aborted || this.#overruled(wanted))
-        return { outcome: 'refused', changed, detail: 'given up: asked otherwise' };
+        return {
+          outcome: 'refused',
+          changed,
+          detail: 'Cancelled: the caller hung up, or a newer drain or resume replaced this one',
+        };
       if (clock.monotonicMs() >= untilMs)
         return { outcome: 'pending', changed, detail: this.#whyPending(wanted) };
       await sleep(clock, POLL_MS);
@@ -177,7 +181,7 @@ export class Rotation implements Turning {
   }
 
   /**
-   * Written down before it is changed: what a crash in between leaves can be undone.
+   * Records the change before it is made, so that a crash in between can be undone.
    *
    * @returns whether the object waits for that
    */
@@ -197,7 +201,7 @@ export class Rotation implements Turning {
     if (first) events.rotationTurned(wanted, made.found);
   }
 
-  /** The object says so since the peers could know, and no late health report has undone it. */
+  /** The object has been as wanted for the settle time, and no late health report has undone it. */
   #isIn({ states }: RotationRecord): boolean {
     const { turnedAtMs, wantedAtMs, failure } = this.#turn;
     if (turnedAtMs === undefined || failure !== undefined || this.#isDoubtful('in')) return false;
@@ -241,7 +245,7 @@ export class Rotation implements Turning {
   #done(wanted: 'out' | 'in', changed: boolean): RotationResult {
     const nothing = this.#last.found || !changed ? '' : '; it has no object at its control plane now';
     const out = wanted === 'in' ? stillOut({}, this.#last.states) : [];
-    const left = out.length === 0 || !changed ? '' : `; left to its health checks: ${out.join(', ')}`;
+    const left = out.length === 0 || !changed ? '' : `; their health checks decide: ${out.join(', ')}`;
     return {
       outcome: 'done',
       changed,
@@ -256,7 +260,7 @@ export class Rotation implements Turning {
     if (admin === undefined)
       return {
         ...done,
-        detail: `${detail}; whether requests are left cannot be told: Envoy cannot be asked`,
+        detail: `${detail}; cannot tell whether requests remain: Envoy does not answer`,
       };
     const late = new AbortController();
     const disarm = clock.after(Math.max(0, untilMs - clock.monotonicMs()), () => {
@@ -271,7 +275,7 @@ export class Rotation implements Turning {
       return { ...done, detail: `${detail}; its last request is done` };
     } catch (error) {
       if (isAborted(stopping)) return stoppingNow(changed);
-      return { outcome: 'pending', changed, detail: `${detail}, but not quiet: ${describeError(error)}` };
+      return { outcome: 'pending', changed, detail: `${detail}, but still in use: ${describeError(error)}` };
     } finally {
       disarm();
     }
@@ -280,11 +284,11 @@ export class Rotation implements Turning {
   #whyPending(wanted: 'out' | 'in'): string {
     const what = wanted === 'out' ? 'not out of rotation yet' : 'not in rotation yet';
     if (this.#turn.failure !== undefined)
-      return `${what}, the agent goes on trying: ${describeError(this.#turn.failure)}`;
+      return `${what}; the agent keeps trying: ${describeError(this.#turn.failure)}`;
     if (this.#tooEarly(wanted)) return `${what}: Envoy does not serve yet`;
     if (this.#isDoubtful(wanted)) return `${what}: a write without an answer may still change the object`;
     const out = wanted === 'in' ? stillOut(this.#record?.states ?? {}, this.#last.states) : [];
-    if (out.length > 0) return `${what}: its health checks hold back ${out.join(', ')}`;
+    if (out.length > 0) return `${what}: its health checks fail for ${out.join(', ')}`;
     return `${what}: peers may not know yet`;
   }
 }

@@ -4,7 +4,7 @@ import type { ProxyType } from '../../kuma/dataplane.ts';
 /** Added to the control plane's own intervals: delivery to the peers and their switch. */
 const DELIVERY_MARGIN_MS = 250;
 
-/** What stops, as far as other zones are concerned. */
+/** What other zones see of the stopping proxy. */
 export interface SettleScope {
   readonly proxyType: ProxyType;
   /** No other ready dataplane of the zone has one of its services. */

@@ -21,7 +21,7 @@ export class WorkLoop {
     void this.#run();
   }
 
-  /** Something else is wanted: what is under way for the old wish has a moment to end. */
+  /** The wish has changed: an attempt for the old one gets a moment to end. */
   wake(): void {
     this.#changed.abort(new OperationalError('CANCELLED', 'Something else is wanted of the object'));
   }

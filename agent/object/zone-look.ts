@@ -7,7 +7,7 @@ export interface ZoneLookDeps {
   readonly clock: Clock;
   readonly endpoints: readonly Endpoint[];
   readonly key: DataplaneKey;
-  /** Those of its inbounds. */
+  /** Services of its inbounds. */
   readonly services: readonly string[];
   /** Whether a control plane was ever seen to answer at an endpoint. */
   readonly answeredOnce: (url: string) => boolean;
@@ -15,14 +15,14 @@ export interface ZoneLookDeps {
 
 /** The settle time does not begin before this is known: it must be short. */
 const SIBLINGS_BUDGET_MS = 500;
-/** Within the shortest settle time: a control plane that does not answer by then has told no peer. */
+/** Below the shortest settle time: a control plane that does not answer by then has updated no peer. */
 const ALIVE_BUDGET_MS = 1_500;
 /** A companion looks for up to 2 s. */
 const COMPANION_BUDGET_MS = 2_500;
 
 const UNABLE = new Error('This endpoint knows of no siblings');
 
-/** What a stop has to know of its zone, asked once the object is gone. */
+/** Facts about the zone that a stop needs; asked once the object is gone. */
 export class ZoneLook {
   readonly #deps: ZoneLookDeps;
   readonly #silent = new Set<string>();
@@ -32,7 +32,7 @@ export class ZoneLook {
     this.#deps = deps;
   }
 
-  /** Control planes that did not answer in this stop: the peers that they tell go on sending. */
+  /** Control planes that did not answer in this stop: their dataplanes keep sending. */
   get silent(): readonly string[] {
     return [...this.#silent];
   }
@@ -48,7 +48,7 @@ export class ZoneLook {
     const looks = endpoints.map((endpoint) =>
       withDeadline(
         { clock, action: `look for siblings at ${endpoint.url}`, budgetMs: SIBLINGS_BUDGET_MS, cancel },
-        // An endpoint that cannot tell leaves the answer to the other endpoints.
+        // Without an answer from this endpoint, the other endpoints decide.
         ({ signal }) => endpoint.isLastOfService?.(key, services, signal) ?? Promise.reject(UNABLE),
       ),
     );

@@ -28,7 +28,7 @@ export interface Credentials {
   readonly userToken: Token;
   /** For companions. Neither ever sees the other's. */
   readonly dataplaneToken: Token;
-  /** What answers a companion's looks; left out: nothing does. */
+  /** Answers a companion's looks; absent: the agent is no witness. */
   readonly witness?: Witness | undefined;
 }
 
@@ -100,7 +100,7 @@ export function readTls(
   );
 }
 
-/** The authorities whose certificates are trusted: from a file, or given as text. */
+/** The trusted CA certificates: from a file, or given as text. */
 export function authority(
   caFile: string | undefined,
   command: KumaDpCommand | undefined,

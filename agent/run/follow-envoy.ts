@@ -71,7 +71,7 @@ async function sayReady(
   if (resource !== undefined) tracked?.onServing();
 }
 
-/** Where kuma-dp runs elsewhere, its Envoy is not to be found below it. */
+/** If kuma-dp runs elsewhere, its Envoy is not among its children here. */
 function finderFor({ argv, env }: Pick<RunRequest, 'argv' | 'env'>, clock: Clock): EnvoyFinder {
   const elsewhere = obstaclesOf(argv, env).find(({ hides }) => hides);
   if (elsewhere === undefined) {

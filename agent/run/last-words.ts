@@ -3,7 +3,7 @@ import type { CompanionAttachment } from '../companion/attachment.ts';
 import type { AgentEvents } from '../events.ts';
 import type { StopReport } from '../stop/stop-report.pure.ts';
 
-/** What still has to be written or said when kuma-dp has ended. */
+/** Writes and sends what is left when kuma-dp has ended: reports, state, the last message. */
 export interface LastWordsDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
@@ -11,11 +11,11 @@ export interface LastWordsDeps {
   readonly attachment: Pick<CompanionAttachment, 'finish'> | undefined;
   /** `undefined` without `--report-file`. */
   readonly append: ((report: StopReport) => Promise<void>) | undefined;
-  /** What is being written already. */
+  /** Writes in progress. */
   readonly pending: readonly Promise<unknown>[];
 }
 
-/** How long that may take, once the budget of the stop is spent or saved. */
+/** How long these last writes may take after the stop. */
 const BUDGET_MS = 250;
 
 /** kuma-dp has ended, and so must the agent, whatever is wrong with its last words. Never throws. */

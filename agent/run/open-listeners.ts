@@ -18,7 +18,7 @@ export interface AgentListenerParts extends Pick<
   readonly stopping: AbortSignal;
 }
 
-/** What a running agent can be asked by others on this host, until `closed` aborts. */
+/** Opens the listeners of a running agent: control socket and metrics, until `closed` aborts. */
 export async function openFaces(parts: AgentListenerParts, closed: AbortSignal): Promise<void> {
   const { prepared, metrics, stopping } = parts;
   const keep = (listener: { close(): void } | undefined): void => {

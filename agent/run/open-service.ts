@@ -7,7 +7,7 @@ import { systemdNotify } from '../../program/systemd-notify.ts';
 import type { AgentEvents } from '../events.ts';
 import { ServiceNotices } from '../systemd/service-notices.ts';
 
-/** What systemd is told. @returns `undefined` where no service manager listens */
+/** Notifies systemd of the run. */
 export function openService(
   env: Readonly<Record<string, string | undefined>>,
   clock: Clock,

@@ -21,7 +21,7 @@ export interface PaceDeps {
 const LOOK_INTERVAL_MS = 500;
 const LOOK_BUDGET_MS = 1_000;
 
-/** What a state file tells of its run. Version 0.1.0 wrote Kuma's default where it had learnt no delay. */
+/** Facts about the previous run, from its state file. */
 export function previousRun(state: HostState): PreviousRun {
   const { owner, connected, endedAtUptimeMs, controlPlaneVersion: version } = state;
   const isGuess = connected === undefined && version === undefined;

@@ -23,7 +23,7 @@ import { tcpConnect } from '../../program/tcp-connect.ts';
 import { LookingWitness } from '../witness/witness.ts';
 import type { RunRequest } from './run-request.ts';
 
-/** What a run knows of its dataplane once everything that comes before kuma-dp is done. */
+/** A run's dataplane, once all steps before the start of kuma-dp are done. */
 export interface PreparedDataplane extends DerivedDataplane {
   readonly owner: Owner;
   readonly endpoints: Endpoints;
@@ -47,7 +47,7 @@ export interface PrepareContext {
   readonly stdin: Promise<Uint8Array> | undefined;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
-  /** What a departure depends on was learnt. */
+  /** Called when the facts that a departure depends on were learnt. */
   readonly onFacts: () => void;
 }
 
@@ -87,7 +87,7 @@ export async function prepare(
   const stateFile = new StateFile(join(options.stateDir, stateFileName(key)));
   const previous = readPrevious(stateFile.path, host, context.events);
   if (previous !== undefined && host.isAlive(previous.agent)) {
-    return { problem: `another agent on this host looks after ${derived.label}: pid ${previous.agent.pid}` };
+    return { problem: `another agent on this host runs ${derived.label}: pid ${previous.agent.pid}` };
   }
   const tls = tryReadTls(request, derived, context.events);
   if ('problem' in tls) return tls;
@@ -245,7 +245,7 @@ async function outwaitPredecessor(
   return host.isAlive(kumaDp) ? previous : { ...previous, endedAtUptimeMs: host.uptimeMs() };
 }
 
-/** What a run goes on with until it knows better. */
+/** The facts that a run uses until it has better ones. */
 function inherited(previous: HostState): Partial<HostState> {
   const { rotation, lastStop, controlPlaneVersion } = previous;
   const { deregistrationDelayMs } = previousRun(previous);

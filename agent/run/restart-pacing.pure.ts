@@ -1,7 +1,7 @@
 import { refusesSameName } from '../../kuma/control-plane.ts';
 import type { Owner } from '../identity/owner.pure.ts';
 
-/** What the state file says of the run before this one. Uptimes are milliseconds since this host booted. */
+/** The previous run, from the state file. */
 export interface PreviousRun {
   readonly owner: Owner;
   /** The control plane gave Envoy its configuration: otherwise it has nothing to forget. */

@@ -52,10 +52,7 @@ export function supervise(request: SuperviseRequest): Promise<ChildExit> {
   return new Supervision(request).run();
 }
 
-/**
- * One run of one dataplane. Everything that becomes known of it goes to the facts; the supervisor decides and acts on
- * them; what is here joins both to the world.
- */
+/** Runs one dataplane: collects its facts, lets the supervisor decide, and connects both to the world. */
 class Supervision {
   readonly #request: SuperviseRequest;
   readonly #facts = new RunFacts(randomUUID());
@@ -179,7 +176,7 @@ class Supervision {
   /** A stop that comes before the template has been read goes on as if there were none. */
   async #goOnWithoutDataplane(): Promise<void> {
     if (this.#facts.kumaDp.value !== undefined) await pause(clock, DERIVATION_PATIENCE_MS, this.#facts.over);
-    const problem = 'the stop came before it was known which dataplane this is';
+    const problem = 'the stop came before the agent knew which dataplane this is';
     this.#facts.dataplane.set(unregisteredDataplane(this.#request, problem));
   }
 

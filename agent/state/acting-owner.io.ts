@@ -18,7 +18,7 @@ export interface FileOwner {
 export function foreignOwner(path: string): FileOwner | undefined {
   if (process.geteuid?.() !== 0) return undefined;
   const written = resolve(path);
-  // Of the path as it is written and of what it leads to: the owner of a folder decides what is in it.
+  // Checks the path as written and its target
   for (const each of [...lineage(written), ...lineage(realPathOf(written))]) {
     const found = lstatSync(each, { throwIfNoEntry: false });
     if (found !== undefined && found.uid !== 0) return { uid: found.uid, gid: found.gid };

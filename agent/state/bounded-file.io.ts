@@ -1,7 +1,7 @@
 import { OperationalError } from '../../kernel/errors.ts';
 import { readRegularFileSync, UnreadableFile } from '../../program/regular-file.ts';
 
-/** What a file of ours has at most, by far: a state file has 2 KiB. */
+/** A generous limit for our files: a state file has 2 KiB. */
 const LARGEST_BYTES = 256 * 1024;
 
 /**

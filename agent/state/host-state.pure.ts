@@ -13,7 +13,7 @@ export type ProcessRef = z.infer<typeof ProcessRef>;
 /** Names stand in lines of their own. */
 const OneLine = z.string().check(z.regex(/^\P{Cc}*$/u));
 
-/** What one run writes down, so that another process can finish its work. */
+/** The state file of a run, by which another process can finish its stop. */
 export const HostState = z.object({
   schema: z.literal(1),
   incarnation: z.string(),
@@ -25,7 +25,7 @@ export const HostState = z.object({
   endpoints: z.array(z.string()),
   /** PEM: files of 0.1.0 carry it, and runs whose CA is given as text. */
   ca: z.optional(z.string()),
-  /** Where it is now: it may be replaced after this run. */
+  /** The current path: the file may be replaced after this run. */
   caFile: z.optional(z.string()),
   skipVerify: z.boolean(),
   clientCertificateFile: z.optional(z.string()),
@@ -39,7 +39,7 @@ export const HostState = z.object({
   phase: z.enum(['running', 'leaving', 'ended']),
   deregistered: z.boolean(),
   endedAtUptimeMs: z.optional(z.number()),
-  /** As its control plane has said it, to this run or to an earlier one of this boot. */
+  /** From the control plane, learnt by this run or an earlier one of this boot. */
   deregistrationDelayMs: z.optional(z.number()),
   controlPlaneVersion: z.optional(z.string()),
   /** The control plane that this run was told of last. Another one knows nothing of this run. */
@@ -53,7 +53,7 @@ export const HostState = z.object({
   invocation: z.optional(z.string()),
   /** Left out in rotation. A next run of this boot goes on with it. */
   rotation: z.optional(RotationRecord),
-  /** Of this run, or of the one before it. */
+  /** Of this run, or the previous one. */
   lastStop: z.optional(
     z.object({
       stoppedAt: z.string(),
@@ -66,7 +66,7 @@ export const HostState = z.object({
 });
 export type HostState = z.infer<typeof HostState>;
 
-/** What is true of this host now, to hold a state file against. */
+/** Facts about this host, with which a state file is compared. */
 export interface HostEvidence {
   readonly bootId: string;
   isAlive(process: ProcessRef): boolean;
@@ -92,7 +92,7 @@ export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
   if (state.bootId !== host.bootId) {
     return {
       verdict: 'refuse',
-      reason: 'the file was written before this host booted: it says nothing about now',
+      reason: 'the file is from before this host booted',
     };
   }
   if (host.isAlive(state.agent)) {

@@ -36,7 +36,7 @@ export function linuxHost(): Host {
     uptimeMs: readUptimeMs,
     processRef,
     isAlive: (known) => processRef(known.pid)?.startTicks === known.startTicks,
-    // Of a service, systemd says so only to what it runs at its end: systemd.exec(5).
+    // systemd sets this only for ExecStopPost
     endsWithUs: ({ pid }) => process.env['SERVICE_RESULT'] !== undefined && sharesOurService(pid),
   };
 }

@@ -31,5 +31,5 @@ export function selectState(
   }
   if (others.length === 0) return only;
   const names = [only, ...others].map(({ state }) => describeKey(state.dataplane)).join(', ');
-  return `there are several on this host, say which by --mesh and --name: ${names}`;
+  return `several run on this host, choose one by --mesh and --name: ${names}`;
 }

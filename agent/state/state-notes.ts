@@ -7,12 +7,12 @@ import type { StateNote } from '../stop/stop-report.pure.ts';
 export interface StateNotesDeps {
   readonly events: AgentEvents;
   readonly host: { uptimeMs(): number; processRef(pid: number): ProcessRef | undefined };
-  /** What the next start on this host wants to know of the control plane. */
+  /** Facts about the control plane for the next start on this host. */
   readonly facts: () => ControlPlaneFacts;
   readonly write: (state: HostState) => Promise<void>;
 }
 
-/** What the next start on this host wants to know of the control plane. */
+/** Facts about the control plane for the next start on this host. */
 const LEARNT = ['deregistrationDelayMs', 'controlPlaneVersion', 'controlPlaneInstance'] as const;
 
 /** Keeps the state file in step with the supervisor. A file that cannot be written costs a warning, nothing else. */
@@ -54,7 +54,7 @@ export class StateNotes {
     this.#write({});
   }
 
-  /** What nothing has said to this run stays as an earlier run has learnt it. */
+  /** Facts that this run has not learnt stay as an earlier run recorded them. */
   get #learnt(): Pick<HostState, (typeof LEARNT)[number]> {
     const { deregistrationDelayMs, version, instanceId } = this.#deps.facts();
     const known = this.#state;

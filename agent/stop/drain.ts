@@ -19,7 +19,7 @@ export interface DrainDeps {
   /** `undefined`: kuma-dp's drain time, where clients come that no control plane tells. */
   readonly externalDrainMs: number | undefined;
   readonly host: StopEvidence;
-  /** What is waited for, as it changes; `undefined` once that is nothing. */
+  /** Called with what the drain waits for, at each change; `undefined` for nothing. */
   readonly onHold: (words: string | undefined) => void;
 }
 
@@ -63,7 +63,7 @@ export class Drain {
     return async () => (await opened()) > (await before);
   }
 
-  /** What is waited for, in words. */
+  /** What the drain waits for, in words. */
   get hold(): string | undefined {
     return this.#words;
   }
@@ -144,7 +144,7 @@ export class Drain {
   }
 }
 
-/** What a proxy is whose resource could not be read, as Envoy's listeners say it. */
+/** The kind of a proxy without a readable resource, from Envoy's listeners. */
 async function asSeen(proxy: UsedProxy, admin: EnvoyAdmin | undefined): Promise<UsedProxy> {
   if (!proxy.isGuess || admin === undefined) return proxy;
   const directions = await admin.listenerConfig().then(readDirections, () => NO_DIRECTIONS);

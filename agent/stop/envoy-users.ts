@@ -23,13 +23,13 @@ export interface EnvoyUsersDeps extends HoldLogDeps {
   readonly externalDrainMs: number | undefined;
 }
 
-/** What only the steps of the stop know. */
+/** The progress of the stop's steps. */
 export type StopKnowledge = Pick<
   HoldKnowledge,
   'toldAtMs' | 'settledAtMs' | 'deregistration' | 'healthCheckMs' | 'peersTold' | 'silentControlPlanes'
 >;
 
-/** Envoy is looked at so often while it serves, for each drain time. */
+/** How many looks at a serving Envoy there are in each drain time. */
 const LOOKS_PER_DRAIN_TIME = 2;
 const SHORTEST_LOOK_INTERVAL_MS = 5_000;
 /** While the peers are told, and while the drain goes on. */
@@ -97,7 +97,7 @@ interface StopContext {
   readonly ownSeen: Set<string>;
 }
 
-/** One stop, from its first moment on. */
+/** The users of Envoy during one stop. */
 class StopWatch {
   readonly #deps: EnvoyUsersDeps;
   readonly #context: StopContext;
@@ -157,7 +157,7 @@ class StopWatch {
       stopBeganAtMs: this.#context.beganAtMs,
       drainTimeMs: proxy.drainTimeMs,
       proxy: proxy.kind,
-      // What was seen before the admin fell silent says nothing of now.
+      // A reading from before the admin fell silent is out of date.
       envoy: this.#seen.failures === 0 ? this.#seen.use : undefined,
       application: { ports: signs.ports, refusedAtFirst: signs.refusedAtFirst, called: this.#seen.called },
       onlyProxyReplaced: signs.onlyProxyReplaced,
@@ -166,7 +166,7 @@ class StopWatch {
     };
   }
 
-  /** What is called while the peers are told shows that the application lives. */
+  /** A call during settling shows that the application lives. */
   async #watchSettling(): Promise<void> {
     const { clock } = this.#deps;
     const ended = AbortSignal.any([this.#draining.signal, this.#context.over]);
@@ -198,7 +198,7 @@ class StopWatch {
     }
   }
 
-  /** What the application did before the stop, as far as it was remembered. */
+  /** The application's activity before the stop, as remembered. */
   #before(
     totals: ReadonlyMap<string, number>,
     own: number,

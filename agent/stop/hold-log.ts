@@ -9,10 +9,10 @@ export interface HoldLogDeps {
   readonly onHold: (words: string | undefined) => void;
 }
 
-/** What is over sooner is not worth a line. */
+/** Shorter waits are not logged. */
 const SAY_AFTER_MS = 1_000;
 
-/** Says what a drain waits for, each cause once. */
+/** Logs what a drain waits for, each cause once. */
 export class HoldLog {
   readonly #deps: HoldLogDeps;
   readonly #words: string[] = [];
@@ -22,7 +22,7 @@ export class HoldLog {
     this.#deps = deps;
   }
 
-  /** What was waited for, in order. */
+  /** The causes of the waits, in order. */
   get words(): readonly string[] {
     return this.#words;
   }

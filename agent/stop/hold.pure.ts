@@ -3,17 +3,17 @@ import type { EnvoyUse } from '../envoy/envoy-use.pure.ts';
 import type { ProxyKind } from '../identity/used-proxy.pure.ts';
 import type { DeregistrationOutcome } from './phases.pure.ts';
 
-/** What is known of the application behind Envoy. */
+/** Facts about the application behind Envoy. */
 export interface ApplicationEvidence {
-  /** Its ports, as a connection finds them now; `unknown` where none is known or none gave an answer. */
+  /** The application's ports, as a connection finds them now */
   readonly ports: 'answer' | 'refuse' | 'unknown';
-  /** They refused already when the stop began: on a host, the application is stopped before its proxy. */
+  /** The application's ports refused at the beginning of the stop: it was stopped before its proxy. */
   readonly refusedAtFirst: boolean;
-  /** It called others within kuma-dp's drain time before the stop, or since. */
+  /** The application called others within kuma-dp's drain time before the stop, or since. */
   readonly called: boolean;
 }
 
-/** All that decides how long Envoy has to serve. Times are monotonic milliseconds. */
+/** The evidence that decides how long Envoy must serve. */
 export interface HoldKnowledge {
   readonly nowMs: number;
   readonly stopBeganAtMs: number;
@@ -56,7 +56,7 @@ export type HoldCause =
 export interface Hold {
   readonly cause: HoldCause;
   readonly untilMs: number;
-  /** What is waited for, without the time. */
+  /** What the drain waits for, without the time. */
   readonly because: string;
 }
 
@@ -118,7 +118,7 @@ export function readinessLeadMs({
   return Math.max(0, externalDrainMs - drainTimeMs);
 }
 
-/** What is in progress holds, in either direction. */
+/** Requests in progress hold, in either direction. */
 function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   const { inbound, outbound, movedAtMs } = envoy;
   // An application's connection that carries nothing is no work, but a sign that the application lives.
@@ -148,13 +148,13 @@ function untoldSenders(known: HoldKnowledge): Hold | undefined {
       ? {
           cause: 'silent-control-plane',
           untilMs: latestEndMs(known),
-          because: `dataplanes of ${silentControlPlanes.join(', ')} are not told, since it does not answer`,
+          because: `dataplanes of ${silentControlPlanes.join(', ')} do not learn of the stop: it does not answer`,
         }
       : undefined,
     known.peersTold
       ? undefined
       : deregistration === 'gone'
-        ? { cause: 'peers-not-told', untilMs: known.settledAtMs, because: 'peers are being told' }
+        ? { cause: 'peers-not-told', untilMs: known.settledAtMs, because: 'peers are dropping the endpoint' }
         : deregistration === 'kept' && healthCheckMs !== undefined
           ? {
               cause: 'health-checks',

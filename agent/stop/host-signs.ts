@@ -1,7 +1,7 @@
 import type { StopEvidence } from '../ports.ts';
 import type { ApplicationPort } from '../identity/used-proxy.pure.ts';
 
-/** What this host shows of the application behind Envoy during one stop, and of why the proxy stops. */
+/** Signs on this host of the application behind Envoy during one stop, and of the reason for the stop. */
 export class HostSigns {
   readonly #host: StopEvidence;
   readonly #applicationPorts: readonly ApplicationPort[];

@@ -1,10 +1,7 @@
 import type { ChildExit, SignalName } from '../child/exit-status.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
-/**
- * What can be, in the agent's life: phases, what happens in them, and what is to be done. step.pure.ts says how
- * they follow each other.
- */
+/** The phases of a run, their inputs and their effects. */
 export type Phase = Starting | Running | Deregistering | Settling | Draining | Exiting | Confirming | Stopped;
 
 /** kuma-dp is not there yet: restart pacing waits, or the object is being put. */
@@ -24,7 +21,7 @@ export interface Running {
   readonly standby: 'no' | 'deregistering' | 'yes';
 }
 
-/** What every phase of a stop carries. */
+/** The fields that every phase of a stop has. */
 export interface Stopping {
   readonly deadlines: StopDeadlines;
   /** How often a stop was requested: 1 in order, 2 in a hurry. */

@@ -18,7 +18,7 @@ const Report = z.looseObject({
   budgetMs: z.number(),
   steps: z.array(Step),
 });
-/** As far as it is drawn: a report file may hold those of other versions. */
+/** The drawn part of a report: a report file may contain those of other versions. */
 export type DrawnReport = z.infer<typeof Report>;
 
 export interface Percentiles {
@@ -129,7 +129,7 @@ function drawBar({ steps }: DrawnReport, columnsPerMs: number): string {
   return bar;
 }
 
-/** What a person should look at. */
+/** Stops that a person should look at. */
 function remark({ steps, budgetMs, totalMs }: DrawnReport): string {
   const deregister = steps.find(({ step }) => step === 'deregister');
   const remarks = [
@@ -152,7 +152,7 @@ function summaryLines({
   const rows = Object.entries(total === undefined ? steps : { ...steps, total });
   return [
     `${stops} stops: ${outcomes.join(', ')}`,
-    ...(unreadable === 0 ? [] : [`${unreadable} lines were no reports`]),
+    ...(unreadable === 0 ? [] : [`${unreadable} lines were not reports`]),
     '',
     `${''.padEnd(10)} ${['p50', 'p95', 'max'].map((name) => name.padStart(9)).join(' ')}`,
     ...rows.map(([step, { p50Ms, p95Ms, maxMs }]) => {

@@ -5,7 +5,7 @@ import type { EnvoyAdmin, KumaDpReadiness } from '../ports.ts';
 import type { KumaDpProcess } from './kuma-dp-process.ts';
 import type { StateNote } from './stop-report.pure.ts';
 
-/** What a stop needs to know of its dataplane. */
+/** Facts about the dataplane that a stop needs. */
 export interface SupervisedDataplane {
   readonly label: string;
   readonly lifecycle: string;
@@ -26,7 +26,7 @@ export interface SeenEnvoy {
   readonly admin: EnvoyAdmin | undefined;
 }
 
-/** What becomes known of one run, in any order, and how far the run has come. */
+/** The facts of one run, which become known in any order, and the run's progress. */
 export class RunFacts {
   readonly incarnation: string;
   readonly kumaDp = new Fact<KumaDpProcess>();

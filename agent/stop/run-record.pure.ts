@@ -3,7 +3,7 @@ import type { Confirmed, Deregistration, Input, Phase } from './phases.pure.ts';
 import { crashDeadlines } from './stop-budget.pure.ts';
 import { amendDeregistration, beginRecord, recordPhase, type StopRecord } from './stop-report.pure.ts';
 
-/** What the inputs of a run have told so far; immutable. The report and the state file are written from it. */
+/** The record of a run's inputs so far; immutable. */
 export interface RunRecord {
   /** `undefined` before a stop. */
   readonly stop: StopRecord | undefined;

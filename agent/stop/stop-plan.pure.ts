@@ -2,10 +2,10 @@ import { formatDuration } from '../../kernel/duration.ts';
 import { latestEndMs } from './hold.pure.ts';
 import { divideBudget, LAST_ATTEMPT_MS } from './stop-budget.pure.ts';
 
-/** What a stop would do about the object: delete it, try in vain, or leave it where it is. */
+/** The effect of a stop on the object: deleted, not reached, or left. */
 export type Outlook = 'deletes' | 'fails' | 'keeps';
 
-/** One line of the timeline that a stop would have. */
+/** One step of a planned stop. */
 export interface PlannedStep {
   readonly step: 'deregister' | 'settle' | 'drain' | 'exit' | 'confirm';
   /** Milliseconds since the first signal, at the latest. */
@@ -17,12 +17,12 @@ export interface StopPlanInput {
   readonly budgetMs: number;
   readonly settleMs: number;
   readonly drainTimeMs: number;
-  /** Where the operator asked to serve longer for clients that no control plane tells. */
+  /** The operator's `--external-drain`, if it is longer. */
   readonly externalDrainMs?: number | undefined;
   readonly outlook: Outlook;
 }
 
-/** What a stop would do and by when at the latest. Each step begins as soon as the one before it is done. */
+/** The steps of a stop, each with its latest end. */
 export function planStop(input: StopPlanInput): readonly PlannedStep[] {
   const { budgetMs, settleMs, drainTimeMs, externalDrainMs, outlook } = input;
   const deadlines = divideBudget(0, budgetMs);
@@ -46,7 +46,7 @@ export function planStop(input: StopPlanInput): readonly PlannedStep[] {
           byMs: deadlines.deregisterByMs,
           what: 'the object is deleted; usually within milliseconds',
         },
-        { step: 'settle', byMs: settledByMs, what: 'Envoy serves on until the peers have let go' },
+        { step: 'settle', byMs: settledByMs, what: 'Envoy serves until peers have dropped the endpoint' },
         { step: 'drain', byMs: drainedByMs, what: 'SIGTERM to kuma-dp; ends with the last request' },
         exit,
         {
@@ -65,7 +65,7 @@ export function planStop(input: StopPlanInput): readonly PlannedStep[] {
         {
           step: 'drain',
           byMs: drainedByMs,
-          what: 'SIGTERM to kuma-dp; Envoy serves for all of the drain time, since no peer is told',
+          what: 'SIGTERM to kuma-dp; Envoy serves for the full drain time, since no peer knows of the stop',
         },
         exit,
         {
@@ -82,7 +82,7 @@ export function planStop(input: StopPlanInput): readonly PlannedStep[] {
   }
 }
 
-/** As `plan` shows it. */
+/** The timeline as `plan` prints it. */
 export function describePlan(
   steps: readonly PlannedStep[],
 ): readonly (readonly [step: string, what: string])[] {

@@ -2,7 +2,7 @@ import { describeExit, type ChildExit } from '../child/exit-status.pure.ts';
 import type { Confirmed, Deregistration, DeregistrationOutcome, Phase } from './phases.pure.ts';
 import type { StopDeadlines } from './stop-budget.pure.ts';
 
-/** One way out of the mesh, as one JSON line. Times are milliseconds; the steps count from the stop's beginning. */
+/** The report of one departure, as one JSON line. */
 export interface StopReport {
   readonly schema: 1;
   /** RFC 3339, wall clock: for people, never for decisions. */
@@ -15,7 +15,7 @@ export interface StopReport {
   /** How often the stop was asked for. */
   readonly asked: number;
   readonly budgetMs: number;
-  /** What was left of the budget at the end, never negative. */
+  /** The rest of the budget at the end, never negative. */
   readonly leftMs: number;
   readonly totalMs: number;
   readonly steps: readonly StepReport[];
@@ -26,7 +26,7 @@ export interface StepReport {
   readonly step: 'deregister' | 'settle' | 'drain' | 'exit' | 'confirm';
   readonly startMs: number;
   readonly durationMs: number;
-  /** What ended it: `gone`, `waited`, `quiet`, `timeout`, `killed`, … */
+  /** The outcome: `gone`, */
   readonly outcome: string;
   readonly detail?: Readonly<Record<string, unknown>>;
 }
@@ -42,7 +42,7 @@ const STEP_OF_PHASE: Readonly<Record<Phase['name'], StepReport['step'] | undefin
   stopped: undefined,
 };
 
-/** All of them, in their order. */
+/** All dataplanes, in order. */
 export const PHASE_NAMES = Object.keys(STEP_OF_PHASE) as readonly Phase['name'][];
 
 /** Collects the steps of one stop while they happen; immutable. */
@@ -139,7 +139,7 @@ function summariseStop(report: StopReport): {
   return { stoppedAt, cause, totalMs, outcome, exit: describeExit(exit) };
 }
 
-/** What another process must know of a run whose agent is killed. */
+/** Facts that another process needs to finish the run of a killed agent. */
 export type StateNote =
   | { readonly phase: 'leaving'; readonly deregistered: boolean }
   | {
@@ -174,7 +174,7 @@ export function endNote(
   };
 }
 
-/** What was seen last counts: a control plane that restarted may have created the object again. */
+/** The last look counts: a restarted control plane may have created the object again. */
 function isNothingLeft(
   last: Deregistration | undefined,
   confirmed: Confirmed | undefined,

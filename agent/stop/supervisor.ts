@@ -173,7 +173,7 @@ export class Supervisor {
     }
   }
 
-  /** Effects settle their own failures; what still comes out of one is a bug that must not cost the stop. */
+  /** Effects handle their own failures; an error that escapes is a bug, and must not end the stop. */
   #attend(work: Promise<unknown>): void {
     work.catch(this.#deps.events.failedUnexpectedly);
   }
@@ -234,7 +234,7 @@ export class Supervisor {
       this.#accept({ type: 'confirmed', confirmed: undefined });
       return;
     }
-    // What the other steps left over is no reason to look longer.
+    // Time that other steps left is no reason for a longer look.
     const lookMs = clock.monotonicMs() + STOP_WISHES.confirmMs;
     const confirmed = await registration.confirm(Math.min(byMs, lookMs));
     if (this.#phase.name === 'confirming') events.confirmed(confirmed);

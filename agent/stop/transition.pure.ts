@@ -12,7 +12,7 @@ import type {
 } from './phases.pure.ts';
 import { LAST_ATTEMPT_MS, type StopDeadlines } from './stop-budget.pure.ts';
 
-/** What an input leads to. */
+/** The result of an input. */
 export interface PhaseStep {
   readonly phase: Phase;
   readonly effects: readonly Effect[];
@@ -60,7 +60,7 @@ export function withProgress(
   return phase.name === 'settling' ? { ...phase, progress: 'answered' } : phase;
 }
 
-/** A kuma-dp in standby would end at the first SIGTERM, so that one waits until the last request is done. */
+/** A kuma-dp in standby ends at the first SIGTERM, so the agent sends it after the last request. */
 export function drain(stop: Stopping & { readonly standby: boolean }, progress: Progress): PhaseStep {
   const { deadlines, asked, standby } = stop;
   const untilMs = deadlines.waitsEndAtMs;

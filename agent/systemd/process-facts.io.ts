@@ -3,7 +3,7 @@ import process from 'node:process';
 
 import { unitOfCgroup } from './systemd-unit.pure.ts';
 
-/** What procfs tells of a process. What this user may not see, or what has ended, is `undefined`. */
+/** Facts about a process, from procfs; `undefined` if it has ended or this user may not see them. */
 export interface ProcessFacts {
   readonly argv: readonly string[] | undefined;
   /** Only to the process's own user, and to root. */

@@ -5,13 +5,13 @@ import type { Phase } from '../stop/phases.pure.ts';
 const EXTENSION_MS = 15_000;
 export const RENEWAL_MS = 5_000;
 
-/** What the service manager is to know of a phase. */
+/** The notification for a phase. */
 export interface ServicePhase {
   readonly phase: Phase;
   /** `default/web-1`; `undefined` while it is not known. */
   readonly label: string | undefined;
   readonly serving: boolean;
-  /** What a drain waits for, where that is known. */
+  /** What the drain waits for, if known. */
   readonly hold?: string | undefined;
   /** Since when an operator keeps it out of rotation; RFC 3339. */
   readonly drainedSince?: string | undefined;
@@ -28,7 +28,7 @@ export interface ServicePhase {
 export function messageOf({ phase, label, serving, hold, drainedSince, nowMs }: ServicePhase): ServiceFields {
   const words =
     phase.name === 'running' && serving && drainedSince !== undefined
-      ? `drained since ${drainedSince}: peers send it nothing until "kuma-dp-agent resume"`
+      ? `drained since ${drainedSince}: peers do not send to it until "kuma-dp-agent resume"`
       : wordsOf(phase, serving, hold);
   const status = label === undefined ? words : `${label}: ${words}`;
   if (phase.name === 'starting') return { status };

@@ -10,11 +10,11 @@ export type Said = { readonly text: string } | { readonly problem: string };
 export interface Systemctl {
   show(unit: string): Promise<Said>;
   cat(unit: string): Promise<Said>;
-  /** What is asked of units around it; a blank line between them. */
+  /** Properties of neighbouring units; a blank line between units. */
   showOrdered(units: readonly string[]): Promise<Said>;
 }
 
-/** A stop does not wait longer for systemd to say what it is doing. */
+/** How long a stop waits for systemd's answer. */
 const JOBS_PATIENCE_MS = 200;
 
 export function systemctl(env: UnitEnvironment): Systemctl {

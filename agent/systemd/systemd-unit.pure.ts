@@ -1,4 +1,4 @@
-/** What systemd has in force for a unit, as far as a stop depends on it. */
+/** The settings of a unit in force that a stop depends on. */
 export interface UnitSettings {
   readonly id: string;
   readonly loadState: string;
@@ -13,7 +13,7 @@ export interface UnitSettings {
   /** `undefined` while it does not run. */
   readonly mainPid: number | undefined;
   readonly after: ReadonlySet<string>;
-  /** What is ordered after it: units that stop before it does. */
+  /** Units that are ordered after it, and so stop before it. */
   readonly before: ReadonlySet<string>;
   readonly conflicts: ReadonlySet<string>;
   readonly defaultDependencies: boolean;
@@ -94,7 +94,7 @@ export const UNIT_PROPERTIES = [
   'LimitAS',
 ] as const;
 
-/** What is asked of the units around it. */
+/** Properties of the neighbouring units. */
 export const ORDERED_UNIT_PROPERTIES = ['Id', 'LoadState', 'ExecStop'] as const;
 
 /** Reads what `systemctl show` prints: `Key=value`, one a line. What is not there is empty. */

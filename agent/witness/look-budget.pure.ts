@@ -10,12 +10,12 @@ export const LOOK_LIMITS = {
 
 const SECOND_MS = 1_000;
 
-/** What is left to look with. */
+/** The remaining budget for looks. */
 export interface LookBudget {
   /** Looks that may be made at once, and when that was so. */
   readonly tokens: number;
   readonly atMs: number;
-  /** By address, when it was looked at in the last second. */
+  /** The looks of the last second, by address. */
   readonly recent: ReadonlyMap<string, readonly number[]>;
 }
 

@@ -1,6 +1,6 @@
 import type { Target } from '../../kernel/tcp-findings.ts';
 
-/** What a witness connects to never, by the canonical form of the address. */
+/** Addresses to which a witness never connects, in canonical form. */
 const FORBIDDEN: readonly (readonly [kind: string, pattern: RegExp])[] = [
   ['unspecified', /^(0\.|::$)/],
   ['loopback', /^(127\.|::1$)/],
@@ -17,8 +17,8 @@ const FORBIDDEN: readonly (readonly [kind: string, pattern: RegExp])[] = [
  */
 export function refusalOf({ address, port }: Target, own: ReadonlySet<string>): string | undefined {
   const canonical = canonicalAddress(address);
-  if (canonical === undefined) return `"${address.slice(0, 64)}" is no IP address`;
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) return `${port} is no port`;
+  if (canonical === undefined) return `"${address.slice(0, 64)}" is not an IP address`;
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) return `${port} is not a port`;
   const kind = FORBIDDEN.find(([, pattern]) => pattern.test(canonical))?.[0];
   if (kind !== undefined) return `${canonical} is a ${kind} address`;
   return own.has(canonical)
@@ -30,7 +30,7 @@ export function refusalOf({ address, port }: Target, own: ReadonlySet<string>): 
 export function canonicalAddress(text: string): string | undefined {
   if (/^\d+(\.\d+){3}$/.test(text)) {
     const { hostname } = urlOf(text) ?? {};
-    // What is written with leading zeros is octal for some and decimal for others.
+    // Some programs read leading zeros as octal, others as decimal.
     return hostname === text ? text : undefined;
   }
   if (!/^[0-9a-f:.]+$/i.test(text) || !text.includes(':')) return undefined;

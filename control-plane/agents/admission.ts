@@ -14,15 +14,15 @@ export interface AttachedAgentsDeps {
   /** The name of this process among the replicas that share the store. */
   readonly replica: string;
   readonly graceMs: number;
-  /** A stream was lost: there may be something to do. */
+  /** Called when a stream was lost: a departure may be due. */
   readonly nudge: () => void;
-  /** A running agent came (back): whether its object is still there is worth a look. */
+  /** Called when a running agent attaches: its object may be missing. */
   readonly onAttached: (agent: AttachedAgent) => void;
   /** The stop report of an agent, as it came. */
   readonly onReported: (introduction: Introduction, report: unknown) => void;
   /** A stream was lost without a word, and the store was told if it could be reached. */
   readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
-  /** An agent has its name. */
+  /** Called when an agent has its name. */
   readonly onTaken: (key: DataplaneKey) => void;
   /** Whether this process was so late that an agent may have given up because of it: the end of its stream is no loss. */
   readonly isLate: () => boolean;
@@ -30,7 +30,7 @@ export interface AttachedAgentsDeps {
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
 }
 
-/** What became of a stream that wants to attach. */
+/** The result of a request to attach. */
 export type StreamAdmission = { readonly agent: AttachedAgent } | { readonly superseded: true };
 
 export type Given = Exclude<AttachVerdict, { readonly kind: 'held' }> | GivenHere;

@@ -16,20 +16,20 @@ import { UnrecordedEnds } from './unrecorded-ends.ts';
 
 type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
 
-/** After a pause of this process, what happened to its connections meanwhile is learned first. */
+/** Wait after a pause of this process, until it has learned which connections ended meanwhile. */
 const SETTLE_MS = 1_500;
-/** So many are asked about at once: SQLite answers them with one sync of the disk. */
+/** Streams asked about in parallel: SQLite records them with one sync of the disk. */
 const TOGETHER = 32;
 
 /** The agents attached to this replica. The store is told of each that attaches or ends, as soon as it can be reached. */
 export class AttachedAgents {
   readonly #deps: AttachedAgentsDeps;
   readonly #agents = new Map<string, MutableAgent>();
-  /** Their names are held by others that live and serve. */
+  /** Agents that wait because another incarnation serves under their name. */
   readonly #held = new Set<MutableAgent>();
-  /** Open streams that the store may take for lost all the same. */
+  /** Open streams that the store may count as lost. */
   readonly #doubted = new Set<AttachedAgent>();
-  /** The store may have them already. */
+  /** Agents whose attachment the store may or may not have recorded. */
   readonly #opening = new Set<Introduction>();
   readonly #ends: UnrecordedEnds;
   readonly #phases: PhaseNotes;
@@ -100,7 +100,7 @@ export class AttachedAgents {
       return { superseded: true };
     }
     const agent: MutableAgent = {
-      // The store has it: ten thousand of them need not be in memory as well.
+      // The store keeps the resource: no need to keep ten thousand in memory.
       introduction: given.kind === 'attached' ? { ...introduction, resource: undefined } : introduction,
       channel,
       epoch: undefined,
@@ -188,7 +188,7 @@ export class AttachedAgents {
     await this.#try(() => this.#reattach(changed));
   }
 
-  /** Its object is to stay when it ends, on purpose: then there is nothing to remember of it. */
+  /** The agent keeps its object at its end (--on-crash keep): forgets the dataplane. */
   async keep(agent: AttachedAgent): Promise<void> {
     const changed = this.#own(agent);
     if (changed?.epoch === undefined) return;
@@ -208,11 +208,13 @@ export class AttachedAgents {
     this.#redirects.sendRemembered(this.#agents.values());
   }
 
-  /** The store answers: tells it what it does not know yet; when `doubted`, asks whether our streams are still ours. */
+  /**
+   * Called when the store answers: records what it missed; when `doubted`, checks whether our streams are still ours.
+   */
   async catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
     if (doubted) await pause(this.#deps.clock, SETTLE_MS, signal);
     if (doubted && !this.#redirects.isShuttingDown) {
-      // Until the store has said otherwise of each: one that is busy now is asked again with the next heartbeat.
+      // Stays set until the store has confirmed each stream; busy ones are asked again at the next heartbeat.
       for (const agent of this.#agents.values()) this.#doubted.add(agent);
       if (!(await this.#try(() => this.#endStrays()))) return;
     }
@@ -229,7 +231,7 @@ export class AttachedAgents {
       if (!(await this.#try(() => this.#admitHeld(name)))) return;
   }
 
-  /** A store that went back in time may say that a stream is open here which ended since. */
+  /** A store that lost its last writes may list a stream as open here that has ended. */
   async #endStrays(): Promise<void> {
     const { store, replica } = this.#deps;
     const isOpen = (record: RecordSummary): boolean => this.isOpen(record);
@@ -249,7 +251,7 @@ export class AttachedAgents {
     return [...this.#held].find((each) => each === agent);
   }
 
-  /** Where another incarnation has the name, its Envoy is looked at before the newcomer is kept waiting. */
+  /** Before a newcomer waits, the companion checks the other incarnation's Envoy. */
   async #ask(introduction: Introduction): Promise<Given> {
     const { store, replica, isRefused } = this.#deps;
     try {
@@ -304,7 +306,7 @@ export class AttachedAgents {
     if (before === undefined || before === agent) return;
     this.#doubted.delete(before);
     if (before.introduction.incarnation === agent.introduction.incarnation) {
-      // It comes back before its old stream has been noticed to be dead.
+      // The agent returns before the companion has noticed that its old stream ended.
       agent.serving = before.serving;
       before.channel.redirect('another stream of this agent is open');
     } else before.channel.supersede();
@@ -327,7 +329,7 @@ export class AttachedAgents {
   async #reattach(agent: MutableAgent): Promise<void> {
     const { store, replica, events } = this.#deps;
     const { introduction, channel, phase } = agent;
-    // It has gone while others were asked about.
+    // Its stream ended while the companion asked about others.
     if (this.#agents.get(describeKey(introduction.key)) !== agent) return;
     const shown = agent.epoch === undefined ? {} : { shownEpoch: agent.epoch };
     const given = await store.reattach({ ...introduction, phase, ...shown }, replica, this.#entry);

@@ -34,5 +34,5 @@ export function judgeHere(
   return verdict === 'held' ? { kind: 'held', holder: agent.introduction } : { kind: 'superseded' };
 }
 
-/** What is not known without the store stays as it was said the last time. */
+/** Without the store, the last known value stays. */
 const SUPERSEDED = { cause: 'fallback', outcome: 'superseded' } as const;

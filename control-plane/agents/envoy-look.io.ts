@@ -4,9 +4,9 @@ import type { Clock } from '../../kernel/clock.ts';
 import { storedResource } from '../../kuma/dataplane.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 
-/** A start waits 0.8 s for its epoch; this is a part of it. */
+/** Part of the 0.8 s that a start waits for its epoch. */
 const LOOK_MS = 300;
-/** So many inbounds are tried: the first ones stand for all. */
+/** How many inbounds are tried: the first ones represent all. */
 const PORTS = 2;
 
 interface EnvoyPlace {
@@ -28,7 +28,7 @@ export async function isRefusedByEnvoy(
   return refused.every(Boolean);
 }
 
-/** Names are left out: what they stand for here may not be what they stand for there. */
+/** Skips host names: they may resolve differently here. */
 function inboundsOf(resource: string | undefined): readonly EnvoyPlace[] {
   const { address, inbound = [] } = storedResource(resource)?.networking ?? {};
   return inbound

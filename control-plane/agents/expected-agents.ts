@@ -3,7 +3,7 @@ import type { Store } from '../ports.ts';
 
 const NONE: ReadonlySet<string> = new Set();
 
-/** The agents that are unseen: the store knows them, and they are on their way back to some replica. */
+/** The unseen agents: recorded in the store, and expected back at some replica. */
 export class ExpectedAgents {
   readonly #store: Pick<Store, 'unseenIncarnations'>;
   #size = 0;

@@ -8,7 +8,7 @@ interface SaidPhase {
   readonly serving: boolean;
 }
 
-/** Remembers what the store has of it; `undefined` if that is not known. */
+/** The phase in the store; `undefined` if unknown. */
 export interface Teller {
   stored?: SaidPhase | undefined;
 }
@@ -19,13 +19,10 @@ interface Note {
   readonly teller: Teller;
 }
 
-/** So many phases are written at once: an agent that says thousands must not take the store from the others. */
+/** How many phases are written in parallel: an agent that sends thousands must not block others. */
 const WRITERS = 2;
 
-/**
- * Writes down what agents say of themselves, the last word of each name only: what was said before it and is not
- * written yet is left out.
- */
+/** Records the agents' phases, only the latest of each name. */
 export class PhaseNotes {
   readonly #store: Pick<Store, 'notePhase'>;
   readonly #failedUnexpectedly: (error: unknown) => void;
@@ -63,7 +60,7 @@ export class PhaseNotes {
     }
   }
 
-  /** The next change says it again; until then, a store that is out of reach has the last one that it was told. */
+  /** Not repeated: the next change writes it. Until then the store keeps the last one that it got. */
   async #write({ at, said, teller }: Note): Promise<void> {
     try {
       await this.#store.notePhase(at, said);

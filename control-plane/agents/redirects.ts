@@ -5,7 +5,7 @@ import type { AttachedAgent } from '../attached-agent.ts';
 export class Redirects {
   #isShuttingDown = false;
 
-  /** From here on, no stream is taken in, and the end of one is no departure. */
+  /** From now on the replica accepts no stream, and the end of one is no loss. */
   get isShuttingDown(): boolean {
     return this.#isShuttingDown;
   }
@@ -22,8 +22,8 @@ export class Redirects {
   }
 
   /**
-   * This replica cannot say that it lives, and the others are about to take its streams for lost. Agents that they know
-   * had better be seen there. One that comes back, because no other replica answers, stays.
+   * This replica cannot send heartbeats, and the others will soon count its streams as lost. So it redirects the agents
+   * that know how; one that comes back, because no other replica answers, stays.
    */
   sendRemembered(agents: Iterable<AttachedAgent>): void {
     for (const { epoch, channel } of agents) {

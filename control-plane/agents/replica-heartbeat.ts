@@ -8,12 +8,12 @@ export interface ReplicaHeartbeatDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
   readonly store: Store;
-  /** Names this process among those that share the store. */
+  /** The name of this process among the replicas of the store. */
   readonly replica: string;
-  /** Streams were lost, or the store is back: there may be something to do. */
+  /** Called when streams were lost or the store is back: departures may be due. */
   readonly nudge: () => void;
   /**
-   * The store answers: what it was not told can be told.
+   * Called when the store answers. @param doubted others may have counted this replica as dead meanwhile
    *
    * @param doubted others may have taken this replica for dead meanwhile
    */
@@ -22,9 +22,9 @@ export interface ReplicaHeartbeatDeps {
   readonly held: () => StreamSum | undefined;
   /** For how long this process has been too busy to take agents in, since it began, in ms. */
   readonly busyMs: () => number;
-  /** So many agents are on their way back to some replica. */
+  /** Called with the number of agents that are expected back at some replica. */
   readonly onExpected: (agents: number) => Promise<void>;
-  /** Other replicas are about to take this one for dead. */
+  /** Called when other replicas will soon count this one as dead. */
   readonly onDoubt: () => void;
 }
 
@@ -42,7 +42,7 @@ export class ReplicaHeartbeat {
   #storeLostAtMs: number | undefined;
   #storeProblem: string | undefined;
   #replicas: readonly string[] = [];
-  /** When this replica last said that it lives, as the store wrote it down. */
+  /** The store's time of this replica's last heartbeat. */
   #saidMs: number | undefined;
   /** Whether the last heartbeat found other streams in the store than are open here. */
   #differed = false;
@@ -66,12 +66,12 @@ export class ReplicaHeartbeat {
     return this.#storeLostAtMs === undefined;
   }
 
-  /** Those that share the store, as of the last heartbeat. */
+  /** The replicas of the store, as of the last heartbeat. */
   get replicas(): readonly string[] {
     return this.#replicas;
   }
 
-  /** This one, among them; all of it while no other is known. */
+  /** This replica's share of the work; everything while it knows no other replica. */
   get share(): DueShare {
     const at = this.#replicas.indexOf(this.#deps.replica);
     return at === -1 ? { share: 0, of: 1 } : { share: at, of: this.#replicas.length };
@@ -101,7 +101,7 @@ export class ReplicaHeartbeat {
     await this.#catchingUp;
   }
 
-  /** Beside the heartbeats: what is to be written down may have to wait for others, and they may not. */
+  /** Runs beside the heartbeats, which must not wait for these writes. */
   #catchUp(doubted: boolean, signal: AbortSignal): void {
     this.#isDoubted ||= doubted;
     this.#catchingUp ??= this.#catchUpNow(signal)
@@ -113,7 +113,7 @@ export class ReplicaHeartbeat {
 
   async #catchUpNow(signal: AbortSignal): Promise<void> {
     const doubted = this.#isDoubted;
-    // A doubt that arises from here on is for the next one.
+    // A doubt that arises from now on is for the next heartbeat.
     this.#isDoubted = false;
     await this.#deps.onBeat(doubted, signal);
   }

@@ -9,7 +9,7 @@ import { textTable } from './text-table.ts';
 /** Shows the brakes that hold something back, or with `release` lets it through for a while. */
 export async function brake(options: OptionValues<typeof BRAKE_OPTIONS>, verb = 'show'): Promise<string> {
   if (verb !== 'show' && verb !== 'release') {
-    throw new OperationalError('CONFIG_INVALID', 'Say what to do: kuma-deregistrar brake [show|release]');
+    throw new OperationalError('CONFIG_INVALID', 'Name an action: kuma-deregistrar brake [show|release]');
   }
   return verb === 'release' ? release(options) : show(options);
 }

@@ -21,7 +21,7 @@ const ASK_BUDGET_MS = 2_000;
 const ASK_AGAIN_MS = 2_000;
 
 /**
- * What agents are shown: the given certificate, else the one of the control plane beside us, for which we wait.
+ * The certificate for agents: the given one, otherwise the local control plane's, for which the companion waits.
  *
  * @returns `undefined` where everything is in plain text
  * @throws {@link OperationalError} `CONFIG_INVALID` if there is none that can be used
@@ -65,7 +65,7 @@ async function findFiles(
   return 'stopped';
 }
 
-/** Only the first: the one beside us. */
+/** Only the first, local control plane. */
 async function askControlPlane({ urls: [url], tls, userToken }: KumaAccess): Promise<Files> {
   const client = new RestClient({ url, tls, userToken });
   try {

@@ -37,8 +37,7 @@ function judgeInstances(unnamed: readonly (string | undefined)[], dataplanes: nu
     return { level: 'ok', about, says: `${dataplanes} dataplanes, none connected elsewhere` };
   }
   const says = `dataplanes are connected to ${unnamed.join(', ')}, which no --kuma-api names`;
-  const remedy =
-    'name every control plane of the zone; if it crashed lately, these are remains that end by themselves';
+  const remedy = 'name every control plane of the zone; after a crash of one these remains end by themselves';
   return { level: 'warning', about, says, remedy };
 }
 

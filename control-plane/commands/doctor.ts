@@ -17,7 +17,7 @@ import { kumaAccess, type KumaAccess } from './kuma-access.ts';
 
 const BUDGET_MS = 3_000;
 
-/** What would keep the companion from doing its work, each with its remedy. Changes nothing. */
+/** Finds what would keep the companion from working, with the remedy. Changes nothing. */
 export async function doctor(
   options: ServeOptions,
 ): Promise<{ readonly text: string; readonly code: number }> {
@@ -91,7 +91,7 @@ async function examineKeys(
       level: 'warning',
       about,
       says: 'none: --authn none',
-      remedy: 'every process on this host may deregister',
+      remedy: 'every process on this host may deregister any dataplane',
     };
   try {
     await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report: () => {} });
@@ -100,16 +100,16 @@ async function examineKeys(
   }
   const client = new RestClient({ url, tls, userToken });
   try {
-    // As the companion reads them: one, and no more of them than it needs.
+    // Reads the keys as the companion does: one request, and only as much as needed.
     for (const path of revocationPaths('default')) await secretReader([client], systemClock)(path);
     return { level: 'ok', about, says: "the control plane's own, and its revocations" };
   } catch (error) {
-    const says = `the control plane does not let us read its secrets: ${describeError(error)}`;
+    const says = `the control plane does not let the companion read its secrets: ${describeError(error)}`;
     return options.publicKeys.length > 0
       ? {
           level: 'warning',
           about,
-          says: `${says}; mounted keys are used, revocations are not known`,
+          says: `${says}; the companion uses mounted keys and knows no revocations`,
           remedy: '--user-token-file of an admin, or --revocations-file',
         }
       : { level: 'failure', about, says, remedy: '--public-key KID=FILE, or --user-token-file of an admin' };
@@ -133,7 +133,7 @@ async function examineStore({ store, adminSocket }: ServeOptions): Promise<Findi
           remedy: 'until it is back, requested departures go on in memory only',
         };
   } catch {
-    // It does not run here: then the store can be opened.
+    // No companion runs here, so doctor may open the store.
   }
   try {
     const opened = await openStore(store, { clock: systemClock });

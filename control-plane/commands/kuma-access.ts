@@ -30,7 +30,7 @@ export function kumaAccess(options: ServeOptions, onKept: OnFileKept = () => {})
   return { urls, tls: new TlsFiles(files, onKept), userToken: () => userToken?.() };
 }
 
-/** A token file is small and local: read for each use, so that a rotated one holds at once. */
+/** Reads the small local token file for each use, so that a rotated token applies at once. */
 function rereadable(path: string): () => string {
   let last = '';
   const read = (): string => {

@@ -84,7 +84,7 @@ async function guarded(
   return [...metrics, ...page].map((route) => withToken(route, current));
 }
 
-/** Why agents should not be sent here now. A store that is away is none: they attach all the same. */
+/** Reasons for `/readyz` to fail. An unavailable store is none: agents attach anyway. */
 function unreadiness(engine: Engine): readonly string[] {
   const { silentControlPlanes, liveInstances } = engine.watch.surroundings;
   return liveInstances.size === 0 ? [`none of ${silentControlPlanes} control planes answers`] : [];

@@ -10,7 +10,7 @@ import { totalsOf } from '../record-totals.pure.ts';
 import { CAUSES } from '../records.pure.ts';
 import type { AttemptedDeletion, Store } from '../ports.ts';
 
-/** Spans that contain work of other parts. */
+/** Operations that contain other parts' work, so their time is not the store's. */
 const UNMEASURED: ReadonlySet<PropertyKey> = new Set(['attempt', 'whileCurrent', 'whileAlone', 'close']);
 
 /** A store whose answers are timed. */
@@ -49,7 +49,7 @@ function isGuard(name: string): name is Guard {
   return name in GUARDS;
 }
 
-/** Who knows what the gauges show. */
+/** The sources of the gauges. */
 export interface GaugeSources {
   readonly engine: Engine;
   readonly server: GrpcServer;

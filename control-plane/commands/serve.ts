@@ -49,7 +49,7 @@ export interface ServeRequest {
 
 /** How long calls under way may go on once we are asked to stop; agents attach elsewhere meanwhile. */
 const DRAIN_MS = 5_000;
-/** What cannot be opened now is tried again: the control plane or the database may come up later than we. */
+/** Retry interval: the control plane or the database may start later than the companion. */
 const REOPEN_MS = 2_000;
 const STATUS_MS = 5_000;
 

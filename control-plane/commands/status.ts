@@ -17,7 +17,7 @@ import { textTable } from './text-table.ts';
 
 const RECENT = 10;
 
-/** Who is attached, leaving, held back and by which guard. */
+/** Prints the attached, leaving and held dataplanes, with the guards. */
 export async function status({ adminSocket, json }: AdminOptions): Promise<string> {
   const found = await withAdminClient(adminSocket, (client) => client.getStatus({ mesh: '' }));
   return json ? `${JSON.stringify(found, undefined, 2)}\n` : describe(found);
@@ -29,15 +29,18 @@ function describe(found: GetStatusResponse): string {
   const others = (store?.replicas.length ?? 1) - 1;
   const head = [
     `kuma-deregistrar ${found.version}, replica ${found.replica}${others > 0 ? ` and ${others} more` : ''}, up ${say(found.up)}`,
-    `store: ${store?.kind ?? 'unknown'}${store === undefined || store.problem === '' ? '' : ` OUT OF REACH: ${store.problem}`}`,
+    `store: ${store?.kind ?? 'unknown'}${store === undefined || store.problem === '' ? '' : ` UNAVAILABLE: ${store.problem}`}`,
     ...found.controlPlanes.map(describeControlPlane),
     `dataplanes: ${dataplanes.length - waiting.length} attached, ${waiting.length} leaving or lost`,
   ];
   const parts = [
     head.join('\n'),
-    section('Leaving, lost and held back', waiting.map(rowOfWaiting)),
+    section('Leaving, lost or held back', waiting.map(rowOfWaiting)),
     section('Out of rotation, no witness reaches them', found.sidelined.map(rowOfSidelined)),
-    section('A loss would not be noticed at once', found.unwatched.map(rowOfUnwatched)),
+    section(
+      'Not watched by two witnesses: a lost host stays in rotation until its grace ends',
+      found.unwatched.map(rowOfUnwatched),
+    ),
     section('Brakes', found.brakes.map(rowOfBrake)),
     section('Last departures', found.departures.slice(0, RECENT).map(rowOfDeparture)),
   ];

@@ -5,7 +5,7 @@ import { withAdminClient } from '../server/admin-client.io.ts';
 import type { SWEEP_OPTIONS } from '../options.ts';
 import { textTable } from './text-table.ts';
 
-/** What Kuma itself shows offline: who goes, who is held back and by what. */
+/** Dataplanes that Kuma shows offline: which are deleted, and which guard holds the others. */
 export async function sweep({
   adminSocket,
   json,
@@ -13,7 +13,7 @@ export async function sweep({
 }: OptionValues<typeof SWEEP_OPTIONS>): Promise<string> {
   const { candidates } = await withAdminClient(adminSocket, (client) => client.sweep({ dryRun }));
   if (json) return `${JSON.stringify(candidates, undefined, 2)}\n`;
-  if (candidates.length === 0) return 'Nothing is offline that no agent looks after.\n';
+  if (candidates.length === 0) return 'No dataplane without an agent is offline.\n';
   return `${textTable(candidates.map((each) => row(each, dryRun)))}\n`;
 }
 

@@ -6,7 +6,7 @@ import type { AdminOptions } from '../options.ts';
 export async function undo({ adminSocket, json }: AdminOptions, operand = ''): Promise<string> {
   const [mesh = '', name = '', ...rest] = operand.split('/');
   if (mesh === '' || name === '' || rest.length > 0) {
-    throw new OperationalError('CONFIG_INVALID', 'Say which dataplane: kuma-deregistrar undo MESH/NAME');
+    throw new OperationalError('CONFIG_INVALID', 'Name the dataplane: kuma-deregistrar undo MESH/NAME');
   }
   const { deletedAt } = await withAdminClient(adminSocket, (client) =>
     client.undo({ dataplane: { mesh, name } }),

@@ -25,7 +25,7 @@ export async function witnessSettings(
   };
 }
 
-/** What cannot be looked up now is left out: an agent refuses to look at control planes as well. */
+/** Skips names that do not resolve now: agents also refuse to look at control planes. */
 async function addressesOf(urls: readonly URL[]): Promise<readonly string[]> {
   const found = await Promise.all(
     urls.map(({ hostname: host }) => lookup(host.replaceAll(/[[\]]/g, ''), { all: true }).catch(() => [])),

@@ -16,7 +16,7 @@ export interface FailoverCall {
   readonly signal: AbortSignal;
 }
 
-/** What another target may answer better. A refusal holds everywhere: they share their objects and settings. */
+/** Failures after which the next target is asked. A refusal is final: all targets share their objects and settings. */
 const PASSED_ON: ReadonlySet<ErrorCode> = new Set([
   'ENDPOINT_UNREACHABLE',
   'ENDPOINT_UNTRUSTED',
@@ -40,7 +40,7 @@ export class Failover<T> {
   /** @throws the reason of `signal`, the first refusal, or one error for all failures */
   async first<R>(question: FailoverCall, ask: (target: T, signal: AbortSignal) => Promise<R>): Promise<R> {
     const failures: OperationalError[] = [];
-    // Others may change the preference meanwhile; each target is asked once for all that.
+    // Parallel calls may change the preference; each call still asks every target once.
     const order = this.#order();
     for (const [asked, target] of order.entries()) {
       try {

@@ -28,9 +28,9 @@ interface ControlPlaneTarget {
   readonly client: RestClient;
 }
 
-/** A control plane answers these in milliseconds; one that needs seconds will not help. */
+/** Time limit for requests that a control plane answers in milliseconds. */
 const OBJECT_PATIENCE_MS = 2_000;
-/** A storm of departures should not pay for a connection each. */
+/** Keeps connections, so that a storm of departures does not open one each. */
 const IDLE_CONNECTIONS = 64;
 /** A thousand overviews are a megabyte or two. */
 const LIST_PATIENCE_MS = 15_000;
@@ -101,7 +101,7 @@ async function look({ url, client }: ControlPlaneTarget, signal: AbortSignal): P
   }
 }
 
-/** Some may not read it: then Kuma's defaults stand in. A control plane that could not answer is another matter. */
+/** A user without admin rights may not read it: Kuma's defaults then apply. No answer at all is another matter. */
 async function readConfig(client: RestClient, signal: AbortSignal): Promise<unknown> {
   const answer = await client.get('config', signal);
   if (answer.status === 403 || answer.status === 404) return undefined;

@@ -8,9 +8,9 @@ import { readOverview, type DataplaneOverview } from '../../kuma/overview.ts';
 import type { RestClient } from '../../kuma/rest-client.io.ts';
 import type { OverviewPage } from '../ports.ts';
 
-/** As many as Kuma gives at once. */
+/** The largest page that Kuma returns. */
 const PAGE_SIZE = 1_000;
-/** A million dataplanes: a control plane that lists more is repeating its pages. */
+/** A million dataplanes: a longer list repeats its pages. */
 const MOST_PAGES = 1_000;
 const ACTION = 'list the dataplanes';
 
@@ -62,8 +62,8 @@ async function readPage(client: RestClient, offset: string, signal: AbortSignal)
 }
 
 /**
- * Only where in the list it goes on. The rest of the link was made from a header of our own request, or by the proxy
- * answers in the control plane's place; the credential stays here.
+ * Takes only the offset of the next page. A proxy or our own request headers made the rest of the link, and the
+ * credential must not follow it.
  */
 function offsetOf(next: string | null | undefined): string | undefined {
   if (next === null || next === undefined) return undefined;

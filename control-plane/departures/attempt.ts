@@ -35,15 +35,15 @@ export interface DeletionAttemptDeps {
   readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** The stream is open here, and the record says that it is lost. */
   readonly onContradiction: (record: DataplaneRecord) => void;
-  /** Incarnations of this name that are known to be over. */
+  /** Incarnations of this name that have ended. */
   readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
-  /** Asked last, and only for departures that no agent requested, while no other such deletion is under way. */
+  /** The brake, asked last, only for departures without a request, and for one at a time. */
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;
   readonly sweepOfflineAfterMs: number;
 }
 
-/** One attempt may wait so long for one answer of a control plane; less than the fence holds. */
+/** How long an attempt waits for one answer of a control plane; less than the lock lasts. */
 const REQUEST_BUDGET_MS = 2_000;
 const ATTACHED_RELOOK_MS = 5_000;
 const CROWDED_RELOOK_MS = 5_000;
@@ -110,7 +110,7 @@ export class DeletionAttempt {
     }
   }
 
-  /** A loss of many must not become a flood of looks at the control plane. */
+  /** Limits the looks at the control plane after the loss of many agents. */
   #relookMs({ guard, retryAfterMs }: Extract<Decision, { readonly verdict: 'wait' }>): number {
     if (guard !== 'subscription-online' || retryAfterMs >= CROWDED_RELOOK_MS) return retryAfterMs;
     const nowMs = this.#deps.clock.monotonicMs();
@@ -152,7 +152,7 @@ export class DeletionAttempt {
     };
   }
 
-  /** Only asked for where the object is not plainly the leaver's own. */
+  /** Read only if the object is not clearly the leaving agent's own. */
   async #predecessors(record: DataplaneRecord, stored: DataplaneOverview): Promise<ReadonlySet<string>> {
     const incarnation = stored.labels[INCARNATION_LABEL];
     if (incarnation === undefined || incarnation === record.incarnation) return NONE;
@@ -181,11 +181,11 @@ export class DeletionAttempt {
 
   async #delete(record: DataplaneRecord, stored: DataplaneOverview, fence: Fence): Promise<AttemptResult> {
     if (fence.isBlind === true && stored.labels[INCARNATION_LABEL] !== record.incarnation) {
-      const reason = 'the store is away, and nothing on the object says that it is no successor’s';
+      const reason = 'store unavailable: this object may belong to a newer run, so it stays';
       return { kind: 'later', afterMs: BLIND_RELOOK_MS, reason };
     }
     const body = JSON.stringify(stored.resource);
-    // Where its agent brought the resource, that is on disk already and is enough for the moment in which we might die.
+    // The agent's resource is on disk already: enough if this process dies at this moment.
     const isCovered = record.resource !== undefined;
     if (!isCovered) await fence.keepBody(body);
     crashPoint('attempt.body-kept');
@@ -217,7 +217,7 @@ export class DeletionAttempt {
     };
   }
 
-  /** As it would stand if it had not been sidelined: that neither hastens a deletion nor delays it. */
+  /** The object without its sidelining, which neither hastens nor delays a deletion. */
   async #overview({ key }: DataplaneRecord): Promise<OverviewLook> {
     const { clock, controlPlanes, sidelining } = this.#deps;
     const action = `look at dataplane ${describeKey(key)}`;
@@ -251,7 +251,7 @@ function streamOf({ state, lostAtMs, unseen, serving }: DataplaneRecord, nowMs: 
 
 const REASONS = {
   requested: 'its agent said that it leaves',
-  fallback: 'its agent and its streams had been silent for the grace',
+  fallback: 'its agent and its streams were silent for the grace',
   sweep: 'Kuma showed it offline, and no agent was attached',
 } as const;
 

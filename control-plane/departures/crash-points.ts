@@ -1,4 +1,4 @@
-/** Where a test build of the companion can be killed. */
+/** Points at which a test build of the companion can be killed. */
 export type CrashPoint =
   | 'attach.recorded'
   | 'leave.recorded'
@@ -16,5 +16,7 @@ export type CrashPoint =
   | 'restore.kept'
   | 'restore.put';
 
-/** Does nothing. Test builds put `test/support/crash-points.ts` in this file's place, which ends the process here if asked to. */
+/**
+ * Does nothing. Test builds replace this file by `test/support/crash-points.ts`, which ends the process here on demand.
+ */
 export function crashPoint(_at: CrashPoint): void {}

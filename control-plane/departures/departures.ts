@@ -15,13 +15,13 @@ export interface DeparturesDeps {
   readonly store: Store;
   readonly attempt: DeletionAttempt;
   /**
-   * Deletions under way at once: those that a caller waits for, and beside them what is due by itself. A thousand hosts
-   * that are lost must not keep one waiting that says goodbye.
+   * Parallel deletions: those with a waiting caller, and beside them the due ones. A thousand lost hosts must not delay
+   * an agent that leaves.
    */
   readonly concurrency: { readonly awaited: number; readonly due: number };
   /** `tookMs`: how long ago the departure began, as the store's clock and this process have it. */
   readonly onAttempt?: (attempt: AttemptedDeletion, tookMs: number) => void;
-  /** Which part of the work is ours, as long as all replicas do theirs; `undefined`: none of it. */
+  /** This replica's share of the work, while all replicas do theirs; `undefined`: none. */
   readonly share: () => DueShare | undefined;
 }
 
@@ -35,7 +35,7 @@ export type Standing =
     }
   | { readonly kind: 'pending'; readonly guard?: string | undefined; readonly reason: string };
 
-/** What one look found, and if it has not ended, when to try again. */
+/** The result of one look, and when to try again if the departure has not ended. */
 type DepartureLook = Standing & { readonly afterMs?: number };
 
 interface DepartureAt {
@@ -44,9 +44,9 @@ interface DepartureAt {
   readonly incarnation: string;
 }
 
-/** Others may have made a record due, and a clock is not told. */
+/** Another replica may make a record due, which no timer here knows. */
 const POLL_MS = 1_000;
-/** Longer waits end with a poll: what was due meanwhile has come first. */
+/** Longer waits end with a poll. */
 const SOON_MS = 30_000;
 /** The store's clock has whole milliseconds. */
 const CLOCK_STEP_MS = 2;
@@ -89,7 +89,7 @@ export class Departures {
     await Promise.allSettled(working);
   }
 
-  /** Something may be due. */
+  /** Call it when a departure may be due. */
   nudge(): void {
     this.#nudged.resolve();
   }
@@ -104,7 +104,7 @@ export class Departures {
     let dueMs = clock.monotonicMs();
     while (clock.monotonicMs() < byMs) {
       const isDue = clock.monotonicMs() >= dueMs;
-      // An attempt may outlast its caller: it then goes on without the caller.
+      // An attempt may outlast its caller, and then continues.
       const leftMs = byMs - clock.monotonicMs();
       const seen = await within(clock, leftMs, isDue ? this.#look(at) : this.#findEnd(at));
       if (seen?.kind === 'ended') return seen;
@@ -130,7 +130,7 @@ export class Departures {
       return (await this.#findEnd(at)) ?? { kind: 'pending', reason: 'another attempt is under way' };
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
-      // The caller is only told that it goes on; that this process was paused, or cut off, is worth a line.
+      // The caller learns only that the departure continues; the log says that this process was paused or cut off.
       if (error.code === 'FENCE_LOST') this.#deps.events.attemptFailed(undefined, error);
       return { kind: 'pending', reason: describeError(error) };
     }
@@ -140,7 +140,7 @@ export class Departures {
   async #findEnd({ key, incarnation, epoch }: DepartureAt): Promise<DepartureLook | undefined> {
     try {
       const departures = await this.#deps.store.departures({ key, incarnation, limit: RECENT });
-      // It may have left before, under another epoch.
+      // The agent may have left before, under another epoch.
       const departure = departures.find((each) => each.epoch === epoch);
       return departure === undefined ? undefined : standingOf(departure);
     } catch (error) {
@@ -149,7 +149,7 @@ export class Departures {
     }
   }
 
-  /** One that is due, whichever; goes on as long as there are more. `more` starts another worker beside this one. */
+  /** Attempts any due departure, and continues while there are more. `more` starts another worker. */
   async #next(more: () => void): Promise<void> {
     for (;;) {
       const share = this.#deps.share();
@@ -178,7 +178,7 @@ export class Departures {
     return made;
   }
 
-  /** What is due in a moment is not left to the next poll. */
+  /** Waits for a departure that is due soon, instead of the next poll. */
   #nudgeAfter(ms: number): void {
     const { clock } = this.#deps;
     const atMs = clock.monotonicMs() + ms;

@@ -32,7 +32,7 @@ interface Unrecorded {
 /** The replica that recorded a departure tries first. Other replicas take over after this time. */
 const HEAD_START_MS = 2_000;
 const RETRY_MS = 1_000;
-/** An attempt without the store holds nothing that could be taken from it; it is simply short. */
+/** An attempt without the store has no lock to lose: a short time limit is enough. */
 const UNRECORDED_HOLD_MS = 2_500;
 
 /** Departures that agents request: recorded first, then carried out even if the agent has hung up. */
@@ -72,7 +72,9 @@ export class RequestedDepartures {
     }
   }
 
-  /** Records what is in memory only as soon as the store is back, and goes on deleting meanwhile, until `signal` aborts. */
+  /**
+   * Records the departures in memory as soon as the store is back, and keeps deleting meanwhile, until `signal` aborts.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, store, replica, departures, events } = this.#deps;
     while (!signal.aborted) {
@@ -102,8 +104,8 @@ export class RequestedDepartures {
   }
 
   /**
-   * Only what the agent itself has just said is acted on without the store, and only while no other agent attached here:
-   * the object's own marks are read right before, as an agent does that has no companion.
+   * Without the store, the companion acts only on the agent's own request, and only while no other agent is attached
+   * here. It reads the object's marks right before, as an agent without a companion does.
    */
   async #tryUnrecorded(unrecorded: Unrecorded): Promise<Standing> {
     const { introduction } = unrecorded;
@@ -127,7 +129,7 @@ export class RequestedDepartures {
     return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };
   }
 
-  /** Rather too long: what may have come since belongs to a successor. */
+  /** An overestimate is safe: what happened since may be a successor's. */
   #agoMs({ atMs, atWallMs }: Unrecorded): number {
     const { clock } = this.#deps;
     return Math.ceil(Math.max(clock.monotonicMs() - atMs, clock.wallMs() - atWallMs));
@@ -160,9 +162,9 @@ function unrecordedFence(clock: Clock, nowMs: number): Fence {
     nowMs,
     assertHeld() {
       if (clock.monotonicMs() < heldUntilMs) return;
-      throw new OperationalError('FENCE_LOST', 'Gave up a deletion without the store: it took too long');
+      throw new OperationalError('FENCE_LOST', 'Cancelled a deletion without the store: it took too long');
     },
-    // There is nowhere to keep it; the agent brought one like it.
+    // Without the store the body cannot be kept; the agent brought one like it.
     keepBody: () => Promise.resolve(),
     alone: () => Promise.resolve(),
   };

@@ -2,7 +2,7 @@ import type { OperationalError } from '../../kernel/errors.ts';
 import { backoffMs } from '../../kernel/spread.ts';
 
 const RETRY = { baseMs: 200, capMs: 30_000 };
-/** A server that asks for more than this is not believed: peers still have the endpoint. */
+/** The longest `Retry-After` that is honoured: peers still have the endpoint. */
 const ASKED_CAP_MS = 300_000;
 
 /**

@@ -20,11 +20,11 @@ export interface BrakeGateDeps {
   readonly settings: BrakeSettings;
 }
 
-/** A list of all dataplanes that old still says how many there are. */
+/** A list of this age is good enough to count dataplanes. */
 const FLEET_AGE_MS = 5_000;
 const MOST_DEPARTURES = 100_000;
 
-/** Brings the brake what it judges by: the fleet, what was deleted lately, and what operators released. */
+/** Collects the brake's evidence: the fleet, recent deletions, and operators' releases. */
 export class BrakeGate {
   readonly #deps: BrakeGateDeps;
 
@@ -36,7 +36,7 @@ export class BrakeGate {
     return judgeBrake(await this.#view(), candidate);
   }
 
-  /** How the meshes and services stand that hold something back, or soon will. */
+  /** The meshes and services that hold a deletion back, or soon will. */
   async standings(): Promise<readonly BrakeStanding[]> {
     const view = await this.#view();
     const held = new Set(

@@ -7,7 +7,7 @@ import { readinessByService } from './services.pure.ts';
 export interface BrakeSettings {
   /** The share of a mesh's or a service's dataplanes that may be deleted in one window without a request; in [0, 1]. */
   readonly share: number;
-  /** So many may always be, however small the mesh. */
+  /** Deletions that are always allowed, however small the mesh. */
   readonly minimum: number;
   readonly windowMs: number;
 }
@@ -23,7 +23,7 @@ export interface PastDeletion {
   readonly services: readonly string[];
 }
 
-/** What the brake is judged by. Times are the store's, in ms. */
+/** The evidence of the brake. Times are the store's, in ms. */
 export interface BrakeView {
   readonly overviews: readonly DataplaneOverview[];
   readonly past: readonly PastDeletion[];
@@ -55,7 +55,7 @@ interface BrakeScope {
   readonly service: string;
 }
 
-/** Who is there, and who was deleted within the window, with the time. */
+/** The present dataplanes, and those deleted within the window, with the time. */
 interface ScopeCount extends BrakeScope {
   readonly present: ReadonlySet<string>;
   readonly deletedAtMs: ReadonlyMap<string, number>;
@@ -158,7 +158,7 @@ function isLastReady(
   return !overviews.some((each) => each.mesh === mesh && each.name !== candidate.name && isReady(each));
 }
 
-/** One that was deleted, came back and vanished again counts once. */
+/** A dataplane that was deleted twice in the window counts once. */
 function fits(view: BrakeView, counted: ScopeCount, candidate: DataplaneOverview): boolean {
   const { deletedAtMs } = counted;
   const more = deletedAtMs.has(nameOf(candidate)) ? 0 : 1;
@@ -198,7 +198,7 @@ function countAllowed({ settings }: BrakeView, counted: ScopeCount): number {
   return Math.max(settings.minimum, Math.floor(countAll(counted) * settings.share));
 }
 
-/** A time ahead of now is a clock that was set back: it counts. */
+/** A time in the future means that the clock was set back: the deletion counts. */
 function recent({ past, nowMs, settings }: BrakeView): readonly PastDeletion[] {
   return past.filter(
     ({ cause, outcome, atMs }) =>
@@ -228,7 +228,7 @@ function describeScope({ mesh, service }: BrakeScope): string {
   return service === '' ? `of mesh ${mesh}` : `of service ${service} in mesh ${mesh}`;
 }
 
-/** Never less than what is left, so that no caller looks too early. */
+/** Rounded up, so that no caller looks too early. */
 function minutes(ms: number): string {
   const unitMs = ms > 120_000 ? 60_000 : 1_000;
   return formatDuration(Math.ceil(ms / unitMs) * unitMs);

@@ -30,7 +30,7 @@ export class ControlPlaneClock {
     const offsetMs = clockMs - nowMs;
     const knownMs = this.#offsetMs ?? offsetMs;
     if (offsetMs - knownMs > SLACK_MS) this.#steppedAtMs = nowMs;
-    // An answer that was under way for long says too little, and never too much.
+    // A slow answer shows an earlier time, never a later one.
     if (offsetMs > knownMs || knownMs - offsetMs > LATE_MS) this.#offsetMs = offsetMs;
     else this.#offsetMs = knownMs;
   }

@@ -5,7 +5,7 @@ import { judgeDeletion, type Guard, type Judgement, type Surroundings } from './
 import { judgeMissing } from './heal.pure.ts';
 
 /**
- * What is known of the stream of the record's own agent.
+ * The evidence about the stream of the record's agent.
  *
  * - `open`: here or at another replica, as the record says.
  * - `ended`: a replica saw it end, so long ago by the store's clock.
@@ -17,14 +17,14 @@ export type StreamEvidence =
       readonly kind: 'open';
       /** Whether its Envoy serves, as its agent last said. */
       readonly serving: boolean;
-      /** Whether anything was heard of its agent since the object was found missing. */
+      /** Whether its agent has sent anything since the object was found missing. */
       readonly heardSince: boolean;
     }
   | { readonly kind: 'ended' | 'unseen'; readonly missingMs: number }
   | { readonly kind: 'none' };
 
 /**
- * What the control plane says of the object, with its insight.
+ * The control plane's view of the object, with its insight.
  *
  * - `missing`: it is not there, or is what an incarnation left behind that is over.
  * - `present`: it is there.
@@ -32,7 +32,7 @@ export type StreamEvidence =
 export type ObjectEvidence =
   | {
       readonly kind: 'missing';
-      /** How many looks in a row found no object, and how long lies between the first and the last of them. */
+      /** How many looks in a row found no object, and the time from the first to the last. */
       readonly looks: number;
       readonly spanMs: number;
       /** The body that this process saw last. */
@@ -55,7 +55,7 @@ export interface ClockEvidence {
   readonly steadyMs: number;
 }
 
-/** Everything that decides about one object, with its age and its source. Durations are monotonic where nothing else is said. */
+/** All evidence about one object, with its age and source. Durations are monotonic unless stated. */
 export interface Evidence {
   readonly record: Pick<
     DataplaneRecord,
@@ -63,9 +63,9 @@ export interface Evidence {
   >;
   readonly stream: StreamEvidence;
   readonly object: ObjectEvidence;
-  /** How long the departure has been known, by the store's clock or by this process, whichever is longer. */
+  /** How old the departure is, by the store's clock or this process, whichever is longer. */
   readonly pendingMs: number;
-  /** Incarnations of this name that are known to be over. */
+  /** Incarnations of this name that have ended. */
   readonly predecessors: ReadonlySet<string>;
   readonly clock: ClockEvidence;
   /** The zone and its control planes. */
@@ -94,7 +94,7 @@ export type Decision =
       readonly retryAfterMs: number;
     };
 
-/** What may become of an object: the one place that decides it. docs/concepts/evidence.md shows what follows from what. */
+/** Decides what happens to an object, in one place. docs/concepts/evidence.md lists every case. */
 export function decide(evidence: Evidence): Decision {
   const { record, object } = evidence;
   if (record.state === 'attached') {
@@ -107,7 +107,7 @@ export function decide(evidence: Evidence): Decision {
   return asDecision(judgePresent(evidence, record.state, object));
 }
 
-/** A restart of the companion says nothing of an agent that has not had the time to return. */
+/** After a restart of the companion, an agent that has not had time to return is not lost. */
 const NOT_BACK_YET: Decision = {
   verdict: 'wait',
   guard: 'evidence-too-young',
@@ -135,7 +135,7 @@ function decideMissing({ record, stream, around }: Evidence, object: Missing): D
     : { verdict: 'stay', guard: undefined, reason: healing.reason };
 }
 
-/** Right after a control plane came up, an object that is missing may only be missing yet. */
+/** Right after the start of a control plane, an object may be missing for a moment only. */
 function decideAbsence({ stream, around: { steadyMs }, graceMs }: Evidence): Decision {
   const isAgentThere = stream.kind === 'open' || stream.kind === 'none';
   if (isAgentThere || steadyMs >= graceMs) {
@@ -145,7 +145,7 @@ function decideAbsence({ stream, around: { steadyMs }, graceMs }: Evidence): Dec
     verdict: 'wait',
     retryAfterMs: graceMs - steadyMs,
     guard: 'probation',
-    reason: 'the object is not there, but the control plane or the companion is only just up',
+    reason: 'the object is not there, but the control plane or the companion has just started',
   };
 }
 

@@ -1,6 +1,6 @@
 import type { DataplaneRecord, DepartureRecord } from '../records.pure.ts';
 
-/** What is known when an incarnation asks for a name that another one has, or had. */
+/** The evidence when an incarnation asks for a name that another one has, or had. */
 export interface EntryCase {
   /** The record of another incarnation that has the name; one of a sweep has none. `undefined` if there is none. */
   readonly holder:
@@ -19,7 +19,7 @@ export interface EntryCase {
 /**
  * - `enter`: it gets the name, and the next epoch.
  * - `held`: the holder is attached and may serve; the newcomer waits until that changes.
- * - `superseded`: a newer incarnation took the name from it and has it still.
+ * - `superseded`: a newer incarnation took the name and still has it.
  * - `leaving`: its agent asked to leave and is still draining.
  */
 export type EntryVerdict = 'enter' | 'held' | 'superseded' | 'leaving';
@@ -41,7 +41,7 @@ export function judgeEntry(given: EntryCase): EntryVerdict {
   return given.nowMs - holder.lostAtMs >= 2 * given.graceMs ? 'enter' : 'superseded';
 }
 
-/** One that was only cut off for longer than the grace lives, and begins anew; so does one whose successor is over. */
+/** An agent that was only cut off for longer than the grace, or whose successor has ended, begins anew. */
 function hasReturned({ cause }: NonNullable<EntryCase['departure']>): boolean {
   return cause !== 'requested';
 }
@@ -59,7 +59,7 @@ function judgeHolder(
   return isAttached && mayServe && bringsObject(newcomer) ? 'held' : 'enter';
 }
 
-/** Whether something of the newcomer's would replace the object: it owns one, or its kuma-dp brings one. */
+/** Whether the newcomer would replace the object: it owns one, or its kuma-dp brings one. */
 function bringsObject({ owner, resource }: EntryCase['newcomer']): boolean {
   return owner === 'agent' || (resource !== undefined && resource !== '');
 }

@@ -4,17 +4,17 @@ import { judgeOwnership } from '../../kuma/ownership.ts';
 import { isOnline, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
 import type { Cause, DataplaneRecord } from '../records.pure.ts';
 
-/** What can hold a deletion back, by the name it has in logs, metrics and answers. */
+/** The guards by their names in logs, metrics and answers. */
 export const GUARDS = {
-  'not-zone-cp': 'The control plane is not the one that dataplanes belong to',
+  'not-zone-cp': "This is not the zone's control plane",
   'not-lifecycle-managed': 'An operator applied the object by hand: the companion does not delete it',
-  'subscription-online': 'A control plane that lives holds a stream of this dataplane',
+  'subscription-online': 'A running control plane holds a stream of this dataplane',
   'newer-epoch': 'A newer incarnation has the name',
-  'evidence-too-young': 'It has not been gone for long enough',
-  'foreign-incarnation': 'The object is another incarnation’s',
+  'evidence-too-young': 'It has not been offline for long enough',
+  'foreign-incarnation': 'The object belongs to another incarnation',
   'changed-since-read': 'The object changed while it was judged',
-  probation: 'The control plane or the companion has not been up for long enough to believe a silence',
-  brake: 'Too many dataplanes have vanished at once, or it is the last one of its service',
+  probation: 'The control plane or the companion has not been up for long enough to judge',
+  brake: 'Too many dataplanes were lost at once, or it is the last ready one of its service',
   'unknown-insight': 'The control plane does not say whether this dataplane is connected',
 } as const satisfies Record<string, string>;
 
@@ -29,17 +29,17 @@ export type ZoneStanding =
   | { readonly kind: 'unchecked' | 'same' }
   | { readonly kind: 'foreign'; readonly reason: string };
 
-/** What holds for all dataplanes alike, as this process sees it now. Durations are monotonic. */
+/** Facts that hold for all dataplanes, as this process sees them now. Durations are monotonic. */
 export interface Surroundings {
   /** Ids of the control plane instances that answer now. */
   readonly liveInstances: ReadonlySet<string>;
   /** Ids of those that were seen to end: another one has taken their place. */
   readonly endedInstances: ReadonlySet<string>;
-  /** Ids of those that cannot be asked, because no URL leads to them or it does not answer: an end there says nothing. */
+  /** Ids of instances without a URL or an answer: the end of a stream there proves nothing. */
   readonly doubtfulInstances: ReadonlySet<string>;
   /** Whether the control planes are of the zone that the store belongs to. */
   readonly zone: ZoneStanding;
-  /** Configured control planes that do not answer: what they hold cannot be told. */
+  /** Configured control planes that do not answer: their streams are unknown. */
   readonly silentControlPlanes: number;
   /** `zone`, `standalone`, `global`; `undefined` if it cannot be read. */
   readonly mode: string | undefined;
@@ -51,7 +51,7 @@ export interface Surroundings {
   readonly upMs?: number;
 }
 
-/** Everything a deletion is judged by. */
+/** The evidence for one deletion. */
 export interface DeletionCase {
   readonly cause: Cause;
   readonly record: Pick<DataplaneRecord, 'incarnation' | 'deletable' | 'address'> &
@@ -102,9 +102,9 @@ const RECONNECT_BACKOFF_MS = 30_000;
 const RELOOK_MS = 5_000;
 /** Right after a loss: the control plane writes down the end of the stream in that moment. */
 const FIRST_RELOOK_MS = 500;
-/** Even where the control plane waits for less: a TCP connection is opened again within this. */
+/** Lower bound, even if the control plane waits for less: a TCP connection is reopened within this time. */
 const SHORTEST_SILENCE_MS = 5_000;
-/** Clocks of one zone's control planes and our way to them. */
+/** Tolerance for the clocks of a zone's control planes and the network. */
 const CLOCK_SLACK_MS = 2_000;
 
 /** Whether this object may be deleted now. Where the evidence is not clear, it stays. The brake is asked last, elsewhere. */
@@ -132,7 +132,7 @@ export function offlineMs(
   return Math.max(0, Math.min(clockSteadyMs, clockMs - Math.max(...ended)));
 }
 
-/** What two looks have in common while nothing has happened to the object. */
+/** The parts of an overview that stay the same while nothing happens to the object. */
 export function lookTrace({
   creationTime,
   modificationTime,
@@ -151,7 +151,7 @@ export function lookTrace({
 function judgePlace({ mode, zone }: Surroundings): Judgement | undefined {
   if (zone.kind === 'foreign') return wait('not-zone-cp', zone.reason, RELOOK_MS);
   if (zone.kind === 'unchecked')
-    return wait('probation', 'it is not known yet which zone this is', RELOOK_MS);
+    return wait('probation', 'the companion does not know its zone yet', RELOOK_MS);
   if (takesDataplanes(mode)) return undefined;
   return wait('not-zone-cp', `this is a ${mode ?? ''} control plane`, RELOOK_MS);
 }
@@ -168,7 +168,7 @@ function judgeOwner({ cause, record, predecessors, stored }: DeletionCase): Judg
   const managed = cause === 'fallback' ? deletable : isLifecycleManaged(stored);
   return managed
     ? undefined
-    : refuse('not-lifecycle-managed', 'neither its control plane nor an agent put it');
+    : refuse('not-lifecycle-managed', 'neither a control plane nor an agent created it');
 }
 
 /**
@@ -181,10 +181,7 @@ function isLifecycleManaged({ metadata, labels }: DataplaneOverview): boolean {
   return metadata['dataplane.resource'] !== undefined || labels[INCARNATION_LABEL] !== undefined;
 }
 
-/**
- * Its own agent said that it leaves, so its own stream proves nothing. Only once the agent is gone may another run
- * have taken this name without telling us: whatever happened after the request may be that run's.
- */
+/** Its own agent asked to leave, so that agent's stream proves nothing. */
 function judgeRequested(given: DeletionCase): Judgement | undefined {
   const { missingMs, unchangedMs, stored, around, graceMs } = given;
   if (missingMs === undefined) return undefined;
@@ -201,7 +198,7 @@ function judgeRequested(given: DeletionCase): Judgement | undefined {
   if (quietMs >= neededMs) return undefined;
   return wait(
     'evidence-too-young',
-    `something came after its agent had left: quiet for ${seconds(quietMs)} of ${seconds(neededMs)}`,
+    `its object or streams changed after its agent had left: unchanged for ${seconds(quietMs)} of ${seconds(neededMs)}`,
     neededMs - quietMs,
   );
 }
@@ -288,7 +285,7 @@ function lostSilenceMs(given: DeletionCase): number {
   return Math.min(graceOf(given), Math.max(delayMs, SHORTEST_SILENCE_MS));
 }
 
-/** Whether everybody who could have said something had the time to. */
+/** Whether every source had the time to report life. */
 function judgeSilence(given: DeletionCase, neededMs: number, steadyMs = neededMs): Judgement | undefined {
   const { missingMs, unchangedMs, around } = given;
   if (around.steadyMs < steadyMs) return onProbation(steadyMs - around.steadyMs);
@@ -308,9 +305,9 @@ function judgeInsight(given: DeletionCase): Judgement | undefined {
   const neededMs = cause === 'fallback' ? Math.min(given.graceMs, lostSilenceMs(given)) : sweepOfflineAfterMs;
   const last = lastInstance(stored.subscriptions);
   if (last !== undefined && around.doubtfulInstances.has(last))
-    return unknownInsight(cause, `its last stream was at ${last}, which cannot be asked`);
+    return unknownInsight(cause, `its last stream was at ${last}, which does not answer`);
   const shownMs = offlineMs(stored, clockMs, given.clockSteadyMs);
-  if (shownMs === undefined) return unknownInsight(cause, 'it is not said since when it is offline');
+  if (shownMs === undefined) return unknownInsight(cause, 'Kuma does not say since when it is offline');
   const offline = isOfFuture(given) ? unchangedMs : shownMs;
   if (offline >= neededMs) return undefined;
   return wait(
@@ -334,7 +331,7 @@ function judgeUnrecorded(given: DeletionCase): Judgement | undefined {
   const mayAge = cause === 'fallback' ? Object.keys(stored.metadata).length === 0 : isNew;
   return mayAge
     ? judgeSilence(given, Math.max(graceMs + RECONNECT_BACKOFF_MS, sweepOfflineAfterMs))
-    : unknownInsight(cause, 'no stream of it was ever recorded');
+    : unknownInsight(cause, 'Kuma has recorded no stream of it');
 }
 
 /** A sweep serves no request: it looks again later, and leaves no row behind meanwhile. */
@@ -342,7 +339,7 @@ function unknownInsight(cause: Cause, reason: string): Judgement {
   return cause === 'sweep' ? refuse('unknown-insight', reason) : wait('unknown-insight', reason, RELOOK_MS);
 }
 
-/** Life: a stream at an instance that answers, or one of which it cannot be told. */
+/** Signs of life: a stream at an instance that answers, or whose end cannot be known. */
 function judgeStreams(
   subscriptions: readonly Subscription[],
   { around, cause, missingMs }: DeletionCase,
@@ -409,7 +406,7 @@ function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {
 }
 
 function onProbation(retryAfterMs: number): Judgement {
-  return wait('probation', 'the control plane or the companion is only just up', retryAfterMs);
+  return wait('probation', 'the control plane or the companion has just started', retryAfterMs);
 }
 
 function refuse(guard: Guard, reason: string): Judgement {

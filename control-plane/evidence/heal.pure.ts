@@ -54,28 +54,28 @@ function doubtAgent({ record, serving }: MissingCase): string | undefined {
   if (state !== 'attached' || lostAtMs !== undefined) return `its agent is not attached: ${state}`;
   if (owner === 'external') return 'an operator applied it';
   if (!deletable) return 'its agent would not delete it';
-  // A stopping agent deletes the object before its phase arrives here.
+  // A stopping agent may delete the object before the companion receives its phase.
   if (phase !== 'running') return `its agent is not running: ${phase === '' ? 'unknown' : phase}`;
   return serving ? undefined : 'its Envoy does not serve';
 }
 
 function doubtAbsence({ absence, provenAlive, around }: MissingCase): string | undefined {
   if (around.zone.kind === 'foreign') return around.zone.reason;
-  if (around.zone.kind === 'unchecked') return 'it is not known yet which zone this is';
+  if (around.zone.kind === 'unchecked') return 'the companion does not know its zone yet';
   if (!takesDataplanes(around.mode)) {
     return `this is a ${around.mode ?? ''} control plane`;
   }
   if (around.liveInstances.size === 0 || around.silentControlPlanes > 0) {
     return 'not every control plane answers';
   }
-  if (around.steadyMs < STEADY_MS) return 'the control plane or the companion is only just up';
+  if (around.steadyMs < STEADY_MS) return 'the control plane or the companion has just started';
   if (absence.looks < 2 || absence.spanMs < ABSENCE_MS) return 'it has not been missing for long enough';
   // A silent stream looks open for a while: its dataplane may have deleted the object itself, another way.
-  if (!provenAlive) return 'nothing was heard of its agent since it went missing';
+  if (!provenAlive) return 'its agent has sent nothing since the object went missing';
   return undefined;
 }
 
-/** What was seen may be another incarnation's: then what the agent brought. */
+/** The last seen body may be another incarnation's: then the agent's own is used. */
 function bodyOf({ record, lastSeen, brought }: MissingCase): DataplaneResource | undefined {
   const { incarnation, address, owner } = record;
   const body =

@@ -14,7 +14,7 @@ import type { ZoneWatch } from './zone-watch.ts';
 /** The agents attached to this replica. */
 interface AttachedHere extends Iterable<AttachedAgent> {
   readonly size: number;
-  /** The record of this stream is wrong. */
+  /** Called when the record of this stream is wrong. */
   doubt(at: At): void;
   /** Whether this incarnation has asked lately for a name that another one has. */
   isAsking(incarnation: string): boolean;
@@ -33,20 +33,20 @@ export interface HealerDeps {
 }
 
 const LOOK_INTERVAL_MS = 15_000;
-/** After an object was found missing. */
+/** Interval after a look that found an object missing. */
 const SOON_MS = 5_500;
-/** After an agent came back. */
+/** Delay of the look after an agent came back. */
 const RETURNED_MS = 1_000;
 const PUT_BUDGET_MS = 2_000;
 const NO_PREDECESSORS: ReadonlySet<string> = new Set();
 
-/** An object that is not there, or that an incarnation left behind which is over. */
+/** A missing object, or the leftover of an ended incarnation. */
 interface MissingObject {
   readonly sinceMs: number;
   looks: number;
-  /** What its agent had said when the object was found missing. */
+  /** The agent's message count when the object was found missing. */
   readonly words: number;
-  /** What its connection had brought when the object was found missing. */
+  /** The connection's byte count when the object was found missing. */
   readonly heardBytes: number | undefined;
 }
 
@@ -103,13 +103,13 @@ export class Healer {
   async #look(): Promise<void> {
     const { watch, agents } = this.#deps;
     const { overviews, atMs } = await watch.fleet.paced(1_000);
-    // A list that was judged before brings no evidence.
+    // A list that was judged already is no new evidence.
     if (atMs === this.#judgedAtMs) return;
     this.#judgedAtMs = atMs;
     this.#newcomers = 0;
     const present = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
     for (const agent of agents) {
-      // One that is busy, or cannot be put, must not keep the others waiting.
+      // A busy name, or one that cannot be put, must not delay the others.
       await this.#lookAt(agent, present, atMs).catch((error: unknown) => {
         if (!(error instanceof OperationalError)) throw error;
       });
@@ -178,7 +178,7 @@ export class Healer {
     return missing;
   }
 
-  /** Whether an incarnation put it that is over: its agent owned it, and its departure has ended. */
+  /** Whether an ended incarnation put the object: its agent owned it, and its departure is over. */
   async #isLeftBehind(
     { introduction }: AttachedAgent,
     labels: DataplaneOverview['labels'] = {},
@@ -239,7 +239,7 @@ export class Healer {
   }
 }
 
-/** A record that says otherwise is right: another replica may have acted on it since. */
+/** The record wins: another replica may have acted on it since. */
 function streamOf(
   { serving, words, channel }: AttachedAgent,
   { lostAtMs }: DataplaneRecord,

@@ -11,13 +11,13 @@ interface Instance {
   lastMs: number;
 }
 
-/** What decisions need to know of instances, by id. What is in none of the sets was never seen, or says nothing. */
+/** Instances by id, for decisions. Unlisted ones were never seen, or prove nothing. */
 export interface InstanceView {
-  /** They answered the last time they were asked. */
+  /** Instances that answered the last look. */
   readonly live: ReadonlySet<string>;
   /** Another instance has taken their place. */
   readonly ended: ReadonlySet<string>;
-  /** They cannot be asked: what they show as ended may live. */
+  /** Instances that do not answer: a stream that ended there may live elsewhere. */
   readonly doubtful: ReadonlySet<string>;
 }
 
@@ -47,12 +47,12 @@ export class Instances {
   readonly #changed = new Set<string>();
   #looks: readonly InstanceLook[] = [];
 
-  /** What this process, or another one with the same store, noted before. */
+  /** Earlier notes of this process or another replica. */
   load(records: readonly InstanceRecord[], nowMs: number): void {
     for (const { id, url, standing } of records) {
       const known = this.#known.get(id);
       if (known === undefined) this.#known.set(id, { url, standing, firstMs: nowMs, lastMs: nowMs });
-      // It answers somewhere else, or a stream named it before the store could be read: others know better.
+      // This process has newer evidence than the store: an answer at another URL, or a stream.
       else if (known.url === undefined && standing !== 'unnamed') Object.assign(known, { url, standing });
     }
   }
@@ -98,7 +98,7 @@ export class Instances {
     for (const id of this.#traces.keys()) if (!traced.has(id)) this.#traces.delete(id);
   }
 
-  /** Those that nothing of ours leads to, each once. */
+  /** Instances that no URL leads to, each once. */
   takeUnnamed(nowMs: number): readonly string[] {
     const unnamed = [...this.#known].filter(
       ([id, { standing, firstMs }]) =>
@@ -171,7 +171,7 @@ export class Instances {
   }
 }
 
-/** Another companion named it: what it answers is that one's to note. */
+/** Another companion names this instance and records its answers. */
 function isElsewhere({ url, standing }: Instance): boolean {
   return url === undefined && (standing === 'named' || standing === 'shared');
 }

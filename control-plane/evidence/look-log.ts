@@ -11,7 +11,7 @@ interface LookEntry {
   lastMs: number;
 }
 
-/** The companion forgets what it has not looked at for so long: longer than the longest pause between two looks. */
+/** How long the companion remembers a look: longer than the longest pause between two. */
 const FORGET_AFTER_MS = 120_000;
 
 /** Which departure of a name it is: its epoch, and since when it has been in its state. */
@@ -42,7 +42,7 @@ export class LookLog {
    */
   note(overview: DataplaneOverview, departure?: Case): number {
     const seen = this.#note(this.#entries, describeKey(keyOf(overview)), lookTrace(overview));
-    // What was seen before a stream was lost is no evidence of what it does without it.
+    // A look from before the loss is no evidence of the time after it.
     return departure === undefined || departure.state === 'swept'
       ? seen
       : Math.min(seen, this.pendingMs(departure));

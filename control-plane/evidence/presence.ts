@@ -1,9 +1,9 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
 
 const TICK_MS = 1_000;
-/** A gap that is longer is a break: the process was stopped, or its machine suspended. */
+/** A longer gap is a break: the process was stopped or its machine suspended. */
 const BREAK_MS = 5_000;
-/** After a gap that is longer, what is read may have waited for as long as the gap lasted. */
+/** After a longer gap, messages may have waited as long as the gap. */
 const LATE_MS = 2_000;
 /** Until a process that was stopped has read what came meanwhile. */
 const BACKLOG_MS = 1_500;
@@ -31,7 +31,7 @@ export class Presence {
     this.#lastWallMs = clock.wallMs();
   }
 
-  /** Begin of the unbroken watch, monotonic. */
+  /** When the unbroken watch began, monotonic. */
   get sinceMs(): number {
     this.#look();
     return this.#sinceMs;
@@ -42,7 +42,7 @@ export class Presence {
     return this.#clock.monotonicMs() - this.sinceMs;
   }
 
-  /** What was read before this time may have been sent before the last gap; monotonic, ahead of now right after one. */
+  /** Messages read before this time may have been sent before the last gap */
   get freshMs(): number {
     this.#look();
     return this.#freshMs;
@@ -76,7 +76,7 @@ export class Presence {
     const nowMs = this.#clock.monotonicMs();
     const gapMs = Math.max(nowMs - this.#lastMs, this.#clock.wallMs() - this.#lastWallMs);
     if (gapMs < LATE_MS) return;
-    // One gap after the other: what waited through the first may still wait.
+    // Gaps add up: a message that waited through the first may wait through the second.
     this.#lateMs = gapMs + (this.#freshMs > this.#lastMs ? this.#lateMs : 0);
     this.#freshMs = nowMs + BACKLOG_MS;
     if (gapMs >= BREAK_MS) this.#sinceMs = nowMs;

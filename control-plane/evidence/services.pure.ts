@@ -12,7 +12,7 @@ export interface Serving {
 
 /** The inbound tag that names a service in Kuma 2. */
 const SERVICE_TAG = 'kuma.io/service';
-/** What groups dataplanes where inbounds have no tags, the one with a meaning to Kuma first. */
+/** Labels that group dataplanes without inbound tags; Kuma's own first. */
 const GROUP_LABELS = ['kuma.io/workload', 'app'] as const;
 
 /**
@@ -40,7 +40,7 @@ function readServices({ labels, networking }: Serving): ReadonlyMap<string, bool
   const ports = [...(networking?.inbound ?? []), ...(networking?.listeners ?? [])];
   const gateway = networking?.['gateway'];
   const serving = ports.map((port) => ({ tags: port['tags'], ready: isReady(port) }));
-  // Nothing tells whether a gateway serves: it has no inbounds, and so no state.
+  // A gateway has no inbounds and so no readiness.
   if (isObject(gateway)) serving.push({ tags: gateway['tags'], ready: true });
   const tagged = serving.map(({ tags, ready }) => ({ service: serviceTag(tags), ready }));
   if (tagged.some(({ service }) => service !== undefined)) return merge(tagged);

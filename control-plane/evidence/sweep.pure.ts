@@ -23,12 +23,12 @@ export interface SweepFinding {
   readonly key: DataplaneKey;
   /** By the control plane's clock; `undefined` where it does not know of an end: a ghost, or never connected. */
   readonly offlineMs: number | undefined;
-  /** What holds it back; `undefined` for a candidate. The brake is asked later, one by one. */
+  /** The guard that holds it back; `undefined` for a candidate. */
   readonly guard: Guard | undefined;
   readonly reason: string;
 }
 
-/** Who a sweep would delete, and who is offline but held back, with the guard that says why. */
+/** The dataplanes that a sweep would delete, and the offline ones that a guard holds back. */
 export function findOffline(view: SweepView): readonly SweepFinding[] {
   return view.overviews.flatMap((stored) => {
     const key: DataplaneKey = { proxyType: 'dataplane', mesh: stored.mesh, name: stored.name };
@@ -38,7 +38,7 @@ export function findOffline(view: SweepView): readonly SweepFinding[] {
   });
 }
 
-/** What a sweep would write down. */
+/** The record that a sweep would write. */
 const UNRECORDED = {
   state: 'swept',
   incarnation: '',

@@ -18,7 +18,7 @@ export interface SweeperDeps {
   readonly graceMs: number;
   readonly offlineAfterMs: number;
   readonly mode: 'delete' | 'report' | 'off';
-  /** Something is due. */
+  /** Called when a departure is due. */
   readonly nudge: () => void;
 }
 
@@ -46,7 +46,7 @@ export class Sweeper {
     }
   }
 
-  /** A list that was judged before brings no evidence. */
+  /** A list that was judged already is no new evidence. */
   async #sweepNews(dryRun: boolean): Promise<void> {
     const page = await this.#deps.watch.fleet.paced(1_000);
     if (page.atMs === this.#judgedAtMs) return;

@@ -16,7 +16,7 @@ export function mayBeSameZone(a: ZoneIdentity, b: ZoneIdentity): boolean {
   return a.clusterId === undefined || b.clusterId === undefined || a.clusterId === b.clusterId;
 }
 
-/** What one says and the other does not. */
+/** Fills each unknown part from the other identity. */
 export function joined(bound: ZoneIdentity, seen: ZoneIdentity): ZoneIdentity {
   return { name: bound.name ?? seen.name, clusterId: bound.clusterId ?? seen.clusterId };
 }

@@ -16,13 +16,13 @@ export interface ZoneRegistryDeps {
   readonly replica: string;
 }
 
-/** What others noted is read again this often, and what was seen lately is noted again. */
+/** Interval for reading other replicas' notes and repeating our own. */
 const SYNC_MS = 10_000;
 const REFRESH_MS = 600_000;
 /** After which Kuma itself deletes what is offline: then it does not matter any more. */
 const FORGET_MS = 72 * 3_600_000;
 
-/** What outlives this process of the zone: which one it is, and who its control planes are or were. */
+/** The zone's identity and its control plane instances, in the store. */
 export class ZoneRegistry {
   readonly #deps: ZoneRegistryDeps;
   readonly #place: string;
@@ -38,7 +38,7 @@ export class ZoneRegistry {
     this.#place = `${deps.replica.replace(/-[^-]*$/, '')} `;
   }
 
-  /** Nothing is judged before the zone is known, and who was known of it. */
+  /** The companion judges nothing before it has read the zone and its instances. */
   get standing(): ZoneStanding {
     return this.#isLoaded || this.#standing.kind === 'foreign' ? this.#standing : { kind: 'unchecked' };
   }
@@ -66,7 +66,7 @@ export class ZoneRegistry {
     });
   }
 
-  /** Takes over what is noted, and notes what has changed. Never throws. */
+  /** Reads the store's notes and writes the changes. Never throws. */
   async sync(instances: Instances): Promise<void> {
     const { clock, store } = this.#deps;
     const nowMs = clock.monotonicMs();

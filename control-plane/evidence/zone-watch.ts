@@ -18,9 +18,9 @@ export interface ZoneWatchDeps {
   readonly events: DeregistrarEvents;
   readonly controlPlanes: ControlPlanes;
   readonly store: Pick<Store, 'bindZone' | 'instances' | 'noteInstances' | 'nowMs'>;
-  /** Names this process among those that share the store. */
+  /** The name of this process among the replicas of the store. */
   readonly replica: string;
-  /** A control plane answers that did not before. */
+  /** Called when a control plane answers again. */
   readonly onReturned: () => void;
 }
 
@@ -42,14 +42,14 @@ const SLACK_MS = 500;
 /** An instance that was not seen for so long is forgotten. */
 const FORGET_AFTER_MS = 600_000;
 
-/** Who the zone's control planes are and since when, and what dataplanes they have. */
+/** Watches the zone's control planes: since when each answers, and their dataplanes. */
 export class ZoneWatch {
   readonly #deps: ZoneWatchDeps;
   readonly #startedAtMs: number;
   /** By instance id, monotonic ms. */
   readonly #instances = new Map<string, { readonly firstMs: number; lastMs: number }>();
   readonly presence: Presence;
-  /** As its answers say it. */
+  /** The control plane's clock, from its answers. */
   readonly clock: ControlPlaneClock;
   /** Every dataplane. */
   readonly fleet: FleetListing;
@@ -59,7 +59,7 @@ export class ZoneWatch {
   #looks: readonly InstanceLook[] = [];
   #syncing: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
-  /** Of the dataplanes that were listed last. */
+  /** Services of the dataplanes in the last listing. */
   #meshes: ReadonlySet<string> = new Set();
 
   constructor(deps: ZoneWatchDeps) {
@@ -109,7 +109,7 @@ export class ZoneWatch {
     return this.#looking;
   }
 
-  /** URLs of those that did not answer the last look. */
+  /** URLs of the control planes that did not answer the last look. */
   get silentControlPlanes(): readonly string[] {
     return this.#looks.filter(({ seen }) => 'problem' in seen).map(({ url }) => url);
   }
@@ -183,7 +183,7 @@ export class ZoneWatch {
     await this.#registry.sync(this.#known);
   }
 
-  /** One that hangs is one that does not answer; what the others say counts all the same. */
+  /** A hanging control plane counts as silent; the answers of the others count. */
   async #lookAtAll(): Promise<readonly InstanceLook[]> {
     const { clock, controlPlanes, events } = this.#deps;
     const patience = new AbortController();
@@ -198,7 +198,7 @@ export class ZoneWatch {
       );
     } catch (error) {
       events.failedUnexpectedly(error);
-      // What was seen before is no evidence of now.
+      // An earlier look is no evidence of the present.
       return this.#looks.map(({ url }) => ({ url, seen: { problem: describeError(error) } }));
     } finally {
       disarm();

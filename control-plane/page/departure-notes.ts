@@ -11,7 +11,7 @@ interface Incarnation {
 /** More than the page shows. */
 const MOST = 200;
 
-/** What was heard and done here about the last departures, for people. In memory only, and never much. */
+/** Details of the last departures for the page. In memory only, and bounded. */
 export class DepartureNotes {
   readonly #notes = new Map<string, DepartureNote>();
 

@@ -2,25 +2,25 @@ import type { ServerResponse } from 'node:http';
 
 import type { Clock } from '../../kernel/clock.ts';
 
-/** One state of what is followed. Each is made once, and only if a page needs it. */
+/** One state of the followed data; built once, and only if a page needs it. */
 export interface Publication {
-  /** For who has seen nothing yet, or not all. */
+  /** The whole state, for a new or slow client. */
   readonly whole: () => Buffer;
-  /** For who has seen all before; `undefined` if there was nothing before. */
+  /** The change, for a client with the previous state; `undefined` for the first state. */
   readonly change: (() => Buffer) | undefined;
 }
 
 interface PageStream {
   readonly response: ServerResponse;
-  /** It has seen everything up to the last publication, or it is on its way. */
+  /** Whether it has the last publication, or is being sent it. */
   inStep: boolean;
-  /** Cuts it unless it reads; `undefined` while nothing waits for it to read. */
+  /** Timer that cuts a client which does not read; `undefined` while nothing is unread. */
   disarm: (() => void) | undefined;
 }
 
 /** Far less than the 30 s of silence after which the server cuts a connection. */
 const HEARTBEAT_MS = 10_000;
-/** Who takes nothing for so long is cut. */
+/** How long a client may leave data unread before it is cut. */
 const PATIENCE_MS = 10_000;
 const MOST_STREAMS = 20;
 const BEAT = Buffer.from('event: beat\ndata: 1\n\n');
@@ -32,8 +32,8 @@ export function serverSentEvent(event: string, value: unknown): Buffer {
 }
 
 /**
- * Server-sent events to all who follow. For one that reads slower than it is told, nothing is queued: it gets the whole
- * again once it has read what it has. So each costs one event's memory at the most.
+ * Sends server-sent events to all clients. A slow client gets the whole state once it has read its last event, so each
+ * costs one event's memory at most.
  */
 export class EventStreams {
   readonly #clock: Clock;
@@ -101,7 +101,7 @@ export class EventStreams {
     if (this.#streams.size > 0) return;
     this.#disarmBeat?.();
     this.#disarmBeat = undefined;
-    // What comes next is not a change of this.
+    // The next state is not a change of this one.
     this.#last = undefined;
   }
 

@@ -1,14 +1,14 @@
 import type { FleetDeparture, FleetHead, FleetRow, FleetSnapshot } from './fleet-view.pure.ts';
 
-/** What makes one snapshot of another. What is left out is as it was. */
+/** The difference between two snapshots; absent fields are unchanged. */
 export interface FleetChange {
   readonly nowMs: number;
   readonly head?: FleetHead;
-  /** Those that came or changed. */
+  /** New and changed rows. */
   readonly dataplanes?: readonly FleetRow[];
-  /** Ids of those that are no more. */
+  /** Ids of removed rows. */
   readonly gone?: readonly string[];
-  /** All of them: they are few. */
+  /** Complete lists, since they are short. */
   readonly departures?: readonly FleetDeparture[];
 }
 

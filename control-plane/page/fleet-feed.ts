@@ -39,12 +39,12 @@ export type FleetListener = (snapshot: FleetSnapshot, change: FleetChange | unde
 type Standings = Promise<readonly BrakeStanding[]>;
 
 const INTERVAL_MS = 1_000;
-/** A reading may take so much of the time, and no more: a large fleet is looked at less often. */
+/** The share of time that reading may take: a large fleet is read less often. */
 const TIMES_ITS_COST = 10;
 /** The brake lists all dataplanes of the control plane: not more often than this, unless it holds others back. */
 const BRAKES_MS = 10_000;
 
-/** What the page shows: read once for all open pages, and not at all while none is open. */
+/** Reads the page's content once for all open pages, and not while none is open. */
 export class FleetFeed {
   readonly #deps: FleetFeedDeps;
   readonly #startedAtMs: number;
@@ -90,7 +90,7 @@ export class FleetFeed {
       const beganMs = clock.monotonicMs();
       try {
         const snapshot = await this.snapshot();
-        // No page is open any more, or another one has been opened since.
+        // The last page was closed, or another one was opened meanwhile.
         if (this.#stop?.signal !== signal) return;
         this.#tell(snapshot);
       } catch (error) {

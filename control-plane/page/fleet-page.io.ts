@@ -6,7 +6,7 @@ import type { FleetSnapshot } from './fleet-view.pure.ts';
 import { EventStreams, serverSentEvent } from './event-streams.io.ts';
 import { sendJson, type HttpRoute } from '../../program/http-listeners.ts';
 
-/** Where the page's content comes from. */
+/** The source of the page's content. */
 export interface FleetSource {
   snapshot(): Promise<FleetSnapshot>;
   /** @returns what ends it */
@@ -42,7 +42,7 @@ function pageRoute(html: string): HttpRoute {
 }
 
 /**
- * Nothing but what is in the document may run or style it, and it may connect to this server only.
+ * Only the document's own script and style may run
  *
  * @see https://www.w3.org/TR/CSP3/
  */
@@ -98,7 +98,7 @@ function eventsRoute(fleet: FleetSource, streams: EventStreams): HttpRoute {
       if (opened) unfollow ??= fleet.follow(publish);
       else {
         response.setHeader('retry-after', '10');
-        sendJson(response, 503, { error: 'Too many are looking already' });
+        sendJson(response, 503, { error: 'Too many browsers are connected' });
       }
     },
   };

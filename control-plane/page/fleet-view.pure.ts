@@ -14,7 +14,7 @@ export interface FleetSnapshot {
   readonly departures: readonly FleetDeparture[];
 }
 
-/** What holds for all of them. */
+/** Facts about the whole zone. */
 export interface FleetHead {
   readonly version: string;
   /** This process, among those that share the store. */
@@ -25,7 +25,7 @@ export interface FleetHead {
   readonly store: { readonly kind: string; readonly problem: string };
   readonly controlPlanes: readonly FleetControlPlane[];
   readonly brakes: readonly FleetBrake[];
-  /** What each guard is for. */
+  /** The purpose of each guard. */
   readonly guards: Readonly<Record<string, string>>;
 }
 
@@ -49,7 +49,7 @@ export interface FleetRow {
   readonly service: string;
   /** Empty if it is not known. */
   readonly address: string;
-  /** The agent's own word. */
+  /** The phase that the agent reported. */
   readonly phase: string;
   readonly incarnation: string;
   readonly epoch: number;
@@ -78,14 +78,14 @@ export interface FleetDeparture {
   readonly steps: readonly TimelineStep[];
 }
 
-/** What is remembered of a departure beyond its record. */
+/** Notes on a departure beyond its record. */
 export interface DepartureNote {
   readonly timeline?: StopTimeline;
   /** When its agent asked to leave, or its stream was lost. */
   readonly beganAtMs?: number;
 }
 
-/** What every head has. */
+/** The fields that every record has. */
 export const GUARD_WORDS: Readonly<Record<string, string>> = GUARDS;
 
 /** @param sidelining of its name, as long as that is not over */
@@ -119,7 +119,7 @@ function heldBack(
   return { guard, reason: sidelining === undefined ? reason : describeOut(sidelining, record) };
 }
 
-/** Who said what, and what holds its deletion back. */
+/** The testimonies, and what holds the deletion back. */
 function describeOut({ reason }: Pick<SideliningRecord, 'reason'>, record: FleetRecord): string {
   const said = `out of rotation (${reason})`;
   return record.reason === undefined || record.reason === '' ? said : `${said}; ${record.reason}`;

@@ -1,6 +1,6 @@
 import { isObject } from '../../kernel/json.ts';
 
-/** One stretch of a departure, as it is drawn. Times in ms from the departure's beginning. */
+/** One step of a departure in the page's bar. */
 export interface TimelineStep {
   readonly step: string;
   readonly startMs: number;
@@ -8,7 +8,7 @@ export interface TimelineStep {
   readonly outcome: string;
 }
 
-/** What is kept of an agent's stop report. */
+/** The kept part of an agent's stop report. */
 export interface StopTimeline {
   readonly totalMs: number;
   readonly steps: readonly TimelineStep[];

@@ -14,7 +14,7 @@ const STATUSES: Partial<Record<ErrorCode, status>> = {
   LIMIT_EXCEEDED: status.RESOURCE_EXHAUSTED,
 };
 
-/** A failure as a caller sees it. What is none of theirs stays in the log. */
+/** A failure as the caller sees it. Internal details stay in the log. */
 export function asServiceError(error: unknown): Partial<ServiceError> {
   if (!(error instanceof OperationalError)) return { code: status.INTERNAL, details: 'Internal error' };
   const known = STATUSES[error.code];
@@ -23,7 +23,7 @@ export function asServiceError(error: unknown): Partial<ServiceError> {
   return { code, details: error.message };
 }
 
-/** The caller did what it may not: asked again at once, it would be refused again. */
+/** The caller broke a rule: a retry would be refused again. */
 export function isRefusal({ code }: OperationalError): boolean {
   return REFUSALS.has(code);
 }

@@ -17,30 +17,30 @@ export type Lane = 'start' | 'return' | 'other';
 
 export interface QueuedAttach {
   readonly lane: Lane;
-  /** Whether its caller has gone: then it loses its place. */
+  /** Whether its caller has hung up: then it loses its place. */
   readonly hasGone: () => boolean;
-  /** Told how long it may have to wait, and again when that grows. `undefined`: it does not know how to wait. */
+  /** Called with how long it may have to wait, and again when that grows. `undefined`: it cannot wait. */
   readonly onWait: ((withinMs: number) => void) | undefined;
 }
 
 interface Waiting extends QueuedAttach {
   readonly admit: (done: (() => void) | undefined) => void;
-  /** By when it was told that its turn comes, monotonic. */
+  /** The promised time of its turn, monotonic. */
   promisedMs: number;
 }
 
 const LANES: readonly Lane[] = ['start', 'return', 'other'];
 /** A shorter wait is not worth a message. */
 const WORTH_SAYING_MS = 1_000;
-/** What is said is longer than what is expected by this factor. */
+/** Factor between the expected and the promised wait. */
 const MARGIN = 2;
 const SAY_AGAIN_MS = 1_000;
-/** The weight of the newest one in what an attach takes on average. */
+/** Weight of the newest sample in the average duration of an attach. */
 const NEWEST = 0.05;
 
 /**
- * Attaches in the order of their arrival, as many at once as the store takes in one batch. A herd that is let in all at
- * once finishes all at once: by then most callers have given up, and come again.
+ * Attaches agents in order, as many at once as the store takes in one batch. A herd that attaches all at once finishes
+ * all at once: by then most callers have given up and retry.
  */
 export class AttachQueue {
   readonly #options: AttachQueueOptions;
@@ -49,7 +49,7 @@ export class AttachQueue {
   /** The lane of the last one that was let in from `start` or `return`. */
   #last: Lane = 'return';
   #underWay = 0;
-  /** Between two that end while others wait. */
+  /** The time between two ends while others wait. */
   #eachMs = 1;
   #lastEndMs: number | undefined;
   #speaks = false;
@@ -63,7 +63,7 @@ export class AttachQueue {
     return start.length + returning.length + other.length;
   }
 
-  /** @returns what gives the turn back, to be called once; `undefined` if its caller has gone */
+  /** @returns the function that releases the turn, to be called once; `undefined` if the caller has hung up */
   enter(candidate: QueuedAttach): Promise<(() => void) | undefined> {
     if (this.#underWay < this.#options.together && this.waiting === 0) return Promise.resolve(this.#begin());
     return new Promise((admit) => {

@@ -28,22 +28,22 @@ export interface AttachDeps {
   readonly authorise: Authorise;
   readonly agents: AttachedAgents;
   readonly queue: AttachQueue;
-  /** Whether this incarnation is known, and on its way back. */
+  /** Whether the store expects this incarnation back. */
   readonly isExpected: (incarnation: string) => boolean;
   readonly watch: ZoneWatch;
   readonly graceMs: number;
   readonly bounds: CallBounds;
   readonly markAuthenticated: MarkAuthenticated;
-  /** What a witness found, on the stream that it was asked on. */
+  /** Called with a testimony, on the stream of its question. */
   readonly onTestified: (agent: AttachedAgent, testimony: WitnessTestimony) => void;
   readonly connectionOf: (call: Pick<AttachCall, 'getPeer'>) => PeerConnection | undefined;
 }
 
 type AttachCall = ServerDuplexStream<AttachRequest, AttachResponse>;
 
-/** How long an agent may take to say who it is. */
+/** How long an agent may take to send its Hello. */
 const HELLO_BUDGET_MS = 10_000;
-/** How long an agent that was sent elsewhere may keep its stream. */
+/** How long a redirected agent may keep its stream. */
 const REDIRECT_BUDGET_MS = 5_000;
 /** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
 const ASK_AGAIN_MS = 35_000;
@@ -63,7 +63,7 @@ class AttachedStream {
   readonly #stream: AttachCall;
   readonly #connection: PeerConnection | undefined;
   readonly #caller: CallerOf;
-  /** Of the one time limit that runs: to a Hello, or after a redirect. */
+  /** Disarms the running time limit: for the Hello, or after a redirect. */
   #disarm: () => void;
   #stopAsking: () => void = () => {};
   #admission: Promise<AttachedAgent | undefined> | undefined;
@@ -86,7 +86,9 @@ class AttachedStream {
       markAuthenticated: deps.markAuthenticated,
     });
     this.#disarm = deps.clock.after(HELLO_BUDGET_MS, () => {
-      this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: no Hello came'));
+      this.#fail(
+        new OperationalError('REQUEST_INVALID', 'Cannot read the request: the first message is missing'),
+      );
     });
   }
 
@@ -119,10 +121,12 @@ class AttachedStream {
       return;
     }
     if (this.#admission === undefined || message === undefined || message.$case === 'hello') {
-      this.#fail(new OperationalError('REQUEST_INVALID', 'Cannot read the request: one Hello comes first'));
+      this.#fail(
+        new OperationalError('REQUEST_INVALID', 'Cannot read the request: it must begin with one Hello'),
+      );
       return;
     }
-    // In their order, and before the end of the stream, which may come along with the last words.
+    // Handles messages in order, before the end of the stream, which may arrive together with the last message.
     this.#admission = this.#admission.then(async (agent) => {
       if (agent !== undefined) await this.#note(agent, message);
       return agent;
@@ -179,7 +183,7 @@ class AttachedStream {
     return undefined;
   }
 
-  /** The caller may have gone at every step that waits. */
+  /** The caller may hang up at every await. */
   #hasEnded(): boolean {
     return this.#ended;
   }
@@ -255,7 +259,7 @@ class AttachedStream {
     }
   }
 
-  /** What follows its last words has to wait until they are written down. */
+  /** The end of the stream waits until the last message is recorded. */
   async #keep(agent: AttachedAgent): Promise<void> {
     try {
       await this.#deps.agents.keep(agent);
@@ -264,7 +268,7 @@ class AttachedStream {
     }
   }
 
-  /** Its answer is traffic as well: both directions stay in use. */
+  /** The agent's answer is traffic too, so both directions stay in use. */
   #keepAsking(): void {
     if (this.#ended) return;
     this.#stopAsking = this.#deps.clock.after(ASK_AGAIN_MS, () => {
@@ -304,7 +308,7 @@ class AttachedStream {
   }
 }
 
-/** What an agent says of its stop is for people: never trusted to be what it should. */
+/** A stop report is for people; its content is not trusted. */
 function readReport(report: string): unknown {
   if (report.length > MAX_REPORT) return 'left out: too long';
   try {

@@ -35,7 +35,7 @@ const READ_BUDGET_MS = 800;
 
 export interface Authorisation {
   readonly authorise: Authorise;
-  /** Asks nothing of tags and workload: for a look that needs no object and shows nothing of it. */
+  /** Does not check tags and workload: for a look that shows nothing of the object. */
   readonly authoriseByName: (caller: CallerOf, key: DataplaneKey) => Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export function authorisation(deps: AuthorisationDeps): Authorisation {
     events.refused(describeKey(key), 'PERMISSION_DENIED', permission.reason);
     throw new OperationalError('PERMISSION_DENIED', 'The dataplane token is not for this dataplane');
   };
-  /** What is cheap goes before what the caller takes, and that before what asks the control plane. */
+  /** Checks in order of cost: locally, against the caller's limits, then at the control plane. */
   const admit = async (caller: CallerOf, key: DataplaneKey, isByName: boolean): Promise<Admitted> => {
     const credential = await tokens.authenticate(caller, key.mesh);
     const unbound = { ...credential, tags: {}, workload: '' };
@@ -74,7 +74,7 @@ export function authorisation(deps: AuthorisationDeps): Authorisation {
   };
 }
 
-/** Whose token it is: what it is bound to. Without tokens, each dataplane speaks for itself. */
+/** The subject of a token: what it is bound to. Without tokens, each dataplane is a subject. */
 export function subjectOf({ name, mesh, tags, workload }: Credential, key: DataplaneKey): string {
   if (name !== '' || mesh === '') return name === '' ? key.name : name;
   return JSON.stringify([workload, Object.entries(tags).toSorted(([a], [b]) => (a < b ? -1 : 1))]);
@@ -85,7 +85,7 @@ interface Admitted {
   readonly subject: string;
 }
 
-/** Only then is the object needed to judge it: most tokens are bound to a name or a mesh. */
+/** Only then the object is needed: most tokens are bound to a name or a mesh. */
 function isBoundToObject({ tags, workload }: Credential): boolean {
   return Object.keys(tags).length > 0 || workload !== '';
 }
@@ -114,5 +114,5 @@ async function readStored(
 }
 
 function undecided(): OperationalError {
-  return new OperationalError('ENDPOINT_UNREACHABLE', 'Dataplane tokens cannot be checked now');
+  return new OperationalError('ENDPOINT_UNREACHABLE', 'Cannot check dataplane tokens now');
 }

@@ -8,7 +8,7 @@ import type { Resource } from '../resources.pure.ts';
 
 export interface CallBoundsDeps {
   readonly clock: Clock;
-  /** A caller was refused. May come by the thousand. */
+  /** Called when a caller was refused; possibly by the thousand. */
   readonly onRefused: (resource: Resource, scope: Scope) => void;
 }
 
@@ -24,13 +24,13 @@ const MOST = {
   requests: { subject: 240, address: 120_000, all: 240_000 },
   'unread-calls': { subject: 4, address: 4, all: 32 },
 } as const satisfies Partial<Record<Resource, Most>>;
-/** Of the calls of one subject so many act; the others wait in memory, and take nothing of the store. */
+/** How many calls of one subject act at once; the others wait in memory. */
 const TURNS = 4;
 const MINUTE_MS = 60_000;
-/** An address that asks in vain over and over hears of it at this pace, and cannot ask again meanwhile. */
+/** The pace of refusals for an address that is refused again and again; it cannot ask meanwhile. */
 const REFUSALS = { everyMs: 20, longestMs: 5_000 } as const;
 
-/** What the calls of agents may take: of one token for one dataplane, from one address, and in all. */
+/** Bounds for agents' calls: of one token for one dataplane, from one address, and in all. */
 export class CallBounds {
   readonly #onRefused: CallBoundsDeps['onRefused'];
   readonly #streams = new Bounds(MOST.streams);
@@ -46,7 +46,7 @@ export class CallBounds {
     this.#refusals = new Pace(clock, REFUSALS);
   }
 
-  /** What is held now. */
+  /** The current use. */
   get held(): ReadonlyMap<Resource, number> {
     return new Map<Resource, number>([
       ['streams', this.#streams.held],
@@ -77,7 +77,7 @@ export class CallBounds {
   }
 
   /**
-   * A call whose token names no mesh: only its message does.
+   * Takes a place for a call whose token names no mesh.
    *
    * @throws `LIMIT_EXCEEDED`
    */
@@ -85,7 +85,7 @@ export class CallBounds {
     return this.#granted('unread-calls', this.#unread.take({ subject: undefined, address }));
   }
 
-  /** To be awaited before a refusal is sent. */
+  /** Await it before sending a refusal. */
   beforeRefusal(address: string): Promise<void> {
     return this.#refusals.turn(address);
   }

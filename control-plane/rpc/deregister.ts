@@ -15,7 +15,7 @@ export interface DeregisterDeps {
   readonly requested: RequestedDepartures;
 }
 
-/** An answer must still reach its caller. */
+/** Time reserved for the answer to reach its caller. */
 const ANSWER_MARGIN_MS = 150;
 /** For a caller that set no deadline. */
 const PATIENCE_MS = 5_000;

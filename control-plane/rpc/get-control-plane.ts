@@ -25,7 +25,7 @@ const MOST_SERVICES = 64;
 /** A stop waits for it. */
 const SIBLINGS_BUDGET_MS = 2_000;
 
-/** An agent that hears this can count on its token when it stops. */
+/** The agent learns that its token will be accepted at its stop. */
 export async function getControlPlane(
   deps: GetControlPlaneDeps,
   request: GetControlPlaneRequest,

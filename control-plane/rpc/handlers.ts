@@ -8,7 +8,7 @@ import type { Presence } from '../evidence/presence.ts';
 import type { CallBounds } from './call-bounds.ts';
 import { callerOf, type CallerOf, type MarkAuthenticated } from './callers.ts';
 
-/** What a handler may know of its call. */
+/** The call, as a handler sees it. */
 export interface CallContext {
   readonly caller: CallerOf;
   /** ms until the caller gives up; `undefined` if it never does. */

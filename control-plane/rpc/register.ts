@@ -119,5 +119,5 @@ async function epochOf(
 }
 
 function foreign(name: string, reason: string): OperationalError {
-  return new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} is left alone: ${reason}`);
+  return new OperationalError('DATAPLANE_FOREIGN', `Dataplane ${name} stays as it is: ${reason}`);
 }

@@ -63,7 +63,7 @@ export function readIncarnation(
   const key = readKey(wire?.dataplane);
   const { id = '', address = '' } = wire ?? {};
   requireValid(INCARNATION.test(id), 'the incarnation is not a UUID');
-  requireValid(address.length <= MAX_TEXT && /^[!-~]*$/.test(address), 'the address is none');
+  requireValid(address.length <= MAX_TEXT && /^[!-~]*$/.test(address), 'invalid address');
   return { key, incarnation: id, address: address === '' ? undefined : address };
 }
 
@@ -91,11 +91,11 @@ function readWish({ state, takeOver, states, leaveProbed }: WireWish): Wish {
     case Wish_State.OUT:
       return { state: 'out', states: readStates(states) };
     case Wish_State.UNSPECIFIED:
-      throw new OperationalError('REQUEST_INVALID', 'Cannot read the request: no state is wished for');
+      throw new OperationalError('REQUEST_INVALID', 'Cannot read the request: it names no state');
   }
 }
 
-/** As agents of 0.1.0 say it: their OUT does not wait until the states are written down. */
+/** For agents of 0.1.0: their OUT does not wait until the states are recorded. */
 function readRotation({ turn, states, leaveProbed }: Rotation): Wish {
   switch (turn) {
     case Rotation_Turn.LOOK:
@@ -105,7 +105,10 @@ function readRotation({ turn, states, leaveProbed }: Rotation): Wish {
     case Rotation_Turn.IN:
       return { state: 'ready', states: readStates(states), leaveProbed };
     case Rotation_Turn.UNSPECIFIED:
-      throw new OperationalError('REQUEST_INVALID', 'Cannot turn a dataplane: no turn');
+      throw new OperationalError(
+        'REQUEST_INVALID',
+        'Cannot change the rotation: the request names no direction',
+      );
   }
 }
 
@@ -126,7 +129,7 @@ export function readHello(hello: Hello): {
 } {
   const incarnation = readIncarnation(hello.incarnation);
   const owner = OWNERS.get(hello.owner);
-  requireValid(owner !== undefined, 'the owner is none that is known');
+  requireValid(owner !== undefined, 'unknown owner');
   const { resource } = hello;
   const brought = resource.length === 0 ? undefined : readResource(incarnation.key, resource);
   const introduction = {
@@ -141,8 +144,7 @@ export function readHello(hello: Hello): {
 }
 
 /**
- * Of an agent that leaves without ever having attached here, or, without an incarnation, of an operator: then whichever
- * is there and does not live.
+ * The introduction of an agent that leaves without having attached here
  *
  * @throws `REQUEST_INVALID`
  */
@@ -154,7 +156,7 @@ export function asIntroduction(wire: Incarnation | undefined): Introduction {
   return { ...incarnation, owner: 'cp', deletable: true, resource: undefined, phase: 'leaving' };
 }
 
-/** Answers that are odd say nothing. */
+/** Drops invalid answers. */
 export function readTestimony({ id, findings }: Testimony): WitnessTestimony {
   return { id, findings: findings.slice(0, MAX_PORTS).map(({ result }) => FINDINGS.get(result) ?? 'unable') };
 }
@@ -166,13 +168,13 @@ export function readTestimony({ id, findings }: Testimony): WitnessTestimony {
 export function readOwner(wire: WireOwner): ObjectOwner | undefined {
   if (wire === WireOwner.UNSPECIFIED) return undefined;
   const owner = OWNERS.get(wire);
-  requireValid(owner !== undefined, 'the owner is none that is known');
+  requireValid(owner !== undefined, 'unknown owner');
   return owner;
 }
 
 /** @throws `REQUEST_INVALID` */
 export function readPhase(phase: string): string {
-  requireValid(/^[a-z -]{0,32}$/.test(phase), 'the phase is not a word');
+  requireValid(/^[a-z -]{0,32}$/.test(phase), 'invalid phase');
   return phase;
 }
 

@@ -23,7 +23,7 @@ export interface AgentServiceDeps {
   readonly engine: Engine;
   readonly authenticator: Authenticator;
   readonly bounds: CallBounds;
-  /** A token was not for the dataplane that it came with. */
+  /** Called when a token is not for its dataplane. */
   readonly onDenied: () => void;
   /** The connection of this call no longer counts as a stranger's. */
   readonly markAuthenticated: MarkAuthenticated;
@@ -38,7 +38,7 @@ const SERVICE = 'deregistrar.v1.Deregistrar';
  */
 const ATTACHED_TOGETHER = 32;
 
-/** What agents call. */
+/** The agents' calls. */
 export function deregistrarService(given: AgentServiceDeps) {
   const {
     engine,
@@ -94,7 +94,7 @@ export function deregistrarService(given: AgentServiceDeps) {
   return { definition: DeregistrarService, implementation, interceptors: [tokens.interceptor] };
 }
 
-/** What operators call. Access to its socket is the permission. */
+/** The operators' calls. Access to the socket is the permission. */
 export function adminService(engine: Engine, startedAtMs: number) {
   const { watch, agents, heartbeat, brakes, sweeper, witnesses, deps } = engine;
   const { clock, events, store, controlPlanes, replica, settings } = deps;

@@ -12,7 +12,7 @@ export interface TokenCheckDeps {
   readonly authenticator: Authenticator;
   readonly bounds: CallBounds;
   readonly events: DeregistrarEvents;
-  /** Of the service whose callers show a token. */
+  /** The path prefix of the service that requires a token. */
   readonly service: string;
 }
 

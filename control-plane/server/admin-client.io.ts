@@ -13,7 +13,7 @@ import {
   type UndoResponse,
 } from '../../proto/gen/deregistrar/v1/admin.ts';
 
-/** What an operator can ask of the program that runs on this host. */
+/** The operators' calls to the program on this host. */
 export interface AdminClient {
   getStatus(request: GetStatusRequest): Promise<GetStatusResponse>;
   sweep(request: SweepRequest): Promise<SweepResponse>;

@@ -22,7 +22,7 @@ export interface ConnectionLimitSettings {
   readonly authenticatedPerAddress: number;
   /** Open at once that have carried no authenticated call; a TLS handshake that is not over is one of them. */
   readonly unauthenticated: number;
-  /** Agents that are on their way back: so many more may be open that have carried no authenticated call. */
+  /** Expected agents: this many more connections may be open without an authenticated call. */
   readonly expected?: () => number;
   /** The same, from one IPv4 address or one IPv6 /64. */
   readonly unauthenticatedPerAddress: number;
@@ -32,12 +32,12 @@ export interface ConnectionLimitSettings {
 
 export interface AdmittedConnection {
   /**
-   * It has carried an authenticated call of `subject`: it no longer counts as a stranger's. The first call counts.
+   * The connection has carried an authenticated call of `subject`, and no longer counts as a stranger's.
    *
    * @returns which limit it is over; then it stays a stranger's
    */
   authenticated(subject: string): ConnectionLimit | undefined;
-  /** To be called when it has ended, on either side. */
+  /** Call it when the connection has ended, on either side. */
   closed(): void;
 }
 

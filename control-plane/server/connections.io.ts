@@ -10,7 +10,7 @@ import { causeOfLoss } from '../witness/loss.pure.ts';
 import type { AdmittedConnection, ConnectionLimit, ConnectionLimits } from './connection-limits.io.ts';
 
 export interface ConnectionEvents {
-  /** A connection was refused, or ended because it said nothing that counts. May come by the thousand. */
+  /** Called when a connection was refused, or cut without an authenticated call; possibly by the thousand. */
   connectionRefused(limit: ConnectionLimit, address: string): void;
   /** A TLS handshake failed: a client that does not trust us, or brings no certificate, or speaks no TLS. */
   handshakeFailed(address: string, err: unknown): void;
@@ -41,16 +41,16 @@ interface Connection {
   known: boolean;
   /** Which limit it is over. */
   over?: ConnectionLimit | undefined;
-  /** It is over a limit, and is cut once its call is answered. */
+  /** The connection is over a limit, and is cut once its call is answered. */
   isParting?: true;
   /** Whether the other end sent a FIN. */
   isHungUp: boolean;
-  /** Of the error by which its kernel ended it. */
+  /** The error code with which its kernel ended it. */
   errorCode: string | undefined;
   isCutAsDark: boolean;
 }
 
-/** A stream whose connection is still open after so long has ended alone. */
+/** A stream whose connection is open after this time has ended alone. */
 const ALONE_MS = 250;
 
 /** The connections of one listener, by peer. */
@@ -74,7 +74,7 @@ export class Connections {
   }
 
   accept(socket: Socket): void {
-    // HTTP/2 and TLS look after errors, but not before they begin and not after they end.
+    // HTTP/2 and TLS handle errors only while they run; this handles those before and after.
     socket.on('error', () => undefined);
     const connection = this.#admit(socket);
     if (connection === undefined) {
@@ -114,7 +114,7 @@ export class Connections {
     return connection === undefined ? undefined : asPeerConnection(connection);
   }
 
-  /** Ends those that have carried no authenticated call: nothing waits for them. */
+  /** Ends connections without an authenticated call, since no caller waits on them. */
   cutStrangers(): void {
     for (const { socket, known } of this.#all) if (!known) socket.destroy();
   }
@@ -138,7 +138,7 @@ export class Connections {
     const unended = { isHungUp: false, errorCode: undefined, isCutAsDark: false };
     if (trusted) return { peer: peerOf(socket), socket, admitted: undefined, known: true, ...unended };
     const { remoteAddress } = socket;
-    // Gone before it was accepted.
+    // The peer left before the connection was accepted.
     if (remoteAddress === undefined) return undefined;
     const admitted = limits.admit(remoteAddress, (limit) => {
       events.connectionRefused(limit, remoteAddress);

@@ -22,7 +22,7 @@ export async function controlPlaneCertificate(
   const answer = await client.get('config', signal);
   requireAnswer('read the configuration of the control plane', answer);
   const parsed = z.safeParse(Config, answer.body);
-  if (!parsed.success) return { problem: 'the control plane does not say where its certificate is' };
+  if (!parsed.success) return { problem: "the control plane's configuration names no certificate" };
   const { tlsCertFile, tlsKeyFile } = parsed.data.general;
   if (tlsCertFile === '' || tlsKeyFile === '') return { problem: 'the control plane has no certificate' };
   for (const path of [tlsCertFile, tlsKeyFile]) {

@@ -26,12 +26,12 @@ export interface ListenerSettings {
   readonly address: ListenerAddress;
   /** `undefined`: in plain text, which only this host may reach. */
   readonly certificate: ServerCertificate | undefined;
-  /** What is served here, and nowhere else. Health and reflection come with it. */
+  /** The services of this listener. */
   readonly services: readonly GrpcService[];
 }
 
 export interface ServerLimits extends ConnectionLimitSettings {
-  /** Of one message that is received, decompressed. */
+  /** The largest received message, decompressed. */
   readonly messageBytes: number;
   /** Open at once on one connection. */
   readonly streamsPerConnection: number;
@@ -70,7 +70,7 @@ const LONE_PINGS = { pingMs: 10_000, pingTimeoutMs: 4_000 };
 /** How long a connection without an authenticated call may take to hear that the server stops. */
 const PARTING_MS = 250;
 
-/** What names the connection of a call. */
+/** Identifies the connection of a call. */
 interface GrpcCall {
   getPeer(): string;
 }
@@ -107,7 +107,7 @@ export async function startGrpcServer(settings: GrpcServerSettings): Promise<Grp
   return server;
 }
 
-/** A server that runs. */
+/** A running server. */
 export class GrpcServer {
   readonly #listeners: Listener[] = [];
   readonly #limits: ConnectionLimits;
@@ -126,18 +126,18 @@ export class GrpcServer {
     return this.#listeners.map(({ address }) => address);
   }
 
-  /** Of all TCP listeners. Unix sockets do not count: their mode says who may. */
+  /** Limits of all TCP listeners. Unix sockets do not count */
   get connections(): ConnectionCounts {
     return this.#limits.counts;
   }
 
-  /** To be called while it starts. */
+  /** Call it during the start. */
   add(listener: Listener): void {
     this.#listeners.push(listener);
   }
 
   /**
-   * To be said of a call whose caller was authenticated: its connection may stay, within the limits.
+   * Call it for an authenticated call: its connection may stay, within the limits.
    *
    * @returns which limit its connection is over; then the connection is cut soon
    */
@@ -249,7 +249,7 @@ function grpcOptions(limits: ServerLimits): ServerOptions {
     'grpc.max_concurrent_streams': limits.streamsPerConnection,
     'grpc.keepalive_time_ms': limits.pingMs,
     'grpc.keepalive_timeout_ms': limits.pingTimeoutMs,
-    // Per-connection statistics that no part reads.
+    // Unused per-connection statistics.
     'grpc.enable_channelz': 0,
   };
 }
@@ -268,7 +268,7 @@ function exposed(address: ListenerAddress): OperationalError {
   );
 }
 
-/** It listens nowhere: sockets are given to it by its `connection` event. */
+/** This server has no listener: its `connection` event hands it sockets. */
 function tlsServer(certificate: ServerCertificate): TlsServer {
   return certificate.renewing(createTlsServer({ ...certificate.options, ALPNProtocols: ['h2'] }));
 }

@@ -3,7 +3,7 @@ import { HealthImplementation, type ServingStatus } from 'grpc-health-check';
 
 import type { GrpcService } from './grpc-service.io.ts';
 
-/** What `Watch` needs of its call. */
+/** The part of a call that `Watch` uses. */
 interface WatchCall {
   end(): void;
   on(event: 'cancelled', listener: () => void): unknown;

@@ -9,7 +9,7 @@ import { RESOURCES, type Resource } from '../resources.pure.ts';
 import type { AnswerStanding } from '../witness/questions.ts';
 import { CONNECTION_LIMITS, type ConnectionCounts, type ConnectionLimit } from './connection-limits.io.ts';
 
-/** Typed ways to record what the companion does. */
+/** The companion's metrics. */
 export type Metrics = ReturnType<typeof createMetrics>;
 
 const TOKEN_REJECTIONS = ['unauthenticated', 'permission-denied'] as const;
@@ -43,10 +43,10 @@ export function createMetrics(registry: Registry) {
 }
 
 function dataplaneMetrics({ counter, gauge }: Instruments) {
-  gauge('build_info', 'The version that runs', ['version']).set({ version: VERSION }, 1);
-  const dataplanes = gauge('dataplanes', 'Dataplanes that the companion knows of', ['state']);
-  const held = gauge('departures_held', 'Departures that a guard holds back now', ['guard']);
-  const braked = gauge('brake_held', 'Deletions that the brake holds back now', ['mesh']);
+  gauge('build_info', 'The running version', ['version']).set({ version: VERSION }, 1);
+  const dataplanes = gauge('dataplanes', "Dataplanes in the companion's store", ['state']);
+  const held = gauge('departures_held', 'Departures that a guard holds back', ['guard']);
+  const braked = gauge('brake_held', 'Deletions that the brake holds back', ['mesh']);
   const oldest = gauge('departure_oldest_timestamp_seconds', 'When the oldest open departure began', [
     'state',
   ]);
@@ -87,7 +87,7 @@ function dataplaneMetrics({ counter, gauge }: Instruments) {
 function departureMetrics({ counter, histogram }: Instruments) {
   const deletions = counter('deletions_total', 'Departures that ended', ['cause', 'result']);
   const refusals = counter('guard_refusals_total', 'Deletions that a guard held back', ['guard', 'cause']);
-  const retries = counter('retries_total', 'Attempts to delete that are made again', []);
+  const retries = counter('retries_total', 'Deletion attempts that are repeated', []);
   const deregister = histogram('deregister_seconds', 'From a requested departure to its end', {
     labelNames: [],
     buckets: DEREGISTER_SECONDS,
@@ -170,15 +170,15 @@ function serverMetrics({ counter, gauge }: Instruments) {
   const refused = counter('connections_refused_total', 'Connections that a limit refused or ended', [
     'limit',
   ]);
-  const callsRefused = counter('calls_refused_total', 'Calls that would take more than a caller may', [
+  const callsRefused = counter('calls_refused_total', 'Calls over the limit of their caller', [
     'resource',
     'scope',
   ]);
-  const held = gauge('calls_held', 'What callers hold now of what is bounded', ['resource']);
+  const held = gauge('calls_held', 'What callers use of each limit', ['resource']);
   const handshakes = counter('handshakes_failed_total', 'TLS handshakes that failed', []);
-  const tokens = counter('tokens_rejected_total', 'Calls without a token for what they ask', ['reason']);
+  const tokens = counter('tokens_rejected_total', 'Calls without a valid token', ['reason']);
   const expiry = gauge('certificate_expiry_timestamp_seconds', 'When the certificate of the server ends', []);
-  // In plain text there is none, and zero would have expired long ago.
+  // Without TLS there is no certificate; zero would mean expired.
   expiry.remove({});
   for (const reason of TOKEN_REJECTIONS) tokens.inc({ reason }, 0);
   for (const limit of CONNECTION_LIMITS) refused.inc({ limit }, 0);
@@ -213,7 +213,7 @@ function word(outcome: DepartureOutcome): string {
   return outcome.replaceAll(' ', '_');
 }
 
-/** What a metric of this program is made of: its name gets the prefix, and its registry is given. */
+/** The parts of a metric */
 function instruments(registry: Registry) {
   const registers = [registry];
   return {

@@ -13,7 +13,7 @@ import type { GrpcService } from './grpc-service.io.ts';
  */
 export function reflectionServices(services: readonly string[]): readonly GrpcService[] {
   const fileDescriptorProtos = FILE_DESCRIPTORS.map((base64) => Buffer.from(base64, 'base64'));
-  // Of a package definition, only this is read.
+  // The used part of a package definition.
   const definitions = { contract: { fileDescriptorProtos } } as unknown as PackageDefinition;
   const added: GrpcService[] = [];
   new ReflectionService(definitions, { services: [...services] }).addToServer({

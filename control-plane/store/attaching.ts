@@ -20,7 +20,7 @@ interface Newcomer {
 
 type NewRow = Pick<DataplaneRow, 'state' | 'lost_at' | 'replica' | 'due_at' | 'unseen'>;
 
-/** The caller has the name to itself. An incarnation that was never seen before is newer than all that were. */
+/** The caller has locked the name. A new incarnation is newer than all earlier ones. */
 export async function attach(
   session: Session,
   introduction: Introduction,
@@ -41,7 +41,7 @@ export async function attach(
   });
   if (verdict === 'superseded') return { kind: 'superseded' };
   if (verdict === 'held' && holder !== undefined) return { kind: 'held', holder };
-  // It is still draining, and its stream was interrupted: there is nothing left to do for it.
+  // The agent is draining and its stream was interrupted: nothing is left to do.
   if (verdict === 'leaving' && departure !== undefined)
     return { kind: 'attached', epoch: departure.epoch, leaving: true };
   const attached = { state: 'attached', lost_at: null, replica, due_at: null, unseen: 0 } as const;
@@ -61,7 +61,7 @@ export async function reattach(
   return attach(session, introduction, how);
 }
 
-/** The caller has the name to itself. Who leaves never takes the name from one that is there. */
+/** The caller has locked the name. A leaving agent never takes the name from another one. */
 export async function leave(
   session: Session,
   introduction: Introduction,
@@ -69,7 +69,7 @@ export async function leave(
 ): Promise<Leave> {
   const { nowMs } = session;
   const row = await currentRow(session, introduction.key);
-  // An operator has no incarnation: it is whichever is there that leaves, unless it lives.
+  // An operator names no incarnation: the present one leaves, unless it lives.
   const isNameless = introduction.incarnation === '';
   if (row !== undefined && (isNameless || isSame(row, introduction)))
     return leaveNow(session, row, { introduction, headStartMs, agoMs });
@@ -147,7 +147,7 @@ async function leaveNow(
   return { kind: 'leaving', epoch: row.epoch };
 }
 
-/** A new incarnation takes the name: the old one's row goes, and it can be told what became of it. */
+/** A new incarnation takes the name: the old row becomes a departure, so that its agent can be told. */
 async function replace(
   session: Session,
   old: DataplaneRow | undefined,
@@ -207,7 +207,7 @@ function servingOf({ phase }: Introduction): 0 | null {
   return phase === 'running' ? null : 0;
 }
 
-/** What an agent says of itself; where it says nothing, what it said before. */
+/** The agent's fields; absent ones keep their stored value. */
 function brought(
   { owner, deletable, address, peer, resource, phase }: Introduction,
   before: DataplaneRow | undefined,

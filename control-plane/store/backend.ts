@@ -5,17 +5,17 @@ import type { Wanted } from './deletions.ts';
 import type { DataplaneRow } from './schema.ts';
 import type { Session } from './session.ts';
 
-/** What is done with a row that is held. */
+/** The work on a locked row. */
 export interface Holding<T> {
   act(row: DataplaneRow, fence: Fence): Promise<T>;
-  /** In the transaction that ends the hold. */
+  /** Runs in the transaction that releases the lock. */
   settle(session: Session, row: DataplaneRow, value: T): Promise<void>;
 }
 
-/** What is done with a name that is held. */
+/** The work on a locked name. */
 export interface NameHolding<T> {
   readonly act: (held: HeldName) => Promise<T>;
-  /** In the transaction that ends the hold. */
+  /** Runs in the transaction that releases the lock. */
   readonly settle: (session: Session, value: T) => Promise<void>;
 }
 
@@ -25,10 +25,10 @@ export interface HeldName {
   readonly fence: Pick<Fence, 'nowMs' | 'assertHeld'>;
 }
 
-/** What a database has to be able to do; all else is the same for each. */
+/** The operations that differ between the databases. */
 export interface Backend {
   readonly kind: 'sqlite' | 'postgres';
-  /** One look, at no particular time. */
+  /** A read outside a transaction. */
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T>;
   /** One transaction. */
   run<T>(work: (session: Session) => Promise<T>): Promise<T>;

@@ -9,10 +9,10 @@ import { keyColumns } from './rows.ts';
 import type { BodyRow, DataplaneRow, DepartureRow, Schema } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
 
-/** What another replica should have taken for so long, it does not take any more. */
+/** After this time another replica will not take the work. */
 const OTHERS_MS = 2_000;
 
-/** The caller has the name to itself. */
+/** The caller has locked the name. */
 export async function beginSweep(session: Session, key: DataplaneKey): Promise<boolean> {
   const { db, nowMs } = session;
   if ((await currentRow(session, key)) !== undefined) return false;
@@ -41,7 +41,7 @@ export async function beginSweep(session: Session, key: DataplaneKey): Promise<b
   return true;
 }
 
-/** Which record an attempt wants: any that is due, one that waits, or one in whatever state. */
+/** Which record an attempt takes: any due one, one that waits, or one in any state. */
 export type Wanted =
   | { readonly kind: 'due'; readonly mine?: DueShare }
   | { readonly kind: 'waiting' | 'current'; readonly key: DataplaneKey; readonly epoch: number };
@@ -74,7 +74,7 @@ function isDue(
   };
 }
 
-/** Writes down how an attempt ended. The caller has had the name to itself since it read the row. */
+/** Records the result of an attempt. The caller has locked the name since it read the row. */
 export async function settle(
   { kind, db, nowMs }: Session,
   row: DataplaneRow,
@@ -166,7 +166,7 @@ export async function hasten(session: Session): Promise<void> {
     .execute();
 }
 
-/** Forgets what is more than the bounds allow, the oldest of a name first. */
+/** Deletes rows over the bounds, the oldest of a name first. */
 async function bound({ db }: Session): Promise<void> {
   const ofName = { departures: KEPT.departuresOfName, bodies: KEPT.bodiesOfName } as const;
   for (const table of ['departures', 'bodies'] as const) {

@@ -17,7 +17,7 @@ export function lease(clock: Clock, ms: number): () => void {
     if (heldMs < ms) return;
     throw new OperationalError(
       'FENCE_LOST',
-      `Cannot delete: the name was taken ${Math.round(heldMs)} ms ago, and is held for ${ms} ms`,
+      `Cannot delete: the lock on the name is ${Math.round(heldMs)} ms old and lasts ${ms} ms`,
       { details: { heldMs: Math.round(heldMs), leaseMs: ms } },
     );
   };

@@ -17,7 +17,7 @@ export const STORE_LIMITS: StoreLimits = {
   statementMs: 2_000,
 };
 
-/** What is kept of departures at the most, beside their age: agents may come and go many times a day. */
+/** The most departures that are kept, beside their age */
 export const KEPT = {
   departuresOfName: 100,
   bodiesOfName: 3,

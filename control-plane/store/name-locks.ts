@@ -3,7 +3,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 
 type LockRelease = () => void;
 
-/** One holder per name, in this process; the others wait in line, each for so long at most. */
+/** One lock per name in this process; others wait in line, for a limited time. */
 export class NameLocks {
   readonly #clock: Clock;
   readonly #patienceMs: number;
@@ -38,7 +38,12 @@ export class NameLocks {
       };
       const disarm = this.#clock.after(this.#patienceMs, () => {
         line?.splice(line.indexOf(mine), 1);
-        reject(new OperationalError('STORE_BUSY', `Cannot take ${name}: held for ${this.#patienceMs} ms`));
+        reject(
+          new OperationalError(
+            'STORE_BUSY',
+            `Cannot lock ${name}: another caller has had it for ${this.#patienceMs} ms`,
+          ),
+        );
       });
       line?.push(mine);
     });

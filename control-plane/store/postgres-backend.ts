@@ -26,7 +26,10 @@ const LEAVING = 4;
 /** Another replica may be at it. */
 const MIGRATION_MS = 60_000;
 
-/** @throws `STORE_UNAVAILABLE` if it is out of reach, `STORE_UNUSABLE`, `CONFIG_INVALID` for a file of its URL */
+/**
+ * @throws `STORE_UNAVAILABLE` if the database is unavailable, `STORE_UNUSABLE`, `CONFIG_INVALID` for a file that its
+ * URL names
+ */
 export async function openPostgres(
   url: string,
   { clock, limits }: { readonly clock: Clock; readonly limits: StoreLimits },
@@ -158,7 +161,7 @@ class PostgresBackend implements Backend {
         },
       };
       const value = await holding.act(row, fence);
-      // By the clock of this process since, which saves a question.
+      // Advanced by this process's clock, which saves a query.
       await holding.settle({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
       return { row, value };
     });
@@ -213,7 +216,10 @@ function lockOf(name: string): RawBuilder<unknown> {
 }
 
 function lostError(): OperationalError {
-  return new OperationalError('FENCE_LOST', 'Cannot delete: the connection that holds the name was lost');
+  return new OperationalError(
+    'FENCE_LOST',
+    'Cannot delete: the connection with the lock on the name was lost',
+  );
 }
 
 /**

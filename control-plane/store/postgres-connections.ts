@@ -47,7 +47,7 @@ const ANSWER_SLACK_MS = 500;
 const IDLE_MS = 60_000;
 const GOODBYE_MS = 1_000;
 
-/** So many connections to one database. While it is unreachable, a caller that waits for one fails at once. */
+/** A pool of connections to one database. */
 export class PostgresConnections {
   readonly #options: PoolOptions;
   readonly #pool: Pool;
@@ -67,7 +67,7 @@ export class PostgresConnections {
       idleTimeoutMillis: IDLE_MS,
       query_timeout: options.statementMs + ANSWER_SLACK_MS,
       keepAlive: true,
-      // What follows the beginning of a transaction does not wait for its answer.
+      // Later statements do not wait for the answer to BEGIN.
       pipeline: true,
       types: { getTypeParser: parserOf },
       stream: () => this.#socket(),
@@ -115,7 +115,7 @@ export class PostgresConnections {
         client.release(true);
       }
     } catch (error) {
-      // One connection after the other would find that out, each in its time.
+      // Otherwise each connection would notice the failover by itself, one after the other.
       this.#turns.clearQueue();
       throw unreadableFile(error) ?? ofPostgres(error, this.#options.place);
     }
@@ -168,7 +168,7 @@ export class PostgresConnections {
       // Others may have noticed before, and opened new ones.
       if (health === 'server spent' && pinned.age === this.#options.server.current)
         this.#options.server.current += 1;
-      // It is the reason for the rollback that counts, and nothing is committed any more.
+      // Reports the reason for the rollback; nothing is committed.
       if (text === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
       throw ofPostgres(error, place);
     }

@@ -2,7 +2,7 @@ import { DatabaseError } from 'pg';
 
 import { OperationalError } from '../../kernel/errors.ts';
 
-/** What an error says of the session that it came from. */
+/** What an error means for its session. */
 export type SessionHealth =
   /** The statement was wrong, or waited too long: the next one may do better. */
   | 'usable'
@@ -24,20 +24,16 @@ export function sessionHealth(error: unknown): SessionHealth {
 const SERVER_SPENT: ReadonlySet<string> = new Set(['25006', '57P01', '57P02', '57P03', '57P04']);
 
 /**
- * By SQLSTATE. What a statement of ours did wrong is a bug, and stays what it is.
+ * Failures by SQLSTATE. An error in our own statement is a bug, and stays one.
  *
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 export function ofPostgres(error: unknown, place: string): unknown {
   const state = error instanceof DatabaseError ? (error.code ?? '') : undefined;
   if (state !== undefined && BUSY.has(state)) {
-    return new OperationalError(
-      'STORE_BUSY',
-      `Cannot lock a dataplane in ${place}: another caller holds it`,
-      {
-        cause: error,
-      },
-    );
+    return new OperationalError('STORE_BUSY', `Cannot lock a dataplane in ${place}: another caller has it`, {
+      cause: error,
+    });
   }
   const isTransient = state === undefined || TRANSIENT.has(state) || TRANSIENT.has(state.slice(0, 2));
   if (!isTransient) return error;

@@ -112,7 +112,7 @@ export async function releaseBrake({ db }: Session, mesh: string, untilMs: numbe
     .execute();
 }
 
-/** Those that have not ended. */
+/** Releases that have not ended. */
 export async function brakeReleases({
   db,
   nowMs,

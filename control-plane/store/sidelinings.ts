@@ -9,10 +9,10 @@ import { isNamed, type Session } from './session.ts';
 
 type SideliningReads = Pick<Session, 'db'>;
 
-/** So many rows are written by one statement: SQLite takes 32,766 values. */
+/** Rows in one statement */
 const ROWS = 1_000;
 
-/** One replica at a time: what one has admitted counts for the next. */
+/** One replica decides at a time, so that the next one counts its sidelinings. */
 export async function reserve(
   session: Session,
   choose: Parameters<Store['reserveSidelinings']>[0],

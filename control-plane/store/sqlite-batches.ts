@@ -143,7 +143,7 @@ export class SqliteBatches {
     try {
       if (this.#deps.sqlite.inTransaction) this.#statements.rollback.run();
     } catch {
-      // What made it necessary is what is reported.
+      // Reports the original error.
     }
   }
 

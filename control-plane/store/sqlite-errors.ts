@@ -4,11 +4,11 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 
 const { SqliteError } = Database;
 
-/** What can be lost with a file, and what to do: no error of this kind goes away by itself. */
+/** What a lost file costs, and what to do */
 export function damaged(path: string, what: string, cause?: unknown): OperationalError {
   return new OperationalError(
     'STORE_UNUSABLE',
-    `Cannot use the store ${path}: ${what}. Move the file away, with its -wal, and start again: forgotten are the departures that were pending, and the sweep finds those of lifecycle-managed dataplanes`,
+    `Cannot use the store ${path}: ${what}. Move the file away, with its -wal, and start again: pending departures are lost, and the sweep deletes lifecycle-managed dataplanes that stay offline`,
     { cause },
   );
 }

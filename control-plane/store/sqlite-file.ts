@@ -38,7 +38,7 @@ export function openSqliteFile(path: string): Database.Database {
   }
 }
 
-/** What SQLite would take for a new file and write over: an empty one whose log says otherwise, and a mere stub. */
+/** Files that SQLite would treat as new and overwrite */
 function refuseLostFile(path: string): void {
   const size = sizeOf(path) ?? 0;
   if (size > 0 && size < SMALLEST_PAGE) throw damaged(path, `it is damaged (${size} bytes are left of it)`);

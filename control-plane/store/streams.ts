@@ -178,7 +178,7 @@ async function endStreams(
     .where('state', '=', 'attached')
     .where('deletable', '=', 0)
     .execute();
-  // Its replica may have been heard of for the last time before it said this.
+  // The replica's last heartbeat may be older than this record.
   const lostAt = sql<number>`case when since_at > ${goneAtMs} then since_at else ${goneAtMs} end`;
   const silent = { lost_at: lostAt, replica: null, unseen };
   await db.updateTable('dataplanes').set(silent).where(which).where('state', '<>', 'attached').execute();

@@ -134,7 +134,7 @@ function translate(error: unknown, mesh: string): unknown {
 /** In our words: those of the library may quote what the token says. */
 const REASONS: Readonly<Record<string, string>> = {
   ERR_JWT_EXPIRED: 'it is expired',
-  ERR_JWT_CLAIM_VALIDATION_FAILED: 'it is not valid yet, or its times are no numbers',
+  ERR_JWT_CLAIM_VALIDATION_FAILED: 'it is not valid yet, or its times are not numbers',
   ERR_JOSE_ALG_NOT_ALLOWED: 'its algorithm is not RS256',
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'its signature is not by the key that it names',
   ERR_JWS_INVALID: 'it is not a token',
@@ -142,11 +142,11 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 function refusal(mesh: string, reason: string): OperationalError {
-  return new OperationalError('UNAUTHENTICATED', 'There is no valid dataplane token', {
+  return new OperationalError('UNAUTHENTICATED', 'The caller has no valid dataplane token', {
     details: { mesh: mesh.slice(0, 100), reason },
   });
 }
 
 function notNow({ code }: OperationalError, reason: string): OperationalError {
-  return new OperationalError(code, 'Dataplane tokens cannot be checked now', { details: { reason } });
+  return new OperationalError(code, 'Cannot check dataplane tokens now', { details: { reason } });
 }

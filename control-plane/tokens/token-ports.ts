@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 
 import type { SigningKeyId } from '../../kuma/token-secrets.io.ts';
 
-/** Who wants a key, and how new it has to be. A source that always knows ignores both. */
+/** The request for a key, and how fresh it must be. */
 export interface KeyDemand {
   /** How long ago the answer may have been found out at the most. */
   readonly maxAgeMs: number;
@@ -10,7 +10,7 @@ export interface KeyDemand {
   readonly address: string;
 }
 
-/** Where public keys come from. */
+/** A source of public keys. */
 export interface TokenKeys {
   /**
    * @returns `undefined` if there is no such key

@@ -6,7 +6,7 @@ import type { TokenProblem, TokenRevocations } from './token-ports.ts';
 import type { SecretReader } from './secret-reader.io.ts';
 import { WatchedFile } from '../../program/watched-file.ts';
 
-/** As long as a control plane may serve a list from its own cache, with a margin. */
+/** How long a control plane may serve a list from its cache, with a margin. */
 const FRESH_MS = 10_000;
 
 export interface TokenRevocationsOptions {

@@ -2,7 +2,7 @@ import { createHash, type KeyObject } from 'node:crypto';
 
 import type { JWTVerifyResult } from 'jose';
 
-/** Of a fleet's tokens, and those that they replace. */
+/** Room for a fleet's tokens and their replacements. */
 const REMEMBERED = 20_000;
 
 interface Verified {

@@ -54,7 +54,7 @@ const SOON_MS = 2_000;
 const LATEST_MS = 60_000;
 /** Acquaintances are met again while they are valid: after two thirds of that time. */
 const REFRESH_MS = (VALID_MS * 2) / 3;
-/** One more than are asked: a rack that is lost may hold some of them. */
+/** One acquaintance more than are asked: a lost rack may contain some. */
 const WANTED = WITNESSES + 1;
 /** Of one core, for the view of the fleet that witnesses are drawn from. */
 const SHARE = 0.01;
@@ -139,7 +139,9 @@ export class AcquaintanceSearch {
     const targets = overview === undefined ? [] : scene.targetsOf(overview, peer);
     if (overview === undefined || targets.length === 0) {
       const problem =
-        overview === undefined ? '' : `none of its ports may be looked at from ${peer ?? 'this socket'}`;
+        overview === undefined
+          ? ''
+          : `agents may not connect to any of its ports from ${peer ?? 'this socket'}`;
       this.#note(name, { witnesses: 0, companionReachedIt: false, problem }, false);
       return [];
     }
@@ -248,7 +250,9 @@ function describeProblem({
 }): string {
   if (witnesses >= 2 || (witnesses === 1 && companionReachedIt)) return '';
   if (!hasOthers)
-    return companionReachedIt ? '' : 'no other agent of the mesh looks, and the companion does not reach it';
+    return companionReachedIt
+      ? ''
+      : 'no other agent of the mesh is a witness, and the companion does not reach it';
   const places = targets.map(placeText).join(', ');
   return `no two witnesses have reached ${places} from another address: a firewall, or tokens of one subject`;
 }

@@ -17,7 +17,7 @@ export interface Drawn<Agent extends Eligible> {
 export interface DrawCase<Agent extends Eligible> {
   /** By {@link witnessName}; several agents may have one address and one token. */
   readonly agents: ReadonlyMap<string, Agent>;
-  /** Who has reached a place of the suspect, not longer ago than that is valid. */
+  /** Witnesses with a valid record of having reached a place of the suspect. */
   readonly known: readonly Acquaintance[];
   /** Addresses of the suspect. */
   readonly besides: ReadonlySet<string>;

@@ -15,19 +15,19 @@ export interface Loss {
   readonly reason: string;
 }
 
-/** What is known of a connection when a stream on it has ended. */
+/** Facts about a connection when a stream on it has ended. */
 export interface ConnectionEnd {
   /** Whether it is still there: the stream alone has ended. */
   readonly isOpen: boolean;
   /** Whether the other end sent a FIN. */
   readonly isHungUp: boolean;
-  /** Of the error by which the kernel ended it, `ECONNRESET` for one. */
+  /** The error code with which the kernel ended it, such as `ECONNRESET`. */
   readonly errorCode: string | undefined;
   /** Whether this process cut it because its data stayed unacknowledged. */
   readonly isCutAsDark: boolean;
 }
 
-/** What a kernel says of a peer that no packet of which has come for too long. */
+/** Kernel errors for a peer that has fallen silent. */
 const DARK_CODES: ReadonlySet<string> = new Set([
   'ETIMEDOUT',
   'EHOSTUNREACH',

@@ -3,7 +3,7 @@ import { BlockList, isIP } from 'node:net';
 import { ownAddresses } from '../../program/own-addresses.ts';
 import { plainAddress, type Network, type Networks } from './networks.pure.ts';
 
-/** Where no dataplane of another host is: loopback, link-local, multicast, and no address at all. */
+/** Addresses that are never another host's: loopback, link-local, multicast, unspecified. */
 const NEVER: readonly Network[] = [
   { address: '0.0.0.0', prefix: 8 },
   { address: '127.0.0.0', prefix: 8 },

@@ -4,7 +4,7 @@ export interface Network {
   readonly prefix: number;
 }
 
-/** Where a witness may be sent to look. */
+/** Networks at which a witness may look. */
 export interface Networks {
   /**
    * @param peer the address that the suspect's own stream comes from; `undefined` if that is not known

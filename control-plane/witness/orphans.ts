@@ -25,7 +25,7 @@ const ORPHAN_MS = 5_000;
 /** An agent whose replica is gone attaches elsewhere meanwhile. */
 const UNSEEN_MS = 10_000;
 
-/** What a replica lost that is gone, or what was lost while no replica was there. */
+/** Losses of a lost replica, and losses while no replica ran. */
 export class Orphans {
   readonly #deps: OrphansDeps;
   #lookedMs = Number.NEGATIVE_INFINITY;
@@ -34,7 +34,7 @@ export class Orphans {
     this.#deps = deps;
   }
 
-  /** Those that this replica takes from now on. */
+  /** The losses that this replica takes over. */
   async due(isKnown: (key: DataplaneKey) => boolean): Promise<readonly Orphan[]> {
     const { clock, store, agents, share } = this.#deps;
     const mine = share();

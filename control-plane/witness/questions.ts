@@ -50,7 +50,7 @@ export class Questions {
     return findings ?? targets.map(() => 'unable');
   }
 
-  /** Of another agent, of a question that was not asked, a second time or too late: ignored, and counted. */
+  /** Ignores and counts answers from another agent, to no question, repeated or late. */
   receive(agent: AttachedAgent, { id, findings }: WitnessTestimony): void {
     const pending = this.#pending.get(id);
     if (pending?.agent !== agent || pending.targets !== findings.length) {
@@ -62,7 +62,7 @@ export class Questions {
   }
 }
 
-/** One port that is reached is enough; one that could not be told makes the rest say nothing. */
+/** One reached port is enough; one `unable` port makes the whole answer `unable`. */
 export function findingOf(findings: readonly TestimonyFinding[]): TestimonyFinding {
   for (const finding of ['reached', 'unable', 'silent'] as const)
     if (findings.includes(finding)) return finding;

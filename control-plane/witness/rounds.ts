@@ -23,7 +23,7 @@ import {
 } from './suspicion.pure.ts';
 import { drawControl, placeText, type Control, type Place } from './targets.pure.ts';
 
-/** What this process finds by looking itself: one finding for each target. Never throws. */
+/** The companion's own look */
 export type OwnLook = (
   targets: readonly Place[],
   control: Control | undefined,
@@ -37,7 +37,7 @@ export interface RoundsDeps {
   readonly controlPlanes: Pick<ControlPlanes, 'overview'>;
   readonly questions: Questions;
   readonly look: OwnLook;
-  /** By which this process knows what it has reached itself. */
+  /** The witness name of this process. */
   readonly host: string;
   readonly witnessRates: Rates;
 }
@@ -197,7 +197,7 @@ export class Rounds {
   }
 }
 
-/** Where peers would connect if it were not sidelined. */
+/** The places where peers would connect without the sidelining. */
 function placesOf(suspect: Suspect, scene: WitnessScene, overview: DataplaneOverview): readonly Place[] {
   const resource = restored(overview.resource);
   const places = scene.targetsOf({ ...overview, resource }, suspect.peer);

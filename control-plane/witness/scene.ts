@@ -113,7 +113,7 @@ export interface ScenesDeps {
 
 const FRESH_MS = 1_000;
 
-/** One set of witnesses and controls for all that are asked about within a second. */
+/** One set of witnesses and controls, for all suspects within a second. */
 export class Scenes {
   readonly #deps: ScenesDeps;
   #last: { readonly atMs: number; readonly scene: WitnessScene } | undefined;
@@ -134,7 +134,7 @@ export class Scenes {
   }
 }
 
-/** Where its stream comes from. */
+/** The address from which its stream comes. */
 export function addressOf({ channel }: AttachedAgent): string | undefined {
   return channel.address === undefined ? undefined : plainAddress(channel.address);
 }

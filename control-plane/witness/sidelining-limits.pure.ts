@@ -93,7 +93,7 @@ class Fleet {
   #take(scopeName: string, name: string, isActive: boolean): void {
     const scope = this.#scope(scopeName);
     scope.sidelined.add(name);
-    // One that was deleted since was a member.
+    // A dataplane that was deleted since counts as a member.
     scope.members.add(name);
     if (isActive) scope.ready.delete(name);
   }

@@ -5,7 +5,7 @@ import { portStates } from '../../kuma/port-states.ts';
 import { isSidelined, restored } from '../../kuma/sidelined.ts';
 import type { DataplaneRecord, SideliningRecord } from '../records.pure.ts';
 
-/** What one sidelining is judged by, while no other call acts on its name. */
+/** The evidence for one sidelining, while no other call acts on its name. */
 export interface SideliningCase {
   readonly sidelining: SideliningRecord;
   readonly record: DataplaneRecord | undefined;

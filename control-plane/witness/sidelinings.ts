@@ -26,7 +26,7 @@ export interface SideliningsDeps {
   readonly onRestored: () => void;
 }
 
-/** What became of one look at a sidelining. */
+/** The result of one look at a sidelining. */
 interface Outcome {
   readonly value: { readonly kind: 'sidelined' | 'restored' | 'nothing'; readonly error?: unknown };
   readonly sidelining?: SideliningRecord;
@@ -36,13 +36,13 @@ interface Outcome {
 interface SideliningWrite {
   readonly alone: Alone;
   readonly sidelining: SideliningRecord;
-  /** What is written down where it fails. */
+  /** The record for a failure. */
   readonly retry: (error: unknown, changed: SideliningRecord) => Outcome;
 }
 
 const POLL_MS = 500;
 const BATCH = 512;
-/** One look may wait so long for one answer of a control plane; less than the name is held. */
+/** How long a look waits for an answer of a control plane; less than the lock lasts. */
 const REQUEST_BUDGET_MS = 1_500;
 const RETRY_MS = 1_000;
 const NOTHING: Outcome = { value: { kind: 'nothing' } };
@@ -57,7 +57,7 @@ export class Sidelinings {
     this.#deps = deps;
   }
 
-  /** Something may be due. */
+  /** Call it when a departure may be due. */
   nudge(): void {
     this.#nudged.resolve();
   }
@@ -136,7 +136,7 @@ export class Sidelinings {
     const retry = (error: unknown, changed = sidelining): Outcome => {
       if (!(error instanceof OperationalError) || error.code === 'FENCE_LOST') throw error;
       const dueAtMs = fence.nowMs + RETRY_MS * (0.5 + this.#deps.random());
-      // One that is back is due by that alone, as long as it is out.
+      // A sidelined dataplane whose agent is back is due at once.
       const stage = changed.stage === 'out' && record?.state === 'attached' ? 'restoring' : changed.stage;
       return { value: { kind: 'nothing', error }, sidelining: { ...changed, stage, dueAtMs } };
     };

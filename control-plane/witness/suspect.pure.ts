@@ -33,7 +33,7 @@ export interface Choice {
   readonly refused: ReadonlyMap<string, string>;
 }
 
-/** One decision for all that no peer reaches. */
+/** Decides about all unreached suspects at once. */
 export function chooseSidelinings(
   candidates: readonly Unreached[],
   {
@@ -89,7 +89,7 @@ function recordOf(candidate: Unreached, nowMs: number): SideliningRecord {
   };
 }
 
-/** One effective sidelining a loss, and one after the other for a name. */
+/** One effective sidelining for each loss, and one at a time for a name. */
 function refusalBy(before: SideliningRecord | undefined, { epoch, lostAtMs }: Lost): string | undefined {
   if (before === undefined) return undefined;
   if (before.stage !== 'released') return 'an earlier sidelining of it is not over';

@@ -45,13 +45,13 @@ const OUT_ASK_MS = 2_000;
 const OUT_ASK_LATER_MS = 30_000;
 const LONGEST_HOLD_MS = 30_000;
 
-/** One lost dataplane, and how far the question has come. */
+/** One lost dataplane, and the progress of its rounds. */
 export interface Suspect extends Lost {
   rounds: OpenRound[];
   /** Where peers connected when it was lost. */
   places: readonly Place[];
   standing: 'asked' | 'sidelined';
-  /** Nothing is asked before. */
+  /** No question is asked before this time. */
   holdUntilMs: number;
   holds: number;
   said: string;
@@ -146,7 +146,7 @@ export class Suspects {
     return nextMs;
   }
 
-  /** Those that were not asked about for the longest time first: the zone's rate is for all of them. */
+  /** Longest-unasked first */
   #inTurn(): readonly Suspect[] {
     const lastMs = ({ rounds }: Suspect): number => rounds.at(-1)?.startedMs ?? 0;
     return [...this.#suspects.values()].toSorted((a, b) => lastMs(a) - lastMs(b));
@@ -159,11 +159,7 @@ export class Suspects {
       scene,
       streams,
       candidates,
-    }: {
-      readonly scene: WitnessScene;
-      readonly streams: StreamCounts;
-      readonly candidates: Unreached[];
-    },
+    }: { readonly scene: WitnessScene; readonly streams: StreamCounts; readonly candidates: Unreached[] },
   ): number {
     const nowMs = this.#deps.clock.monotonicMs();
     const overview = scene.overviewOf(describeKey(suspect.key));
@@ -230,7 +226,7 @@ export class Suspects {
         this.#nudged.resolve();
       },
     });
-    if (round === undefined) return this.#hold(suspect, 'asked too often, or it has no port to look at');
+    if (round === undefined) return this.#hold(suspect, 'asked too often, or it has no port to connect to');
     suspect.rounds = [...suspect.rounds.slice(-MOST_ROUNDS), round];
     this.#aside(this.#forgetIfBack(suspect));
     return nowMs + ROUND_MS;
@@ -287,7 +283,7 @@ export class Suspects {
     if (this.#suspects.get(name) === suspect) this.#suspects.delete(name);
   }
 
-  /** What fails now is looked at again with the next round. */
+  /** A failure is retried in the next round. */
   #aside(work: Promise<void>): void {
     work.catch((error: unknown) => {
       if (!(error instanceof OperationalError)) this.#deps.events.failedUnexpectedly(error);
@@ -295,7 +291,7 @@ export class Suspects {
   }
 
   /** Whether one is the last ready one of its service is judged by who is there now. */
-  async #sideline(candidates: readonly Candidate[]): Promise<void> {
+  async #sideline(candidates: readonly Unreached[]): Promise<void> {
     const { store, sidelinings, watch } = this.#deps;
     const { overviews } = await watch.fleet.fresh(READY_AGE_MS);
     let refused: ReadonlyMap<string, string> = new Map();

@@ -28,7 +28,7 @@ export interface Round {
   readonly isOffline: boolean | undefined;
 }
 
-/** What was lost along with a suspect, and who is still attached, over all replicas. */
+/** Losses around a suspect's, and attached agents, over all replicas. */
 export interface Losses {
   /** Within 30 s of its own loss, itself included. */
   readonly recent: number;
@@ -66,7 +66,7 @@ export type SuspectStep =
 export const ROUND_MS = 300;
 /** How long a round may take: two connects, the control before and after them, and the way. */
 export const ROUND_BUDGET_MS = 2_500;
-/** How long two that agree wait for the third. */
+/** How long two agreeing testimonies wait for the third. */
 const THIRD_WITNESS_MS = 100;
 const LONGEST_PAUSE_MS = 30_000;
 /** After which a suspect is not asked about any more. */
@@ -81,7 +81,8 @@ export function judgeSuspicion(given: Suspicion): SuspectStep {
   if (cause === 'pinged-out')
     return {
       step: 'give up',
-      reason: 'its kernel may answer while the agent does not: only its silence counts, after the grace',
+      reason:
+        'its process is frozen, but its kernel may still answer: the fallback deletion decides after the grace',
     };
   const lastReached = rounds.findLastIndex(isReached);
   const since = rounds.slice(lastReached + 1);
@@ -159,8 +160,8 @@ function needOf({ cause, hasOtherAgents }: Suspicion, counted: readonly Round[])
     rounds,
     pauseMs: spanMs / (rounds - 1),
     reason: isOffline
-      ? 'it is silent, and its kernel did not say that the host is'
-      : 'it is silent, and its control plane does not show it offline',
+      ? "witnesses get no answer, but its host's kernel was not seen to fall silent"
+      : 'witnesses get no answer, but its control plane does not show it offline',
   };
 }
 
@@ -210,7 +211,7 @@ function askOn(
   return { step: 'wait', untilMs, reason: need.reason };
 }
 
-const VOID = 'too few witnesses can tell';
+const VOID = 'too few witnesses have an answer';
 
 function overMs({ startedMs, settledMs }: Round): number {
   return settledMs === undefined ? startedMs + ROUND_BUDGET_MS : settledMs + THIRD_WITNESS_MS;

@@ -16,7 +16,7 @@ export interface Control extends Place {
   readonly siblingOf: readonly string[];
 }
 
-/** So many are looked at: an object with more is judged by the first ones. */
+/** How many places are looked at: an object with more is judged by the first ones. */
 const MOST_TARGETS = 8;
 const PORT_RANGE = { from: 20_000, count: 40_000 };
 
@@ -96,7 +96,7 @@ export function drawControl(given: ControlCase): Control | undefined {
   return undefined;
 }
 
-/** One that no dataplane claims; what else listens there makes the witness unable once, and another one is drawn. */
+/** A port that no dataplane claims; if another program listens there, the witness is unable once */
 function closedPortAt(address: string, { claimed, random }: ControlCase): number {
   const { from, count } = PORT_RANGE;
   const start = Math.floor(random() * count);

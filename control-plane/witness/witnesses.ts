@@ -14,12 +14,12 @@ import { Sidelinings } from './sidelinings.ts';
 import { StrayMarks } from './stray-marks.ts';
 import { Suspects } from './suspects.ts';
 
-/** What the outside has to bring for lost hosts to be noticed at once. */
+/** Dependencies of the witness logic. */
 export interface WitnessSettings {
   readonly isOn: boolean;
   readonly networks: Networks;
   readonly look: OwnLook;
-  /** By which this process knows what it has reached itself. */
+  /** The witness name of this process. */
   readonly host: string;
   readonly onAnswer: (standing: AnswerStanding) => void;
   /** @param tookMs from the loss, by the store's clock */

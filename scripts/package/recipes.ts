@@ -16,7 +16,7 @@ export const RECIPES: readonly PackageRecipe[] = [
     program: AGENT_PROGRAM,
     summary: 'takes a Kuma dataplane out of the mesh before it stops',
     description: [
-      'Goes in front of "kuma-dp run" on a virtual machine. When the host stops the dataplane, its object is deleted at the control plane first; then its Envoy serves on until the peers have let go, drains, and ends. No request fails because a dataplane stopped.',
+      'Goes in front of "kuma-dp run" on a virtual machine. When the host stops the dataplane, its object is deleted at the control plane first; then its Envoy keeps serving until peers have dropped the endpoint, drains, and ends. No request fails because a dataplane stopped.',
       'An installation or an upgrade starts, stops and restarts nothing. The package brings its own Node.js, which nothing else uses.',
     ],
     recommends: ['ca-certificates', 'systemd'],

@@ -126,7 +126,7 @@ export const ROWS: readonly Row[] = [
   { source: 'stream', evidence: 'open, and its Envoy serves', change: streamed(SERVING) },
   {
     source: 'stream',
-    evidence: 'open, but nothing was heard of its agent since the object went missing',
+    evidence: 'open, but its agent has sent nothing since the object went missing',
     change: streamed({ kind: 'open', serving: true, heardSince: false }),
   },
   {
@@ -206,7 +206,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     source: 'insight',
-    evidence: 'offline, its last stream at an instance that cannot be asked',
+    evidence: 'offline, its last stream at an instance that does not answer',
     change: object({ subscriptions: [stream('cp-out-of-reach', LONG_MS)] }),
   },
   {

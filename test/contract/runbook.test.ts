@@ -11,7 +11,7 @@ import { codeOf, pages, ROOT } from '../support/documents.ts';
 
 /** Pages that tell operators what to look for. */
 const PAGES = pages().filter(({ path }) =>
-  /^docs\/(operate\/[\w-]+|rollout\/\w+|security\/[\w-]+|develop\/sizing)\.md$/.test(path),
+  /^docs\/(operate\/[\w-]+|rollout\/\w+|security\/[\w-]+|develop\/benchmarks)\.md$/.test(path),
 );
 
 const EVENTS = new Set(

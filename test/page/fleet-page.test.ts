@@ -207,7 +207,7 @@ describe('the fleet page in Chromium', () => {
     await page.press('ArrowDown');
     expect(await page.evaluate(FOCUSED)).toBe('default/orders-lost-1');
     await page.press('Enter');
-    expect(await textOf(page, '#details')).toContain('Too many dataplanes have vanished at once');
+    expect(await textOf(page, '#details')).toContain('Too many dataplanes were lost at once');
     await page.press('Escape');
     expect(await page.evaluate(`document.querySelector('#details').hidden`)).toBe(true);
     await page.press('End');

@@ -76,7 +76,7 @@ describe('a drop-in that breaks a stop', () => {
     const { code, text } = await diagnose(host);
     // Without a running agent it is not known which dataplane this is, which is a failure of its own.
     expect(code).toBe(2);
-    expect(text).toContain('WARN now: activating, resources: systemd could not even start it');
+    expect(text).toContain('WARN now: activating, resources: systemd could not start it');
     expect(text).toContain('EnvironmentFile=');
   });
 

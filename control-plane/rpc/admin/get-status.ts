@@ -36,7 +36,7 @@ export interface GetStatusDeps {
   readonly startedAtMs: number;
 }
 
-/** Everything an operator asks first. What cannot be read now is left out and said so. */
+/** The operator's overview. Unreadable parts are left out and named. */
 export async function getStatus(deps: GetStatusDeps, { mesh }: GetStatusRequest): Promise<GetStatusResponse> {
   const { brakes, clock, heartbeat, watch, replica, startedAtMs } = deps;
   const fleet = await readFleet(deps);
@@ -93,7 +93,7 @@ function between(fromMs: number | undefined, toMs: number | undefined): Duration
   return fromMs === undefined || toMs === undefined ? undefined : toWireDuration(Math.max(0, toMs - fromMs));
 }
 
-/** Of those that are attached here. */
+/** Agents that are attached to this replica. */
 function unwatched({ agents, search }: GetStatusDeps): readonly Unwatched[] {
   return [...agents].flatMap(({ introduction: { key } }) => {
     const { problem = '' } = search.watchfulness(describeKey(key)) ?? {};

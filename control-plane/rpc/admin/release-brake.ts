@@ -19,7 +19,7 @@ export async function releaseBrake(
   if (forMs <= 0 || forMs > LONGEST_MS) {
     throw new OperationalError(
       'REQUEST_INVALID',
-      'Cannot release the brake: for more than nothing and at most a day',
+      'Cannot release the brake: --for must be between 1s and 24h',
     );
   }
   await store.releaseBrake(mesh, (await store.nowMs()) + forMs);

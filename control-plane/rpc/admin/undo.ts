@@ -18,7 +18,10 @@ export interface UndoDeps {
 
 const BUDGET_MS = 5_000;
 
-/** One that is out of rotation goes back. An object that stands is newer than the deleted one: it is never overwritten. */
+/**
+ * Puts a sidelined dataplane back into rotation. An existing object is newer than the deleted one, and is never
+ * overwritten.
+ */
 export async function undo(
   { clock, events, store, controlPlanes, sidelinings }: UndoDeps,
   request: UndoRequest,
@@ -37,7 +40,7 @@ export async function undo(
     { clock, action: `put dataplane ${name} back`, budgetMs: BUDGET_MS },
     async ({ signal }) => {
       if ((await controlPlanes.read(key, signal)) !== undefined) {
-        throw new OperationalError('DATAPLANE_FOREIGN', `Cannot undo: dataplane ${name} stands`);
+        throw new OperationalError('DATAPLANE_FOREIGN', `Cannot undo: ${name} already exists`);
       }
       await controlPlanes.put(key, DataplaneResource.parse(JSON.parse(body.resource)), {
         beforeSend: () => {},

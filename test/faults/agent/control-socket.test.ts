@@ -173,7 +173,7 @@ describe.concurrent('drain and resume', () => {
     const resumed = await ask(fleet, 'resume', '--wait', '--timeout=4s');
     expect(resumed).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('not in rotation yet, the agent goes on trying: '),
+      stderr: expect.stringContaining('not in rotation yet; the agent keeps trying: '),
     });
     await fleet.controlPlane.acceptConnections(['http']);
     await fleet.untilListed();
@@ -182,7 +182,7 @@ describe.concurrent('drain and resume', () => {
   test('several dataplanes, none, and another than there is: each is told apart', async () => {
     await using fleet = await fleetOf();
     const folder = `--state-dir=${fleet.stateDir}`;
-    expect((await command('drain', folder)).stderr).toContain('say which by --mesh and --name');
+    expect((await command('drain', folder)).stderr).toContain('choose one by --mesh and --name');
     expect((await command('drain', folder, '--name=web-3')).stderr).toContain('no such dataplane');
     expect((await command('drain', `${folder}/none`)).stderr).toContain('Cannot read the state directory');
     expect((await command('doctor', folder)).stdout).toContain('FAIL dataplane: 2 agents run on this host\n');
@@ -251,7 +251,7 @@ describe.concurrent('the control socket', () => {
     expect(after.stdout).toContain('ended, deregistered');
     expect(after.stdout).toContain('signal SIGTERM: gone');
     const without = await command('drain', `--state=${scene.stateFile}`);
-    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining('no agent of it runs here') });
+    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining('no agent runs it here') });
   });
 
   test('a caller that waits for a drain may be interrupted, and the agent drains on', async () => {
@@ -279,7 +279,7 @@ describe.concurrent('the control socket', () => {
     await first.exited;
     expect(lstatSync(pathOf(scene)).isSocket()).toBe(true);
     const lost = await command('status', `--state-dir=${scene.stateDir}`);
-    expect(lost).toMatchObject({ code: 1, stdout: expect.stringContaining('its object may be left') });
+    expect(lost).toMatchObject({ code: 1, stdout: expect.stringContaining('its object may exist') });
 
     const second = await scene.start();
     await waitUntil(() => accepts(pathOf(scene)), { what: 'the second socket' });
@@ -302,7 +302,7 @@ describe.concurrent('the control socket', () => {
       if (kind === 'foreign') chownSync(path, 65_534, 65_534);
       const agent = await scene.start();
       const { err } = await agent.waitForEvent('control.unavailable');
-      const expected = { held: 'another process listens', foreign: 'another user', file: 'is no socket' }[
+      const expected = { held: 'another process listens', foreign: 'another user', file: 'is not a socket' }[
         kind
       ];
       expect(JSON.stringify(err)).toContain(expected);

@@ -37,7 +37,7 @@ describe('a stream that is lost', () => {
       incarnation: agent.incarnation.id,
       cause: 'fallback',
       outcome: 'deleted',
-      reason: 'its agent and its streams had been silent for the grace',
+      reason: 'its agent and its streams were silent for the grace',
       undoable: true,
     });
     expect(world.requests('lost')).toBe(1);

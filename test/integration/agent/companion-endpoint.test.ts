@@ -234,7 +234,7 @@ describe('the calls of a companion', () => {
       'ACCEPTED',
       {
         code: 'ENDPOINT_BUSY',
-        message: 'Dataplane default/web-1 is not gone yet: the control plane is away',
+        message: 'Dataplane default/web-1 is not deleted yet: the control plane is away',
         details: { handedOver: true },
       },
     ],
@@ -242,7 +242,7 @@ describe('the calls of a companion', () => {
       'REFUSED',
       {
         code: 'DATAPLANE_FOREIGN',
-        message: 'Dataplane default/web-1 is left alone: the control plane is away',
+        message: 'Dataplane default/web-1 stays as it is: the control plane is away',
       },
     ],
     ['UNSPECIFIED', { code: 'ANSWER_UNREADABLE' }],
@@ -264,7 +264,7 @@ describe('the calls of a companion', () => {
     const fake = await companion({ replies: { deregister: () => answer } });
     const asked = within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect((await failure(asked)).message).toBe(
-      'Dataplane default/web-1 is left alone: newer-epoch: epoch 4 has the name',
+      'Dataplane default/web-1 stays as it is: newer-epoch: epoch 4 has the name',
     );
   });
 

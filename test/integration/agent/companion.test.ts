@@ -342,7 +342,7 @@ describe('a stop', () => {
     await stop(agent);
     expect(deregistration(agent)).toMatchObject({
       outcome: 'handed over',
-      reason: `Dataplane default/${made.name} is not gone yet: the control plane is away`,
+      reason: `Dataplane default/${made.name} is not deleted yet: the control plane is away`,
       endpoint: fake.url,
     });
     expect(agent.seen('deregistration.failed')).toEqual([]);
@@ -363,7 +363,7 @@ describe('a stop', () => {
     await stop(agent);
     expect(deregistration(agent)).toMatchObject({
       outcome: 'kept',
-      reason: `Dataplane default/${made.name} is left alone: newer-epoch: epoch 7 has the name`,
+      reason: `Dataplane default/${made.name} stays as it is: newer-epoch: epoch 7 has the name`,
     });
     expect(made.requests('DELETE').length).toBeLessThanOrEqual(1);
   });

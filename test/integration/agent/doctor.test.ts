@@ -184,8 +184,10 @@ describe.concurrent('doctor', () => {
   test('says what it could not see without systemd, and where nothing runs', async () => {
     const found = await examine({ runs: false });
     expect(found.code).toBe(0);
-    expect(found.stdout).toContain('?    systemd: it is not known which unit runs the dataplane');
-    expect(found.stdout).toContain("?    Envoy's admin: no agent runs this dataplane here");
+    expect(found.stdout).toContain('?    systemd: cannot tell which unit runs the dataplane');
+    expect(found.stdout).toContain(
+      "?    Envoy's admin: this user sees no agent that runs this dataplane here",
+    );
     const nothing = await examine({ runs: false, wrapped: false });
     expect(nothing.code).toBe(2);
     expect(nothing.stdout).toContain('FAIL dataplane: no agent was found running on this host');

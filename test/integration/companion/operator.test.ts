@@ -34,7 +34,7 @@ describe('an operator', () => {
     expect(await world.command('undo', 'default/undone')).toEqual({
       code: 69,
       stdout: '',
-      stderr: 'kuma-deregistrar: Cannot undo: dataplane default/undone stands\n',
+      stderr: 'kuma-deregistrar: Cannot undo: default/undone already exists\n',
     });
     expect(world.companion.seen('departure.undone')).toHaveLength(1);
   });
@@ -105,7 +105,9 @@ describe('doctor', () => {
     const unknown = await examine({}, CERTIFICATE);
     expect(unknown.code).toBe(2);
     expect(unknown.findings).toEqual([
-      expect.stringMatching(/^FAIL token keys: the control plane does not let us read its secrets: .* 403/),
+      expect.stringMatching(
+        /^FAIL token keys: the control plane does not let the companion read its secrets: .* 403/,
+      ),
     ]);
     const mounted = await examine({}, (world) => {
       const file = world.dir.join('key.pem');
@@ -113,7 +115,9 @@ describe('doctor', () => {
       return [...CERTIFICATE, '--public-key', `1=${file}`];
     });
     expect(mounted.code).toBe(1);
-    expect(mounted.findings).toEqual([expect.stringMatching(/^WARN token keys: .*mounted keys are used/)]);
+    expect(mounted.findings).toEqual([
+      expect.stringMatching(/^WARN token keys: .*the companion uses mounted keys/),
+    ]);
   });
 
   test.concurrent('fails for a key that is none', async () => {

@@ -56,7 +56,7 @@ describe('registering', () => {
     await newer.attach();
     await newer.register(false);
     const words =
-      'FAILED_PRECONDITION: Dataplane default/taken is left alone: this incarnation is not attached';
+      'FAILED_PRECONDITION: Dataplane default/taken stays as it is: this incarnation is not attached';
     await expect(older.register(true)).rejects.toThrow(words);
     await expect(older.register(false)).rejects.toThrow(words);
     expect(world.find('taken')?.labels).toMatchObject({ [INCARNATION_LABEL]: newer.incarnation.id });
@@ -80,7 +80,7 @@ describe('registering', () => {
 
   test('one that never attached puts nothing', async () => {
     await expect(world.owner('stranger').register(false)).rejects.toThrow(
-      'FAILED_PRECONDITION: Dataplane default/stranger is left alone: this incarnation is not attached',
+      'FAILED_PRECONDITION: Dataplane default/stranger stays as it is: this incarnation is not attached',
     );
     expect(world.requests('stranger', 'PUT')).toBe(0);
   });
@@ -91,7 +91,7 @@ describe('registering', () => {
     world.put('foreign', { labels: { [INCARNATION_LABEL]: 'another-run-of-it' } });
     const before = world.find('foreign');
     await expect(agent.register(true)).rejects.toThrow(
-      'FAILED_PRECONDITION: Dataplane default/foreign is left alone: it carries another incarnation: another-run-of-it',
+      'FAILED_PRECONDITION: Dataplane default/foreign stays as it is: it carries another incarnation: another-run-of-it',
     );
     expect(world.find('foreign')).toEqual(before);
   });

@@ -14,7 +14,7 @@ const OTHER_KEY = makeSigningKey();
 const MOUNTED_KEY = makeSigningKey();
 const REVOKED = randomUUID();
 const GLOBALLY_REVOKED = randomUUID();
-const NO_TOKEN = 'UNAUTHENTICATED: There is no valid dataplane token';
+const NO_TOKEN = 'UNAUTHENTICATED: The caller has no valid dataplane token';
 const NOT_FOR_IT = 'PERMISSION_DENIED: The dataplane token is not for this dataplane';
 
 function claims(change: Json = {}): Json {

@@ -343,9 +343,7 @@ describe('stores on one PostgreSQL', () => {
     await expect(attempt).rejects.toMatchObject(UNAVAILABLE);
     expect(fenceError).toMatchObject({
       code: 'FENCE_LOST',
-      message: expect.stringMatching(
-        /^Cannot delete: the name was taken \d+ ms ago, and is held for 150 ms$/,
-      ),
+      message: expect.stringMatching(/^Cannot delete: the lock on the name is \d+ ms old and lasts 150 ms$/),
     });
     expect(await other.find(web.key)).toMatchObject({ epoch: 2, state: 'attached' });
     expect(await other.departures({ limit: 5 })).toMatchObject([{ epoch: 1, outcome: 'superseded' }]);

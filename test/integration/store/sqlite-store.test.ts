@@ -204,7 +204,7 @@ describe('the SQLite file', () => {
         spoil: () => {
           edit('pragma application_id = 7; pragma journal_mode = delete');
         },
-        says: /it is a database of another program\. Move the file away, with its -wal, and start again: forgotten are the departures that were pending, and the sweep finds those of lifecycle-managed dataplanes$/,
+        says: /it is a database of another program\. Move the file away, with its -wal, and start again: pending departures are lost, and the sweep deletes lifecycle-managed dataplanes that stay offline$/,
       },
       {
         name: 'of a newer version',

@@ -43,7 +43,7 @@ export interface MemoryStoreOptions {
   readonly limits?: Partial<StoreLimits>;
 }
 
-/** What another replica should have taken for so long, it does not take any more. */
+/** After this time another replica will not take the work. */
 const OTHERS_MS = 2_000;
 const WITNESSES_KEPT_MS = 1_200_000;
 

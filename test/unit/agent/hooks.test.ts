@@ -100,7 +100,7 @@ describe('Hooks', () => {
     all.onPhase(DEREGISTERING);
     answers[0]?.('exit code 3');
     await all.left();
-    expect(log.lines.at(-1)?.message).toBe('The hook --on-leave has failed: exit code 3. The agent goes on');
+    expect(log.lines.at(-1)?.message).toBe('The hook --on-leave failed: exit code 3. The agent continues');
   });
 
   test('a stop in a hurry waits for none of them', async () => {

@@ -50,7 +50,7 @@ describe('a stream that ends without a word', () => {
       {
         incarnation: uuidOf('a'),
         outcome: 'deleted',
-        reason: 'its agent and its streams had been silent for the grace',
+        reason: 'its agent and its streams were silent for the grace',
         undoable: true,
       },
     ]);

@@ -20,7 +20,7 @@ const THEIRS = { [INCARNATION_LABEL]: 'theirs' };
 const ANOTHER_RUN = { ours: false, reason: 'it carries another incarnation: theirs' } as const;
 const ANOTHER_HOST = {
   ours: false,
-  reason: 'it is at another address: 10.0.0.2 instead of 10.0.0.1',
+  reason: 'it has another address: 10.0.0.2 instead of 10.0.0.1',
 } as const;
 
 describe('judgeOwnership()', () => {
@@ -145,7 +145,7 @@ describe('judgeRecreation()', () => {
       name: 'written again after its last stream ended',
       found: { subscriptions: [ENDED], modificationTime: AFTER_END },
       verdict: 'wait',
-      reason: 'it was written again after its last subscription ended',
+      reason: 'it was written after its last subscription ended',
     },
     {
       name: 'written again after its last stream ended, under our label',
@@ -163,7 +163,7 @@ describe('judgeRecreation()', () => {
       name: "another host's, even though no dataplane is connected",
       found: { subscriptions: [ENDED], networking: { address: '10.0.0.2' } },
       verdict: 'leave',
-      reason: 'it is at another address: 10.0.0.2 instead of 10.0.0.1',
+      reason: 'it has another address: 10.0.0.2 instead of 10.0.0.1',
     },
   ])('$name: $verdict', ({ found: fields, verdict, reason }) => {
     expect(judgeRecreation(OWN, standing(fields))).toEqual({ verdict, reason });

@@ -173,7 +173,7 @@ const TAGS: readonly Row[] = [
   {
     name: 'nothing stands, nothing is brought',
     permission: refused(
-      'the token is bound to tags or a workload, and there is no dataplane to compare them with',
+      'the token is bound to tags or a workload, and there is no Dataplane object to compare them with',
     ),
   },
   {
@@ -231,7 +231,7 @@ const WORKLOADS: readonly Row[] = [
     {
       name: 'a workload, and neither stored nor brought',
       permission: refused(
-        'the token is bound to tags or a workload, and there is no dataplane to compare them with',
+        'the token is bound to tags or a workload, and there is no Dataplane object to compare them with',
       ),
     },
     {

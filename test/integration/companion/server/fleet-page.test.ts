@@ -140,7 +140,10 @@ describe('the fleet page over HTTP', () => {
     const listeners = await serve(new ScriptedFleet(mixedFleet(1)));
     const readers = await Promise.all(Array.from({ length: 20 }, () => read(listeners)));
     const refused = await fetch(`http://${listeners.address}/fleet/events`);
-    expect([refused.status, await refused.json()]).toEqual([503, { error: 'Too many are looking already' }]);
+    expect([refused.status, await refused.json()]).toEqual([
+      503,
+      { error: 'Too many browsers are connected' },
+    ]);
     readers[0]?.[Symbol.dispose]();
     await waitUntil(async () => (await read(listeners)).response.status === 200, { what: 'a free place' });
   });

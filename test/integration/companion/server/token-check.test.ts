@@ -14,7 +14,7 @@ const part = (value: object): string => Buffer.from(JSON.stringify(value)).toStr
 const GOOD = tokenSaying({ Mesh: 'default', Name: 'web-1' });
 const FORGED = tokenSaying({ Mesh: 'default', Name: 'stranger' });
 const MESHLESS = tokenSaying({ Name: 'web-1' });
-const REFUSAL = new OperationalError('UNAUTHENTICATED', 'There is no valid dataplane token');
+const REFUSAL = new OperationalError('UNAUTHENTICATED', 'The caller has no valid dataplane token');
 const CREDENTIAL: Credential = { name: '', mesh: 'default', tags: {}, workload: '', id: 'token-1' };
 
 function tokenSaying(claims: object): string {

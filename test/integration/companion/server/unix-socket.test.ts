@@ -83,7 +83,7 @@ describe('a listener on a Unix socket', () => {
     await expect(start(path)).rejects.toThrow(
       expect.objectContaining({
         code: 'LISTENER_FAILED',
-        message: `Cannot listen on unix:${path}: there is a file of that name that is no socket`,
+        message: `Cannot listen on unix:${path}: a file of that name is not a socket`,
       }),
     );
     expect(existsSync(path)).toBe(true);

@@ -75,7 +75,7 @@ describe('selectState()', () => {
     {
       wanted: {},
       alive: ['web-1', 'web-2'],
-      said: 'there are several on this host, say which by --mesh and --name: default/web-1, default/web-2',
+      said: 'several run on this host, choose one by --mesh and --name: default/web-1, default/web-2',
     },
     {
       wanted: { mesh: 'other' },
@@ -129,7 +129,7 @@ describe('status', () => {
       phase: 'ended',
       words: 'ended, deregistered',
     },
-    { state: STATE, phase: 'lost', words: 'its object may be left' },
+    { state: STATE, phase: 'lost', words: 'its object may exist' },
     { state: { ...STATE, deregistered: true }, phase: 'lost', words: 'died after it had deregistered' },
   ])('$words', ({ state, phase, words }) => {
     const status = judgeStatus(state, dead);
@@ -145,7 +145,7 @@ describe('status', () => {
   test('standby and a missing Envoy are named', () => {
     const agent = { ...AGENT, standby: true, envoy: false, companion: { attached: false } };
     const lines = statusLines(judgeStatus(STATE, { alive: true, agent, problem: undefined }));
-    expect(lines[1]).toBe('  phase      running, stands by since SIGUSR2 for 1m1s, no Envoy yet');
+    expect(lines[1]).toBe('  phase      running, on standby since SIGUSR2 for 1m1s, no Envoy yet');
     expect(lines).toContain('  companion  not attached');
   });
 });

@@ -50,7 +50,7 @@ describe('judgeSettings()', () => {
   });
 
   test('says that nothing is set, and that it may not see', () => {
-    expect(judge({})).toEqual(['ok settings: none is set: all are as they come']);
+    expect(judge({})).toEqual(['ok settings: none: every setting has its default']);
     expect(judge({ variables: undefined })).toEqual([
       'unseen settings: no agent runs, or this user may not read its environment',
     ]);
@@ -71,7 +71,7 @@ describe('judgeSettings()', () => {
   test('says of a line that came after the start that it does not count yet', () => {
     const texts = new Map([[AGENTS, 'KUMA_DP_AGENT_STOP_BUDGET=40s\nKUMA_DP_AGENT_SETTLE=1s\n']]);
     expect(judge({ texts, variables: ['KUMA_DP_AGENT_SETTLE'] }).slice(1)).toEqual([
-      `warning ${AGENTS}: the agent was started without KUMA_DP_AGENT_STOP_BUDGET: a change counts from the next start on`,
+      `warning ${AGENTS}: the agent was started without KUMA_DP_AGENT_STOP_BUDGET: a change applies from the next start`,
     ]);
     expect(judge({ texts, variables: undefined })).toHaveLength(1);
   });

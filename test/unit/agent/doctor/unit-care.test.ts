@@ -43,7 +43,7 @@ const warning = (about: string) => [{ level: 'warning', about }] as const;
 describe('judgeCare()', () => {
   test('has two good words for a unit in which all is as it should be', () => {
     expect(judge({})).toEqual([
-      { level: 'ok', about: 'after a killed agent', says: 'ExecStopPost finishes its work' },
+      { level: 'ok', about: 'after a killed agent', says: 'ExecStopPost finishes its stop' },
       { level: 'ok', about: 'Restart', says: 'always' },
     ]);
   });
@@ -57,13 +57,13 @@ describe('judgeCare()', () => {
       name: 'a unit whose environment file is missing',
       unit: { activeState: 'failed', result: 'resources' },
       expected: warning('now'),
-      says: 'failed, resources: systemd could not even start it, most often for a missing file',
+      says: 'failed, resources: systemd could not start it, most often because a file',
     },
     {
       name: 'a unit whose environment file is missing, and that is tried again and again',
       unit: { activeState: 'activating', result: 'resources' },
       expected: warning('now'),
-      says: 'activating, resources: systemd could not even start it, most often for a missing file',
+      says: 'activating, resources: systemd could not start it, most often because a file',
     },
     {
       name: 'a unit that runs again after its environment file was missing',

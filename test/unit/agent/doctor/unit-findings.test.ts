@@ -85,7 +85,7 @@ describe('judgeUnit()', () => {
       unit: { timeoutStartMs: 300_000 },
       about: 'Type',
       level: 'warning',
-      says: 'for ever',
+      says: 'restarts the unit in a loop',
     },
     { name: 'notify, start limited above', unit: { timeoutStartMs: 300_001 }, about: 'Type', level: 'ok' },
     { name: 'Node runs it', unit: {}, given: { mainArgv: AGENT }, about: 'main process', level: 'ok' },
@@ -95,7 +95,7 @@ describe('judgeUnit()', () => {
       given: { mainArgv: ['/usr/bin/kuma-dp', 'run'] },
       about: 'main process',
       level: 'failure',
-      says: 'pid 42 is kuma-dp, and no agent',
+      says: 'pid 42 is kuma-dp, not kuma-dp-agent',
     },
     {
       name: 'sudo in between',

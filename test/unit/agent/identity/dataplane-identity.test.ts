@@ -90,18 +90,18 @@ describe('deriveIdentity()', () => {
     readonly resource?: DataplaneResource;
     readonly problem: string;
   }>([
-    { args: [], problem: 'neither a resource nor --name says what this dataplane is called' },
-    { args: ['--mesh=default'], problem: 'neither a resource nor --name says what this dataplane is called' },
-    { args: ['--name=a'], problem: 'neither a resource nor --mesh says which mesh this dataplane is in' },
+    { args: [], problem: "no resource and no --name: the dataplane's name is unknown" },
+    { args: ['--mesh=default'], problem: "no resource and no --name: the dataplane's name is unknown" },
+    { args: ['--name=a'], problem: "no resource and no --mesh: the dataplane's mesh is unknown" },
     {
       args: [],
       resource: { type: 'Dataplane', name: 'a' },
-      problem: 'neither a resource nor --mesh says which mesh this dataplane is in',
+      problem: "no resource and no --mesh: the dataplane's mesh is unknown",
     },
     {
       args: ['--proxy-type=gateway'],
       resource: RESOURCE,
-      problem: 'kuma-dp\'s --proxy-type is not one this agent knows: "gateway"',
+      problem: 'the agent does not know kuma-dp\'s --proxy-type: "gateway"',
     },
     {
       args: ['--proxy-type=ingress'],

@@ -15,8 +15,8 @@ function identity(binding: Binding, proxyType: ProxyType = 'dataplane'): Datapla
   };
 }
 
-const APPLIED = 'kuma-dp is given --name and --mesh: an operator applied the dataplane';
-const SEEN = 'a zone proxy cannot be put before it starts without being seen';
+const APPLIED = 'kuma-dp has --name and --mesh: an operator applied the object';
+const SEEN = 'a zone proxy cannot be registered unseen before it starts';
 
 describe('chooseOwner()', () => {
   test.for<'auto' | Owner>(['auto', 'agent'])(

@@ -49,13 +49,13 @@ describe('claimName()', () => {
     world: {
       readonly epochAfterMs?: number;
       readonly companion?: false;
-      readonly announce?: FakeReplies['hide'];
+      readonly register?: FakeReplies['hide'];
     } = {},
-  ): Promise<{ readonly owner: Owner; readonly atMs: number; readonly announced: number }> {
+  ): Promise<{ readonly owner: Owner; readonly atMs: number; readonly registered: number }> {
     const endpoint = new FakeEndpoint(
       clock,
       'a',
-      world.announce === undefined ? {} : { hide: world.announce },
+      world.register === undefined ? {} : { hide: world.register },
     );
     const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
     const shared = { clock, events: agentEvents(log), random: () => 0.5 };
@@ -85,50 +85,50 @@ describe('claimName()', () => {
       done = owner;
     });
     await clock.passUntil(() => done !== undefined);
-    const announced = endpoint.times('hide').length;
+    const registered = endpoint.times('hide').length;
     keeper.close();
-    return { owner: done ?? 'external', atMs: clock.monotonicMs(), announced };
+    return { owner: done ?? 'external', atMs: clock.monotonicMs(), registered };
   }
 
   test('takes an epoch first, then puts the object', async () => {
-    expect(await claim({}, { epochAfterMs: 300 })).toEqual({ owner: 'agent', atMs: 300, announced: 1 });
+    expect(await claim({}, { epochAfterMs: 300 })).toEqual({ owner: 'agent', atMs: 300, registered: 1 });
     expect(log.events).toEqual(['dataplane.registered']);
     expect(settledOwners).toEqual(['agent']);
   });
 
   test('without an epoch in time nothing is put, and the control plane owns the object', async () => {
-    expect(await claim({})).toEqual({ owner: 'cp', atMs: 800, announced: 0 });
+    expect(await claim({})).toEqual({ owner: 'cp', atMs: 800, registered: 0 });
     expect(log.events).toEqual(['companion.missed']);
     expect(settledOwners).toEqual(['cp']);
   });
 
   test('with an epoch, but an object that cannot be put in time, the control plane owns it', async () => {
-    expect(await claim({}, { epochAfterMs: 300, announce: hangs })).toMatchObject({ owner: 'cp', atMs: 800 });
+    expect(await claim({}, { epochAfterMs: 300, register: hangs })).toMatchObject({ owner: 'cp', atMs: 800 });
     expect(log.events).toEqual(['ownership.given-up']);
     expect(settledOwners).toEqual(['cp']);
   });
 
   test('who gave an epoch in the last moment has a moment to put the object as well', async () => {
     const late = answersLate(clock, 150, { found: false, changed: true, states: {} });
-    const owned = { owner: 'agent', atMs: 940, announced: 1 };
-    expect(await claim({}, { epochAfterMs: 790, announce: late })).toEqual(owned);
-    expect(await claim({}, { epochAfterMs: 790, announce: hangs })).toMatchObject({ owner: 'cp' });
+    const owned = { owner: 'agent', atMs: 940, registered: 1 };
+    expect(await claim({}, { epochAfterMs: 790, register: late })).toEqual(owned);
+    expect(await claim({}, { epochAfterMs: 790, register: hangs })).toMatchObject({ owner: 'cp' });
   });
 
   test('an object that is refused costs no wait', async () => {
-    const refused = await claim({}, { epochAfterMs: 300, announce: fails('ENDPOINT_REJECTED') });
+    const refused = await claim({}, { epochAfterMs: 300, register: fails('ENDPOINT_REJECTED') });
     expect(refused).toMatchObject({ owner: 'cp', atMs: 300 });
   });
 
   test('an operator who asked for the agent by name gets it without an epoch as well', async () => {
-    expect(await claim({ insistent: true })).toEqual({ owner: 'agent', atMs: 400, announced: 1 });
+    expect(await claim({ insistent: true })).toEqual({ owner: 'agent', atMs: 400, registered: 1 });
     expect(log.events).toEqual(['companion.missed', 'dataplane.registered']);
   });
 
   test.for<Owner>(['cp', 'external'])(
     'owned by %s it waits for an epoch as well, and puts nothing',
     async (owner) => {
-      expect(await claim({ owner }, { epochAfterMs: 300 })).toEqual({ owner, atMs: 300, announced: 0 });
+      expect(await claim({ owner }, { epochAfterMs: 300 })).toEqual({ owner, atMs: 300, registered: 0 });
       expect(settledOwners).toEqual([owner]);
     },
   );
@@ -136,17 +136,17 @@ describe('claimName()', () => {
   test.for<Owner>(['cp', 'external'])(
     'owned by %s without an epoch: the same, and it says so',
     async (owner) => {
-      expect(await claim({ owner })).toEqual({ owner, atMs: 800, announced: 0 });
+      expect(await claim({ owner })).toEqual({ owner, atMs: 800, registered: 0 });
       expect(log.events).toEqual(['companion.missed']);
     },
   );
 
   test('without a companion there is nothing to wait for', async () => {
-    expect(await claim({}, { companion: false })).toEqual({ owner: 'agent', atMs: 0, announced: 1 });
+    expect(await claim({}, { companion: false })).toEqual({ owner: 'agent', atMs: 0, registered: 1 });
     expect(await claim({ owner: 'cp' }, { companion: false })).toEqual({
       owner: 'cp',
       atMs: 0,
-      announced: 0,
+      registered: 0,
     });
   });
 
@@ -154,7 +154,7 @@ describe('claimName()', () => {
     clock.after(100, () => {
       stopping.abort(new Error('stop'));
     });
-    expect(await claim({})).toMatchObject({ atMs: 100, announced: 0 });
+    expect(await claim({})).toMatchObject({ atMs: 100, registered: 0 });
     expect(log.events).toEqual([]);
   });
 });

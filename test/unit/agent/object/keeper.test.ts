@@ -106,7 +106,7 @@ describe('ObjectKeeper', () => {
       const { result } = await timed(keeper([only], { mayDelete: false }).deregister(5_000));
       expect(result).toEqual({
         outcome: 'kept',
-        reason: 'external dataplane: not ours to delete',
+        reason: 'external: the operator deletes it',
         endpoint: undefined,
         attempts: 0,
       });
@@ -255,7 +255,7 @@ describe('ObjectKeeper', () => {
       expect(result).toMatchObject({
         outcome: 'failed',
         reason:
-          'Gave up to deregister default/web-1: asked twice to stop; last: Cannot deregister dataplane default/web-1 at a within 1000 ms',
+          'Stopped trying to deregister default/web-1: second stop request; last: Cannot deregister dataplane default/web-1 at a within 1000 ms',
       });
     });
 
@@ -340,7 +340,7 @@ describe('ObjectKeeper', () => {
       const only = endpoint();
       expect((await timed(keeper([only], { mayDelete: false }).confirm(2_000))).result).toEqual({
         outcome: 'left',
-        reason: 'it is not ours to delete',
+        reason: 'its owner deletes it, not the agent',
       });
       expect(only.calls).toEqual([]);
     });
@@ -370,7 +370,7 @@ describe('ObjectKeeper', () => {
       const { result } = await timed(kept.confirm(clock.monotonicMs() + 2_000));
       expect(result).toEqual({
         outcome: 'unknown',
-        reason: 'a write that was not answered may still create it',
+        reason: 'an unanswered write may still create it',
       });
       kept.close();
       await clock.pass(90_000);

@@ -161,7 +161,7 @@ describe('Rotation', () => {
     object.broken = true;
     const result = await turn(one, 'out', { timeoutMs: 3_000 });
     expect(result).toMatchObject({ outcome: 'pending', changed: true });
-    expect(result.detail).toContain('not out of rotation yet, the agent goes on trying: Cannot reach it');
+    expect(result.detail).toContain('not out of rotation yet; the agent keeps trying: Cannot reach it');
     object.broken = false;
     await clock.passUntil(() => object.state === 'NotReady');
     expect(log.lines.filter(({ event }) => event === 'rotation.failed')).toHaveLength(1);
@@ -173,7 +173,7 @@ describe('Rotation', () => {
     const one = rotation();
     const result = await turn(one, 'out', { timeoutMs: 5_000 });
     expect(result).toMatchObject({ outcome: 'pending' });
-    expect(result.detail).toContain('out of rotation, but not quiet');
+    expect(result.detail).toContain('out of rotation, but still in use');
     stopping.abort(new Error('The end'));
   });
 
@@ -195,7 +195,10 @@ describe('Rotation', () => {
     await clock.pass(100);
     const cancel = new AbortController().signal;
     void one.turn({ wanted: 'in', wait: false, timeoutMs: 1_000, cancel });
-    expect(await drained).toMatchObject({ outcome: 'refused', detail: 'given up: asked otherwise' });
+    expect(await drained).toMatchObject({
+      outcome: 'refused',
+      detail: 'Cancelled: the caller hung up, or a newer drain or resume replaced this one',
+    });
     await clock.passUntil(() => one.stage === 'in');
   });
 
@@ -277,7 +280,7 @@ describe('Rotation', () => {
   test('an Envoy that cannot be asked leaves open whether it is quiet', async () => {
     const one = rotation();
     one.onEnvoySeen(undefined);
-    expect((await turn(one, 'out')).detail).toContain('cannot be told');
+    expect((await turn(one, 'out')).detail).toContain('cannot tell whether requests remain');
     stopping.abort(new Error('The end'));
   });
 });

@@ -24,8 +24,12 @@ describe('readBounded()', () => {
 
   test.for<{ readonly what: string; readonly make: (at: string) => void; readonly says: string }>([
     { what: 'a larger file', make: (at) => writeFileSync(at, 'x'.repeat(65)), says: 'larger than 64 bytes' },
-    { what: 'a folder', make: (at) => mkdirSync(at), says: 'no regular file' },
-    { what: 'a FIFO without a writer', make: (at) => execFileSync('mkfifo', [at]), says: 'no regular file' },
+    { what: 'a folder', make: (at) => mkdirSync(at), says: 'not a regular file' },
+    {
+      what: 'a FIFO without a writer',
+      make: (at) => execFileSync('mkfifo', [at]),
+      says: 'not a regular file',
+    },
     {
       what: 'a link to a file',
       make: (at) => {
@@ -42,7 +46,7 @@ describe('readBounded()', () => {
   });
 
   test('refuses a device', () => {
-    expect(() => readBounded('/dev/zero', 64)).toThrow('no regular file');
+    expect(() => readBounded('/dev/zero', 64)).toThrow('not a regular file');
   });
 
   test('says of a missing file that it is missing', () => {

@@ -87,7 +87,7 @@ describe('judgeTakeover()', () => {
       bootId: 'boot-2',
       takeover: {
         verdict: 'refuse',
-        reason: 'the file was written before this host booted: it says nothing about now',
+        reason: 'the file is from before this host booted',
       },
     },
     {

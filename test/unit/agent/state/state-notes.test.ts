@@ -126,7 +126,7 @@ describe('StateNotes', () => {
       {
         level: 'warn',
         event: 'state.unwritable',
-        message: 'If this agent is killed, its work cannot be finished on this host',
+        message: 'Cannot write the state file: if this agent is killed, ExecStopPost cannot finish its stop',
         fields: { err: failure },
       },
     ]);

@@ -432,7 +432,7 @@ describe('describeHold()', () => {
     },
     {
       known: { silentControlPlanes: ['https://cp-2'] },
-      says: 'dataplanes of https://cp-2 are not told, since it does not answer: serving until 14:03:20',
+      says: 'dataplanes of https://cp-2 do not learn of the stop: it does not answer: serving until 14:03:20',
     },
     {
       known: { envoy: undefined },

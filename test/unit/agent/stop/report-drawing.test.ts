@@ -54,8 +54,8 @@ describe('report', () => {
     expect(killed).toMatch(/ {2}! killed, over budget$/);
   });
 
-  test('counts lines that are no reports instead of failing at them', () => {
-    expect(draw(`${line(100)}\n{"schema":2}\nnonsense\n\n`)).toContain('2 lines were no reports');
+  test('counts lines that are not reports instead of failing at them', () => {
+    expect(draw(`${line(100)}\n{"schema":2}\nnonsense\n\n`)).toContain('2 lines were not reports');
   });
 
   test('a step of no length, and one of another version, still have a letter', () => {

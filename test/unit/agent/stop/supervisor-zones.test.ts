@@ -93,7 +93,9 @@ describe('Supervisor: a silent control plane', () => {
     await settled(run);
     expect(run.sent).toEqual(['SIGTERM 2250', 'SIGTERM 30150']);
     const held = run.reports[0]?.steps.find(({ step }) => step === 'drain')?.detail?.['held'];
-    expect(held).toEqual([expect.stringMatching(/^dataplanes of https:\/\/cp-2:5682 are not told/)]);
+    expect(held).toEqual([
+      expect.stringMatching(/^dataplanes of https:\/\/cp-2:5682 do not learn of the stop/),
+    ]);
   });
 
   test('none: a plain stop', async () => {

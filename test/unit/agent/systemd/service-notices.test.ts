@@ -22,7 +22,7 @@ describe('messageOf()', () => {
     expect(messageOf({ ...drained, phase: RUNNING })).toEqual({
       ready: true,
       status:
-        'default/web-1: drained since 2026-11-30T10:00:00.000Z: peers send it nothing until "kuma-dp-agent resume"',
+        'default/web-1: drained since 2026-11-30T10:00:00.000Z: peers do not send to it until "kuma-dp-agent resume"',
     });
     expect(messageOf({ ...drained, phase: DRAINING }).status).toContain('stopping');
     expect(messageOf({ ...drained, serving: false, phase: RUNNING }).status).toContain('does not serve yet');

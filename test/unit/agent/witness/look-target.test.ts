@@ -38,26 +38,26 @@ describe('an agent refuses to look at', () => {
     ['10.0.0.1', 'of this host'],
     ['::ffff:10.0.0.1', 'of this host'],
     ['FD00:0::1', 'of this host'],
-    ['web.example', 'no IP address'],
-    ['localhost', 'no IP address'],
-    ['', 'no IP address'],
-    ['010.0.0.7', 'no IP address'],
-    ['10.7', 'no IP address'],
-    ['167772167', 'no IP address'],
-    ['0x0a.0.0.7', 'no IP address'],
-    ['10.0.0.256', 'no IP address'],
-    ['10.0.0.7 ', 'no IP address'],
-    ['fe80::1%eth0', 'no IP address'],
-    ['[fd00::7]', 'no IP address'],
-    ['10.0.0.7:80', 'no IP address'],
-    ['fd00::7/64', 'no IP address'],
-    ['fd00:::7', 'no IP address'],
+    ['web.example', 'not an IP address'],
+    ['localhost', 'not an IP address'],
+    ['', 'not an IP address'],
+    ['010.0.0.7', 'not an IP address'],
+    ['10.7', 'not an IP address'],
+    ['167772167', 'not an IP address'],
+    ['0x0a.0.0.7', 'not an IP address'],
+    ['10.0.0.256', 'not an IP address'],
+    ['10.0.0.7 ', 'not an IP address'],
+    ['fe80::1%eth0', 'not an IP address'],
+    ['[fd00::7]', 'not an IP address'],
+    ['10.0.0.7:80', 'not an IP address'],
+    ['fd00::7/64', 'not an IP address'],
+    ['fd00:::7', 'not an IP address'],
   ] as const)('%s: %s', ([address, why]) => {
     expect(refusalOf({ address, port: 8_080 }, OWN)).toContain(why);
   });
 
   test.for([0, -1, 65_536, 80.5, Number.NaN])('port %d', (port) => {
-    expect(refusalOf({ address: '10.0.0.7', port }, OWN)).toContain('no port');
+    expect(refusalOf({ address: '10.0.0.7', port }, OWN)).toContain('is not a port');
   });
 });
 

@@ -15,7 +15,7 @@ test.for(['requested', 'fallback', 'sweep'] as const)(
       wait('not-zone-cp', 'the store belongs to zone east', 5_000),
     );
     expect(judged({ kind: 'unchecked' })).toEqual(
-      wait('probation', 'it is not known yet which zone this is', 5_000),
+      wait('probation', 'the companion does not know its zone yet', 5_000),
     );
   },
 );
@@ -40,7 +40,7 @@ describe('a fallback, of which something cannot be known', () => {
     {
       name: 'its last stream was at an instance that cannot be asked',
       given: { stored: shown({ subscriptions: [stream('cp-b', 60_000, 20_000)] }), around: DOUBTFUL },
-      judgement: wait('unknown-insight', 'its last stream was at cp-b, which cannot be asked', 5_000),
+      judgement: wait('unknown-insight', 'its last stream was at cp-b, which does not answer', 5_000),
     },
     {
       name: 'an earlier stream was at an instance that cannot be asked',

@@ -23,7 +23,7 @@ import {
   type Row,
 } from './cases.ts';
 
-const JUST_UP = 'the control plane or the companion is only just up';
+const JUST_UP = 'the control plane or the companion has just started';
 
 const NOT_READY = { inbound: [inbound('web', { state: 'NotReady' })] };
 
@@ -72,7 +72,7 @@ describe.for(['requested', 'fallback'] as const)('whose object it is: %s', (caus
     {
       name: 'another address',
       stored: shown({ subscriptions, networking: { address: '10.0.0.2' } }),
-      reason: 'it is at another address: 10.0.0.2 instead of 10.0.0.1',
+      reason: 'it has another address: 10.0.0.2 instead of 10.0.0.1',
     },
   ])('$name', ({ stored, reason }) => {
     expect(judgeDeletion({ ...clear, stored })).toEqual(
@@ -99,7 +99,7 @@ describe.for(['requested', 'fallback'] as const)('whose object it is: %s', (caus
 });
 
 describe('lifecycle-managed', () => {
-  const HELD = refuse('not-lifecycle-managed', 'neither its control plane nor an agent put it');
+  const HELD = refuse('not-lifecycle-managed', 'neither a control plane nor an agent created it');
   const { subscriptions } = CLEAR.sweep.stored;
 
   test('a fallback deletes nothing that its agent would not delete', () => {
@@ -128,7 +128,7 @@ describe('lifecycle-managed', () => {
 describe('a requested departure', () => {
   const GONE: Partial<DeletionCase> = { missingMs: 60_000, pendingMs: 60_000 };
   const QUIET_MS = GRACE_MS + 30_000;
-  const CAME = 'something came after its agent had left: quiet for';
+  const CAME = 'its object or streams changed after its agent had left: unchanged for';
 
   test.for<Row>([
     {
@@ -327,7 +327,7 @@ describe('a fallback', () => {
     {
       name: 'its last stream ended with its control plane: Envoy may still be about to connect',
       given: { stored: shown({ subscriptions: [stream('cp-old', 60_000, 50_000)] }) },
-      judgement: wait('probation', 'the control plane or the companion is only just up', 30_000),
+      judgement: wait('probation', 'the control plane or the companion has just started', 30_000),
     },
     {
       name: 'what is ended is ended, though a control plane is silent',
@@ -337,12 +337,12 @@ describe('a fallback', () => {
     {
       name: 'without the control plane’s clock the age is unknown',
       given: { clockMs: undefined },
-      judgement: wait('unknown-insight', 'it is not said since when it is offline', 5_000),
+      judgement: wait('unknown-insight', 'Kuma does not say since when it is offline', 5_000),
     },
     {
       name: 'a stream that never began',
       given: { stored: shown({ subscriptions: [{ id: 's' }] }) },
-      judgement: wait('unknown-insight', 'it is not said since when it is offline', 5_000),
+      judgement: wait('unknown-insight', 'Kuma does not say since when it is offline', 5_000),
     },
   ])('$name', ({ given, judgement }) => {
     expect(judgeDeletion({ ...CLEAR.fallback, ...given })).toEqual(judgement);
@@ -415,7 +415,7 @@ describe('a fallback of what was never seen connected', () => {
         unchangedMs: SWEEP_AFTER_MS,
         around: { ...AROUND, steadyMs: SWEEP_AFTER_MS },
       },
-      judgement: wait('unknown-insight', 'no stream of it was ever recorded', 5_000),
+      judgement: wait('unknown-insight', 'Kuma has recorded no stream of it', 5_000),
     },
   ])('$name', ({ given, judgement }) => {
     expect(judgeDeletion({ ...CLEAR.fallback, around: AROUND, ...given })).toEqual(judgement);
@@ -489,7 +489,7 @@ describe('a sweep', () => {
     {
       name: 'no stream of it was recorded: that ends the sweep, however long it has been so',
       given: { stored: shown({ labels: MINE }), unchangedMs: 1e9, around: { ...AROUND, steadyMs: 1e9 } },
-      judgement: refuse('unknown-insight', 'no stream of it was ever recorded'),
+      judgement: refuse('unknown-insight', 'Kuma has recorded no stream of it'),
     },
     {
       name: 'the same, of what an agent put and no peer was ever told of',
@@ -512,7 +512,7 @@ describe('a sweep', () => {
     {
       name: 'the age is unknown: that ends the sweep',
       given: { clockMs: undefined },
-      judgement: refuse('unknown-insight', 'it is not said since when it is offline'),
+      judgement: refuse('unknown-insight', 'Kuma does not say since when it is offline'),
     },
   ])('$name', ({ given, judgement }) => {
     expect(judgeDeletion({ ...CLEAR.sweep, ...given })).toEqual(judgement);

@@ -90,7 +90,7 @@ describe('judgeMissing()', () => {
     {
       name: 'only just up',
       given: around({ steadyMs: 14_999 }),
-      reason: 'the control plane or the companion is only just up',
+      reason: 'the control plane or the companion has just started',
     },
     {
       name: 'one look',

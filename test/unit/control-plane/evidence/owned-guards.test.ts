@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { judgeDeletion } from '../../../../control-plane/evidence/guards.pure.ts';
 import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type Row } from './cases.ts';
 
-const JUST_UP = 'the control plane or the companion is only just up';
+const JUST_UP = 'the control plane or the companion has just started';
 
 describe('a fallback of an object that its agent put', () => {
   const owned = { ...CLEAR.fallback, record: { ...CLEAR.fallback.record, owner: 'agent' as const } };

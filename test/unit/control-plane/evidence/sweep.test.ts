@@ -84,7 +84,7 @@ describe('findOffline()', () => {
       found: finding({
         offlineMs: SWEEP_AFTER_MS,
         guard: 'not-lifecycle-managed',
-        reason: 'neither its control plane nor an agent put it',
+        reason: 'neither a control plane nor an agent created it',
       }),
     },
     {
@@ -98,7 +98,7 @@ describe('findOffline()', () => {
       found: finding({
         offlineMs: undefined,
         guard: 'unknown-insight',
-        reason: 'no stream of it was ever recorded',
+        reason: 'Kuma has recorded no stream of it',
       }),
     },
     {

@@ -96,7 +96,7 @@ describe('viewDataplane()', () => {
 
   test('an open stream is shown while the store cannot be asked', () => {
     const row = viewDataplane(
-      unrecorded({ arrival: RECORD, epoch: undefined, phase: 'draining', leaving: true }),
+      unrecorded({ introduction: RECORD, epoch: undefined, phase: 'draining', leaving: true }),
     );
     expect(row).toEqual({
       id: 'default/web-1',

@@ -90,7 +90,7 @@ function expectNothingLeaks(error: OperationalError, token: string): void {
 
 const refused = (reason: string) => ({
   code: 'UNAUTHENTICATED',
-  message: 'There is no valid dataplane token',
+  message: 'The caller has no valid dataplane token',
   reason,
 });
 
@@ -116,12 +116,12 @@ const BAD_TOKENS: readonly { readonly name: string; readonly token: string; read
   {
     name: 'not valid before the next second',
     token: signed({ claims: { nbf: NOW_S + 1 } }),
-    reason: 'it is not valid yet, or its times are no numbers',
+    reason: 'it is not valid yet, or its times are not numbers',
   },
   {
     name: 'an expiry in words',
     token: signed({ claims: { exp: 'never' } }),
-    reason: 'it is not valid yet, or its times are no numbers',
+    reason: 'it is not valid yet, or its times are not numbers',
   },
   {
     name: 'signed by another key',
@@ -421,7 +421,7 @@ describe('tokenAuthenticator()', () => {
     control.failure = DOWN;
     expect(await outcome(signed())).toEqual({
       code: 'ENDPOINT_UNREACHABLE',
-      message: 'Dataplane tokens cannot be checked now',
+      message: 'Cannot check dataplane tokens now',
       reason: 'its key cannot be read: Cannot read it: connection refused',
     });
   });
