@@ -1,5 +1,6 @@
 import { formatDuration } from '../kernel/duration.ts';
 import type { Finding } from '../kernel/findings.ts';
+import { witnessEvents } from './witness-events.ts';
 import type { Log } from '../kernel/log.ts';
 import { describeFields, roughDuration } from '../kernel/one-line.ts';
 import { VERSION } from '../kernel/version.ts';
@@ -7,7 +8,6 @@ import type { ControlPlaneFacts } from '../kuma/control-plane.ts';
 import type { Obstacle } from './identity/wrapping.pure.ts';
 import { settleMs } from './object/settle.pure.ts';
 import { endEvents, stopEvents } from './stop-events.ts';
-import type { Target } from '../kernel/tcp-findings.ts';
 
 /** Every log line of the agent. docs/operate/messages.md lists them; a contract test compares the two. */
 export type AgentEvents = ReturnType<typeof agentEvents>;
@@ -247,21 +247,6 @@ function companionEvents(log: Log) {
           err,
         },
       );
-    },
-  };
-}
-
-function witnessEvents(log: Log) {
-  return {
-    lookRefused: (reason: string, at: Target | undefined) => {
-      log.warn('look.refused', `Refused a look that the companion asked for: ${reason}`, {
-        at,
-      });
-    },
-    witnessUnable: (reason: string, at: Target) => {
-      log.info('witness.unable', `This agent cannot tell whether it reaches other dataplanes: ${reason}`, {
-        at,
-      });
     },
   };
 }

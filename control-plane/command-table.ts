@@ -1,5 +1,6 @@
 import { versionCommand, type CommandTable, type ProgramWords } from '../kernel/commands.ts';
 import { ADMIN_OPTIONS, BRAKE_OPTIONS, ENV_PREFIX, SERVE_OPTIONS, SWEEP_OPTIONS } from './options.ts';
+import { UNDO_OPTIONS } from './undo-options.ts';
 
 const COMMANDS = {
   serve: {
@@ -39,11 +40,11 @@ const COMMANDS = {
     page: 'sweep',
   },
   undo: {
-    options: ADMIN_OPTIONS,
-    operands: 'MESH/NAME',
+    options: UNDO_OPTIONS,
+    operands: '[MESH/NAME]',
     takes: 'word',
     says: 'Puts a deleted object back; the companion keeps bodies for a day.',
-    more: 'It never overwrites an object that exists.',
+    more: 'A dataplane that is out of rotation as lost goes back in. It never overwrites an object that exists.',
     example: 'undo default/web-1',
     page: 'status-undo',
   },

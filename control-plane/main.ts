@@ -16,6 +16,7 @@ import {
   SWEEP_OPTIONS,
   type ServeOptions,
 } from './options.ts';
+import { UNDO_OPTIONS } from './undo-options.ts';
 
 /** sysexits.h: EX_UNAVAILABLE, EX_SOFTWARE, EX_CONFIG. */
 const EXIT_UNAVAILABLE = 69;
@@ -44,7 +45,7 @@ const ACTIONS: Actions<typeof DEREGISTRAR_WORDS.commands, number> = {
     carryOut: async ({ values }) => print(await (await import('./commands/sweep.ts')).sweep(values)),
   },
   undo: {
-    resolve: by(ADMIN_OPTIONS),
+    resolve: by(UNDO_OPTIONS),
     carryOut: async ({ values, word }) =>
       print(await (await import('./commands/undo.ts')).undo(values, word)),
   },

@@ -1,15 +1,20 @@
 /**
- * Four things that happen to one of three instances under load: a restart as the systemd unit of Kuma's documentation
- * does it, and with kuma-dp-agent in front; its host losing power while the control plane is down, with and without the
- * companion. Prints what happens while it happens, then all of it in one table.
+ * Six things that happen to one of three instances under load: its host is lost while its control plane lives, with the
+ * companion and with Kuma alone; a restart as the systemd unit of Kuma's documentation does it, and with kuma-dp-agent in
+ * front; its host losing power while the control plane is down, with and without the companion. Prints what happens while
+ * it happens, then all of it in one table.
  *
- * The control plane is an emulator; dataplanes, peers and load are real Envoys and real requests on loopback.
+ * The control plane is an emulator; dataplanes, peers and load are real Envoys and real requests on this machine.
  */
-import { Fleet } from '../test/support/world/fleet.ts';
+import { isolate } from './isolation.ts';
+import { LOST_HOST_SCENES } from './lost-host.ts';
 import { POWER_LOSS_SCENES } from './power-loss.ts';
 import { RESTART_SCENES } from './restart.ts';
-import { AFFECTED, NAMES, RATE_PER_SECOND, type Scene } from './scene.ts';
+import { AFFECTED, NAMES, RATE_PER_SECOND, type Play, type Scene } from './scene.ts';
 import { Timeline } from './timeline.ts';
+
+const isolation = isolate();
+if (isolation.kind === 'elsewhere') process.exit(isolation.exitCode);
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
@@ -35,6 +40,14 @@ async function demonstrate(stack: AsyncDisposableStack): Promise<void> {
   console.log(
     `Meshes of ${NAMES.length} instances each and one peer, ${RATE_PER_SECOND} requests/s, no retries. Starting two …`,
   );
+  if (isolation.kind === 'missing')
+    console.log(`Left out: the lost host, which needs network namespaces (${isolation.reason}).`);
+  else
+    await playTogether(LOST_HOST_SCENES, timeline, {
+      stack,
+      opening: `The host of ${AFFECTED} falls silent in both. Seconds since then:`,
+    });
+  console.log('\nStarting the next two …');
   await playTogether(RESTART_SCENES, timeline, {
     stack,
     opening: `Restarting ${AFFECTED} in both. Seconds since then:`,
@@ -46,7 +59,9 @@ async function demonstrate(stack: AsyncDisposableStack): Promise<void> {
   });
   console.log('');
   timeline.print();
-  console.log('\nRestarts count from the stop, power losses from the return of the control plane.');
+  console.log(
+    '\nLost hosts and restarts count from the event, power losses from the return of the control plane.',
+  );
 }
 
 /** Two at a time, at the same moment: that much a small machine bears. What they started ends with them. */
@@ -56,27 +71,9 @@ async function playTogether(
   { stack, opening }: { readonly stack: AsyncDisposableStack; readonly opening: string },
 ): Promise<void> {
   await using meshes = stack.use(new AsyncDisposableStack());
-  const fleets = await Promise.all(scenes.map((scene) => startMesh(scene, meshes)));
+  const plays: readonly Play[] = await Promise.all(scenes.map(({ start }) => start(meshes)));
   console.log(`${opening}\n`);
-  await Promise.all(
-    fleets.map(async (fleet, at) => {
-      const scene = scenes[at];
-      if (scene !== undefined) await scene.play(fleet, timeline.notes(scene.title));
-    }),
-  );
-}
-
-async function startMesh({ prepare }: Scene, meshes: AsyncDisposableStack): Promise<Fleet> {
-  const creation = Fleet.create({ names: NAMES });
-  // Registered before it is there: an interruption in between must find it.
-  meshes.defer(async () => {
-    await (await creation)[Symbol.asyncDispose]();
-  });
-  const fleet = await creation;
-  await prepare(fleet, meshes);
-  await fleet.untilListed();
-  await fleet.untilServing();
-  return fleet;
+  await Promise.all(plays.map((play, at) => play(timeline.notes(scenes[at]?.title ?? ''))));
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

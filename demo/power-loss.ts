@@ -3,13 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FleetCompanion } from '../test/support/world/fleet-companion.ts';
 import type { Fleet, Wrapping } from '../test/support/world/fleet.ts';
 import { losePower } from '../test/support/world/power-loss.ts';
-import { AFFECTED, type Scene, underLoad, untilGone } from './scene.ts';
+import { AFFECTED, type Scene, startFleet, underLoad, untilGone } from './scene.ts';
 import type { Milestone, Notes } from './timeline.ts';
 
 /** How long the control plane is down before the host loses power, and after it. */
 const DOWN_MS = 1_500;
 /** Kuma itself would need 72 h. */
-const WATCHED_MS = 40_000;
+const WATCHED_MS = 25_000;
 
 /**
  * The host of one instance loses power while the control plane is down, and the control plane comes back. Seconds since
@@ -30,15 +30,14 @@ function scene(
 ): Scene {
   return {
     title,
-    prepare: async (fleet, disposables) => {
-      const wrapping = await wrap(fleet, disposables);
-      for (const instance of fleet.instances) instance.start(wrapping);
+    start: async (meshes) => {
+      const fleet = await startFleet(meshes, (made) => wrap(made, meshes));
+      return (notes) =>
+        underLoad(fleet, notes, async () => {
+          await loseOne(fleet, notes);
+          return WATCHED_MS;
+        });
     },
-    play: (fleet, notes) =>
-      underLoad(fleet, notes, async () => {
-        await loseOne(fleet, notes);
-        return WATCHED_MS;
-      }),
   };
 }
 

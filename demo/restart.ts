@@ -1,7 +1,7 @@
 import type { Fleet, Instance, Wrapping } from '../test/support/world/fleet.ts';
 import { childrenOf } from '../test/support/world/power-loss.ts';
 import { waitUntil } from '../test/support/world/wait-until.ts';
-import { AFFECTED, type Scene, underLoad, untilGone } from './scene.ts';
+import { AFFECTED, type Scene, startFleet, underLoad, untilGone } from './scene.ts';
 import type { MilestoneName, Notes } from './timeline.ts';
 
 /** Envoy's reconnect backoff decides how long the bare restart takes; by then it is over. */
@@ -35,14 +35,14 @@ const RESTARTS: readonly Restart[] = [
 /** One instance is stopped and started again, as its unit does it. Seconds since the stop. */
 export const RESTART_SCENES: readonly Scene[] = RESTARTS.map((side) => ({
   title: side.title,
-  prepare: async (fleet) => {
-    for (const instance of fleet.instances) instance.start(side.wrapping(fleet));
+  start: async (meshes) => {
+    const fleet = await startFleet(meshes, (made) => Promise.resolve(side.wrapping(made)));
+    return (notes) =>
+      underLoad(fleet, notes, async () => {
+        await restart(fleet, side, notes);
+        return PATIENCE_MS;
+      });
   },
-  play: (fleet, notes) =>
-    underLoad(fleet, notes, async () => {
-      await restart(fleet, side, notes);
-      return PATIENCE_MS;
-    }),
 }));
 
 async function restart(fleet: Fleet, side: Restart, notes: Notes): Promise<void> {

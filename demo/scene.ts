@@ -1,4 +1,4 @@
-import type { Fleet } from '../test/support/world/fleet.ts';
+import { Fleet, type Wrapping } from '../test/support/world/fleet.ts';
 import { LoadGenerator } from '../test/support/world/load-generator.ts';
 import type { Notes } from './timeline.ts';
 
@@ -10,12 +10,40 @@ export const RATE_PER_SECOND = 100;
 /** Who took an object away: a DELETE, or the control plane after its delay. */
 const GONE: ReadonlySet<string> = new Set(['deleted', 'deregistered']);
 
+export type Mesh = Pick<Fleet, 'client' | 'controlPlane'>;
+
 /** One row of the demo, in a mesh of its own. */
 export interface Scene {
   readonly title: string;
-  /** Starts the instances, and what they need. */
-  readonly prepare: (fleet: Fleet, disposables: AsyncDisposableStack) => Promise<void>;
-  readonly play: (fleet: Fleet, notes: Notes) => Promise<void>;
+  /** Starts the mesh, and adds it to `meshes` before it is there: an interruption in between must find it. */
+  readonly start: (meshes: AsyncDisposableStack) => Promise<Play>;
+}
+
+/** What happens in a mesh that serves. */
+export type Play = (notes: Notes) => Promise<void>;
+
+/** @param wrap how its instances are run, once there is a mesh */
+export async function startFleet(
+  meshes: AsyncDisposableStack,
+  wrap: (fleet: Fleet) => Promise<Wrapping>,
+): Promise<Fleet> {
+  const fleet = await added(meshes, Fleet.create({ names: NAMES }));
+  const wrapping = await wrap(fleet);
+  for (const instance of fleet.instances) instance.start(wrapping);
+  await fleet.untilListed();
+  await fleet.untilServing();
+  return fleet;
+}
+
+/** Ends with `meshes` what is being started. */
+export function added<T extends AsyncDisposable>(
+  meshes: AsyncDisposableStack,
+  creation: Promise<T>,
+): Promise<T> {
+  meshes.defer(async () => {
+    await (await creation)[Symbol.asyncDispose]();
+  });
+  return creation;
 }
 
 /**
@@ -23,7 +51,7 @@ export interface Scene {
  *
  * @param happen returns for how many milliseconds to wait until requests succeed again afterwards
  */
-export async function underLoad(fleet: Fleet, notes: Notes, happen: () => Promise<number>): Promise<void> {
+export async function underLoad(fleet: Mesh, notes: Notes, happen: () => Promise<number>): Promise<void> {
   await using load = new LoadGenerator({
     target: { protocol: 'http1', port: fleet.client.ports.http1 },
     ratePerSecond: RATE_PER_SECOND,
@@ -36,7 +64,7 @@ export async function underLoad(fleet: Fleet, notes: Notes, happen: () => Promis
 }
 
 /** @returns once the affected object was deleted at or after `sinceWallMs` (`Date.now()`) */
-export async function untilGone(fleet: Fleet, sinceWallMs: number, budgetMs: number): Promise<void> {
+export async function untilGone(fleet: Mesh, sinceWallMs: number, budgetMs: number): Promise<void> {
   await fleet.controlPlane.journal.waitForEvent(
     ({ kind, subject, atMs }) => GONE.has(kind) && subject.endsWith(AFFECTED) && atMs >= sinceWallMs,
     { budgetMs },

@@ -16,10 +16,11 @@ import {
  *
  * `hidden`: there, with every inbound NotReady: its own Envoy gets the full configuration and no peer sees it. `ready`:
  * each inbound that is NotReady has the state that `states` says. `out`: every inbound that is Ready is NotReady, for
- * maintenance.
+ * maintenance. `unmarked`: as it was before the companion sidelined it; nothing else changes.
  */
 export type Wish =
   | { readonly state: 'absent' }
+  | { readonly state: 'unmarked' }
   | {
       readonly state: 'hidden';
       /** Replaces whatever stands under the name, as a start does with the object of the run before it. */
@@ -104,7 +105,8 @@ export function asWished(
 }
 
 function create({ wish, template }: Want, { incarnation }: OwnDataplane): NextObject {
-  if (template === undefined || wish.state === 'absent') return { next: 'nothing' };
+  if (template === undefined || wish.state === 'absent' || wish.state === 'unmarked')
+    return { next: 'nothing' };
   const label = incarnation === undefined ? {} : { [INCARNATION_LABEL]: incarnation };
   const labelled = { ...template, labels: { ...template.labels, ...label } };
   const hidden = asWished(labelled, { state: 'hidden', takeOver: true });
@@ -117,6 +119,7 @@ function isCovered(port: Port, { states }: Wish & { readonly state: 'out' }): bo
 
 /** @returns for each port the port as it is to be, or the same one */
 function changeOf(wish: Exclude<Wish, { readonly state: 'absent' }>): (port: Port) => Port {
+  if (wish.state === 'unmarked') return (port) => port;
   if (wish.state !== 'ready')
     return (port) => (stateOf(port) === 'Ready' ? { ...port, state: 'NotReady' } : port);
   const { states, leaveProbed } = wish;

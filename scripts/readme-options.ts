@@ -18,6 +18,7 @@ import {
   SERVE_OPTIONS,
   SWEEP_OPTIONS,
 } from '../control-plane/options.ts';
+import { UNDO_OPTIONS } from '../control-plane/undo-options.ts';
 import { environmentName, type OptionTable } from '../kernel/options.ts';
 
 export const OPTIONS_PAGE = join(import.meta.dirname, '..', 'docs', 'reference', 'options.md');
@@ -35,7 +36,8 @@ const TABLES: Readonly<Record<string, { readonly table: OptionTable; readonly pr
   status: { table: STATUS_OPTIONS, prefix: AGENT_PREFIX },
   report: { table: REPORT_OPTIONS, prefix: AGENT_PREFIX },
   serve: { table: SERVE_OPTIONS, prefix: DEREGISTRAR_PREFIX },
-  'status and undo of the companion': { table: ADMIN_OPTIONS, prefix: DEREGISTRAR_PREFIX },
+  'status of the companion': { table: ADMIN_OPTIONS, prefix: DEREGISTRAR_PREFIX },
+  undo: { table: UNDO_OPTIONS, prefix: DEREGISTRAR_PREFIX },
   sweep: { table: SWEEP_OPTIONS, prefix: DEREGISTRAR_PREFIX },
   brake: { table: BRAKE_OPTIONS, prefix: DEREGISTRAR_PREFIX },
 };

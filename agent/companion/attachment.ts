@@ -25,6 +25,8 @@ export interface AttachmentDeps {
   readonly hello: Omit<Hello, 'owner' | 'status' | 'epoch'>;
   /** Called with the companion's facts about its control plane. */
   readonly learn: (facts: ControlPlaneFacts) => void;
+  /** Told when a companion has attached this run, and when its stream has ended. */
+  readonly onStanding?: (isAttached: boolean) => void;
 }
 
 /** How long a companion may take once no start waits for it. */
@@ -212,6 +214,7 @@ export class CompanionAttachment {
       );
       this.#stream = stream;
       this.#attached = true;
+      this.#deps.onStanding?.(true);
       void this.#keepTalking(stream);
       if (this.#status !== status || status.serving) this.#tell(stream);
       this.#tellOwner();
@@ -220,6 +223,7 @@ export class CompanionAttachment {
       return { kind: 'lost', error };
     } finally {
       this.#stream = undefined;
+      this.#deps.onStanding?.(false);
     }
   }
 

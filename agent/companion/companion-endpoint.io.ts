@@ -194,7 +194,12 @@ async function register(
   return { ...made, changed: true };
 }
 
-const ACTIONS = { hidden: 'put', ready: 'make ready', out: 'take out of rotation' } as const;
+const ACTIONS = {
+  hidden: 'put',
+  ready: 'make ready',
+  out: 'take out of rotation',
+  unmarked: 'put back',
+} as const;
 
 /** A call without an answer may have used a dead connection: the next one gets a new connection. */
 async function ask<Request, Response>(

@@ -73,6 +73,8 @@ function toRotation(wish: RegisterWish, creates: boolean): Rotation | undefined 
       const { states, leaveProbed } = wish;
       return creates && leaveProbed ? undefined : { turn: Rotation_Turn.IN, states, leaveProbed };
     }
+    case 'unmarked':
+      return look;
     case 'out':
       return Object.keys(wish.states).length === 0 ? look : { ...look, turn: Rotation_Turn.OUT };
   }
@@ -87,6 +89,9 @@ function toWish(wish: RegisterWish): WireWish {
       const { states, leaveProbed } = wish;
       return { ...nothing, state: Wish_State.READY, states, leaveProbed };
     }
+    // A companion undoes what it has done before it looks at any wish; this one asks for nothing else.
+    case 'unmarked':
+      return { ...nothing, state: Wish_State.OUT };
     case 'out': {
       const states = wish.states === 'any' ? {} : wish.states;
       return { ...nothing, state: Wish_State.OUT, states };

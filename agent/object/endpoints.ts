@@ -29,6 +29,8 @@ export interface EndpointQuestion<T> {
   readonly action: string;
   readonly budgetMs: number;
   readonly attempt: HedgedCall<T>['attempt'];
+  /** Left out: all of them. */
+  readonly endpoints?: readonly Endpoint[];
   readonly cancel?: AbortSignal;
   readonly onFailure?: (error: unknown) => void;
 }
@@ -82,6 +84,11 @@ export class Endpoints {
     return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
   }
 
+  /** The control planes themselves. */
+  get direct(): readonly Endpoint[] {
+    return this.#deps.endpoints.filter(({ remembers }) => remembers !== true);
+  }
+
   /** Takes over facts about the control plane that came from another source than a check. */
   learn(facts: ControlPlaneFacts): void {
     this.#facts = facts;
@@ -95,8 +102,8 @@ export class Endpoints {
 
   /** Asks them in order, hedged and with retries, until one has answered or the budget is spent. */
   ask<T>(question: EndpointQuestion<T>): Promise<HedgedAnswer<T>> {
-    const { clock, random, endpoints } = this.#deps;
-    const { action, budgetMs, attempt, cancel, onFailure } = question;
+    const { clock, random } = this.#deps;
+    const { action, budgetMs, attempt, cancel, onFailure, endpoints = this.#deps.endpoints } = question;
     return withDeadline(
       { clock, action, budgetMs: Math.max(0, budgetMs), ...(cancel === undefined ? {} : { cancel }) },
       (scope) =>

@@ -8,6 +8,7 @@ import type { Made, Want, Wish } from '../../kuma/object-wish.ts';
 import type { AgentEvents } from '../events.ts';
 import type { Departure } from '../ports.ts';
 import type { Confirmed, Deregistration } from '../stop/phases.pure.ts';
+import { Attendance } from './attendance.ts';
 import { confirmGone } from './confirm-gone.ts';
 import type { Endpoints } from './endpoints.ts';
 import { graceAfter } from './grace.ts';
@@ -66,6 +67,7 @@ export class ObjectKeeper {
   readonly #deps: ObjectKeeperDeps;
   readonly #writes: OutstandingWrites;
   readonly #loop: WorkLoop;
+  readonly #attendance: Attendance;
   readonly #run: KeeperFacts = {
     owned: false,
     configuration: 'unknown',
@@ -84,6 +86,7 @@ export class ObjectKeeper {
   constructor(deps: ObjectKeeperDeps) {
     this.#deps = deps;
     this.#writes = new OutstandingWrites(deps.clock);
+    this.#attendance = new Attendance(deps);
     this.#loop = new WorkLoop(deps.clock, (changed) => this.#act(changed));
   }
 
@@ -136,6 +139,13 @@ export class ObjectKeeper {
   /** `given`: the control plane has accepted this run as the dataplane. `missing`: it has not, so far. */
   onConfiguration(configuration: 'missing' | 'given'): void {
     this.#run.configuration = configuration;
+    if (configuration === 'given' && this.#attendance.isMissing) this.wake();
+  }
+
+  /** Where a companion is configured: whether one watches over this run. */
+  onCompanion(isAttached: boolean): void {
+    this.#attendance.onCompanion(isAttached);
+    this.wake();
   }
 
   /** Envoy serves from now on. */
@@ -245,8 +255,12 @@ export class ObjectKeeper {
     if (this.#gone !== undefined) return this.#gone.look(changed);
     const plan = this.#plan();
     if (plan === undefined) return undefined;
-    const tooEarlyMs = this.#hiddenForMs(plan);
-    if (tooEarlyMs > 0) return tooEarlyMs;
+    const tooEarlyMs = plan.why === 'unmark' ? this.#attendance.dueInMs : this.#hiddenForMs(plan);
+    return tooEarlyMs > 0 ? tooEarlyMs : this.#attempt(plan, changed);
+  }
+
+  /** @returns after how many ms to look again */
+  async #attempt(plan: ObjectPlan, changed: AbortSignal): Promise<number | undefined> {
     const { news } = this.#writes;
     try {
       if (plan.why === 'turn') await this.#run.turning?.prepare();
@@ -279,6 +293,8 @@ export class ObjectKeeper {
       template: this.#deps.template,
       rotation: turning?.record,
       doubtful: this.isDoubtful('ready'),
+      madeReady: this.wasReady,
+      unattended: this.#isUnattended,
       healthFeedback: this.facts.hdsDelayMs !== undefined,
     });
   }
@@ -286,6 +302,7 @@ export class ObjectKeeper {
   #onMade({ why, wish }: ObjectPlan, made: Made): number | undefined {
     const { events, clock } = this.#deps;
     if (why === 'turn') return this.#run.turning?.onMade(made);
+    if (why === 'unmark') return this.#onUnmarked(made);
     if (wish.state === 'hidden') {
       if (made.changed && !made.found) events.registeredAgain();
       this.#hiddenAtMs = clock.monotonicMs();
@@ -297,12 +314,24 @@ export class ObjectKeeper {
       this.#run.ready = 'yes';
       events.dataplaneReady();
     }
-    return this.isDoubtful('ready') ? DOUBT_LOOK_MS : undefined;
+    return this.isDoubtful('ready') ? DOUBT_LOOK_MS : 0;
+  }
+
+  #onUnmarked({ changed }: Made): number | undefined {
+    if (changed) this.#deps.events.objectUnmarked();
+    return this.#attendance.onLooked();
+  }
+
+  get #isUnattended(): boolean {
+    const { endpoints, departure } = this.#deps;
+    const mayBeMarked = departure.key.proxyType === 'dataplane' && this.#run.configuration === 'given';
+    return mayBeMarked && this.#attendance.isMissing && endpoints.direct.length > 0;
   }
 
   #onFailed({ why, wish }: ObjectPlan, error: unknown): number | undefined {
     const { events, random } = this.#deps;
     if (why === 'turn') return this.#run.turning?.onFailed(error);
+    if (why === 'unmark') return this.#attendance.onFailed();
     if (why === 'mend' || wish.state === 'hidden') return spread(HIDDEN_LOOK_MS, random());
     if (this.#run.ready === 'no') {
       this.#run.ready = 'failed';
@@ -335,6 +364,8 @@ export class ObjectKeeper {
             budgetMs: attemptMs,
           }),
         cancel: cancel ?? grace.over,
+        // A companion puts back by itself what it has sidelined.
+        ...(want.wish.state === 'unmarked' && { endpoints: endpoints.direct }),
       });
       return value;
     } finally {
@@ -360,6 +391,7 @@ const ACTIONS = {
   absent: 'delete',
   hidden: 'put',
   ready: 'make ready',
+  unmarked: 'put back',
   out: 'take out of rotation',
 } as const;
 

@@ -16,32 +16,45 @@ export interface ObjectFacts {
   readonly doubtful: boolean;
   /** The control plane's health checks are on. */
   readonly healthFeedback: boolean;
+  /** The agent has made the object ready. */
+  readonly madeReady: boolean;
+  /** The control plane has accepted this run, and no companion puts back what one has sidelined. */
+  readonly unattended: boolean;
 }
 
-/** `turn`: a drain or resume. `keep`: what the object's owner maintains. `mend`: what a late write may undo. */
+/**
+ * `turn`: a drain or resume. `keep`: what the object's owner maintains. `mend`: what a late write may undo. `unmark`: the
+ * sidelining of a companion that is not there any more.
+ */
 export interface ObjectPlan extends Want {
-  readonly why: 'turn' | 'keep' | 'mend';
+  readonly why: 'turn' | 'keep' | 'mend' | 'unmark';
 }
 
 /** @returns `undefined` if this run must not change the object */
 export function planObject(facts: ObjectFacts): ObjectPlan | undefined {
-  const { template, serving, rotation, doubtful } = facts;
+  const { template, serving, rotation } = facts;
   const owned = facts.owned ? template : undefined;
   if (rotation?.wanted === 'out')
     return { why: 'turn', wish: { state: 'out', states: rotation.states }, template: owned };
   // An owned object becomes ready when its Envoy serves, and not before.
   if (owned !== undefined && !serving)
     return { why: 'keep', wish: { state: 'hidden', takeOver: false }, template: owned };
-  if (rotation !== undefined) {
-    const { states } = rotation;
-    return {
-      why: 'turn',
-      wish: { state: 'ready', states, leaveProbed: facts.healthFeedback },
-      template: owned,
-    };
-  }
-  if (owned !== undefined) return { why: 'keep', wish: readyAs(owned), template: owned };
-  return doubtful && serving && template !== undefined
-    ? { why: 'mend', wish: readyAs(template), template: undefined }
-    : undefined;
+  if (rotation === undefined) return planInRotation(facts, owned);
+  const { states } = rotation;
+  return {
+    why: 'turn',
+    wish: { state: 'ready', states, leaveProbed: facts.healthFeedback },
+    template: owned,
+  };
+}
+
+function planInRotation(
+  { template, serving, doubtful, madeReady, unattended }: ObjectFacts,
+  owned: DataplaneResource | undefined,
+): ObjectPlan | undefined {
+  if (owned !== undefined && (doubtful || !madeReady))
+    return { why: 'keep', wish: readyAs(owned), template: owned };
+  if (owned === undefined && doubtful && serving && template !== undefined)
+    return { why: 'mend', wish: readyAs(template), template: undefined };
+  return unattended ? { why: 'unmark', wish: { state: 'unmarked' }, template: undefined } : undefined;
 }

@@ -34,7 +34,9 @@ export class OutstandingWrites {
   /** Whether a write that was given up may still be carried out, and would undo `wish`. */
   against({ state }: Pick<Wish, 'state'>): boolean {
     const undoes = (write: ObjectWrite): boolean =>
-      state === 'absent' || (write.wish.state === 'ready') !== (state === 'ready');
+      state === 'absent' ||
+      write.wish.state === 'unmarked' ||
+      (write.wish.state === 'ready') !== (state === 'ready');
     return [...this.#givenUp].some(undoes);
   }
 

@@ -197,6 +197,7 @@ async function connect(
     mayDelete,
     beganAtMs: context.beganAtMs,
   });
+  if (companions.length > 0) keeper.onCompanion(false);
   const attachment =
     companions.length === 0
       ? undefined
@@ -206,6 +207,9 @@ async function connect(
           hello: { departure, deletable: mayDelete, resource },
           learn: (facts) => {
             endpoints.learn(facts);
+          },
+          onStanding: (isAttached) => {
+            keeper.onCompanion(isAttached);
           },
         });
   return { urls, opened, choice, endpoints, keeper, attachment, witness };

@@ -41,6 +41,24 @@ function judgeInstances(unnamed: readonly (string | undefined)[], dataplanes: nu
   return { level: 'warning', about, says, remedy };
 }
 
+/** Of a companion that runs: whether a lost host would be out of rotation within seconds. */
+export function judgeWitnesses(given: {
+  readonly attached: number;
+  readonly unwatched: readonly { readonly name: string; readonly reason: string }[];
+}): Finding {
+  const about = 'witnesses';
+  const { attached, unwatched } = given;
+  const [first] = unwatched;
+  if (first === undefined)
+    return { level: 'ok', about, says: `the loss of any of ${attached} dataplanes would be noticed at once` };
+  return {
+    level: 'warning',
+    about,
+    says: `the loss of ${unwatched.length} of ${attached} dataplanes would not be noticed at once: ${first.name}: ${first.reason}`,
+    remedy: '`kuma-deregistrar status` names all of them',
+  };
+}
+
 export function judgeCertificate(file: string, leftMs: number): Finding {
   const about = 'certificate';
   const says = `${file}, ${leftMs > 0 ? `valid for ${Math.floor(leftMs / 86_400_000)} days` : 'expired'}`;

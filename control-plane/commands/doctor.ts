@@ -10,7 +10,7 @@ import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { publicKeyFiles } from '../tokens/public-key-files.io.ts';
 import { secretReader } from '../tokens/secret-reader.io.ts';
 import { ServerCertificate } from '../../program/server-certificate.ts';
-import { judgeCertificate, judgeClocks, judgeControlPlane } from './doctor-findings.pure.ts';
+import { judgeCertificate, judgeClocks, judgeControlPlane, judgeWitnesses } from './doctor-findings.pure.ts';
 import type { ServeOptions } from '../options.ts';
 import { openStore } from '../store/open-store.ts';
 import { kumaAccess, type KumaAccess } from './kuma-access.ts';
@@ -26,7 +26,7 @@ export async function doctor(
     ...(await examineControlPlanes(access)),
     await examineCertificate(options, access),
     await examineKeys(options, access),
-    await examineStore(options),
+    ...(await examineRunning(options)),
   ];
   return { text: describeFindings(findings), code: exitCodeOf(findings) };
 }
@@ -118,23 +118,32 @@ async function examineKeys(
   }
 }
 
-/** A file that is in use is fine if it is used by the program that runs here. */
-async function examineStore({ store, adminSocket }: ServeOptions): Promise<Finding> {
+/** A file that is in use is fine if it is used by the program that runs here, which also knows of its witnesses. */
+async function examineRunning(options: ServeOptions): Promise<readonly Finding[]> {
+  const running = await withAdminClient(options.adminSocket, (client) =>
+    client.getStatus({ mesh: '' }),
+  ).catch(() => undefined);
+  // It does not run here: then the store can be opened.
+  if (running === undefined) return [await examineStore(options)];
+  const store = judgeRunningStore(running.store?.kind ?? '', running.store?.problem ?? '');
+  if (options.witness === 'off') return [store];
+  const attached = running.dataplanes.filter(({ state }) => state === 'attached').length;
+  const unwatched = running.unwatched.map(({ dataplane, reason }) => ({
+    name: `${dataplane?.mesh ?? ''}/${dataplane?.name ?? ''}`,
+    reason,
+  }));
+  return [store, judgeWitnesses({ attached, unwatched })];
+}
+
+function judgeRunningStore(kind: string, problem: string): Finding {
   const about = 'store';
-  try {
-    const running = await withAdminClient(adminSocket, (client) => client.getStatus({ mesh: '' }));
-    const problem = running.store?.problem ?? '';
-    return problem === ''
-      ? { level: 'ok', about, says: `${running.store?.kind ?? ''}, in use by the program that runs here` }
-      : {
-          level: 'failure',
-          about,
-          says: problem,
-          remedy: 'until it is back, requested departures go on in memory only',
-        };
-  } catch {
-    // No companion runs here, so doctor may open the store.
-  }
+  if (problem === '') return { level: 'ok', about, says: `${kind}, in use by the program that runs here` };
+  const remedy = 'until it is back, requested departures go on in memory only';
+  return { level: 'failure', about, says: problem, remedy };
+}
+
+async function examineStore({ store }: ServeOptions): Promise<Finding> {
+  const about = 'store';
   try {
     const opened = await openStore(store, { clock: systemClock });
     await opened.close();

@@ -52,12 +52,13 @@ export async function startListeners(parts: CompanionListenerParts): Promise<Htt
 }
 
 async function pageRoutes({ engine, events }: CompanionListenerParts): Promise<readonly HttpRoute[]> {
-  const { watch, agents, heartbeat, brakes, notes, deps } = engine;
+  const { watch, agents, heartbeat, brakes, notes, deps, witnesses } = engine;
   const { clock, store, replica } = deps;
+  const { search } = witnesses;
   return fleetRoutes({
     clock,
     html: await readPage(),
-    fleet: new FleetFeed({ clock, events, store, watch, agents, heartbeat, brakes, notes, replica }),
+    fleet: new FleetFeed({ clock, events, store, watch, agents, heartbeat, brakes, notes, search, replica }),
   });
 }
 

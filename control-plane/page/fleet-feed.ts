@@ -19,6 +19,7 @@ import type { DepartureNotes } from './departure-notes.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Store } from '../ports.ts';
 import type { FleetRecord } from '../records.pure.ts';
+import type { AcquaintanceSearch } from '../witness/acquaintances.ts';
 import type { WatchedControlPlane, ZoneWatch } from '../evidence/zone-watch.ts';
 
 export interface FleetFeedDeps {
@@ -30,6 +31,7 @@ export interface FleetFeedDeps {
   readonly heartbeat: Pick<ReplicaHeartbeat, 'replicas' | 'storeProblem'>;
   readonly brakes: Pick<BrakeGate, 'standings'>;
   readonly notes: DepartureNotes;
+  readonly search: Pick<AcquaintanceSearch, 'watchfulness'>;
   readonly replica: string;
 }
 
@@ -110,7 +112,7 @@ export class FleetFeed {
   }
 
   async #read(): Promise<FleetSnapshot> {
-    const { notes, clock } = this.#deps;
+    const { notes, clock, search } = this.#deps;
     const { nowMs, records, departures, sidelinings, problem } = await readFleet(this.#deps);
     const out = new Map(sidelinings.map((each) => [describeKey(each.key), each]));
     const standings = nowMs === undefined ? [] : await this.#brakes(records);
@@ -118,7 +120,10 @@ export class FleetFeed {
       nowMs: Math.round(nowMs ?? clock.wallMs()),
       head: this.#head(standings, problem),
       dataplanes: records
-        .map((each) => viewDataplane(each, out.get(describeKey(each.key))))
+        .map((each) => {
+          const name = describeKey(each.key);
+          return viewDataplane(each, out.get(name), search.watchfulness(name)?.problem);
+        })
         .toSorted((a, b) => compare(a.id, b.id)),
       departures: departures.map((record) => viewDeparture(record, notes.find(record))),
     };

@@ -88,8 +88,15 @@ export interface DepartureNote {
 /** The fields that every record has. */
 export const GUARD_WORDS: Readonly<Record<string, string>> = GUARDS;
 
-/** @param sidelining of its name, as long as that is not over */
-export function viewDataplane(record: FleetRecord, sidelining?: Pick<SideliningRecord, 'reason'>): FleetRow {
+/**
+ * @param sidelining of its name, as long as that is not over
+ * @param unwatched why its loss would not be noticed at once; empty if it would, or this replica does not know
+ */
+export function viewDataplane(
+  record: FleetRecord,
+  sidelining?: Pick<SideliningRecord, 'reason'>,
+  unwatched = '',
+): FleetRow {
   const { key, phase, incarnation, epoch, replica, sinceMs, attempts } = record;
   const isOut = record.state === 'lost' && sidelining !== undefined;
   const state = isOut ? 'sidelined' : record.state;
@@ -104,7 +111,7 @@ export function viewDataplane(record: FleetRecord, sidelining?: Pick<SideliningR
     replica: replica ?? '',
     sinceMs: Math.round(sinceMs ?? 0),
     attempts,
-    ...heldBack(record, isOut ? sidelining : undefined),
+    ...heldBack(record, isOut ? sidelining : undefined, unwatched),
     dueAtMs: Math.round(record.dueAtMs ?? 0),
   };
 }
@@ -113,10 +120,15 @@ export function viewDataplane(record: FleetRecord, sidelining?: Pick<SideliningR
 function heldBack(
   record: FleetRecord,
   sidelining: Pick<SideliningRecord, 'reason'> | undefined,
+  unwatched: string,
 ): Pick<FleetRow, 'guard' | 'reason'> {
   const { state, guard = '', reason = '' } = record;
-  if (state === 'attached') return { guard: '', reason: '' };
+  if (state === 'attached') return { guard: '', reason: describeUnwatched(unwatched) };
   return { guard, reason: sidelining === undefined ? reason : describeOut(sidelining, record) };
+}
+
+function describeUnwatched(why: string): string {
+  return why === '' ? '' : `a loss would not be noticed at once: ${why}`;
 }
 
 /** The testimonies, and what holds the deletion back. */

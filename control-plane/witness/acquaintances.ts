@@ -11,13 +11,13 @@ import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import type { Store } from '../ports.ts';
 import type { Acquaintance } from '../records.pure.ts';
 import { drawSome, WITNESSES } from './draw.pure.ts';
-import type { Networks } from './networks.pure.ts';
+import { plainAddress, type Networks } from './networks.pure.ts';
 import type { Questions } from './questions.ts';
 import { RATES, Rates } from './rates.pure.ts';
 import { VALID_MS, type OwnLook } from './rounds.ts';
 import { addressOf, WitnessScene, type SceneAgent } from './scene.ts';
 import { OWN, ROUND_BUDGET_MS, type TestimonyFinding } from './suspicion.pure.ts';
-import { drawControl, placeText, type Place } from './targets.pure.ts';
+import { drawControl, placesOf, placeText, type Place } from './targets.pure.ts';
 
 export interface AcquaintanceSearchDeps {
   readonly clock: Clock;
@@ -90,15 +90,25 @@ export class AcquaintanceSearch {
   }
 
   async #search(): Promise<void> {
-    const { clock, agents, watch } = this.#deps;
+    const { clock, agents } = this.#deps;
     const due = this.#due([...agents]);
     if (due.length === 0) return;
-    const { overviews } = await watch.fleet.paced(FLEET_AGE_MS);
-    const scene = this.#sceneOf(overviews);
+    const scene = await this.#sceneFor(due);
     const limit = pLimit(CONCURRENCY);
     const reached = await Promise.all(due.map((agent) => limit(() => this.#searchFor(agent, scene))));
     this.#deps.witnessRates.prune(clock.monotonicMs());
     await this.#deps.store.noteAcquaintances(reached.flat());
+  }
+
+  /** Of a list that knows all of them, if that may be had now: an agent that has just attached may be lost at once. */
+  async #sceneFor(due: readonly AttachedAgent[]): Promise<WitnessScene> {
+    const { fleet } = this.#deps.watch;
+    const { overviews } = await fleet.paced(FLEET_AGE_MS);
+    const scene = this.#sceneOf(overviews);
+    if (due.every(({ introduction }) => scene.overviewOf(describeKey(introduction.key)) !== undefined))
+      return scene;
+    const newer = await fleet.paced(SOON_MS);
+    return newer.overviews === overviews ? scene : this.#sceneOf(newer.overviews);
   }
 
   /** As often as its cost allows: it goes over all objects and all agents. An agent that has left meanwhile says nothing. */
@@ -138,10 +148,7 @@ export class AcquaintanceSearch {
     const peer = addressOf(agent);
     const targets = overview === undefined ? [] : scene.targetsOf(overview, peer);
     if (overview === undefined || targets.length === 0) {
-      const problem =
-        overview === undefined
-          ? ''
-          : `agents may not connect to any of its ports from ${peer ?? 'this socket'}`;
+      const problem = overview === undefined ? '' : describeNoTargets(placesOf(overview), peer);
       this.#note(name, { witnesses: 0, companionReachedIt: false, problem }, false);
       return [];
     }
@@ -235,6 +242,14 @@ function countDistinct(known: readonly Acquaintance[]): number {
     new Set(known.map(({ witness }) => witness)).size,
     new Set(known.map(({ subject }) => subject)).size,
   );
+}
+
+function describeNoTargets(places: readonly Place[], peer: string | undefined): string {
+  if (places.length === 0) return 'it has no Ready port that peers connect to';
+  const ports = places.map(placeText).join(', ');
+  if (peer === undefined || places.some(({ address }) => plainAddress(address) === peer))
+    return `no witness may look at ${ports}: another dataplane has the same address and port, or it is this host's`;
+  return `its stream comes from ${peer}, and its ports are at ${ports}: through a load balancer or NAT? Name the network of its ports by --witness-networks`;
 }
 
 function describeProblem({

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 
-import { pause, type Clock } from '../../kernel/clock.ts';
+import { pause, sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
@@ -40,7 +40,15 @@ interface SideliningWrite {
   readonly retry: (error: unknown, changed: SideliningRecord) => Outcome;
 }
 
+/** What `restoreAll` came to. */
+export interface RestoredAll {
+  readonly restored: readonly DataplaneKey[];
+  readonly unrestored: readonly DataplaneKey[];
+}
+
 const POLL_MS = 500;
+const AWAIT_MS = 100;
+const OFF_MS = 60_000;
 const BATCH = 512;
 /** How long a look waits for an answer of a control plane; less than the lock lasts. */
 const REQUEST_BUDGET_MS = 1_500;
@@ -52,9 +60,37 @@ export class Sidelinings {
   readonly #deps: SideliningsDeps;
   readonly #underWay = new Set<string>();
   #nudged = Promise.withResolvers<void>();
+  #offUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: SideliningsDeps) {
     this.#deps = deps;
+  }
+
+  /**
+   * Puts everything back, and sidelines nothing for a minute: what a companion leaves behind would stay out.
+   *
+   * @returns what is back, and what is not by the end of the budget
+   */
+  async restoreAll(budgetMs: number): Promise<RestoredAll> {
+    const { clock, store } = this.#deps;
+    const byMs = clock.monotonicMs() + budgetMs;
+    this.#offUntilMs = clock.monotonicMs() + OFF_MS;
+    const wanted = new Set<string>();
+    for (const each of await store.sidelinings())
+      if (isToPutBack(each) && (await this.restore(each.key))) wanted.add(describeKey(each.key));
+    for (;;) {
+      const all = await store.sidelinings();
+      const known = all.filter(({ key }) => wanted.has(describeKey(key)));
+      const unrestored = known.filter(isToPutBack).map(({ key }) => key);
+      if (unrestored.length === 0 || clock.monotonicMs() >= byMs)
+        return { restored: known.filter((each) => !isToPutBack(each)).map(({ key }) => key), unrestored };
+      await sleep(clock, AWAIT_MS, new AbortController().signal);
+    }
+  }
+
+  get #isOn(): boolean {
+    const { isOn, clock } = this.#deps;
+    return isOn && clock.monotonicMs() >= this.#offUntilMs;
   }
 
   /** Call it when a departure may be due. */
@@ -131,7 +167,7 @@ export class Sidelinings {
 
   async #act(key: DataplaneKey, alone: Alone): Promise<Outcome> {
     const { record, sidelining, fence } = alone;
-    const { isOn } = this.#deps;
+    const isOn = this.#isOn;
     if (sidelining === undefined || sidelining.stage === 'released') return NOTHING;
     const retry = (error: unknown, changed = sidelining): Outcome => {
       if (!(error instanceof OperationalError) || error.code === 'FENCE_LOST') throw error;
@@ -241,4 +277,9 @@ export class Sidelinings {
     );
     return look.overview;
   }
+}
+
+/** Whether the object is, or may be, as a sidelining has left it. */
+function isToPutBack({ stage, heldSinceMs }: SideliningRecord): boolean {
+  return stage !== 'released' && !(stage === 'restoring' && heldSinceMs !== undefined);
 }

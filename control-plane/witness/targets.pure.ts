@@ -41,7 +41,7 @@ export function targetsOf(
 }
 
 /** Where peers reach the Ready inbounds. @see kuma pkg/core/resources/apis/mesh/dataplane_helpers.go, ToInboundInterface */
-function placesOf({ networking, resource }: DataplaneOverview): readonly Place[] {
+export function placesOf({ networking, resource }: DataplaneOverview): readonly Place[] {
   const advertised = networking?.['advertisedAddress'];
   const common = typeof advertised === 'string' && advertised !== '' ? advertised : networking?.address;
   return portsOf(resource)

@@ -15,7 +15,13 @@ const PAGES = pages().filter(({ path }) =>
 );
 
 const EVENTS = new Set(
-  ['agent/events.ts', 'agent/stop-events.ts', 'control-plane/events.ts', 'control-plane/witness-events.ts']
+  [
+    'agent/events.ts',
+    'agent/stop-events.ts',
+    'agent/witness-events.ts',
+    'control-plane/events.ts',
+    'control-plane/witness-events.ts',
+  ]
     .map((path) => readFileSync(join(ROOT, path), 'utf8'))
     .flatMap((source) => [...source.matchAll(/'([a-z-]+\.[a-z-]+)'/g)].map(([, name = '']) => name)),
 );

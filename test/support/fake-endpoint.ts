@@ -126,6 +126,7 @@ export class FakeEndpoint implements Endpoint {
 }
 
 const METHODS: Readonly<Record<Exclude<Wish['state'], 'absent'>, 'hide' | 'ready' | 'out'>> = {
+  unmarked: 'out',
   hidden: 'hide',
   ready: 'ready',
   out: 'out',

@@ -15,6 +15,8 @@ export class FakeObject implements Endpoint {
   /** Nothing is answered; a write is carried out all the same. */
   mute = false;
   broken = false;
+  /** How often it was asked for anything. */
+  looks = 0;
   /** What was carried out, as `118 Ready`. */
   readonly history: string[] = [];
   readonly #clock: Clock;
@@ -36,6 +38,7 @@ export class FakeObject implements Endpoint {
   }
 
   async make({ own }: Departure, want: Want, attempt: EndpointAttempt): Promise<Made> {
+    this.looks += 1;
     if (this.broken) throw new OperationalError('ENDPOINT_UNREACHABLE', 'Cannot reach it');
     await Promise.resolve();
     const { stored } = this;

@@ -25,7 +25,20 @@ export interface NetworkHost {
   /** The host gets packets, and none of its own get out to `address`. */
   loseWayTo(address: string): void;
   findWayTo(address: string): void;
+  /**
+   * Its firewall takes packets to `port` of `from` for dropped or refused. Needs iptables.
+   *
+   * @param answer `REJECT`: with an RST
+   */
+  shut(port: number, how: { readonly from: string; readonly answer: 'DROP' | 'REJECT' }): void;
+  /** Its own packets to `port` of `address` are dropped. Needs iptables. */
+  shutOut(address: string, port: number): void;
+  /** Its own connections to other hosts but `except` end up at `port` of its loopback. Needs iptables. */
+  redirect(port: number, except: string): void;
 }
+
+/** Locally administered. */
+const BRIDGE_MAC = '02:00:00:00:00:01';
 
 /** Hosts on one network, with this one as {@link NetworkHosts.address}. Needs root. */
 export class NetworkHosts implements Disposable {
@@ -42,7 +55,8 @@ export class NetworkHosts implements Disposable {
     // Test files run in processes of their own, side by side.
     this.#subnet = `10.${200 + (process.pid % 50)}.${(Math.floor(process.pid / 50) * 7 + NetworkHosts.#made) % 250}`;
     this.address = `${this.#subnet}.1`;
-    ip(['link', 'add', this.#bridge, 'type', 'bridge']);
+    // Left alone, a bridge takes the address of a port. A port that leaves it would go on taking the host's packets in.
+    ip(['link', 'add', this.#bridge, 'address', BRIDGE_MAC, 'type', 'bridge']);
     ip(['address', 'add', `${this.address}/24`, 'dev', this.#bridge]);
     ip(['link', 'set', this.#bridge, 'up']);
   }
@@ -50,28 +64,40 @@ export class NetworkHosts implements Disposable {
   add(): NetworkHost {
     const nth = this.#names.length;
     const name = `${this.#bridge}-${nth}`;
-    const port = `${this.#bridge.replace('kdb', 'kdp')}${nth}`;
+    const peer = `${this.#bridge.replace('kdb', 'kdp')}${nth}`;
     const address = `${this.#subnet}.${10 + nth}`;
     ip(['netns', 'add', name]);
     this.#names.push(name);
-    ip(['link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name]);
-    ip(['link', 'set', port, 'master', this.#bridge, 'up']);
+    ip(['link', 'add', peer, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name]);
+    ip(['link', 'set', peer, 'master', this.#bridge, 'up']);
     ip(['-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0']);
     for (const device of ['lo', 'eth0']) ip(['-n', name, 'link', 'set', device, 'up']);
     return {
       address,
       prefix: ['ip', 'netns', 'exec', name],
       fallSilent: () => {
-        ip(['link', 'set', port, 'nomaster']);
+        ip(['link', 'set', peer, 'nomaster']);
       },
       comeBack: () => {
-        ip(['link', 'set', port, 'master', this.#bridge]);
+        ip(['link', 'set', peer, 'master', this.#bridge]);
       },
       loseWayTo: (to) => {
         ip(['-n', name, 'route', 'add', 'blackhole', `${to}/32`]);
       },
       findWayTo: (to) => {
         ip(['-n', name, 'route', 'delete', 'blackhole', `${to}/32`]);
+      },
+      shut: (port, { from, answer }) => {
+        const reset = answer === 'REJECT' ? ['--reject-with', 'tcp-reset'] : [];
+        const packets = ['-p', 'tcp', '-s', from, '--dport', String(port)];
+        filter(name, ['-A', 'INPUT', ...packets, '-j', answer, ...reset]);
+      },
+      shutOut: (to, port) => {
+        filter(name, ['-A', 'OUTPUT', '-p', 'tcp', '-d', to, '--dport', String(port), '-j', 'DROP']);
+      },
+      redirect: (port, except) => {
+        const connections = ['-t', 'nat', '-A', 'OUTPUT', '-o', 'eth0', '-p', 'tcp', '!', '-d', except];
+        filter(name, [...connections, '-j', 'REDIRECT', '--to-ports', String(port)]);
       },
     };
   }
@@ -80,6 +106,10 @@ export class NetworkHosts implements Disposable {
     for (const name of this.#names) spawnSync('ip', ['netns', 'delete', name]);
     spawnSync('ip', ['link', 'delete', this.#bridge]);
   }
+}
+
+function filter(name: string, argv: readonly string[]): void {
+  ip(['netns', 'exec', name, 'iptables', ...argv]);
 }
 
 function ip(argv: readonly string[]): void {

@@ -13,10 +13,13 @@ export interface UndoDeps {
   readonly events: DeregistrarEvents;
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
-  readonly sidelinings: Pick<Sidelinings, 'restore'>;
+  readonly sidelinings: Pick<Sidelinings, 'restore' | 'restoreAll'>;
 }
 
 const BUDGET_MS = 5_000;
+const ALL_BUDGET_MS = 12_000;
+
+const NONE = { restored: [], unrestored: [] };
 
 /**
  * Puts a sidelined dataplane back into rotation. An existing object is newer than the deleted one, and is never
@@ -26,9 +29,13 @@ export async function undo(
   { clock, events, store, controlPlanes, sidelinings }: UndoDeps,
   request: UndoRequest,
 ): Promise<UndoResponse> {
+  if (request.allSidelined) {
+    const { restored, unrestored } = await sidelinings.restoreAll(ALL_BUDGET_MS);
+    return { deletedAt: undefined, restored: [...restored], unrestored: [...unrestored] };
+  }
   const key = readKey(request.dataplane);
   const name = describeKey(key);
-  if (await sidelinings.restore(key)) return { deletedAt: undefined };
+  if (await sidelinings.restore(key)) return { ...NONE, deletedAt: undefined };
   const body = await store.lastDeletedBody(key);
   if (body === undefined) {
     throw new OperationalError(
@@ -49,5 +56,5 @@ export async function undo(
     },
   );
   events.undone(key);
-  return { deletedAt: new Date(body.atMs) };
+  return { ...NONE, deletedAt: new Date(body.atMs) };
 }

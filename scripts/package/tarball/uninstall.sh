@@ -21,6 +21,10 @@ if [ "$name" = kuma-dp-agent ] && [ -z "$root" ] && [ -d /run/systemd/system ] &
   fi
 fi
 if [ "$name" = kuma-deregistrar ] && [ -z "$root" ] && [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then
+  # What it took out of rotation would stay out without it.
+  if systemctl -q is-active kuma-deregistrar.service; then
+    "$home/../../bin/kuma-deregistrar" undo --all || :
+  fi
   systemctl stop kuma-deregistrar.service 2>/dev/null || :
 fi
 while IFS= read -r file; do

@@ -46,6 +46,7 @@ describe('a companion of 0.1.0, which knows of no wishes', () => {
     ['an owner whose Envoy serves', readyAs(RESOURCE), RESOURCE, undefined],
     ['a look before a drain', { state: 'out', states: {} }, undefined, Rotation_Turn.LOOK],
     ['a drain', { state: 'out', states }, undefined, Rotation_Turn.OUT],
+    ['a look for what a companion sidelined', { state: 'unmarked' }, undefined, Rotation_Turn.LOOK],
     ['a resume', IN, undefined, Rotation_Turn.IN],
     ['a resume of an owner', IN, RESOURCE, Rotation_Turn.IN],
   ])('%s is said so that it does the same', async ([, wish, template, turn]) => {

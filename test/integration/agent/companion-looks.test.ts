@@ -1,3 +1,4 @@
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -7,7 +8,7 @@ import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import type { AttachStream, Hello, LookRequest, Witness } from '../../../agent/ports.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { withDeadline } from '../../../kernel/deadline.ts';
-import { Testimony_Result } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { AttachRequest, Testimony_Result } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
 import { DEAF } from '../../support/deaf-listener.ts';
 import { attachedAs, FakeCompanion } from '../../support/fake-companion.ts';
@@ -33,7 +34,11 @@ beforeEach(() => {
 
 afterEach(() => open.disposeAsync());
 
-function attach(fake: FakeCompanion, witness: Witness | undefined, budgetMs = 5_000): Promise<AttachStream> {
+function attach(
+  fake: Pick<FakeCompanion, 'url'>,
+  witness: Witness | undefined,
+  budgetMs = 5_000,
+): Promise<AttachStream> {
   const endpoint = companionEndpoint({
     url: new URL(fake.url),
     tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
@@ -136,3 +141,59 @@ test('an agent keeps its place at a companion that is busy and says for how long
   await attaching;
   expect(fake.streams).toMatchObject([{ open: true, hello: { waits: true } }]);
 });
+
+/** What a companion of 0.1.0 writes to an agent that it has attached: epoch 7, a grace of 15 s. */
+const OLD_ATTACHED = 'CggIBxABIgIIDw==';
+
+test('a companion of 0.1.0 is attached to, and hears nothing that it does not know', async () => {
+  const heard: Buffer[] = [];
+  const server = new Server();
+  server.addService(
+    {
+      attach: {
+        path: '/deregistrar.v1.Deregistrar/Attach',
+        requestStream: true,
+        responseStream: true,
+        requestSerialize: asIs,
+        requestDeserialize: asIs,
+        responseSerialize: asIs,
+        responseDeserialize: asIs,
+      },
+    },
+    {
+      attach: (call: ServerDuplexStream<Buffer, Buffer>) => {
+        call.on('error', () => undefined);
+        call.on('data', (bytes: Buffer) => {
+          heard.push(bytes);
+          if (heard.length === 1) call.write(Buffer.from(OLD_ATTACHED, 'base64'));
+        });
+      },
+    },
+  );
+  open.defer(() => {
+    server.forceShutdown();
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  const witness = { look: () => Promise.reject(new Error('It was asked to look')) };
+  const stream = await attach({ url: `grpc://127.0.0.1:${port}` }, witness);
+  stream.tell({ phase: 'draining', serving: false });
+  await waitUntil(() => heard.length >= 2, { what: 'the companion to hear of the phase' });
+  // Field 1: hello. Field 2: the phase. Field 3: the stop report.
+  expect(heard.map(([tag = 0]) => tag >> 3)).toEqual([1, ...heard.slice(1).map(() => 2)]);
+  const [hello] = heard;
+  const { $case, value } = AttachRequest.decode(hello ?? Buffer.alloc(0)).message ?? {};
+  expect($case).toBe('hello');
+  expect(value).toMatchObject({
+    incarnation: { dataplane: { mesh: 'default', name: 'web-1' }, address: '10.0.0.1' },
+    phase: 'running',
+  });
+});
+
+function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}

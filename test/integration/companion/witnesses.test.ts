@@ -1,83 +1,14 @@
+import { Client, credentials } from '@grpc/grpc-js';
 import { randomUUID } from 'node:crypto';
-import { connect, createServer, type Server, type Socket } from 'node:net';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { lookByTcp } from '../../../kernel/tcp-look.ts';
-import { tcpConnect } from '../../../program/tcp-connect.ts';
-import { systemClock } from '../../../kernel/clock.ts';
-import { Owner, Testimony_Result, type Look } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { SIDELINED_LABEL } from '../../../kuma/sidelined.ts';
+import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedClient } from '../../support/attached-client.ts';
+import { answer, LoopbackHost, PORT } from '../../support/loopback-host.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-
-const PORT = 18_080;
-const RESULTS = {
-  reached: Testimony_Result.REACHED,
-  refused: Testimony_Result.REFUSED,
-  silent: Testimony_Result.SILENT,
-  unable: Testimony_Result.UNABLE,
-} as const;
-
-/** A host at a loopback address of its own: its port, and the way of its agent to the companion. */
-class LoopbackHost implements AsyncDisposable {
-  readonly address: string;
-  readonly #servers: Server[] = [];
-  readonly #sockets = new Set<Socket>();
-
-  constructor(address: string) {
-    this.address = address;
-  }
-
-  async serve(): Promise<void> {
-    await this.#listen(PORT, (socket) => {
-      socket.on('error', () => undefined);
-    });
-  }
-
-  /** @returns where its agent dials, so that the companion sees it come from here */
-  async way(companion: string): Promise<string> {
-    const [host = '', port = ''] = companion.split(':');
-    const server = await this.#listen(0, (socket) => {
-      const onward = connect({ host, port: Number(port), localAddress: this.address });
-      for (const [from, to] of [
-        [socket, onward],
-        [onward, socket],
-      ] as const) {
-        from.pipe(to);
-        from.on('error', () => to.destroy());
-        from.on('close', () => to.destroy());
-      }
-    });
-    const { port: own } = server.address() as { readonly port: number };
-    return `${this.address}:${own}`;
-  }
-
-  /** Everything on it is killed at once: its kernel refuses from now on. */
-  kill(): void {
-    for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.kill();
-    await Promise.resolve();
-  }
-
-  async #listen(port: number, take: (socket: Socket) => void): Promise<Server> {
-    const server = createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-      take(socket);
-    });
-    this.#servers.push(server);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, this.address, resolve);
-    });
-    return server;
-  }
-}
 
 let world: CompanionWorld;
 const hosts: LoopbackHost[] = [];
@@ -115,22 +46,6 @@ async function start(name: string, host: LoopbackHost, incarnation = randomUUID(
   return agent;
 }
 
-async function answer(agent: AttachedClient, { id, targets, control, closedPort }: Look): Promise<void> {
-  const deps = { clock: systemClock, connect: tcpConnect };
-  const findings = await lookByTcp(deps, { targets, control, closedPort }, new AbortController().signal);
-  agent.say({
-    $case: 'testimony',
-    value: {
-      id,
-      findings: findings.map(({ result, reason }, at) => ({
-        target: targets[at],
-        result: RESULTS[result],
-        reason,
-      })),
-    },
-  });
-}
-
 const stateOf = (name: string): unknown => {
   const networking = world.find(name)?.spec['networking'] as {
     readonly inbound: readonly { state?: string }[];
@@ -161,3 +76,50 @@ test('a host that is killed is out of rotation although its stream at the contro
   await waitUntil(() => stateOf('web-1') === 'Ready', { what: 'the host to be back' });
   await waitUntil(async () => (await world.metric('sidelined')) === 0, { what: 'the record to be released' });
 });
+
+test('before a companion is removed, it puts back what is out of rotation, although the host stays lost', async () => {
+  expect((await world.command('undo', '--all', 'default/web-1')).code).toBe(78);
+  hosts.find(({ address }) => address.endsWith('.2'))?.kill();
+  await waitUntil(() => stateOf('web-2') === 'NotReady', { what: 'the lost host to be out of rotation' });
+  const { code, stdout } = await world.command('undo', '--all');
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 'default/web-2: back in rotation.\n' });
+  expect(world.find('web-2')?.labels).not.toHaveProperty(SIDELINED_LABEL);
+  expect(['web-1', 'web-2', 'web-3', 'web-4'].map(stateOf)).toEqual(['Ready', 'Ready', 'Ready', 'Ready']);
+  expect(await world.command('undo', '--all')).toMatchObject({
+    code: 0,
+    stdout: 'Nothing is out of rotation.\n',
+  });
+});
+
+/** A Hello and the PhaseChanged that follows it, as agents of 0.1.0 write them: `old-1` of mesh default at 10.0.0.1. */
+const OLD_HELLO =
+  'CvABCkIKEAoHZGVmYXVsdBIFb2xkLTESJDJmMWY0YjFlLTVmNmUtNGMyYS05ZDUzLTBhNGIxYzJkM2U0ZhoIMTAuMC4wLjEQAhgBIpQBeyJ0eXBlIjoiRGF0YXBsYW5lIiwibWVzaCI6ImRlZmF1bHQiLCJuYW1lIjoib2xkLTEiLCJuZXR3b3JraW5nIjp7ImFkZHJlc3MiOiIxMC4wLjAuMSIsImluYm91bmQiOlt7InBvcnQiOjE4MDgwLCJ0YWdzIjp7Imt1bWEuaW8vc2VydmljZSI6IndlYiJ9fV19fSoIc3RhcnRpbmcyBTAuMS4w';
+const OLD_SERVING = 'EgsKB3J1bm5pbmcQAQ==';
+
+test('an agent of 0.1.0 attaches, and is told nothing that it does not know while others are asked', async () => {
+  const heard: Buffer[] = [];
+  const client = new Client(world.companion.address, credentials.createInsecure());
+  const call = client.makeBidiStreamRequest('/deregistrar.v1.Deregistrar/Attach', asIs, asIs);
+  call.on('data', (bytes: Buffer) => heard.push(bytes));
+  call.on('error', () => undefined);
+  for (const frame of [OLD_HELLO, OLD_SERVING]) call.write(Buffer.from(frame, 'base64'));
+  await waitUntil(() => heard.length > 0, { what: 'the old agent to be attached' });
+  const askedBefore = await world.metric('testimonies_total{result="refused"}');
+  hosts.find(({ address }) => address.endsWith('.3'))?.kill();
+  await waitUntil(async () => (await world.metric('testimonies_total{result="refused"}')) > askedBefore, {
+    what: 'others to be asked',
+  });
+  // Field 1: attached. Field 2: redirected. 0.1.0 knows no other.
+  expect(heard.map(([tag = 0]) => tag >> 3).filter((field) => field > 2)).toEqual([]);
+  const { dataplanes } = await world.status();
+  expect(dataplanes.find(({ dataplane }) => dataplane?.name === 'old-1')).toMatchObject({
+    state: 'attached',
+    phase: 'running',
+  });
+  call.cancel();
+  client.close();
+});
+
+function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}

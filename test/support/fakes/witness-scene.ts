@@ -32,6 +32,8 @@ export interface HostOptions {
   readonly looks?: boolean;
   readonly port?: number;
   readonly companion?: MemoryCompanion;
+  /** Where its stream comes from, if not from its address. */
+  readonly peer?: string;
 }
 
 /** One host: its agent's stream, its Envoy, and what its port says to whom. */
@@ -41,6 +43,8 @@ export class WitnessHost {
   readonly port: number;
   readonly resource: DataplaneResource;
   stream: FakeAgentStream | undefined;
+  /** Where its stream comes from. */
+  peer: string;
   /** What a witness finds at its port; {@link foundBy} names exceptions by the address of the witness. */
   found: TestimonyFinding = 'reached';
   readonly foundBy = new Map<string, TestimonyFinding>();
@@ -57,6 +61,7 @@ export class WitnessHost {
     this.name = name;
     this.address = address;
     this.port = port;
+    this.peer = address;
     const inbound = [{ port, state: 'Ready', tags: { 'kuma.io/service': service } }];
     this.resource = { type: 'Dataplane', mesh: 'default', name, networking: { address, inbound } };
   }
@@ -116,6 +121,7 @@ export class WitnessScene {
     const address = `10.0.${Math.floor(this.hosts.size / 250)}.${(this.hosts.size % 250) + 1}`;
     const host = this.hosts.get(name) ?? new WitnessHost(name, address, options);
     this.hosts.set(name, host);
+    host.peer = options.peer ?? host.peer;
     await this.attach(host, options);
     return host;
   }
@@ -197,7 +203,7 @@ export class WitnessScene {
   #connectionOf(name: string): PeerConnection | undefined {
     const host = this.hosts.get(name);
     if (host === undefined) return undefined;
-    return { address: host.address, heardBytes: 0, lossCause: () => Promise.resolve(host.cause) };
+    return { address: host.peer, heardBytes: 0, lossCause: () => Promise.resolve(host.cause) };
   }
 
   async #look(witness: WitnessHost, look: Look): Promise<void> {

@@ -184,7 +184,7 @@ export class RealWorld implements KumaWorld {
       env: { KUMA_READINESS_PORT: String(readinessPort), TMPDIR: this.#dir.path },
       resource,
       inboundPort,
-      endpoint: `127.0.0.1:${inboundPort}`,
+      endpoint: `${dataplane.address ?? '127.0.0.1'}:${inboundPort}`,
       readinessPort,
       adminSocket: join(workDir, 'kuma-envoy-admin.sock'),
       adminPort,

@@ -2,10 +2,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { CompanionProcess } from '../companion-process.ts';
 import { ControlPlane, TLS_FIXTURES } from '../kuma/control-plane.ts';
+import type { ControlPlaneOptions } from '../kuma/settings.ts';
 import { DataplaneTokens } from '../kuma/dataplane-tokens.ts';
 import { NetworkHosts, type NetworkHost } from '../namespaces.ts';
+import { scrape } from '../scrape.ts';
 import { ClientEnvoy } from './client-envoy.ts';
 import { dataplaneCommand, type DataplaneCommand } from './dataplane-command.ts';
 import { EndpointWatcher } from './endpoint-watcher.ts';
@@ -19,10 +23,10 @@ import { waitUntil } from './wait-until.ts';
 
 const SERVICE = 'backend';
 const MESH = 'default';
-const APPLICATION_PORT = 8_080;
+export const APPLICATION_PORT = 8_080;
 
 /** Answers every request with its name. */
-const APPLICATION = `
+export const APPLICATION = `
   const [name] = process.argv.slice(1);
   require('node:http')
     .createServer((request, response) => response.setHeader('${INSTANCE_HEADER}', name).end(name))
@@ -37,6 +41,7 @@ export interface NetworkFleetOptions {
   readonly companionArgv?: readonly string[];
   readonly agentArgv?: readonly string[];
   readonly healthFeedback?: boolean;
+  readonly controlPlane?: ControlPlaneOptions;
 }
 
 /** One instance on a host of its own. */
@@ -73,7 +78,12 @@ export class NetworkFleet implements AsyncDisposable {
     const endpointsDir = dir.join('eds');
     const { healthFeedback = true } = options;
     const controlPlane = opening.use(
-      await ControlPlane.start({ host: hosts.address, endpointsDir, healthFeedback }),
+      await ControlPlane.start({
+        host: hosts.address,
+        endpointsDir,
+        healthFeedback,
+        ...options.controlPlane,
+      }),
     );
     const client = opening.use(await ClientEnvoy.start({ service: SERVICE, endpointsDir }));
     const tokens = new DataplaneTokens(controlPlane.store, controlPlane.settings);
@@ -141,6 +151,30 @@ export class NetworkFleet implements AsyncDisposable {
     const argv = companion === undefined ? kumaDp : [...agent, ...(options.agentArgv ?? []), '--', ...kumaDp];
     return { name, host, command, process: on(host, argv, command.env) };
   }
+}
+
+export interface Acquainting {
+  readonly companion: CompanionProcess | undefined;
+  readonly instances: { readonly length: number };
+  readonly said: string;
+}
+
+/** The companion looks for so many witnesses of each. */
+const WITNESSES = 3;
+
+/** Waits until each dataplane has been reached by others, or by as many as there are. */
+export async function untilAcquainted(fleet: Acquainting): Promise<void> {
+  const { companion, instances } = fleet;
+  if (companion === undefined) return;
+  const looks = instances.length * Math.min(WITNESSES, instances.length - 1);
+  const series = 'kuma_deregistrar_testimonies_total{result="reached"}';
+  const { host } = new URL(companion.httpUrl);
+  await waitUntil(async () => ((await scrape(host)).value(series) ?? 0) >= looks, {
+    what: () => `${looks} looks that reached; they said: ${fleet.said}`,
+    budgetMs: 60_000,
+  });
+  // They are written down together, after the last of a batch.
+  await delay(1_000);
 }
 
 interface World {

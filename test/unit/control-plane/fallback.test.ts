@@ -54,7 +54,7 @@ describe('a stream that ends without a word', () => {
         undoable: true,
       },
     ]);
-    await companion.undo({ dataplane: { mesh: 'default', name: 'lost' } });
+    await companion.undo({ dataplane: { mesh: 'default', name: 'lost' }, allSidelined: false });
     expect(scene.object('lost')?.resource).toMatchObject({ labels: { [INCARNATION_LABEL]: uuidOf('a') } });
   });
 

@@ -66,6 +66,7 @@ const AGENT: Calls<AgentEvents> = {
   dataplaneRegistered: () => [],
   registeredAgain: () => [],
   objectMended: () => [],
+  objectUnmarked: () => [],
   readinessFailed: (odd) => [failure(odd)],
   ownershipGivenUp: (odd) => [failure(odd)],
   dataplaneReady: () => [],

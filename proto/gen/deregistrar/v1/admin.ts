@@ -149,12 +149,22 @@ export interface SweepResponse_Candidate {
 }
 
 export interface UndoRequest {
-  dataplane: DataplaneKey | undefined;
+  dataplane:
+    | DataplaneKey
+    | undefined;
+  /** Instead of one dataplane: every sidelined one goes back, and this process sidelines none for a minute. */
+  allSidelined: boolean;
 }
 
 export interface UndoResponse {
   /** Absent if the object was not deleted: it goes back into rotation. */
-  deletedAt: Date | undefined;
+  deletedAt:
+    | Date
+    | undefined;
+  /** Of all_sidelined: those that the control plane shows as they were before. */
+  restored: DataplaneKey[];
+  /** Those that it does not, so far. */
+  unrestored: DataplaneKey[];
 }
 
 export interface ReleaseBrakeRequest {
@@ -1458,13 +1468,16 @@ export const SweepResponse_Candidate: MessageFns<SweepResponse_Candidate> = {
 };
 
 function createBaseUndoRequest(): UndoRequest {
-  return { dataplane: undefined };
+  return { dataplane: undefined, allSidelined: false };
 }
 
 export const UndoRequest: MessageFns<UndoRequest> = {
   encode(message: UndoRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.dataplane !== undefined) {
       DataplaneKey.encode(message.dataplane, writer.uint32(10).fork()).join();
+    }
+    if (message.allSidelined !== false) {
+      writer.uint32(16).bool(message.allSidelined);
     }
     return writer;
   },
@@ -1490,6 +1503,14 @@ export const UndoRequest: MessageFns<UndoRequest> = {
             message.dataplane = DataplaneKey.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.allSidelined = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1510,18 +1531,25 @@ export const UndoRequest: MessageFns<UndoRequest> = {
     message.dataplane = (object.dataplane !== undefined && object.dataplane !== null)
       ? DataplaneKey.fromPartial(object.dataplane)
       : undefined;
+    message.allSidelined = object.allSidelined ?? false;
     return message;
   },
 };
 
 function createBaseUndoResponse(): UndoResponse {
-  return { deletedAt: undefined };
+  return { deletedAt: undefined, restored: [], unrestored: [] };
 }
 
 export const UndoResponse: MessageFns<UndoResponse> = {
   encode(message: UndoResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.deletedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.deletedAt), writer.uint32(10).fork()).join();
+    }
+    for (const v of message.restored) {
+      DataplaneKey.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.unrestored) {
+      DataplaneKey.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1547,6 +1575,22 @@ export const UndoResponse: MessageFns<UndoResponse> = {
             message.deletedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.restored.push(DataplaneKey.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.unrestored.push(DataplaneKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1565,6 +1609,8 @@ export const UndoResponse: MessageFns<UndoResponse> = {
   fromPartial<I extends Exact<DeepPartial<UndoResponse>, I>>(object: I): UndoResponse {
     const message = createBaseUndoResponse();
     message.deletedAt = object.deletedAt ?? undefined;
+    message.restored = object.restored?.map((e) => DataplaneKey.fromPartial(e)) || [];
+    message.unrestored = object.unrestored?.map((e) => DataplaneKey.fromPartial(e)) || [];
     return message;
   },
 };

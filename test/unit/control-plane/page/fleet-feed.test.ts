@@ -85,6 +85,7 @@ describe('FleetFeed', () => {
         },
       },
       notes: new DepartureNotes(),
+      search: { watchfulness: () => undefined },
       replica: 'cp-1',
     };
     // Exactly what it uses of them.

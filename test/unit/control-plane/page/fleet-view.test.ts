@@ -94,6 +94,16 @@ describe('viewDataplane()', () => {
     expect(row).toMatchObject({ state: 'attached', replica: 'cp-1', guard: '', reason: '', dueAtMs: 0 });
   });
 
+  test('one that is attached says why its loss would not be noticed at once', () => {
+    const row = viewDataplane(
+      { ...RECORD, state: 'attached' },
+      undefined,
+      'no other agent of the mesh looks',
+    );
+    expect(row.reason).toBe('a loss would not be noticed at once: no other agent of the mesh looks');
+    expect(viewDataplane(RECORD, undefined, 'no other agent of the mesh looks').reason).toBe('too many');
+  });
+
   test('an open stream is shown while the store cannot be asked', () => {
     const row = viewDataplane(
       unrecorded({ introduction: RECORD, epoch: undefined, phase: 'draining', leaving: true }),

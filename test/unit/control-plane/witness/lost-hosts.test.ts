@@ -294,6 +294,31 @@ describe('a sidelined dataplane', () => {
     expect(scene.tookMs).toHaveLength(1);
   });
 
+  test('goes back with all others before a companion is removed, and nothing goes out for a minute', async () => {
+    await using scene = new WitnessScene();
+    const { companion, peers } = await sidelined(scene);
+    const undone = companion.undo({ dataplane: undefined, allSidelined: true });
+    await scene.clock.pass(2_000);
+    expect(await undone).toMatchObject({ restored: [{ name: 'web-1' }], unrestored: [] });
+    expect(scene.state('web-1')).toBe('Ready');
+    const [next] = peers;
+    if (next === undefined) throw new TypeError('There is no peer');
+    scene.lose(next, 'silent');
+    await scene.clock.pass(10_000);
+    expect(scene.state(next.name)).toBe('Ready');
+    expect(scene.tookMs).toHaveLength(1);
+  });
+
+  test('is named where the control plane does not take it back', async () => {
+    await using scene = new WitnessScene({}, 'postgres');
+    const { companion } = await sidelined(scene);
+    await companion.stop();
+    const refusing = scene.companion({ controlPlanes: (port) => withoutPuts(port) });
+    const undone = refusing.undo({ dataplane: undefined, allSidelined: true });
+    await scene.clock.pass(15_000);
+    expect(await undone).toMatchObject({ restored: [], unrestored: [{ name: 'web-1' }] });
+  });
+
   test('whose mark an operator removed stays as the operator left it', async () => {
     await using scene = new WitnessScene();
     const { lost } = await sidelined(scene);

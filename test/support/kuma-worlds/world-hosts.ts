@@ -1,0 +1,182 @@
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import process from 'node:process';
+
+import { NetworkHosts, type NetworkHost } from '../namespaces.ts';
+import type { DataplaneCommand } from '../world/dataplane-command.ts';
+import { AGENT } from '../world/fleet.ts';
+import { freePort } from '../world/free-port.ts';
+import { LoadGenerator } from '../world/load-generator.ts';
+import { ManagedProcess } from '../world/managed-process.ts';
+import { APPLICATION, APPLICATION_PORT, untilAcquainted } from '../world/network-fleet.ts';
+import { losePower } from '../world/power-loss.ts';
+import { waitUntil } from '../world/wait-until.ts';
+import type { KumaWorld, Peer } from './kuma-world.ts';
+import { ObjectClient } from './object-client.ts';
+import { WorldCompanion } from './world-companion.ts';
+
+/** Passes connections on from this host's loopback to the other one, port by port: certificates name the loopback. */
+const WAYS = `
+  const [to, ...ports] = process.argv.slice(1);
+  const net = require('node:net');
+  let listening = 0;
+  for (const port of ports)
+    net.createServer((socket) => {
+      const onward = net.connect(Number(port), to);
+      for (const [a, b] of [[socket, onward], [onward, socket]]) {
+        a.pipe(b);
+        a.on('error', () => b.destroy());
+        a.on('close', () => b.destroy());
+      }
+    }).listen(Number(port), '127.0.0.1', () => { listening += 1; if (listening === ports.length) console.log('listening'); });
+`;
+
+export interface WorldHost {
+  readonly name: string;
+  readonly host: NetworkHost;
+  readonly command: DataplaneCommand;
+  readonly process: ManagedProcess;
+}
+
+/** Instances of one service, each on a host of its own, beside a world's control plane, and one peer that calls them. */
+export class WorldHosts implements AsyncDisposable {
+  readonly objects: ObjectClient;
+  readonly peer: Peer;
+  readonly companion: WorldCompanion | undefined;
+  readonly instances: WorldHost[] = [];
+  readonly #disposables: AsyncDisposableStack;
+
+  private constructor(
+    world: KumaWorld,
+    {
+      peer,
+      companion,
+      disposables,
+    }: Pick<WorldHosts, 'peer' | 'companion'> & { disposables: AsyncDisposableStack },
+  ) {
+    this.objects = new ObjectClient(world.restUrl);
+    this.peer = peer;
+    this.companion = companion;
+    this.#disposables = disposables;
+  }
+
+  static async start(
+    world: KumaWorld,
+    options: { readonly service: string; readonly size: number; readonly with: 'bare' | 'companion' },
+  ): Promise<WorldHosts> {
+    await using opening = new AsyncDisposableStack();
+    const { service, size } = options;
+    const hosts = opening.use(new NetworkHosts());
+    const peer = opening.use(await world.peer(service));
+    const [dataplanePort = 0] = world.dataplanePorts;
+    opening.use(await wayTo(hosts.address, dataplanePort));
+    const listen = `${hosts.address}:${await freePort()}`;
+    const companion =
+      options.with === 'bare' ? undefined : opening.use(await WorldCompanion.start(world, { listen }));
+    const made = new WorldHosts(world, { peer, companion, disposables: opening.move() });
+    for (let number = 1; number <= size; number += 1)
+      made.instances.push(await made.#add({ world, hosts, service, name: `${service}-${number}` }));
+    await made.untilListed(made.instances);
+    await untilAcquainted({ companion: companion?.process, instances: made.instances, said: '' });
+    return made;
+  }
+
+  load(ratePerSecond = 100): LoadGenerator {
+    return this.#disposables.use(
+      new LoadGenerator({ target: { protocol: 'http1', port: this.peer.port }, ratePerSecond }),
+    );
+  }
+
+  /** @returns `performance.now()` of the look that found the peer's list to be exactly these */
+  untilListed(instances: readonly WorldHost[], budgetMs = 90_000): Promise<number> {
+    const wanted = String(instances.map(({ command }) => command.endpoint).toSorted());
+    return waitUntil(async () => String(await this.peer.endpoints()) === wanted && performance.now(), {
+      what: () => `the peer to list ${instances.map(({ name }) => name).join(', ')}; ${this.said}`,
+      budgetMs,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { process: one } of this.instances) if (one.running) await losePower(one);
+    await this.#disposables[Symbol.asyncDispose]();
+  }
+
+  /** What the processes said, for the message of a test that failed. */
+  get said(): string {
+    const agents = this.instances.map(({ name, process: one }) => `${name}: ${one.stderr.slice(-2_000)}`);
+    const companion = (this.companion?.process.events ?? []).slice(-60).map((event) => JSON.stringify(event));
+    return [...companion, ...agents].join('\n');
+  }
+
+  async #add(given: {
+    readonly world: KumaWorld;
+    readonly hosts: NetworkHosts;
+    readonly service: string;
+    readonly name: string;
+  }): Promise<WorldHost> {
+    const { world, hosts, service, name } = given;
+    const host = hosts.add();
+    const companionPort = this.companion?.process.address.split(':').at(-1);
+    const ports = [String(world.dataplanePorts[0]), ...(companionPort === undefined ? [] : [companionPort])];
+    for (const script of [
+      [APPLICATION, name],
+      [WAYS, hosts.address, ...ports],
+    ]) {
+      const running = this.#disposables.use(on(host, [process.execPath, '--eval', ...script]));
+      await running.waitForOutput('listening');
+    }
+    const command = await world.dataplane({
+      name,
+      service,
+      servicePort: APPLICATION_PORT,
+      address: host.address,
+    });
+    const kumaDp = [command.command, ...command.argv];
+    const endpoint = `grpcs://127.0.0.1:${companionPort ?? ''}`;
+    const agent = [AGENT, 'run', '--endpoint', endpoint, '--state-dir', world.join(`state-${name}`), '--'];
+    const argv = companionPort === undefined ? kumaDp : [...agent, ...kumaDp];
+    return { name, host, command, process: on(host, argv, command.env) };
+  }
+}
+
+/** From `address` to the same port of loopback, unless what listens there listens everywhere. */
+async function wayTo(address: string, port: number): Promise<AsyncDisposable> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    const onward = connect(port, '127.0.0.1');
+    for (const [from, to] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const) {
+      sockets.add(from);
+      from.pipe(to);
+      from.on('error', () => to.destroy());
+      from.on('close', () => {
+        sockets.delete(from);
+        to.destroy();
+      });
+    }
+  });
+  server.listen(port, address);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+  }
+  return {
+    [Symbol.asyncDispose]: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+function on(
+  host: NetworkHost,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ManagedProcess {
+  const [program = '', ...argv] = [...host.prefix, ...command];
+  return new ManagedProcess({ command: program, argv, env });
+}
