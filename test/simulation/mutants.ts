@@ -51,6 +51,7 @@ const EVIDENCE: readonly Mutant[] = [
     file: GUARDS,
     from: "({ controlPlaneInstanceId: id = '' }) => !around.endedInstances.has(id)",
     to: "({ controlPlaneInstanceId: id = '' }) => id === 'nothing'",
+    survives: 'every control plane is named here; unit `guards` and `instances` find it',
   },
   {
     name: 'streams that only a store that went back remembers stay open',
