@@ -117,7 +117,7 @@ export interface Attached {
   readonly facts: ControlPlaneFacts;
   /** Whether the companion can be told of another owner on this stream. One of 0.1.0 cannot. */
   readonly takesOwner?: boolean;
-  /** Whether the companion says on this stream what has changed of its control plane. One of 0.1.0 does not. */
+  /** Whether the companion reports changes of its control plane on this stream. One of 0.1.0 does not. */
   readonly sendsNews?: boolean;
 }
 

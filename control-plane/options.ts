@@ -316,7 +316,7 @@ function readStoreUrl({ hostname, searchParams }: URL, text: string): OptionRead
   }
   if (mode === 'verify-ca' && !searchParams.has('sslrootcert')) {
     return {
-      problem: 'needs sslrootcert=FILE with sslmode=verify-ca: any public authority would do otherwise',
+      problem: 'needs sslrootcert=FILE with sslmode=verify-ca: otherwise every public CA would be accepted',
     };
   }
   return { value: text };

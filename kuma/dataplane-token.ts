@@ -44,7 +44,7 @@ export function readClaims(payload: unknown): OptionReading<DataplaneClaims> {
   const parsed = z.safeParse(Claims, payload);
   if (!parsed.success) return { problem: 'its claims are not those of a dataplane token' };
   const misspelt = Object.keys(parsed.data).find((name) => isMisspelt(name));
-  if (misspelt !== undefined) return { problem: `it spells a claim "${misspelt.slice(0, 20)}"` };
+  if (misspelt !== undefined) return { problem: `it misspells the claim "${misspelt.slice(0, 20)}"` };
   const { Name, Mesh, Tags, Workload, jti } = parsed.data;
   const tags = Object.entries(Tags ?? {}).map(([tag, values]) => [tag, values ?? []] as const);
   return {

@@ -102,7 +102,7 @@ function serverFor(
   return certificate.renewing(createTlsServer(options, onRequest));
 }
 
-/** Says only that the process can answer. */
+/** Liveness: answers as long as the process can. */
 export function liveRoute(): HttpRoute {
   return {
     path: '/livez',

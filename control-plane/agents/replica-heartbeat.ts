@@ -29,11 +29,11 @@ export interface ReplicaHeartbeatDeps {
 }
 
 const HEARTBEAT_MS = 2_000;
-/** A replica that said nothing for so long is silent: three heartbeats. */
+/** A replica without a heartbeat for this time is silent: three heartbeats. */
 const SILENT_MS = 6_000;
 /** However busy this process is: an object whose host is gone does not stay for ever. */
 const MOST_OWED_MS = 600_000;
-/** After so long without a heartbeat of our own, others may have taken us for dead. */
+/** After this time without a heartbeat, other replicas may count this one as dead. */
 const DOUBT_MS = 4_000;
 
 /** Says that this replica lives, knows the others, and notices those that fall silent. */

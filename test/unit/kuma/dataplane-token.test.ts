@@ -62,7 +62,7 @@ describe('readClaims()', () => {
   test.for(['name', 'NAME', 'mesh', 'tags', 'workload', 'JTI', 'Exp', 'NBF'])(
     'a claim spelled "%s", which binds the token at the control plane, is refused',
     (name) => {
-      expect(readClaims({ [name]: 'web-1' })).toEqual({ problem: `it spells a claim "${name}"` });
+      expect(readClaims({ [name]: 'web-1' })).toEqual({ problem: `it misspells the claim "${name}"` });
     },
   );
 });

@@ -206,7 +206,7 @@ const BAD_TOKENS: readonly { readonly name: string; readonly token: string; read
   {
     name: 'a claim in lower case',
     token: signed({ claims: { name: 'web-2' } }),
-    reason: 'it spells a claim "name"',
+    reason: 'it misspells the claim "name"',
   },
 ];
 
