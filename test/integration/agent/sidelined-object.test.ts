@@ -56,6 +56,6 @@ test('an object that a companion sidelined before it was removed is put back by 
     what: () => `the object to be put back; the agent said: ${agent.stderr.slice(-3_000)}`,
   });
   expect(stored().isMarked).toBe(false);
-  expect(agent.stderr).toContain('dataplane.restored');
+  await agent.waitForOutput('dataplane.restored');
   await losePower(agent);
 });
