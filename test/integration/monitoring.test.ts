@@ -36,6 +36,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
       'kuma_dp_agent_companion_attached',
       'kuma_dp_agent_companion_epoch',
       'kuma_dp_agent_looks_total',
+      'kuma_dp_agent_looks_refused_total',
     ]);
   });
 

@@ -125,8 +125,10 @@ const WITNESSES: readonly Mutant[] = [
   {
     name: 'rule 3: a witness that reaches no control is believed',
     file: 'kernel/tcp-findings.ts',
-    from: `if (control !== undefined && !isAccepted(control.before)) return 'this host did not reach the control before the look';
-  if (control !== undefined && !isAccepted(control.after)) return 'this host did not reach the control after the look';`,
+    from: `if (control !== undefined && !isAccepted(control.before))
+    return 'this host did not reach the control before the look';
+  if (control !== undefined && !isAccepted(control.after))
+    return 'this host did not reach the control after the look';`,
     to: '',
   },
   {

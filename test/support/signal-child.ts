@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -54,8 +53,6 @@ export class ChildLog {
 
   constructor(workDir: string) {
     this.#file = join(workDir, 'child.log');
-    // Made here: in the child, a signal to its group would hit mkfifo in its place.
-    execFileSync('mkfifo', [join(workDir, 'bootstrap.yaml')]);
   }
 
   /** The variable that tells the child its plan. */

@@ -163,7 +163,9 @@ export class Scene implements AsyncDisposable {
   /** Until everything is as long before a stop: endpoints were reached, the child is ready and its Envoy was seen. */
   async untilRunning(agent: AgentProcess, reached = 1): Promise<void> {
     await this.child.waitFor('ready');
-    if (this.#options.child?.envoy !== undefined) await this.child.waitFor('envoy-seen');
+    const envoy = this.#options.child?.envoy;
+    if (envoy === 'admin') await this.child.waitFor('envoy-seen');
+    if (envoy === 'hidden') await agent.waitForEvent('envoy.hidden');
     if (reached > 0) await agent.waitForEvent('endpoint.reached', { count: reached });
   }
 

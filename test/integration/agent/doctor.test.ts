@@ -1,5 +1,5 @@
 import { execFile, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -107,13 +107,6 @@ async function startAgent(scene: Scene, { agentEnv = {} }: Given): Promise<numbe
   // The doctor looks for its programs where the agent would.
   const agent = await scene.start({ cwd: scene.dir.path, env: { PATH: withStandIns(scene), ...agentEnv } });
   await scene.untilRunning(agent);
-  // The stand-in hands its bootstrap over through a pipe, which can be read once; kuma-dp's is a file.
-  const bootstrap = scene.dir.join('bootstrap.yaml');
-  rmSync(bootstrap);
-  writeFileSync(
-    bootstrap,
-    JSON.stringify({ admin: { address: { pipe: { path: scene.dir.join('admin.sock') } } } }),
-  );
   await waitUntil(() => readFileSync(scene.stateFile, 'utf8').includes('kumaDp'), { what: 'the state file' });
   return agent.pid;
 }

@@ -191,7 +191,7 @@ describe.concurrent('the metrics of the agent', () => {
     writeFileSync(folder.join('file'), '');
     await using other = open(`unix:${folder.join('file')}`);
     const second = await other.start();
-    expect(JSON.stringify(await second.waitForEvent('metrics.unavailable'))).toContain('no socket');
+    expect(JSON.stringify(await second.waitForEvent('metrics.unavailable'))).toContain('is not a socket');
     expect(existsSync(folder.join('file'))).toBe(true);
   });
 
