@@ -145,9 +145,13 @@ describe.concurrent('an endpoint that gets better', () => {
       await using scene = open([bad.httpUrl], { budgetMs: 8_000 });
       // An attempt that hangs takes a share of its own; there is time for one of these.
       const times = action.kind === 'hang' || name.includes('Retry-After') ? 1 : 2;
-      bad.faults.add({ path: scene.path, times, action });
       const agent = await scene.start();
       await scene.untilRunning(agent);
+      // A running agent looks at its object once, and would meet one of these.
+      await waitUntil(() => bad.journal.matching('GET', new RegExp(scene.path)).length > 0, {
+        what: 'a look',
+      });
+      bad.faults.add({ path: scene.path, times, action });
       await stop({ scene, agent }, 8_000);
       expectGone({ scene, agent });
       expect(Number(deregistration(agent)['attempts'])).toBeGreaterThan(times);
