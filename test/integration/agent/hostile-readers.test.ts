@@ -75,8 +75,9 @@ describe.for(Object.entries(TRAPS))('%s', ([, lay]) => {
 
 /** What is found of an Envoy whose command names `bootstrap`, run by another user if `uid` is given. */
 async function find(bootstrap: string, uid?: number) {
-  const argv = ['-e', 'setInterval(() => {}, 1000); console.log("up")', '--', '--config-path', bootstrap];
-  const envoy = spawn(process.execPath, argv, {
+  // The shell, since another user may not reach the Node below this clone.
+  const argv = ['-c', 'echo up; while sleep 1; do :; done', 'envoy', '--config-path', bootstrap];
+  const envoy = spawn('/bin/sh', argv, {
     stdio: ['ignore', 'pipe', 'ignore'],
     ...(uid === undefined ? {} : { uid }),
   });
@@ -112,8 +113,7 @@ describe('Envoy’s admin', () => {
       answer: (write: (chunk: Buffer) => boolean) => {
         const chunk = Buffer.alloc(1024 * 1024, 'x');
         const more = (): void => {
-          while (write(chunk)) void 0;
-          setImmediate(more);
+          if (write(chunk)) setImmediate(more);
         };
         more();
       },
@@ -121,7 +121,10 @@ describe('Envoy’s admin', () => {
   ])('that $name is given up, and nothing is kept of it', async ({ answer }) => {
     await listening(
       createServer((_request, response) => {
-        answer((chunk) => !response.destroyed && response.write(chunk) && false);
+        answer((chunk) => {
+          response.write(chunk);
+          return !response.destroyed;
+        });
       }),
       socket(),
     );
