@@ -32,12 +32,14 @@ export class Attendance {
     return this.#dueAtMs - this.#deps.clock.monotonicMs();
   }
 
-  onCompanion(isAttached: boolean): void {
+  /** @returns whether that is news */
+  onCompanion(isAttached: boolean): boolean {
     const companion = isAttached ? 'attached' : 'away';
-    if (companion === this.#companion) return;
+    if (companion === this.#companion) return false;
     this.#companion = companion;
     this.#looks = 0;
     this.#dueAtMs = this.#deps.clock.monotonicMs() + this.#pauseMs;
+    return true;
   }
 
   /** The object is as it was. @returns after how many ms to look again; `undefined`: not at all */

@@ -144,8 +144,8 @@ export class ObjectKeeper {
 
   /** Where a companion is configured: whether one watches over this run. */
   onCompanion(isAttached: boolean): void {
-    this.#attendance.onCompanion(isAttached);
-    this.wake();
+    // Each attempt to attach that fails says so again: that must not end what is under way at the object.
+    if (this.#attendance.onCompanion(isAttached)) this.wake();
   }
 
   /** Envoy serves from now on. */

@@ -137,6 +137,22 @@ describe('an object that a companion has sidelined', () => {
     expect(foreign.state).toBe('NotReady');
   });
 
+  test('is put back by one slow write, however often the agent fails to attach meanwhile', async () => {
+    const object = sidelined();
+    object.writeMs = 900;
+    const kept = keeper([object]);
+    kept.onCompanion(false);
+    kept.onConfiguration('given');
+    await clock.passUntil(() => object.looks > 0);
+    for (let nth = 0; nth < 20; nth += 1) {
+      kept.onCompanion(false);
+      await clock.pass(200);
+    }
+    expect(object.state).toBe('Ready');
+    expect(object.looks).toBe(1);
+    expect(log.events).toEqual(['dataplane.restored']);
+  });
+
   test('stays out while the operator wants it out', async () => {
     const object = sidelined();
     const kept = keeper([object]);
