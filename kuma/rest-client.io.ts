@@ -1,6 +1,6 @@
 import got, { HTTPError, RequestError, type Got } from 'got';
 
-import { describeError, OperationalError } from '../kernel/errors.ts';
+import { describeError, hasCode, OperationalError } from '../kernel/errors.ts';
 import { METHOD_NOT_ALLOWED } from './answers.ts';
 import { connectionPool, type ConnectionPool, type EndpointTls } from './connection-pool.io.ts';
 import { sendFenced, type FencedRequest, type PlainAnswer } from './fenced-request.io.ts';
@@ -138,8 +138,7 @@ export class RestClient {
     try {
       return await once();
     } catch (error) {
-      const untrusted = error instanceof OperationalError && error.code === 'ENDPOINT_UNTRUSTED';
-      if (untrusted && this.#tls.refresh?.() === true) return once();
+      if (hasCode(error, 'ENDPOINT_UNTRUSTED') && this.#tls.refresh?.() === true) return once();
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 import { isAborted, whenAborted } from '../../kernel/aborted.ts';
 import { pause, within, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { attachPauseMs, countFailures, type AttachEnd } from './attach-pace.pure.ts';
 import type { Owner } from '../identity/owner.pure.ts';
@@ -284,7 +284,7 @@ export class CompanionAttachment {
       return 'redirected';
     }
     const { error } = ended;
-    const superseded = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+    const superseded = hasCode(error, 'DATAPLANE_FOREIGN');
     if (!this.#lossSaid && superseded) events.nameSuperseded(companion.url, error);
     if (stood && !superseded) {
       this.#unsaidLoss = { url: companion.url, error };

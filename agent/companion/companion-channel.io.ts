@@ -3,7 +3,7 @@ import { checkServerIdentity } from 'node:tls';
 
 import { credentials, logVerbosity, Metadata, setLogVerbosity, type ChannelCredentials } from '@grpc/grpc-js';
 
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { DeregistrarClient } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { Token } from '../ports.ts';
@@ -74,8 +74,7 @@ export class CompanionChannel {
 
   /** After a handshake that failed: the next call is secured with what the files say by then. */
   refreshUnlessTrusted(error: unknown): void {
-    if (error instanceof OperationalError && error.code === 'ENDPOINT_UNTRUSTED')
-      this.#options.tls.refresh?.();
+    if (hasCode(error, 'ENDPOINT_UNTRUSTED')) this.#options.tls.refresh?.();
   }
 
   close(): void {

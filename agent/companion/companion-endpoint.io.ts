@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Made, Want } from '../../kuma/object-wish.ts';
@@ -218,8 +218,7 @@ async function ask<Request, Response>(
 }
 
 function renewIfSilent(channel: CompanionChannel, client: DeregistrarClient, error: unknown): void {
-  const silent = error instanceof OperationalError && error.code === 'DEADLINE_EXCEEDED';
-  if (silent && channel.client === client) channel.renew();
+  if (hasCode(error, 'DEADLINE_EXCEEDED') && channel.client === client) channel.renew();
 }
 
 function readOutcome(

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import process from 'node:process';
 
 import type { Clock } from '../../kernel/clock.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeError, hasCode, OperationalError } from '../../kernel/errors.ts';
 import { listenOn } from '../../program/listener.ts';
 import {
   MAX_LINE_BYTES,
@@ -48,7 +48,7 @@ export async function openControlSocket(options: ControlSocketOptions): Promise<
     await listenOn(server, { kind: 'unix', path, mode: OWNER_ONLY });
     return socketOf(server, path);
   } catch (cause) {
-    if (cause instanceof OperationalError && cause.code === 'CONTROL_UNAVAILABLE') throw cause;
+    if (hasCode(cause, 'CONTROL_UNAVAILABLE')) throw cause;
     throw unavailable(`cannot create its socket: ${describeError(cause)}`, cause);
   }
 }

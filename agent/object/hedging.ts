@@ -1,7 +1,7 @@
 import { isAborted } from '../../kernel/aborted.ts';
 import { pause, type Clock } from '../../kernel/clock.ts';
 import { withDeadline, type DeadlineScope } from '../../kernel/deadline.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { backoffMs } from '../../kernel/spread.ts';
 import type { Endpoint } from '../ports.ts';
 
@@ -106,8 +106,7 @@ class Race<T> {
       } catch (error) {
         if (this.#over.signal.aborted) return error;
         this.#call.onFailure?.(error);
-        if (error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN')
-          this.#end(() => this.#reject(error));
+        if (hasCode(error, 'DATAPLANE_FOREIGN')) this.#end(() => this.#reject(error));
         if (!(error instanceof OperationalError) || !error.retryable) return error;
         this.openLane(at + 1);
         const pauseMs = this.#pauseMs(tried, error);

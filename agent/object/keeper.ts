@@ -1,6 +1,6 @@
 import { isAborted } from '../../kernel/aborted.ts';
 import type { Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode } from '../../kernel/errors.ts';
 import { spread } from '../../kernel/spread.ts';
 import type { ControlPlaneFacts } from '../../kuma/control-plane.ts';
 import { describeKey, type DataplaneResource } from '../../kuma/dataplane.ts';
@@ -337,8 +337,7 @@ export class ObjectKeeper {
       this.#run.ready = 'failed';
       events.readinessFailed(error);
     }
-    const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
-    return foreign ? undefined : 500 + random() * 1_000;
+    return hasCode(error, 'DATAPLANE_FOREIGN') ? undefined : 500 + random() * 1_000;
   }
 
   /** Repeats one wish until an endpoint has carried it out. */

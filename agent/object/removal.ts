@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
-import { describeError, OperationalError } from '../../kernel/errors.ts';
+import { describeError, hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { Deregistration } from '../stop/phases.pure.ts';
 import type { Departure, Endpoint } from '../ports.ts';
@@ -107,7 +107,7 @@ export class Removal {
   }
 
   #failed(error: unknown): Deregistration {
-    const foreign = error instanceof OperationalError && error.code === 'DATAPLANE_FOREIGN';
+    const foreign = hasCode(error, 'DATAPLANE_FOREIGN');
     if (!foreign && this.#handedOver !== undefined) return handOver(this.#handedOver, this.#attempts);
     const last = this.#lastFailure;
     const cause = last === undefined || last === error ? '' : `; last: ${describeError(last)}`;
