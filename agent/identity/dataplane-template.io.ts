@@ -1,10 +1,11 @@
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 
 import mustache from 'mustache';
 import { parseAllDocuments, type Document, type ScalarTag, type Tags } from 'yaml';
 
 import { OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource } from '../../kuma/dataplane.ts';
+import { readRegularFile } from '../../program/regular-file.ts';
 import { asDataplaneDocument } from './dataplane-document.pure.ts';
 import { readsStandardInput, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 
@@ -47,20 +48,15 @@ async function readTemplate(
     const source = 'the resource on standard input';
     return { source, text: decode(source, (await stdin) ?? new Uint8Array()) };
   }
-  return { source: `"${path}"`, text: decode(`"${path}"`, await readUpTo(path)) };
+  return { source: `"${path}"`, text: decode(`"${path}"`, await readFile(path)) };
 }
 
-async function readUpTo(path: string): Promise<Uint8Array> {
+async function readFile(path: string): Promise<Uint8Array> {
   try {
+    // Looks before it opens: a FIFO gives its bytes to its first reader.
     if (!(await stat(path)).isFile())
       throw new TypeError('not a regular file: only kuma-dp can read it, and only once');
-    await using file = await open(path, 'r');
-    const buffer = Buffer.alloc(MAX_TEMPLATE_BYTES + 1);
-    let length = 0;
-    for (let read = -1; read !== 0 && length < buffer.length; length += read) {
-      read = (await file.read(buffer, length, buffer.length - length)).bytesRead;
-    }
-    return buffer.subarray(0, length);
+    return await readRegularFile(path, { mostBytes: MAX_TEMPLATE_BYTES });
   } catch (cause) {
     throw new OperationalError('CONFIG_INVALID', `Cannot read Dataplane file "${path}"`, { cause });
   }
