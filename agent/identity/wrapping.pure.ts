@@ -1,4 +1,4 @@
-import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
+import { isKumaDpName, KUMA_DP_NAME } from '../../kuma/kuma-dp-name.ts';
 import { FRONTS, readFront, words, type Front, type Options } from './fronts.pure.ts';
 import { readScript } from './shell-script.pure.ts';
 
@@ -51,7 +51,7 @@ const SERVERS: ReadonlySet<string> = new Set(
   words('tmux screen byobu zellij dtach abduco pm2 forever at batch'),
 );
 /** Of a text that a program hands to a shell: `--command="kuma-dp run …"`. */
-const RUNS_KUMA_DP = /(?:^|[\s/;&|(="'])kuma-dp(?:[-_]v?\d[\w.+-]*)?\s(?:.*\s)?run(?:\s|$)/s;
+const RUNS_KUMA_DP = new RegExp(String.raw`(?:^|[\s/;&|(="'])${KUMA_DP_NAME}\s(?:.*\s)?run(?:\s|$)`, 's');
 
 const PLAIN_LINE = 'kuma-dp-agent run -- kuma-dp run …';
 /** Wrappers in wrappers are not endless. */
@@ -170,9 +170,7 @@ class Reader {
 
   /** kuma-dp among the words of any program: as a word of its own, in those of a shell, or in a text. */
   #search(program: string, argv: readonly string[]): void {
-    const at = argv.findLastIndex(
-      (word, index) => index > 0 && isKumaDpName(nameOf(word)) && argv.includes('run', index),
-    );
+    const at = findKumaDp(argv, 1);
     if (at !== -1) {
       this.#behind(argv, at);
       return;
@@ -262,7 +260,7 @@ class Reader {
       says: 'starts kuma-dp in another container, unit or host, where the agent can neither see nor signal it',
       remedy: `put the agent inside, in front of kuma-dp itself: ${PLAIN_LINE}`,
     });
-    const at = argv.findLastIndex((word, index) => isKumaDpName(nameOf(word)) && argv.includes('run', index));
+    const at = findKumaDp(argv, 0);
     if (at !== -1) this.#argv = argv.slice(at);
     this.#inFront = undefined;
     const detached = argv.some(
@@ -301,6 +299,13 @@ class Reader {
   #note(program: string, level: Obstacle['level'], rest: Omit<Obstacle, 'program' | 'level'>): void {
     this.#obstacles.push({ program, level, ...rest });
   }
+}
+
+/** @returns where the last words begin that are kuma-dp's and say `run`, at `from` or later; otherwise -1 */
+function findKumaDp(argv: readonly string[], from: number): number {
+  return argv.findLastIndex(
+    (word, index) => index >= from && isKumaDpName(nameOf(word)) && argv.includes('run', index),
+  );
 }
 
 function environmentBehind(program: string, options: Options, env: WrapperEnv): WrapperEnv {
