@@ -181,6 +181,12 @@ function objectEvents(log: Log) {
         'A late write had set this dataplane NotReady: the agent has set it Ready again',
       );
     },
+    objectUnmarked: () => {
+      log.warn(
+        'dataplane.restored',
+        'A companion had taken this dataplane out of rotation as lost and is not there to put it back: the agent has put it back',
+      );
+    },
     dataplaneReady: () => {
       log.info('dataplane.ready', 'Envoy serves and the object is ready');
     },

@@ -3,12 +3,6 @@ import type { Target } from '../kernel/tcp-findings.ts';
 
 export function witnessEvents(log: Log) {
   return {
-    objectUnmarked: () => {
-      log.warn(
-        'dataplane.restored',
-        'A companion had taken this dataplane out of rotation as lost and is not there to put it back: the agent has put it back',
-      );
-    },
     lookRefused: (reason: string, at: Target | undefined) => {
       log.warn('look.refused', `Refused a look that the companion asked for: ${reason}`, {
         at,
