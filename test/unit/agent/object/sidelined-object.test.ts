@@ -1,56 +1,31 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { agentEvents } from '../../../../agent/events.ts';
-import { Endpoints } from '../../../../agent/object/endpoints.ts';
-import { ObjectKeeper, type ObjectKeeperDeps } from '../../../../agent/object/keeper.ts';
-import type { Endpoint } from '../../../../agent/ports.ts';
+import type { ObjectKeeper } from '../../../../agent/object/keeper.ts';
 import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
 import { sideline } from '../../../../kuma/sidelined.ts';
-import { FakeClock } from '../../../support/fake-clock.ts';
+import type { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeEndpoint } from '../../../support/fake-endpoint.ts';
-import { FakeLog } from '../../../support/fake-log.ts';
+import { FakeKeepers, TEMPLATE } from '../../../support/fake-keepers.ts';
+import type { FakeLog } from '../../../support/fake-log.ts';
 import { FakeObject } from '../../../support/fake-object.ts';
 
-const TEMPLATE = {
-  type: 'Dataplane',
-  mesh: 'default',
-  name: 'web-1',
-  networking: { address: '10.0.0.1', inbound: [{ port: 80 }] },
-};
-
+let keepers: FakeKeepers;
 let clock: FakeClock;
 let log: FakeLog;
-let open: ObjectKeeper[];
 
 beforeEach(() => {
-  clock = new FakeClock();
-  log = new FakeLog();
-  open = [];
+  keepers = new FakeKeepers();
+  ({ clock, log } = keepers);
 });
 
-afterEach(async () => {
-  for (const each of open) each.close();
-  await clock.settle();
-  expect(clock.armed, 'timers left armed').toBe(0);
-});
+afterEach(() => keepers.close());
 
 function companionEndpoint(): FakeEndpoint & { readonly remembers: true } {
   return Object.assign(new FakeEndpoint(clock, 'companion', {}), { remembers: true as const });
 }
 
-function keeper(endpoints: readonly Endpoint[], deps: Partial<ObjectKeeperDeps> = {}): ObjectKeeper {
-  const shared = { clock, events: agentEvents(log), random: () => 0.5 };
-  const key = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
-  const made = new ObjectKeeper({
-    ...shared,
-    endpoints: new Endpoints({ ...shared, endpoints, key, settle: 'auto' }),
-    departure: { key, own: { incarnation: 'run-1', address: '10.0.0.1' } },
-    template: TEMPLATE,
-    mayDelete: true,
-    ...deps,
-  });
-  open.push(made);
-  return made;
+function keeper(...given: Parameters<FakeKeepers['keeper']>): ObjectKeeper {
+  return keepers.keeper(...given);
 }
 
 describe('an object that a companion has sidelined', () => {
