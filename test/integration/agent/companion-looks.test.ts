@@ -3,28 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { companionEndpoint } from '../../../agent/companion/companion-endpoint.io.ts';
-import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
-import type { AttachStream, Hello, LookRequest, Witness } from '../../../agent/ports.ts';
-import { systemClock } from '../../../kernel/clock.ts';
-import { withDeadline } from '../../../kernel/deadline.ts';
+import type { AttachStream, LookRequest, Witness } from '../../../agent/ports.ts';
 import { AttachRequest, Testimony_Result } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { toWireDuration } from '../../../proto/wire-duration.ts';
-import { DEAF } from '../../support/deaf-listener.ts';
+import { attachTo, plainEndpoint } from '../../support/companion-endpoint.ts';
 import { attachedAs, FakeCompanion } from '../../support/fake-companion.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-
-const HELLO: Hello = {
-  departure: {
-    key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-    own: { incarnation: '2f1f4b1e-5f6e-4c2a-9d53-0a4b1c2d3e4f', address: '10.0.0.1' },
-  },
-  owner: 'agent',
-  deletable: true,
-  resource: undefined,
-  status: { phase: 'running', serving: true },
-  epoch: undefined,
-};
 
 let open: AsyncDisposableStack;
 
@@ -39,18 +23,7 @@ function attach(
   witness: Witness | undefined,
   budgetMs = 5_000,
 ): Promise<AttachStream> {
-  const endpoint = companionEndpoint({
-    url: new URL(fake.url),
-    tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
-    token: dataplaneToken({ inline: 'token', file: undefined }),
-    witness,
-  });
-  open.defer(() => {
-    endpoint.close();
-  });
-  return withDeadline({ clock: systemClock, action: 'attach', budgetMs }, (wait) =>
-    endpoint.attach(HELLO, DEAF, wait),
-  );
+  return attachTo(plainEndpoint(fake.url, open, witness), { budgetMs });
 }
 
 describe('a look that a companion asks for', () => {

@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { companionEndpoint } from '../../../agent/companion/companion-endpoint.io.ts';
-import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import type { AttachStream, Companion, Hello } from '../../../agent/ports.ts';
 import { systemClock } from '../../../kernel/clock.ts';
 import { withDeadline } from '../../../kernel/deadline.ts';
 import type { ControlPlaneFacts } from '../../../kuma/control-plane.ts';
 import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { attachTo, HELLO, plainEndpoint } from '../../support/companion-endpoint.ts';
 import { DEAF } from '../../support/deaf-listener.ts';
 import {
   attachedAs,
@@ -17,14 +16,7 @@ import {
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
-const HELLO: Hello = {
-  departure: { key: KEY, own: { incarnation: 'run-1', address: '10.0.0.1' } },
-  owner: 'agent',
-  deletable: true,
-  resource: undefined,
-  status: { phase: 'starting', serving: false },
-  epoch: undefined,
-};
+const STARTING: Hello = { ...HELLO, status: { phase: 'starting', serving: false } };
 
 describe('what agent and companion tell each other on their stream', () => {
   let open: AsyncDisposableStack;
@@ -41,18 +33,9 @@ describe('what agent and companion tell each other on their stream', () => {
 
   const start = async (replies: NonNullable<FakeCompanionOptions['replies']>): Promise<AttachStream> => {
     fake = open.use(await FakeCompanion.start({ replies }));
-    endpoint = companionEndpoint({
-      url: new URL(fake.url),
-      tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
-      token: dataplaneToken({ inline: 'token', file: undefined }),
-    });
-    open.defer(() => {
-      endpoint.close();
-    });
+    endpoint = plainEndpoint(fake.url, open);
     const listener = { ...DEAF, news: (facts: ControlPlaneFacts) => void news.push(facts) };
-    return withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, (wait) =>
-      endpoint.attach(HELLO, listener, wait),
-    );
+    return attachTo(endpoint, { hello: STARTING, listener });
   };
   const check = (): Promise<ControlPlaneFacts> =>
     withDeadline({ clock: systemClock, action: 'check', budgetMs: 5_000 }, ({ signal }) =>

@@ -6,14 +6,10 @@ import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { ServerCertificate } from '../../../../program/server-certificate.ts';
-import { companionEndpoint } from '../../../../agent/companion/companion-endpoint.io.ts';
-import { dataplaneToken } from '../../../../agent/identity/dataplane-token.io.ts';
 import type { StreamEnd } from '../../../../agent/ports.ts';
-import { systemClock } from '../../../../kernel/clock.ts';
-import { withDeadline } from '../../../../kernel/deadline.ts';
 import { readUnacknowledged } from '../../../../kernel/socket-table.ts';
 import { parseListenerAddress } from '../../../../kernel/listener-address.ts';
-import { DEAF } from '../../../support/deaf-listener.ts';
+import { attachTo, plainEndpoint } from '../../../support/companion-endpoint.ts';
 import { NetworkHosts, needNetworkNamespaces, type NetworkHost } from '../../../support/namespaces.ts';
 import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
@@ -138,17 +134,7 @@ describe('a host that falls silent', () => {
     { how: 'while the agent speaks', isTalking: true, boundMs: IN_FLIGHT_MS },
   ])('is missed by its agents as well, $how', async ({ isTalking, boundMs }) => {
     await run(COMPANION);
-    const endpoint = companionEndpoint({
-      url: new URL(`grpc://${host.address}:5690`),
-      tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
-      token: dataplaneToken({ inline: 'token', file: undefined }),
-    });
-    open.defer(() => {
-      endpoint.close();
-    });
-    const stream = await withDeadline({ clock: systemClock, action: 'attach', budgetMs: 5_000 }, (wait) =>
-      endpoint.attach(HELLO, DEAF, wait),
-    );
+    const stream = await attachTo(plainEndpoint(`grpc://${host.address}:5690`, open));
     host.fallSilent();
     const beganMs = performance.now();
     if (isTalking) stream.tell({ phase: 'draining', serving: false });
@@ -160,18 +146,6 @@ describe('a host that falls silent', () => {
     });
   });
 });
-
-const HELLO = {
-  departure: {
-    key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
-    own: { incarnation: '2f1f4b1e-5f6e-4c2a-9d53-0a4b1c2d3e4f', address: '10.0.0.1' },
-  },
-  owner: 'agent',
-  deletable: true,
-  resource: undefined,
-  status: { phase: 'running', serving: true },
-  epoch: undefined,
-} as const;
 
 /** Everything that was sent is acknowledged. */
 async function untilIdle({ server: { addresses } }: TestServer): Promise<void> {
