@@ -7,7 +7,8 @@ import type { DataplaneCommand } from '../world/dataplane-command.ts';
 import { AGENT } from '../world/fleet.ts';
 import { freePort } from '../world/free-port.ts';
 import { LoadGenerator } from '../world/load-generator.ts';
-import { ManagedProcess } from '../world/managed-process.ts';
+import { runOn } from '../world/host-process.ts';
+import type { ManagedProcess } from '../world/managed-process.ts';
 import { APPLICATION, APPLICATION_PORT, untilAcquainted } from '../world/network-fleet.ts';
 import { losePower } from '../world/power-loss.ts';
 import { waitUntil } from '../world/wait-until.ts';
@@ -122,7 +123,7 @@ export class WorldHosts implements AsyncDisposable {
       [APPLICATION, name],
       [WAYS, hosts.address, ...ports],
     ]) {
-      const running = this.#disposables.use(on(host, [process.execPath, '--eval', ...script]));
+      const running = this.#disposables.use(runOn(host, [process.execPath, '--eval', ...script]));
       await running.waitForOutput('listening');
     }
     const command = await world.dataplane({
@@ -135,7 +136,7 @@ export class WorldHosts implements AsyncDisposable {
     const endpoint = `grpcs://127.0.0.1:${companionPort ?? ''}`;
     const agent = [AGENT, 'run', '--endpoint', endpoint, '--state-dir', world.join(`state-${name}`), '--'];
     const argv = companionPort === undefined ? kumaDp : [...agent, ...kumaDp];
-    return { name, host, command, process: on(host, argv, command.env) };
+    return { name, host, command, process: runOn(host, argv, command.env) };
   }
 }
 
@@ -170,13 +171,4 @@ async function wayTo(address: string, port: number): Promise<AsyncDisposable> {
       return Promise.resolve();
     },
   };
-}
-
-function on(
-  host: NetworkHost,
-  command: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): ManagedProcess {
-  const [program = '', ...argv] = [...host.prefix, ...command];
-  return new ManagedProcess({ command: program, argv, env });
 }

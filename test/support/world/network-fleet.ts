@@ -16,7 +16,8 @@ import { EndpointWatcher } from './endpoint-watcher.ts';
 import { AGENT } from './fleet.ts';
 import { freePort } from './free-port.ts';
 import { INSTANCE_HEADER } from './http-application.ts';
-import { ManagedProcess } from './managed-process.ts';
+import { runOn } from './host-process.ts';
+import type { ManagedProcess } from './managed-process.ts';
 import { losePower } from './power-loss.ts';
 import { TemporaryDir } from './temporary-dir.ts';
 import { waitUntil } from './wait-until.ts';
@@ -134,7 +135,7 @@ export class NetworkFleet implements AsyncDisposable {
   async #startInstance(name: string): Promise<NetworkInstance> {
     const { hosts, dir, controlPlane, tokens, options, companion, disposables } = this.#parts;
     const host = hosts.add();
-    const application = disposables.use(on(host, [process.execPath, '--eval', APPLICATION, name]));
+    const application = disposables.use(runOn(host, [process.execPath, '--eval', APPLICATION, name]));
     await application.waitForOutput('listening');
     const command = await dataplaneCommand({
       controlPlaneUrl: controlPlane.dataplaneUrl,
@@ -149,7 +150,7 @@ export class NetworkFleet implements AsyncDisposable {
     const endpoint = companion === undefined ? '' : `grpcs://${companion.address}`;
     const agent = [AGENT, 'run', '--endpoint', endpoint, '--state-dir', dir.join(`state-${name}`)];
     const argv = companion === undefined ? kumaDp : [...agent, ...(options.agentArgv ?? []), '--', ...kumaDp];
-    return { name, host, command, process: on(host, argv, command.env) };
+    return { name, host, command, process: runOn(host, argv, command.env) };
   }
 }
 
@@ -206,13 +207,4 @@ async function startCompanion(
     tls: { certificateFile: join(TLS_FIXTURES, 'server.crt'), keyFile: join(TLS_FIXTURES, 'server.key') },
     argv: companionArgv,
   });
-}
-
-function on(
-  host: NetworkHost,
-  command: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): ManagedProcess {
-  const [program = '', ...argv] = [...host.prefix, ...command];
-  return new ManagedProcess({ command: program, argv, env });
 }
