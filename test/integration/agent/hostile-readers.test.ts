@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { envoyFinder } from '../../../agent/envoy/envoy.io.ts';
 import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import { userToken } from '../../../agent/object/user-token.io.ts';
+import type { EnvoyAdmin } from '../../../agent/ports.ts';
 import { readIfNamed } from '../../../agent/run/connection.ts';
 import { WatchedFile } from '../../../program/watched-file.ts';
 import { systemClock } from '../../../kernel/clock.ts';
@@ -105,6 +106,17 @@ function socket(): string {
   return join(dir.path, 'admin.sock');
 }
 
+/** The admin at {@link socket}. */
+async function foundAdmin(): Promise<EnvoyAdmin> {
+  const found = await find(bootstrapFor({ pipe: { path: socket() } }));
+  if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
+  const { admin } = found;
+  after.push(() => {
+    admin.close();
+  });
+  return admin;
+}
+
 describe('Envoy’s admin', () => {
   test.for([
     { name: 'never answers', answer: () => {} },
@@ -128,13 +140,9 @@ describe('Envoy’s admin', () => {
       }),
       socket(),
     );
-    const found = await find(bootstrapFor({ pipe: { path: socket() } }));
-    if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
-    after.push(() => {
-      found.admin.close();
-    });
+    const admin = await foundAdmin();
     const beforeBytes = process.memoryUsage().rss;
-    await expect(found.admin.stats('x')).rejects.toMatchObject({
+    await expect(admin.stats('x')).rejects.toMatchObject({
       code: expect.stringMatching(/^(DEADLINE_EXCEEDED|ANSWER_UNREADABLE)$/) as unknown,
     });
     expect(process.memoryUsage().rss - beforeBytes).toBeLessThan(400 * 1024 * 1024);
@@ -149,10 +157,8 @@ describe('Envoy’s admin', () => {
       }),
       socket(),
     );
-    const found = await find(bootstrapFor({ pipe: { path: socket() } }));
-    if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
-    await found.admin.healthcheck('fail');
-    found.admin.close();
+    const admin = await foundAdmin();
+    await admin.healthcheck('fail');
     expect(asked).toEqual(['POST /healthcheck/fail']);
   });
 
