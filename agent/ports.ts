@@ -20,7 +20,7 @@ export interface Child {
 export interface SpawnRequest {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The bytes for its standard input in place of ours */
+  /** The bytes for its standard input; `undefined` passes the agent's own on. */
   readonly stdin: Promise<Uint8Array> | undefined;
   /** Beside the standard ones, to be passed on under the same numbers. */
   readonly descriptors: readonly number[];
@@ -55,7 +55,8 @@ export interface EndpointAttempt {
   /** How long an endpoint may take before it reports its progress. */
   readonly budgetMs: number;
   /**
-   * Call it right before a write: it cannot be taken back
+   * Call it right before a write. A write that was sent cannot be taken back: its answer is awaited even after `signal`
+   * has aborted.
    *
    * @returns the signal that ends the wait for the answer
    * @throws the reason of `signal` if that has aborted: then nothing may be sent
@@ -63,7 +64,10 @@ export interface EndpointAttempt {
   send(): AbortSignal;
 }
 
-/** An endpoint: Kuma's REST API, or a companion. */
+/**
+ * An endpoint: Kuma's REST API, or a companion. Each call is one attempt and throws `OperationalError`; the caller is
+ * responsible for order, hedging and retries.
+ */
 export interface Endpoint {
   /** Without credentials. */
   readonly url: string;

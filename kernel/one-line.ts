@@ -1,7 +1,10 @@
 import { formatDuration } from './duration.ts';
 import type { LogFields } from './log.ts';
 
-/** Characters that end a line, colour a terminal or change the direction of a text */
+/**
+ * Characters that end a line, colour a terminal or change the direction of a text: control and format characters,
+ * separators, and halves of surrogate pairs.
+ */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const NAMED_ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 /** A value that needs no quotes. */
@@ -94,7 +97,7 @@ function quoted(text: string): string {
   return PLAIN.test(text) ? text : inOneLine(`"${text.replaceAll(/["\\]/g, '\\$&')}"`);
 }
 
-/** A rounded duration for people: */
+/** A rounded duration for people: `8ms`, `510ms`, `2.25s`, `1m5s`. */
 export function roughDuration(durationMs: number): string {
   if (!Number.isFinite(durationMs)) return String(durationMs);
   return formatDuration(durationMs < 1_000 ? Math.round(durationMs) : Math.round(durationMs / 10) * 10);

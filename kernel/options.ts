@@ -10,7 +10,7 @@ export interface OptionSpec<T> {
   /** Placeholder of the value in help: `DURATION`. Absent for a switch, which takes none. */
   readonly placeholder?: string;
   readonly repeatable?: true;
-  /** As the user would write it; empty for none. A derived default says how it is derived: */
+  /** As the user would write it; empty for none. A derived default says how: `from kuma-dp's --cp-address`. */
   readonly defaultText: string;
   readonly help: string;
   /** The value is not shown in logs or in the plan. */

@@ -39,7 +39,7 @@ export interface OtherZones {
 /** Kuma's default, the same in 2.7, 2.10, 2.14 and 3.0. */
 export const DEFAULT_DEREGISTRATION_DELAY_MS = 10_000;
 
-/** The facts before a control plane has answered */
+/** The facts before a control plane has answered: Kuma's defaults, the same in 2.7, 2.10, 2.14 and 3.0. */
 export const DEFAULT_FACTS: ControlPlaneFacts = {
   version: undefined,
   instanceId: undefined,

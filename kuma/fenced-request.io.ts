@@ -22,7 +22,9 @@ export interface PlainAnswer {
 }
 
 /**
- * A request whose last check comes when it can no longer wait for anything
+ * A request whose last check comes when it can no longer wait for anything: the connection is open, TLS included, and
+ * `end()` gives the request to the kernel before the next line runs. A process that is suspended for a minute before that
+ * wakes up in front of the check. Only the few instructions after the check remain.
  *
  * Not through got, which ends a request as soon as it is made: Node keeps the bytes of a socket that still connects and
  * writes them later, without asking anyone. Node repeats nothing by itself, also not what a reused connection lost

@@ -64,7 +64,8 @@ export interface Made {
 }
 
 /**
- * What to do about the stored object. Applied to its own result it returns `nothing`
+ * What to do about the stored object. Applied to its own result it returns `nothing`, except for a `hidden`
+ * that takes over.
  *
  * @param stored `undefined` if there is no object
  */

@@ -21,7 +21,7 @@ export interface RestClientOptions {
   readonly tls: EndpointTls;
   /** A *user* token. A dataplane token never goes here: Kuma answers 401 to it and it may be logged on the way. */
   readonly userToken: () => string | undefined;
-  /** The user agent in the server's access log */
+  /** The user agent in the server's access log; `kuma-dp-agent` if left out. */
   readonly userAgent?: string;
   /** How many connections are kept while no request runs; enough for one process at a time if left out. */
   readonly idleConnections?: number;

@@ -40,7 +40,7 @@ export function isSidelined({ labels }: Pick<DataplaneResource, 'labels'>, loss?
   return mark !== undefined && (loss === undefined || mark.startsWith(lossText(loss)));
 }
 
-/** The loss that the mark names; one that no record has where the mark is odd or missing. */
+/** The loss that the mark names. Where the mark is malformed or missing, a loss that no record has. */
 export function lossOf({ labels }: Pick<DataplaneResource, 'labels'>): LossNumber {
   const [, epoch = '0', lostAtMs = '0'] =
     /^(\d{1,15})-(\d{1,15})-/.exec(labels?.[SIDELINED_LABEL] ?? '') ?? [];

@@ -32,7 +32,8 @@ export interface SignalSource {
   /** Delivers the signals received so far, in order, then each new one. */
   onSignal(receive: (signal: SignalName) => void): void;
   /**
-   * For commands without a stop: restores the default action of every signal, and applies it to one that has arrived.
+   * For commands without a stop: restores the default action of every signal, and applies that action to a signal that
+   * has arrived already.
    */
   release(): void;
   /** Ends the process as an uncaught `signal` would; no core file is left. */

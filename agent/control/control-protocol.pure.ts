@@ -1,7 +1,10 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../../kernel/json.ts';
 
-/** The protocol of a running agent's control socket */
+/**
+ * The protocol of a running agent's control socket: one JSON line each way, then the connection ends. The mode of the
+ * socket decides who may connect.
+ */
 export const ControlRequest = z.discriminatedUnion('ask', [
   z.object({ v: z.literal(1), ask: z.literal('status') }),
   z.object({

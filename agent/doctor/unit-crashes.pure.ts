@@ -65,7 +65,7 @@ function judgeRestarts(unit: UnitSettings): readonly Finding[] {
   ];
 }
 
-/** systemd's codes in place of an exit status */
+/** systemd's codes in place of an exit status: systemd.exec(5), "Process exit codes". */
 const STATUS_WORDS: Readonly<Record<number, string>> = {
   78: 'a setting is wrong, and the log names it',
   126: 'the program cannot be executed',

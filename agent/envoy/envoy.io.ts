@@ -113,7 +113,7 @@ function readAdminAddress(bootstrap: string): AdminAddress | undefined {
   return { host: address.socket_address.address, port: address.socket_address.port_value };
 }
 
-/** What is no YAML is not quoted: Envoy's user may have named any file. */
+/** Text that is not YAML is not quoted in a message: Envoy's user may have named any file. */
 function parsedYaml(text: string): unknown {
   try {
     return parse(text) as unknown;

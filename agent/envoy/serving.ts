@@ -103,7 +103,7 @@ async function isConfigured(admin: EnvoyAdmin): Promise<boolean | undefined> {
   return STATE.test(stats) ? LIVE.test(stats) : undefined;
 }
 
-/** The stats that show that Envoy is live */
+/** The stats that show that Envoy is live: it has its first configuration, and its listeners are warm. */
 const LIVE_STATS_FILTER = '^server\\.state$';
 const STATE = /^server\.state: \d/m;
 const LIVE = /^server\.state: 0$/m;

@@ -1,6 +1,6 @@
 import { isObject } from '../../kernel/json.ts';
 
-/** Fields that Go's encoding/json accepts in any letter case */
+/** Fields that Go's encoding/json accepts in any letter case. All others need their exact name. */
 const META = ['type', 'mesh', 'name', 'labels', 'creationTime', 'modificationTime'] as const;
 const META_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(META.map((key) => [key.toLowerCase(), key]));
 

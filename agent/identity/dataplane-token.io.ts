@@ -2,13 +2,16 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { readRegularFile } from '../../program/regular-file.ts';
 import type { Token } from '../ports.ts';
 
-/** The source of kuma-dp's dataplane token. */
+/** The source of kuma-dp's dataplane token: `inline` wins, as in kuma-dp. With neither there is no token. */
 export interface DataplaneTokenSource {
   readonly file: string | undefined;
   readonly inline: string | undefined;
 }
 
-/** Characters that gRPC accepts in metadata. It would otherwise */
+/**
+ * Characters that gRPC accepts in metadata: it refuses others, and quotes the value in its message. A JSON web token has
+ * fewer.
+ */
 const PRINTABLE = /^[\x20-\x7e]+$/;
 
 /** @see kuma 2.14.3: app/kuma-dp/cmd/run.go: a token given inline is used in place of the file */

@@ -112,13 +112,13 @@ export function readKumaDpCommand(
   };
 }
 
-/** Programs in front of a command that may not run kuma-dp. */
 /** Whether the command names kuma-dp behind another program: then a process of that name has to appear. */
 export function isWrapped(argv: readonly string[], env: CommandEnv): boolean {
   const { argv: own, inFront } = unwrap({ argv, env });
   return own.length > 0 && inFront !== 0;
 }
 
+/** Programs in front of a command that may not run kuma-dp. */
 export function obstaclesOf(argv: readonly string[], env: CommandEnv): readonly Obstacle[] {
   return unwrap({ argv, env }).obstacles;
 }

@@ -125,7 +125,7 @@ class Reader {
     const env = { ...environmentBehind(program, options, this.#env), ...assigned };
     if (program === 'env' && split !== undefined) {
       this.#inFront = undefined;
-      // The split text may begin with env's own options and assignments
+      // The split text may begin with env's own options and assignments.
       const [first] = readScript(`env ${split}`, { env, args: [] });
       this.read([...(first?.words ?? []), ...argv.slice(length)], env);
     } else this.#behind(argv, length, env);

@@ -30,7 +30,7 @@ const StopDurations = distribution(STOP_BOUNDS);
 const StepDurations = distribution(STEP_BOUNDS);
 export type Distribution = z.infer<typeof StopDurations>;
 
-/** The counters of all runs of one dataplane on this host */
+/** The counters of all runs of one dataplane on this host: each run continues those of the run before. */
 export const Counters = z.object({
   schema: z.literal(1),
   /** A run is in progress. If the next run finds this mark, the agent of this one was killed. */

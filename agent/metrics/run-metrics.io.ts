@@ -21,7 +21,10 @@ export interface RunMetricsDeps {
   readonly place: metricsListener.MetricsPlace;
 }
 
-/** A run's metrics and their listener. */
+/**
+ * A run's metrics and their listener, for `--metrics` only. A failure costs a warning and nothing else. prom-client and
+ * the HTTP server are loaded when the run begins: an upgrade may replace the files while a start waits.
+ */
 export class RunMetrics {
   readonly #deps: RunMetricsDeps;
   readonly #startedAtMs: number;
@@ -35,7 +38,7 @@ export class RunMetrics {
     this.#deps = deps;
     this.#listener = import('./metrics-listener.io.ts');
     this.#listener.catch(() => {
-      // Set by open().
+      // open() reports it.
     });
     this.#startedAtMs = deps.clock.wallMs();
   }

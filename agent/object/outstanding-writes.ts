@@ -45,7 +45,7 @@ export class OutstandingWrites {
     return this.#everSent;
   }
 
-  /** Changes when a write is abandoned and when it is over */
+  /** Changes when a write is given up and when it is over: an earlier look at the object is then out of date. */
   get news(): number {
     return this.#news;
   }

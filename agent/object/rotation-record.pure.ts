@@ -1,6 +1,9 @@
 import * as z from 'zod/mini';
 
-/** The operator's request by `drain` or `resume`, kept in the state file */
+/**
+ * The operator's request by `drain` or `resume`. It stays in the state file until it is done and undone: a drained
+ * dataplane stays drained when its agent restarts.
+ */
 export const RotationRecord = z.object({
   wanted: z.enum(['out', 'in']),
   /** RFC 3339, wall clock: for people. */
@@ -25,7 +28,11 @@ export interface RotationResult {
   readonly detail: string;
 }
 
-/** How often the agent checks a finished turn. */
+/**
+ * How often the agent checks a finished turn. Envoy's next health report may be older than `/healthcheck/fail` (KUMA:
+ * checks every second, reports every five), and a control plane that restarts takes the resource from kuma-dp. Both undo
+ * a drain until the next look.
+ */
 export function lookAgainMs(sinceTurnMs: number, found: boolean): number {
   if (sinceTurnMs >= 12_000) return 5_000;
   // kuma-dp's control plane is about to create it, ready.

@@ -18,7 +18,7 @@ export interface FileOwner {
 export function foreignOwner(path: string): FileOwner | undefined {
   if (process.geteuid?.() !== 0) return undefined;
   const written = resolve(path);
-  // Checks the path as written and its target
+  // Checks the path as written and its target: the owner of a folder decides what is in it.
   for (const each of [...lineage(written), ...lineage(realPathOf(written))]) {
     const found = lstatSync(each, { throwIfNoEntry: false });
     if (found !== undefined && found.uid !== 0) return { uid: found.uid, gid: found.gid };

@@ -36,7 +36,7 @@ export function linuxHost(): Host {
     uptimeMs: readUptimeMs,
     processRef,
     isAlive: (known) => processRef(known.pid)?.startTicks === known.startTicks,
-    // systemd sets this only for ExecStopPost
+    // systemd sets this only for ExecStop and ExecStopPost: systemd.exec(5).
     endsWithUs: ({ pid }) => process.env['SERVICE_RESULT'] !== undefined && sharesOurService(pid),
   };
 }

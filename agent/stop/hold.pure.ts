@@ -5,7 +5,7 @@ import type { DeregistrationOutcome } from './phases.pure.ts';
 
 /** Facts about the application behind Envoy. */
 export interface ApplicationEvidence {
-  /** The application's ports, as a connection finds them now */
+  /** The application's ports, as a connection finds them now; `unknown` without a port to ask or an answer. */
   readonly ports: 'answer' | 'refuse' | 'unknown';
   /** The application's ports refused at the beginning of the stop: it was stopped before its proxy. */
   readonly refusedAtFirst: boolean;

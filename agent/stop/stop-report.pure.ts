@@ -26,7 +26,7 @@ export interface StepReport {
   readonly step: 'deregister' | 'settle' | 'drain' | 'exit' | 'confirm';
   readonly startMs: number;
   readonly durationMs: number;
-  /** The outcome: `gone`, */
+  /** The outcome: `gone`, `waited`, `quiet`, `timeout`, `killed`, … */
   readonly outcome: string;
   readonly detail?: Readonly<Record<string, unknown>>;
 }
