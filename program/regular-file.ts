@@ -12,6 +12,7 @@ export interface ReadBounds {
 export class UnreadableFile extends Error {}
 
 const MOST_BYTES = 1024 * 1024;
+const PART_BYTES = 64 * 1024;
 /** Without a controlling terminal, and without waiting for the writer of a FIFO. */
 const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
@@ -22,27 +23,49 @@ const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
  * @throws {@link UnreadableFile}; else what Node throws, such as ENOENT
  */
 export async function readRegularFile(path: string, bounds: ReadBounds = {}): Promise<Buffer> {
-  const { mostBytes = MOST_BYTES } = bounds;
   await using file = await open(path, flagsOf(bounds)).catch(asUnreadable);
-  const buffer = bufferFor(await file.stat(), mostBytes);
-  let length = 0;
-  for (let read = -1; read !== 0 && length < buffer.length; length += read)
-    read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead;
-  return within(buffer, length, mostBytes);
+  expectRegular(await file.stat());
+  const parts = new Parts(bounds);
+  while (parts.take((await file.read(parts.next, 0, PART_BYTES, null)).bytesRead)) void 0;
+  return parts.whole;
 }
 
 /** As {@link readRegularFile}, at once. */
 export function readRegularFileSync(path: string, bounds: ReadBounds = {}): Buffer {
-  const { mostBytes = MOST_BYTES } = bounds;
   const file = openAtOnce(path, bounds);
   try {
-    const buffer = bufferFor(fstatSync(file), mostBytes);
-    let length = 0;
-    for (let read = -1; read !== 0 && length < buffer.length; length += read)
-      read = readSync(file, buffer, length, buffer.length - length, null);
-    return within(buffer, length, mostBytes);
+    expectRegular(fstatSync(file));
+    const parts = new Parts(bounds);
+    while (parts.take(readSync(file, parts.next, 0, PART_BYTES, null))) void 0;
+    return parts.whole;
   } finally {
     closeSync(file);
+  }
+}
+
+/** The file so far. Its size says nothing: the file may grow, and files of /proc have none. */
+class Parts {
+  readonly #mostBytes: number;
+  readonly #parts: Buffer[] = [];
+  #length = 0;
+  next = Buffer.alloc(PART_BYTES);
+
+  constructor({ mostBytes = MOST_BYTES }: ReadBounds) {
+    this.#mostBytes = mostBytes;
+  }
+
+  get whole(): Buffer {
+    return Buffer.concat(this.#parts, this.#length);
+  }
+
+  /** Keeps the first `bytes` of `next`. @returns whether there may be more */
+  take(bytes: number): boolean {
+    this.#length += bytes;
+    if (this.#length > this.#mostBytes)
+      throw new UnreadableFile(`it is larger than ${this.#mostBytes} bytes`);
+    this.#parts.push(this.next.subarray(0, bytes));
+    this.next = Buffer.alloc(PART_BYTES);
+    return bytes > 0;
   }
 }
 
@@ -58,14 +81,8 @@ function flagsOf({ noLink = false }: ReadBounds): number {
   return noLink ? READ_ONLY | constants.O_NOFOLLOW : READ_ONLY;
 }
 
-function bufferFor(found: Stats, mostBytes: number): Buffer {
+function expectRegular(found: Stats): void {
   if (!found.isFile()) throw new UnreadableFile('it is not a regular file');
-  return Buffer.alloc(Math.min(found.size, mostBytes) + 1);
-}
-
-function within(buffer: Buffer, length: number, mostBytes: number): Buffer {
-  if (length > mostBytes) throw new UnreadableFile(`it is larger than ${mostBytes} bytes`);
-  return buffer.subarray(0, length);
 }
 
 /** open(2): ELOOP is what O_NOFOLLOW says of a link, ENXIO what a socket and an absent device say. */

@@ -74,6 +74,12 @@ describe.for(Object.entries(TRAPS))('%s', ([, lay]) => {
   });
 });
 
+test('a file of /proc, which says no size, is read to its end', () => {
+  const text = readIfNamed('/proc/self/limits');
+  expect(text).toContain('Max open files');
+  expect(text?.endsWith('\n')).toBe(true);
+});
+
 /** What is found of an Envoy whose command names `bootstrap`, run by another user if `uid` is given. */
 async function find(bootstrap: string, uid?: number) {
   // The shell, since another user may not reach the Node below this clone.
