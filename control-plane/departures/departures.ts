@@ -109,17 +109,19 @@ export class Departures {
       const seen = await within(clock, leftMs, isDue ? this.#look(at) : this.#findEnd(at));
       if (seen?.kind === 'ended') return seen;
       const nowMs = clock.monotonicMs();
-      if (seen !== undefined) {
-        last = seen;
-        dueMs = nowMs + (seen.afterMs ?? WATCH_MS);
-      }
+      if (isDue) dueMs = nowMs + (seen?.afterMs ?? WATCH_MS);
+      // While another worker tries, the caller still hears why the last attempt failed.
+      last = seen ?? last;
       await sleep(clock, Math.max(0, Math.min(WATCH_MS, dueMs - nowMs, byMs - nowMs)));
     }
     return last;
   }
 
-  /** Tries. If another worker is trying now, looks whether it has finished. Never throws a transient error. */
-  async #look(at: DepartureAt): Promise<DepartureLook> {
+  /**
+   * Tries. If another worker is trying now, looks whether it has finished: `undefined` if not. Never throws a transient
+   * error.
+   */
+  async #look(at: DepartureAt): Promise<DepartureLook | undefined> {
     try {
       const attempt = await this.#limit(() => this.#attempt(at));
       if (attempt?.result.kind === 'ended') return attempt.result;
@@ -127,7 +129,7 @@ export class Departures {
         const { guard, reason, afterMs } = attempt.result;
         return { kind: 'pending', guard, reason, afterMs };
       }
-      return (await this.#findEnd(at)) ?? { kind: 'pending', reason: 'another attempt is under way' };
+      return await this.#findEnd(at);
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
       // The caller learns only that the departure continues; the log says that this process was paused or cut off.

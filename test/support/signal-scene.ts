@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
+import type { HostState } from '../../agent/state/host-state.pure.ts';
 import { AgentProcess, type AgentOptions, CHILD } from './agent-process.ts';
 import { type ControlPlane } from './kuma/control-plane.ts';
 import { type LifecycleEvent, type SeenRequest } from './kuma/journal.ts';
@@ -68,6 +69,11 @@ export class Scene implements AsyncDisposable {
   /** Matches every path of the object in the control plane's journal and faults. */
   get path(): string {
     return `/dataplanes/${this.name}(/|\\?|$)`;
+  }
+
+  /** What the agent has noted of its run. */
+  readState(): HostState {
+    return JSON.parse(readFileSync(this.stateFile, 'utf8')) as HostState;
   }
 
   get isThere(): boolean {

@@ -108,13 +108,23 @@ async function killedWatching(pid: number, startTicks: number): Promise<void> {
 
 describe.concurrent('the agent after one that was killed', () => {
   test('waits until the kuma-dp that was left has drained, and then for its name', async () => {
-    await using restarted = draining(5_000);
+    await using restarted = draining(60_000);
     const first = await running(restarted);
+    const kumaDp = await waitUntil(
+      () => {
+        const state = restarted.readState();
+        const paces = state.connected === true && state.deregistrationDelayMs !== undefined;
+        return paces ? state.kumaDp : undefined;
+      },
+      { what: 'a state that paces the next start' },
+    );
     first.signal('SIGKILL');
     await first.exited;
 
     const second = await restarted.start();
     await second.waitForEvent('predecessor.drains');
+    // Its second one ends the drain.
+    sendSignal(kumaDp.pid, 'SIGTERM');
     await second.waitForEvent('start.paced');
     expect(restarted.child.seen('exiting'), 'the first one has drained').toHaveLength(1);
     expect(restarted.child.seen('ready'), 'no process shared its ports').toHaveLength(1);

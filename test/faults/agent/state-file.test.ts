@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -30,10 +30,6 @@ function open(child: ChildPlan = KUMA, options: readonly string[] = []): Scene {
   return new Scene({ controlPlane, child, options: [...QUICK, ...options] });
 }
 
-function readState(scene: Scene): HostState {
-  return JSON.parse(readFileSync(scene.stateFile, 'utf8')) as HostState;
-}
-
 function knowsKumaDpAndDelay({ kumaDp, deregistrationDelayMs }: HostState): boolean {
   return kumaDp !== undefined && deregistrationDelayMs === DEREGISTRATION_DELAY_MS;
 }
@@ -42,7 +38,7 @@ function knowsKumaDpAndDelay({ kumaDp, deregistrationDelayMs }: HostState): bool
 async function killed(scene: Scene): Promise<HostState> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
-  await waitUntil(() => knowsKumaDpAndDelay(readState(scene)), {
+  await waitUntil(() => knowsKumaDpAndDelay(scene.readState()), {
     what: 'a state file that names kuma-dp, and what the control plane has said',
   });
   agent.signal('SIGKILL');
@@ -54,7 +50,7 @@ async function killed(scene: Scene): Promise<HostState> {
   await agent.waitUntilNobodyLives(10_000);
   // What the control plane writes down when the stream closes: the only proof there is that it is over.
   scene.recreate('ended');
-  return readState(scene);
+  return scene.readState();
 }
 
 async function deregister(
@@ -79,7 +75,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     expect(first.exit, first.agent.stderr).toEqual(OK);
     expect(scene.isThere).toBe(false);
     // When it ended: the next start may have to wait for its name.
-    expect(readState(scene)).toMatchObject({
+    expect(scene.readState()).toMatchObject({
       phase: 'ended',
       deregistered: true,
       endedAtUptimeMs: expect.any(Number) as number,
@@ -96,7 +92,9 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     await using scene = open({ contract: 'ignores', envoy: 'admin' });
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await waitUntil(() => readState(scene).kumaDp !== undefined, { what: 'a state file that names kuma-dp' });
+    await waitUntil(() => scene.readState().kumaDp !== undefined, {
+      what: 'a state file that names kuma-dp',
+    });
     agent.signal('SIGKILL');
     await agent.exited;
 
@@ -128,7 +126,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     await using scene = open();
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await waitUntil(() => readState(scene).phase === 'running', { what: 'a state file' });
+    await waitUntil(() => scene.readState().phase === 'running', { what: 'a state file' });
     const { exit, agent: asked } = await deregister(scene);
     expect(exit).toEqual(REFUSED);
     expect(asked.spoken).toEqual([expect.stringContaining(`pid ${agent.pid}`)]);
@@ -199,7 +197,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     await scene.untilRunning(agent);
     agent.signal('SIGTERM');
     expect(await agent.exited).toEqual(OK);
-    expect(readState(scene)).toMatchObject({ phase: 'ended', deregistered: true });
+    expect(scene.readState()).toMatchObject({ phase: 'ended', deregistered: true });
     scene.put();
     expect((await deregister(scene)).exit).toEqual(OK);
     expect(scene.isThere).toBe(true);
@@ -211,7 +209,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     controlPlane.faults.add({ path: scene.path, times: 100, action: { kind: 'answer', status: 403 } });
     expect((await deregister(scene)).exit).toEqual(REFUSED);
     expect(scene.isThere).toBe(true);
-    expect(readState(scene)).not.toMatchObject({ deregistered: true });
+    expect(scene.readState()).not.toMatchObject({ deregistered: true });
   });
 });
 
@@ -242,7 +240,7 @@ describe.concurrent('the state directory', () => {
     await using scene = open();
     const agent = await scene.start();
     await scene.untilRunning(agent);
-    await waitUntil(() => readState(scene).phase === 'running', { what: 'a state file' });
+    await waitUntil(() => scene.readState().phase === 'running', { what: 'a state file' });
     // oxlint-disable-next-line no-bitwise -- permission bits
     expect(statSync(scene.stateFile).mode & 0o777).toBe(0o600);
     agent.signal('SIGTERM');
@@ -285,7 +283,7 @@ describe.concurrent('the state directory', () => {
     expect(agent.seen('state.unreadable')).toHaveLength(1);
     agent.signal('SIGTERM');
     expect(await agent.exited).toEqual(OK);
-    expect(readState(scene).deregistered).toBe(true);
+    expect(scene.readState().deregistered).toBe(true);
   });
 
   test('a report that cannot be written costs a warning', async () => {
@@ -303,8 +301,8 @@ describe.concurrent('two agents for one dataplane on one host', () => {
     await using scene = open();
     const first = await scene.start();
     await scene.untilRunning(first);
-    await waitUntil(() => readState(scene).phase === 'running', { what: 'a state file' });
-    const before = readState(scene);
+    await waitUntil(() => scene.readState().phase === 'running', { what: 'a state file' });
+    const before = scene.readState();
 
     await using other = new Scene({
       controlPlane,
@@ -318,7 +316,7 @@ describe.concurrent('two agents for one dataplane on one host', () => {
     second.signal('SIGTERM');
     expect(await second.exited).toEqual(OK);
     expect(scene.isThere).toBe(true);
-    expect(readState(scene)).toMatchObject({ incarnation: before.incarnation, phase: 'running' });
+    expect(scene.readState()).toMatchObject({ incarnation: before.incarnation, phase: 'running' });
 
     first.signal('SIGTERM');
     expect(await first.exited).toEqual(OK);
@@ -331,7 +329,7 @@ async function stopOnce(scene: Scene): Promise<void> {
   await scene.untilRunning(agent);
   agent.signal('SIGTERM');
   expect(await agent.exited).toEqual(OK);
-  expect(readState(scene).deregistrationDelayMs).toBe(DEREGISTRATION_DELAY_MS);
+  expect(scene.readState().deregistrationDelayMs).toBe(DEREGISTRATION_DELAY_MS);
 }
 
 describe.concurrent('restart pacing', () => {
@@ -377,7 +375,7 @@ describe.concurrent('restart pacing', () => {
   test('does not concern a run whose Envoy got no configuration: the control plane does not know it', async () => {
     await using scene = open({ ...KUMA, refused: true });
     await stopOnce(scene);
-    expect(readState(scene).connected).toBe(false);
+    expect(scene.readState().connected).toBe(false);
     const agent = await scene.start();
     await waitUntil(() => scene.child.seen('ready').length === 2, { what: 'the second kuma-dp' });
     expect(agent.seen('start.paced')).toEqual([]);
