@@ -168,7 +168,7 @@ export class Engine {
       controlPlanes,
       watch: this.watch,
       looks: this.#looks,
-      // Without the store the companion judges no deletion, except one that the agent requested.
+      // Without the store, the companion judges only deletions that the agent requested.
       sidelining: (key) => this.deps.store.sidelining(key).catch(() => undefined),
       isAttached: (record) => this.agents.isOpen(record),
       isUnproven: (record) => this.#isUnproven(record),

@@ -60,7 +60,7 @@ export class PhaseNotes {
     }
   }
 
-  /** Not repeated: the next change writes it. Until then the store keeps the last one that it got. */
+  /** Does not try again: the agent's next phase is written instead. Until then the store keeps the phase that it has. */
   async #write({ at, said, teller }: Note): Promise<void> {
     try {
       await this.#store.notePhase(at, said);

@@ -23,7 +23,7 @@ export class Redirects {
 
   /**
    * This replica cannot send heartbeats, and the others will soon count its streams as lost. So it redirects the agents
-   * that know how; one that comes back, because no other replica answers, stays.
+   * that the store has recorded. An agent that finds no other replica comes back, and stays.
    */
   sendRemembered(agents: Iterable<AttachedAgent>): void {
     for (const { epoch, channel } of agents) {

@@ -13,9 +13,9 @@ export interface ReplicaHeartbeatDeps {
   /** Called when streams were lost or the store is back: departures may be due. */
   readonly nudge: () => void;
   /**
-   * Called when the store answers. @param doubted others may have counted this replica as dead meanwhile
+   * Called when the store answers.
    *
-   * @param doubted others may have taken this replica for dead meanwhile
+   * @param doubted other replicas may have counted this one as dead meanwhile
    */
   readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
   /** The streams that are open here, as far as the store is to have them as attached; `undefined` while that changes. */

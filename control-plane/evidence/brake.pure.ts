@@ -66,9 +66,10 @@ const RELEASE_HINT = 'released by `kuma-deregistrar brake release`';
 const RELOOK_MS = 15_000;
 
 /**
- * Whether one more may be deleted without a request of its agent: not more than a share of its mesh and of each of its
- * services within the window, and never the last one that is ready for a service. An object that is not ready may go:
- * no peer has it. An operator's release lifts both limits. Do not ask about requested departures.
+ * Whether the companion may delete one more dataplane without a request of its agent. Within the window it deletes at most
+ * a share of the dataplanes of each mesh and of each service. It never deletes the last ready dataplane of a service. An
+ * object that is not ready may go: no peer has it. An operator's release lifts both limits. Do not ask about requested
+ * departures.
  */
 export function judgeBrake(view: BrakeView, candidate: DataplaneOverview): BrakeRuling {
   if (releasedForMs(view, candidate.mesh) !== undefined) return { held: false };

@@ -109,7 +109,7 @@ export class Healer {
     this.#newcomers = 0;
     const present = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
     for (const agent of agents) {
-      // A busy name, or one that cannot be put, must not delay the others.
+      // A name that is busy, or an object that cannot be put, must not delay the other agents.
       await this.#lookAt(agent, present, atMs).catch((error: unknown) => {
         if (!(error instanceof OperationalError)) throw error;
       });

@@ -116,7 +116,7 @@ export function viewDataplane(
   };
 }
 
-/** One that is attached is held back by nothing, whatever held it before. */
+/** No guard holds an attached dataplane back, whatever guard its record names. */
 function heldBack(
   record: FleetRecord,
   sidelining: Pick<SideliningRecord, 'reason'> | undefined,

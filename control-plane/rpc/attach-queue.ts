@@ -46,7 +46,7 @@ export class AttachQueue {
   readonly #options: AttachQueueOptions;
   /** In the order of their arrival. */
   readonly #lanes: Readonly<Record<Lane, Waiting[]>> = { start: [], return: [], other: [] };
-  /** The lane of the last one that was let in from `start` or `return`. */
+  /** Which of `start` and `return` the queue admitted from last. */
   #last: Lane = 'return';
   #underWay = 0;
   /** The time between two ends while others wait. */

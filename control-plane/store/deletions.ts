@@ -41,7 +41,7 @@ export async function beginSweep(session: Session, key: DataplaneKey): Promise<b
   return true;
 }
 
-/** Which record an attempt takes: any due one, one that waits, or one in any state. */
+/** Which record an attempt takes: any due record, a waiting record of this epoch, or this epoch's record in any state. */
 export type Wanted =
   | { readonly kind: 'due'; readonly mine?: DueShare }
   | { readonly kind: 'waiting' | 'current'; readonly key: DataplaneKey; readonly epoch: number };

@@ -223,7 +223,8 @@ function lostError(): OperationalError {
 }
 
 /**
- * A line that does not move in memory may stand before a database that does not answer, and then another answer is due.
+ * A caller has waited in memory for a name, in vain. The caller before it may wait for a database that does not answer:
+ * then the error is about the database.
  *
  * @throws `STORE_UNAVAILABLE` if the database does not answer, else `error`
  */
