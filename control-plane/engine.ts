@@ -1,4 +1,4 @@
-import { pause, type Clock } from '../kernel/clock.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { RequestedDepartures } from './departures/requested-departures.ts';
@@ -15,6 +15,7 @@ import { Departures } from './departures/departures.ts';
 import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './evidence/healer.ts';
 import { LookLog } from './evidence/look-log.ts';
+import { periodically } from './periodically.ts';
 import type { AttemptedDeletion, ControlPlanes, DueShare, Store } from './ports.ts';
 import type { DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
@@ -147,7 +148,7 @@ export class Engine {
       this.sweeper.run(signal),
       this.witnesses.run(signal),
       ...(heal ? [this.#healer.run(signal)] : []),
-      this.#keepHouse(signal),
+      periodically(this.deps, () => this.#keepHouse(), { everyMs: HOUSEKEEPING_MS, signal }),
     ]);
   }
 
@@ -216,16 +217,9 @@ export class Engine {
     }
   }
 
-  async #keepHouse(signal: AbortSignal): Promise<void> {
-    const { clock, store, events } = this.deps;
-    while (!signal.aborted) {
-      this.#looks.prune();
-      try {
-        await store.prune((await store.nowMs()) - KEEP_MS);
-      } catch (error) {
-        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
-      }
-      await pause(clock, HOUSEKEEPING_MS, signal);
-    }
+  async #keepHouse(): Promise<void> {
+    const { store } = this.deps;
+    this.#looks.prune();
+    await store.prune((await store.nowMs()) - KEEP_MS);
   }
 }

@@ -1,11 +1,11 @@
-import { pause, type Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { findOffline, type SweepFinding } from './sweep.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { FleetPage } from './fleet-listing.ts';
 import type { LookLog } from './look-log.ts';
+import { periodically } from '../periodically.ts';
 import type { Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';
 
@@ -36,14 +36,12 @@ export class Sweeper {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, events, mode } = this.#deps;
+    const { mode } = this.#deps;
     if (mode === 'off') return;
-    while (!signal.aborted) {
-      await this.#sweepNews(mode === 'report').catch((error: unknown) => {
-        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
-      });
-      await pause(clock, INTERVAL_MS, signal);
-    }
+    await periodically(this.#deps, () => this.#sweepNews(mode === 'report'), {
+      everyMs: INTERVAL_MS,
+      signal,
+    });
   }
 
   /** A list that was judged already is no new evidence. */

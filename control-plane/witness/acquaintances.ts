@@ -1,13 +1,13 @@
 import pLimit from 'p-limit';
 
-import { pause, type Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { AttachedAgent } from '../attached-agent.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
 import { readinessByService } from '../evidence/services.pure.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import { periodically } from '../periodically.ts';
 import type { Store } from '../ports.ts';
 import type { Acquaintance } from '../records.pure.ts';
 import { drawSome, WITNESSES } from './draw.pure.ts';
@@ -79,14 +79,8 @@ export class AcquaintanceSearch {
     return this.#searches.get(name)?.watchfulness;
   }
 
-  async run(signal: AbortSignal): Promise<void> {
-    const { clock, events } = this.#deps;
-    while (!signal.aborted) {
-      await this.#search().catch((error: unknown) => {
-        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
-      });
-      await pause(clock, TICK_MS, signal);
-    }
+  run(signal: AbortSignal): Promise<void> {
+    return periodically(this.#deps, () => this.#search(), { everyMs: TICK_MS, signal });
   }
 
   async #search(): Promise<void> {

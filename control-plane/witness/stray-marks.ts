@@ -1,11 +1,11 @@
-import { pause, type Clock } from '../../kernel/clock.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { keyOf } from '../../kuma/overview.ts';
 import { isSidelined, lossOf, type LossNumber } from '../../kuma/sidelined.ts';
 import type { AttachedAgent } from '../attached-agent.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import { periodically } from '../periodically.ts';
 import type { Alone, Store } from '../ports.ts';
 import type { SideliningRecord } from '../records.pure.ts';
 
@@ -33,14 +33,8 @@ export class StrayMarks {
     this.#deps = deps;
   }
 
-  async run(signal: AbortSignal): Promise<void> {
-    const { clock, events } = this.#deps;
-    while (!signal.aborted) {
-      await this.#look().catch((error: unknown) => {
-        if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
-      });
-      await pause(clock, LOOK_MS, signal);
-    }
+  run(signal: AbortSignal): Promise<void> {
+    return periodically(this.#deps, () => this.#look(), { everyMs: LOOK_MS, signal });
   }
 
   async #look(): Promise<void> {

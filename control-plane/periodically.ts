@@ -1,0 +1,25 @@
+import { pause, type Clock } from '../kernel/clock.ts';
+import { OperationalError } from '../kernel/errors.ts';
+import type { DeregistrarEvents } from './events.ts';
+
+export interface PeriodicDeps {
+  readonly clock: Clock;
+  readonly events: Pick<DeregistrarEvents, 'failedUnexpectedly'>;
+}
+
+/**
+ * Does `work` until `signal` aborts, with a pause of `everyMs` after each time. What fails is done again the next time; a
+ * bug is logged as well.
+ */
+export async function periodically(
+  { clock, events }: PeriodicDeps,
+  work: () => Promise<void>,
+  { everyMs, signal }: { readonly everyMs: number; readonly signal: AbortSignal },
+): Promise<void> {
+  while (!signal.aborted) {
+    await work().catch((error: unknown) => {
+      if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+    });
+    await pause(clock, everyMs, signal);
+  }
+}
