@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { keyOf } from '../../kuma/overview.ts';
 import { isSidelined, lossOf, type LossNumber } from '../../kuma/sidelined.ts';
-import type { AttachedAgent } from '../attached-agent.ts';
+import type { AttachedAgents } from '../agents/attached-agents.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
 import { periodically } from '../periodically.ts';
@@ -14,7 +14,7 @@ export interface StrayMarksDeps {
   readonly events: DeregistrarEvents;
   readonly store: Pick<Store, 'whileAlone'>;
   readonly watch: Pick<ZoneWatch, 'fleet'>;
-  readonly agents: Iterable<AttachedAgent> & { find(key: DataplaneKey): AttachedAgent | undefined };
+  readonly agents: Pick<AttachedAgents, 'size' | 'find'>;
   /** A sidelining is due. */
   readonly nudge: () => void;
 }
@@ -39,11 +39,12 @@ export class StrayMarks {
 
   async #look(): Promise<void> {
     const { agents, watch, store, nudge } = this.#deps;
-    if (agents[Symbol.iterator]().next().done === true) return;
+    if (agents.size === 0) return;
     const { overviews } = await watch.fleet.paced(FLEET_AGE_MS);
-    for (const { resource, ...overview } of overviews) {
+    for (const overview of overviews) {
+      const { resource } = overview;
       if (!isSidelined(resource)) continue;
-      const key = keyOf({ resource, ...overview });
+      const key = keyOf(overview);
       const { serving = false, leaving = false } = agents.find(key) ?? {};
       if (!serving || leaving) continue;
       const loss = lossOf(resource);

@@ -1,5 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
+import type { AttachedAgents } from '../agents/attached-agents.ts';
 import type { AttachedAgent, WitnessTestimony } from '../attached-agent.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
@@ -34,7 +35,7 @@ export interface WitnessesDeps {
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
-  readonly agents: Iterable<AttachedAgent> & { find(key: DataplaneKey): AttachedAgent | undefined };
+  readonly agents: Pick<AttachedAgents, 'size' | 'find' | typeof Symbol.iterator>;
   readonly share: () => DueShare | undefined;
   readonly settings: WitnessSettings;
 }
