@@ -2,10 +2,11 @@ import { lookup } from 'node:dns/promises';
 import { hostname } from 'node:os';
 
 import { systemClock } from '../../kernel/clock.ts';
+import { tcpConnect } from '../../program/tcp-connect.ts';
 import type { ServeOptions } from '../options.ts';
 import type { Metrics } from '../server/metrics.io.ts';
 import { lookNetworks } from '../witness/networks.io.ts';
-import { ownLook } from '../witness/own-look.io.ts';
+import { ownLook } from '../witness/own-look.ts';
 import type { WitnessSettings } from '../witness/witnesses.ts';
 import type { KumaAccess } from './kuma-access.ts';
 
@@ -17,7 +18,7 @@ export async function witnessSettings(
   return {
     isOn: witness === 'on',
     networks: lookNetworks(witnessNetworks, await addressesOf(urls)),
-    look: ownLook(systemClock),
+    look: ownLook({ clock: systemClock, connect: tcpConnect }),
     host: hostname(),
     onAnswer: metrics.testified,
     onSidelined: metrics.sidelinedAfter,

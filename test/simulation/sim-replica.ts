@@ -4,8 +4,8 @@ import type { FakePlane, FakeZone } from '../support/fakes/fake-zone.ts';
 import { MemoryCompanion } from '../support/fakes/memory-companion.ts';
 import type { MemoryDatabase } from '../support/fakes/memory-database.ts';
 import { MemoryStore } from '../support/fakes/memory-store.ts';
+import { ownLook } from '../../control-plane/witness/own-look.ts';
 import type { WitnessSettings } from '../../control-plane/witness/witnesses.ts';
-import { lookByTcp } from '../../kernel/tcp-look.ts';
 import type { SimConnections } from './sim-network.ts';
 import { SimProcess } from './sim-process.ts';
 import { COMPANION, type SimReach } from './sim-reach.ts';
@@ -90,18 +90,7 @@ export class SimReplica {
       isOn: true,
       networks: { permits: (address, peer) => address === peer },
       host: this.#name,
-      look: async (targets, control) => {
-        const connect = reach.connect.bind(reach, COMPANION);
-        const look = { targets, control, closedPort: control?.closedPort };
-        const findings = await lookByTcp({ clock, connect }, look, NEVER);
-        return findings.map(({ result }) => result);
-      },
+      look: ownLook({ clock, connect: reach.connect.bind(reach, COMPANION) }),
     };
   }
-
-  kill(): void {
-    this.process?.die();
-  }
 }
-
-const NEVER = new AbortController().signal;

@@ -1,13 +1,12 @@
-import type { Clock } from '../../kernel/clock.ts';
+import type { ContactDeps } from '../../kernel/tcp-contact.ts';
 import { lookByTcp } from '../../kernel/tcp-look.ts';
-import { tcpConnect } from '../../program/tcp-connect.ts';
 import type { OwnLook } from './rounds.ts';
 
 /** Looks from the host of the companion, as an agent does from its own. */
-export function ownLook(clock: Clock): OwnLook {
+export function ownLook(deps: ContactDeps): OwnLook {
   return async (targets, control) => {
     const look = { targets, control, closedPort: control?.closedPort };
-    const findings = await lookByTcp({ clock, connect: tcpConnect }, look, NEVER);
+    const findings = await lookByTcp(deps, look, NEVER);
     return findings.map(({ result }) => result);
   };
 }
