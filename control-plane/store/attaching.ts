@@ -1,7 +1,7 @@
 import { judgeEntry } from '../evidence/entry.pure.ts';
-import { CAUSES } from '../records.pure.ts';
+import { CAUSES, type DepartureRecord } from '../records.pure.ts';
 import type { Introduction, AttachVerdict, EntryView, Leave, LeaveOptions } from '../ports.ts';
-import { causeOf, departureOf, keyColumns, recordOf, storedCause } from './rows.ts';
+import { departureOf, keyColumns, recordOf, storedCause } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, type Session } from './session.ts';
 
@@ -36,7 +36,7 @@ export async function attach(
     nowMs: session.nowMs,
     refusedEpoch: entry.refusedEpoch,
     newcomer: introduction,
-    departure: departure === undefined ? undefined : departureOf(departure),
+    departure,
     graceMs: entry.graceMs,
   });
   if (verdict === 'superseded') return { kind: 'superseded' };
@@ -74,8 +74,7 @@ export async function leave(
   if (row !== undefined && (isNameless || isSame(row, introduction)))
     return leaveNow(session, row, { introduction, headStartMs, agoMs });
   const departure = await departureOfIncarnation(session, introduction);
-  if (departure !== undefined && !again && hasLeft(departure))
-    return { kind: 'departed', departure: departureOf(departure) };
+  if (departure !== undefined && !again && hasLeft(departure)) return { kind: 'departed', departure };
   if (hasTheName(row, departure)) return { kind: 'superseded' };
   const leaving = {
     state: 'leaving',
@@ -88,15 +87,15 @@ export async function leave(
   return { kind: 'leaving', epoch };
 }
 
-function hasLeft(departure: DepartureRow): boolean {
-  return causeOf(departure) === 'requested' && departure.outcome !== 'superseded';
+function hasLeft({ cause, outcome }: DepartureRecord): boolean {
+  return cause === 'requested' && outcome !== 'superseded';
 }
 
 /**
  * The row wins over the leaver if it is newer, or if we cannot tell which is newer. Where the incarnation that took the
  * name from the leaver is over, the leaver leaves like any other: its object is still its own.
  */
-function hasTheName(row: DataplaneRow | undefined, departure: DepartureRow | undefined): boolean {
+function hasTheName(row: DataplaneRow | undefined, departure: DepartureRecord | undefined): boolean {
   if (row === undefined || row.incarnation === '') return false;
   return departure !== undefined || row.lost_at === null;
 }
@@ -188,18 +187,19 @@ export function departureBase(
   return { proxy_type, mesh, name, epoch, incarnation, cause, attempts };
 }
 
-function departureOfIncarnation(
+async function departureOfIncarnation(
   { db }: Session,
   { key, incarnation }: Introduction,
-): Promise<DepartureRow | undefined> {
-  if (incarnation === '') return Promise.resolve(undefined);
-  return db
+): Promise<DepartureRecord | undefined> {
+  if (incarnation === '') return undefined;
+  const row = await db
     .selectFrom('departures')
     .selectAll()
     .where(isNamed(key))
     .where('incarnation', '=', incarnation)
     .orderBy('epoch', 'desc')
     .executeTakeFirst();
+  return row === undefined ? undefined : departureOf(row);
 }
 
 /** An agent that starts has no Envoy that serves; of any other, that is not known until it says so. */

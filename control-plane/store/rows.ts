@@ -75,7 +75,7 @@ function commonOf(row: SummaryRow): Omit<DataplaneRecord, 'resource'> {
   };
 }
 
-export function causeOf({ cause }: Pick<DepartureRow, 'cause'>): Cause {
+function causeOf({ cause }: Pick<DepartureRow, 'cause'>): Cause {
   return cause === 'announced' ? 'requested' : cause;
 }
 
