@@ -68,10 +68,8 @@ export class AttachQueue {
     if (this.#underWay < this.#options.together && this.waiting === 0) return Promise.resolve(this.#begin());
     return new Promise((admit) => {
       const waiting: Waiting = { ...candidate, admit, promisedMs: Number.POSITIVE_INFINITY };
-      const lane = this.#lanes[candidate.lane];
-      const at = candidate.lane === 'start' ? 0 : lane.length;
-      const withinMs = this.#ahead(candidate.lane, at) * this.#eachMs;
-      lane.push(waiting);
+      const last = this.#lanes[candidate.lane].push(waiting) - 1;
+      const withinMs = this.#waitOf(candidate.lane, last);
       if (withinMs >= WORTH_SAYING_MS) this.#say(waiting, withinMs);
       this.#speakSoon();
     });
@@ -97,18 +95,19 @@ export class AttachQueue {
   }
 
   #nextLane(): Lane {
-    const { start, return: returning } = this.#lanes;
-    const preferred = this.#last === 'start' ? 'return' : 'start';
-    if (this.#lanes[preferred].length > 0) return preferred;
-    if (start.length > 0) return 'start';
-    return returning.length > 0 ? 'return' : 'other';
+    const inTurn = this.#last === 'start' ? (['return', 'start'] as const) : (['start', 'return'] as const);
+    return inTurn.find((lane) => this.#lanes[lane].length > 0) ?? 'other';
   }
 
-  /** How many go before the one at place `at` of its lane. */
-  #ahead(lane: Lane, at: number): number {
+  /** The expected wait of the agent at index `at` of its lane, ms. */
+  #waitOf(lane: Lane, at: number): number {
     const { start, return: returning } = this.#lanes;
-    if (lane === 'other') return at + start.length + returning.length;
-    return at + Math.min(at, (lane === 'start' ? returning : start).length);
+    const before = lane === 'start' ? start.length - 1 - at : at;
+    const between =
+      lane === 'other'
+        ? start.length + returning.length
+        : Math.min(before, (lane === 'start' ? returning : start).length);
+    return (before + between) * this.#eachMs;
   }
 
   #noteEnd(): void {
@@ -122,10 +121,8 @@ export class AttachQueue {
     this.#speaks = false;
     const nowMs = this.#options.clock.monotonicMs();
     for (const lane of LANES) {
-      const waitingHere = this.#lanes[lane];
-      for (const [at, waiting] of waitingHere.entries()) {
-        const place = lane === 'start' ? waitingHere.length - 1 - at : at;
-        const withinMs = this.#ahead(lane, place) * this.#eachMs;
+      for (const [at, waiting] of this.#lanes[lane].entries()) {
+        const withinMs = this.#waitOf(lane, at);
         const isNews =
           nowMs + withinMs > waiting.promisedMs || waiting.promisedMs === Number.POSITIVE_INFINITY;
         if (isNews && withinMs >= WORTH_SAYING_MS) this.#say(waiting, withinMs);
