@@ -174,12 +174,12 @@ class AttachedStream {
       }),
     );
     crashPoint('attach.recorded');
-    if (!('superseded' in admission)) {
-      if (!this.#hasEnded()) return admission.agent;
-      await this.#deps.agents.close(admission.agent, { reason: 'it was closed', cause: 'closed' }, false);
+    if ('superseded' in admission) {
+      this.#supersede();
       return undefined;
     }
-    this.#supersede();
+    if (!this.#hasEnded()) return admission.agent;
+    await agents.close(admission.agent, { reason: 'it was closed', cause: 'closed' }, false);
     return undefined;
   }
 
@@ -302,7 +302,6 @@ class AttachedStream {
   }
 
   async #leave(agent: AttachedAgent, reason: string): Promise<void> {
-    this.#releasePlace?.();
     const cause = (await this.#connection?.lossCause()) ?? 'closed';
     await this.#deps.agents.close(agent, { reason, cause }).catch(this.#deps.events.failedUnexpectedly);
   }

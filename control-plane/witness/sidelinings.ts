@@ -84,7 +84,7 @@ export class Sidelinings {
       const unrestored = known.filter(isToPutBack).map(({ key }) => key);
       if (unrestored.length === 0 || clock.monotonicMs() >= byMs)
         return { restored: known.filter((each) => !isToPutBack(each)).map(({ key }) => key), unrestored };
-      await sleep(clock, AWAIT_MS, new AbortController().signal);
+      await sleep(clock, AWAIT_MS);
     }
   }
 
