@@ -3,11 +3,10 @@ import { KNOWN_HISTORIES } from './known-histories.ts';
 import { isTolerated } from './run-histories.ts';
 import { Simulation } from './simulation.ts';
 import { witnessHistoryOf } from './witness-history.ts';
-import { judgeScene, SCENES } from './witness-scenes.ts';
+import { judgeScene, SCENES, SEEDS } from './witness-scenes.ts';
 
 /** Of each kind; a mutation that survives them all is tried no longer. */
 const HISTORIES = Number(process.argv[2] ?? 150);
-const SEEDS = [1, 2, 3, 4, 5, 6];
 
 /** @returns the first thing that is wrong, in what order they are quick */
 async function hunt(): Promise<string | undefined> {

@@ -162,10 +162,12 @@ export class Simulation {
   }
 
   #addHost(at: number): SimHost {
-    const isWeb = this.#witnesses === undefined && this.#network.reach === undefined ? true : at < WEB_HOSTS;
-    const name = this.#network.reach === undefined ? `web-${at % NAMES}` : `dp-${at}`;
-    const calls = this.#network.reach === undefined ? [] : [isWeb ? 'api' : 'web'];
-    const place = { name, address: `10.0.0.${at}`, service: isWeb ? 'web' : 'api', calls };
+    const address = `10.0.0.${at}`;
+    const isWeb = at < WEB_HOSTS;
+    const place =
+      this.#network.reach === undefined
+        ? { name: `web-${at % NAMES}`, address, service: 'web', calls: [] }
+        : { name: `dp-${at}`, address, service: isWeb ? 'web' : 'api', calls: [isWeb ? 'api' : 'web'] };
     return new SimHost(place, this.#network, (run) => this.#runs.set(run.id, run));
   }
 

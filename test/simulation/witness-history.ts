@@ -3,31 +3,34 @@ import { Draw } from './draw.ts';
 import { drawFault, replicasOf, type Fault, type History } from './history.ts';
 import type { Flaw } from './sim-witness.ts';
 
-/** What happens between dataplanes, their peers and those that look. */
+/** A fault of one host that lasts for a time. */
+interface HostFault {
+  readonly kind:
+    | 'host goes dark'
+    | 'host freezes'
+    | 'agent freezes'
+    | 'firewall fails over'
+    | 'firewall cuts all'
+    | 'new connects are dropped'
+    | 'only clients are let in'
+    | 'connects are redirected'
+    | 'companion cannot look'
+    | 'host cannot connect'
+    | 'health check fails'
+    | 'witness stalls';
+  readonly host: number;
+  readonly forMs: number;
+}
+
+/** What happens between dataplanes, their peers and the witnesses. */
 export type WitnessFault =
-  | {
-      readonly kind:
-        | 'host goes dark'
-        | 'host freezes'
-        | 'agent freezes'
-        | 'firewall fails over'
-        | 'firewall cuts all'
-        | 'new connects are dropped'
-        | 'only clients are let in'
-        | 'connects are redirected'
-        | 'companion cannot look'
-        | 'host cannot connect'
-        | 'health check fails';
-      readonly host: number;
-      readonly forMs: number;
-    }
+  | HostFault
   | {
       readonly kind: 'peer cannot connect';
       readonly host: number;
       readonly from: number;
       readonly forMs: number;
     }
-  | { readonly kind: 'witness stalls'; readonly host: number; readonly forMs: number }
   | { readonly kind: 'witness is flawed'; readonly host: number; readonly flaw: Flaw }
   | { readonly kind: 'address is taken' | 'operator edits'; readonly host: number }
   | {
@@ -40,66 +43,27 @@ export type WitnessFault =
 export const WITNESS_HOSTS = 6;
 /** The first four are `web`, the others `api`; each calls the other. */
 export const WEB_HOSTS = 4;
+const SHORT_OR_LONG_MS = [5_000, 30_000, 200_000] as const;
 
 export const WITNESS_FAULTS: Readonly<Record<WitnessFault['kind'], (draw: Draw) => WitnessFault>> = {
-  'host goes dark': (draw) => ({ kind: 'host goes dark', host: anyHost(draw), forMs: longOrShort(draw) }),
-  'host freezes': (draw) => ({ kind: 'host freezes', host: anyHost(draw), forMs: draw.of([4_000, 20_000]) }),
-  'agent freezes': (draw) => ({
-    kind: 'agent freezes',
-    host: anyHost(draw),
-    forMs: draw.of([20_000, 100_000]),
-  }),
-  'firewall fails over': (draw) => ({
-    kind: 'firewall fails over',
-    host: anyHost(draw),
-    forMs: draw.of([1_000, 15_000]),
-  }),
-  'firewall cuts all': (draw) => ({
-    kind: 'firewall cuts all',
-    host: anyHost(draw),
-    forMs: longOrShort(draw),
-  }),
-  'new connects are dropped': (draw) => ({
-    kind: 'new connects are dropped',
-    host: anyHost(draw),
-    forMs: longOrShort(draw),
-  }),
-  'only clients are let in': (draw) => ({
-    kind: 'only clients are let in',
-    host: anyHost(draw),
-    forMs: longOrShort(draw),
-  }),
-  'connects are redirected': (draw) => ({
-    kind: 'connects are redirected',
-    host: anyHost(draw),
-    forMs: longOrShort(draw),
-  }),
-  'companion cannot look': (draw) => ({
-    kind: 'companion cannot look',
-    host: anyHost(draw),
-    forMs: longOrShort(draw),
-  }),
-  'host cannot connect': (draw) => ({
-    kind: 'host cannot connect',
-    host: anyHost(draw),
-    forMs: longOrShort(draw),
-  }),
-  'health check fails': (draw) => ({
-    kind: 'health check fails',
-    host: anyHost(draw),
-    forMs: draw.of([3_000, 20_000]),
-  }),
+  'host goes dark': atHost('host goes dark'),
+  'host freezes': atHost('host freezes', [4_000, 20_000]),
+  'agent freezes': atHost('agent freezes', [20_000, 100_000]),
+  'firewall fails over': atHost('firewall fails over', [1_000, 15_000]),
+  'firewall cuts all': atHost('firewall cuts all'),
+  'new connects are dropped': atHost('new connects are dropped'),
+  'only clients are let in': atHost('only clients are let in'),
+  'connects are redirected': atHost('connects are redirected'),
+  'companion cannot look': atHost('companion cannot look'),
+  'host cannot connect': atHost('host cannot connect'),
+  'health check fails': atHost('health check fails', [3_000, 20_000]),
   'peer cannot connect': (draw) => ({
     kind: 'peer cannot connect',
     host: anyHost(draw),
     from: anyHost(draw),
-    forMs: longOrShort(draw),
+    forMs: draw.of(SHORT_OR_LONG_MS),
   }),
-  'witness stalls': (draw) => ({
-    kind: 'witness stalls',
-    host: anyHost(draw),
-    forMs: draw.of([200, 800, 3_000]),
-  }),
+  'witness stalls': atHost('witness stalls', [200, 800, 3_000]),
   'witness is flawed': (draw) => ({
     kind: 'witness is flawed',
     host: anyHost(draw),
@@ -110,12 +74,12 @@ export const WITNESS_FAULTS: Readonly<Record<WitnessFault['kind'], (draw: Draw) 
   'rack goes dark': (draw) => ({
     kind: 'rack goes dark',
     hosts: 2 + draw.below(3),
-    forMs: longOrShort(draw),
+    forMs: draw.of(SHORT_OR_LONG_MS),
   }),
   'rack loses the companion': (draw) => ({
     kind: 'rack loses the companion',
     hosts: draw.of([3, WITNESS_HOSTS]),
-    forMs: longOrShort(draw),
+    forMs: draw.of(SHORT_OR_LONG_MS),
   }),
   'store is lost': () => ({ kind: 'store is lost' }),
 };
@@ -142,6 +106,9 @@ function anyHost(draw: Draw): number {
   return draw.below(WITNESS_HOSTS);
 }
 
-function longOrShort(draw: Draw): number {
-  return draw.of([5_000, 30_000, 200_000]);
+function atHost(
+  kind: HostFault['kind'],
+  lastsMs: readonly number[] = SHORT_OR_LONG_MS,
+): (draw: Draw) => HostFault {
+  return (draw) => ({ kind, host: anyHost(draw), forMs: draw.of(lastsMs) });
 }

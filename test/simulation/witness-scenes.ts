@@ -98,6 +98,9 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   'a replica dies': { faults: [{ kind: 'replica dies', replica: 0, steps: 0 }] },
 };
 
+/** Each scene is played with these. */
+export const SEEDS = [1, 2, 3, 4, 5, 6];
+
 /** @returns what is wrong */
 export async function judgeScene(scene: Scene, seed: number): Promise<readonly string[]> {
   const { violations, sidelinedMs, restoredMs } = await new Simulation(historyOf(scene, seed)).run();

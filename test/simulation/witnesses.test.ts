@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { judgeScene, SCENES } from './witness-scenes.ts';
-
-const SEEDS = [1, 2, 3, 4, 5, 6];
+import { judgeScene, SCENES, SEEDS } from './witness-scenes.ts';
 
 test.for(Object.entries(SCENES))('%s', async ([, scene]) => {
   for (const seed of SEEDS)
