@@ -76,8 +76,8 @@ export interface SomeOf<T> {
 }
 
 /**
- * Up to `count` distinct ones that are acceptable, each searched for from a place of its own: of ten thousand, most are
- * not looked at. Fewer only if there are no more.
+ * Up to `count` distinct elements that are acceptable; fewer only if there are no more. The search for each begins at a
+ * random element and ends with the first acceptable one: most of ten thousand elements are not looked at.
  */
 export function drawSome<T>(from: readonly T[], { count, accepts, random }: SomeOf<T>): readonly T[] {
   const drawn = new Set<T>();

@@ -152,7 +152,7 @@ export interface UndoRequest {
   dataplane:
     | DataplaneKey
     | undefined;
-  /** Instead of one dataplane: every sidelined one goes back, and this process sidelines none for a minute. */
+  /** Instead of one dataplane, put every sidelined dataplane back. This process then sidelines no dataplane for a minute. */
   allSidelined: boolean;
 }
 
@@ -161,9 +161,9 @@ export interface UndoResponse {
   deletedAt:
     | Date
     | undefined;
-  /** Of all_sidelined: those that the control plane shows as they were before. */
+  /** With all_sidelined: the dataplanes that the control plane shows as they were before. */
   restored: DataplaneKey[];
-  /** Those that it does not, so far. */
+  /** With all_sidelined: the dataplanes that the control plane does not show so yet. */
   unrestored: DataplaneKey[];
 }
 

@@ -102,8 +102,8 @@ export interface PhaseChanged {
   /** Whether Envoy serves. Only then a missing object is put back. */
   serving: boolean;
   /**
-   * Who owns the object, if that is no longer what the Hello said; else unspecified. Only told to a companion that takes
-   * it.
+   * Who owns the object, if that is no longer what the Hello said; else unspecified. An agent says it only to a companion
+   * that takes it.
    */
   owner: Owner;
 }
