@@ -6,14 +6,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { ClientHttp2Session } from 'node:http2';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 import { Owner, RegisterRequest } from '../proto/gen/deregistrar/v1/deregistrar.ts';
 import { CompanionProcess } from '../test/support/companion-process.ts';
 import { ControlPlaneProcess } from '../test/support/kuma/control-plane-process.ts';
-import { TLS_FIXTURES } from '../test/support/kuma/control-plane.ts';
+import { TLS_CERTIFICATE } from '../test/support/kuma/control-plane.ts';
 import { TemporaryDir } from '../test/support/world/temporary-dir.ts';
 import { waitUntil } from '../test/support/world/wait-until.ts';
 import { dataplane } from './bench-agent.ts';
@@ -27,10 +26,6 @@ const { positionals, values } = parseArgs({
 });
 const [AGENTS = 1_000, WITHIN_S = 20] = positionals.map(Number);
 const { tls } = values;
-const CERTIFICATE = {
-  certificateFile: join(TLS_FIXTURES, 'server.crt'),
-  keyFile: join(TLS_FIXTURES, 'server.key'),
-};
 /** As `agent/object/claim-name.ts` has it. */
 const CLAIM_MS = 800;
 const PATIENCE_MS = 180_000;
@@ -45,7 +40,7 @@ await using controlPlane = await ControlPlaneProcess.start();
 await using companion = await CompanionProcess.start({
   kumaApi: [controlPlane.httpUrl],
   dir: dir.path,
-  ...(tls ? { tls: CERTIFICATE } : {}),
+  ...(tls ? { tls: TLS_CERTIFICATE } : {}),
 });
 await companion.waitUntilReady();
 console.log(`${machine()}, ${tls ? 'TLS' : 'plain text'}`);

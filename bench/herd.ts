@@ -4,13 +4,12 @@
  * Arguments: how many agents (4000), and the launcher of an older build to measure beside this one. `--tls`: not in plain
  * text, but with a certificate of ECDSA.
  */
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 import { CompanionProcess } from '../test/support/companion-process.ts';
 import { ControlPlaneProcess } from '../test/support/kuma/control-plane-process.ts';
-import { TLS_FIXTURES } from '../test/support/kuma/control-plane.ts';
+import { TLS_CERTIFICATE } from '../test/support/kuma/control-plane.ts';
 import { TemporaryDir } from '../test/support/world/temporary-dir.ts';
 import { waitUntil } from '../test/support/world/wait-until.ts';
 import { DirectDeletes } from './direct-deletes.ts';
@@ -25,10 +24,6 @@ const { positionals, values } = parseArgs({
 const [agentsText = '4000', olderBuild] = positionals;
 const { tls } = values;
 const AGENTS = Number(agentsText);
-const CERTIFICATE = {
-  certificateFile: join(TLS_FIXTURES, 'server.crt'),
-  keyFile: join(TLS_FIXTURES, 'server.key'),
-};
 /** Attached for the first time, each second. */
 const RATE = 200;
 const BACK_MS = 180_000;
@@ -78,7 +73,7 @@ async function restartWith(agents: number, bin: string | undefined): Promise<Mea
     kumaApi: [controlPlane.httpUrl],
     dir: dir.path,
     ...(bin === undefined ? {} : { bin }),
-    ...(tls ? { tls: CERTIFICATE } : {}),
+    ...(tls ? { tls: TLS_CERTIFICATE } : {}),
   });
   await companion.waitUntilReady();
   const over = new AbortController();

@@ -1,15 +1,11 @@
-import { join } from 'node:path';
-
 import { describe, expect, test } from 'vitest';
 
 import { CompanionWorld } from '../support/companion-world.ts';
-import { ControlPlane } from '../support/kuma/control-plane.ts';
+import { ControlPlane, TLS_CERTIFICATE } from '../support/kuma/control-plane.ts';
 import { agentCatalogue, companionCatalogue } from '../support/metric-catalogue.ts';
 import { promtool } from '../support/promtool.ts';
 import { scrape, type Scrape } from '../support/scrape.ts';
 import { Scene } from '../support/signal-scene.ts';
-
-const TLS = join(import.meta.dirname, '..', 'fixtures', 'tls');
 
 /** Names of the metrics that a scrape has values of, without the suffixes of histograms. */
 function namesOf({ body }: Scrape): ReadonlySet<string> {
@@ -42,7 +38,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
 
   test('of the companion has nothing to say against its own, and has every metric that is documented', async (context) => {
     await using world = await CompanionWorld.start({
-      companion: { tls: { certificateFile: join(TLS, 'server.crt'), keyFile: join(TLS, 'server.key') } },
+      companion: { tls: TLS_CERTIFICATE },
     });
     const seen = await scrape(new URL(world.companion.httpUrl).host);
     const { output } = promtool(context, ['check', 'metrics'], { input: seen.body });

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { ControlPlane, ensureEndpointsFile, TLS_FIXTURES } from '../kuma/control-plane.ts';
+import { ControlPlane, ensureEndpointsFile, TLS_CERTIFICATE, TLS_FIXTURES } from '../kuma/control-plane.ts';
 import { DataplaneTokens } from '../kuma/dataplane-tokens.ts';
 import { egressDir } from '../kuma/endpoints-file.ts';
 import { type Federation } from '../kuma/federation.ts';
@@ -45,10 +45,7 @@ export class EmulatedWorld implements KumaWorld {
   readonly timing: WorldTiming;
   readonly durable = true;
   readonly caFile = join(TLS_FIXTURES, 'ca.crt');
-  readonly companionTls = {
-    certificateFile: join(TLS_FIXTURES, 'server.crt'),
-    keyFile: join(TLS_FIXTURES, 'server.key'),
-  };
+  readonly companionTls = TLS_CERTIFICATE;
   readonly #controlPlanes: readonly ControlPlane[];
   readonly #dir: TemporaryDir;
   readonly #disposables = new AsyncDisposableStack();

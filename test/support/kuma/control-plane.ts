@@ -25,6 +25,12 @@ import { Timers } from './timers.ts';
 
 export const TLS_FIXTURES = join(import.meta.dirname, '..', '..', 'fixtures', 'tls');
 
+/** A certificate of ECDSA for loopback, by `ca.crt` of {@link TLS_FIXTURES}. */
+export const TLS_CERTIFICATE = {
+  certificateFile: join(TLS_FIXTURES, 'server.crt'),
+  keyFile: join(TLS_FIXTURES, 'server.key'),
+} as const;
+
 /** What of a control plane ends with its process. */
 interface Run {
   readonly instanceId: string;

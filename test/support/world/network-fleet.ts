@@ -1,11 +1,9 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import process from 'node:process';
-
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { CompanionProcess } from '../companion-process.ts';
-import { ControlPlane, TLS_FIXTURES } from '../kuma/control-plane.ts';
+import { ControlPlane, TLS_CERTIFICATE } from '../kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../kuma/settings.ts';
 import { DataplaneTokens } from '../kuma/dataplane-tokens.ts';
 import { NetworkHosts, type NetworkHost } from '../namespaces.ts';
@@ -204,7 +202,7 @@ async function startCompanion(
     listen: `${hosts.address}:${await freePort()}`,
     authn: 'token',
     publicKeys: [`${kid}=${dir.join('token-key.pem')}`],
-    tls: { certificateFile: join(TLS_FIXTURES, 'server.crt'), keyFile: join(TLS_FIXTURES, 'server.key') },
+    tls: TLS_CERTIFICATE,
     argv: companionArgv,
   });
 }
