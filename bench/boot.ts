@@ -44,7 +44,7 @@ await using companion = await CompanionProcess.start({
 });
 await companion.waitUntilReady();
 console.log(`${machine()}, ${tls ? 'TLS' : 'plain text'}`);
-const port = Number(companion.address.split(':').at(-1));
+const { port } = companion;
 const starts: Start[] = [];
 const sessions: ClientHttp2Session[] = [];
 const beganMs = performance.now();

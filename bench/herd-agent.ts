@@ -5,7 +5,7 @@ import {
   type ClientHttp2Stream,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { connect as secure } from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -87,11 +87,11 @@ export interface Place {
 export function openSession({ port, at, tls }: Place): ClientHttp2Session {
   const host = '127.0.0.1';
   const localAddress = `127.0.${1 + Math.floor((at % SOURCES) / 200)}.${1 + (at % 200)}`;
-  const plain = (): Socket => connect({ host, port, localAddress });
+  const socket = connect({ host, port, localAddress });
   // What an agent checks of the certificate costs its own host, and not the companion.
-  const secured = { socket: plain(), ALPNProtocols: ['h2'], rejectUnauthorized: false };
+  const unchecked = { ALPNProtocols: ['h2'], rejectUnauthorized: false };
   const session = connectTo(`${tls ? 'https' : 'http'}://${host}:${port}`, {
-    createConnection: () => (tls ? secure(secured) : secured.socket),
+    createConnection: () => (tls ? secure({ socket, ...unchecked }) : socket),
   });
   session.on('error', () => undefined);
   return session;

@@ -78,7 +78,7 @@ async function restartWith(agents: number, bin: string | undefined): Promise<Mea
   await companion.waitUntilReady();
   const over = new AbortController();
   const herd: Herd = { attached: 0, failed: 0 };
-  const port = Number(companion.address.split(':').at(-1));
+  const { port } = companion;
   const running: Promise<void>[] = [];
   for (let at = 0; at < agents; at += 1) {
     running.push(new HerdAgent(herd, { port, at, tls }).stayAttached(over.signal));

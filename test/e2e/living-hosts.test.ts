@@ -99,8 +99,7 @@ function shutWitnessesOut(fleet: NetworkFleet, answer: 'DROP' | 'REJECT'): () =>
   const { host, command } = fleet.instance(SUSPECT);
   for (const { name, host: witness } of fleet.instances)
     if (name !== SUSPECT) host.shut(command.inboundPort, { from: witness.address, answer });
-  const port = Number(fleet.companion?.address.split(':').at(-1));
-  host.shutOut(fleet.address, port);
+  host.shutOut(fleet.address, Number(fleet.companion?.port));
   return () => undefined;
 }
 

@@ -102,6 +102,11 @@ export class CompanionProcess implements AsyncDisposable {
     return companion;
   }
 
+  /** Of {@link address}, unless that is a Unix socket. */
+  get port(): number {
+    return Number(this.address.split(':').at(-1));
+  }
+
   /** @throws Error while it does not run */
   get pid(): number {
     const pid = this.#run?.child.pid;

@@ -117,8 +117,8 @@ export class WorldHosts implements AsyncDisposable {
   }): Promise<WorldHost> {
     const { world, hosts, service, name } = given;
     const host = hosts.add();
-    const companionPort = this.companion?.process.address.split(':').at(-1);
-    const ports = [String(world.dataplanePorts[0]), ...(companionPort === undefined ? [] : [companionPort])];
+    const companionPort = this.companion?.process.port;
+    const ports = [world.dataplanePorts[0], companionPort].filter((port) => port !== undefined).map(String);
     for (const script of [
       [APPLICATION, name],
       [WAYS, hosts.address, ...ports],
