@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 
+import { canMakeNetworkNamespaces } from '../test/support/namespaces.ts';
+
 export type Isolation =
   | { readonly kind: 'here' }
   /** Another process has played it all. */
@@ -14,7 +16,7 @@ const BEGIN = 'ip link set lo up && mount -t tmpfs none /run && exec "$0" "$@"';
 
 /** Hosts of their own need network namespaces. A user who may not make them gets them in a user namespace. */
 export function isolate(): Isolation {
-  if (canMakeNamespaces()) return { kind: 'here' };
+  if (canMakeNetworkNamespaces()) return { kind: 'here' };
   if (process.env[MARK] !== undefined) return { kind: 'missing', reason: 'ip netns fails here' };
   if (spawnSync('unshare', [...UNSHARE, 'sh', '-c', BEGIN, 'true']).status !== 0)
     return { kind: 'missing', reason: 'run it as root, with iproute2' };
@@ -24,11 +26,4 @@ export function isolate(): Isolation {
     { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } },
   );
   return { kind: 'elsewhere', exitCode: status ?? 1 };
-}
-
-function canMakeNamespaces(): boolean {
-  const name = `kuma-demo-${process.pid}`;
-  if (spawnSync('ip', ['netns', 'add', name]).status !== 0) return false;
-  spawnSync('ip', ['netns', 'delete', name]);
-  return true;
 }

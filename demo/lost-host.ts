@@ -15,10 +15,7 @@ async function start(how: 'bare' | 'companion', meshes: AsyncDisposableStack) {
   const fleet = await added(meshes, NetworkFleet.start({ names: NAMES, with: how }));
   await untilAcquainted(fleet);
   return (notes: Notes) =>
-    underLoad(fleet, notes, async () => {
-      await loseOne(fleet, notes);
-      return WATCHED_MS;
-    });
+    underLoad(fleet, notes, { happen: () => loseOne(fleet, notes), budgetMs: WATCHED_MS });
 }
 
 async function loseOne(fleet: NetworkFleet, notes: Notes): Promise<void> {

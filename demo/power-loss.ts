@@ -33,10 +33,7 @@ function scene(
     start: async (meshes) => {
       const fleet = await startFleet(meshes, (made) => wrap(made, meshes));
       return (notes) =>
-        underLoad(fleet, notes, async () => {
-          await loseOne(fleet, notes);
-          return WATCHED_MS;
-        });
+        underLoad(fleet, notes, { happen: () => loseOne(fleet, notes), budgetMs: WATCHED_MS });
     },
   };
 }

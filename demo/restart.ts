@@ -38,10 +38,7 @@ export const RESTART_SCENES: readonly Scene[] = RESTARTS.map((side) => ({
   start: async (meshes) => {
     const fleet = await startFleet(meshes, (made) => Promise.resolve(side.wrapping(made)));
     return (notes) =>
-      underLoad(fleet, notes, async () => {
-        await restart(fleet, side, notes);
-        return PATIENCE_MS;
-      });
+      underLoad(fleet, notes, { happen: () => restart(fleet, side, notes), budgetMs: PATIENCE_MS });
   },
 }));
 

@@ -46,18 +46,20 @@ export function added<T extends AsyncDisposable>(
   return creation;
 }
 
-/**
- * Lets something happen while the peer sends requests at a constant rate, and counts those that fail.
- *
- * @param happen returns for how many milliseconds to wait until requests succeed again afterwards
- */
-export async function underLoad(fleet: Mesh, notes: Notes, happen: () => Promise<number>): Promise<void> {
+interface Happening {
+  readonly happen: () => Promise<void>;
+  /** How long requests may fail after it. */
+  readonly budgetMs: number;
+}
+
+/** Lets something happen while the peer sends requests at a constant rate, and counts those that fail. */
+export async function underLoad(fleet: Mesh, notes: Notes, { happen, budgetMs }: Happening): Promise<void> {
   await using load = new LoadGenerator({
     target: { protocol: 'http1', port: fleet.client.ports.http1 },
     ratePerSecond: RATE_PER_SECOND,
   });
   await load.waitForSuccesses(RATE_PER_SECOND);
-  const budgetMs = await happen();
+  await happen();
   await load.waitForSuccesses(RATE_PER_SECOND, { budgetMs });
   const { sent, failed } = await load.stop();
   notes.fail({ sent, failed });

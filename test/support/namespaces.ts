@@ -7,10 +7,15 @@ import { unavailable } from './need.ts';
 
 /** Skips the test where no network namespace can be made. In CI the test fails. */
 export function needNetworkNamespaces(context: TestContext): void {
+  if (!canMakeNetworkNamespaces())
+    unavailable(context, 'no network namespace can be made here: run as root, with iproute2');
+}
+
+export function canMakeNetworkNamespaces(): boolean {
   const name = `kd-try-${process.pid}`;
   const isMade = spawnSync('ip', ['netns', 'add', name]).status === 0;
   if (isMade) ip(['netns', 'delete', name]);
-  else unavailable(context, 'no network namespace can be made here: run as root, with iproute2');
+  return isMade;
 }
 
 /** A host of its own as far as the network goes. */
