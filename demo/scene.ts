@@ -28,10 +28,7 @@ export async function startFleet(
   wrap: (fleet: Fleet) => Promise<Wrapping>,
 ): Promise<Fleet> {
   const fleet = await added(meshes, Fleet.create({ names: NAMES }));
-  const wrapping = await wrap(fleet);
-  for (const instance of fleet.instances) instance.start(wrapping);
-  await fleet.untilListed();
-  await fleet.untilServing();
+  await fleet.start(await wrap(fleet));
   return fleet;
 }
 

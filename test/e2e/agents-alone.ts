@@ -1,5 +1,5 @@
 import { Fleet, type Wrapping } from '../support/world/fleet.ts';
-import { NAMES, startAll } from '../support/world/under-load.ts';
+import { NAMES } from '../support/world/under-load.ts';
 
 export interface Setting extends AsyncDisposable {
   readonly fleet: Fleet;
@@ -12,7 +12,7 @@ export async function agentsAlone(): Promise<Setting> {
   await using opening = new AsyncDisposableStack();
   const fleet = opening.use(await Fleet.create({ names: NAMES }));
   const wrapping: Wrapping = fleet.agent('--lifecycle', 'agent');
-  await startAll(fleet, wrapping);
+  await fleet.start(wrapping);
   const world = opening.move();
   return { fleet, watched: false, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
 }

@@ -1,7 +1,7 @@
 import { FleetCompanion } from '../support/world/fleet-companion.ts';
 import { Fleet, type FleetOptions } from '../support/world/fleet.ts';
 import { losePower } from '../support/world/power-loss.ts';
-import { NAMES, startAll } from '../support/world/under-load.ts';
+import { NAMES } from '../support/world/under-load.ts';
 
 /** The instance that something happens to. */
 export const LOST = 'backend-2';
@@ -24,7 +24,7 @@ export async function companionWorld(
   await using opening = new AsyncDisposableStack();
   const fleet = opening.use(await Fleet.create({ names: NAMES, ...options }));
   const companion = opening.use(await FleetCompanion.start(fleet));
-  await startAll(fleet, companion.agent(...agentOptions));
+  await fleet.start(companion.agent(...agentOptions));
   for (const { process: agent } of fleet.instances) await agent.waitForOutput('companion.attached');
   const world = opening.move();
   return { fleet, companion, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };

@@ -17,7 +17,7 @@ import {
   tell,
   type CompanionWorld,
 } from './companion-world.ts';
-import { HTTP1, NAMES, startAll, underLoad } from '../support/world/under-load.ts';
+import { HTTP1, NAMES, underLoad } from '../support/world/under-load.ts';
 
 /** What does not happen is only known when it would have. */
 const WATCHED_MS = 30_000;
@@ -77,7 +77,7 @@ describe.concurrent('the host of one of three instances loses power while the co
 
   test('without a companion it stays, and its share of the requests fails: the test above can fail', async () => {
     await using fleet = await Fleet.create({ names: NAMES });
-    await startAll(fleet, fleet.agent('--lifecycle', 'agent'));
+    await fleet.start(fleet.agent('--lifecycle', 'agent'));
 
     await underLoad(fleet, HTTP1, async (load) => {
       await loseHost(fleet);
@@ -116,7 +116,7 @@ describe.concurrent('the host of one of three instances loses power, with a Kuma
 
   test('without a companion it stays', async () => {
     await using fleet = await Fleet.create({ names: NAMES, controlPlane });
-    await startAll(fleet, fleet.agent('--lifecycle', 'cp'));
+    await fleet.start(fleet.agent('--lifecycle', 'cp'));
 
     await losePower(fleet.instance(LOST).process);
     await delay(WATCHED_MS);
@@ -162,7 +162,7 @@ describe('a rolling restart of three instances under load, with a companion and 
     await using fleet = await Fleet.create({ names: NAMES });
     await using companion = await FleetCompanion.start(fleet);
     const wrapping = companion.agent('--endpoint', fleet.controlPlane.httpUrl, '--lifecycle', 'agent');
-    await startAll(fleet, wrapping);
+    await fleet.start(wrapping);
 
     const summary = await underLoad(fleet, HTTP1, async () => {
       for (const instance of fleet.instances) {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Fleet, type Instance } from '../support/world/fleet.ts';
 import { childrenOf } from '../support/world/power-loss.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
-import { HTTP1, NAMES, startAll, type Traffic, underLoad } from '../support/world/under-load.ts';
+import { HTTP1, NAMES, type Traffic, underLoad } from '../support/world/under-load.ts';
 
 const STOPPED = 'backend-2';
 
@@ -23,7 +23,7 @@ function stopAsKumasUnitDoes({ process: { pid } }: Instance): void {
 describe('one of three instances stops under load, without retries', () => {
   test.for(TRAFFIC)('no request fails with the agent: $name', async (traffic) => {
     await using fleet = await Fleet.create({ names: NAMES, protocol: traffic.inbound });
-    await startAll(fleet, fleet.agent());
+    await fleet.start(fleet.agent());
     const stopped = fleet.instance(STOPPED);
 
     const summary = await underLoad(fleet, traffic, async () => {
@@ -38,7 +38,7 @@ describe('one of three instances stops under load, without retries', () => {
 
   test('requests fail as Kuma’s documented unit stops it: the tests above can fail', async () => {
     await using fleet = await Fleet.create({ names: NAMES });
-    await startAll(fleet, 'bare');
+    await fleet.start('bare');
     const stopped = fleet.instance(STOPPED);
 
     const summary = await underLoad(fleet, HTTP1, async () => {
@@ -51,7 +51,7 @@ describe('one of three instances stops under load, without retries', () => {
 
   test('a request that takes longer than the settle time is answered before Envoy ends', async () => {
     await using fleet = await Fleet.create({ names: NAMES });
-    await startAll(fleet, fleet.agent());
+    await fleet.start(fleet.agent());
     const stopped = fleet.instance(STOPPED);
 
     const slow = fetch(`http://${stopped.command.endpoint}/?delay=6000`);
@@ -88,7 +88,7 @@ describe('a rolling restart of three instances under load, without retries', () 
 
   test('requests fail as Kuma’s documented unit restarts one of them: the tests above can fail', async () => {
     await using fleet = await Fleet.create({ names: NAMES });
-    await startAll(fleet, 'bare');
+    await fleet.start('bare');
     const restarted = fleet.instance(STOPPED);
 
     const summary = await underLoad(fleet, HTTP1, async () => {

@@ -37,9 +37,7 @@ async function command(...argv: readonly string[]): Promise<Said> {
 
 async function fleetOf(options: ControlPlaneOptions = {}, agent: readonly string[] = []): Promise<Fleet> {
   const fleet = await Fleet.create({ names: ['web-1', 'web-2'], controlPlane: { ...QUICK, ...options } });
-  for (const instance of fleet.instances) instance.start(fleet.agent(...agent));
-  await fleet.untilListed();
-  await fleet.untilServing();
+  await fleet.start(fleet.agent(...agent));
   await Promise.all(fleet.instances.map((instance) => untilControllable(fleet, instance)));
   return fleet;
 }

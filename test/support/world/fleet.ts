@@ -148,6 +148,13 @@ export class Fleet implements AsyncDisposable {
     });
   }
 
+  /** Starts every instance, and waits until the peer lists all of them and each one serves. */
+  async start(wrapping: Wrapping): Promise<void> {
+    for (const instance of this.instances) instance.start(wrapping);
+    await this.untilListed();
+    await this.untilServing();
+  }
+
   /** The agent's options for this fleet; more may follow. */
   agent(...more: readonly string[]): Wrapping {
     return { agent: ['--endpoint', this.controlPlane.httpUrl, '--state-dir', this.stateDir, ...more] };

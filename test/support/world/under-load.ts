@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 
-import type { Fleet, Wrapping } from './fleet.ts';
+import type { Fleet } from './fleet.ts';
 import { LoadGenerator, type LoadSummary } from './load-generator.ts';
 
 export const NAMES = ['backend-1', 'backend-2', 'backend-3'];
@@ -32,10 +32,4 @@ export async function underLoad(
   await change(load);
   await load.waitForSuccesses(RATE_PER_SECOND);
   return await load.stop();
-}
-
-export async function startAll(fleet: Fleet, wrapping: Wrapping): Promise<void> {
-  for (const instance of fleet.instances) instance.start(wrapping);
-  await fleet.untilListed();
-  await fleet.untilServing();
 }
