@@ -61,23 +61,7 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
     ['two shells', (line) => ['sh', '-c', `sh -c '${line}; exit $?'; exit $?`]],
   ])('gets the SIGTERM itself, and is waited for: %s', async ([name, argvOf]) => {
     const log = join(folder, name.replaceAll(' ', '-'));
-    const spawner = childSpawner(process.env['PATH'] ?? '', {
-      env: process.env,
-      signals: NO_SIGNALS,
-      openFiles: 0n,
-      descriptors: undefined,
-    });
-    const spawned = spawner.spawn({
-      argv: argvOf(`${kumaDp} run`),
-      env: { ...process.env, LOG: log },
-      stdin: undefined,
-      descriptors: [],
-    });
-    if ('problem' in spawned) throw new Error(spawned.problem);
-    const pid = await waitUntil(() => Number(readText(log)) || undefined, {
-      what: 'kuma-dp runs',
-      budgetMs: 10_000,
-    });
+    const { spawned, pid } = await spawn(argvOf(`${kumaDp} run`), log);
     spawned.child.signal('SIGTERM');
     expect(await spawned.exited).toEqual({ code: 7, signal: null });
     expect(readText(log)).toContain('drained');
@@ -87,23 +71,7 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
 
   test('is waited for although what started it was killed, and gets the signals that follow', async () => {
     const log = join(folder, 'orphan');
-    const spawner = childSpawner(process.env['PATH'] ?? '', {
-      env: process.env,
-      signals: NO_SIGNALS,
-      openFiles: 0n,
-      descriptors: undefined,
-    });
-    const spawned = spawner.spawn({
-      argv: ['dash', '-c', `${kumaDp} run; exit $?`],
-      env: { ...process.env, LOG: log },
-      stdin: undefined,
-      descriptors: [],
-    });
-    if ('problem' in spawned) throw new Error(spawned.problem);
-    const pid = await waitUntil(() => Number(readText(log)) || undefined, {
-      what: 'kuma-dp runs',
-      budgetMs: 10_000,
-    });
+    const { spawned, pid } = await spawn(['dash', '-c', `${kumaDp} run; exit $?`], log);
     spawned.child.signal('SIGCONT');
     process.kill(spawned.child.pid, 'SIGKILL');
     await waitUntil(() => (processRef(spawned.child.pid) === undefined ? true : undefined), {
@@ -157,6 +125,24 @@ describe.concurrent('a kuma-dp that is sent to the background', () => {
     expect(readText(log)).toContain('drained');
   });
 });
+
+/** @returns once kuma-dp runs, with the pid that it has for itself */
+async function spawn(argv: readonly string[], log: string) {
+  const spawner = childSpawner(process.env['PATH'] ?? '', {
+    env: process.env,
+    signals: NO_SIGNALS,
+    openFiles: 0n,
+    descriptors: undefined,
+  });
+  const env = { ...process.env, LOG: log };
+  const spawned = spawner.spawn({ argv, env, stdin: undefined, descriptors: [] });
+  if ('problem' in spawned) throw new Error(spawned.problem);
+  const pid = await waitUntil(() => Number(readText(log)) || undefined, {
+    what: 'kuma-dp runs',
+    budgetMs: 10_000,
+  });
+  return { spawned, pid };
+}
 
 function readText(path: string): string {
   try {
