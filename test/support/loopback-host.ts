@@ -5,6 +5,7 @@ import { lookByTcp } from '../../kernel/tcp-look.ts';
 import { tcpConnect } from '../../program/tcp-connect.ts';
 import { Testimony_Result, type Look } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedClient } from './attached-client.ts';
+import { passOn } from './pass-on.ts';
 
 /** Where each of these hosts serves. */
 export const PORT = 18_080;
@@ -36,14 +37,7 @@ export class LoopbackHost implements AsyncDisposable {
     const [host = '', port = ''] = companion.split(':');
     const server = await this.#listen(0, (socket) => {
       const onward = connect({ host, port: Number(port), localAddress: this.address });
-      for (const [from, to] of [
-        [socket, onward],
-        [onward, socket],
-      ] as const) {
-        from.pipe(to);
-        from.on('error', () => to.destroy());
-        from.on('close', () => to.destroy());
-      }
+      passOn(socket, onward);
     });
     const { port: own } = server.address() as { readonly port: number };
     return `${this.address}:${own}`;

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
+import { passOn } from '../pass-on.ts';
+
 /** One port in front of several on this host: each connection goes to the first that accepts it. */
 export class FrontPort implements AsyncDisposable {
   readonly #server: Server;
@@ -45,10 +47,6 @@ export class FrontPort implements AsyncDisposable {
       return;
     }
     this.#sockets.add(upstream);
-    upstream.on('error', () => upstream.destroy());
-    upstream.on('close', () => client.destroy());
-    client.on('close', () => upstream.destroy());
-    client.pipe(upstream);
-    upstream.pipe(client);
+    passOn(client, upstream);
   }
 }

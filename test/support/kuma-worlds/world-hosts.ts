@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import process from 'node:process';
 
 import { NetworkHosts, type NetworkHost } from '../namespaces.ts';
+import { passOn } from '../pass-on.ts';
 import type { DataplaneCommand } from '../world/dataplane-command.ts';
 import { AGENT } from '../world/fleet.ts';
 import { freePort } from '../world/free-port.ts';
@@ -16,20 +18,17 @@ import type { KumaWorld, Peer } from './kuma-world.ts';
 import { ObjectClient } from './object-client.ts';
 import { WorldCompanion } from './world-companion.ts';
 
+const PASS_ON = join(import.meta.dirname, '..', 'pass-on.ts');
+
 /** Passes connections on from this host's loopback to the other one, port by port: certificates name the loopback. */
 const WAYS = `
   const [to, ...ports] = process.argv.slice(1);
   const net = require('node:net');
+  const { passOn } = require(${JSON.stringify(PASS_ON)});
   let listening = 0;
   for (const port of ports)
-    net.createServer((socket) => {
-      const onward = net.connect(Number(port), to);
-      for (const [a, b] of [[socket, onward], [onward, socket]]) {
-        a.pipe(b);
-        a.on('error', () => b.destroy());
-        a.on('close', () => b.destroy());
-      }
-    }).listen(Number(port), '127.0.0.1', () => { listening += 1; if (listening === ports.length) console.log('listening'); });
+    net.createServer((socket) => passOn(socket, net.connect(Number(port), to)))
+      .listen(Number(port), '127.0.0.1', () => { listening += 1; if (listening === ports.length) console.log('listening'); });
 `;
 
 export interface WorldHost {
@@ -145,18 +144,9 @@ async function wayTo(address: string, port: number): Promise<AsyncDisposable> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     const onward = connect(port, '127.0.0.1');
-    for (const [from, to] of [
-      [socket, onward],
-      [onward, socket],
-    ] as const) {
-      sockets.add(from);
-      from.pipe(to);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    }
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    passOn(socket, onward);
   });
   server.listen(port, address);
   try {
