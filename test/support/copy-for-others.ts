@@ -5,6 +5,9 @@ import process from 'node:process';
 import { AGENT_BIN, CHILD, ROOT } from './agent-process.ts';
 import { TemporaryDir } from './world/temporary-dir.ts';
 
+/** Runs the command that follows as a user without any rights. Needs root. */
+export const AS_ANOTHER = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
+
 /**
  * The built agent, the stand-in for kuma-dp and Node where any user may run them: the clone may be below a folder that
  * only its owner may enter, as `mktemp -d` makes them.
@@ -21,26 +24,22 @@ export class CopyForOthers implements Disposable {
     this.child = this.#dir.join(relative(ROOT, CHILD));
     cpSync(build, dirname(dirname(this.bin)), { recursive: true });
     cpSync(dirname(CHILD), dirname(this.child), { recursive: true });
-    this.#take('scripts/pinned-node', copyFileSync);
-    this.#take(`node_modules/node-linux-${process.arch}/bin/node`, linkOrCopy);
+    this.#take('scripts/pinned-node');
+    this.#take(`node_modules/node-linux-${process.arch}/bin/node`);
   }
 
   [Symbol.dispose](): void {
     this.#dir[Symbol.dispose]();
   }
 
-  #take(file: string, take: (from: string, to: string) => void): void {
-    const to = this.#dir.join(file);
+  #take(file: string): void {
+    const [from, to] = [join(ROOT, file), this.#dir.join(file)];
     mkdirSync(dirname(to), { recursive: true });
-    take(join(ROOT, file), to);
-  }
-}
-
-/** It has 120 MB. */
-function linkOrCopy(from: string, to: string): void {
-  try {
-    linkSync(from, to);
-  } catch {
-    copyFileSync(from, to);
+    // Node has 120 MB.
+    try {
+      linkSync(from, to);
+    } catch {
+      copyFileSync(from, to);
+    }
   }
 }

@@ -15,7 +15,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import type { StopReport } from '../../../agent/stop/stop-report.pure.ts';
 import { type AgentProcess, lives, sendSignal } from '../../support/agent-process.ts';
-import { CopyForOthers } from '../../support/copy-for-others.ts';
+import { AS_ANOTHER, CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { IN_PID_NAMESPACE, needPidNamespace, unavailable } from '../../support/need.ts';
 import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
@@ -50,7 +50,6 @@ function running(scene: Scene, script: string, prefix: readonly string[] = []): 
   return scene.agent(argv, { prefix, cwd: scene.dir.path });
 }
 
-const UNPRIVILEGED = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
 const needRoot = (): boolean => process.getuid?.() === 0;
 
 /** The agent itself, where something stands in front of it. */
@@ -85,7 +84,7 @@ describe.runIf(needRoot())('a standard error without a reader, of an agent that 
   ])('$what of another user, full before the first line: the stop takes its course', async ({ script }) => {
     await using stalled = stalledScene();
     const held = await stalled.start({
-      prefix: ['bash', '-c', script, 'bash', ...UNPRIVILEGED],
+      prefix: ['bash', '-c', script, 'bash', ...AS_ANOTHER],
       cwd: stalled.dir.path,
     });
     await stalled.untilRunning(held, 0);
@@ -369,7 +368,7 @@ describe.runIf(needRoot())('a child of another user, and an agent that is not ro
           'sleep',
           '60',
         ],
-        { prefix: UNPRIVILEGED },
+        { prefix: AS_ANOTHER },
       );
       const sleeper = await waitUntil(() => agent.living.find(({ command }) => command === 'sleep 60')?.pid, {
         what: 'the child of root',

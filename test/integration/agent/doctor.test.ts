@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Finding } from '../../../kernel/findings.ts';
 import { AGENT_BIN } from '../../support/agent-process.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
-import { CopyForOthers } from '../../support/copy-for-others.ts';
+import { AS_ANOTHER, CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { unavailable } from '../../support/need.ts';
@@ -312,7 +312,6 @@ describe.concurrent('doctor', () => {
   });
 });
 
-const AS_ANOTHER = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
 const [SETPRIV, ...AS] = AS_ANOTHER;
 
 /** The program that the doctor asks is within reach, the state is not. */
