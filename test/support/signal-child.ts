@@ -32,8 +32,6 @@ export interface ChildPlan {
   /** A process without a parent that waits for it, in its own session or not. */
   readonly forks?: 'grandchild' | 'daemon';
   readonly grandchildMs?: number;
-  /** Prints `ready` to standard output as well. */
-  readonly announce?: boolean;
 }
 
 export interface ChildEvent {
