@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, chownSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -88,9 +88,25 @@ async function find(bootstrap: string, uid?: number) {
     stdio: ['ignore', 'pipe', 'ignore'],
     ...(uid === undefined ? {} : { uid }),
   });
-  after.push(() => envoy.kill('SIGKILL'));
+  const ended = once(envoy, 'exit');
+  after.push(async () => {
+    envoy.kill('SIGKILL');
+    // The next test would find it.
+    await ended;
+  });
   await new Promise((resolve) => envoy.stdout.once('data', resolve));
   return envoyFinder(systemClock).find(process.pid);
+}
+
+/** The admin of that Envoy. @throws TypeError if it is not to be asked */
+async function adminAt(bootstrap: string, uid?: number) {
+  const found = await find(bootstrap, uid);
+  if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
+  const { admin } = found;
+  after.push(() => {
+    admin.close();
+  });
+  return admin;
 }
 
 function bootstrapFor(address: Readonly<Record<string, unknown>>): string {
@@ -109,18 +125,7 @@ async function listening(server: Server, at: string): Promise<void> {
 
 /** Where Envoy’s admin listens. */
 function socket(): string {
-  return join(dir.path, 'admin.sock');
-}
-
-/** The admin at {@link socket}. */
-async function foundAdmin(): Promise<EnvoyAdmin> {
-  const found = await find(bootstrapFor({ pipe: { path: socket() } }));
-  if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
-  const { admin } = found;
-  after.push(() => {
-    admin.close();
-  });
-  return admin;
+  return dir.join('admin.sock');
 }
 
 describe('Envoy’s admin', () => {
@@ -146,7 +151,7 @@ describe('Envoy’s admin', () => {
       }),
       socket(),
     );
-    const admin = await foundAdmin();
+    const admin = await adminAt(bootstrapFor({ pipe: { path: socket() } }));
     const beforeBytes = process.memoryUsage().rss;
     await expect(admin.stats('x')).rejects.toMatchObject({
       code: expect.stringMatching(/^(DEADLINE_EXCEEDED|ANSWER_UNREADABLE)$/) as unknown,
@@ -163,7 +168,7 @@ describe('Envoy’s admin', () => {
       }),
       socket(),
     );
-    const admin = await foundAdmin();
+    const admin = await adminAt(bootstrapFor({ pipe: { path: socket() } }));
     await admin.healthcheck('fail');
     expect(asked).toEqual(['POST /healthcheck/fail']);
   });
@@ -204,10 +209,8 @@ describe('Envoy’s admin', () => {
       socket(),
     );
     chownSync(socket(), OTHER_UID, OTHER_UID);
-    const found = await find(bootstrapFor({ pipe: { path: socket() } }), OTHER_UID);
-    if (typeof found === 'string' || !('admin' in found)) throw new TypeError(JSON.stringify(found));
-    expect(await found.admin.stats('a')).toBe('a: 1');
-    found.admin.close();
+    const admin = await adminAt(bootstrapFor({ pipe: { path: socket() } }), OTHER_UID);
+    expect(await admin.stats('a')).toBe('a: 1');
   });
 
   test('a bootstrap that is another file is not quoted', async () => {
