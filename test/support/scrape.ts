@@ -39,7 +39,7 @@ export async function scrape(address: string): Promise<Scrape> {
   return new Scrape(body);
 }
 
-interface HttpAnswer {
+export interface HttpAnswer {
   readonly status: number;
   readonly body: string;
 }

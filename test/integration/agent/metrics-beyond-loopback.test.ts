@@ -8,12 +8,11 @@ import { text } from 'node:stream/consumers';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { ask, Scrape, scrapeWith } from '../../support/scrape.ts';
-import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { ask, type HttpAnswer, Scrape, scrapeWith } from '../../support/scrape.ts';
+import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import { Scene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-const TLS = join(import.meta.dirname, '../../fixtures/tls');
 const TOKEN = 'a-token-of-the-central-prometheus';
 
 let controlPlane: ControlPlane;
@@ -35,13 +34,12 @@ async function portOf(scene: Scene): Promise<string> {
   return new URL(`http://${String(served['address'])}`).port;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
-
-async function scrapeByTls(port: string, headers: OutgoingHttpHeaders, caFile = 'ca.crt'): Promise<Answer> {
-  const ca = readFileSync(join(TLS, caFile));
+async function scrapeByTls(
+  port: string,
+  headers: OutgoingHttpHeaders,
+  caFile = 'ca.crt',
+): Promise<HttpAnswer> {
+  const ca = readFileSync(join(TLS_FIXTURES, caFile));
   const asked = request({ host: 'localhost', port, path: '/metrics', headers, ca, agent: false });
   asked.end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
@@ -69,7 +67,8 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
       '--metrics-key-file=server.key',
     ]);
     writeFileSync(scene.dir.join('token'), TOKEN);
-    for (const file of ['server.crt', 'server.key']) copyFileSync(join(TLS, file), scene.dir.join(file));
+    for (const file of ['server.crt', 'server.key'])
+      copyFileSync(join(TLS_FIXTURES, file), scene.dir.join(file));
     const port = await portOf(scene);
     const given = { authorization: `Bearer ${TOKEN}` };
     const answer = await scrapeByTls(port, given);
@@ -88,7 +87,8 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
       '--metrics-cert-file=server.crt',
       '--metrics-key-file=server.key',
     ]);
-    for (const file of ['server.crt', 'server.key']) copyFileSync(join(TLS, file), scene.dir.join(file));
+    for (const file of ['server.crt', 'server.key'])
+      copyFileSync(join(TLS_FIXTURES, file), scene.dir.join(file));
     const port = await portOf(scene);
     const silent = Array.from({ length: 150 }, () =>
       connect(Number(port), '127.0.0.1').on('error', () => {}),
@@ -134,7 +134,7 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     await using scene = open(['--metrics=127.0.0.1:0', '--metrics-token-file=token', ...withTls]);
     for (const [name, content] of Object.entries(files)) {
       if (name === 'token') writeFileSync(scene.dir.join(name), content);
-      else copyFileSync(join(TLS, content), scene.dir.join(name));
+      else copyFileSync(join(TLS_FIXTURES, content), scene.dir.join(name));
     }
     const agent = await scene.start({ cwd: scene.dir.path });
     await scene.child.waitFor('ready');
