@@ -8,7 +8,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { envoyFinder } from '../../../agent/envoy/envoy.io.ts';
 import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import { userToken } from '../../../agent/object/user-token.io.ts';
-import type { EnvoyAdmin } from '../../../agent/ports.ts';
 import { readIfNamed } from '../../../agent/run/connection.ts';
 import { WatchedFile } from '../../../program/watched-file.ts';
 import { systemClock } from '../../../kernel/clock.ts';
