@@ -3,8 +3,6 @@ import { expect } from 'vitest';
 import type { EndpointChange, EndpointWatcher } from '../support/world/endpoint-watcher.ts';
 import { NetworkFleet, untilAcquainted, type NetworkFleetOptions } from '../support/world/network-fleet.ts';
 
-export { APPLICATION_PORT } from '../support/world/network-fleet.ts';
-
 /** A fleet whose agents have reached each other. */
 export async function acquainted(options: NetworkFleetOptions): Promise<NetworkFleet> {
   const fleet = await NetworkFleet.start(options);

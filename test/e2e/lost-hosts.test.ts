@@ -5,10 +5,10 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { need } from '../support/need.ts';
 import { needNetworkNamespaces } from '../support/namespaces.ts';
 import { LoadGenerator } from '../support/world/load-generator.ts';
-import { NetworkFleet, type NetworkFleetOptions } from '../support/world/network-fleet.ts';
+import { APPLICATION_PORT, NetworkFleet, type NetworkFleetOptions } from '../support/world/network-fleet.ts';
 import { losePower } from '../support/world/power-loss.ts';
 import { NAMES } from '../support/world/under-load.ts';
-import { acquainted, APPLICATION_PORT, failWith, leavers, sidelinedIn } from './acquainted.ts';
+import { acquainted, failWith, leavers, sidelinedIn } from './acquainted.ts';
 import { tell } from './companion-world.ts';
 
 const LOST = 'backend-2';
