@@ -3,9 +3,11 @@ import { writeFileSync } from 'node:fs';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
+import { AGENT_BIN } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { unavailable } from '../../support/need.ts';
 import { Scene } from '../../support/signal-scene.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /** What a hardened unit, a container or a bare root hides from the agent. */
@@ -30,12 +32,18 @@ const HIDDEN: readonly (readonly [what: string, how: string])[] = [
 const KUMA_DP = `#!/bin/sh\ntrap 'exit 7' TERM\necho ready\nwhile :; do sleep 0.05; done\n`;
 
 let controlPlane: ControlPlane;
+let programs: TemporaryDir;
 
 beforeAll(async () => {
+  programs = new TemporaryDir();
+  writeFileSync(programs.join('kuma-dp'), KUMA_DP, { mode: 0o755 });
   controlPlane = await ControlPlane.start();
 });
 
-afterAll(() => controlPlane[Symbol.asyncDispose]());
+afterAll(async () => {
+  await controlPlane[Symbol.asyncDispose]();
+  programs[Symbol.dispose]();
+});
 
 describe.concurrent('on a host that hides', () => {
   beforeEach((context) => {
@@ -46,25 +54,15 @@ describe.concurrent('on a host that hides', () => {
   test.for(
     HIDDEN.flatMap(([what, how]) => (['cp', 'agent'] as const).map((owner) => [what, owner, how] as const)),
   )('%s, kuma-dp runs, ends as ever, and is deregistered: --lifecycle %s', async ([, owner, how]) => {
-    await using scene = new Scene({ controlPlane, put: owner === 'cp' });
-    const kumaDp = scene.dir.join('kuma-dp');
-    writeFileSync(kumaDp, KUMA_DP, { mode: 0o755 });
-    const agent = await scene.agent(
-      [
-        'run',
-        `--endpoint=${controlPlane.httpUrl}`,
-        `--state-dir=${scene.stateDir}`,
-        `--lifecycle=${owner}`,
-        '--settle=100ms',
-        '--stop-budget=10s',
-        '--',
-        kumaDp,
-        'run',
-        '--cp-address=https://127.0.0.1:5678',
-        `--dataplane-file=${scene.resourceFile}`,
-      ],
-      { prefix: ['unshare', '--mount', '--propagation=private', 'sh', '-c', `${how}; exec "$@"`, 'sh'] },
-    );
+    await using scene = new Scene({
+      controlPlane,
+      put: owner === 'cp',
+      options: [`--lifecycle=${owner}`, '--settle=100ms', '--stop-budget=10s'],
+      programs: { bin: AGENT_BIN, child: programs.join('kuma-dp') },
+    });
+    const agent = await scene.agent(scene.runArgv, {
+      prefix: ['unshare', '--mount', '--propagation=private', 'sh', '-c', `${how}; exec "$@"`, 'sh'],
+    });
     await waitUntil(() => agent.stdout.includes('ready'), { what: 'kuma-dp' });
     await agent.waitForEvent('endpoint.reached');
     await waitUntil(() => scene.isThere, { what: 'the object' });
