@@ -11,7 +11,13 @@ import { freePort } from '../world/free-port.ts';
 import { LoadGenerator } from '../world/load-generator.ts';
 import { runOn } from '../world/host-process.ts';
 import type { ManagedProcess } from '../world/managed-process.ts';
-import { APPLICATION, APPLICATION_PORT, untilAcquainted } from '../world/network-fleet.ts';
+import {
+  APPLICATION,
+  APPLICATION_PORT,
+  saidBy,
+  type Speaking,
+  untilAcquainted,
+} from '../world/network-fleet.ts';
 import { losePower } from '../world/power-loss.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import type { KumaWorld, Peer } from './kuma-world.ts';
@@ -77,7 +83,7 @@ export class WorldHosts implements AsyncDisposable {
     for (let number = 1; number <= size; number += 1)
       made.instances.push(await made.#add({ world, hosts, service, name: `${service}-${number}` }));
     await made.untilListed(made.instances);
-    await untilAcquainted({ companion: companion?.process, instances: made.instances, said: '' });
+    await untilAcquainted(made.#speaking);
     return made;
   }
 
@@ -103,9 +109,11 @@ export class WorldHosts implements AsyncDisposable {
 
   /** What the processes said, for the message of a test that failed. */
   get said(): string {
-    const agents = this.instances.map(({ name, process: one }) => `${name}: ${one.stderr.slice(-2_000)}`);
-    const companion = (this.companion?.process.events ?? []).slice(-60).map((event) => JSON.stringify(event));
-    return [...companion, ...agents].join('\n');
+    return saidBy(this.#speaking);
+  }
+
+  get #speaking(): Speaking {
+    return { companion: this.companion?.process, instances: this.instances };
   }
 
   async #add(given: {

@@ -110,9 +110,7 @@ export class NetworkFleet implements AsyncDisposable {
 
   /** What the processes said, for the message of a test that failed. */
   get said(): string {
-    const agents = this.instances.map(({ name, process: { stderr } }) => `${name}:\n${stderr.slice(-2_000)}`);
-    const companion = (this.companion?.events ?? []).slice(-60).map((event) => JSON.stringify(event));
-    return [...companion, ...agents].join('\n');
+    return saidBy(this);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -152,24 +150,29 @@ export class NetworkFleet implements AsyncDisposable {
   }
 }
 
-export interface Acquainting {
+export interface Speaking {
   readonly companion: CompanionProcess | undefined;
-  readonly instances: { readonly length: number };
-  readonly said: string;
+  readonly instances: readonly { readonly name: string; readonly process: ManagedProcess }[];
+}
+
+export function saidBy({ companion, instances }: Speaking): string {
+  const agents = instances.map(({ name, process: { stderr } }) => `${name}:\n${stderr.slice(-2_000)}`);
+  const events = (companion?.events ?? []).slice(-60).map((event) => JSON.stringify(event));
+  return [...events, ...agents].join('\n');
 }
 
 /** The companion looks for so many witnesses of each. */
 const WITNESSES = 3;
 
 /** Waits until each dataplane has been reached by others, or by as many as there are. */
-export async function untilAcquainted(fleet: Acquainting): Promise<void> {
+export async function untilAcquainted(fleet: Speaking): Promise<void> {
   const { companion, instances } = fleet;
   if (companion === undefined) return;
   const looks = instances.length * Math.min(WITNESSES, instances.length - 1);
   const series = 'kuma_deregistrar_testimonies_total{result="reached"}';
   const { host } = new URL(companion.httpUrl);
   await waitUntil(async () => ((await scrape(host)).value(series) ?? 0) >= looks, {
-    what: () => `${looks} looks that reached; they said: ${fleet.said}`,
+    what: () => `${looks} looks that reached; they said: ${saidBy(fleet)}`,
     budgetMs: 60_000,
   });
   // They are written down together, after the last of a batch.
