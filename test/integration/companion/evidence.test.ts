@@ -2,16 +2,17 @@ import { describe, expect, test } from 'vitest';
 
 import { CompanionWorld } from '../../support/companion-world.ts';
 
-const HOUR_MS = 3_600_000;
+/** The control plane's clock has whole seconds. */
+const AN_HOUR_AND_MORE_MS = 3_605_000;
 
 /** What a sweep and healing decide, and when: `test/unit/control-plane/sweep-and-heal.test.ts`. */
 describe('a sweep that is asked for', () => {
   test('says through socket and command line who would go, who is held back, and by what', async () => {
     await using world = await CompanionWorld.create({ companion: { sweepOfflineAfter: 'report' } });
     world.put('offline');
-    world.connect('offline', { endedForMs: HOUR_MS });
+    world.connect('offline', { endedForMs: AN_HOUR_AND_MORE_MS });
     world.put('by-hand');
-    world.connect('by-hand', { direct: false, endedForMs: HOUR_MS });
+    world.connect('by-hand', { direct: false, endedForMs: AN_HOUR_AND_MORE_MS });
     await world.companion.start();
     await world.companion.waitUntilReady();
 
