@@ -14,6 +14,9 @@ export interface DataplaneKey {
   readonly name: string;
 }
 
+/** RFC 1123 as Kuma asks for since 2.10, and the underscore that 2.7 still took. */
+export const DATAPLANE_NAME = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
+
 export const RESOURCE_TYPES = {
   dataplane: 'Dataplane',
   ingress: 'ZoneIngress',

@@ -1,4 +1,5 @@
 import { isObject } from '../../kernel/json.ts';
+import { DATAPLANE_NAME, type DataplaneResource } from '../../kuma/dataplane.ts';
 
 /** Fields that Go's encoding/json accepts in any letter case. All others need their exact name. */
 const META = ['type', 'mesh', 'name', 'labels', 'creationTime', 'modificationTime'] as const;
@@ -28,9 +29,34 @@ export function asDataplaneDocument(document: unknown): unknown {
 function inMetaCase(document: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const read: Record<string, unknown> = {};
   for (const key of Object.keys(document).toSorted()) {
-    read[META_BY_LOWER_CASE.get(key.toLowerCase()) ?? key] = document[key];
+    // Go takes the long s for an s, too.
+    const plain = key.replaceAll('ſ', 's').toLowerCase();
+    read[META_BY_LOWER_CASE.get(plain) ?? key] = document[key];
   }
   return read;
+}
+
+const MOST_PORT = 65_535;
+
+/**
+ * What kuma-dp would refuse of a resource, in the parts that the agent acts upon; `undefined` for nothing.
+ *
+ * A name that kuma-dp refuses must not become one that the agent registers or deletes.
+ */
+export function refusalOf({ name, networking }: DataplaneResource): string | undefined {
+  if (name !== '' && !DATAPLANE_NAME.test(name)) {
+    return `name: "${name.slice(0, 20)}" is not a name of Kuma's`;
+  }
+  const ports: readonly unknown[] = [
+    ...(networking?.inbound ?? []),
+    ...(networking?.listeners ?? []),
+  ].flatMap((port) => [port.port, 'servicePort' in port ? port.servicePort : undefined]);
+  const wrong = ports.filter((port) => typeof port === 'number').find((port) => !isPort(port));
+  return wrong === undefined ? undefined : `networking: ${wrong} is not a port`;
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= MOST_PORT;
 }
 
 function withoutNulls(document: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -27,6 +27,8 @@ export interface DataplaneIdentity {
 
 export type Derived = { readonly identity: DataplaneIdentity } | { readonly problem: string };
 
+/** In the path of a URL they would name another object: `/meshes/../dataplanes/web-1`. */
+const DOTS = /^\.{1,2}$/;
 const KUMA_API_HTTPS_PORT = '5682';
 
 /** @param resource what the Dataplane file or inline text renders to; `undefined` if the command names none */
@@ -45,6 +47,8 @@ export function deriveIdentity(command: KumaDpCommand, resource: DataplaneResour
   if (mesh === undefined) {
     return { problem: "no resource and no --mesh: the dataplane's mesh is unknown" };
   }
+  const dots = [name, mesh].find((part) => DOTS.test(part));
+  if (dots !== undefined) return { problem: `"${dots}" cannot be the name of a dataplane or a mesh` };
   const defaultEndpoint = endpointBeside(command.cpAddress);
   if (defaultEndpoint === undefined) {
     return { problem: `kuma-dp's --cp-address is not a URL: "${command.cpAddress}"` };

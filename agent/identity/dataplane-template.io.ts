@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 
 import mustache from 'mustache';
-import { parseAllDocuments, type Document, type ScalarTag, type Tags } from 'yaml';
 
-import { OperationalError } from '../../kernel/errors.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { DataplaneResource } from '../../kuma/dataplane.ts';
 import { readRegularFile } from '../../program/regular-file.ts';
-import { asDataplaneDocument } from './dataplane-document.pure.ts';
+import { asDataplaneDocument, refusalOf } from './dataplane-document.pure.ts';
+import { readAsGo } from './go-yaml.io.ts';
 import { readsStandardInput, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 
 /** A Dataplane of a large gateway is a few kilobytes; what is larger than this is not one. */
@@ -63,11 +63,30 @@ async function readFile(path: string): Promise<Uint8Array> {
 }
 
 function decode(source: string, bytes: Uint8Array): string {
-  if (bytes.length <= MAX_TEMPLATE_BYTES) return new TextDecoder().decode(bytes);
-  throw new OperationalError(
-    'CONFIG_INVALID',
-    `Cannot read ${source}: it is larger than ${MAX_TEMPLATE_BYTES} bytes`,
-  );
+  if (bytes.length > MAX_TEMPLATE_BYTES) {
+    throw unreadable(source, `it is larger than ${MAX_TEMPLATE_BYTES} bytes`);
+  }
+  const encoding = encodingOf(bytes);
+  let text: string;
+  try {
+    text = new TextDecoder(encoding, { fatal: true, ignoreBOM: encoding === 'utf-8' }).decode(bytes);
+  } catch {
+    throw unreadable(source, `it is not ${encoding.toUpperCase()}`);
+  }
+  // kuma-dp fills in variables before it looks for an encoding, so it finds none of them.
+  if (encoding !== 'utf-8' && text.includes('{{'))
+    throw unreadable(source, 'kuma-dp renders no template in UTF-16');
+  return text;
+}
+
+/** By the byte order mark, as YAML has it. */
+function encodingOf([first, second]: Uint8Array): 'utf-8' | 'utf-16le' | 'utf-16be' {
+  if (first === 0xff && second === 0xfe) return 'utf-16le';
+  return first === 0xfe && second === 0xff ? 'utf-16be' : 'utf-8';
+}
+
+function unreadable(source: string, reason: string): OperationalError {
+  return new OperationalError('CONFIG_INVALID', `Cannot read ${source}: ${reason}`);
 }
 
 /** Escapes as Go's html/template, not as mustache.js. */
@@ -128,51 +147,19 @@ function unsetVariables(
 }
 
 function parseResource(source: string, rendered: string): DataplaneResource {
-  const document = firstDocument(rendered);
-  const [error] = document?.errors ?? [];
-  if (error !== undefined) {
-    throw new OperationalError('CONFIG_INVALID', `Cannot parse ${source}: ${error.message.split('\n')[0]}`);
-  }
-  const parsed = DataplaneResource.safeParse(asDataplaneDocument(document?.toJS()));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  const parsed = DataplaneResource.safeParse(asDataplaneDocument(parse(source, rendered)));
+  const [issue] = parsed.error?.issues ?? [];
   const place = issue === undefined || issue.path.length === 0 ? 'the whole' : issue.path.join('.');
-  throw new OperationalError(
-    'CONFIG_INVALID',
-    `Cannot use ${source}: ${place}: ${issue?.message ?? 'not a Dataplane'}`,
-  );
+  const fault = parsed.success ? refusalOf(parsed.data) : `${place}: ${issue?.message ?? 'not a Dataplane'}`;
+  if (parsed.success && fault === undefined) return parsed.data;
+  throw new OperationalError('CONFIG_INVALID', `Cannot use ${source}: ${fault}`);
 }
 
-/** The forms of YAML 1.1; the parser knows only those of 1.2. */
-const LINE_BREAKS = /\r(?!\n)|[\u0085\u2028\u2029]/g;
-
-/**
- * kuma-dp reads the first document of several and, of a key that is given twice, the last value.
- *
- * @see sigs.k8s.io/yaml 1.6.0, which parses with go.yaml.in/yaml/v2
- */
-function firstDocument(text: string): Document | undefined {
-  const documents = parseAllDocuments(text.replaceAll(LINE_BREAKS, '\n'), {
-    version: '1.1',
-    customTags: asGoResolves,
-    uniqueKeys: false,
-    prettyErrors: true,
-  });
-  return Array.isArray(documents) ? documents[0] : undefined;
-}
-
-/** Octal as YAML 1.2 writes it, which Go reads beside that of 1.1. */
-const OCTAL: ScalarTag = {
-  tag: 'tag:yaml.org,2002:int',
-  default: true,
-  test: /^[-+]?0o[0-7]+$/,
-  resolve: (text) => Number(text.replace(/^[-+]/, '')) * (text.startsWith('-') ? -1 : 1),
-};
-
-/** YAML 1.1 as Go has it (`no` is a boolean, `010` is eight), where a date and a time of day are texts. */
-function asGoResolves(tags: Tags): Tags {
-  const kept = tags.filter(
-    (tag) => typeof tag === 'string' || !(tag.tag === 'tag:yaml.org,2002:timestamp' || tag.format === 'TIME'),
-  );
-  return [OCTAL, ...kept];
+function parse(source: string, rendered: string): unknown {
+  try {
+    return readAsGo(rendered);
+  } catch (error) {
+    const [reason] = describeError(error).split('\n');
+    throw new OperationalError('CONFIG_INVALID', `Cannot parse ${source}: ${reason}`);
+  }
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 
 import { OperationalError } from '../../kernel/errors.ts';
-import { DataplaneResource, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { DATAPLANE_NAME, DataplaneResource, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { readyAs, type Want, type Wish } from '../../kuma/object-wish.ts';
 import type { PortStates } from '../../kuma/port-states.ts';
 import {
@@ -23,8 +23,6 @@ import type { Introduction } from '../ports.ts';
 import { nestingOf, parseJson } from '../../kernel/json.ts';
 import type { LookResult } from '../../kernel/tcp-findings.ts';
 
-/** RFC 1123 as Kuma asks for since 2.10, and the underscore that 2.7 still took. */
-const NAME = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
 const MAX_NAME = 253;
 const MAX_MESH = 63;
 /** It becomes a label's value. */
@@ -51,8 +49,8 @@ const FINDINGS: ReadonlyMap<Testimony_Result, LookResult> = new Map<Testimony_Re
 /** @throws `REQUEST_INVALID` */
 export function readKey(wire: WireKey | undefined): DataplaneKey {
   const { mesh = '', name = '' } = wire ?? {};
-  requireValid(mesh.length <= MAX_MESH && NAME.test(mesh), 'mesh is not the name of a mesh');
-  requireValid(name.length <= MAX_NAME && NAME.test(name), 'name is not the name of a dataplane');
+  requireValid(mesh.length <= MAX_MESH && DATAPLANE_NAME.test(mesh), 'mesh is not the name of a mesh');
+  requireValid(name.length <= MAX_NAME && DATAPLANE_NAME.test(name), 'name is not the name of a dataplane');
   return { proxyType: 'dataplane', mesh, name };
 }
 

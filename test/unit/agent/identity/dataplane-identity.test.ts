@@ -51,6 +51,11 @@ describe('deriveIdentity()', () => {
     });
   });
 
+  test.each(['.', '..'])('refuses %s, which names another object in a URL', (dots) => {
+    expect(problemOf(command(), { ...RESOURCE, mesh: dots })).toContain('cannot be the name');
+    expect(problemOf(command(`--name=${dots}`, '--mesh=default'), undefined)).toContain('cannot be the name');
+  });
+
   test.for([
     { proxyType: 'ingress', type: 'ZoneIngress' },
     { proxyType: 'egress', type: 'ZoneEgress' },
