@@ -155,7 +155,7 @@ export class Engine {
   /** A replica without a control plane takes no work, which other replicas can finish. */
   get #share(): DueShare | undefined {
     const { share } = this.heartbeat;
-    const { steadyMs, zone } = this.watch.surroundings;
+    const { steadyMs, zone } = this.watch;
     if (zone.kind === 'foreign') return undefined;
     return share.of > 1 && steadyMs === 0 ? undefined : share;
   }

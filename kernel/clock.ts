@@ -40,7 +40,19 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 
 /** Resolves after `delayMs`, or as soon as `signal` aborts. Never rejects: the caller looks at the signal itself. */
 export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
-  return sleep(clock, delayMs, signal).catch(() => {});
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) {
+      resolve();
+      return;
+    }
+    const end = (): void => {
+      disarm();
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const disarm = clock.after(delayMs, end);
+    signal?.addEventListener('abort', end, { once: true });
+  });
 }
 
 /**

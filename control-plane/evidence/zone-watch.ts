@@ -129,14 +129,19 @@ export class ZoneWatch {
       zone: this.#registry.standing,
       silentControlPlanes: this.#looks.length - answering.length,
       mode: answering.map(({ mode }) => mode).find((mode) => !takesDataplanes(mode)) ?? answering[0]?.mode,
-      steadyMs:
-        answering.length === 0
-          ? 0
-          : Math.min(
-              this.presence.unbrokenMs,
-              ...ids.map((id) => nowMs - (this.#instances.get(id)?.firstMs ?? nowMs)),
-            ),
+      steadyMs: this.steadyMs,
     };
+  }
+
+  /** For how long this process has seen every control plane that answers, in ms; 0 if none does. */
+  get steadyMs(): number {
+    const answering = this.#answering;
+    if (answering.length === 0) return 0;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const seenMs = answering.flatMap(({ instanceId: id }) =>
+      id === undefined ? [] : [nowMs - (this.#instances.get(id)?.firstMs ?? nowMs)],
+    );
+    return Math.min(this.presence.unbrokenMs, ...seenMs);
   }
 
   /** Whether the zone has this mesh, as far as its dataplanes tell. Kuma makes `default` by itself. */

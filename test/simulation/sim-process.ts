@@ -65,14 +65,13 @@ export class SimProcess implements Clock {
     this.onDeath();
   }
 
-  /** A step that leaves the process: goes on in it after `delayMs`, or never. */
-  async step(delayMs = 0): Promise<void> {
+  /** A step that leaves the process: goes on in it after `delayMs`, or never. @returns `undefined`: at once */
+  step(delayMs = 0): Promise<void> | undefined {
     if (this.#stepsToLive !== undefined && (this.#stepsToLive -= 1) < 0) this.die();
     if (this.isDead) return new Promise<never>(() => {});
-    return delayMs === 0 && !this.isPaused
-      ? undefined
-      : new Promise((resolve) => {
-          this.after(delayMs, resolve);
-        });
+    if (delayMs === 0 && !this.isPaused) return undefined;
+    return new Promise((resolve) => {
+      this.after(delayMs, resolve);
+    });
   }
 }

@@ -69,6 +69,7 @@ export class SimReplica {
       controlPlanes: this.wires.controlPlanes(process, planes),
       replica: `${this.#name}-${this.#starts}`,
       settings,
+      signal: NEVER,
       ...(reach === undefined
         ? {}
         : { connectionOf: (peer) => connections.find(peer), witness: this.#witness(process, reach) }),
@@ -94,3 +95,12 @@ export class SimReplica {
     };
   }
 }
+
+/** A process of a simulation ends without a word: its signal never aborts, and keeps no listeners for that. */
+const NEVER = {
+  aborted: false,
+  reason: undefined,
+  addEventListener: () => {},
+  removeEventListener: () => {},
+  throwIfAborted: () => {},
+} as unknown as AbortSignal;

@@ -1,6 +1,8 @@
-import { setImmediate } from 'node:timers';
+import { nextTick } from 'node:process';
 
 import type { Clock } from '../../kernel/clock.ts';
+
+const BEGAN_MS = Date.UTC(2026, 0, 1);
 
 interface Timer {
   readonly dueMs: number;
@@ -19,7 +21,7 @@ export class Timeline implements Clock {
   }
 
   wallMs(): number {
-    return Date.UTC(2026, 0, 1) + this.#nowMs;
+    return BEGAN_MS + this.#nowMs;
   }
 
   /** In whole milliseconds, as timers are. */
@@ -82,6 +84,6 @@ function isSooner(a: Timer, b: Timer): boolean {
 /** Once every promise that could settle has settled. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve);
+    nextTick(resolve);
   });
 }

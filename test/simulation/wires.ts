@@ -27,9 +27,9 @@ export class Wires {
 
   /** The ways to the store, for the code of `process`. */
   store(process: SimProcess, store: Store): Store {
-    const pass = async (): Promise<void> => {
-      await process.step(this.#delayMs('store is slow', SLOW_STORE_MS));
-      if (this.#isNow('store is cut off')) throw storeAway();
+    const pass: Pass = () => {
+      const waiting = process.step(this.#delayMs('store is slow', SLOW_STORE_MS));
+      return waiting === undefined ? this.#requireStore() : waiting.then(() => this.#requireStore());
     };
     return interposed(store, pass, (method, given) => {
       if (method === 'whileAlone') return [given[0], keeping(given[1] as ActAlone, pass)];
@@ -63,6 +63,10 @@ export class Wires {
     };
   }
 
+  #requireStore(): void {
+    if (this.#isNow('store is cut off')) throw storeAway();
+  }
+
   #requirePlane(plane: FakePlane): void {
     if (this.#isNow('control planes are out of reach') || !plane.isUp) throw unreachable(plane);
   }
@@ -77,13 +81,15 @@ export class Wires {
   }
 }
 
+/** Something that a call passes; without a promise it is passed at once. */
+type Pass = () => Promise<void> | void;
 type Act = (record: never, fence: Fence) => Promise<unknown>;
 
 const SLOW_STORE_MS = 4_000;
 const SLOW_PLANE_MS = 8_000;
 
 /** What is done while a name is held leaves the process as well; without the store, nothing of it is written down. */
-function fenced(act: Act, pass: () => Promise<void>): Act {
+function fenced(act: Act, pass: Pass): Act {
   return async (record, fence) => {
     const result = await act(record, {
       ...fence,
@@ -106,7 +112,7 @@ function fenced(act: Act, pass: () => Promise<void>): Act {
 type ActAlone = Parameters<Store['whileAlone']>[1];
 
 /** As {@link fenced}, for a sidelining that is written down before a request is sent. */
-function keeping(act: ActAlone, pass: () => Promise<void>): ActAlone {
+function keeping(act: ActAlone, pass: Pass): ActAlone {
   return async (alone) => {
     const keep: typeof alone.keep = async (sidelining) => {
       await pass();
@@ -122,19 +128,26 @@ function keeping(act: ActAlone, pass: () => Promise<void>): ActAlone {
 /** A port of which each call passes something before and after. */
 function interposed<Port extends object>(
   port: Port,
-  pass: () => Promise<void>,
+  pass: Pass,
   change: (method: string, given: readonly unknown[]) => readonly unknown[] = (_method, given) => given,
 ): Port {
+  const members = new Map<string | symbol, unknown>();
   return new Proxy(port, {
     get(target, method) {
+      const known = members.get(method);
+      if (known !== undefined) return known;
       const member: unknown = Reflect.get(target, method);
       if (typeof member !== 'function' || method === 'close') return member;
-      return async (...given: readonly unknown[]) => {
-        await pass();
+      const call = async (...given: readonly unknown[]): Promise<unknown> => {
+        const before = pass();
+        if (before !== undefined) await before;
         const result: unknown = await Reflect.apply(member, target, change(String(method), given));
-        await pass();
+        const after = pass();
+        if (after !== undefined) await after;
         return result;
       };
+      members.set(method, call);
+      return call;
     },
   });
 }

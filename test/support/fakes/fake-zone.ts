@@ -245,7 +245,18 @@ export class FakePlane {
   }
 }
 
+/** An object is replaced on each change, so its overview is made once. */
+const OVERVIEWS = new WeakMap<ZoneObject, DataplaneOverview>();
+
 function overviewOf(object: ZoneObject): DataplaneOverview {
+  const known = OVERVIEWS.get(object);
+  if (known !== undefined) return known;
+  const made = makeOverview(object);
+  OVERVIEWS.set(object, made);
+  return made;
+}
+
+function makeOverview(object: ZoneObject): DataplaneOverview {
   const { key, resource, createdMs, writtenMs, subscriptions, brought } = object;
   return {
     mesh: key.mesh,

@@ -34,6 +34,8 @@ export interface MemoryCompanionOptions extends Pick<EngineDeps, 'store' | 'cont
   readonly witness?: Partial<WitnessSettings>;
   /** The connection of a stream, by its peer: the name of its dataplane where a test gives no other. */
   readonly connectionOf?: (peer: string) => PeerConnection | undefined;
+  /** Ends it; left out: `stop` does. */
+  readonly signal?: AbortSignal;
 }
 
 /** As the companion's options have them. */
@@ -77,11 +79,13 @@ export class MemoryCompanion {
   readonly #agents: ReturnType<typeof deregistrarService>['implementation'];
   readonly #admin: ReturnType<typeof adminService>['implementation'];
   readonly #over = new AbortController();
+  readonly #signal: AbortSignal;
   #running: Promise<void> | undefined;
 
   constructor(options: MemoryCompanionOptions) {
     const { clock, store, controlPlanes, replica = 'replica-1', random = () => 0.5 } = options;
     this.#clock = clock;
+    this.#signal = options.signal ?? this.#over.signal;
     this.engine = new Engine({
       clock,
       random,
@@ -109,7 +113,7 @@ export class MemoryCompanion {
   }
 
   start(): this {
-    this.#running ??= this.engine.run(this.#over.signal);
+    this.#running ??= this.engine.run(this.#signal);
     return this;
   }
 

@@ -319,7 +319,7 @@ export class MemoryStore implements Store {
     const name = describeKey(key);
     const assertLeased = lease(this.#clock, this.#limits.leaseMs);
     const release = await this.#database.locks.take(name);
-    const keep = (kept: SideliningRecord): Promise<void> =>
+    const keep = async (kept: SideliningRecord): Promise<void> =>
       this.#run(({ database: { tables } }) => void tables.sidelinings.set(name, kept));
     const settle = ({ database }: MemorySession, { sidelining }: { sidelining?: SideliningRecord }): void => {
       if (sidelining !== undefined) database.tables.sidelinings.set(name, sidelining);
@@ -336,15 +336,12 @@ export class MemoryStore implements Store {
   }
 
   async sidelinings() {
-    return this.#run(({ database: { tables } }) =>
-      [...tables.sidelinings.values()].filter(({ stage }) => stage !== 'released'),
-    );
+    return this.#run(({ database: { tables } }) => activeSidelinings(tables));
   }
 
   async dueSidelinings(limit: number) {
-    const active = await this.sidelinings();
     return this.#run(({ database, nowMs }) =>
-      active
+      activeSidelinings(database.tables)
         .filter(({ key, dueAtMs, stage }) => {
           const row = database.find(key);
           const isBack = row?.state === 'attached' && row.serving === true;
@@ -413,7 +410,7 @@ export class MemoryStore implements Store {
     return () => time(Math.max(database.clock.wallMs(), ...database.tables.replicas.values()));
   }
 
-  async #run<T>(work: (session: MemorySession) => T): Promise<T> {
+  #run<T>(work: (session: MemorySession) => T): T {
     return work(this.#session());
   }
 
@@ -487,7 +484,7 @@ export class MemoryStore implements Store {
       const value = await act(record, {
         nowMs: this.#session().nowMs,
         assertHeld,
-        keepBody: (resource) =>
+        keepBody: async (resource) =>
           this.#run(({ nowMs }) => {
             if (record === undefined) return;
             const { key, epoch } = record;
@@ -509,6 +506,10 @@ export class MemoryStore implements Store {
       lose();
     }
   }
+}
+
+function activeSidelinings({ sidelinings }: MemoryTables): readonly SideliningRecord[] {
+  return [...sidelinings.values()].filter(({ stage }) => stage !== 'released');
 }
 
 function pruneWitnesses({ sidelinings, acquaintances }: MemoryTables, beforeMs: number): void {
