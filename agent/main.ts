@@ -23,7 +23,7 @@ import {
   type ROTATE_OPTIONS,
 } from './options.ts';
 
-// Before anything else: a stop that is asked for while we start must not get lost.
+// Before anything else: a stop request during the start must not get lost.
 const signals = catchSignals(INHERITED.signals);
 leaveStandardErrorAsItIs();
 boundNameLookups();
@@ -34,7 +34,7 @@ const { env } = INHERITED;
 
 /** sysexits.h: EX_SOFTWARE. */
 const EXIT_SOFTWARE = 70;
-/** As PID 1 of a container a process cannot be killed by its own signal. */
+/** A process that is PID 1 of a container cannot be killed by its own signal. */
 const SIGNAL_PATIENCE_MS = 200;
 
 /** Loads each command's code only when it is called. */

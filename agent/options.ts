@@ -295,8 +295,8 @@ function isOutOfReach({ proxyType, endpoints: given }: DeregisterOptions): boole
 }
 
 /**
- * A value in the environment reaches every host at once, in a file that a unit or an image has. It must not keep a single
- * kuma-dp from starting, nor its stop from being finished.
+ * A value in the environment, from a file of a unit or an image, reaches every host at once. It must keep no kuma-dp
+ * from starting, and no stop from being finished.
  */
 function resolve<Table extends OptionTable>(table: Table, sources: AgentSources): ResolvedOptions<Table> {
   return resolveOptions(table, { ...sources, envPrefix: ENV_PREFIX, lenient: true });

@@ -30,9 +30,9 @@ export type Spawned =
   | {
       readonly child: Child;
       readonly exited: Promise<ChildExit>;
-      /** The first process that could not be signalled, because it runs as another user. */
+      /** Settles with the first process that could not be signalled, because it runs as another user. */
       readonly denied?: Promise<number>;
-      /** The kuma-dp that the command has sent to the background; it is waited for. */
+      /** Settles with a kuma-dp that the command has put into the background; the agent waits for its end. */
       readonly detached?: Promise<number>;
     }
   | { readonly problem: string; readonly exitCode: number };
@@ -50,16 +50,16 @@ export type Confirmation =
 
 /** One attempt at an endpoint. */
 export interface EndpointAttempt {
-  /** Aborts when nothing waits for this attempt any more: reads end with it. */
+  /** Aborts when nothing waits for this attempt any more. Reads end with it. */
   readonly signal: AbortSignal;
   /** How long an endpoint may take before it reports its progress. */
   readonly budgetMs: number;
   /**
-   * Call it right before a write. A write that was sent cannot be taken back: its answer is awaited even after `signal`
-   * has aborted.
+   * Call it right before a write. A write cannot be called back, so its answer is awaited even after `signal` has
+   * aborted.
    *
    * @returns the signal that ends the wait for the answer
-   * @throws the reason of `signal` if that has aborted: then nothing may be sent
+   * @throws the reason of `signal` if that has aborted; then send nothing
    */
   send(): AbortSignal;
 }
@@ -74,20 +74,21 @@ export interface Endpoint {
   /** Whether it records a departure before it acts, so that nothing is lost if the caller hangs up. */
   readonly remembers?: true;
   /**
-   * Connects if need be, checks that a control plane answers, and, where a dataplane token is asked for, takes it for this
-   * dataplane, and learns what a departure depends on. Whether there is an object does not matter.
+   * Connects if necessary and checks that a control plane answers. It checks that the endpoint accepts the dataplane
+   * token for this dataplane, if it wants one, and learns what a departure depends on. The object itself does not
+   * matter.
    */
   check(key: DataplaneKey, signal: AbortSignal): Promise<ControlPlaneFacts>;
   /**
-   * Reads the object and makes it stand as wished, if it is ours.
+   * Reads the object and changes it as wished, if it is ours.
    *
    * @throws `DATAPLANE_FOREIGN` if it is another run's; for `absent` `ENDPOINT_BUSY` with the detail `handedOver` if it
-   * is not gone yet, but the endpoint will not forget it
+   *   is not gone yet, but the endpoint has recorded the departure
    */
   make(departure: Departure, want: Want, attempt: EndpointAttempt): Promise<Made>;
   /** Whether no other ready dataplane of the zone has one of these services. */
   isLastOfService?(key: DataplaneKey, services: readonly string[], signal: AbortSignal): Promise<boolean>;
-  /** The zone's control planes that do not answer now, by URL: an endpoint that knows them looks at once. */
+  /** The URLs of the zone's control planes that do not answer now. An endpoint that knows them looks at once. */
   silentControlPlanes?(key: DataplaneKey, signal: AbortSignal): Promise<readonly string[]>;
   /** Looks for an object that was created again, and deletes it if no living run can own it. */
   confirm(departure: Departure, stage: RunStage, signal: AbortSignal): Promise<Confirmation>;
@@ -105,11 +106,11 @@ export interface AgentStatus {
 export interface Hello {
   readonly departure: Departure;
   readonly owner: Owner;
-  /** Whether a stop takes the object away: if not, the companion must not do so on the agent's behalf. */
+  /** Whether a stop deletes the object. If not, the companion must not delete it on the agent's behalf either. */
   readonly deletable: boolean;
   readonly resource: DataplaneResource | undefined;
   readonly status: AgentStatus;
-  /** The last epoch that this incarnation was given; `undefined` for none. */
+  /** This incarnation's last epoch; `undefined` if it has none. */
   readonly epoch: number | undefined;
 }
 
@@ -119,13 +120,16 @@ export interface Attached {
   /** Why another incarnation keeps the name for now; left out if none does. */
   readonly held?: string;
   readonly facts: ControlPlaneFacts;
-  /** Whether the companion can be told of another owner on this stream. One of 0.1.0 cannot. */
+  /**
+   * Whether the agent can tell the companion of another owner on this stream. A companion of 0.1.0 does not understand
+   * that.
+   */
   readonly takesOwner?: boolean;
-  /** Whether the companion reports changes of its control plane on this stream. One of 0.1.0 does not. */
+  /** Whether the companion reports changes of its control plane on this stream. A companion of 0.1.0 does not. */
   readonly sendsNews?: boolean;
 }
 
-/** Why a stream ended: asked to go elsewhere, or cut. */
+/** Why a stream ended: the companion redirected the agent, or the connection was cut. */
 export type StreamEnd =
   | { readonly kind: 'redirected'; readonly reason: string }
   | { readonly kind: 'lost'; readonly error: unknown };
@@ -138,11 +142,11 @@ export interface LastWords {
   readonly keep: boolean;
 }
 
-/** The open stream to a companion. As long as it is open, the companion takes the dataplane for alive. */
+/** The open stream to a companion. While it is open, the companion takes the dataplane for alive. */
 export interface AttachStream {
   /** Never rejects. */
   readonly ended: Promise<StreamEnd>;
-  /** @param owner of the object, where it is another than the hello said */
+  /** @param owner of the object, if it is another one than in the hello */
   tell(status: AgentStatus, owner?: Owner): void;
   /** Sends the agent's last message; settles when the companion has received it. Never rejects. */
   finish(words: LastWords): Promise<void>;
@@ -153,19 +157,19 @@ export type AttachWait = Pick<DeadlineScope, 'signal' | 'extend'>;
 
 /** What a companion says on the stream. */
 export interface AttachListener {
-  /** What it knows of this incarnation: the first time before the attach settles, and again after a change. */
+  /** The state of this incarnation: first before the attach settles, and again after a change. */
   attached(said: Attached): void;
-  /** What has changed of its control plane. */
+  /** A change of its control plane. */
   news(facts: ControlPlaneFacts): void;
-  /** It asked for a word, and was given one. */
+  /** The companion asked for a sign of life, and got one. */
   answered(): void;
 }
 
-/** The companion of a control plane: an endpoint that also watches over those who attach. */
+/** The companion of a control plane: an endpoint that also watches over attached agents. */
 export interface Companion extends Endpoint {
   /**
-   * Opens the stream and waits until it is attached. `wait` bounds that, not the stream; a companion that is busy says how
-   * much longer it takes.
+   * Opens the stream and waits until it is attached. `wait` limits that, not the stream; a busy companion says how much
+   * longer it takes.
    *
    * @throws `DATAPLANE_FOREIGN` if a newer incarnation has the name
    */
@@ -192,8 +196,7 @@ export interface EnvoyAdmin {
   /** JSON of `/config_dump?resource=dynamic_listeners`. */
   listenerConfig(): Promise<unknown>;
   /**
-   * `fail`: Envoy calls itself unhealthy and lets go of its HTTP connections one by one; it goes on to serve. `ok`
-   * undoes it.
+   * `fail`: Envoy reports itself unhealthy, closes its HTTP connections one by one and keeps serving. `ok` undoes it.
    *
    * @see https://www.envoyproxy.io/docs/envoy/v1.36.4/operations/admin#post--healthcheck-fail
    */
@@ -204,8 +207,8 @@ export interface EnvoyAdmin {
 /** Signs on this host of the application behind Envoy, and of the reason for the stop. Nothing here throws. */
 export interface StopEvidence {
   /**
-   * Whether the application listens: `answer` if one of its ports does, `refuse` if none does and one refuses,
-   * `unknown` without a port to ask or an answer within 200 ms.
+   * Whether the application listens. `answer`: one of its ports answers. `refuse`: none answers and one refuses.
+   * `unknown`: there is no port to ask, or no answer within 200 ms.
    */
   probe(ports: readonly ApplicationPort[]): Promise<'answer' | 'refuse' | 'unknown'>;
   /** Whether the service manager restarts this unit; `false` where it does not say so within 200 ms. */
@@ -223,7 +226,10 @@ export interface EnvoyFinder {
 
 /** kuma-dp's own readiness reporter. */
 export interface KumaDpReadiness {
-  /** Whether kuma-dp got its first signal already, from us or from another process. `false` if it cannot be told. */
+  /**
+   * Whether kuma-dp has had its first signal, from the agent or from another process. `false` if that cannot be found
+   * out.
+   */
   isTerminating(): Promise<boolean>;
 }
 

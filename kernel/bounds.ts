@@ -8,7 +8,7 @@ export interface Caller {
   readonly address: string;
 }
 
-/** Checked in this order: a caller meets its own bound before a shared one. */
+/** The order of the checks: a caller meets its own bound before a shared one. */
 export const SCOPES = ['subject', 'address', 'all'] as const;
 export type Scope = (typeof SCOPES)[number];
 
@@ -22,7 +22,7 @@ export interface Taken {
 
 export type Grant = Taken | { readonly refused: Scope };
 
-/** Bounds a resource that callers use at once. Remembers only current users. */
+/** Bounds a resource that callers hold at the same time. It remembers only current users. */
 export class Bounds {
   readonly #most: Most;
   readonly #bySubject = new Map<string, number>();
@@ -70,7 +70,7 @@ export class Bounds {
   }
 }
 
-/** Bounds what callers do within a time span, which begins with the first use after the last one. */
+/** Bounds what callers do within a time span. A span begins with the first use after the previous span. */
 export class RateBounds {
   readonly #most: Most;
   readonly #spanMs: number;

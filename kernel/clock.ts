@@ -56,7 +56,7 @@ export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 /**
- * Waits for `work`, at most `budgetMs`; late work continues.
+ * Waits for `work`, at most `budgetMs`; the work itself continues after that.
  *
  * @returns `undefined` if it is not done in time
  * @throws what `work` throws in time

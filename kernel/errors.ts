@@ -1,9 +1,9 @@
 interface ErrorTraits {
-  /** Whether the same call may succeed later without anyone changing anything. */
+  /** Whether the same call may succeed later without a change by the operator. */
   readonly retryable: boolean;
   /** First sentence of the entry in docs/operate/messages.md; a test keeps the two in step. */
   readonly summary: string;
-  /** What to look for first, in the words of docs/operate/messages.md; for one line. */
+  /** The first thing to check, in the words of docs/operate/messages.md; for one line. */
   readonly hint?: string;
 }
 
@@ -109,7 +109,7 @@ export class OperationalError extends Error {
   }
 }
 
-/** The message of whatever was thrown, with the messages of its causes, for one line of a log or a report. */
+/** The message of a thrown value, with the messages of its causes, for one line of a log or a report. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const said = error.message.replace(ADVICE_OF_NODE, '');
@@ -119,7 +119,7 @@ export function describeError(error: unknown): string {
   return own.includes(cause) ? own : `${own}: ${cause}`;
 }
 
-/** Names an option of a program that the operator does not start. */
+/** It names an option of Node, which the operator does not start. */
 const ADVICE_OF_NODE = /; if the root CA is installed locally, try running Node\.js with --use-system-ca$/;
 
 export function hasCode(error: unknown, code: ErrorCode): boolean {

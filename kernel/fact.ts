@@ -1,6 +1,6 @@
 /**
- * A value that becomes known once, or never. A part that needs it waits for {@link known}, so it does not matter which
- * of the two comes first.
+ * A value that becomes known once, or never. A part that needs it waits for {@link known}, so the order of the two does
+ * not matter.
  */
 export class Fact<T extends object> {
   readonly #known = Promise.withResolvers<T>();
@@ -16,7 +16,7 @@ export class Fact<T extends object> {
     return this.#known.promise;
   }
 
-  /** The first value stays. */
+  /** Later calls have no effect. */
   set(value: T): void {
     this.#value ??= value;
     this.#known.resolve(this.#value);

@@ -12,7 +12,10 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** How deep the brackets of a JSON text are nested: what is too deep overflows the stack of a program that walks it. */
+/**
+ * How deep the brackets of a JSON text are nested. A text that is nested too deep overflows the stack of a program that
+ * walks it.
+ */
 export function nestingOf(text: string): number {
   let depth = 0;
   let deepest = 0;

@@ -9,7 +9,7 @@ export type ListenerAddress =
 /** Readable and writable for its owner only. */
 const DEFAULT_MODE = 0o600;
 
-/** `sun_path` has 108 bytes, the last of which is a NUL. Node would cut a longer path off without a word. */
+/** `sun_path` has 108 bytes, the last of which is a NUL. Node would cut a longer path silently. */
 const LONGEST_PATH_BYTES = 107;
 
 /** Reads `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. */
@@ -44,14 +44,14 @@ export function formatListenerAddress(address: ListenerAddress): string {
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
-/** Whether only this host can connect to it, so that plain text is safe. */
+/** Whether only this host can connect to it. Plain text is safe then. */
 export function isLocal(address: ListenerAddress): boolean {
   return address.kind === 'unix' || isLoopback(address.host);
 }
 
 /**
- * Whether a host, as in an address or in a URL, is this host only. A name other than `localhost` is not: it
- * may mean something else tomorrow.
+ * Whether a host, as in an address or in a URL, is this host only. A name other than `localhost` is not: it may get
+ * another address.
  */
 export function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[(.*)\]$/, '$1');

@@ -9,8 +9,8 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const NAMED_ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 /** A value that needs no quotes. */
 const PLAIN = /^[\p{L}\p{N}_.:/@+,%~[\]{}()<>|*;!?&#$^…-]+$/u;
+/** In UTF-16 units, the ellipsis included. */
 const LONGEST_VALUE = 160;
-/** With an ellipsis, in UTF-16 units. */
 const ELLIPSIS = '…';
 
 /** The text as one line: every character that could end the line is escaped. */
@@ -18,13 +18,13 @@ export function inOneLine(text: string): string {
   return text.replaceAll(UNSAFE, (character) => NAMED_ESCAPES[character] ?? escapeOf(character));
 }
 
-/** The same of each line: a text for a terminal, of which a part comes from another user or program. */
+/** Escapes each line of a text for a terminal, part of which comes from another user or program. */
 export function inLines(text: string): string {
   return text.split('\n').map(inOneLine).join('\n');
 }
 
 /**
- * JSON that a terminal may show: what JSON allows to stand as it is, and a terminal takes for a command, is escaped.
+ * JSON that a terminal can show: it escapes the characters that JSON allows and a terminal takes for a command.
  *
  * @param indent as of `JSON.stringify`
  */
@@ -70,7 +70,7 @@ export function describeFields(fields: LogFields, sentence = ''): string {
     .join(' ');
 }
 
-/** Short values occur in every sentence by chance. */
+/** A short value may occur in the sentence by chance. */
 const TELLING_LENGTH = 4;
 
 function says(sentence: string, text: string): boolean {

@@ -35,7 +35,7 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly origins: Readonly<Record<keyof Table, OptionOrigin>>;
   /** One sentence each, naming flag and environment variable. Empty when all is well. */
   readonly problems: readonly string[];
-  /** Problems of the environment where it must not be refused: the default applies instead. */
+  /** Problems of the environment that must not stop the program: the default applies instead. */
   readonly ignored: readonly string[];
 }
 
@@ -114,7 +114,7 @@ export function textOption(
   };
 }
 
-/** A path that is never missing. */
+/** A path with a default. */
 export function pathOption(
   spec: Described & { readonly placeholder: string; readonly default: string },
 ): OptionSpec<string> {
@@ -203,7 +203,7 @@ export function resolveOptions<Table extends OptionTable>(
     readonly flags: ReadonlyMap<string, readonly string[]>;
     readonly env: Readonly<Record<string, string | undefined>>;
     readonly envPrefix: string;
-    /** With this, problems of the environment are reported and ignored. */
+    /** If set, problems of the environment are reported here and ignored. */
     readonly lenient?: boolean;
   },
 ): ResolvedOptions<Table> {
@@ -242,7 +242,7 @@ export function resolveOptions<Table extends OptionTable>(
 /**
  * Options that contradict each other.
  *
- * @param problem one sentence; where one of them comes from the environment, it is ignored like any other there
+ * @param problem one sentence; if one of the options comes from the environment, that option is ignored
  */
 export function resolveConflict<Table extends OptionTable>(
   table: Table,

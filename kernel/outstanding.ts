@@ -14,16 +14,16 @@ export const NOTHING_OUTSTANDING: Outstanding = { bytesWritten: 0, bytesRead: 0,
 const SUSPICIOUS_MS = 2_000;
 /** The kernel's keepalive takes as long at an idle connection: see keepalive.ts. */
 const DARK_MS = 6_000;
-/** One or two retransmissions may be lost; three in a row mean that the peer is silent. */
+/** One or two retransmissions may be lost; after three in a row the peer counts as silent. */
 const DARK_RETRANSMISSIONS = 3;
-/** With a tail loss probe and Linux's shortest timeout (200 ms, doubled each time) these take 6.2 s. */
+/** With a tail loss probe and Linux's shortest timeout (200 ms, doubled each time), this many take 6.2 s. */
 const CERTAIN_RETRANSMISSIONS = 6;
 
 type OutstandingCounters = Pick<Outstanding, 'bytesWritten' | 'bytesRead'>;
 
 /**
- * A look at the counters alone. What is heard after a write may have been sent before the write came, so it does not
- * prove that the write was acknowledged; it does prove that the other end was there.
+ * A look at the counters alone. Data that arrives after a write may have been sent before the write arrived. So it does
+ * not prove that the write was acknowledged, but it proves that the other end was there.
  */
 export function noteCounters(before: Outstanding, now: OutstandingCounters, nowMs: number): Outstanding {
   const { bytesWritten, bytesRead } = now;
@@ -32,7 +32,7 @@ export function noteCounters(before: Outstanding, now: OutstandingCounters, nowM
   return { bytesWritten, bytesRead, sinceMs: isOutstanding ? sinceMs : undefined };
 }
 
-/** Whether only the kernel can say if the other end has gone dark: its table is worth a reading. */
+/** Whether only the kernel knows if the other end has gone dark. Then its table is worth a reading. */
 export function isSuspicious({ sinceMs }: Outstanding, nowMs: number): boolean {
   return sinceMs !== undefined && nowMs - sinceMs >= SUSPICIOUS_MS;
 }

@@ -7,11 +7,11 @@ export interface PaceSettings {
   readonly longestMs: number;
 }
 
-/** Lets each key go on at a steady pace: the faster it asks, the longer it waits. */
+/** Gives each key its turns at a steady pace: the faster it asks, the longer it waits. */
 export class Pace {
   readonly #clock: Clock;
   readonly #settings: PaceSettings;
-  /** When the next turn of a key is, where that is not over; the oldest keys first. */
+  /** The time of each key's next turn, if that is in the future; the oldest keys first. */
   readonly #next = new Map<string, number>();
 
   constructor(clock: Clock, settings: PaceSettings) {

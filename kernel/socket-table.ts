@@ -33,7 +33,7 @@ export function readSocketTable(tables: string): readonly TcpSocket[] {
   return tables.split('\n').flatMap((line) => readRow(line) ?? []);
 }
 
-/** The same, of those rows alone that have unacknowledged bytes: a table of ten thousand rows has few of them. */
+/** The rows that have unacknowledged bytes. Of a table of ten thousand rows, few have them. */
 export function readUnacknowledged(tables: string): readonly TcpSocket[] {
   const rows: TcpSocket[] = [];
   for (let start = 0, end = 0; start < tables.length; start = end + 1) {
@@ -49,7 +49,7 @@ function noteRow(rows: TcpSocket[], line: string): void {
   if (row !== undefined && row.unacknowledged > 0) rows.push(row);
 }
 
-/** Without taking the row apart: `  12: LOCAL REMOTE ST TXQUEUE:…`, both addresses of one width. */
+/** Finds the columns by their fixed width, without splitting the row: `  12: LOCAL REMOTE ST TXQUEUE:…`. */
 function hasUnacknowledged(tables: string, start: number): boolean {
   const local = tables.indexOf(':', start) + 2;
   const width = tables.indexOf(' ', local) - local;

@@ -1,11 +1,11 @@
-/** `ms`, give or take a quarter, so that a fleet that began together does not go on together. @param random in [0, 1) */
+/** `ms` plus or minus a quarter, so that hosts that began together do not stay in step. @param random in [0, 1) */
 export function spread(ms: number, random: number): number {
   return ms * (0.75 + random / 2);
 }
 
 /**
- * How long to wait after a failed attempt: full jitter below a ceiling that doubles, so that a fleet that failed together
- * does not come back together.
+ * How long to wait after a failed attempt: full jitter below a ceiling that doubles. Hosts that failed together do not
+ * come back together.
  *
  * @param failures before this one; 0 for the first
  * @param random in [0, 1)

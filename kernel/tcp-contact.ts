@@ -18,15 +18,15 @@ export interface ContactDeps {
   readonly connect: Connector;
 }
 
-/** Linux repeats a SYN after 1 s: a second connect stands in for that. */
+/** Linux repeats a SYN only after 1 s, so a second connect takes its place. */
 const SECOND_CONNECT_MS = 350;
-/** A refusal lost no packet: the second connect asks whether the port is closed for longer than a moment. */
+/** After a refusal no packet was lost: the second connect checks whether the port stays closed. */
 const AFTER_REFUSAL_MS = 100;
 const CONTACT_MS = 700;
 
 /**
- * Connects twice, without a byte sent. Over as soon as one connect is accepted or both have ended, and with `over`.
- * Never rejects.
+ * Connects twice and sends no byte. It ends when one connect is accepted, when both have ended, or with `over`. Never
+ * rejects.
  */
 export async function contact(
   { clock, connect }: ContactDeps,
@@ -43,7 +43,7 @@ export async function contact(
     attempts.push(connect(target));
     const ended = Promise.all(attempts.map(({ settled }) => settled));
     await watch.until(CONTACT_MS, Promise.race([accepted(attempts), ended]));
-    // Node runs timers before it reads sockets: what came in time is read in one more turn.
+    // Node runs timers before it reads sockets, so one more turn reads what arrived in time.
     await pause(clock, 1, over);
   }
   const outcomes = attempts.map(({ outcome }) => outcome());
@@ -53,7 +53,7 @@ export async function contact(
 
 const NEVER = new Promise<never>(() => {});
 
-/** Settles with the first that is accepted; never if none is. */
+/** Settles with the first accepted connect; never if none is accepted. */
 function accepted(attempts: readonly Connecting[]): Promise<void> {
   return new Promise((resolve) => {
     for (const { settled, outcome } of attempts)
@@ -76,7 +76,7 @@ class Stopwatch {
     this.#begunMs = clock.monotonicMs();
   }
 
-  /** Until `ms` after the beginning, until `enough`, or until it is over. */
+  /** Waits until `ms` after the start, until `enough`, or until `over`. */
   async until(ms: number, enough: Promise<unknown>): Promise<void> {
     const known = new AbortController();
     const end = (): void => {

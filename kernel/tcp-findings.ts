@@ -28,7 +28,7 @@ export type ConnectOutcome = 'accepted' | 'no answer' | { readonly code: string 
 /** All connects to one target. */
 export interface Contact {
   readonly outcomes: readonly ConnectOutcome[];
-  /** How late the latest timer fired that counts the waits, ms. */
+  /** The largest delay of a timer that measures the waits, ms. */
   readonly latenessMs: number;
 }
 
@@ -48,7 +48,7 @@ const LATE_MS = 100;
 const NO_ANSWER_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN']);
 
 /**
- * The testimony of a witness. In doubt it is `unable`: a wrong `silent` or `refused` takes a living host out of
+ * The testimony of a witness. In doubt it is `unable`, because a wrong `silent` or `refused` takes a living host out of
  * rotation.
  */
 export function judgeLook(evidence: LookEvidence): readonly LookFinding[] {
@@ -72,7 +72,7 @@ export function isAccepted(contact: Contact | undefined): boolean {
   return contact?.outcomes.includes('accepted') === true;
 }
 
-/** Why a failed connect says nothing about the target. */
+/** The reason why a failed connect proves nothing about the target. */
 function doubtOf(
   control: LookEvidence['control'],
   [contact, closedPort]: readonly [Contact, Contact | undefined],

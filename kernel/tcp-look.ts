@@ -53,7 +53,7 @@ async function gather(
 
 const NO_CONTACT: Contact = { outcomes: [], latenessMs: 0 };
 
-/** Without a control the targets are not looked at. */
+/** A witness without a control does not look at the targets. */
 function withoutControl(targets: readonly Target[], before: Contact): LookEvidence {
   return {
     control: { before, after: NO_CONTACT },

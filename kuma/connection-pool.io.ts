@@ -5,7 +5,7 @@ import type { LookupFunction } from 'node:net';
 
 /** PEM texts in memory, so that a stop touches no disk. They change when files are read again. */
 export interface EndpointTls {
-  /** Without it the system's roots hold. */
+  /** The system's roots apply if this is absent. */
   readonly ca: string | undefined;
   readonly clientCertificate: string | undefined;
   readonly clientKey: string | undefined;
@@ -26,8 +26,8 @@ export interface ConnectionPool {
 }
 
 /**
- * Connections to one endpoint that outlive a request, and a name lookup that outlives the resolver: what was resolved
- * once is used again when the name server no longer answers, as it may while a host shuts down.
+ * Connections to one endpoint that outlive a request, and a name lookup that outlives the resolver. The addresses of an
+ * earlier lookup are used when the name server does not answer, which may happen while a host shuts down.
  *
  * @param idleConnections how many are kept while no request runs
  */
@@ -52,7 +52,7 @@ export function connectionPool(tls: EndpointTls, idleConnections = 2): Connectio
   };
 }
 
-/** How long a stop may wait for the name server before it takes the addresses that it knows. */
+/** How long a stop waits for the name server before it uses the addresses that it knows. */
 const LOOKUP_PATIENCE_MS = 250;
 
 function rememberingLookup(): LookupFunction {

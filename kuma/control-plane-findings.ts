@@ -50,7 +50,7 @@ export function judgeMode(
       };
 }
 
-/** What makes up for a defect of the control plane on this host. */
+/** What protects this host from a defect of the control plane. */
 export interface Precautions {
   /** The companion finishes what the control plane forgets. */
   readonly companion: boolean;
@@ -86,8 +86,8 @@ function judgeLeak({ version }: ControlPlaneFacts, { companion }: Precautions): 
 }
 
 /**
- * Whether a dataplane that vanishes stays, because the deletion runs on a context that its own stream has cancelled.
- * Fixed in 2.7.14+, 2.9.6+, 2.10.2+ and 2.11.0+; the 2.8 line ended at 2.8.8 without.
+ * Whether the object of a vanished dataplane stays, because the deletion runs on a context that its own stream has
+ * cancelled. Fixed in 2.7.14+, 2.9.6+, 2.10.2+ and 2.11.0+; the 2.8 line ended at 2.8.8 without the fix.
  *
  * @returns `undefined` for a version that cannot be read
  * @see https://github.com/kumahq/kuma/pull/13504

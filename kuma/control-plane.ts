@@ -20,8 +20,8 @@ export interface ControlPlaneFacts {
   /** `multizone.zone.name`; `undefined` where `GET /config` cannot be read. */
   readonly zoneName?: string | undefined;
   /**
-   * `clusterId` of `GET /`; `undefined` where there is none yet, and where the control plane's store is in memory: it
-   * makes a new one at each start.
+   * `clusterId` of `GET /`. `undefined` if there is none yet, or if the control plane's store is in memory: then each
+   * start makes a new one.
    */
   readonly clusterId?: string | undefined;
   /** Left out where the zone is not federated, or does not say so. */
@@ -109,7 +109,7 @@ const Config = z.looseObject({
   ),
 });
 
-/** Each part may be missing without the others. */
+/** Each part may be missing on its own. */
 const ZoneConfig = z.looseObject({
   multizone: z.optional(z.looseObject({ zone: z.optional(z.looseObject({ name: z.optional(z.string()) })) })),
   store: z.optional(z.looseObject({ type: z.optional(z.string()) })),
@@ -143,9 +143,10 @@ function kdsIntervalMs(
 }
 
 /**
- * A deleted ingress goes from this zone's control plane to the global one and from there to the other zones: a cache and
- * an interval each, and at the end the xDS refresh. That a service has no dataplane left, the ingress of the zone has to
- * write down first. What the global control plane and the other zones use is not known here: the same is assumed.
+ * News of a deleted ingress goes from this zone's control plane to the global one and from there to the other zones.
+ * Each step takes a cache and an interval, and the xDS refresh comes last. When a service has lost its last dataplane,
+ * the zone's ingress has to be updated first. The intervals of the global control plane and of the other zones are
+ * unknown here; the same ones are assumed.
  *
  * @see kuma 2.14.3: pkg/config/multizone, pkg/kds, pkg/plugins/runtime/universal/outbound (available services)
  */
@@ -190,14 +191,14 @@ export function readFacts(index: unknown, config: unknown): ControlPlaneFacts | 
   };
 }
 
-/** Whether dataplanes are written at a control plane of this mode; one that does not say its mode may be such a one. */
+/** Whether this control plane accepts writes of dataplanes. One that does not state its mode counts as such. */
 export function takesDataplanes(mode: string | undefined): boolean {
   return mode === undefined || mode === 'zone' || mode === 'standalone';
 }
 
 /**
- * Whether this control plane refuses a name while the old stream of that name waits to be deregistered: only one
- * active stream per dataplane, in 2.7.12+, 2.8.7+, 2.9.4+ and everything from 2.10.0 on. Unknown versions do.
+ * Whether this control plane refuses a name until the old stream of that name is deregistered: only one active stream
+ * per dataplane. True for 2.7.12+, 2.8.7+, 2.9.4+, everything from 2.10.0 on, and unknown versions.
  *
  * @see https://github.com/kumahq/kuma/pull/12886
  */

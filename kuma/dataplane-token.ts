@@ -33,10 +33,10 @@ const CLAIM_NAMES: ReadonlyMap<string, string> = new Map(
 );
 
 /**
- * Reads the claims of a token whose signature was checked. `Type` is not among them: Kuma does not look at it either.
+ * Reads the claims of a token whose signature was checked. `Type` is not among them, because Kuma ignores it too.
  *
- * Kuma, written in Go, matches the names of claims without regard to case. A claim `name` binds a token there, so a
- * reader that knows only `Name` would take that token for an unbound one: such a token is refused.
+ * Kuma, written in Go, ignores the case of claim names. There a claim `name` binds a token, and a reader that knows
+ * only `Name` would take it for an unbound one. So a token with such a claim is refused.
  *
  * @see kuma pkg/tokens/builtin/issuer/token.go
  */

@@ -66,7 +66,7 @@ export const DataplaneResource = z.looseObject({
 });
 export type DataplaneResource = z.infer<typeof DataplaneResource>;
 
-/** A resource as a record keeps it, in JSON; `undefined` where there is none, or where the text is no dataplane. */
+/** A resource in JSON, as a record keeps it. `undefined` if there is none, or if the text is no dataplane. */
 export function storedResource(text: string | undefined): DataplaneResource | undefined {
   return text === undefined ? undefined : DataplaneResource.safeParse(parseJson(text)).data;
 }

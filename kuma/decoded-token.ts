@@ -13,7 +13,7 @@ export interface DecodedToken {
 
 const Times = z.looseObject({ exp: z.nullish(z.number()), nbf: z.nullish(z.number()) });
 
-/** Reads the middle of a JSON web token. Its text is in no message: it is a credential. */
+/** Reads the payload of a JSON web token. No message quotes the token: it is a credential. */
 export function decodeToken(token: string): OptionReading<DecodedToken> {
   const parts = token.trim().split('.');
   const payload = parts.length === 3 ? parseJson(decodeBase64Url(parts[1] ?? '')) : undefined;

@@ -22,15 +22,15 @@ export interface PlainAnswer {
 }
 
 /**
- * A request whose last check comes when it can no longer wait for anything: the connection is open, TLS included, and
- * `end()` gives the request to the kernel before the next line runs. A process that is suspended for a minute before that
- * wakes up in front of the check. Only the few instructions after the check remain.
+ * A request with a last check right before its bytes. At that moment the connection is open, TLS included, and `end()`
+ * gives the request to the kernel before the next line runs. A process that was suspended before the check runs the
+ * check when it wakes up. Only the few instructions after it remain unprotected.
  *
- * Not through got, which ends a request as soon as it is made: Node keeps the bytes of a socket that still connects and
- * writes them later, without asking anyone. Node repeats nothing by itself, also not what a reused connection lost
- * (`request.reusedSocket` is there for those who want to).
+ * It does not use got. got ends a request as soon as it is made, and Node keeps the bytes until the socket has
+ * connected, so they would be written later without a check. Node repeats nothing by itself, not even a request that a
+ * reused connection lost (`request.reusedSocket` reports that).
  *
- * Once written, the bytes are the server's: one that stands still may act on them after `signal` has fired.
+ * Once written, the bytes are the server's: a server that was paused may act on them after `signal` has fired.
  *
  * @throws what `beforeSend` threw, the reason of `signal`, or Node's error
  * @see https://nodejs.org/api/http.html#requestreusedsocket
@@ -79,8 +79,8 @@ function tlsOptions({ https: tls }: ConnectionPool): https.RequestOptions {
 }
 
 /**
- * At once on a connection that was used before, else when it stands and, with TLS, the other end was verified. A TLS
- * socket has no documented sign of that but its event: `connecting` and `getProtocol()` speak too early.
+ * Calls back at once on a connection that was used before; otherwise when it is connected and, with TLS, the other end
+ * is verified. Only its event says so of a TLS socket: `connecting` and `getProtocol()` change too early.
  */
 function onceConnected(request: http.ClientRequest, socket: Socket, act: () => void): void {
   if (request.reusedSocket) act();
@@ -94,7 +94,7 @@ function endUnlessRefused(request: http.ClientRequest, { beforeSend, body }: Fen
     request.destroy(error as Error);
     return;
   }
-  // Head and body in one go.
+  // One write for head and body.
   request.end(body);
 }
 

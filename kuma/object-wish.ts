@@ -23,7 +23,7 @@ export type Wish =
   | { readonly state: 'unmarked' }
   | {
       readonly state: 'hidden';
-      /** Replaces whatever stands under the name, as a start does with the object of the run before it. */
+      /** Replaces any object of that name, as a start does with the object of the previous run. */
       readonly takeOver: boolean;
     }
   | {
@@ -36,8 +36,8 @@ export type Wish =
   | {
       readonly state: 'out';
       /**
-       * The states to go back to, which the caller has written down. Nothing changes while a Ready port is not among
-       * them, so `{}` is a look. `any`: the caller does not write them down first.
+       * The states to go back to, which the caller has saved. While a Ready port is not among them, nothing changes; so
+       * `{}` is a look. `any`: the caller does not save them first.
        */
       readonly states: PortStates | 'any';
     };
@@ -59,7 +59,7 @@ export type NextObject =
 export interface Made {
   readonly found: boolean;
   readonly changed: boolean;
-  /** As they were found, before the change. */
+  /** The states before the change. */
   readonly states: PortStates;
 }
 
@@ -75,7 +75,7 @@ export function nextObject(stored: DataplaneResource | undefined, want: Want, ow
   const ownership = judgeOwnership(own, stored);
   if (!ownership.ours) return { next: 'foreign', reason: ownership.reason };
   if (wish.state === 'absent') return { next: 'delete' };
-  // A run with a wish lives: first undoes what the companion did while it was lost.
+  // A run that has a wish is alive, so this first undoes what the companion did while the run was lost.
   const resource = asWished(restored(stored), wish);
   return resource === stored ? { next: 'nothing' } : { next: 'put', resource };
 }
@@ -88,7 +88,10 @@ export function madeOf(stored: DataplaneResource | undefined, { next }: NextObje
     : { found: true, changed, states: portStates(restored(stored)) };
 }
 
-/** Ready as far as the template says: what it holds back itself, and what has a service probe, stays as it is. */
+/**
+ * Ready as far as the template allows: a port that the template holds back, or that has a service probe, keeps its
+ * state.
+ */
 export function readyAs(template: DataplaneResource): Wish & { readonly state: 'ready' } {
   return { state: 'ready', states: portStates(template), leaveProbed: true };
 }

@@ -31,7 +31,7 @@ export interface DataplaneOverview {
   readonly mesh: string;
   readonly name: string;
   readonly creationTime: string | undefined;
-  /** Moves on each write: re-registration, a flip of an inbound's health, a PUT. */
+  /** Changes with each write: re-registration, a change of an inbound's health, a PUT. */
   readonly modificationTime: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly networking: DataplaneResource['networking'];
@@ -79,7 +79,7 @@ export function isOnline(subscription: Subscription): boolean {
   return subscription.connectTime !== undefined && subscription.disconnectTime === undefined;
 }
 
-/** Compares two RFC 3339 times of one control plane. Milliseconds are enough for what is decided with them. */
+/** Compares two RFC 3339 times of one control plane, to the millisecond. */
 export function isAfter(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);
 }

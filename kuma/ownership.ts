@@ -3,13 +3,16 @@ import { isAfter, isOnline, type DataplaneOverview } from './overview.ts';
 
 /** The marks of this run on its own object. */
 export interface OwnDataplane {
-  /** Random, one per run; on the object's label if this run put it. `undefined`: any run's object is meant. */
+  /**
+   * Random, one per run; it is on the object's label if this run put the object. `undefined`: the object of any run is
+   * meant.
+   */
   readonly incarnation: string | undefined;
   /** Where the resource says that Envoy listens; `undefined` if there is no resource to read. */
   readonly address: string | undefined;
   /**
-   * How long ago this run began, where no Envoy of it has said yet that the control plane accepted it; `undefined` where
-   * one has, or where the run put the object.
+   * The age of this run, if no Envoy of it has said yet that the control plane accepted it. `undefined` if one has, or
+   * if the run put the object.
    */
   readonly unprovenForMs?: number | undefined;
 }
@@ -42,10 +45,10 @@ export function judgeOwnership(
 const CLOCK_MARGIN_MS = 2_000;
 
 /**
- * Whether a dataplane that is connected may be this run, none of whose Envoys was seen: two units may have the same file.
- * A stream that is older than the run belongs to another one. Both times are the control plane's.
+ * Whether a connected dataplane may be this run, none of whose Envoys was seen: two units may use the same file. A
+ * stream that is older than the run belongs to another one. Both times are the control plane's.
  *
- * @param clockMs what time it is at the control plane; `undefined` if it did not say, which proves nothing
+ * @param clockMs the time at the control plane; `undefined` if it is unknown, which proves nothing
  */
 export function judgeConnected(
   found: DataplaneOverview,
@@ -69,8 +72,8 @@ export type Recreation = { readonly verdict: 'delete' | 'wait' | 'leave'; readon
 export type RunStage = 'serving' | 'ended';
 
 /**
- * What to do about an object that exists although it was deleted, after the run's own Envoy has opened a new stream: an
- * online one is its own, and the control plane created the object again for it.
+ * What to do about an object that exists although it was deleted, after the run's own Envoy has opened a new stream. An
+ * online stream is its own, and the control plane has created the object again for it.
  */
 export function judgeReturn(own: OwnDataplane, found: DataplaneOverview): Recreation {
   const ownership = judgeOwnership(own, found);
@@ -83,8 +86,8 @@ export function judgeReturn(own: OwnDataplane, found: DataplaneOverview): Recrea
 }
 
 /**
- * A control plane that restarts while we drain creates the object again when Envoy reconnects (KUMA: the stream
- * carries the resource). A replacement host that connects does the same. All times compared are the control plane's.
+ * A control plane that restarts during a drain creates the object again when Envoy reconnects, because the stream
+ * carries the resource. A replacement host that connects does the same. All times compared are the control plane's.
  */
 export function judgeRecreation(own: OwnDataplane, found: DataplaneOverview): Recreation {
   const ownership = judgeOwnership(own, found);

@@ -38,7 +38,7 @@ export function withPorts(resource: DataplaneResource, change: (port: Port) => P
   };
 }
 
-/** The states to go back to later: a port that is NotReady already does not say what it was before. */
+/** The states to go back to later. A port that is NotReady already is not among them: its earlier state is unknown. */
 export function rememberStates(before: PortStates, seen: PortStates): PortStates {
   const states = Object.entries(seen).map(([port, state]): [string, string] => [
     port,
@@ -47,7 +47,7 @@ export function rememberStates(before: PortStates, seen: PortStates): PortStates
   return Object.fromEntries(states);
 }
 
-/** Ports that are NotReady although `wanted` says something else. */
+/** Ports that are NotReady but should not be. */
 export function stillOut(wanted: PortStates, seen: PortStates): readonly string[] {
   return Object.keys(seen).filter(
     (port) => seen[port] === 'NotReady' && (wanted[port] ?? 'Ready') !== 'NotReady',

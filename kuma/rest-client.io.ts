@@ -23,9 +23,9 @@ export interface RestClientOptions {
   readonly userToken: () => string | undefined;
   /** The user agent in the server's access log; `kuma-dp-agent` if left out. */
   readonly userAgent?: string;
-  /** How many connections are kept while no request runs; enough for one process at a time if left out. */
+  /** How many idle connections are kept; by default enough for one process at a time. */
   readonly idleConnections?: number;
-  /** Reads without got, at a quarter of the CPU time: for programs that read by the thousand. */
+  /** Reads without got, which takes a quarter of the CPU time: for programs that read by the thousand. */
   readonly lean?: boolean;
 }
 
@@ -121,7 +121,7 @@ export class RestClient {
     });
   }
 
-  /** A handshake that fails is tried once more where the files say something else by now. */
+  /** A failed handshake is tried once more if the files have changed since. */
   async #attempt(
     action: string,
     signal: AbortSignal,
@@ -177,7 +177,7 @@ function readBody(action: string, status: number, text: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     if (text.trim() === METHOD_NOT_ALLOWED) return METHOD_NOT_ALLOWED;
-    // Only "not found" must come from Kuma itself, because it counts as success here.
+    // Only "not found" has to be Kuma's own answer, because it counts as success here.
     if (status >= 400 && status !== 404) return undefined;
     throw new OperationalError(
       'ANSWER_UNREADABLE',

@@ -7,7 +7,7 @@ const SERVICE_TAG = 'kuma.io/service';
 
 const List = z.looseObject({ items: z.array(z.unknown()), next: z.optional(z.nullable(z.string())) });
 
-/** The services that a dataplane's inbounds are: those that other zones may use through an ingress. */
+/** The services of a dataplane's inbounds: other zones may use them through an ingress. */
 export function servicesOf(resource: DataplaneResource | undefined): readonly string[] {
   const names = (resource?.networking?.inbound ?? []).flatMap(({ tags }) => serviceIn(tags) ?? []);
   return [...new Set(names)];
@@ -33,7 +33,7 @@ export function hasSibling(
       ({ tags, state }) => serviceIn(tags) === service && (state ?? 'Ready') === 'Ready',
     );
   });
-  // There are more of them than a page has.
+  // There are more pages.
   return found || typeof next === 'string';
 }
 

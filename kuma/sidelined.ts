@@ -40,7 +40,7 @@ export function isSidelined({ labels }: Pick<DataplaneResource, 'labels'>, loss?
   return mark !== undefined && (loss === undefined || mark.startsWith(lossText(loss)));
 }
 
-/** The loss that the mark names. Where the mark is malformed or missing, a loss that no record has. */
+/** The loss that the mark names. For a malformed or missing mark: a loss that no record has. */
 export function lossOf({ labels }: Pick<DataplaneResource, 'labels'>): LossNumber {
   const [, epoch = '0', lostAtMs = '0'] =
     /^(\d{1,15})-(\d{1,15})-/.exec(labels?.[SIDELINED_LABEL] ?? '') ?? [];
@@ -48,8 +48,8 @@ export function lossOf({ labels }: Pick<DataplaneResource, 'labels'>): LossNumbe
 }
 
 /**
- * The object as it would stand if it had not been sidelined. Only ports that were changed and are still NotReady go
- * back; a port that another writer has changed since keeps its state.
+ * The object as it would be if it had not been sidelined. Only ports that were changed and are still NotReady go back.
+ * A port that another writer has changed since keeps its state.
  *
  * @param states the states to go back to, where they are known; else the mark says which ports were Ready
  * @returns the same object if there is nothing to put back

@@ -15,7 +15,7 @@ export interface TlsFileNames {
   readonly skipVerify?: boolean;
 }
 
-/** Called once for each unusable content of a file: the last good content stays in use. */
+/** Called once for each unusable content of a file. The last good content stays in use. */
 export type OnFileKept = (path: string, err: unknown) => void;
 
 interface Content {
@@ -25,8 +25,8 @@ interface Content {
 }
 
 /**
- * Certificates and a key from files that may be replaced while the program runs. They are read when asked to, so that a
- * stop touches no disk; a file that is broken or missing leaves the last good content in force.
+ * Certificates and a key from files that may be replaced while the program runs. They are read only on request, so that
+ * a stop touches no disk. If a file is broken or missing, the last good content stays in use.
  */
 export class TlsFiles implements EndpointTls {
   readonly skipVerify: boolean;
@@ -81,7 +81,7 @@ function pathsOf({ caFile, clientCertificateFile, clientKeyFile }: TlsFileNames)
   return [caFile, clientCertificateFile, clientKeyFile].filter((path) => path !== undefined);
 }
 
-/** Changes with any of the files: a replaced one has another inode, a rewritten one another time or size. */
+/** Changes with any of the files: a replaced file has another inode, a rewritten one another time or size. */
 function stampOf(names: TlsFileNames): string {
   return pathsOf(names)
     .map((path) => {

@@ -7,7 +7,7 @@ import type { TokenBinding } from './dataplane-token.ts';
 /** The dataplane that the holder of a token wants to act on. */
 export interface RequestedDataplane {
   readonly key: DataplaneKey;
-  /** The object as it stands, or as it was last known where it cannot be read now. */
+  /** The object as it is, or as it was last known if it cannot be read now. */
   readonly stored: DataplaneResource | undefined;
   /** The resource that came with the request, if any. */
   readonly brought?: DataplaneResource | undefined;
@@ -15,19 +15,20 @@ export interface RequestedDataplane {
   readonly version: string | undefined;
 }
 
-/** `reason` is for the log: a stranger learns nothing of what exists. */
+/** `reason` is for the log: the caller does not learn what exists. */
 export type Permission = { readonly allowed: true } | { readonly allowed: false; readonly reason: string };
 
 /**
- * Whether a token, whose signature, time and revocation were checked, is good for a dataplane.
+ * Whether a token, whose signature, time and revocation were checked, is good for a dataplane. Order and rules are
+ * Kuma's.
  *
- * Order and rules are Kuma's. It checks what kuma-dp brings, or what stands if that brings nothing; here both must
- * pass. Otherwise the holder of a token for one service could take the name of a dataplane of another service by
- * bringing a resource that fits the token. A token that is bound to tags or a workload is refused where there is
- * neither: nothing says that the name is of its service.
+ * Kuma checks what kuma-dp brings, or the stored object if kuma-dp brings nothing. Here both must pass. Otherwise the
+ * holder of a token for one service could take the name of a dataplane of another service by bringing a resource that
+ * fits the token. A token that is bound to tags or a workload is refused if there is neither: nothing proves that the
+ * name belongs to its service.
  *
  * Kuma 2.13.10, 2.14.2 and later also refuse a token without a workload for a dataplane whose SPIFFE id a MeshIdentity
- * derives from its workload label. That protects certificates, which are not given out here, and is not checked.
+ * derives from its workload label. That protects certificates. The companion gives out none, so it does not check this.
  *
  * @see kuma pkg/xds/auth/universal/authenticator.go, authDataplane
  */
@@ -115,7 +116,7 @@ function labels(resource: DataplaneResource): Tags {
   return new Map(Object.entries(resource.labels ?? {}).map(([label, value]) => [label, new Set([value])]));
 }
 
-/** The dataplane must have every tag of the token, and may have no value of it that the token does not allow. */
+/** The dataplane must have every tag of the token, and only values that the token allows. */
 function judgeTags(bound: TokenBinding['tags'], found: Tags): string | undefined {
   if (found === undefined) return 'the tags of the dataplane cannot be read';
   for (const [tag, allowed] of Object.entries(bound)) {

@@ -65,8 +65,8 @@ export function readPublicKey(text: string): KeyObject | undefined {
 }
 
 /**
- * The ids in a list of revoked tokens. Kuma wants commas without spaces and one newline at the most, at the end; who
- * writes spaces or lines means the same.
+ * The ids in a list of revoked tokens. Kuma wants commas without spaces and at most one newline, at the end; this also
+ * accepts spaces and lines.
  *
  * @see kuma pkg/core/tokens/revocations.go
  */
@@ -89,7 +89,10 @@ function usableKey(make: () => KeyObject): KeyObject | undefined {
   }
 }
 
-/** The first PEM block, if it is of one of these types: `createPublicKey` takes private keys and certificates too. */
+/**
+ * The first PEM block, if it has one of these types. `createPublicKey` alone would accept private keys and certificates
+ * too.
+ */
 function block(text: string, types: readonly string[]): string | undefined {
   const match = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]+?-----END \1-----/.exec(text);
   return match !== null && types.includes(match[1] ?? '') ? match[0] : undefined;

@@ -16,7 +16,7 @@ export interface CommandLine {
 
 const HELP_FLAGS: ReadonlySet<string> = new Set(['help', 'h']);
 
-/** Splits the arguments of one subcommand by its option table. Values are not judged here. */
+/** Splits the arguments of one subcommand by its option table. It does not check values. */
 export function readCommandLine(table: OptionTable, args: readonly string[]): CommandLine {
   const separator = args.indexOf('--');
   const own = separator === -1 ? args : args.slice(0, separator);

@@ -12,9 +12,9 @@ import {
 import { readUnacknowledged, tableAddress, type TcpSocket } from '../kernel/socket-table.ts';
 
 const POLL_MS = 2_000;
-/** Reading the kernel's table, 3 ms for a thousand rows, may take this share of one core. */
+/** The share of one core that reading the kernel's table may take (3 ms for a thousand rows). */
 const SHARE = 0.02;
-/** One poll is left out, whatever it costs: a host that falls silent is missed within 10 s, 6 of which are DARK_MS. */
+/** At most one poll is left out: a host that falls silent is missed within 10 s, 6 of which are DARK_MS. */
 const MOST_REST_MS = 1.5 * POLL_MS;
 
 interface Watched {
@@ -23,11 +23,11 @@ interface Watched {
 }
 
 /**
- * Finds connections whose other end acknowledges nothing any more. TCP keepalive finds those on which nothing is under
- * way; a single byte without an acknowledgement suspends it, for as long as the kernel retransmits: 15 min.
+ * Finds connections whose other end no longer acknowledges anything. TCP keepalive finds those with no data in flight;
+ * a single unacknowledged byte suspends it for as long as the kernel retransmits: 15 min.
  *
- * Costs two counters of each connection every 2 s. The kernel's table is read only while one of them is suspicious, and
- * half as often where it is long.
+ * Every 2 s this reads two counters of each connection. It reads the kernel's table only while a connection is
+ * suspicious, and half as often if the table is long.
  */
 export class DarkWatch {
   readonly #clock: Clock;

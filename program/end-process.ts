@@ -4,10 +4,8 @@ import process from 'node:process';
 const PATIENCE_MS = 300;
 
 /**
- * Ends this process with an exit code: as soon as nothing is under way any more, at the latest after 300 ms.
- *
- * Left to itself, Node takes down the signal handlers one by one once the loop runs empty, and a signal in that moment
- * would change the exit code.
+ * Ends this process with an exit code as soon as nothing is in progress, at the latest after 300 ms. When its loop runs
+ * empty, Node by itself removes the signal handlers one by one, and a signal in that moment would change the exit code.
  */
 export function endWith(code: number): void {
   process.exitCode = code;
@@ -19,8 +17,8 @@ export function endWith(code: number): void {
 }
 
 /**
- * `process.exit` waits for the threads that still resolve a name, 5 to 12 s where the name server does not answer
- * (libuv joins its thread pool). Another program in the place of this one waits for nothing.
+ * `process.exit` waits for the threads that still resolve a name: 5 to 12 s if the name server does not answer (libuv
+ * joins its thread pool). Another program in place of this one does not wait.
  */
 export function endNow(code: number): never {
   try {

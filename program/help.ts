@@ -7,7 +7,7 @@ const PLAIN_WIDTH = 80;
 const LEAST_WIDTH = 40;
 
 /**
- * How wide help is to be: as the terminal, or where there is none, as `COLUMNS` says.
+ * The width of help texts: the terminal's, or without a terminal what `COLUMNS` says.
  *
  * @param columns of the terminal; `undefined` or 0 where none is known
  */
@@ -74,7 +74,7 @@ function optionHelp(spec: OptionSpec<unknown>, envPrefix: string, width: number)
   ];
 }
 
-/** A shell reads it as one command, wherever it is broken. */
+/** The line breaks keep it one command for a shell. */
 function example(name: string, { example: args }: Command, width: number): readonly string[] {
   const [first = '', ...rest] = wrapped(`${name} ${args}`, width - 4, '  ');
   return [first, ...rest.map((line) => `  ${line}`)].map((line, at, all) =>

@@ -10,10 +10,10 @@ const PATIENCE_MS = 250;
 /** At this number it is closed at once. */
 const HARD_MOST = 2_000;
 
-/** Makes room for connections with requests, however many idle ones there are. */
+/** Makes room for connections with requests, however many idle ones exist. */
 export function boundConnections(server: Server | TlsServer): void {
   const open = new Set<Socket>();
-  /** Without a request under way, the oldest first; since when, in monotonic ms. */
+  /** Connections without a request in progress, the oldest first; since when, in monotonic ms. */
   const idle = new Map<Socket, number>();
   const endOldest = (patienceMs: number): boolean => {
     const [oldest] = idle;
@@ -28,7 +28,7 @@ export function boundConnections(server: Server | TlsServer): void {
     idle.delete(socket);
   };
   const isSecure = server instanceof TlsServer;
-  // A handshake under way is no open connection yet: it has a time limit, and all together this one.
+  // A handshake in progress is not an open connection yet: each has a time limit, and there is one for all together.
   if (isSecure) server.maxConnections = HARD_MOST;
   server.on(isSecure ? 'secureConnection' : 'connection', (socket: Socket) => {
     while (open.size >= SOFT_MOST && endOldest(PATIENCE_MS));

@@ -10,7 +10,7 @@ const COOKIE = 'kuma_deregistrar';
 const COOKIE_ATTRIBUTES = 'HttpOnly; SameSite=Lax; Path=/';
 const HOW = 'Authorization: Bearer TOKEN, or ?token=TOKEN in a browser';
 
-/** A valid token: too long to guess. */
+/** The minimum length makes a token too long to guess. */
 const TOKEN = /^[\x21-\x7e]{16,512}$/;
 
 /** @throws OperationalError `CONFIG_INVALID` if the file cannot be used. @returns what gives the token that is in force */

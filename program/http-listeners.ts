@@ -30,8 +30,8 @@ export interface HttpListenersSettings {
   /** Without it: plain HTTP. */
   readonly certificate?: ServerCertificate | undefined;
   /**
-   * Answers only a caller that asks by an address or as localhost, except on a Unix socket. Without a token this is what keeps a foreign site,
-   * whose name was pointed to this host, from reading answers through a browser here.
+   * Answers only requests to an IP address or to localhost, except on a Unix socket. Without a token, this keeps a
+   * foreign site, whose name was pointed to this host, from reading answers through a browser here.
    *
    * @see https://en.wikipedia.org/wiki/DNS_rebinding
    */
@@ -48,12 +48,12 @@ export interface HttpListeners {
 }
 
 /**
- * A client may pipeline requests without reading: 64 KB of requests are 1,500 answers in memory. An ordinary client
- * sees its connection closed after this many answers; a client that has sent more is cut off.
+ * A client may pipeline requests without reading: 64 KB of requests are 1,500 answers in memory. After this many
+ * answers the connection of an ordinary client is closed; a client that has sent more is cut off.
  */
 const REQUESTS_PER_CONNECTION = 8;
 const REQUEST_MS = 5_000;
-/** A connection without traffic for this long is cut. Event streams send something more often. */
+/** A connection without traffic for this long is cut. Event streams send something more often than that. */
 const SILENCE_MS = 30_000;
 const READINESS_MS = 3_000;
 

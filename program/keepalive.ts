@@ -5,7 +5,7 @@ const IDLE_MS = 2_000;
 const INTERVAL_MS = 1_000;
 const PROBES = 4;
 
-/** Enables TCP keepalive: the kernel checks the peer without cost for this process. */
+/** Enables TCP keepalive: the kernel checks the peer, at no cost for this process. */
 export function keepAlive(socket: Socket): void {
   socket.setKeepAlive(true, IDLE_MS, INTERVAL_MS, PROBES);
 }

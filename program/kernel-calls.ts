@@ -10,7 +10,7 @@ export interface KernelCalls {
    * @returns how many bytes
    */
   writeNow(fd: number, bytes: Uint8Array, newest: 0 | 1): number;
-  /** From now on `killedBy` says of which signal that child has died. To be called right after its start. */
+  /** From now on `killedBy` knows the signal that ended that child. Call it right after the child's start. */
   follow(pid: number): void;
   /** @returns 0 if it lives, or has ended otherwise */
   killedBy(): number;
@@ -33,7 +33,7 @@ export function kernelCalls(): KernelCalls | undefined {
   return loaded.calls;
 }
 
-/** Path of a program of `native/`: beside the bundle, or where it is committed while the sources run. */
+/** Path of a program of `native/`: beside the bundle, or in the repository when the sources run. */
 export function nativeFile(name: 'exec-bytes' | 'kernel-calls'): string {
   const folder = import.meta.filename.endsWith('.ts') ? '../native/prebuilt' : '.';
   return join(import.meta.dirname, folder, `${name}-${process.arch}`);

@@ -3,8 +3,8 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 let trusted = false;
 
 /**
- * Trusts Node's own roots and the host's, for everything in this process that names no CA. Here instead of by Node's
- * option `--use-system-ca`, which loads them for those as well who do name one: 4 MB.
+ * Trusts Node's own roots and the host's, for everything in this process that names no CA. Node's option
+ * `--use-system-ca` would also load them for connections that do name one: 4 MB.
  */
 export function trustKnownRoots(): void {
   if (trusted) return;

@@ -23,10 +23,9 @@ export function standardErrorLines(): LineOutput {
 }
 
 /**
- * Writes lines to a descriptor that kuma-dp shares, at once, so that a SIGKILL right after loses none.
- *
- * A reader that stopped reading must not stop us, and the descriptor itself, and so kuma-dp's, must stay as it is
- * (docs/develop/adr/0004). Lines that no process takes are dropped.
+ * Writes lines at once, so that a SIGKILL right after loses none, to a descriptor that kuma-dp shares. A blocked reader
+ * must not stop the agent, and the descriptor's flags must not change, because they are kuma-dp's as well
+ * (docs/develop/adr/0004). Lines that no process reads are dropped.
  */
 export function lineOutput(fd: number): LineOutput {
   const write = writerOf(fd);
@@ -47,7 +46,7 @@ export function lineOutput(fd: number): LineOutput {
   };
 }
 
-/** A regular file never blocks; everything else is written to without waiting, in the first way that works. */
+/** A regular file never blocks. Everything else is written without waiting, in the first way that works. */
 function writerOf(fd: number): LineWrite {
   const asItIs: LineWrite = (bytes) => writeSync(fd, bytes);
   try {
@@ -66,7 +65,7 @@ function writerOf(fd: number): LineWrite {
   }
 }
 
-/** A pipe or a terminal; what another user opened for us cannot be opened again, but for the controlling terminal. */
+/** A pipe or a terminal. Those that another user opened cannot be opened again, except the controlling terminal. */
 function openedAnew(path: string, isRight: (opened: Stats) => boolean): LineWrite | undefined {
   try {
     const opened = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
@@ -100,9 +99,8 @@ interface StreamHandle {
 }
 
 /**
- * The last resort: the socket becomes non-blocking for every process that has it. Node does so with every socket that it
- * takes in; nothing is read from or written to this one. A program on Node that has the same standard error gives it back
- * as it was when it started, blocking, as it ends: so it is said again.
+ * The last resort: the socket becomes non-blocking for every process that has it, as every socket that Node takes in.
+ * Another Node program with the same standard error makes it blocking again when it ends, so this is repeated.
  */
 function unblocked(fd: number): LineWrite {
   const socket = new Socket({ fd, readable: false, writable: true }).unref();

@@ -6,7 +6,7 @@ import process from 'node:process';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { formatListenerAddress, isLoopback, type ListenerAddress } from '../kernel/listener-address.ts';
 
-/** The backlog: connections that the kernel queues while this process is busy, as when a fleet returns. */
+/** The backlog: connections that the kernel queues while this process is busy, for example when a fleet returns. */
 const BACKLOG = 4_096;
 
 /** Listens, and gives `onConnection` every socket. @throws OperationalError `LISTENER_FAILED` */
@@ -41,7 +41,7 @@ export function boundAddress(server: Server, asked: ListenerAddress): ListenerAd
   return { kind: 'tcp', host: bound.address, port: bound.port };
 }
 
-/** Whether other hosts can reach the bound address, whatever its name says. */
+/** Whether other hosts can reach the bound address. Its name does not decide that. */
 export function isExposed(server: Server): boolean {
   const bound = server.address();
   return bound !== null && typeof bound === 'object' && !isLoopback(bound.address);
@@ -61,7 +61,7 @@ async function listenOnPath(
     rmSync(path, { force: true });
   }
   await listening(server, () => {
-    // Node binds within the call: at no moment may another user open the socket.
+    // Node binds within the call, so no other user can open the socket in between.
     const umask = process.umask(0o777);
     try {
       server.listen({ path, backlog: BACKLOG });
@@ -72,7 +72,7 @@ async function listenOnPath(
   chmodSync(path, mode);
 }
 
-/** Only a refused connection says that no process listens: a full backlog is a busy process, not a dead one. */
+/** Only a refused connection proves that no process listens: a full backlog belongs to a busy process. */
 function isAlive(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);

@@ -1,16 +1,16 @@
 import dns from 'node:dns';
 import { isIP } from 'node:net';
 
-/** Three of libuv's four default threads: one stays for files. */
+/** Three of libuv's four default threads; the fourth stays free for files. */
 const AT_ONCE = 3;
 
 type NameAnswer = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void;
 type Lookup = (hostname: string, options: dns.LookupAllOptions, answer: NameAnswer) => void;
 
 /**
- * Looks up at most three names at once, and a name once for all who ask meanwhile. A lookup keeps a thread of libuv's
- * pool for as long as the name server is silent, and no caller can cancel it. Files are read and written by the same
- * threads: where lookups take all of them, a stop cannot write its state file or its report.
+ * Looks up at most three names at once, and a name once for all callers that ask meanwhile. A lookup blocks a thread of
+ * libuv's pool for as long as the name server is silent, and no caller can cancel it. The same threads read and write
+ * files: if lookups took all of them, a stop could not write its state file or its report.
  */
 export function boundedLookup(lookup: Lookup, atOnce = AT_ONCE): Lookup {
   const asked = new Map<string, NameAnswer[]>();
@@ -49,7 +49,7 @@ export function boundedLookup(lookup: Lookup, atOnce = AT_ONCE): Lookup {
   };
 }
 
-/** For every lookup of this process, also those of its packages: they share one thread pool. */
+/** For every lookup of this process, those of its packages included: they share one thread pool. */
 export function boundNameLookups(): void {
   const all = boundedLookup(dns.lookup.bind(dns) as Lookup);
   const lookup = (hostname: string, options: unknown, callback?: unknown): void => {

@@ -8,12 +8,12 @@ export interface ReadBounds {
   readonly noLink?: boolean;
 }
 
-/** What was found is not a file that may be read. */
+/** The path does not lead to a file that may be read. */
 export class UnreadableFile extends Error {}
 
 const MOST_BYTES = 1024 * 1024;
 const PART_BYTES = 64 * 1024;
-/** Without a controlling terminal, and without waiting for the writer of a FIFO. */
+/** Opens without making it the controlling terminal, and without waiting for the writer of a FIFO. */
 const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /**

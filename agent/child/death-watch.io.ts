@@ -4,9 +4,9 @@ import type { ProcessRef } from '../state/host-state.pure.ts';
 import type { Gate } from './exact-process.io.ts';
 
 /**
- * Reads from a pipe that only the agent holds, until the kernel closes it: once, after the last thread of the agent has
- * gone, however it went. Then one SIGTERM to the process that was named, if it is still that process: field 22 of
- * /proc/PID/stat is its start time, and the list that is set here begins at field 3. Its first line opens the gate in
+ * Reads from a pipe that only the agent holds. The kernel closes it after the last thread of the agent has ended, for
+ * whatever reason. Then the script sends one SIGTERM to the named process, if it is still the same: field 22 of
+ * /proc/PID/stat is its start time, and the list that is set here begins at field 3. The first line opens the gate in
  * front of that process.
  */
 const SCRIPT = [
@@ -28,9 +28,9 @@ export interface DeathWatch {
 }
 
 /**
- * Makes kuma-dp stop if this process is killed. A separate process does it: the kernel's own means (prctl's PDEATHSIG)
- * signals once for each thread that dies, and kuma-dp takes the second SIGTERM as the end of its drain and the third as
- * its own end.
+ * Makes kuma-dp stop if this process is killed. A separate process does it. The kernel's own means (prctl's PDEATHSIG)
+ * signals once for each thread that ends; kuma-dp takes the second SIGTERM as the end of its drain and the third as its
+ * own end.
  *
  * @param shell path of a POSIX shell
  * @param gate opened once the watch is there

@@ -9,7 +9,10 @@ import type { Inherited } from './inherited.pure.ts';
 
 type StandardIo = 'pipe' | 'ignore' | number;
 
-/** `native/exec-bytes.c` waits in front of kuma-dp until it is opened. It closes when the program runs. */
+/**
+ * `native/exec-bytes.c` waits until this gate is opened before it becomes kuma-dp. The gate closes when the program
+ * runs.
+ */
 export interface Gate {
   /** The number of the error if the kernel refused to execute the program. */
   readonly failure: Promise<number | undefined>;
@@ -22,8 +25,8 @@ export interface Gate {
 }
 
 /**
- * Starts kuma-dp through a program that becomes it in the same process, and passes on what Node cannot: bytes, signals
- * and the limit of open files. It starts nothing if the agent is killed meanwhile.
+ * Starts kuma-dp through a program that becomes kuma-dp in the same process. That program passes on what Node cannot:
+ * bytes, signals and the limit of open files. It starts nothing if the agent is killed meanwhile.
  *
  * @returns `undefined` where that program cannot be started
  */
@@ -65,7 +68,7 @@ function gateOf(stream: Socket, bytes: Uint8Array): Gate {
   stream.write(bytes);
   return {
     failure,
-    // Node stops to read from a stream that it hands on, so it is handed on by its number.
+    // Node stops reading from a stream that it passes to a child, so this passes its number.
     fd: handle.fd,
     whenWritten(then) {
       if (stream.writableLength === 0) then();

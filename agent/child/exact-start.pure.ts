@@ -22,7 +22,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /**
- * What `native/exec-bytes.c` needs to start a program exactly as this process was asked to.
+ * The input of `native/exec-bytes.c`, from which it starts a program exactly as this process was asked to.
  *
  * @param own of this process
  * @param ownEnv the same environment as Node decoded it
@@ -46,7 +46,7 @@ export function exactStart(wanted: WantedStart, own: StartBytes, ownEnv: Inherit
   return joined([encoder.encode(`${size}\0`), ...body]);
 }
 
-/** Several arguments may decode to the same text: they are taken in order. */
+/** Several arguments may decode to the same text, so they are matched in order. */
 function exactArguments(argv: readonly string[], own: readonly Uint8Array[]): readonly Uint8Array[] {
   const undecodable = Map.groupBy(
     own.filter((bytes) => !same([bytes], [encoder.encode(decoder.decode(bytes))])),

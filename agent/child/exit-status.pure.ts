@@ -21,7 +21,7 @@ export function realTimeNumber(signal: SignalName): number | undefined {
 
 /** sysexits.h EX_CONFIG: the agent's own options are wrong; systemd need not restart it. */
 export const EXIT_CONFIG = 78;
-/** sysexits.h EX_NOPERM: what was started runs as another user and could not be ended. */
+/** sysexits.h EX_NOPERM: the started program runs as another user and could not be ended. */
 export const EXIT_NO_PERMISSION = 77;
 /** POSIX shell: the command was found but cannot be executed. */
 export const EXIT_CANNOT_EXECUTE = 126;

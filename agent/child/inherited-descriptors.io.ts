@@ -2,9 +2,8 @@ import { readdirSync, readlinkSync } from 'node:fs';
 
 /**
  * The descriptors beside the standard ones that this process was started with, such as a shell's `3<file` or systemd's
- * sockets. Node closes them in its children unless it is told each one.
- *
- * Node's own have to be told apart: its event loop's are anonymous inodes, and of its pipes it holds both ends.
+ * sockets. Node closes them in its children unless each is listed. Node's own are left out: those of its event loop are
+ * anonymous inodes, and of its pipes it holds both ends.
  */
 export function inheritedDescriptors(): readonly number[] {
   const open = openDescriptors()

@@ -5,10 +5,10 @@ import { nativeFile } from '../../program/kernel-calls.ts';
 import type { StartBytes } from './exact-start.pure.ts';
 import { inheritedOf, type Inherited } from './inherited.pure.ts';
 
-/** What this process was started with: by the launcher, or without it. */
+/** What this process was started with, by the launcher or without it. */
 export const INHERITED: Inherited = inheritedOf(process.env);
 
-/** `undefined` where procfs has no answer: the agent then uses the text that Node decoded. */
+/** `undefined` if procfs has no answer: the agent then uses the text that Node decoded. */
 export function ownStart(): StartBytes {
   try {
     return { args: texts('/proc/self/cmdline'), env: texts('/proc/self/environ') };

@@ -13,7 +13,7 @@ const PATIENCE_MS = 100;
 const living = new Set<ChildProcess>();
 const changes = new EventTarget();
 
-/** Knows every child that this process starts from now on. */
+/** Records every child that this process starts from now on. */
 export function followOwnChildren(): void {
   subscribe('child_process', (message) => {
     const { process: child } = message as { readonly process: ChildProcess };
@@ -26,8 +26,8 @@ export function followOwnChildren(): void {
 }
 
 /**
- * Makes this process the parent of detached children, as PID 1 would be. This process waits for them at its end, so
- * that no zombie is left.
+ * Makes this process the parent of detached children, as PID 1 would be. It waits for them at its end, so that no
+ * zombie is left.
  */
 export function adoptOrphans(): void {
   const calls = kernelCalls();
@@ -49,8 +49,8 @@ export function adoptedChildren(): readonly number[] {
 }
 
 /**
- * Settles when no child is left that this process has to wait for: where PID 1 waits for none, it would stay a zombie.
- * Kills what has not ended soon.
+ * Settles when no child is left that this process has to wait for; where PID 1 waits for none, such a child would stay
+ * a zombie. Kills what has not ended soon.
  */
 export async function untilNoChildIsLeft(): Promise<void> {
   await untilGone();

@@ -6,7 +6,7 @@ import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 /** A wrapped wrapper has a handful of processes below it; the search stops at more. */
 const MOST_PROCESSES = 256;
 
-/** Programs that run kuma-dp as a script: then its name is the second word. */
+/** Programs that run kuma-dp as a script: its name is then the second word. */
 const INTERPRETERS = /^(?:node|nodejs|python3?|perl|ruby|sh|bash|dash)$/;
 
 /** Some kernels are built without it. */
@@ -40,7 +40,7 @@ function threadsOf(pid: number): readonly string[] {
   }
 }
 
-/** The same for a kernel that does not list them: every process is asked for its parent. */
+/** For a kernel that does not list children: asks every process for its parent. */
 export function childrenByParent(parent: number): readonly number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -80,7 +80,7 @@ export function startedProcesses(pid: number): Generator<number> {
 }
 
 /**
- * kuma-dp itself, which may be started by a shell or a user switch that does not pass signals on.
+ * kuma-dp itself: a shell or a program that switches the user, and does not pass signals on, may have started it.
  *
  * @param root what the agent started
  * @returns `undefined` if there is none, or if this user cannot look
@@ -98,7 +98,7 @@ export function startedKumaDp(pid: number): boolean {
   return startedProcesses(pid).some((each) => isKumaDp(commandLineOf(each)));
 }
 
-/** The user whose process it is; `undefined` if there is none. */
+/** The user of the process; `undefined` if there is no such process. */
 export function uidOf(pid: number | undefined): number | undefined {
   return pid === undefined ? undefined : statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
 }

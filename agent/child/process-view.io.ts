@@ -2,16 +2,16 @@ import { existsSync, readlinkSync } from 'node:fs';
 
 /**
  * The path under which this process sees another process's `path`: PrivateTmp=, DynamicUser= and containers give a
- * service folders of its own. The same path if both see the same, or if this user may not look.
+ * service its own folders. The same path if both see the same, or if this user may not look.
  */
 export function pathSeenBy(pid: number, path: string): string {
   if (!path.startsWith('/') || sharesRoot(pid)) return path;
   const seen = `/proc/${pid}/root${path}`;
-  // A link with an absolute target leads out of that root again.
+  // A link with an absolute target leads out of that root.
   return existsSync(seen) || !existsSync(path) ? seen : path;
 }
 
-/** Words of a command and values of an environment, with the paths in them as {@link pathSeenBy} finds them. */
+/** The words of a command or the values of an environment, with their paths as {@link pathSeenBy} finds them. */
 export function wordSeenBy(pid: number, word: string): string {
   const [, flag = '', path = ''] = /^(--?[\w-]+=)?(\/.*)$/s.exec(word) ?? [];
   if (path === '') return word;

@@ -7,8 +7,9 @@ import { realTimeNumber, realTimeSignal, type SignalName } from './exit-status.p
 import type { SignalSets } from './inherited.pure.ts';
 
 /**
- * Every signal with a name that may be sent to a kuma-dp and can be caught. The rest keep their default action: STOP and KILL
- * cannot be caught, TSTP and TTIN/TTOU reach the whole foreground job from the terminal, the fatal ones are bugs.
+ * Every named signal that a process may send to kuma-dp and that can be caught. The others keep their default action:
+ * STOP and KILL cannot be caught, TSTP, TTIN and TTOU reach the whole foreground job from the terminal, and the fatal
+ * ones are bugs.
  */
 const CAUGHT_SIGNALS = [
   'SIGTERM',
@@ -46,7 +47,7 @@ const KUMA_DP_CATCHES: ReadonlySet<SignalName> = new Set(['SIGTERM', 'SIGINT', '
 /**
  * Installs the handlers at once: from here on no signal is lost, even before a listener is set.
  *
- * @param inherited a signal that was ignored or blocked when this process was started, as by nohup(1), means nothing to it
+ * @param inherited signals that were ignored or blocked when this process was started, as by nohup(1), have no effect
  */
 export function catchSignals({ ignored, blocked }: SignalSets): SignalSource {
   const meaningless = ignored | blocked;
@@ -73,8 +74,8 @@ export function catchSignals({ ignored, blocked }: SignalSets): SignalSource {
     },
     dieOf(signal) {
       kernelCalls()?.noCore();
-      // Restores the default action of this signal only: Node does so when its last listener is removed. The others
-      // stay caught, since none of them may end the agent differently.
+      // Restores the default action of this signal only: Node does so when its last listener is removed. The other
+      // signals stay caught, because none of them may end the agent differently.
       if (realTimeNumber(signal) !== undefined) kernelCalls()?.beDefault(numberOf(signal));
       else if (signal !== 'SIGKILL' && signal !== 'SIGSTOP') {
         process.on(signal, handle);

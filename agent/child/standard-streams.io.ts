@@ -5,8 +5,9 @@ import { standardErrorLines } from '../../program/line-output.ts';
 import { callerLines, readerOf, STANDARD_ERROR_FD } from '../../program/standard-error.ts';
 
 /**
- * The first use of `process.stderr`, also Node's own, makes a pipe behind it non-blocking for every process that
- * shares it: kuma-dp and Envoy would lose lines when its reader is slow. This stands in for it and changes nothing.
+ * The first use of `process.stderr`, Node's own uses included, makes a pipe behind it non-blocking for every process
+ * that shares it. kuma-dp and Envoy would then lose lines when the reader is slow. This replaces it and changes
+ * nothing.
  *
  * @see https://nodejs.org/docs/latest-v24.x/api/process.html#a-note-on-process-io
  */

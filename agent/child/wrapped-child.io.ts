@@ -13,8 +13,8 @@ const POLL_MS = 50;
 const DETACHING_MS = 1_000;
 
 /**
- * The process of the wrapped command, and kuma-dp, which is most often the same. Where something stands between them,
- * signals go to kuma-dp: a shell would die of a SIGTERM and leave kuma-dp alone, `su` would kill it 2 s later.
+ * The process of the wrapped command, and kuma-dp, which is usually the same. If a program stands between them, signals
+ * go to kuma-dp: a shell would die of a SIGTERM and leave kuma-dp alone, `su` would kill it 2 s later.
  */
 export class WrappedChild implements Child {
   readonly pid: number;
@@ -55,7 +55,7 @@ export class WrappedChild implements Child {
     if (signal === 'SIGKILL') this.#unkillable.resolve();
   }
 
-  /** The started process has ended. Settles when the kuma-dp that it may have left behind has ended too. */
+  /** Called when the started process has ended. Settles when a kuma-dp that it left behind has ended too. */
   async outlived(exit: ChildExit): Promise<void> {
     this.#ended = true;
     if (exit.code === 0 && this.#kumaDp === undefined) await this.#findDetached();
@@ -74,7 +74,7 @@ export class WrappedChild implements Child {
     }
   }
 
-  /** @returns whether it was this user's to signal; a process that has ended is */
+  /** @returns whether this user may signal it; `true` for a process that has ended */
   #send(pid: number, signal: SignalName): boolean {
     return (pid === this.pid && this.#ended) || send(pid, signal);
   }

@@ -35,7 +35,7 @@ export interface FinishRequest extends Attempts {
   readonly path: string;
   readonly options: DeregisterOptions;
   readonly means: CallersMeans;
-  /** Set in what systemd runs at the end of a service, and the same as for the service itself: systemd.exec(5). */
+  /** The same value for the service and for what systemd runs at its end: systemd.exec(5). */
   readonly service: { readonly invocation: string | undefined } | undefined;
 }
 
@@ -55,7 +55,7 @@ interface FoundRun {
 /** More than a killed process takes to end, and less than a service manager waits for its ExecStopPost. */
 const KILL_PATIENCE_MS = 1_000;
 const KILL_POLL_MS = 20;
-/** The agent never creates so many; another user's files must not make this call endless. */
+/** More than the agent ever creates: another user's files must not make this call endless. */
 const MOST_FILES = 256;
 
 /**
@@ -148,7 +148,7 @@ async function finish({ path, state }: FoundRun, request: Request, refused: Resu
     if (takeover.verdict === 'done') writeNotice(`${label}: nothing to finish: ${takeover.reason}`);
     if (takeover.verdict === 'refuse') writeError(`${label}: not deregistered: ${takeover.reason}`);
     if (takeover.verdict !== 'deregister') return takeover.verdict === 'done' ? 'done' : refused;
-    // The agent tried until its end, a moment ago: another attempt would only delay a restart.
+    // The agent tried until its end, a moment ago. Another attempt would only delay a restart.
     if (request.service !== undefined && state.phase === 'ended') {
       writeError(`${label}: not deregistered: its agent tried until it ended`);
       return 'left';
@@ -201,7 +201,7 @@ function outwaitKilled({ agent }: HostState, host: Host): Promise<void> {
   });
 }
 
-/** The run's options, overridden by this call's. The caller's own rules verify an endpoint that the caller names. */
+/** The run's options, overridden by this call's. If the caller names an endpoint, the caller's own rules verify it. */
 function endpointsOf(state: HostState, { options, means, trusted }: Request): Promise<OpenEndpoints> {
   const given = options.endpoints.length > 0;
   const urls = given ? options.endpoints : state.endpoints.map(toUrl);

@@ -40,7 +40,7 @@ type Row = readonly [label: string, value: string];
 
 export interface Planned {
   readonly text: string;
-  /** 0: the stop works as it says. 1: with warnings. 2: it does not deregister, or something in front breaks it. */
+  /** 0: the stop works as shown. 1: with warnings. 2: it does not deregister, or a program in front breaks it. */
   readonly code: 0 | 1 | 2;
 }
 

@@ -11,7 +11,7 @@ import type { ReportOptions } from '../options.ts';
 /** How many stops are drawn; the percentiles are over all of them. */
 const DRAWN = 20;
 const NARROWEST = 60;
-/** A report file is rotated at 1 MiB, by a run that has just written one stop more. */
+/** A report file is rotated at 1 MiB, by a run that has just written one more stop. */
 const LARGEST_BYTES = 4 << 20;
 const COLUMNS = 100;
 

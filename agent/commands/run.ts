@@ -19,7 +19,7 @@ const STARTED_AFTER_MS = 1_500;
 
 /**
  * Starts kuma-dp first and loads everything else while it starts: reading its template, asking its control plane and
- * the packages for that take longer than a process. Only what must happen before it starts goes before it.
+ * loading packages take longer than starting a process. Only what must happen before its start comes first.
  */
 export async function run(request: RunRequest): Promise<ChildExit> {
   const beganAtMs = systemClock.monotonicMs();

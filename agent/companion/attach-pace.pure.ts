@@ -4,14 +4,14 @@ import { backoffMs, spread } from '../../kernel/spread.ts';
 export type AttachEnd = 'redirected' | 'superseded' | 'lost';
 
 const RETRY = { baseMs: 200, capMs: 10_000 };
-/** This run does not expect the name back; but where the newer run was a mistake, its end should be noticed. */
+/** This run does not expect the name back. But if the newer run was a mistake, this run should notice its end. */
 const SUPERSEDED_RETRY_MS = 60_000;
-/** A stream that held so long says that the companion is well. */
+/** A stream of this length proves that the companion is well. */
 const STEADY_MS = 10_000;
 
 /**
- * How long to wait before the next attempt to attach, with full jitter, so that the agents of a companion that has
- * restarted do not all come back at once.
+ * How long to wait before the next attempt to attach, with full jitter: the agents of a restarted companion must not
+ * come back all at once.
  *
  * @param failures attempts since a stream held, this one not counted
  * @param random in [0, 1)

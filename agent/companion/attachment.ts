@@ -20,7 +20,7 @@ export interface AttachmentDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
   readonly random: () => number;
-  /** Never empty. Any of them will do; they know of each other. */
+  /** Never empty. Any of them will do: they share one store. */
   readonly companions: readonly Companion[];
   readonly hello: Omit<Hello, 'owner' | 'status' | 'epoch'>;
   /** Called with the companion's facts about its control plane. */
@@ -29,26 +29,26 @@ export interface AttachmentDeps {
   readonly onStanding?: (isAttached: boolean) => void;
 }
 
-/** How long a companion may take once no start waits for it. */
+/** How long a companion may take when no start waits for it. */
 const PATIENCE_MS = 5_000;
 /** While a start waits, and another companion may be quicker. */
 const IMPATIENCE_MS = 350;
-/** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
+/** Load balancers that read HTTP/2 end a stream without messages after 60 s, and do not pass pings on. */
 const SAY_AGAIN_MS = 40_000;
-/** The end of a stream that stood so long is reported only if it cannot be opened again. */
+/** The end of a stream of this length is logged only if it cannot be opened again. */
 const STOOD_MS = 5_000;
-/** How long the end of the agent waits for its last words to arrive. */
+/** How long the agent waits at its end for its last message to arrive. */
 const FINISH_BUDGET_MS = 100;
 
 /**
- * The stream by which a companion sees that this dataplane lives: to one companion at a time, to the next one when that
- * fails or asks for it, always as the same incarnation, until the agent ends.
+ * The stream by which a companion sees that this dataplane lives. It goes to one companion at a time, and to the next
+ * one when that one fails or asks for it, always as the same incarnation, until the agent ends.
  */
 export class CompanionAttachment {
   readonly #deps: AttachmentDeps;
   readonly #over = new AbortController();
   readonly #fenced = Promise.withResolvers<number>();
-  /** Every companion was asked once, and none of them let this run in. */
+  /** Every companion was asked once, and none has attached this run. */
   readonly #refused = Promise.withResolvers<undefined>();
   #owner: Owner = 'cp';
   #status: AgentStatus = { phase: 'starting', serving: false };
@@ -59,12 +59,12 @@ export class CompanionAttachment {
   /** Aborts the current stream, or its opening. */
   #attempt = new AbortController();
   #stream: AttachStream | undefined;
-  /** When it heard of this agent last on the stream that is open, monotonic. */
+  /** When the companion last heard from this agent on the open stream, monotonic. */
   #saidAtMs = 0;
-  /** Whom the companion takes for the owner, and whether it can be told of another. */
+  /** The owner that the companion knows, and whether it can be told of another one. */
   #toldOwner: Owner = 'cp';
   #takesOwner = false;
-  /** Whether that stream, or the one before the next attempt, came about. */
+  /** Whether that stream, or the one before the next attempt, was established. */
   #attached = false;
   #lossSaid = false;
   /** The end of an established stream, logged only if the same companion does not attach the agent again. */
@@ -75,11 +75,11 @@ export class CompanionAttachment {
   }
 
   /**
-   * Begins to attach, and goes on with it whatever comes of this wait.
+   * Begins to attach, and continues after the budget.
    *
-   * @param owner who is to own the object, as far as it is known
-   * @returns the epoch; `undefined` if there was none within the budget, if every companion refused, or if `cancel` came
-   * first
+   * @param owner the future owner of the object, as far as it is known
+   * @returns the epoch; `undefined` if there was none within the budget, if every companion refused, or if `cancel`
+   *   came first
    */
   async begin(owner: Owner, budgetMs: number, cancel: AbortSignal): Promise<number | undefined> {
     this.#owner = owner;
@@ -93,8 +93,8 @@ export class CompanionAttachment {
   }
 
   /**
-   * Who owns the object in the end. A companion that was told otherwise is told on the same stream, once it has answered:
-   * an agent that gave its place in the queue up would only make a busy companion busier.
+   * The final owner of the object. If the companion knows another one, the agent tells it on the same stream, once it
+   * has answered. An agent that gave up its place in the queue would only make a busy companion busier.
    */
   settleOwner(owner: Owner): void {
     if (owner === this.#owner) return;
@@ -102,7 +102,7 @@ export class CompanionAttachment {
     this.#tellOwner();
   }
 
-  /** A companion that cannot be told is attached to anew. */
+  /** If the companion cannot be told, the agent attaches anew. */
   #tellOwner(): void {
     const stream = this.#stream;
     if (stream === undefined || this.#toldOwner === this.#owner) return;
@@ -121,7 +121,7 @@ export class CompanionAttachment {
     this.onPhase(this.#status.phase);
   }
 
-  /** Out of rotation: a missing object is not to be put back, ready as the companion knows it. */
+  /** Out of rotation: the companion must not put back a missing object, because it would be ready. */
   onRotation(out: boolean): void {
     this.#out = out;
     this.onPhase(this.#status.phase);
@@ -175,7 +175,7 @@ export class CompanionAttachment {
     }
   }
 
-  /** Settles when the stream is not there any more, or did not come about. Never throws. */
+  /** Settles when the stream has ended, or could not be opened. Never throws. */
   async #attachTo(companion: Companion): Promise<StreamEnd> {
     const { clock } = this.#deps;
     const attempt = new AbortController();

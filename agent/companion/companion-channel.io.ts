@@ -23,15 +23,15 @@ interface Pings {
   readonly timeoutMs: number;
 }
 
-/** For a process that froze while its kernel answers. A host that falls silent is found by our kernel: companion-sockets. */
+/** Finds a process that froze while its kernel answers. The kernel finds a silent host: companion-sockets. */
 const PINGS: Pings = { timeMs: 60_000, timeoutMs: 15_000 };
-/** Together the 15 s within which a silent companion is noticed where our kernel asks too seldom. */
+/** Together the 15 s within which the agent notices a silent companion if the kernel's probes are too rare. */
 export const LONE_PINGS: Pings = { timeMs: 10_000, timeoutMs: 5_000 };
 
 /** Short enough for a companion that comes back during a deregistration, which has 5 s. */
 const RECONNECT_CAP_MS = 2_000;
 
-/** Behind one name there may be several replicas: the agents spread over them. */
+/** One name may lead to several replicas: the agents spread over them. */
 const ANY_ADDRESS = JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuffleAddressList: true } }] });
 
 /** One connection to a companion, with the metadata of every call. */
@@ -65,14 +65,14 @@ export class CompanionChannel {
     return metadata;
   }
 
-  /** The next call gets a connection of its own, to another address perhaps. Streams on the old one stay. */
+  /** The next call gets a new connection, perhaps to another address. Streams on the old one stay. */
   renew(): void {
     this.#client.close();
     this.#openedWith = textOf(this.#options.tls);
     this.#client = this.#open();
   }
 
-  /** After a handshake that failed: the next call is secured with what the files say by then. */
+  /** After a failed handshake: the next call uses the current content of the files. */
   refreshUnlessTrusted(error: unknown): void {
     if (hasCode(error, 'ENDPOINT_UNTRUSTED')) this.#options.tls.refresh?.();
   }
@@ -91,11 +91,12 @@ export class CompanionChannel {
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': RECONNECT_CAP_MS,
-      // A name server is asked once per this time at most; the default leaves a moved companion unseen for 30 s.
+      // The name server is asked at most once in this time. The default, 30 s, would hide a moved companion for as
+      // long.
       'grpc.dns_min_time_between_resolutions_ms': 5_000,
-      // A connection for itself, so that `renew` gets a new one.
+      // A connection of its own, so that `renew` gets a new one.
       'grpc.use_local_subchannel_pool': 1,
-      // Retries, proxies and settings from the DNS would be decided outside of the agent.
+      // Without these, grpc-js would decide on retries, proxies and settings from the DNS.
       'grpc.enable_retries': 0,
       'grpc.enable_http_proxy': 0,
       'grpc.service_config_disable_resolution': 1,
@@ -107,8 +108,8 @@ export class CompanionChannel {
 }
 
 /**
- * grpc-js names the host in the handshake, and Node warns where that is an address: RFC 6066 wants a name or none. None
- * cannot be said, and this one belongs to no host. The certificate is verified for the address.
+ * grpc-js sends a server name in the handshake, and Node warns if that is an address: RFC 6066 wants a name or none.
+ * grpc-js cannot send none, so it sends a name that belongs to no host. The certificate is verified for the address.
  */
 const NO_NAME = 'address.invalid';
 

@@ -32,9 +32,8 @@ export { LONE_PINGS } from './companion-channel.io.ts';
 type CompanionOptions = CompanionChannelOptions & { readonly witness?: Witness | undefined };
 
 /**
- * The companion of a control plane as an {@link Endpoint}, over gRPC.
- *
- * Whatever it was asked goes on there if the caller gives up: a second call joins the first.
+ * The companion of a control plane as an {@link Endpoint}, over gRPC. If the caller gives up, the companion continues
+ * with the request; a second call joins the first.
  */
 export function companionEndpoint(options: CompanionOptions): Companion {
   const channel = new CompanionChannel(options);
@@ -119,7 +118,7 @@ async function attach(
     hello,
     witness,
     listener: news.heardBy(listener, client),
-    // Behind the same name there may be another replica.
+    // The same name may lead to another replica.
     onRedirected: () => {
       channel.renew();
     },
@@ -149,7 +148,7 @@ function askOfZone(
 interface Line {
   readonly channel: CompanionChannel;
   readonly url: string;
-  /** Stands for the incarnation of a caller that names a dataplane without having run it. */
+  /** The incarnation of a caller that names a dataplane without having run it. */
   readonly anonymous: string;
 }
 
@@ -182,7 +181,7 @@ async function register(
   const made = await ask(channel, (each) => each.register.bind(each), {
     action: `${ACTIONS[wish.state]} dataplane ${describeKey(departure.key)}`,
     request: toRegister(departure, { wish, template }, anonymous),
-    // The companion may carry out what was sent although the caller gave up: its answer is worth waiting for.
+    // The companion may carry out the request although the caller gave up: its answer is worth the wait.
     signal: attempt.send(),
   }).finally(() => {
     attempt.signal.removeEventListener('abort', onGivenUp);

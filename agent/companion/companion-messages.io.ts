@@ -89,7 +89,7 @@ function toWish(wish: RegisterWish): WireWish {
       const { states, leaveProbed } = wish;
       return { ...nothing, state: Wish_State.READY, states, leaveProbed };
     }
-    // A companion undoes what it has done before it looks at any wish; this one asks for nothing else.
+    // A companion undoes its own changes before it considers any wish; this wish asks for nothing else.
     case 'unmarked':
       return { ...nothing, state: Wish_State.OUT };
     case 'out': {
@@ -158,7 +158,7 @@ export function toStopped({ report, keep }: LastWords): AttachRequest {
   return { message: { $case: 'stopped', value: { report, keep } } };
 }
 
-/** Kuma's defaults stand in for missing facts, as where `GET /config` cannot be read. */
+/** Kuma's defaults replace missing facts, for example if `GET /config` cannot be read. */
 export function fromControlPlane(said: ControlPlane | undefined): ControlPlaneFacts {
   if (said === undefined) return DEFAULT_FACTS;
   const { version, instanceId, mode, propagation, deregistrationDelay, hdsDelay } = said;
@@ -213,7 +213,7 @@ const RESULTS: Readonly<Record<LookResult, Testimony_Result>> = {
   unable: Testimony_Result.UNABLE,
 };
 
-/** The contract has a word for each phase in which a companion may do something about it. */
+/** The contract has a word for each phase that concerns the companion. */
 const PHASES: Readonly<Record<Phase['name'], string>> = {
   starting: 'starting',
   running: 'running',
@@ -245,7 +245,7 @@ export function fromAttached(said: WireAttached): Attached {
   };
 }
 
-/** An agent that has waited for so long attaches anew, elsewhere perhaps. */
+/** After this wait an agent attaches anew, perhaps elsewhere. */
 const LONGEST_WAIT_MS = 120_000;
 
 /** @returns how long the companion may take to attach this agent, in ms */

@@ -8,12 +8,13 @@ interface Asked<Connection> {
   readonly token: string | undefined;
 }
 
-/** A token that is revoked or expires is found within this time, if the agent does not stop before. */
+/** A revoked or expired token is noticed within this time, if the agent does not stop before. */
 const ASK_AGAIN_MS = 300_000;
 
 /**
- * What the companion says of its control plane without being asked. While its stream is open on the connection that calls
- * use, the agent need not ask every 20 s: whether the companion can be reached shows on the stream, and a change is told.
+ * What the companion reports of its control plane without a question. While its stream is open on the connection that
+ * calls use, the agent need not ask every 20 s: the stream shows whether the companion can be reached, and the
+ * companion reports changes.
  */
 export class CompanionNews<Connection> {
   readonly #clock: Clock;

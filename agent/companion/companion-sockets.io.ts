@@ -13,7 +13,7 @@ const darkWatch = new DarkWatch(systemClock);
 
 /**
  * Lets the kernel find out that a companion's host has fallen silent, so that the agent attaches elsewhere within
- * seconds. grpc-js keeps its sockets to itself; Node publishes each client socket that is made in this process.
+ * seconds. grpc-js hides its sockets; Node publishes each client socket that this process makes.
  *
  * @returns what ends it for sockets that are made later
  */

@@ -37,7 +37,7 @@ export function fromServiceError(action: string, error: ServiceError): Operation
   });
 }
 
-/** Whether this was grpc-js's failure, and not one of ours. */
+/** Whether this failure came from grpc-js. */
 export function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && 'code' in error && 'details' in error && typeof error.code === 'number';
 }

@@ -23,7 +23,7 @@ export interface UnaryCall<Request, Response> {
 }
 
 /**
- * One call that ends with `signal`, of which grpc-js knows nothing. To cancel it changes nothing at the companion.
+ * One call that ends with `signal`, of which grpc-js knows nothing. A cancelled call changes nothing at the companion.
  *
  * @throws `OperationalError`, or the reason of `signal`
  */
@@ -31,7 +31,7 @@ export function unaryCall<Request, Response>(call: UnaryCall<Request, Response>)
   const { action, method, request, metadata, signal, budgetMs } = call;
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    // grpc-js takes an instant; on the wire it becomes the duration again.
+    // grpc-js takes a point in time and sends a duration.
     const options = budgetMs === undefined ? {} : { deadline: Date.now() + budgetMs };
     const onAbort = (): void => {
       pending.cancel();

@@ -18,7 +18,7 @@ export type ControlRequest = z.infer<typeof ControlRequest>;
 
 export const AgentStatusReport = z.object({
   phase: z.string(),
-  /** The dataplane stands by after SIGUSR2: deregistered, and never to come back. */
+  /** The dataplane stands by after SIGUSR2: deregistered for good. */
   standby: z.boolean(),
   label: z.string(),
   incarnation: z.string(),

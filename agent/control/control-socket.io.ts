@@ -32,7 +32,7 @@ export interface ControlSocket {
 }
 
 /**
- * Listens on the control socket of this agent, in the place of what an agent that is dead has left.
+ * Listens on the control socket of this agent, and replaces the socket of a dead agent.
  *
  * @throws `CONTROL_UNAVAILABLE` if the path is too long, or not a socket of ours, or a living agent's
  */

@@ -9,7 +9,7 @@ import type { DerivedDataplane } from '../identity/derive.io.ts';
 import { mayBeMe } from './doctor-look.ts';
 
 /**
- * Decoded only: what it says is shown, what it is never.
+ * Decodes the token: shows its claims, never the token.
  *
  * @param version of the control plane: what a token is compared with differs by line
  */

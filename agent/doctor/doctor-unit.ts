@@ -23,7 +23,7 @@ export interface FoundUnit {
   readonly agentPid: number | undefined;
   readonly settings: UnitSettings | undefined;
   readonly cat: string;
-  /** The services that stop before it does. */
+  /** The services that stop before this unit. */
   readonly orderedAfter: readonly OrderedUnit[];
   /** Why nothing is known of a unit. */
   readonly problem: string;

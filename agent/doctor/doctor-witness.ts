@@ -9,8 +9,8 @@ import { tcpConnect } from '../../program/tcp-connect.ts';
 const NOWHERE: Target = { address: '192.0.2.1', port: 9 };
 
 /**
- * Whether connections of this user are redirected into Envoy, which accepts each of them: then an agent of this user
- * cannot say whether another dataplane can be reached. Looked at only where a transparent proxy is configured.
+ * Whether connections of this user are redirected into Envoy, which accepts each of them. Then an agent of this user
+ * cannot say whether another dataplane can be reached. Checked only if a transparent proxy is configured.
  */
 export async function examineWitness(
   resource: DataplaneResource | undefined,

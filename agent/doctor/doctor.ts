@@ -116,7 +116,7 @@ async function examineSubject(
 
 interface Unknown {
   readonly problem: string;
-  /** Whether there may be one in what this user may not read. */
+  /** Whether there may be an agent whose state this user may not read. */
   readonly hidden: boolean;
   readonly foreignUser: string | undefined;
 }
@@ -168,7 +168,7 @@ function describeDataplane({ subject, derived }: Patient): Finding {
   return { level: 'unseen', about, says, remedy: 'run the doctor as the user of the unit, or as root' };
 }
 
-/** The control plane, and what it has of this dataplane. */
+/** The control plane, and its object of this dataplane. */
 async function examineSurroundings(
   { options: asked }: DoctorRequest,
   patient: Patient,
@@ -253,6 +253,6 @@ async function examineObject(
     overview: look.overview,
   });
   const clock = judgeClock(look.clockMs, systemClock.wallMs());
-  // An agent that runs here may have left its state where this user may not read it.
+  // The state of an agent that runs here may be in a folder that this user may not read.
   return [clock, ...(state === undefined && hidden ? doubted([finding]) : [finding])];
 }

@@ -38,7 +38,7 @@ export function isLastOfService(looks: readonly EndpointLook[]): boolean {
   return looks.some(({ seen }) => 'facts' in seen && seen.isLastOfService);
 }
 
-/** What a stop would do about the object, as things are. */
+/** What a stop would do about the object now. */
 export function outlookOf(looks: readonly EndpointLook[], deletable: boolean): Outlook {
   if (!deletable) return 'keeps';
   const deletes = ({ url, seen }: EndpointLook): boolean =>
@@ -46,7 +46,7 @@ export function outlookOf(looks: readonly EndpointLook[], deletable: boolean): O
   return looks.some(deletes) ? 'deletes' : 'fails';
 }
 
-/** Whether a stop could deregister: one endpoint is enough, so one that is away is a failure only if all are. */
+/** Whether a stop could deregister. One endpoint is enough, so it is a failure only if all are unreachable. */
 export function judgeEndpoints(looks: readonly EndpointLook[]): readonly Finding[] {
   if (looks.length === 0) {
     return [
@@ -72,7 +72,7 @@ export function judgeEndpoints(looks: readonly EndpointLook[]): readonly Finding
   });
 }
 
-/** Kong Mesh's IAM role stands for a token at its control plane, and at no companion. */
+/** Kong Mesh's control plane accepts an IAM role in place of a token; no companion does. */
 export function judgeCredential(
   { authType, token, tokenPath }: Pick<KumaDpCommand, 'authType' | 'token' | 'tokenPath'>,
   hasCompanion: boolean,

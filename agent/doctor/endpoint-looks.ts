@@ -12,7 +12,7 @@ import type { DerivedDataplane } from '../identity/derive.io.ts';
 export interface EndpointLooks {
   readonly derived: DerivedDataplane;
   readonly userTokenFile: string | undefined;
-  /** Its error is the finding for each endpoint. */
+  /** If it fails, its error is the finding for each endpoint. */
   readonly tls: () => EndpointTls;
   /** For one endpoint; they are looked at side by side. */
   readonly budgetMs: number;

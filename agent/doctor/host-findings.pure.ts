@@ -29,7 +29,7 @@ export function judgeIgnored(ignored: readonly string[]): readonly Finding[] {
   }));
 }
 
-/** Whether the stop has the time that it needs, and whether the supervisor waits so long. */
+/** Whether the stop has the time that it needs, and whether the supervisor waits that long. */
 export function judgeBudget(given: BudgetGiven): readonly Finding[] {
   const { budgetMs, settleMs, drainTimeMs, supervisorMs } = given;
   const about = 'stop budget';
@@ -126,7 +126,7 @@ export function judgeToken(token: DecodedToken, user: TokenUser, wallMs: number)
     : { level: 'warning', about, says: `${says}: less than a week`, remedy };
 }
 
-/** Tags and workload, where it is known what they are compared with. */
+/** Checks tags and workload, if the values to compare them with are known. */
 function judgeBinding(claims: DataplaneClaims, { key, resource, version }: TokenUser): string | undefined {
   if (key.proxyType !== 'dataplane' || resource === undefined || version === undefined) return undefined;
   const permission = permits(claims, { key, stored: resource, version });
@@ -147,7 +147,7 @@ export interface ObjectGiven {
   readonly key: DataplaneKey;
   readonly owner: Owner;
   readonly address: string | undefined;
-  /** `undefined` if the one that runs here is not known, or none does. */
+  /** `undefined` if the running incarnation is unknown, or none runs. */
   readonly incarnation: string | undefined;
   /** Whether an agent runs it on this host now. */
   readonly running: boolean;

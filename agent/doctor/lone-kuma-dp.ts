@@ -4,7 +4,7 @@ import { commandLineOf, isKumaDp, parentOf } from '../child/process-tree.io.ts';
 import { serviceOf } from '../systemd/process-facts.io.ts';
 import { isAgentCommand } from './unit-findings.pure.ts';
 
-/** A kuma-dp that runs on this host without an agent above it: its stops are Kuma's own. */
+/** A kuma-dp on this host without an agent above it: its stops are Kuma's own. */
 export function describeLoneKumaDp(): string | undefined {
   const [pid, ...more] = loneKumaDps();
   if (pid === undefined) return undefined;

@@ -6,7 +6,7 @@ export interface SettingsGiven {
   readonly environmentFiles: readonly string[];
   /** The names that `Environment=` sets. */
   readonly environment: readonly string[];
-  /** Text of those files, and of the usual ones, as far as they are there and may be read; by path. */
+  /** The text of those files and of the usual ones, by path; only files that exist and may be read. */
   readonly texts: ReadonlyMap<string, string>;
   /** The agent's flags in the command, without values. */
   readonly flags: readonly string[];
@@ -17,7 +17,10 @@ export interface SettingsGiven {
 /** Whose variables the usual files are for. */
 const OWN = /^(KUMA_|KUMA_DP_AGENT_)/;
 
-/** Where each setting of the agent comes from, and which files no program reads. Values are left out: some are secret. */
+/**
+ * Where each setting of the agent comes from, and which files no program reads. Values are left out, because some are
+ * secret.
+ */
 export function judgeSettings(given: SettingsGiven): readonly Finding[] {
   return [describeSettings(given), ...unreadFiles(given), ...lateVariables(given)];
 }
@@ -61,7 +64,7 @@ function unreadFiles({ unitId, environmentFiles, texts }: SettingsGiven): readon
   });
 }
 
-/** The file was written after the agent was started, or a line of it is not what systemd understands. */
+/** The file is newer than the agent's start, or systemd does not understand a line of it. */
 function lateVariables({ unitId, environmentFiles, texts, variables }: SettingsGiven): readonly Finding[] {
   if (variables === undefined) return [];
   return [...new Set(environmentFiles)].flatMap((path) => {
@@ -86,13 +89,15 @@ function assigned(text = ''): readonly string[] {
   return text.split('\n').flatMap((line) => /^\s*([A-Za-z_]\w*)=/.exec(line)?.[1] ?? []);
 }
 
-/** The names in what `systemctl show` prints of `Environment=`: words, quoted where they have blanks. */
+/** The names that `systemctl show` prints for `Environment=`: words, quoted if they contain blanks. */
 export function environmentNames(text: string): readonly string[] {
   const words = text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? [];
   return words.flatMap((word) => /^"?([A-Za-z_]\w*)=/.exec(word)?.[1] ?? []);
 }
 
-/** Where the agent's settings and kuma-dp's usually are: Debian's folder and RPM's, and those of one of several units. */
+/**
+ * The usual files of the agent's and kuma-dp's settings: in Debian's folder and in RPM's, and for one of several units.
+ */
 export function usualFiles(unitId: string): readonly string[] {
   const instance = /@(.+)\.service$/.exec(unitId)?.[1];
   const names = ['kuma-dp-agent', 'kuma-dp', ...(instance === undefined ? [] : [`kuma-dp-${instance}`])];

@@ -34,7 +34,7 @@ export function judgeCare(given: CareGiven): readonly Finding[] {
 
 /** @see systemd.service(5), $SERVICE_RESULT */
 function judgeNow({ unit: { id, activeState, result } }: CareGiven): readonly Finding[] {
-  // With Restart=always it is tried again and again, and never counts as failed.
+  // With Restart=always systemd tries it again and again, and it never counts as failed.
   const unstarted = result === 'resources' && activeState !== 'active';
   if (activeState !== 'failed' && !unstarted) return [];
   const cause = unstarted
@@ -88,7 +88,7 @@ function judgeRestart({ unit: { restart }, cat }: CareGiven): Finding {
     : { level: 'ok', about, says: restart === '' ? 'systemd does not say' : says };
 }
 
-/** A drain and the pacing of a restart are remembered there. */
+/** The folder keeps a drain and the pacing of a restart. */
 function judgeStateFolder({ unit, stateDir }: CareGiven): readonly Finding[] {
   const { runtimeDirectories, runtimeDirectoryPreserve: preserve } = unit;
   const owned = runtimeDirectories.some((name) => isWithin(stateDir, `/run/${name}`));
@@ -126,7 +126,7 @@ function judgeShutdown({ unit: { defaultDependencies, conflicts } }: CareGiven):
   ];
 }
 
-/** Two for each request that Envoy forwards, and some for itself. */
+/** Envoy needs two for each request that it forwards, and some for itself. */
 const FEW_DESCRIPTORS = 4_096;
 
 function judgeDescriptors({ unit: { limitNofile } }: CareGiven): readonly Finding[] {

@@ -2,7 +2,7 @@ import type { Finding } from '../../kernel/findings.ts';
 import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 import type { UnitSettings } from '../systemd/systemd-unit.pure.ts';
 
-/** A unit that was restarted as often since it was started by hand has something to say. */
+/** So many restarts since the last start by hand are worth a finding. */
 const MANY_RESTARTS = 3;
 
 /** Settings that keep the agent from running, or that ended its last runs. */
@@ -32,7 +32,7 @@ function judgeMemory({ memoryDenyWriteExecute, limitAs }: UnitSettings): readonl
   return findings;
 }
 
-/** They need root's capabilities for a moment, also where they start a program with fewer. */
+/** They need root's capabilities for a moment, even to start a program with fewer. */
 const USER_SWITCHES: ReadonlySet<string> = new Set(
   'su runuser sudo doas setpriv gosu su-exec chpst setuidgid s6-setuidgid'.split(' '),
 );
@@ -77,7 +77,7 @@ const STATUS_WORDS: Readonly<Record<number, string>> = {
   226: 'its mount namespace cannot be set up',
 };
 
-/** Signals that end a program which did not ask for it, by number. */
+/** Signals that end a program without its own request, by number. */
 const SIGNALS: Readonly<Record<number, string>> = {
   4: 'SIGILL',
   5: 'SIGTRAP',

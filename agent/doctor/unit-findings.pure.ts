@@ -17,7 +17,7 @@ export interface UnitGiven {
 /** How long kuma-dp tries to get its bootstrap. */
 const KUMA_DP_PATIENCE_MS = 300_000;
 
-/** What in the unit would break a stop. */
+/** The settings of the unit that would break a stop. */
 export function judgeUnit(given: UnitGiven): readonly Finding[] {
   const { unit } = given;
   if (unit.loadState !== 'loaded') {
@@ -105,7 +105,7 @@ function judgeTimeoutStop(given: UnitGiven): Finding {
     : { level: 'failure', about, says: `${says}: SIGKILL comes first`, remedy };
 }
 
-/** Whether systemd listens to what the agent's children say. As root, systemd-notify speaks in the agent's name. */
+/** Whether systemd listens to the agent's children. As root, systemd-notify speaks in the agent's name. */
 function hears({ notifyAccess, user }: UnitSettings): boolean {
   return notifyAccess === 'all' || (notifyAccess === 'main' && ['', 'root', '0'].includes(user));
 }
@@ -149,10 +149,9 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
   return { level: 'ok', about, says };
 }
 
-/** Shells and the like, which do not pass a signal on, or not the right one. */
 const AGENT = /(^|\/)kuma-dp-agent(\/main\.js)?$/;
 
-/** Of an interpreter the script is the program; after sudo and the like the agent is a later word. */
+/** For an interpreter the script is the program; behind sudo and similar programs the agent is a later word. */
 export function isAgentCommand(argv: readonly string[]): boolean {
   return (
     AGENT.test(argv[0] ?? '') ||

@@ -10,13 +10,13 @@ export interface DrainWatchOptions {
 }
 
 const POLL_MS = 100;
-/** No active request and none that began, for this long, is the end of a drain. */
+/** A drain ends after this long without an active or a new request. */
 const QUIET_MS = 500;
-/** After so many failures in a row the admin counts as unreachable. */
+/** After this many failures in a row the admin counts as unreachable. */
 const FAILURES_ALLOWED = 5;
 
 /**
- * Resolves once Envoy has served its last inbound request: what peers see of a dataplane that is out of rotation.
+ * Resolves once Envoy has served its last inbound request, as the peers of a dataplane out of rotation see it.
  *
  * @throws the admin's failure if it stops answering, or the reason of `stopped`
  */

@@ -6,16 +6,16 @@
 export interface Activity {
   /** From peers and clients to the application. */
   readonly inbound: Traffic;
-  /** From the application to others, and everything whose direction Envoy does not say. */
+  /** From the application to others, and everything for which Envoy gives no direction. */
   readonly outbound: OutboundTraffic;
 }
 
 export interface Traffic {
   /** Requests, streams and upgraded connections in progress. */
   readonly requests: number;
-  /** Open connections that are not HTTP: whether they are in use cannot be told. */
+  /** Open connections that are not HTTP. Nothing shows whether they are in use. */
   readonly connections: number;
-  /** Requests and other connections ever begun. A request shorter than the polling interval shows only here. */
+  /** Requests and other connections that ever began. A request shorter than the polling interval shows only here. */
   readonly begun: number;
 }
 
@@ -113,7 +113,7 @@ function noSums(): Sums {
   return { http: noCounts(), listener: noCounts(), tcp: noCounts() };
 }
 
-/** A connection that an HTTP filter has counted and its listener has not yet is no negative work. */
+/** If an HTTP filter has counted a connection and its listener has not yet, the difference is zero, not negative. */
 function trafficOf({ http, listener }: Sums): Traffic {
   return {
     requests: http.rq_active,
@@ -122,7 +122,7 @@ function trafficOf({ http, listener }: Sums): Traffic {
   };
 }
 
-/** Each worker's share of a listener is listed beside the listener's sum; the admin serves us alone. */
+/** The stats list each worker's share beside the listener's sum; only this agent uses the admin listener. */
 function isSummary(name: string): boolean {
   return name !== ADMIN && !/\.(worker_\d+|main_thread)$/.test(name);
 }
@@ -150,7 +150,7 @@ export function readDirections(dump: unknown): Directions {
     const chains = [...(dumped.filter_chains ?? []), dumped.default_filter_chain ?? {}];
     for (const { typed_config: filter } of chains.flatMap((chain) => chain.filters ?? [])) {
       const prefix = filter?.stat_prefix;
-      // Counters that both directions share cannot be told apart: peers' requests must not be taken for the application's.
+      // Counters that both directions share cannot be separated. Peers' requests must not count as the application's.
       if (prefix !== undefined && filters.get(prefix) !== 'inbound') filters.set(prefix, direction);
     }
     for (const stat of listenerStatNames(dumped))

@@ -14,7 +14,7 @@ export interface EnvoyReading {
   readonly totals: ReadonlyMap<string, number>;
 }
 
-/** Reads {@link Activity} again and again; what the listeners are for is asked once, as soon as Envoy says it. */
+/** Reads {@link Activity} repeatedly. It asks for the listeners' directions once, as soon as Envoy knows them. */
 export class EnvoyGauge {
   readonly #admin: EnvoyAdmin;
   #directions: Directions | undefined;

@@ -42,13 +42,13 @@ export function followUse(previous: EnvoyUse | undefined, look: EnvoyLook): Envo
   };
 }
 
-/** The same, with a quiet that counts from `atMs` on. */
+/** A copy whose quiet counts from `atMs` on. */
 export function quietFrom(use: EnvoyUse | undefined, atMs: number): EnvoyUse | undefined {
   if (use?.quietSinceMs === undefined) return use;
   return { ...use, quietSinceMs: Math.max(use.quietSinceMs, atMs) };
 }
 
-/** The agent's own connections are taken off the listeners that have the most. */
+/** Subtracts the agent's own connections from the listeners that have the most. */
 function withoutOwn(outbound: OutboundTraffic, own: EnvoyLook['own']): OutboundTraffic {
   let left = own.open;
   const open = outbound.open

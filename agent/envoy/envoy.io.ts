@@ -17,7 +17,7 @@ import type { EnvoyAdmin, EnvoyFinder, EnvoyLookup } from '../ports.ts';
 
 /** Envoy answers from its main thread at once; longer means that it hangs. */
 const ADMIN_BUDGET_MS = 1_000;
-/** Of ten thousand listeners, by far. */
+/** Far more than ten thousand listeners need. */
 const MOST_ANSWER_BYTES = 64 * 1024 * 1024;
 const MOST_BOOTSTRAP_BYTES = 16 * 1024 * 1024;
 
@@ -56,15 +56,15 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
   };
 }
 
-/** Its user may be less privileged than the agent, and has named it: no link is followed. */
+/** Its user may be less privileged than the agent and has chosen the path, so no link is followed. */
 async function readBootstrap(path: string): Promise<string> {
   const bytes = await readRegularFile(path, { mostBytes: MOST_BOOTSTRAP_BYTES, noLink: true });
   return bytes.toString('utf8');
 }
 
 /**
- * Why an agent of another user does not ask there: Envoy's user chose the address, and the agent may reach what that user
- * may not. `undefined` if it asks.
+ * The reason why an agent of another user does not ask this admin: Envoy's user chose the address, and the agent may
+ * reach what that user may not. `undefined` if it asks.
  */
 function refusalOf(address: AdminAddress, pid: number): string | undefined {
   const { uid } = statSync(`/proc/${pid}`);
@@ -113,7 +113,7 @@ function readAdminAddress(bootstrap: string): AdminAddress | undefined {
   return { host: address.socket_address.address, port: address.socket_address.port_value };
 }
 
-/** Text that is not YAML is not quoted in a message: Envoy's user may have named any file. */
+/** No message quotes text that is not YAML: Envoy's user may have named any file. */
 function parsedYaml(text: string): unknown {
   try {
     return parse(text) as unknown;
@@ -123,8 +123,8 @@ function parsedYaml(text: string): unknown {
 }
 
 /**
- * The `admin:` block alone, since reading all of a bootstrap costs an idle agent 5 MB; everything where there is no
- * such block, as in JSON.
+ * The `admin:` block alone, because parsing a whole bootstrap costs an idle agent 5 MB; everything if there is no such
+ * block, as in JSON.
  */
 function adminPart(bootstrap: string): string {
   return /^admin:.*(?:\n(?:[ \t#].*)?)*/m.exec(bootstrap)?.[0] ?? bootstrap;

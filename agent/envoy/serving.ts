@@ -4,7 +4,10 @@ import { hasListeners, listensOn } from './envoy-activity.pure.ts';
 import { listeningPorts } from '../../kuma/port-states.ts';
 import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
 
-/** A start is waited for; a kuma-dp whose control plane is away retries for five minutes. */
+/**
+ * How often the agent looks: often while a start waits, rarely for a kuma-dp whose control plane is away, which retries
+ * for five minutes.
+ */
 const EAGER_POLL_MS = 50;
 const EAGER_FOR_MS = 15_000;
 const PATIENT_POLL_MS = 1_000;
@@ -16,7 +19,7 @@ export interface EnvoyWatch {
   readonly over: AbortSignal;
 }
 
-/** Resolves when kuma-dp has started its Envoy; the admin is `undefined` where it cannot be asked. */
+/** Resolves when kuma-dp has started its Envoy; the admin is `undefined` if it cannot be asked. */
 export async function untilEnvoyRuns(
   watch: EnvoyWatch,
 ): Promise<{ readonly admin: EnvoyAdmin } | { readonly hidden: string }> {
@@ -29,12 +32,12 @@ export async function untilEnvoyRuns(
   }
 }
 
-/** Tools that fetch secrets first take seconds. */
+/** Tools that fetch secrets before they start kuma-dp take seconds. */
 const ELSEWHERE_MS = 30_000;
 
 /**
- * For a kuma-dp behind a program that is not known: it may be in another container, PID namespace or host. "Cannot see it"
- * is not "there is none": a stop then gives the peers their time all the same.
+ * For a kuma-dp behind an unknown program: it may be in another container, PID namespace or host. A kuma-dp that the
+ * agent cannot see may still exist, so a stop gives the peers their time.
  */
 export function orElsewhere(watch: {
   readonly clock: Clock;
@@ -75,9 +78,8 @@ export async function untilServing(
 
 /**
  * Resolves when the control plane has given Envoy its configuration: only then has it accepted the dataplane. Kuma's
- * bootstrap has no listeners of its own and waits for the first configuration without a limit.
- *
- * `onMissing` is told each time Envoy says that it has none; an admin that does not answer says nothing.
+ * bootstrap has no listeners of its own and waits for the first configuration without a limit. `onMissing` is called
+ * each time Envoy says that it has none; an admin that does not answer says nothing.
  *
  * @see kuma v2.14.3 pkg/xds/bootstrap/template_v3.go (InitialFetchTimeout)
  */
@@ -117,7 +119,7 @@ export async function untilLive(clock: Clock, admin: EnvoyAdmin, over: AbortSign
   }
 }
 
-/** Resolves when Envoy serves, as far as that can be known: one that cannot be asked is taken for one that does. */
+/** Resolves when Envoy serves. An Envoy that cannot be asked counts as one that serves. */
 export async function untilUp(
   clock: Clock,
   admin: EnvoyAdmin | undefined,

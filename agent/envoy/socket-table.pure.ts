@@ -1,9 +1,8 @@
 import { readSocketTable } from '../../kernel/socket-table.ts';
 
 /**
- * The sockets in `inodes` whose other end is on this host, at one of `ports`. A connection that a rule of the kernel
- * redirected has another address for its owner than for its other end, so it is found by its own address, which both
- * ends know.
+ * The sockets in `inodes` whose other end is on this host, at one of `ports`. If a kernel rule redirected a connection,
+ * its two ends know different target addresses. Both know the client's own address, so the connection is found by that.
  *
  * @param tables text of /proc/net/tcp and /proc/net/tcp6
  * @returns one name for each connection

@@ -15,7 +15,7 @@ export interface HookStart {
 const SHARE = 0.25;
 /** Time at the end of the budget for the last log lines and the exit. */
 const RESERVE_MS = 250;
-/** A start has no budget that a hook could use up. */
+/** The limit of a start's hook, which has no budget to use up. */
 const READY_LIMIT_MS = 60_000;
 
 export const READY: HookStart = { name: 'ready', limitMs: READY_LIMIT_MS };

@@ -37,7 +37,7 @@ export function hookRunner(env: Readonly<Record<string, string | undefined>>): R
       };
       child.once('error', (error) => end(error.message));
       child.once('exit', (code, killedBy) => {
-        // Its background processes may hold its output open; its own output has been read by then.
+        // Its background processes may keep its output open; its own output has been read by then.
         systemClock.after(LAST_LINES_MS, () => {
           child.stdout.destroy();
           child.stderr.destroy();

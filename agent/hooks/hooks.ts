@@ -56,15 +56,15 @@ export class Hooks {
     if (start !== undefined) this.#begin(start);
   }
 
-  /** Settles when the hook of the stop's begin is over: until then there is no need to end the drain. Never throws. */
+  /** Settles when the hook of the stop's beginning is over: until then the drain need not end. Never throws. */
   async left(): Promise<void> {
     await this.#running.get('leave');
   }
 
-  /** Settles when every hook is over; a stop that was asked for again waits for none. Never throws. */
+  /** Settles when every hook is over; after a second stop request it does not wait. Never throws. */
   async finish(): Promise<void> {
     if (this.#asked > 1) this.#over.abort(new Error('The stop is in a hurry'));
-    // A start's hook has no share of a stop.
+    // A start's hook has no share of the stop's time.
     const ofTheStop = [...this.#running].filter(([name]) => name !== 'ready').map(([, done]) => done);
     await Promise.all(ofTheStop);
     this.#over.abort(new Error('The run is over'));

@@ -10,13 +10,13 @@ const STATES = ['Ready', 'NotReady', 'Ignored'];
 const GATEWAY_TYPES = ['DELEGATED', 'BUILTIN'];
 
 /**
- * A document as kuma-dp understands it: `null` stands for what is absent, numbers may be quoted, enums may be numbers,
- * and the fields beside `networking` may be written in any case.
- *
- * Everything that this project does not read stays as it is written: the control plane reads it by the same rules.
+ * A document as kuma-dp understands it: `null` counts as absent, numbers may be quoted, enums may be numbers, and the
+ * fields beside `networking` may be in any case. Everything that this project does not read stays as written: the
+ * control plane reads it by the same rules.
  *
  * @param document parsed YAML or JSON
- * @see kuma 2.14.3: pkg/core/resources/model/rest/unversioned/resource.go (encoding/json, then golang/protobuf's jsonpb)
+ * @see kuma 2.14.3: pkg/core/resources/model/rest/unversioned/resource.go (encoding/json, then golang/protobuf's
+ *   jsonpb)
  */
 export function asDataplaneDocument(document: unknown): unknown {
   if (!isObject(document)) return document;
@@ -81,7 +81,7 @@ function nullsAsEmpty(labels: Readonly<Record<string, unknown>>): Record<string,
 }
 
 function deepWithoutNulls(value: unknown): unknown {
-  // An element of null is an empty element, not one element fewer.
+  // A null element counts as an empty element.
   if (Array.isArray(value))
     return value.map((element) => (element === null ? {} : deepWithoutNulls(element)));
   return isObject(value) ? withoutNulls(value) : value;

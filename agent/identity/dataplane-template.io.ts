@@ -9,7 +9,7 @@ import { asDataplaneDocument, refusalOf } from './dataplane-document.pure.ts';
 import { readAsGo } from './go-yaml.io.ts';
 import { readsStandardInput, type KumaDpCommand } from './kuma-dp-command.pure.ts';
 
-/** A Dataplane of a large gateway is a few kilobytes; what is larger than this is not one. */
+/** The Dataplane of a large gateway is a few kilobytes; a larger file is not a Dataplane. */
 const MAX_TEMPLATE_BYTES = 1024 * 1024;
 
 export interface RenderedTemplate {
@@ -17,7 +17,7 @@ export interface RenderedTemplate {
   readonly source: string;
   /** `undefined`: the command names no resource. */
   readonly resource: DataplaneResource | undefined;
-  /** Variables that the template uses and that are not set: kuma-dp renders them as nothing. */
+  /** Unset variables that the template uses: kuma-dp renders them as nothing. */
   readonly unset: readonly string[];
 }
 
@@ -53,7 +53,7 @@ async function readTemplate(
 
 async function readFile(path: string): Promise<Uint8Array> {
   try {
-    // Looks before it opens: a FIFO gives its bytes to its first reader.
+    // Checks the kind of file before it opens it: a FIFO gives its bytes to its first reader.
     if (!(await stat(path)).isFile())
       throw new TypeError('not a regular file: only kuma-dp can read it, and only once');
     return await readRegularFile(path, { mostBytes: MAX_TEMPLATE_BYTES });
@@ -112,7 +112,7 @@ function render(text: string, vars: Readonly<Record<string, string>>): string {
   });
 }
 
-/** `a.b=1` is read by `{{ a.b }}`: dots nest. */
+/** `a.b=1` is the value of `{{ a.b }}`: dots nest. */
 function nested(vars: Readonly<Record<string, string>>): Record<string, unknown> {
   const root: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(vars)) {

@@ -1,6 +1,6 @@
 /** How the words of a program in front of kuma-dp are read up to the command that it starts. */
 export interface Front {
-  /** Options that take the next word, by their letter or long name. */
+  /** Options that take the next word as their value, by their letter or long name. */
   readonly valued?: readonly string[];
   /** Words in front of the command that are no options: a user, a priority, a time. */
   readonly operands?: number;
@@ -111,7 +111,7 @@ function readOption(
     add(name, takesNext ? next : value.join('='));
     return takesNext ? 1 : 0;
   }
-  // Of env alone, as -i.
+  // Only env has it: the same as -i.
   if (word === '-') add('-', '');
   // Letters may stand together; the first that takes a value takes the rest, or the next word.
   const letters = word.slice(1).split('');
@@ -126,7 +126,7 @@ function readOption(
   return 0;
 }
 
-/** For a table that reads better in one line. */
+/** Keeps each entry of the table on one line. */
 export function words(text: string): readonly string[] {
   return text.split(' ');
 }

@@ -53,8 +53,8 @@ const SWITCHES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Flags that take the next argument, whatever it looks like. Of a flag that is in neither list, the value is the next
- * argument unless that looks like a flag.
+ * Flags that take the next argument, whatever it looks like. For a flag in neither list, the next argument is the value
+ * unless it looks like a flag.
  *
  * @see https://developer.konghq.com/mesh/policies/meshopa for Kong Mesh's
  */
@@ -139,7 +139,7 @@ function splitAtRun(
 
 type Settings = Omit<KumaDpCommand, 'obstacles' | 'rewritable'>;
 
-/** Where something in front changes the folder, kuma-dp reads its files from there. */
+/** If a program in front changes the folder, kuma-dp reads its files from there. */
 function inFolder(folder: string | undefined, settings: Settings): Settings {
   if (folder === undefined) return settings;
   const there = (path: string): string =>
@@ -212,8 +212,8 @@ const RESOURCE_VARIABLES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The same command for a Dataplane that was put beforehand: `--name` and `--mesh` in place of the resource, since
- * kuma-dp refuses both together. Only for a command that is {@link KumaDpCommand.rewritable}.
+ * The command for a Dataplane that was put beforehand: `--name` and `--mesh` in place of the resource, because kuma-dp
+ * refuses both together. Only for a command that is {@link KumaDpCommand.rewritable}.
  */
 export function asPreApplied(
   argv: readonly string[],
@@ -300,7 +300,7 @@ function splitFlag(argument: string): readonly [flag: string | undefined, inline
   return [SHORTHANDS[letter] ?? letter, rest === '' ? undefined : rest];
 }
 
-/** `k=v`, repeatable. Only a text with several `=` is split at its commas, as CSV: that is what pflag does. */
+/** `k=v`, repeatable. A text with several `=` is split at its commas, as CSV; others are not. pflag does the same. */
 function readVars(given: readonly string[]): Record<string, string> {
   const vars: Record<string, string> = {};
   for (const text of given) {

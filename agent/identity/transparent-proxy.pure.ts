@@ -10,7 +10,7 @@ export function usesTransparentProxy(
   return resource?.networking?.transparentProxying !== undefined;
 }
 
-/** A rule that leaves connections alone: of these users, to these ports. `undefined`: of any, to any. */
+/** A rule that exempts connections: of these users, to these ports. `undefined`: of any user, to any port. */
 interface Exemption {
   readonly uids: readonly Range[] | undefined;
   readonly ports: readonly Range[] | undefined;

@@ -2,7 +2,8 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import type { DataplaneIdentity } from './dataplane-identity.pure.ts';
 
 /**
- * The kind of proxy: only some have an application behind them, or senders that learn of a stop from no control plane.
+ * The kind of proxy. Only some kinds have an application behind them, or senders that learn of a stop from no control
+ * plane.
  */
 export type ProxyKind = 'sidecar' | 'delegated gateway' | 'builtin gateway' | 'zone ingress' | 'zone egress';
 
@@ -47,8 +48,8 @@ function kindOf(
 }
 
 /**
- * Where Envoy hands requests to the application. With transparent proxying this is asked on loopback, since the kernel
- * may send a connection to any other address into Envoy. Ports at which Envoy itself listens say nothing.
+ * Where Envoy hands requests to the application. With transparent proxying the agent probes loopback, because the
+ * kernel may send a connection to any other address into Envoy. Ports on which Envoy itself listens prove nothing.
  *
  * @see kuma 2.14.3: api/mesh/v1alpha1/dataplane_helpers.go, `ToInboundInterface`
  */

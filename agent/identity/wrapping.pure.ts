@@ -4,7 +4,7 @@ import { readScript } from './shell-script.pure.ts';
 
 type WrapperEnv = Readonly<Record<string, string | undefined>>;
 
-/** A program between the agent and kuma-dp that stands in the way of a stop. */
+/** A program between the agent and kuma-dp that breaks a stop or makes it harder. */
 export interface Obstacle {
   /** By its own name: `runuser`, `sh`, `docker`. */
   readonly program: string;
@@ -17,11 +17,11 @@ export interface Obstacle {
   readonly remedy: string;
 }
 
-/** kuma-dp's own command, read through whatever stands in front of it. */
+/** kuma-dp's own command, without the programs in front of it. */
 export interface Wrapping {
   /** kuma-dp's own words, its program first; empty if none of the words is kuma-dp's. */
   readonly argv: readonly string[];
-  /** The environment that kuma-dp will find, as far as that can be told. */
+  /** kuma-dp's environment, as far as it can be derived. */
   readonly env: WrapperEnv;
   /** The folder of relative paths; `undefined` for the agent's own. */
   readonly folder: string | undefined;
@@ -33,7 +33,7 @@ export interface Wrapping {
 export interface WrappingContext {
   readonly argv: readonly string[];
   readonly env: WrapperEnv;
-  /** The text of a script that is to be run; `undefined` if it cannot be read or is none. */
+  /** The text of a script that the command runs; `undefined` if it is no script or cannot be read. */
   readonly readScriptFile?: (path: string) => string | undefined;
 }
 
@@ -50,11 +50,11 @@ const DETACHERS: ReadonlySet<string> = new Set(['daemon', 'daemonize', 'start-st
 const SERVERS: ReadonlySet<string> = new Set(
   words('tmux screen byobu zellij dtach abduco pm2 forever at batch'),
 );
-/** Of a text that a program hands to a shell: `--command="kuma-dp run …"`. */
+/** The option's value is a text for a shell: `--command="kuma-dp run …"`. */
 const RUNS_KUMA_DP = new RegExp(String.raw`(?:^|[\s/;&|(="'])${KUMA_DP_NAME}\s(?:.*\s)?run(?:\s|$)`, 's');
 
 const PLAIN_LINE = 'kuma-dp-agent run -- kuma-dp run …';
-/** Wrappers in wrappers are not endless. */
+/** The limit for wrappers inside of wrappers. */
 const MOST_LAYERS = 16;
 
 /** Finds kuma-dp's own words in a command, and what stands between. */
@@ -112,7 +112,7 @@ class Reader {
     const began = { inFront: this.#inFront, env: this.#env };
     this.#readKnown(program, front, argv);
     if (this.#argv.length > 0) return;
-    // It has options that the table does not know.
+    // The program has options that the table does not know.
     [this.#inFront, this.#env] = [began.inFront, began.env];
     this.#search(program, argv);
   }
@@ -139,7 +139,7 @@ class Reader {
     }
   }
 
-  /** The environment, of which kuma-dp needs a part. */
+  /** kuma-dp needs only a part of the environment. */
   #noteDropped(program: string, options: Options): void {
     if (program === 'sudo' && !options.has('E') && !options.has('preserve-env')) {
       this.#note(program, 'breaks', {
@@ -155,20 +155,20 @@ class Reader {
     }
   }
 
-  /** Any program that is not known: kuma-dp's words are the last ones that begin with kuma-dp and say `run`. */
+  /** For an unknown program: kuma-dp's words are the last ones that begin with kuma-dp and contain `run`. */
   #readUnknown(program: string, argv: readonly string[]): void {
     const { inFront, env } = { inFront: this.#inFront, env: this.#env };
     this.#search(program, argv);
     if (this.#argv.length > 0) return;
     this.#readOwnScript(program, argv);
-    // A program with kuma-dp's arguments but another name: a custom build or a stand-in. Most commands of a script are
-    // none.
+    // A program with kuma-dp's arguments but another name is a custom build or a stand-in. In a script, most commands
+    // are neither.
     if (this.#argv.length === 0 && inFront !== undefined && argv.includes('run', 1)) {
       [this.#argv, this.#inFront, this.#env] = [argv, inFront, env];
     }
   }
 
-  /** kuma-dp among the words of any program: as a word of its own, in those of a shell, or in a text. */
+  /** kuma-dp among the words of any program: as a word of its own, in a shell's words, or in a text. */
   #search(program: string, argv: readonly string[]): void {
     const at = findKumaDp(argv, 1);
     if (at !== -1) {
@@ -277,7 +277,7 @@ class Reader {
     });
     const noted = this.#obstacles.length;
     this.#search(program, argv);
-    // The words in between belong to the server.
+    // The words in between are the server's.
     this.#obstacles.splice(noted);
     this.#inFront = undefined;
   }
@@ -322,7 +322,7 @@ function environmentBehind(program: string, options: Options, env: WrapperEnv): 
   return Object.fromEntries(Object.entries(kept).filter(([name]) => !unset.includes(name)));
 }
 
-/** Of an option with several names, the value that was given last. */
+/** The last given value of an option with several names. */
 function lastOf(options: Options, names: readonly string[]): string | undefined {
   return names.map((name) => options.get(name)?.at(-1)).find((value) => value !== undefined);
 }

@@ -5,7 +5,9 @@ import type { StepReport, StopReport } from '../stop/stop-report.pure.ts';
 
 /** `signal`: a stop was requested. `crash`: kuma-dp ended by itself. `killed`: the agent itself was; the next run says so. */
 export const STOP_CAUSES = ['signal', 'crash', 'killed'] as const;
-/** `none`: there was nothing to deregister, or it was not to be. `unknown`: the agent died before it could say. */
+/**
+ * `none`: there was nothing to deregister, or the object was to stay. `unknown`: the agent died before it could say.
+ */
 export const STOP_OUTCOMES = ['gone', 'kept', 'handed_over', 'failed', 'none', 'unknown'] as const;
 export const RESULTS = ['deleted', 'already_gone', 'kept', 'handed_over', 'failed'] as const;
 export const STEPS: readonly StepReport['step'][] = ['deregister', 'settle', 'drain', 'exit', 'confirm'];
@@ -14,14 +16,14 @@ export type StopCause = (typeof STOP_CAUSES)[number];
 export type StopOutcome = (typeof STOP_OUTCOMES)[number];
 export type DeregistrationResult = (typeof RESULTS)[number];
 
-/** Upper bounds of buckets, in seconds: from a DELETE over a warm connection to a whole drain. */
+/** Upper bounds of buckets, in seconds, from a DELETE over a warm connection to a whole drain. */
 export const STEP_BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
-/** From an idle dataplane to the default budget and what is above it. */
+/** From the stop of an idle dataplane to beyond the default budget. */
 export const STOP_BOUNDS = [0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120] as const;
 
 const count = z.number().check(z.gte(0));
 
-/** How often a duration fell into each bucket; the last count is of those above every bound. */
+/** The number of durations in each bucket; the last count is of durations above every bound. */
 function distribution(bounds: readonly number[]) {
   return z.object({ counts: z.array(count).check(z.length(bounds.length + 1)), sumSeconds: count });
 }
@@ -33,7 +35,7 @@ export type Distribution = z.infer<typeof StopDurations>;
 /** The counters of all runs of one dataplane on this host: each run continues those of the run before. */
 export const Counters = z.object({
   schema: z.literal(1),
-  /** A run is in progress. If the next run finds this mark, the agent of this one was killed. */
+  /** A run is in progress. If the next run finds this mark, this run's agent was killed. */
   open: z.boolean(),
   stops: z.array(z.object({ cause: z.enum(STOP_CAUSES), outcome: z.enum(STOP_OUTCOMES), count })),
   budgetsExceeded: count,
@@ -98,8 +100,8 @@ export function countPacing(counters: Counters, waitMs: number): Counters {
 /**
  * Continues the counters of the previous run.
  *
- * @param urls the endpoints of this run: what was counted for others is forgotten, so that there are never more series
- * than endpoints
+ * @param urls the endpoints of this run: counts for other endpoints are dropped, so that there are never more series
+ *   than endpoints
  */
 export function goOnFrom(previous: Counters, now: Counters, urls: readonly string[]): Counters {
   const killed: Counters['stops'] = previous.open ? [{ cause: 'killed', outcome: 'unknown', count: 1 }] : [];
@@ -161,7 +163,7 @@ function increment<Labels extends object>(
   return addTo(counts, { ...labels, count: 1 });
 }
 
-/** `more` added to the entry of the same labels, or beside the others if there is none. */
+/** Adds `more` to the entry with the same labels, or appends it if there is none. */
 function addTo<Labels extends object>(
   counts: readonly Counted<Labels>[],
   more: Counted<Labels>,

@@ -10,7 +10,7 @@ interface DescribedMetric {
   readonly labels?: readonly string[];
 }
 
-/** Metrics of which each scrape shows what is read at that moment: nothing is counted here. */
+/** Metrics whose values are read at each scrape: nothing is counted here. */
 export function gauge(registry: Registry, described: DescribedMetric, look: () => readonly Sample[]): void {
   const metric = new Gauge({
     ...configuration(described),
@@ -37,7 +37,7 @@ function configuration({ name, help, labels = [] }: DescribedMetric) {
 
 function show(metric: Pick<Counter, 'reset' | 'remove' | 'inc'>, samples: readonly Sample[]): void {
   metric.reset();
-  // Without a label it would be zero, which is not the same as not being there.
+  // Without a label prom-client would show zero instead of no value.
   metric.remove({});
   for (const [labels, value] of samples) metric.inc(labels, value);
 }
@@ -59,7 +59,7 @@ class GivenHistogram extends Histogram {
     this.#distributed = distributed;
   }
 
-  /** What a registry asks for; `get()` does as well. */
+  /** A registry calls this; `get()` works as well. */
   getForPromString() {
     const { name, help } = this.#described;
     const { bounds, look } = this.#distributed;

@@ -1,12 +1,12 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** As V8 has it for the embedders that know when they idle; Node does not pass it on. */
+/** V8 has it for embedders that know when they are idle; Node does not call it. */
 type Collect = (how: { readonly type: 'major'; readonly flavor: 'last-resort' }) => void;
 
 /**
- * Gives back what starting has left behind: V8 keeps it as long as little is allocated, so for good. 2.4 MB of an idle
- * agent, for one pause of 40 ms. Does nothing where V8 has no such thing.
+ * Frees the memory that the start has left: V8 keeps it while little is allocated, so for good. Saves 2.4 MB of an idle
+ * agent, for one pause of 40 ms. Does nothing if V8 lacks the function.
  */
 export function returnUnusedMemory(): void {
   setFlagsFromString('--expose-gc');

@@ -9,7 +9,7 @@ import { agentMetrics, type MetricsSource } from './metrics.io.ts';
 export interface MetricsListener {
   /** `HOST:PORT`, with the port that the kernel chose, or `unix:PATH`. */
   readonly address: string;
-  /** At once: answers that are not out yet are cut off. */
+  /** Closes at once and cuts off unfinished answers. */
   close(): void;
 }
 
@@ -25,7 +25,7 @@ export interface MetricsPlace {
 
 interface MetricsListenerEvents {
   readonly onError: (error: unknown) => void;
-  /** A file cannot be used any more: its last content holds. */
+  /** Called when a file becomes unusable: its last content stays in use. */
   readonly onFileKept: (path: string, err: unknown) => void;
 }
 
@@ -49,7 +49,7 @@ export async function openMetricsListener(
       source.onError(error);
     },
   });
-  // "localhost" means what the host's own files say.
+  // The host's own files decide what "localhost" means.
   if (tokenFile === undefined && !isLocal(parseListenerAddress(listeners.address))) {
     await listeners.close();
     throw new OperationalError(

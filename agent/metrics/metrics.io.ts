@@ -19,7 +19,7 @@ import {
 } from './counters.pure.ts';
 
 export interface MetricsSource {
-  /** Asked by each metric, at a scrape. */
+  /** Each metric calls this at a scrape. */
   readonly read: () => CountedRun;
   /** When the run began, ms since the epoch. */
   readonly startedAtMs: number;
@@ -28,7 +28,7 @@ export interface MetricsSource {
 const PREFIX = 'kuma_dp_agent_';
 const ROTATION_STATES = ['in', 'turning out', 'out', 'turning in', 'standby'] as const;
 
-/** The agent's metrics: nothing is counted here, each scrape shows what the run says of itself. */
+/** The agent's metrics. Nothing is counted here: each scrape shows the state of the run. */
 export function agentMetrics(source: MetricsSource): Registry {
   const registry = new Registry();
   const { read, startedAtMs } = source;
@@ -217,7 +217,7 @@ const STOP_SERIES = STOP_CAUSES.flatMap((cause) =>
   ),
 );
 
-/** With a zero for what has not happened yet, so that its first time is an increase. */
+/** Adds zeros for events that have not happened yet, so that the first one is an increase. */
 function deregistrationsOf({ dataplane, counters }: CountedRun): readonly Sample[] {
   const urls = ['', ...(dataplane?.endpoints ?? []).map(({ url }) => url)];
   return urls.flatMap((url) =>
@@ -228,7 +228,7 @@ function deregistrationsOf({ dataplane, counters }: CountedRun): readonly Sample
   );
 }
 
-/** A kept object or a failure has no endpoint's answer; a companion that takes over may not have named itself. */
+/** A kept object or a failure has no endpoint's answer, and the companion that takes over may be unknown. */
 function canBe(url: string, result: (typeof RESULTS)[number]): boolean {
   if (result === 'handed_over') return true;
   return (result === 'kept' || result === 'failed') === (url === '');

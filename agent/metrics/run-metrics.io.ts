@@ -55,7 +55,7 @@ export class RunMetrics {
     return new RunMetrics({ ...deps, place: { address, ...files } });
   }
 
-  /** The same events, of which those that count are counted. */
+  /** The same events; those that have a counter are counted. */
   get events(): AgentEvents {
     const { events } = this.#deps;
     return {
@@ -80,7 +80,7 @@ export class RunMetrics {
   }
 
   /**
-   * Goes on from what the last run under this name has counted.
+   * Continues the counters of the previous run under this name.
    *
    * @param urls the endpoints of this run
    */
@@ -105,7 +105,7 @@ export class RunMetrics {
     return this.#written;
   }
 
-  /** @returns `undefined` if there is no way to listen, which is said */
+  /** @returns `undefined` if it cannot listen, which it logs */
   async open(view: () => RunView): Promise<{ close(): void } | undefined> {
     const { place, events } = this.#deps;
     try {

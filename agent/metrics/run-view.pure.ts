@@ -9,7 +9,7 @@ import type { Counters } from './counters.pure.ts';
 export interface RunView {
   readonly phase: Phase;
   readonly stopBudgetMs: number;
-  /** `undefined`: it could not be derived, and will not be deregistered. */
+  /** `undefined`: it is unknown, and a stop will not deregister it. */
   readonly dataplane: DataplaneView | undefined;
 }
 

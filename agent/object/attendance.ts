@@ -6,12 +6,12 @@ export interface AttendanceDeps {
   readonly random: () => number;
 }
 
-/** Most companions are back before: then they put back what they have sidelined. */
+/** Most companions are back before this time, and then put back what they have sidelined. */
 const FIRST_LOOK_MS = 30_000;
-/** Ten thousand agents without a companion then cost their control plane 33 requests a second. */
+/** At this interval ten thousand agents without a companion cost their control plane 33 requests a second. */
 const LONGEST_PAUSE_MS = 300_000;
 
-/** Whether a companion watches over this run, and when a run without one looks whether its object is still sidelined. */
+/** Whether a companion watches over this run. A run without one looks whether its object is still sidelined. */
 export class Attendance {
   readonly #deps: AttendanceDeps;
   /** `never`: no companion is configured. */
@@ -23,7 +23,7 @@ export class Attendance {
     this.#deps = deps;
   }
 
-  /** Whether this run has to look by itself, now or later. */
+  /** Whether this run itself has to look, now or later. */
   get isMissing(): boolean {
     return this.#companion === 'away' || (this.#companion === 'never' && this.#looks === 0);
   }
@@ -32,7 +32,7 @@ export class Attendance {
     return this.#dueAtMs - this.#deps.clock.monotonicMs();
   }
 
-  /** @returns whether that is news */
+  /** @returns whether that has changed */
   onCompanion(isAttached: boolean): boolean {
     const companion = isAttached ? 'attached' : 'away';
     if (companion === this.#companion) return false;
@@ -42,7 +42,11 @@ export class Attendance {
     return true;
   }
 
-  /** The object is as it was. @returns after how many ms to look again; `undefined`: not at all */
+  /**
+   * Called after a look that changed nothing.
+   *
+   * @returns after how many ms to look again; `undefined`: not at all
+   */
   onLooked(): number | undefined {
     this.#looks += 1;
     return this.isMissing ? this.onFailed() : undefined;

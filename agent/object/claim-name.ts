@@ -22,19 +22,19 @@ export interface Claim {
 }
 
 /**
- * A start that waits for its control plane waits no longer than this: less than a second together with what we take to
- * load. Not less on a machine that is slow to load us, since that is slow to answer as well, and a start that gives up is
- * one whose next restart takes ten seconds more.
+ * A start waits no longer than this for its control plane: together with loading, less than a second. It is not shorter
+ * on a slow machine, because everything else is slow there as well, and a start that gives up costs its next restart
+ * ten seconds more.
  */
 const CLAIM_BUDGET_MS = 800;
-/** A companion that has just given an epoch answers, and gets this long to put the object, too. */
+/** A companion that has just given an epoch answers quickly, so it gets this long to put the object as well. */
 const REGISTER_FLOOR_MS = 200;
 /** Time reserved for the registration where the agent needs no epoch for it. */
 const REGISTER_RESERVE_MS = 400;
 
 /**
- * Takes an epoch at a companion, if there is one, and puts the object if the agent is to own it. Where one of them
- * fails in time, kuma-dp starts as without us and its control plane creates the object.
+ * Takes an epoch at a companion, if there is one, and puts the object if the agent is to own it. If one of them does
+ * not succeed in time, kuma-dp starts as without the agent and its control plane creates the object.
  *
  * @returns who owns the object
  */

@@ -20,7 +20,7 @@ export function readEndpointUrl(text: string): OptionReading<URL> {
   const query = queryProblem(text);
   if (query !== undefined) return { problem: query };
   if (REST_SCHEMES.has(url.protocol)) return { value: url };
-  // Of a scheme that browsers do not know, the host stays as it was written.
+  // For a scheme that browsers do not know, URL keeps the host as it was written.
   url.host = url.host.toLowerCase();
   if (!isCompanion(url)) return { problem: 'expected http://, https://, grpc:// or grpcs://' };
   const problem = companionProblem(url);
@@ -40,10 +40,9 @@ export interface EndpointOrder {
 }
 
 /**
- * Companions first, Kuma's REST API behind them. Only where no usable endpoint is named, the one beside
- * kuma-dp's control plane: a host with companions alone may have no reach to the REST port at all.
- *
- * The zone proxies of Kuma 2 have zone tokens, which are not a companion's to check.
+ * Companions first, then Kuma's REST API. The control plane's own REST API is added only if no usable endpoint is
+ * named: a host with companions alone may have no access to the REST port. Kuma 2's zone proxies have zone tokens,
+ * which a companion cannot check.
  */
 export function orderEndpoints(
   given: readonly URL[],

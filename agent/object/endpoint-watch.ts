@@ -23,12 +23,12 @@ export interface LastLook {
   readonly reachable: boolean | undefined;
 }
 
-/** A long limit for the first look, on which nothing waits. */
+/** A long limit for the first look, because nothing waits for it. */
 const LOOK_BUDGET_MS = 5_000;
 /** Shorter than the idle timeouts of common load balancers and NAT tables. */
 const LOOK_INTERVAL_MS = 20_000;
 
-/** Looks at every endpoint now and again, so that a stop finds open connections, and says what has changed. */
+/** Looks at every endpoint at intervals, so that a stop finds open connections, and reports changes. */
 export class EndpointWatch {
   readonly #deps: EndpointWatchDeps;
   readonly #reachable = new Map<string, boolean>();
@@ -43,7 +43,7 @@ export class EndpointWatch {
     return this.#deps.endpoints.map(({ url }) => ({ url, reachable: this.#reachable.get(url) }));
   }
 
-  /** Whether a control plane was ever seen to answer there. */
+  /** Whether a control plane has ever answered there. */
   answeredOnce(url: string): boolean {
     return this.#answered.has(url);
   }

@@ -18,9 +18,9 @@ export interface EndpointsDeps {
   readonly key: DataplaneKey;
   /** Services of its inbounds: other zones notice the last dataplane of one. */
   readonly services?: readonly string[];
-  /** `auto`: as long as the control plane's own intervals say. */
+  /** `auto`: the control plane's own intervals. */
   readonly settle: number | 'auto';
-  /** Called when the facts that a departure depends on were learnt. */
+  /** Called when facts that a departure depends on become known. */
   readonly onFacts?: () => void;
 }
 
@@ -79,7 +79,7 @@ export class Endpoints {
     return this.#watch.looks;
   }
 
-  /** The endpoints that write a departure down before they act. */
+  /** The endpoints that record a departure before they act. */
   get remembering(): readonly Endpoint[] {
     return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
   }
@@ -89,13 +89,13 @@ export class Endpoints {
     return this.#deps.endpoints.filter(({ remembers }) => remembers !== true);
   }
 
-  /** Takes over facts about the control plane that came from another source than a check. */
+  /** Adds facts about the control plane from another source than a check. */
   learn(facts: ControlPlaneFacts): void {
     this.#facts = facts;
     this.#deps.onFacts?.();
   }
 
-  /** Checks every endpoint now and again, so that a stop finds open connections. Ends with `signal`. */
+  /** Checks every endpoint at intervals, so that a stop finds open connections. Ends with `signal`. */
   keepWarm(signal: AbortSignal): void {
     this.#watch.run(signal);
   }
@@ -120,10 +120,10 @@ export class Endpoints {
   }
 
   /**
-   * The object is gone: finds out how long other zones need to learn of it, never before the deletion. Silent control
-   * planes show later, while the others update the peers.
+   * Called when the object is gone: finds out how long other zones need to learn of it, never before the deletion.
+   * Silent control planes become known later, while the others update the peers.
    *
-   * @param answered the endpoint that took the object away
+   * @param answered the endpoint that deleted the object
    */
   async lookAround(answered: string): Promise<void> {
     void this.#zone.findSilent(answered);

@@ -10,21 +10,24 @@ export interface GoneWatchDeps {
   /** The agent deleted the object again: settling begins anew. */
   readonly onDeletedAgain: () => void;
   /**
-   * Whether Envoy has opened a stream to a control plane since the stop began. Where it has not, an object that is there
-   * again was created for another run.
+   * Whether Envoy has opened a stream to a control plane since the stop began. If not, an object that exists again was
+   * created for another run.
    */
   readonly hasReconnected: () => Promise<boolean>;
 }
 
 const LOOK_BUDGET_MS = 1_500;
-/** Envoy's stream comes back within a second of its control plane's end: KUMA puts the object back 0.2 to 0.9 s later. */
+/**
+ * Envoy's stream returns within a second after its control plane has ended: KUMA puts the object back 0.2 to 0.9 s
+ * later.
+ */
 const EAGER_MS = 300;
 const EAGER_FOR_MS = 5_000;
 const PATIENT_MS = 1_000;
 
 /**
- * Whether the object stays away while Envoy still serves. A control plane that Envoy's stream is opened at anew, because
- * another one has ended, creates the object again: the stream carries the resource.
+ * Watches whether the object stays away while Envoy still serves. When a control plane ends, Envoy opens its stream at
+ * another one, which creates the object again, because the stream carries the resource.
  */
 export class GoneWatch {
   readonly #deps: GoneWatchDeps;
@@ -36,7 +39,7 @@ export class GoneWatch {
     this.#beganAtMs = deps.clock.monotonicMs();
   }
 
-  /** As of the last look; `false` as well where no endpoint has answered. */
+  /** As of the last look; also `false` if no endpoint has answered. */
   get isGone(): boolean {
     return this.#isGone;
   }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 
-/** How long a write that is under way is waited for once something else is wanted. */
+/** How long to wait for a write in progress once another state is wanted. */
 const GRACE_MS = 500;
 
 export interface Grace {
@@ -10,7 +10,7 @@ export interface Grace {
   end(): void;
 }
 
-/** A write that is under way cannot be called back: it has a moment to be answered once `changed` has aborted. */
+/** A write in progress cannot be called back. After `changed` has aborted, it gets a moment to be answered. */
 export function graceAfter(clock: Clock, changed: AbortSignal | undefined): Grace {
   const over = new AbortController();
   let disarm: (() => void) | undefined;

@@ -25,15 +25,17 @@ export interface HedgedAnswer<T> {
   readonly attempts: number;
 }
 
-/** How long an endpoint may be silent before the next one is asked as well. */
+/** How long an endpoint may be silent before the next one is asked in parallel. */
 const HEDGE_AFTER_MS = 500;
 
 /**
- * How long the first attempt at an endpoint may take. A connection that died silently costs this much before a fresh one
- * is tried, so it leaves room for that within the time that kuma-dp waits for a deregistration.
+ * How long the first attempt at an endpoint may take. A silently dead connection costs this much before a fresh one is
+ * tried, so it is shorter than kuma-dp's wait for a deregistration.
  */
 const ATTEMPT_BUDGET_MS = 1_000;
-/** Each further attempt may take twice as long, up to this: a control plane that is slow is reached in the end. */
+/**
+ * Each further attempt may take twice as long, up to this limit, so that a slow control plane is reached in the end.
+ */
 const ATTEMPT_CAP_MS = 4_000;
 
 const RETRY = { baseMs: 100, capMs: 1_000 };

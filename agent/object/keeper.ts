@@ -35,7 +35,7 @@ export interface ObjectKeeperDeps {
 
 /** The rotation that a drain or resume wants, and its callbacks. */
 export interface Turning {
-  /** `undefined` in rotation. */
+  /** `undefined` while in rotation. */
   readonly record: RotationRecord | undefined;
   /** Called before the object's ports change. */
   prepare(): Promise<void>;
@@ -44,22 +44,23 @@ export interface Turning {
   onFailed(error: unknown): number;
 }
 
-/** Nothing waits for an object to be made ready. */
+/** The limit of one attempt to make the object ready, for which nothing waits. */
 const KEEP_BUDGET_MS = 5_000;
-/** The caller of a drain waits for this; a failure is retried. */
+/** The limit of one attempt of a drain or resume: its caller waits, and a failure is retried. */
 const TURN_BUDGET_MS = 3_000;
-/** While Envoy does not serve yet; longer than most starts. */
+/** The interval while Envoy does not serve yet; longer than most starts. */
 const HIDDEN_LOOK_MS = 2_000;
-/** While a write that was given up may still be carried out. */
+/** The interval while an abandoned write may still be carried out. */
 const DOUBT_LOOK_MS = 1_000;
 
 /**
  * Keeps the dataplane's object at its control plane as the run wants it, from the start to the stop. Nothing else in
- * the agent writes it: one loop makes one attempt at a time, each for the newest wish, and looks again for as long as
- * that may be undone.
+ * the agent writes it: one loop makes one attempt at a time, each for the newest wish, and looks again as long as the
+ * result may be undone.
  *
- * A control plane that an agent-owned object was taken from by its deregistration deletes it by name up to its
- * deregistration delay later, even if the agent has put it since: until Envoy serves, a missing object is put again.
+ * When the agent has taken over an object that the control plane created, the control plane still deletes it by name,
+ * up to its deregistration delay later, even if the agent has put it since. So until Envoy serves, the agent puts a
+ * missing object again.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_lifecycle.go, deregister
  */
@@ -76,7 +77,7 @@ export class ObjectKeeper {
     ready: 'no',
     turning: undefined,
   };
-  /** When the object was last seen not ready, as it is to be before Envoy serves. */
+  /** When the object was last seen not ready, as wanted before Envoy serves. */
   #hiddenAtMs = 0;
   /** The state of the writes at the last look at the object. */
   #seenNews = 0;
@@ -107,23 +108,23 @@ export class ObjectKeeper {
     return this.#deps.mayDelete;
   }
 
-  /** Whether the object says, or said, that Envoy serves; `false` if only the control plane ever said so. */
+  /** Whether the agent has ever marked the object ready; `false` if only the control plane has. */
   get wasReady(): boolean {
     return this.#run.ready === 'yes';
   }
 
-  /** Envoy serves, as far as this run knows. */
+  /** Whether Envoy serves, as far as this run knows. */
   get serves(): boolean {
     return this.#run.serving;
   }
 
-  /** Whether an earlier write may still undo `state`, or has since the object was last seen. */
+  /** Whether an earlier write may still undo `state`, or may have done so since the object was last seen. */
   isDoubtful(state: Wish['state']): boolean {
     return this.#writes.against({ state }) || this.#writes.news !== this.#seenNews;
   }
 
   /**
-   * Puts the object, not ready, in place of what stands under its name, and owns it from then on.
+   * Puts the object, not ready, in place of any object of that name, and owns it from then on.
    *
    * @throws what the endpoints said last, or the reason of `cancel`
    */
@@ -142,9 +143,9 @@ export class ObjectKeeper {
     if (configuration === 'given' && this.#attendance.isMissing) this.wake();
   }
 
-  /** Where a companion is configured: whether one watches over this run. */
+  /** With a companion configured: whether one watches over this run. */
   onCompanion(isAttached: boolean): void {
-    // Each attempt to attach that fails says so again: that must not end what is under way at the object.
+    // Each failed attempt to attach repeats this: it must not end the work in progress at the object.
     if (this.#attendance.onCompanion(isAttached)) this.wake();
   }
 
@@ -185,14 +186,14 @@ export class ObjectKeeper {
     return done;
   }
 
-  /** A stop was asked for the second time. */
+  /** Called at the second stop request. */
   hasten(): void {
     this.#removal?.removal.hasten();
   }
 
   /**
-   * The object is gone and Envoy still serves: looks whether it stays away, and deletes it again if the control plane
-   * puts it back. Ends with {@link confirm}.
+   * Called when the object is gone and Envoy still serves: watches whether it stays away, and deletes it again if the
+   * control plane puts it back. Ends with {@link confirm}.
    */
   watchGone(watch: Pick<GoneWatchDeps, 'onDeletedAgain' | 'hasReconnected'>): void {
     const { template, clock, endpoints, departure } = this.#deps;
@@ -203,12 +204,12 @@ export class ObjectKeeper {
     this.wake();
   }
 
-  /** Whether the object that was deleted has stayed away, as far as {@link watchGone} has seen. */
+  /** Whether the deleted object has stayed away, as far as {@link watchGone} has seen. */
   get isGone(): boolean {
     return this.#gone?.isGone ?? true;
   }
 
-  /** kuma-dp has ended and nothing waits any longer. */
+  /** Called when kuma-dp has ended and nothing waits any longer. */
   giveUp(): void {
     this.#removal?.removal.giveUp();
   }
@@ -230,9 +231,8 @@ export class ObjectKeeper {
   }
 
   /**
-   * Without a label, name and address are all that an object shows of its run. Where another run on this host has the
-   * name, the control plane has refused this one from the start. An Envoy that was never seen, or does not say what it has,
-   * proves nothing.
+   * Without a label, an object shows only name and address. If another run on this host has the name, the control plane
+   * has refused this run from the start. An Envoy that was never seen, or that does not answer, proves nothing.
    */
   get #mayBeOurs(): boolean {
     return this.#isOurs || this.#run.configuration !== 'missing';
@@ -277,7 +277,7 @@ export class ObjectKeeper {
     }
   }
 
-  /** The rest of the interval between two looks at an object that waits for its Envoy. */
+  /** The rest of the interval between two looks at an object that is not ready yet. */
   #hiddenForMs({ why, wish }: ObjectPlan): number {
     if (why !== 'keep' || wish.state !== 'hidden') return 0;
     const { clock, random } = this.#deps;
@@ -379,7 +379,7 @@ interface KeeperFacts {
   configuration: 'unknown' | 'missing' | 'given';
   serving: boolean;
   leaving: boolean;
-  /** `failed`: it could not be made ready yet, and that was said. */
+  /** `failed`: the agent could not make it ready yet, and has logged that. */
   ready: 'no' | 'failed' | 'yes';
   turning: Turning | undefined;
 }

@@ -49,8 +49,8 @@ async function check(client: RestClient, signal: AbortSignal): Promise<ControlPl
 }
 
 /**
- * An answer that got lost after a write needs no read-back of its own: the next attempt reads first and finds the object
- * as wished, and that is success.
+ * After a lost answer to a write there is no extra read: the next attempt reads first, and counts an object that is as
+ * wished as success.
  */
 async function make(
   client: RestClient,

@@ -10,9 +10,9 @@ export interface ObjectFacts {
   readonly template: DataplaneResource | undefined;
   /** Whether Envoy serves. */
   readonly serving: boolean;
-  /** The request of a `drain` or `resume`, until it is done and undone. */
+  /** The request of a `drain` or `resume`, until both are done. */
   readonly rotation: RotationRecord | undefined;
-  /** A write of this run may have changed the object after it was last seen. */
+  /** A write of this run may have changed the object since it was last seen. */
   readonly doubtful: boolean;
   /** The control plane's health checks are on. */
   readonly healthFeedback: boolean;

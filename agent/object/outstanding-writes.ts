@@ -10,15 +10,15 @@ interface ObjectWrite {
   readonly disarm: () => void;
 }
 
-/** How long a write without an answer may still be carried out, and its answer is waited for. */
+/** How long an unanswered write may still be carried out. The agent waits this long for its answer. */
 const PATIENCE_MS = 60_000;
 
-/** Says of a failed connection that nothing was sent over it. */
+/** Marks a failed connection over which nothing was sent. */
 const NOT_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH/;
 
 /**
- * Writes that were sent and given up before their answer came. Kuma has no conditional write: such a write may still be
- * carried out, over whatever came after it. Until its answer is known, nothing that came later is done.
+ * Writes that were abandoned before their answer came. Kuma has no conditional write: an abandoned write may still be
+ * carried out, over a later one. Until its answer is known, the agent does nothing that it could undo.
  */
 export class OutstandingWrites {
   readonly #clock: Clock;
@@ -31,7 +31,7 @@ export class OutstandingWrites {
     this.#clock = clock;
   }
 
-  /** Whether a write that was given up may still be carried out, and would undo `wish`. */
+  /** Whether an abandoned write may still be carried out, and would undo `wish`. */
   against({ state }: Pick<Wish, 'state'>): boolean {
     const undoes = (write: ObjectWrite): boolean =>
       state === 'absent' ||
@@ -45,12 +45,12 @@ export class OutstandingWrites {
     return this.#everSent;
   }
 
-  /** Changes when a write is given up and when it is over: an earlier look at the object is then out of date. */
+  /** Changes when a write is abandoned and when it is over: an earlier look at the object is then out of date. */
   get news(): number {
     return this.#news;
   }
 
-  /** Makes one attempt, and remembers what it has sent if that is given up. */
+  /** Makes one attempt. If it is abandoned, its write is remembered. */
   async attempt(
     wish: Wish,
     make: (attempt: EndpointAttempt) => Promise<Made>,
@@ -79,7 +79,7 @@ export class OutstandingWrites {
     }
   }
 
-  /** Waits for no answer any more. */
+  /** Stops waiting for answers. */
   close(): void {
     for (const write of this.#sent) this.#end(write);
   }
@@ -110,7 +110,9 @@ export class OutstandingWrites {
   }
 }
 
-/** Whether this failure says that the write is over: refused, or never sent. A silence or a lost connection does not. */
+/**
+ * Whether this failure proves that the write is over: refused, or never sent. A timeout or a lost connection does not.
+ */
 function isAnswer(error: unknown): boolean {
   if (!(error instanceof OperationalError)) return false;
   if (error.code === 'ENDPOINT_UNREACHABLE') return NOT_SENT.test(error.message);

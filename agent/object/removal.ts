@@ -62,8 +62,8 @@ export class Removal {
   }
 
   /**
-   * A stop was asked for the second time: one more second. A companion that waits for its control plane would not have
-   * answered by then, although it has the departure on disk: it is asked how far it is.
+   * At the second stop request the attempt gets one more second. A companion that waits for its control plane would not
+   * answer in that time, although it has recorded the departure, so the agent asks for its progress.
    */
   hasten(): void {
     const { clock, endpoints, departure } = this.#deps;
@@ -80,7 +80,7 @@ export class Removal {
     void this.#over.promise.then(disarm);
   }
 
-  /** kuma-dp has ended and nothing waits any longer: the attempt under way ends now. */
+  /** kuma-dp has ended and nothing waits any longer: the attempt in progress ends now. */
   giveUp(): void {
     const name = describeKey(this.#deps.departure.key);
     this.#hasten.abort(

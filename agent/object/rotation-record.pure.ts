@@ -14,8 +14,8 @@ export const RotationRecord = z.object({
 export type RotationRecord = z.infer<typeof RotationRecord>;
 
 /**
- * How far it has come. `in`: not drained. `turning out`, `turning in`: its object, or its peers, do not know yet.
- * `out`: peers have let go of it.
+ * The progress. `in`: not drained. `turning out`, `turning in`: the object or the peers do not know yet. `out`: peers
+ * have dropped the endpoint.
  */
 export type RotationStage = 'in' | 'turning out' | 'out' | 'turning in';
 
@@ -29,17 +29,17 @@ export interface RotationResult {
 }
 
 /**
- * How often the agent checks a finished turn. Envoy's next health report may be older than `/healthcheck/fail` (KUMA:
- * checks every second, reports every five), and a control plane that restarts takes the resource from kuma-dp. Both undo
- * a drain until the next look.
+ * How often the agent checks a finished rotation. Envoy's next health report may be older than `/healthcheck/fail`
+ * (KUMA: checks every second, reports every five), and a restarted control plane takes the resource from kuma-dp. Both
+ * undo a drain until the next look.
  */
 export function lookAgainMs(sinceTurnMs: number, found: boolean): number {
   if (sinceTurnMs >= 12_000) return 5_000;
-  // kuma-dp's control plane is about to create it, ready.
+  // kuma-dp's control plane will create it in a moment, ready.
   return found ? 1_000 : 250;
 }
 
-/** The rest of the settle time for a change that was written `sinceMs` ago; all of it for `undefined`. */
+/** The rest of the settle time for a change that was written `sinceMs` ago; the whole settle time for `undefined`. */
 export function settleLeftMs(settleMs: number, outForMs: number | undefined): number {
   return outForMs === undefined ? settleMs : Math.max(0, settleMs - outForMs);
 }

@@ -33,28 +33,34 @@ export interface RotationDeps {
 
 export interface RotationRequest {
   readonly wanted: 'out' | 'in';
-  /** Until peers know, and for a drain until the last request is done; otherwise until the object says so. */
+  /**
+   * Whether to wait until peers know, and in a drain until the last request is done. Otherwise the call returns once
+   * the object is changed.
+   */
   readonly wait: boolean;
   readonly timeoutMs: number;
   /** Aborts when no caller waits any more. */
   readonly cancel: AbortSignal;
 }
 
-/** Envoy's health check of itself, every second by default, and its next report: until then a report may be stale. */
+/**
+ * Envoy checks its own health every second by default, and then reports it: until that report an older one may be
+ * current.
+ */
 const STALE_REPORT_MS = 1_500;
 const POLL_MS = 50;
-/** A service probe that does not make a port ready within this time is reported. */
+/** After this time the agent reports a service probe that has not made its port ready. */
 const PROBE_PATIENCE_MS = 15_000;
 
-/** The state of the wanted turn. All times are monotonic. */
+/** The state of the wanted rotation. All times are monotonic. */
 interface Turn {
   readonly wantedAtMs: number;
-  /** When the object said so first, or again. */
+  /** When the object was first seen so, or seen so again. */
   readonly turnedAtMs?: number;
   /** When a look last found the object as wanted, without a write by this agent. */
   readonly heldAtMs?: number;
   readonly failure?: unknown;
-  /** Whether the failure was said. */
+  /** Whether the failure was logged. */
   readonly warned?: boolean;
 }
 
@@ -105,7 +111,7 @@ export class Rotation implements Turning {
     return settleLeftMs(keeper.settleMs, outForMs);
   }
 
-  /** An Envoy that is out of rotation must not call itself healthy, or Kuma's HDS puts it back. */
+  /** Out of rotation, Envoy must not report itself healthy: Kuma's HDS would put it back. */
   onEnvoySeen(admin: EnvoyAdmin | undefined): void {
     this.#admin = admin;
     if (this.#record !== undefined) this.#deps.keeper.wake();
@@ -148,7 +154,7 @@ export class Rotation implements Turning {
     return true;
   }
 
-  /** Envoy is told first: until its next report a stale one may undo the turn. */
+  /** Envoy is told first: until its next report, an older one may undo the change. */
   async prepare(): Promise<void> {
     const say = this.isWantedOut ? 'fail' : 'ok';
     await this.#admin?.healthcheck(say).catch(this.#deps.events.healthcheckUntold);
@@ -181,7 +187,7 @@ export class Rotation implements Turning {
   }
 
   /**
-   * Records the change before it is made, so that a crash in between can be undone.
+   * Records the change before it is made, so that it can be undone after a crash in between.
    *
    * @returns whether the object waits for that
    */
@@ -221,7 +227,7 @@ export class Rotation implements Turning {
     return wanted === 'in' ? this.#record === undefined : this.stage === 'out' && !this.#isDoubtful('out');
   }
 
-  /** A write from before this turn may still be carried out over it. */
+  /** An earlier write may still be carried out over this one. */
   #isDoubtful(wanted: 'out' | 'in'): boolean {
     return this.#deps.keeper.isDoubtful(wanted === 'in' ? 'ready' : 'out');
   }
@@ -232,7 +238,7 @@ export class Rotation implements Turning {
     return wanted === 'in' && owned && !keeper.serves;
   }
 
-  /** A health report from before may put it back once: with HDS on, a look after that counts. */
+  /** An earlier health report may put it back once. With HDS on, only a look after that counts. */
   #holds(turnedAtMs: number): boolean {
     const { hdsDelayMs } = this.#deps.keeper.facts;
     return hdsDelayMs === undefined || (this.#turn.heldAtMs ?? 0) >= turnedAtMs + STALE_REPORT_MS;

@@ -3,10 +3,10 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 
 /**
- * Does one thing at a time: a task that was asked for, or else `act`, again and again. Ends with {@link close}.
+ * Does one thing at a time: a requested task, otherwise `act`, repeatedly. Ends with {@link close}.
  *
- * `act` gets a signal that aborts when something else is wanted, and returns after how many ms to look again; `undefined`
- * until something else is wanted.
+ * `act` gets a signal that aborts when another state is wanted. It returns after how many ms to look again;
+ * `undefined`: only when another state is wanted.
  */
 export class WorkLoop {
   readonly #clock: Clock;

@@ -13,16 +13,16 @@ export interface ZoneLookDeps {
   readonly answeredOnce: (url: string) => boolean;
 }
 
-/** The settle time does not begin before this is known: it must be short. */
+/** The settle time begins only when this is known, so it must be short. */
 const SIBLINGS_BUDGET_MS = 500;
-/** Below the shortest settle time: a control plane that does not answer by then has updated no peer. */
+/** Below the shortest settle time: a control plane that has not answered by then has updated no peer. */
 const ALIVE_BUDGET_MS = 1_500;
 /** A companion looks for up to 2 s. */
 const COMPANION_BUDGET_MS = 2_500;
 
 const UNABLE = new Error('This endpoint knows of no siblings');
 
-/** Facts about the zone that a stop needs; asked once the object is gone. */
+/** Facts about the zone that a stop needs; asked for once the object is gone. */
 export class ZoneLook {
   readonly #deps: ZoneLookDeps;
   readonly #silent = new Set<string>();
@@ -38,8 +38,8 @@ export class ZoneLook {
   }
 
   /**
-   * Whether no other ready dataplane of the zone has one of the services. Never throws: what cannot be found out counts as
-   * yes, which costs seconds and no request.
+   * Whether no other ready dataplane of the zone has one of the services. Never throws. If it cannot be found out, the
+   * answer is yes: that costs seconds and no request.
    */
   async isLastOfService(): Promise<boolean> {
     const { clock, endpoints, key, services } = this.#deps;
@@ -60,7 +60,7 @@ export class ZoneLook {
     await Promise.all(this.#deps.endpoints.map((endpoint) => this.#ask(endpoint, answered)));
   }
 
-  /** The stop is over: nothing is asked any more. */
+  /** Called when the stop is over: ends all looks. */
   close(): void {
     this.#closed.abort(new Error('The stop is over'));
   }
