@@ -26,7 +26,7 @@ export interface Credentials {
   readonly tls: EndpointTls;
   /** For Kuma's REST API. */
   readonly userToken: Token;
-  /** For companions. Neither ever sees the other's. */
+  /** For companions. The REST API never gets it, and companions never get the other one. */
   readonly dataplaneToken: Token;
   /** Answers a companion's looks; absent: the agent is no witness. */
   readonly witness?: Witness | undefined;
@@ -41,7 +41,7 @@ export function tokensOf(
 }
 
 /**
- * gRPC is loaded only where an endpoint speaks it: it is a tenth of what an idle agent needs.
+ * gRPC is loaded only if an endpoint speaks it: it takes a tenth of an idle agent's memory.
  *
  * @param urls in the order in which they are asked
  */
@@ -50,7 +50,7 @@ export async function openEndpoints(
   { tls, userToken: forRest, dataplaneToken: forCompanions, witness }: Credentials,
 ): Promise<OpenEndpoints> {
   const grpc = urls.some(isCompanion) ? await importCompanion() : undefined;
-  // The first request carries the token. Where it cannot be read, what attaches or checks says so.
+  // The first request carries the token. If it cannot be read, the attach or the check reports it.
   if (grpc !== undefined) await forCompanions.refresh().catch(() => {});
   if (!urls.every(isCompanion)) await forRest.refresh().catch(() => {});
   const companions: Companion[] = [];
@@ -71,7 +71,7 @@ export async function openEndpoints(
 
 export const importCompanion = () => import('../companion/companion-endpoint.io.ts');
 
-/** The token as kuma-dp will have it: given inline it wins. */
+/** The token that kuma-dp will use: an inline token wins. */
 export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
   const { token, tokenPath } = command;
   return {
@@ -81,11 +81,11 @@ export function tokenOf(command: KumaDpCommand): DataplaneTokenSource {
 }
 
 /**
- * The agent's own settings first, then what kuma-dp is told about the same control plane: its general certificate also
- * serves the REST API (KUMA: bootstrap/autoconfig.go).
+ * The agent's own settings first, then those of kuma-dp for the same control plane: its general certificate also serves
+ * the REST API (KUMA: bootstrap/autoconfig.go).
  *
- * @param onKept told of a file that cannot be used any more
- * @throws `CONFIG_INVALID` for a file that cannot be used from the beginning
+ * @param onKept called with a file that becomes unusable
+ * @throws `CONFIG_INVALID` for a file that is unusable from the beginning
  */
 export function readTls(
   options: ConnectionOptions,

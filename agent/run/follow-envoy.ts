@@ -31,14 +31,14 @@ export interface EnvoyFollower {
   readonly service: ServiceNotices | undefined;
   /** Envoy serves. */
   readonly onReady: (() => void) | undefined;
-  /** Known before the dataplane among the facts, or never. */
+  /** Becomes known before the dataplane does, or never. */
   readonly tracked: Fact<TrackedDataplane>;
 }
 
-/** How long after Envoy was seen it is unknown if the control plane accepts this run. */
+/** How long after Envoy was seen it stays unknown whether the control plane accepts this run. */
 const ACCEPTANCE_MS = 1_000;
 
-/** Finds kuma-dp's Envoy and says how far it is: it runs, it has its configuration, it serves. */
+/** Finds kuma-dp's Envoy and reports its progress: it runs, it has its configuration, it serves. */
 export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   const { clock, events, facts, request, supervisor } = follower;
   const { over } = facts;
@@ -58,7 +58,7 @@ export async function followEnvoy(follower: EnvoyFollower): Promise<void> {
   await sayReady(follower, { admin, tracked });
 }
 
-/** Waits until Envoy serves, where one of its listeners wants to know. */
+/** Waits until Envoy serves, if a listener of this class wants to know. */
 async function sayReady(
   { clock, facts: { over }, service, onReady }: EnvoyFollower,
   { admin, tracked }: { admin: EnvoyAdmin | undefined; tracked: TrackedDataplane | undefined },
@@ -71,7 +71,7 @@ async function sayReady(
   if (resource !== undefined) tracked?.onServing();
 }
 
-/** If kuma-dp runs elsewhere, its Envoy is not among its children here. */
+/** If kuma-dp runs elsewhere, its Envoy is not below this process. */
 function finderFor({ argv, env }: Pick<RunRequest, 'argv' | 'env'>, clock: Clock): EnvoyFinder {
   const elsewhere = obstaclesOf(argv, env).find(({ hides }) => hides);
   if (elsewhere === undefined) {
@@ -89,14 +89,17 @@ async function untilAccepted(envoy: {
   readonly keeper: ObjectKeeper | undefined;
 }): Promise<void> {
   const { clock, admin, seenAtMs, over, keeper } = envoy;
-  // A control plane that accepts it does so within this.
+  // A control plane that accepts the run does so within this time.
   const onMissing = (): void => {
     if (clock.monotonicMs() - seenAtMs >= ACCEPTANCE_MS) keeper?.onConfiguration('missing');
   };
   await untilConfigured(clock, admin, { onMissing, over });
 }
 
-/** An agent of another user than kuma-dp's behind transparent proxying: its calls come out of the Envoy it looks after. */
+/**
+ * The agent runs as another user than kuma-dp, behind transparent proxying: its calls pass through the Envoy that it
+ * looks after.
+ */
 function noteRedirect(
   tracked: TrackedDataplane | undefined,
   spawnedPid: number,

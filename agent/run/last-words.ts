@@ -3,7 +3,7 @@ import type { CompanionAttachment } from '../companion/attachment.ts';
 import type { AgentEvents } from '../events.ts';
 import type { StopReport } from '../stop/stop-report.pure.ts';
 
-/** Writes and sends what is left when kuma-dp has ended: reports, state, the last message. */
+/** Writes and sends the reports, the state and the last message after kuma-dp has ended. */
 export interface LastWordsDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
@@ -18,7 +18,7 @@ export interface LastWordsDeps {
 /** How long these last writes may take after the stop. */
 const BUDGET_MS = 250;
 
-/** kuma-dp has ended, and so must the agent, whatever is wrong with its last words. Never throws. */
+/** kuma-dp has ended, so the agent must end, even if these writes fail. Never throws. */
 export async function sayLastWords(report: StopReport | undefined, deps: LastWordsDeps): Promise<void> {
   const { clock, events } = deps;
   await within(clock, BUDGET_MS, say(report, deps)).catch(events.failedUnexpectedly);

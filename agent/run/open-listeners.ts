@@ -9,12 +9,12 @@ export interface AgentListenerParts extends Pick<
   ControlDeps,
   'clock' | 'events' | 'incarnation' | 'beganAtMs' | 'rotation' | 'phase' | 'hold' | 'kumaDpPid'
 > {
-  /** `undefined`: it is not known which dataplane this is, and there is nothing to control. */
+  /** `undefined`: the dataplane is unknown, so there is nothing to control. */
   readonly prepared: PreparedDataplane | undefined;
   /** `undefined` where `--metrics` is off. */
   readonly metrics: RunMetrics | undefined;
   readonly stopBudgetMs: number;
-  /** Aborts when a stop begins: from then on nothing is opened. */
+  /** Aborts when a stop begins: nothing is opened after that. */
   readonly stopping: AbortSignal;
 }
 

@@ -17,7 +17,7 @@ export interface PaceDeps {
   readonly stopping: AbortSignal;
 }
 
-/** An endpoint that has not answered yet is asked again: its control plane may be on its way back. */
+/** The interval for endpoints that have not answered yet: a control plane may be on its way back. */
 const LOOK_INTERVAL_MS = 500;
 const LOOK_BUDGET_MS = 1_000;
 
@@ -29,7 +29,7 @@ export function previousRun(state: HostState): PreviousRun {
   return { owner, connected: connected ?? true, endedAtUptimeMs, deregistrationDelayMs, version };
 }
 
-/** Waits until the control plane accepts the name again: its delay, or less where it has been started again since. */
+/** Waits until the control plane accepts the name again: for its delay, or less if it has been restarted since. */
 export async function paceStart(previous: HostState, key: DataplaneKey, deps: PaceDeps): Promise<void> {
   const { clock, events, uptimeMs, stopping } = deps;
   const waitMs = restartPacingMs(previousRun(previous), uptimeMs());
@@ -52,7 +52,7 @@ export async function paceStart(previous: HostState, key: DataplaneKey, deps: Pa
 /**
  * Asks each endpoint until it has answered once.
  *
- * @returns whether all that have answered belong to another control plane than the run before
+ * @returns whether all that have answered belong to another control plane than the previous run's
  */
 async function isForgotten(known: string, key: DataplaneKey, deps: PaceDeps): Promise<boolean> {
   const { clock, random, stopping } = deps;

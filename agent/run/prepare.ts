@@ -70,8 +70,8 @@ interface Connected {
 }
 
 /**
- * Derives which dataplane it is, waits until its name is accepted again, takes an epoch where there is a companion, and
- * puts the object if the agent owns it.
+ * Derives the dataplane, waits until its name is accepted again, takes an epoch if there is a companion, and puts the
+ * object if the agent owns it.
  *
  * @returns the problem in words where the dataplane cannot be deregistered later
  */
@@ -143,7 +143,7 @@ function readPrevious(path: string, host: Host, events: AgentEvents): HostState 
   }
 }
 
-/** A CA that is none, say, is first looked at here. */
+/** An invalid CA, for example, shows up here first. */
 async function tryConnect(
   request: RunRequest,
   context: PrepareContext,
@@ -221,7 +221,7 @@ function openWitness(
   hosts: readonly string[],
 ): LookingWitness {
   const addresses = new OwnAddresses(clock, hosts);
-  // The name server is asked before the first look, and nothing waits for it.
+  // The addresses are looked up before the first look, and nothing waits for that.
   void addresses.read();
   return new LookingWitness({ clock, events, connect: tcpConnect, ownAddresses: () => addresses.read() });
 }
@@ -231,10 +231,10 @@ function hostOf(url: string): readonly string[] {
 }
 
 /**
- * The kuma-dp of a killed agent drains on, and has the ports that the next one needs. Waits until it has ended, no longer
- * than kuma-dp takes for its drain and its end.
+ * The kuma-dp of a killed agent keeps draining, and has the ports that the next one needs. Waits until it has ended, at
+ * most for its drain time and its end.
  *
- * @returns `previous`, with the end that its killed agent could not write down
+ * @returns `previous`, with the end that its killed agent could not record
  */
 async function outwaitPredecessor(
   previous: HostState,

@@ -17,7 +17,7 @@ export interface RunRequest {
   readonly descriptors: readonly number[];
 }
 
-/** The options that are not as they come. */
+/** The options that differ from their defaults. */
 export function settingsGiven({ options, origins }: RunRequest): Record<string, unknown> {
   const given = Object.entries(options).filter(([key]) => origins[key as keyof RunOptions] !== 'default');
   return Object.fromEntries(given);

@@ -4,7 +4,7 @@ import type { DrainDeps } from '../stop/drain.ts';
 import { isRestarting } from '../systemd/restart-job.io.ts';
 import type { RunRequest } from './run-request.ts';
 
-/** How a stop of this run decides who still uses Envoy. */
+/** The settings by which a stop decides who still uses Envoy. */
 export function stopSettings({
   options,
   env,

@@ -36,7 +36,7 @@ export interface SuperviseRequest extends RunRequest {
   readonly stdin: Promise<Uint8Array> | undefined;
   /** When the run began, on the monotonic clock. */
   readonly beganAtMs: number;
-  /** `undefined`: kuma-dp is to be started here, once everything is prepared. */
+  /** `undefined`: this starts kuma-dp, once everything is prepared. */
   readonly spawned: SpawnedChild | undefined;
   /** Loaded where `--metrics` is on. */
   readonly RunMetrics?: typeof RunMetrics;
@@ -44,15 +44,18 @@ export interface SuperviseRequest extends RunRequest {
 
 type SpawnedChild = Extract<Spawned, { readonly child: unknown }>;
 
-/** How long a stop waits to learn which dataplane it is about, if it comes while the template is read. */
+/** How long a stop that comes while the template is read waits for the dataplane's name. */
 const DERIVATION_PATIENCE_MS = 500;
 
-/** Looks after kuma-dp until it has ended, and says how. */
+/** Looks after kuma-dp until it has ended, and returns how it ended. */
 export function supervise(request: SuperviseRequest): Promise<ChildExit> {
   return new Supervision(request).run();
 }
 
-/** Runs one dataplane: collects its facts, lets the supervisor decide, and connects both to the world. */
+/**
+ * Runs one dataplane: collects its facts, lets the supervisor decide, and connects both to processes, files and
+ * endpoints.
+ */
 class Supervision {
   readonly #request: SuperviseRequest;
   readonly #facts = new RunFacts(randomUUID());
@@ -64,7 +67,7 @@ class Supervision {
   readonly #service: ServiceNotices | undefined;
   readonly #supervisor: Supervisor;
   readonly #hooks: Hooks;
-  /** Aborts when everything is said and written. */
+  /** Aborts when everything is sent and written. */
   readonly #closed = new AbortController();
 
   constructor(request: SuperviseRequest) {
@@ -97,7 +100,7 @@ class Supervision {
 
   async run(): Promise<ChildExit> {
     const { spawned, signals } = this.#request;
-    // A bug of ours must not take the dataplane down with it.
+    // A bug in the agent must not end the dataplane.
     process.on('uncaughtException', this.#events.failedUnexpectedly);
     whenAborted(this.#facts.stopping, () => void this.#goOnWithoutDataplane());
     if (spawned !== undefined) this.#onSpawned(spawned);
@@ -111,7 +114,7 @@ class Supervision {
     return this.#end(await this.#supervisor.ended);
   }
 
-  /** Whatever of ours has failed, kuma-dp runs. */
+  /** kuma-dp runs, whatever failed in the agent. */
   async #start(): Promise<void> {
     try {
       const prepared = await prepare(this.#request, {
@@ -173,7 +176,7 @@ class Supervision {
     this.#spawn({ argv, env });
   }
 
-  /** A stop that comes before the template has been read goes on as if there were none. */
+  /** A stop that comes before the template has been read continues without a dataplane. */
   async #goOnWithoutDataplane(): Promise<void> {
     if (this.#facts.kumaDp.value !== undefined) await pause(clock, DERIVATION_PATIENCE_MS, this.#facts.over);
     const problem = 'the stop came before the agent knew which dataplane this is';
@@ -210,7 +213,7 @@ class Supervision {
     });
   }
 
-  /** Never waited for by a start or a stop. */
+  /** No start or stop waits for this. */
   async #listen(): Promise<void> {
     const { kumaDp, dataplane, stopping, over, incarnation } = this.#facts;
     await Promise.all([kumaDp.known, dataplane.known]);
@@ -263,7 +266,7 @@ class Supervision {
 
   #attend(work: Promise<unknown>): void {
     work.catch((error: unknown) => {
-      // A watch that has found nothing ends so.
+      // A watch that has found nothing ends in this way.
       if (error !== this.#facts.over.reason) this.#events.failedUnexpectedly(error);
     });
   }

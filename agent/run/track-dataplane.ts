@@ -11,7 +11,7 @@ import type { RunFacts, SupervisedDataplane } from '../stop/run-facts.ts';
 import type { ServiceNotices } from '../systemd/service-notices.ts';
 import type { PreparedDataplane } from './prepare.ts';
 
-/** A dataplane that can be deregistered, with what keeps its state file and its rotation. */
+/** A dataplane that can be deregistered, with the writers of its state file and its rotation. */
 export interface TrackedDataplane extends PreparedDataplane {
   readonly supervised: SupervisedDataplane;
   /** `undefined` for the zone proxies. */

@@ -4,7 +4,7 @@ import { DRAIN_TIME_MS, readKumaDpCommand, READINESS_PORT } from '../identity/ku
 import type { SupervisedDataplane } from '../stop/run-facts.ts';
 import type { RunRequest } from './run-request.ts';
 
-/** A kuma-dp that is supervised although its dataplane is unknown: `problem` says why. */
+/** A supervised kuma-dp whose dataplane is unknown: `problem` has the reason. */
 export function unregisteredDataplane(
   { argv, env }: Pick<RunRequest, 'argv' | 'env'>,
   problem: string,

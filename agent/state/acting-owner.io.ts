@@ -10,7 +10,7 @@ export interface FileOwner {
 }
 
 /**
- * The less privileged user who can change what lies at a path that root is pointed to: the owner of the path, or of a
+ * The less privileged user who can change the content of a path that root was given: the owner of the path, or of a
  * folder above it.
  *
  * @returns `undefined` if there is none, or this process is not root
@@ -18,7 +18,7 @@ export interface FileOwner {
 export function foreignOwner(path: string): FileOwner | undefined {
   if (process.geteuid?.() !== 0) return undefined;
   const written = resolve(path);
-  // Checks the path as written and its target: the owner of a folder decides what is in it.
+  // Checks the path as written and its target: the owner of a folder controls its content.
   for (const each of [...lineage(written), ...lineage(realPathOf(written))]) {
     const found = lstatSync(each, { throwIfNoEntry: false });
     if (found !== undefined && found.uid !== 0) return { uid: found.uid, gid: found.gid };
@@ -27,7 +27,7 @@ export function foreignOwner(path: string): FileOwner | undefined {
 }
 
 /**
- * Makes this process that user, for good: it then reads and writes no more than that user could itself.
+ * Makes this process that user, permanently: it then reads and writes no more than that user could.
  *
  * @throws `STATE_UNUSABLE` if it cannot
  */

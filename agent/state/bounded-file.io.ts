@@ -5,8 +5,8 @@ import { readRegularFileSync, UnreadableFile } from '../../program/regular-file.
 const LARGEST_BYTES = 256 * 1024;
 
 /**
- * Reads a file that any user may have left: no link is followed, nothing but a regular file is read, and no more
- * of it than a limit, however fast it grows.
+ * Reads a file that any user may have created. It follows no link, reads only a regular file, and no more than the
+ * limit, however fast the file grows.
  *
  * @param limitBytes a larger file is an error
  * @throws `STATE_UNUSABLE` if it is something else than a file of that size; else what Node throws, such as ENOENT

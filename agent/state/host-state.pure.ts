@@ -5,25 +5,25 @@ import { RotationRecord } from '../object/rotation-record.pure.ts';
 
 const ProcessRef = z.object({
   pid: z.number(),
-  /** Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. */
+  /** Field 22 of /proc/PID/stat: distinguishes a process from a later one with the same pid. */
   startTicks: z.number(),
 });
 export type ProcessRef = z.infer<typeof ProcessRef>;
 
-/** Names stand in lines of their own. */
+/** Each name must fit on one line. */
 const OneLine = z.string().check(z.regex(/^\P{Cc}*$/u));
 
-/** The state file of a run, by which another process can finish its stop. */
+/** The state file of a run. With it another process can finish the run's stop. */
 export const HostState = z.object({
   schema: z.literal(1),
   incarnation: z.string(),
   dataplane: z.object({ proxyType: z.enum(PROXY_TYPES), mesh: OneLine, name: OneLine }),
   owner: z.enum(['agent', 'cp', 'external']),
-  /** Whether the object may be deleted at all: not for an external one, unless told. */
+  /** Whether the object may be deleted at all: an external one only with --delete-external. */
   mayDelete: z.boolean(),
   address: z.optional(z.string()),
   endpoints: z.array(z.string()),
-  /** PEM: files of 0.1.0 carry it, and runs whose CA is given as text. */
+  /** PEM, in files of 0.1.0 and of runs whose CA is given as text. */
   ca: z.optional(z.string()),
   /** The current path: the file may be replaced after this run. */
   caFile: z.optional(z.string()),
@@ -31,7 +31,7 @@ export const HostState = z.object({
   clientCertificateFile: z.optional(z.string()),
   clientKeyFile: z.optional(z.string()),
   userTokenFile: z.optional(z.string()),
-  /** For a companion. Only where it is, never what it says. */
+  /** For a companion. The path only, never the token. */
   dataplaneTokenFile: z.optional(z.string()),
   bootId: z.string(),
   agent: ProcessRef,
@@ -39,19 +39,19 @@ export const HostState = z.object({
   phase: z.enum(['running', 'leaving', 'ended']),
   deregistered: z.boolean(),
   endedAtUptimeMs: z.optional(z.number()),
-  /** From the control plane, learnt by this run or an earlier one of this boot. */
+  /** The control plane's facts, learnt by this run or an earlier one of this boot. */
   deregistrationDelayMs: z.optional(z.number()),
   controlPlaneVersion: z.optional(z.string()),
-  /** The control plane that this run was told of last. Another one knows nothing of this run. */
+  /** The control plane that this run knew last. Another one knows nothing of this run. */
   controlPlaneInstance: z.optional(z.string()),
   /**
-   * The control plane gave Envoy its configuration, so it may still know this run by its name. Absent in files of 0.1.0,
-   * which did not write it down.
+   * The control plane gave Envoy its configuration, so it may still know this run's name. Absent in files of 0.1.0,
+   * which did not record it.
    */
   connected: z.optional(z.boolean()),
   /** systemd's name for this run of its service: `INVOCATION_ID`, see systemd.exec(5). */
   invocation: z.optional(z.string()),
-  /** Left out in rotation. A next run of this boot goes on with it. */
+  /** Absent while in rotation. The next run of this boot continues it. */
   rotation: z.optional(RotationRecord),
   /** Of this run, or the previous one. */
   lastStop: z.optional(
@@ -70,7 +70,10 @@ export type HostState = z.infer<typeof HostState>;
 export interface HostEvidence {
   readonly bootId: string;
   isAlive(process: ProcessRef): boolean;
-  /** Whether it belongs to the systemd service whose ExecStopPost we are: systemd kills it as soon as we have ended. */
+  /**
+   * Whether it belongs to the systemd service whose ExecStopPost this is: systemd kills it as soon as this process has
+   * ended.
+   */
   endsWithUs(process: ProcessRef): boolean;
 }
 
@@ -83,7 +86,7 @@ export type Takeover =
   | { readonly verdict: 'done'; readonly reason: string }
   | { readonly verdict: 'refuse'; readonly reason: string };
 
-/** Whether the work that `state` speaks of is still to be done, and may be done by another process than its agent. */
+/** Whether the work in `state` is still to be done, and another process than its agent may do it. */
 export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
   if (!state.mayDelete)
     return { verdict: 'done', reason: 'the dataplane was applied by an operator and stays' };
@@ -109,9 +112,9 @@ export function judgeTakeover(state: HostState, host: HostEvidence): Takeover {
 }
 
 /**
- * Which of the runs that a folder tells of belong to a service that systemd has just ended. The others belong to services
- * of their own, which finish them at their own end: a restart of this one must not wait for them. Version 0.1.0 did not
- * write down to which service a run belongs.
+ * The runs of a folder that belong to a service that systemd has just ended. The others belong to services of their
+ * own, which finish them at their own end: a restart of this one must not wait for them. Version 0.1.0 did not record
+ * the service of a run.
  *
  * @param invocation systemd's name for this run of the service; `undefined` before systemd 232
  */
@@ -123,7 +126,7 @@ export function selectOwnRuns<Found extends { readonly state: HostState }>(
   return found.filter(({ state }) => state.invocation === undefined || state.invocation === invocation);
 }
 
-/** The file of one dataplane below `--state-dir`. Kuma 2.7 allowed names that are no file names. */
+/** The file of one dataplane below `--state-dir`. Kuma 2.7 allowed names that are not valid file names. */
 export function stateFileName(key: {
   readonly proxyType: string;
   readonly mesh: string;

@@ -22,7 +22,7 @@ export interface Patience {
   readonly cancel?: AbortSignal;
 }
 
-/** Waits as long as `holds` does: a process that is no child of ours says nothing when it ends. */
+/** Waits as long as `holds` returns true: a process that is not our child does not report its end. */
 export async function outwait(holds: () => boolean, patience: Patience): Promise<void> {
   const { clock, pollMs, byMs } = patience;
   while (holds() && clock.monotonicMs() < byMs && patience.cancel?.aborted !== true) {
@@ -42,8 +42,8 @@ export function linuxHost(): Host {
 }
 
 /**
- * A procfs that is limited to processes (systemd's `ProcSubset=pid`) has no boot id. Its time of boot stands in for it: a
- * clock that was set since makes this look like another boot, which is the safe mistake.
+ * A procfs that is limited to processes (systemd's `ProcSubset=pid`) has no boot id, so the time of boot replaces it.
+ * After a step of the clock this looks like another boot, which is the safe mistake.
  */
 function readBootId(): string {
   try {
@@ -54,7 +54,7 @@ function readBootId(): string {
   }
 }
 
-/** Steps of the clock by NTP are smaller. */
+/** NTP steps the clock by less than this. */
 const BOOT_TIME_STEP_MS = 600_000;
 
 function readUptimeMs(): number {
@@ -65,7 +65,7 @@ function readUptimeMs(): number {
   }
 }
 
-/** @returns `undefined` if there is no such process, or only what is left of it */
+/** @returns `undefined` if there is no such process, or only a zombie */
 export function processRef(pid: number): ProcessRef | undefined {
   const fields = readStat(pid);
   // proc(5): the list starts at field 3, the state; field 22 is the start time in clock ticks.

@@ -7,7 +7,8 @@ export interface FoundState {
 }
 
 /**
- * Which of the dataplanes of a host is meant. Those whose agent lives come before those that have only left a file.
+ * The dataplane of a host that the caller means. Those with a living agent come before those that have only left a
+ * file.
  *
  * @returns the problem in words
  */

@@ -1,11 +1,12 @@
 import { opendirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Far more than runs leave: what a stranger lays into the folder must not make a start or a stop endless. */
+/** Far more than runs leave: another user's files in the folder must not make a start or a stop endless. */
 const MOST_ENTRIES = 4_096;
 
 /**
- * The state files that runs have left in a folder. Cheap: it decides if a start must look closer before kuma-dp runs.
+ * The state files that runs have left in a folder. This is cheap: it decides whether a start must look closer before
+ * kuma-dp runs.
  *
  * @returns `undefined` if this is not a folder that can be read
  */

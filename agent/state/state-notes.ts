@@ -15,7 +15,10 @@ export interface StateNotesDeps {
 /** Facts about the control plane for the next start on this host. */
 const LEARNT = ['deregistrationDelayMs', 'controlPlaneVersion', 'controlPlaneInstance'] as const;
 
-/** Keeps the state file in step with the supervisor. A file that cannot be written costs a warning, nothing else. */
+/**
+ * Keeps the state file up to date with the supervisor. If the file cannot be written, there is a warning and nothing
+ * else happens.
+ */
 export class StateNotes {
   readonly #deps: StateNotesDeps;
   #state: HostState;
@@ -27,7 +30,7 @@ export class StateNotes {
     this.#deps = deps;
   }
 
-  /** Settles when everything noted so far is on disk, or was given up. */
+  /** Settles when everything noted so far is on disk, or was abandoned. */
   get written(): Promise<void> {
     return this.#written;
   }
@@ -41,12 +44,15 @@ export class StateNotes {
     this.#write(this.#change(note));
   }
 
-  /** The control plane knows this run by its name: it has given Envoy its configuration, or Envoy cannot be asked. */
+  /**
+   * Called when the control plane knows this run's name: it has given Envoy its configuration, or Envoy cannot be
+   * asked.
+   */
   noteAccepted(): void {
     this.#write({ connected: true });
   }
 
-  /** A start after a kill knows only this file: every change is written at once. */
+  /** After a kill, the next start knows only this file, so every change is written at once. */
   noteFacts(): void {
     const known = this.#state;
     const learnt = this.#learnt;

@@ -3,10 +3,10 @@ import { constants } from 'node:fs';
 import { mkdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** A name that is taken, by another user's link as well, is an error and never followed. */
+/** An existing name, another user's link included, is an error and never followed. */
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
-/** A file that is written whole or not at all, readable for its owner; later writes wait for earlier ones. */
+/** A file that is written completely or not at all, readable for its owner. Later writes wait for earlier ones. */
 export class WholeFile {
   readonly path: string;
   #written: Promise<void> = Promise.resolve();

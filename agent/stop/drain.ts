@@ -16,26 +16,26 @@ export interface DrainDeps {
   readonly events: AgentEvents;
   readonly facts: RunFacts;
   readonly outboundHold: 'auto' | number;
-  /** `undefined`: kuma-dp's drain time, where clients come that no control plane tells. */
+  /** `undefined`: kuma-dp's drain time, if there are clients that no control plane informs. */
   readonly externalDrainMs: number | undefined;
   readonly host: StopEvidence;
-  /** Called with what the drain waits for, at each change; `undefined` for nothing. */
+  /** Called with the reason for the wait, at each change; `undefined` for none. */
   readonly onHold: (words: string | undefined) => void;
 }
 
-/** How far the deregistration is: a late one may come about while Envoy drains. */
+/** The state of the deregistration: a late one may succeed while Envoy drains. */
 export type DeregistrationKnowledge = Pick<StopKnowledge, 'deregistration' | 'settledAtMs'>;
 
 type DrainStage = Parameters<KumaDpProcess['tell']>[0];
 
-/** When kuma-dp is told to drain, and when that is over. */
+/** Decides when kuma-dp is told to drain, and when the drain is over. */
 export class Drain {
   readonly #deps: DrainDeps;
   readonly #facts: RunFacts;
   readonly #users: EnvoyUsers;
   readonly #begun = Promise.withResolvers<void>();
   #words: string | undefined;
-  /** The first signal is held back for clients outside the mesh. */
+  /** The first signal is delayed for clients outside the mesh. */
   #heldBack = false;
 
   constructor(deps: DrainDeps) {
@@ -63,19 +63,22 @@ export class Drain {
     return async () => (await opened()) > (await before);
   }
 
-  /** What the drain waits for, in words. */
+  /** The reason for the drain's wait, in words. */
   get hold(): string | undefined {
     return this.#words;
   }
 
-  /** Envoy is there: what the application calls is remembered until a stop begins. */
+  /** Called when Envoy runs: records what the application calls, until a stop begins. */
   async remember(): Promise<void> {
     const admin = this.#admin;
     const { proxy } = await this.#facts.dataplane.known;
     if (admin !== undefined) await this.#users.remember(admin, proxy.drainTimeMs, this.#facts.stopping);
   }
 
-  /** A stop begins, kuma-dp lives: what only its first moment shows; and clients whom no control plane tells are told. */
+  /**
+   * Called when a stop begins and kuma-dp lives. Records what only the first moment of a stop shows, and fails
+   * readiness for clients that no control plane informs.
+   */
   async begin(): Promise<void> {
     const { externalDrainMs } = this.#deps;
     const admin = this.#admin;
@@ -89,13 +92,13 @@ export class Drain {
     else await this.#failReadiness(admin, leadMs);
   }
 
-  /** A drain is held back for clients outside the mesh; whatever ends kuma-dp is not. */
+  /** The signal for a drain is delayed for clients outside the mesh; a signal that ends kuma-dp is not. */
   async tell(stage: DrainStage): Promise<void> {
     if (stage !== 'drain' || !this.#heldBack) await this.#facts.kumaDp.value?.tell(stage);
   }
 
   /**
-   * Resolves once Envoy is idle, or once kuma-dp alone would have ended it.
+   * Resolves once Envoy is idle, or at the time when kuma-dp alone would have ended it.
    *
    * @returns `undefined` where Envoy never was there, or the stop ended first
    */
@@ -104,7 +107,7 @@ export class Drain {
     const dataplane = await this.#facts.dataplane.known;
     if (envoy.value === undefined) return undefined;
     await this.#begun.promise;
-    // The drain begins with the signal, and before the signal there is a look.
+    // The drain begins with the signal, and a look comes before the signal.
     await kumaDp.value?.told;
     const beganAtMs = this.#deps.clock.monotonicMs();
     return this.#users
@@ -115,7 +118,7 @@ export class Drain {
       });
   }
 
-  /** kuma-dp ends by itself after its drain time: where that is too early, Envoy alone says that it is not ready. */
+  /** kuma-dp ends by itself after its drain time. If that is too early, only Envoy reports that it is not ready. */
   async #failReadiness(admin: EnvoyAdmin, leadMs: number): Promise<void> {
     const { clock, events } = this.#deps;
     const { over } = this.#facts;
@@ -137,14 +140,14 @@ export class Drain {
       settledAtMs: deregistration === 'gone' ? Math.max(beganAtMs, settledAtMs) : beganAtMs,
       toldAtMs: this.#facts.kumaDp.value?.toldAtMs ?? beganAtMs,
       healthCheckMs: facts?.hdsDelayMs === undefined ? undefined : facts.hdsDelayMs + settleMs(facts),
-      // Peers that were told before the stop have let go, whatever came of the deletion.
+      // Peers that were informed before the stop have dropped the endpoint, whatever the outcome of the deletion.
       peersTold: settleLeftMs?.() === 0,
       silentControlPlanes: registration?.silentControlPlanes ?? [],
     };
   }
 }
 
-/** The kind of a proxy without a readable resource, from Envoy's listeners. */
+/** The kind of a proxy whose resource cannot be read, from Envoy's listeners. */
 async function asSeen(proxy: UsedProxy, admin: EnvoyAdmin | undefined): Promise<UsedProxy> {
   if (!proxy.isGuess || admin === undefined) return proxy;
   const directions = await admin.listenerConfig().then(readDirections, () => NO_DIRECTIONS);

@@ -29,17 +29,17 @@ export type StopKnowledge = Pick<
   'toldAtMs' | 'settledAtMs' | 'deregistration' | 'healthCheckMs' | 'peersTold' | 'silentControlPlanes'
 >;
 
-/** How many looks at a serving Envoy there are in each drain time. */
+/** The number of looks at a serving Envoy in each drain time. */
 const LOOKS_PER_DRAIN_TIME = 2;
 const SHORTEST_LOOK_INTERVAL_MS = 5_000;
-/** While the peers are told, and while the drain goes on. */
+/** The intervals while the peers are informed, and during the drain. */
 const SETTLE_POLL_MS = 500;
 const DRAIN_POLL_MS = 100;
 const PROBE_INTERVAL_MS = 500;
-/** After so many failures in a row the admin counts as silent. */
+/** After this many failures in a row the admin counts as silent. */
 const FAILURES_ALLOWED = 5;
 
-/** Finds out who still uses Envoy: remembers what the application did before the stop, and watches it during the stop. */
+/** Finds out who still uses Envoy: records what the application did before the stop, and watches it during the stop. */
 export class EnvoyUsers {
   readonly #deps: EnvoyUsersDeps;
   readonly #ownSeen = new Set<string>();
@@ -50,7 +50,10 @@ export class EnvoyUsers {
     this.#deps = deps;
   }
 
-  /** Looks now and again at what the application calls, until `stopping` aborts. Costs one request of Envoy's admin. */
+  /**
+   * Looks at intervals at what the application calls, until `stopping` aborts. Costs one request to Envoy's admin each
+   * time.
+   */
   async remember(admin: EnvoyAdmin, drainTimeMs: number, stopping: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const intervalMs = Math.max(SHORTEST_LOOK_INTERVAL_MS, drainTimeMs / LOOKS_PER_DRAIN_TIME);
@@ -65,7 +68,7 @@ export class EnvoyUsers {
     }
   }
 
-  /** A stop begins: what can be seen at its first moment only is looked at now. */
+  /** Called when a stop begins: looks at what only its first moment shows. */
   onStop(admin: EnvoyAdmin | undefined, proxy: UsedProxy, over: AbortSignal): void {
     this.#stop ??= new StopWatch(this.#deps, {
       beganAtMs: this.#deps.clock.monotonicMs(),
@@ -78,7 +81,7 @@ export class EnvoyUsers {
   }
 
   /**
-   * Resolves once Envoy is idle, or once kuma-dp alone would have ended it.
+   * Resolves once Envoy is idle, or at the time when kuma-dp alone would have ended it.
    *
    * @throws the reason of `over`
    */
@@ -126,7 +129,7 @@ class StopWatch {
     const { over } = this.#context;
     this.#draining.abort(new Error('The drain begins'));
     await this.#settled;
-    // Until now peers may have sent something new.
+    // Until now peers may have sent new requests.
     this.#seen = { ...this.#seen, use: quietFrom(this.#seen.use, clock.monotonicMs()) };
     for (let probedAtMs = clock.monotonicMs(); ;) {
       over.throwIfAborted();
@@ -157,7 +160,7 @@ class StopWatch {
       stopBeganAtMs: this.#context.beganAtMs,
       drainTimeMs: proxy.drainTimeMs,
       proxy: proxy.kind,
-      // A reading from before the admin fell silent is out of date.
+      // A reading from before the admin's silence is out of date.
       envoy: this.#seen.failures === 0 ? this.#seen.use : undefined,
       application: { ports: signs.ports, refusedAtFirst: signs.refusedAtFirst, called: this.#seen.called },
       onlyProxyReplaced: signs.onlyProxyReplaced,
@@ -166,7 +169,7 @@ class StopWatch {
     };
   }
 
-  /** A call during settling shows that the application lives. */
+  /** A call while settling proves that the application lives. */
   async #watchSettling(): Promise<void> {
     const { clock } = this.#deps;
     const ended = AbortSignal.any([this.#draining.signal, this.#context.over]);

@@ -5,7 +5,7 @@ import { describeHold, type Hold, type HoldCause } from './hold.pure.ts';
 export interface HoldLogDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
-  /** Each change of what is waited for. */
+  /** Each change of the reason. */
   readonly onHold: (words: string | undefined) => void;
 }
 

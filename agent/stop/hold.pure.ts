@@ -5,7 +5,7 @@ import type { DeregistrationOutcome } from './phases.pure.ts';
 
 /** Facts about the application behind Envoy. */
 export interface ApplicationEvidence {
-  /** The application's ports, as a connection finds them now; `unknown` without a port to ask or an answer. */
+  /** Whether the application's ports accept a connection now; `unknown` without a port to ask or an answer. */
   readonly ports: 'answer' | 'refuse' | 'unknown';
   /** The application's ports refused at the beginning of the stop: it was stopped before its proxy. */
   readonly refusedAtFirst: boolean;
@@ -19,7 +19,7 @@ export interface HoldKnowledge {
   readonly stopBeganAtMs: number;
   /** When kuma-dp got its first signal, which makes its readiness fail. */
   readonly toldAtMs: number;
-  /** When the peers of an object that is gone have been told; in a stop in order, when the drain begins. */
+  /** When the peers of a deleted object have been informed; in an orderly stop, when the drain begins. */
   readonly settledAtMs: number;
   readonly drainTimeMs: number;
   readonly proxy: ProxyKind;
@@ -27,16 +27,16 @@ export interface HoldKnowledge {
   readonly envoy: EnvoyUse | undefined;
   readonly application: ApplicationEvidence;
   readonly deregistration: DeregistrationOutcome;
-  /** How long Kuma's health checks take to tell the peers; `undefined` where they are off. */
+  /** How long Kuma's health checks take to inform the peers; `undefined` if they are off. */
   readonly healthCheckMs: number | undefined;
-  /** Peers were told before the stop, by a drain that was asked for. */
+  /** An operator's drain informed the peers before the stop. */
   readonly peersTold: boolean;
   /** Control planes of the zone that do not answer, by URL. */
   readonly silentControlPlanes: readonly string[];
   /** The service manager restarts the proxy; its application lives on. */
   readonly onlyProxyReplaced: boolean;
   readonly outboundHold: 'auto' | number;
-  /** `undefined`: kuma-dp's drain time, where there are such senders. */
+  /** `undefined`: kuma-dp's drain time, if there are such senders. */
   readonly externalDrainMs: number | undefined;
 }
 
@@ -52,7 +52,7 @@ export type HoldCause =
   | 'envoy-silent'
   | 'quiet';
 
-/** Why Envoy has to go on, and until when at the latest. */
+/** Why Envoy has to keep serving, and its latest end. */
 export interface Hold {
   readonly cause: HoldCause;
   readonly untilMs: number;
@@ -62,18 +62,16 @@ export interface Hold {
 
 /** No request in either direction for this long is the end of a drain. */
 const QUIET_MS = 500;
-/** An application that may live, and has not called for so long, has ended. */
+/** An application that has not called for this long counts as ended. */
 const APPLICATION_SILENCE_MS = 5_000;
-/** kuma-dp alone ends its Envoy a moment after its drain time; the agent must not be the earlier one. */
+/** kuma-dp alone ends its Envoy a moment after its drain time. The agent must not end it earlier. */
 const NEVER_EARLIER_MS = 100;
-/** Where settling has used up kuma-dp's drain time: for requests that began while it lasted. */
+/** For requests that began while settling lasted, if it has used up kuma-dp's drain time. */
 const LAST_REQUESTS_MS = 1_000;
 
 /**
- * Who still uses Envoy. Pure.
- *
- * Everything is bounded by kuma-dp's drain time from the beginning of the stop: with kuma-dp alone, that is when Envoy
- * ends.
+ * Who still uses Envoy. Everything is bounded by kuma-dp's drain time from the beginning of the stop, because kuma-dp
+ * alone would then end Envoy.
  *
  * @returns `undefined` once Envoy may end
  */
@@ -91,7 +89,7 @@ export function holdOf(known: HoldKnowledge): Hold | undefined {
   );
 }
 
-/** When Envoy ends whatever it does: with kuma-dp's drain time, or later where the operator asked for it. */
+/** When Envoy ends in any case: after kuma-dp's drain time, or later if the operator asked for it. */
 export function latestEndMs(
   known: Pick<HoldKnowledge, 'stopBeganAtMs' | 'settledAtMs' | 'drainTimeMs' | 'externalDrainMs'>,
 ): number {
@@ -102,7 +100,7 @@ export function latestEndMs(
   );
 }
 
-/** Whether clients come that no control plane tells: they learn it from failing readiness, or not at all. */
+/** Whether there are clients that no control plane informs. They learn of a stop only from failing readiness. */
 export function hasExternalSenders({
   proxy,
   externalDrainMs,
@@ -110,7 +108,9 @@ export function hasExternalSenders({
   return proxy === 'builtin gateway' || proxy === 'zone ingress' || externalDrainMs !== undefined;
 }
 
-/** How long after Envoy's readiness failed kuma-dp may be told, so that it does not end before such clients are gone. */
+/**
+ * How long after the readiness failed kuma-dp gets its signal, so that it does not end before such clients are gone.
+ */
 export function readinessLeadMs({
   drainTimeMs,
   externalDrainMs = 0,
@@ -121,7 +121,7 @@ export function readinessLeadMs({
 /** Requests in progress hold, in either direction. */
 function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   const { inbound, outbound, movedAtMs } = envoy;
-  // An application's connection that carries nothing is no work, but a sign that the application lives.
+  // An application's idle connection is no work, but it proves that the application lives.
   const moving = known.nowMs - movedAtMs < APPLICATION_SILENCE_MS;
   const parts = [
     ...counted(inbound.requests, 'inbound request'),
@@ -133,7 +133,7 @@ function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   return { cause: 'requests', untilMs: latestEndMs(known), because: `waiting for ${parts.join(' and ')}` };
 }
 
-/** Senders that may go on because no control plane has told them yet, or none will. */
+/** Senders that may continue because no control plane has informed them yet, or none will. */
 function untoldSenders(known: HoldKnowledge): Hold | undefined {
   const { nowMs, toldAtMs, drainTimeMs, deregistration, healthCheckMs, silentControlPlanes } = known;
   const floors: readonly (Hold | undefined)[] = [
@@ -181,7 +181,7 @@ export const EXTERNAL_SENDERS: Readonly<Record<ProxyKind, string>> = {
   'zone egress': 'clients outside the mesh learn of the stop from readiness alone',
 };
 
-/** The application may go on calling others while it stops itself. */
+/** The application may keep calling others while it stops itself. */
 function applicationHold(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   if (!hasApplication(known) || isReplacement(known)) return undefined;
   const untilMs = applicationLimitMs(known);
@@ -216,7 +216,7 @@ function quietYet({ nowMs }: HoldKnowledge, { quietSinceMs }: EnvoyUse): Hold | 
     : undefined;
 }
 
-/** Gateways and zone proxies of Kuma's own have nothing behind them. */
+/** Kuma's own gateways and zone proxies have no application behind them. */
 function hasApplication({ proxy }: HoldKnowledge): boolean {
   return proxy === 'sidecar' || proxy === 'delegated gateway';
 }
@@ -241,7 +241,7 @@ function connectionWords(open: readonly OpenConnections[]): string {
   return `${total} connection${total === 1 ? '' : 's'} to Envoy (${first?.listener ?? 'unknown'}${more})`;
 }
 
-/** A hold in the words that log, status, service manager and report show. Times of day are this host's. */
+/** A hold in words, for log, status, service manager and report. Times of day are this host's. */
 export function describeHold(
   { cause, untilMs, because }: Hold,
   now: { readonly monotonicMs: number; readonly wallMs: number },

@@ -6,15 +6,15 @@ import type { Child, KumaDpReadiness } from '../ports.ts';
 type Stage = Extract<Effect, { type: 'tell-child' }>['stage'];
 
 /**
- * kuma-dp takes two signals that arrive together for one, since the kernel merges what is still pending. The second
- * is the end of its drain, so it must not get lost.
+ * kuma-dp takes two signals that arrive together for one, because the kernel merges pending ones. The second ends its
+ * drain, so it must not get lost.
  */
 const BETWEEN_SIGNALS_MS = 250;
 
 export interface KumaDpProcessDeps {
   readonly clock: Clock;
   readonly readiness: Promise<KumaDpReadiness>;
-  /** Settles when the process has ended: nothing waits to signal it then. */
+  /** Settles when the process has ended: after that, nothing waits to signal it. */
   readonly ended: Promise<unknown>;
 }
 
@@ -49,12 +49,12 @@ export class KumaDpProcess {
     return !this.#ended.signal.aborted;
   }
 
-  /** Settles when every stage asked for so far has been told. */
+  /** Settles when kuma-dp has been told of every stage requested so far. */
   get told(): Promise<unknown> {
     return this.#told;
   }
 
-  /** When kuma-dp was told to drain, or was found to drain already; `undefined` before. */
+  /** When kuma-dp was told to drain, or was seen draining; `undefined` before. */
   get toldAtMs(): number | undefined {
     return this.#toldAtMs;
   }
@@ -63,7 +63,7 @@ export class KumaDpProcess {
     this.#child.signal(signal);
   }
 
-  /** Stages are told one after the other, however fast they are asked for; only `kill` waits for nothing. */
+  /** Stages are signalled one after the other, however fast they are requested; only `kill` does not wait. */
   tell(stage: Stage): Promise<unknown> {
     switch (stage) {
       case 'kill':
@@ -82,7 +82,7 @@ export class KumaDpProcess {
     }
   }
 
-  /** A kuma-dp that another process has signalled as well must not take this for the second signal. */
+  /** If another process has signalled kuma-dp as well, it must not take this for the second signal. */
   async #tellToDrain(): Promise<void> {
     if (this.#toldAtMs !== undefined) return;
     const readiness = await this.#readiness;
@@ -91,7 +91,7 @@ export class KumaDpProcess {
     if (!terminating) this.#terminate();
   }
 
-  /** Only a kuma-dp that drains already ends at its next signal. */
+  /** Only a draining kuma-dp ends at its next signal. */
   async #tellToEnd(): Promise<void> {
     await this.#tellToDrain();
     const waitMs = this.#lastTermAtMs + BETWEEN_SIGNALS_MS - this.#clock.monotonicMs();

@@ -4,10 +4,10 @@ import type { StopDeadlines } from './stop-budget.pure.ts';
 /** The phases of a run, their inputs and their effects. */
 export type Phase = Starting | Running | Deregistering | Settling | Draining | Exiting | Confirming | Stopped;
 
-/** kuma-dp is not there yet: restart pacing waits, or the object is being put. */
+/** kuma-dp does not run yet: restart pacing waits, or the object is being put. */
 export interface Starting {
   readonly name: 'starting';
-  /** The agent has put the object already, so whatever ends the start has to take it away again. */
+  /** The agent has put the object already, so any end of the start has to delete it again. */
   readonly registered: boolean;
 }
 
@@ -15,16 +15,16 @@ export interface Running {
   readonly name: 'running';
   /** The agent put the object; otherwise kuma-dp's control plane does, once Envoy connects. */
   readonly registered: boolean;
-  /** Envoy was seen: only then can the control plane have created the object, and only then is there a drain. */
+  /** Envoy was seen. Only then can the control plane have created the object, and only then is there a drain. */
   readonly envoy: boolean;
-  /** SIGUSR2, kuma-dp's "drain and stay": first deregistered, then passed on. */
+  /** SIGUSR2, kuma-dp's "drain and stay": first deregistered, then forwarded. */
   readonly standby: 'no' | 'deregistering' | 'yes';
 }
 
 /** The fields that every phase of a stop has. */
 export interface Stopping {
   readonly deadlines: StopDeadlines;
-  /** How often a stop was requested: 1 in order, 2 in a hurry. */
+  /** How often a stop was requested: 1 for an orderly stop, 2 for a hurried one. */
   readonly asked: number;
 }
 
@@ -42,8 +42,8 @@ export interface Settling extends Stopping {
 }
 
 /**
- * How far the deregistration is while kuma-dp ends. `trying`: nothing has answered yet, and the attempts go on.
- * `answered`: the object is gone, or stays on purpose. `failed`: no attempt is left.
+ * The state of the deregistration while kuma-dp ends. `trying`: no answer yet, and the attempts continue. `answered`:
+ * the object is gone, or stays on purpose. `failed`: no attempt is left.
  */
 export type Progress = 'trying' | 'answered' | 'failed';
 
@@ -58,7 +58,10 @@ export interface Exiting extends Stopping {
   readonly progress: Progress;
 }
 
-/** kuma-dp has ended: the last attempt to deregister gets a moment, or the agent looks if the object is still gone. */
+/**
+ * kuma-dp has ended. The last attempt to deregister gets a moment, or the agent checks whether the object is still
+ * gone.
+ */
 export interface Confirming extends Stopping {
   readonly name: 'confirming';
   readonly exit: ChildExit;
@@ -71,9 +74,9 @@ export interface Stopped {
 }
 
 /**
- * `gone`: the object is not there any more. `kept`: it was meant to stay, or it belongs to another run.
- * `handed over`: it was not gone in time, but a companion has written down that it is to go, and does not give up.
- * `failed`: it should be gone, but no endpoint said so in time.
+ * `gone`: the object is deleted. `kept`: it was meant to stay, or it belongs to another run. `handed over`: it was not
+ * gone in time, but a companion has recorded the departure and finishes it. `failed`: it should be gone, but no
+ * endpoint said so in time.
  */
 export type DeregistrationOutcome = 'gone' | 'kept' | 'handed over' | 'failed';
 
@@ -86,13 +89,13 @@ export interface Deregistration {
   readonly attempts: number;
 }
 
-/** How the look after kuma-dp's end came out. */
+/** The outcome of the look after kuma-dp's end. */
 export interface Confirmed {
   readonly outcome: 'gone' | 'deleted again' | 'left' | 'unknown';
   readonly reason?: string;
 }
 
-/** How a drain ended, and what was waited for, in order. */
+/** How a drain ended, and the reasons for its waits, in order. */
 export interface Drained {
   readonly outcome: 'quiet' | 'time is up';
   readonly held: readonly string[];
@@ -144,7 +147,10 @@ export type Effect =
   | { readonly type: 'hasten-deregistration' }
   | { readonly type: 'give-up-deregistration' }
   | { readonly type: 'arm'; readonly timer: Timer; readonly atMs: number }
-  /** The stop begins: what only its first moment shows of Envoy's users, and what clients outside the mesh are told. */
+  /**
+   * The stop begins: record what only its first moment shows of Envoy's users, and fail readiness for clients outside
+   * the mesh.
+   */
   | { readonly type: 'watch-users' }
   | { readonly type: 'watch-drain' }
   /** `end` drains first if kuma-dp was not told to. */

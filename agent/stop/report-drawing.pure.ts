@@ -18,7 +18,7 @@ const Report = z.looseObject({
   budgetMs: z.number(),
   steps: z.array(Step),
 });
-/** The drawn part of a report: a report file may contain those of other versions. */
+/** The drawn part of a report. A report file may contain reports of other versions. */
 export type DrawnReport = z.infer<typeof Report>;
 
 export interface Percentiles {
@@ -29,9 +29,9 @@ export interface Percentiles {
 
 export interface ReportSummary {
   readonly stops: number;
-  /** Lines of the file that are no report. */
+  /** Lines of the file that are not reports. */
   readonly unreadable: number;
-  /** How often each outcome of the deregistration came about. */
+  /** The number of stops with each outcome of the deregistration. */
   readonly deregistrations: Readonly<Record<string, number>>;
   readonly total: Percentiles | undefined;
   readonly steps: Readonly<Record<string, Percentiles>>;
@@ -82,7 +82,7 @@ export function summarise(reports: readonly DrawnReport[], unreadable: number): 
   };
 }
 
-/** By nearest rank: each is a duration that was measured. */
+/** By nearest rank: each is a measured duration. */
 export function percentiles(values: readonly number[]): Percentiles | undefined {
   const sorted = values.toSorted((a, b) => a - b);
   const maxMs = sorted.at(-1);
@@ -118,7 +118,7 @@ export function drawReports(
   return [...bars, '', legend.join('   '), '', ...summaryLines(summary)];
 }
 
-/** A step that was there has at least one letter. */
+/** A step that took place has at least one letter. */
 function drawBar({ steps }: DrawnReport, columnsPerMs: number): string {
   let bar = '';
   for (const { step, startMs, durationMs } of steps) {
@@ -129,7 +129,7 @@ function drawBar({ steps }: DrawnReport, columnsPerMs: number): string {
   return bar;
 }
 
-/** Stops that a person should look at. */
+/** Stops that need a person's attention. */
 function remark({ steps, budgetMs, totalMs }: DrawnReport): string {
   const deregister = steps.find(({ step }) => step === 'deregister');
   const remarks = [

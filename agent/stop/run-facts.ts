@@ -11,13 +11,13 @@ export interface SupervisedDataplane {
   readonly lifecycle: string;
   readonly proxy: UsedProxy;
   readonly readiness: KumaDpReadiness;
-  /** `undefined`: nothing can be deregistered; everything else is the same. */
+  /** `undefined`: nothing can be deregistered; everything else works as usual. */
   readonly registration: ObjectKeeper | undefined;
   /** Why there is no registration. */
   readonly unregisteredBecause: string;
-  /** For a dataplane that was out of rotation already: what its peers still need to be told. */
+  /** The rest of the time that peers need to drop a dataplane which was out of rotation already. */
   readonly settleLeftMs?: () => number;
-  /** Each change that another process must know of if this one is killed; `undefined` without a registration. */
+  /** Receives each change that another process must know if this one is killed; `undefined` without a registration. */
   readonly notes?: { note(note: StateNote): void };
 }
 
@@ -39,7 +39,7 @@ export class RunFacts {
     this.incarnation = incarnation;
   }
 
-  /** Aborts when a stop begins: what prepares or registers must not go on beside it. */
+  /** Aborts when a stop begins: preparing and registering must not continue beside it. */
   get stopping(): AbortSignal {
     return this.#stopping.signal;
   }

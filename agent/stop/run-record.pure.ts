@@ -11,9 +11,9 @@ export interface RunRecord {
   readonly asked: number;
   /** In the order in which they were answered. */
   readonly deregistrations: readonly Deregistration[];
-  /** When the peers of an object that is gone have been told. */
+  /** When the peers of the deleted object have been informed. */
   readonly settledAtMs: number;
-  /** There may be an object: the agent has put it, or Envoy was there to connect. */
+  /** The object may exist: the agent has put it, or an Envoy connected. */
   readonly registered: boolean;
   readonly confirmed: Confirmed | undefined;
   /** kuma-dp had to be killed after it was told to end. */
@@ -38,7 +38,7 @@ export interface RecordedStep {
   readonly atMs: number;
 }
 
-/** Adds what an input says, and, where it has led to another phase, how the phase before it ended. */
+/** Adds an input and, if it has led to another phase, the end of the phase before. */
 export function recordStep(record: RunRecord, { before, input, after, atMs }: RecordedStep): RunRecord {
   const known = { ...record, ...learn(record, before, input) };
   if (after.name === before.name || known.stop === undefined) return known;
@@ -93,7 +93,7 @@ interface StepEnd {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-/** How the report says that the step before this input ended. */
+/** The report's word for how the step before this input ended. */
 function endOf({ killed }: RunRecord, before: Phase, input: Input): StepEnd {
   switch (input.type) {
     case 'deregistered':

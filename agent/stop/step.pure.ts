@@ -149,7 +149,8 @@ function beginStop(phase: Running, deadlines: StopDeadlines): PhaseStep {
   const armKill: Effect = { type: 'arm', timer: 'kill', atMs: deadlines.killAtMs };
   const standby = phase.standby === 'yes';
   if (!phase.registered && !phase.envoy && phase.standby === 'no') {
-    // Envoy served no request, so the agent tells kuma-dp at once. An Envoy that cannot be seen here may have an object all the same.
+    // Envoy served no request, so the agent signals kuma-dp at once. An Envoy that cannot be seen here may still have
+    // an object.
     const drained = drain({ deadlines, asked: 1, standby }, 'trying');
     return to(drained.phase, deregister, WATCH_USERS, armKill, ...drained.effects);
   }
@@ -198,7 +199,7 @@ function whileDeregistering(phase: Deregistering, timer: Timer): PhaseStep {
   const alive = phase.child === 'alive';
   switch (timer) {
     case 'deregister':
-      // A second request has bounded the wait already.
+      // The second request has bounded the wait already.
       return alive && phase.asked === 1 ? drain(phase, 'trying') : stay(phase);
     case 'kill':
       return alive ? to(phase, KILL) : stay(phase);
@@ -218,7 +219,7 @@ function afterDeregistration(
   const progress = progressOf(input.outcome);
   if (phase.asked > 2) return end({ ...phase, progress });
   if (phase.asked > 1) return end({ ...phase, progress }, END);
-  // Where Envoy never came up no peer was served, and where the object stays no peer will drop it.
+  // If Envoy never served, no peer was served; if the object stays, no peer will drop it.
   if (!phase.envoy || input.outcome !== 'gone') return drain(phase, progress);
   const { deadlines, asked, standby } = phase;
   return to({ name: 'settling', deadlines, asked, standby }, settle(deadlines, input));
@@ -250,7 +251,7 @@ function fromWaiting(phase: Settling | Draining | Exiting, input: Input): PhaseS
   }
 }
 
-/** The peers have to be told once more. */
+/** The peers have to be informed once more. */
 function settleAnew(phase: Settling | Draining | Exiting, from: SettleFrom): PhaseStep {
   return phase.name === 'settling' ? to(phase, settle(phase.deadlines, from)) : stay(phase);
 }
@@ -264,7 +265,7 @@ function afterLateDeregistration(
   return phase.progress === 'trying' ? to({ ...phase, progress: progressOf(input.outcome) }) : stay(phase);
 }
 
-/** Envoy had just been started when the stop began: there was no drain to watch until now. */
+/** Envoy had just started when the stop began, so there was no drain to watch before. */
 function afterLateEnvoy(phase: Settling | Draining | Exiting): PhaseStep {
   return phase.name === 'draining' ? to(phase, { type: 'watch-drain' }) : stay(phase);
 }
@@ -319,14 +320,14 @@ function fromConfirming(phase: Confirming, input: Input): PhaseStep {
   }
 }
 
-/** The second request hurries, the third kills; later ones kill again, which is harmless. */
+/** The second request hurries the stop, the third kills; later ones kill again, which is harmless. */
 function askAgain(phase: Deregistering | Exiting, ...hastening: readonly Effect[]): PhaseStep {
   const asked = phase.asked + 1;
   const alive = phase.name === 'exiting' || phase.child === 'alive';
   return to({ ...phase, asked }, ...(asked === 2 ? hastening : alive ? [KILL] : []));
 }
 
-/** Where every attempt has failed, one more look would fail as well and only delay the end. */
+/** If every attempt has failed, one more look would fail as well and only delay the end. */
 function afterEnd(
   { deadlines, asked, progress }: Stopping & { readonly progress: Progress },
   { exit, atMs }: Extract<Input, { type: 'child-exited' }>,

@@ -4,14 +4,14 @@ export interface StopWishes {
   readonly deregisterMs: number;
   /** From kuma-dp's second signal to its end: it gives Envoy 5 s before SIGKILL. */
   readonly exitMs: number;
-  /** The look whether the object was re-created meanwhile. */
+  /** The check whether the object was created again meanwhile. */
   readonly confirmMs: number;
 }
 
-/** Points in time, on the monotonic clock, that the steps of one stop may not pass. */
+/** The deadlines of the steps of one stop, on the monotonic clock. */
 export interface StopDeadlines {
   readonly startedAtMs: number;
-  /** kuma-dp waits no longer for the deregistration, which is tried on while it drains. */
+  /** kuma-dp waits no longer for the deregistration, which continues while it drains. */
   readonly deregisterByMs: number;
   /** Settle and drain share what lies before this. */
   readonly waitsEndAtMs: number;
@@ -21,9 +21,9 @@ export interface StopDeadlines {
 }
 
 /**
- * A deregistration takes milliseconds, or a second where the first attempt meets a connection that died silently. What
- * takes longer is tried on while kuma-dp drains: a stop
- * whose attempts all fail takes at most two seconds longer than kuma-dp alone, and this is the largest part of them.
+ * A deregistration takes milliseconds, or a second if the first attempt meets a silently dead connection. A longer one
+ * continues while kuma-dp drains. A stop whose attempts all fail takes at most two seconds longer than kuma-dp alone;
+ * this is the largest part of them.
  */
 export const STOP_WISHES: StopWishes = { deregisterMs: 1_200, exitMs: 6_000, confirmMs: 2_000 };
 
@@ -39,7 +39,7 @@ export function crashDeadlines(endedAtMs: number): StopDeadlines {
   return divideBudget(endedAtMs, CRASH_BUDGET_MS, CRASH_WISHES);
 }
 
-/** The time that a supervisor has to leave above the budget: for the last log lines and the exit itself. */
+/** The time above the budget that a supervisor has to grant: for the last log lines and the exit itself. */
 export const LAST_WORDS_MS = 1_000;
 
 /**

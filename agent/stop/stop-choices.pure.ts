@@ -12,7 +12,7 @@ export interface StopChoices {
   readonly outboundHold: 'auto' | number;
 }
 
-/** Each option that asks for more than the budget leaves. Such a stop ends with its budget. */
+/** Each option that asks for more than the budget allows. Such a stop ends with its budget. */
 export function judgeChoices(choices: StopChoices): readonly Finding[] {
   const { stopBudgetMs, settle, externalDrain, outboundHold } = choices;
   const { waitsEndAtMs } = divideBudget(0, stopBudgetMs);
@@ -30,7 +30,10 @@ export function judgeChoices(choices: StopChoices): readonly Finding[] {
   });
 }
 
-/** For a proxy with clients that no control plane tells: until when they are served, and whether the budget allows it. */
+/**
+ * For a proxy with clients that no control plane informs: until when Envoy serves them, and whether the budget allows
+ * it.
+ */
 export function judgeExternalSenders(
   { kind, drainTimeMs }: { readonly kind: ProxyKind; readonly drainTimeMs: number },
   { stopBudgetMs, externalDrain }: StopChoices,
@@ -55,7 +58,7 @@ export function judgeExternalSenders(
   ];
 }
 
-/** The last of its service in a federated zone: what Kuma cannot do for it. */
+/** The last dataplane of its service in a federated zone: what Kuma cannot do for it. */
 export function judgeSiblings(isLastOfService: boolean): readonly Finding[] {
   if (!isLastOfService) return [];
   return [
@@ -71,7 +74,7 @@ export function judgeSiblings(isLastOfService: boolean): readonly Finding[] {
 /** In whole seconds. */
 function budgetFor(servesMs: number): number {
   const { exitMs, confirmMs } = STOP_WISHES;
-  // Below these two a step may reserve only its share of the budget.
+  // Below these two values a step may reserve only its share of the budget.
   const needed = Math.max(servesMs + exitMs + confirmMs, servesMs / 0.7);
   return Math.ceil(needed / 1_000) * 1_000;
 }

@@ -89,7 +89,7 @@ export function recordPhase(
   };
 }
 
-/** How a deregistration came out that kuma-dp did not wait for: its step then lasts beside the others. */
+/** The outcome of a deregistration that kuma-dp did not wait for. Its step overlaps the others. */
 export function amendDeregistration(
   record: StopRecord,
   answer: {
@@ -145,14 +145,14 @@ export type StateNote =
   | {
       readonly phase: 'ended';
       readonly deregistered: boolean;
-      /** The control plane has never had an object of this run. */
+      /** The control plane never had an object of this run. */
       readonly neverStored: boolean;
       readonly lastStop?: ReturnType<typeof summariseStop>;
     }
   | { readonly phase: 'running'; readonly pid: number };
 
 /**
- * What a run leaves to others.
+ * The facts that a run leaves to other processes.
  *
  * @param deregistrations in the order in which they were answered
  * @param end `registered`: there may have been an object
@@ -174,7 +174,7 @@ export function endNote(
   };
 }
 
-/** The last look counts: a restarted control plane may have created the object again. */
+/** The last look decides: a restarted control plane may have created the object again. */
 function isNothingLeft(
   last: Deregistration | undefined,
   confirmed: Confirmed | undefined,
@@ -183,7 +183,7 @@ function isNothingLeft(
   return last === undefined ? undefined : last.outcome !== 'failed';
 }
 
-/** A second attempt that finds nothing may have come after a first one whose answer was lost. */
+/** If a second attempt finds nothing, the first one may have deleted the object and its answer was lost. */
 function foundNothing({ outcome, reason, attempts }: Deregistration): boolean {
   return outcome === 'gone' && reason === 'already gone' && attempts === 1;
 }

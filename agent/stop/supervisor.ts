@@ -12,7 +12,7 @@ import { endNote, finishReport, type StateNote, type StopReport } from './stop-r
 export interface SupervisorDeps extends Omit<DrainDeps, 'onHold'> {
   readonly stopBudgetMs: number;
   readonly onCrash: 'deregister' | 'keep';
-  /** Settles when nothing else needs Envoy to serve; bounded by the caller. Never rejects. */
+  /** Settles when nothing else needs Envoy to serve; the caller limits the wait. Never rejects. */
   readonly untilLeft: () => Promise<void>;
 }
 
@@ -24,7 +24,7 @@ export interface PhaseWatcher {
   onHold?(words: string | undefined): void;
 }
 
-/** How the agent has to end, and the report if there was a stop. */
+/** How the agent must end, and the report if there was a stop. */
 export interface RunEnd {
   readonly exit: ChildExit;
   readonly report: StopReport | undefined;
@@ -35,7 +35,7 @@ const STANDBY_MS = 5_000;
 
 const STOP_SIGNALS: ReadonlySet<SignalName> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);
 
-/** Feeds what happens to {@link step} and carries out what it decides. The only writer of the phase. */
+/** Feeds events to {@link step} and carries out its effects. The only writer of the phase. */
 export class Supervisor {
   readonly #deps: SupervisorDeps;
   readonly #facts: RunFacts;
@@ -65,7 +65,7 @@ export class Supervisor {
     return this.#phase;
   }
 
-  /** What the drain waits for, in words. */
+  /** The reason for the drain's wait, in words. */
   get hold(): string | undefined {
     return this.#phase.name === 'draining' ? this.#drain.hold : undefined;
   }
@@ -74,14 +74,14 @@ export class Supervisor {
     this.#watchers.push(watcher);
   }
 
-  /** TERM, INT, HUP: stop. USR2: standby. Everything else goes to kuma-dp as it came. */
+  /** TERM, INT, HUP: stop. USR2: standby. Every other signal is forwarded to kuma-dp. */
   onSignal(signal: SignalName): void {
     const { clock, events, stopBudgetMs } = this.#deps;
     const kumaDp = this.#facts.kumaDp.value;
     const nowMs = clock.monotonicMs();
     if (STOP_SIGNALS.has(signal)) {
       const nth = this.#record.asked + 1;
-      // The third changes all that can be changed; a storm of them is not worth a line each.
+      // Signals after the third change nothing, so they are not logged.
       if (nth <= 3) events.stopRequested(signal, nth);
       this.#accept({ type: 'stop-requested', signal, deadlines: divideBudget(nowMs, stopBudgetMs) });
     } else if (signal === 'SIGUSR2') {
@@ -234,7 +234,7 @@ export class Supervisor {
       this.#accept({ type: 'confirmed', confirmed: undefined });
       return;
     }
-    // Time that other steps left is no reason for a longer look.
+    // The look gets no longer because other steps were short.
     const lookMs = clock.monotonicMs() + STOP_WISHES.confirmMs;
     const confirmed = await registration.confirm(Math.min(byMs, lookMs));
     if (this.#phase.name === 'confirming') events.confirmed(confirmed);

@@ -38,12 +38,12 @@ export function stay(phase: Phase): PhaseStep {
   return { phase, effects: [] };
 }
 
-/** From the deletion on, peers need this long, as far as the budget allows it. */
+/** How long peers need after the deletion, as far as the budget allows it. */
 export function settle({ waitsEndAtMs }: StopDeadlines, { atMs, settleMs }: SettleFrom): Effect {
   return { type: 'arm', timer: 'settle', atMs: Math.min(atMs + settleMs, waitsEndAtMs) };
 }
 
-/** kuma-dp has ended: what is tried now has only a moment left. */
+/** kuma-dp has ended: an attempt that still runs has only a moment left. */
 export function lastAttempt(deadlines: StopDeadlines, atMs: number): Effect {
   const untilMs = Math.max(atMs + LAST_ATTEMPT_MS, deadlines.deregisterByMs);
   return { type: 'arm', timer: 'give-up', atMs: Math.min(untilMs, deadlines.endsAtMs) };

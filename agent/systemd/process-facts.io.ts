@@ -6,7 +6,7 @@ import { unitOfCgroup } from './systemd-unit.pure.ts';
 /** Facts about a process, from procfs; `undefined` if it has ended or this user may not see them. */
 export interface ProcessFacts {
   readonly argv: readonly string[] | undefined;
-  /** Only to the process's own user, and to root. */
+  /** Visible only to the process's own user, and to root. */
   readonly env: Readonly<Record<string, string>> | undefined;
   readonly cgroup: string | undefined;
 }
@@ -51,7 +51,7 @@ export function mayActAs(pid: number): boolean {
 }
 
 /**
- * Reads relative paths as that process does, from here on.
+ * From here on, resolves relative paths as that process does.
  *
  * @returns whether this user may
  */

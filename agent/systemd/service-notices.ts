@@ -9,7 +9,7 @@ export interface ServiceNoticesDeps {
   readonly manager: { tell(fields: ServiceFields): void; close(): void };
 }
 
-/** Keeps the service manager in step with the supervisor. */
+/** Reports the supervisor's phases to the service manager. */
 export class ServiceNotices {
   readonly #deps: ServiceNoticesDeps;
   #phase: Phase = INITIAL_PHASE;
@@ -72,7 +72,7 @@ export class ServiceNotices {
     );
   }
 
-  /** Asks for more time as long as there is a budget, also while a phase lasts. */
+  /** Asks for more time while the budget lasts, also within one phase. */
   #renew(): void {
     const { clock, manager } = this.#deps;
     this.#disarm?.();

@@ -1,7 +1,7 @@
 import type { ServiceFields } from '../../kernel/service-fields.ts';
 import type { Phase } from '../stop/phases.pure.ts';
 
-/** How much longer systemd is asked to wait at a time, and how often it is asked again. */
+/** How much longer systemd is asked to wait each time, and how often it is asked. */
 const EXTENSION_MS = 15_000;
 export const RENEWAL_MS = 5_000;
 
@@ -19,11 +19,9 @@ export interface ServicePhase {
 }
 
 /**
- * The phase as a message to systemd. A stop asks for time as long as it is within its budget, and never for more than
- * what is left of it: a stop that hangs is killed when the budget ends, or when the unit's own limit does, whichever is
- * later.
- *
- * `READY=1` is said once Envoy serves, whatever the phase is called by then; it is no matter of the phase alone.
+ * The phase as a message to systemd. A stop asks for more time within its budget, and never for more than the rest of
+ * it. A hanging stop is killed when the budget ends, or when the unit's own limit does, whichever is later. `READY=1`
+ * is sent once Envoy serves, in any phase.
  */
 export function messageOf({ phase, label, serving, hold, drainedSince, nowMs }: ServicePhase): ServiceFields {
   const words =

@@ -6,7 +6,7 @@ const PATIENCE_MS = 3_000;
 
 export type Said = { readonly text: string } | { readonly problem: string };
 
-/** systemd's own command, asked and never told. Where there is no systemd, each answer is a problem. */
+/** systemd's own command, used only for questions. Without systemd, each answer is a problem. */
 export interface Systemctl {
   show(unit: string): Promise<Said>;
   cat(unit: string): Promise<Said>;
@@ -28,7 +28,7 @@ export function systemctl(env: UnitEnvironment): Systemctl {
 
 type UnitEnvironment = Readonly<Record<string, string | undefined>>;
 
-/** The jobs that systemd has at the moment; a problem where it does not say so at once. */
+/** systemd's current jobs; a problem if it does not answer at once. */
 export function listJobs(env: UnitEnvironment): Promise<Said> {
   return run(env, { args: ['list-jobs', '--no-legend', '--plain'], patienceMs: JOBS_PATIENCE_MS });
 }

@@ -97,7 +97,7 @@ export const UNIT_PROPERTIES = [
 /** Properties of the neighbouring units. */
 export const ORDERED_UNIT_PROPERTIES = ['Id', 'LoadState', 'ExecStop'] as const;
 
-/** Reads what `systemctl show` prints: `Key=value`, one a line. What is not there is empty. */
+/** Reads what `systemctl show` prints: `Key=value`, one a line. A missing key is empty. */
 export function readUnitSettings(text: string): UnitSettings {
   const values = readProperties(text);
   const value = (key: (typeof UNIT_PROPERTIES)[number]): string => values.get(key)?.at(-1) ?? '';
@@ -216,7 +216,7 @@ export function parseTimeSpan(text: string): number | undefined {
 }
 
 /**
- * Which file has the last word on a setting, in what `systemctl cat` prints: each file below a line `# /its/path`.
+ * The file that decides a setting, in what `systemctl cat` prints: each file below a line `# /its/path`.
  *
  * @returns `undefined` if none sets it: systemd's default holds
  */
@@ -244,7 +244,7 @@ export function unitOfCgroup(cgroup: string): string | undefined {
 }
 
 /**
- * Whether systemd restarts this unit at the moment: its application then outlives the stop.
+ * Whether systemd is restarting this unit: its application then outlives the stop.
  *
  * @param jobs what `systemctl list-jobs --no-legend --plain` prints: number, unit, type and state of each job
  */

@@ -1,4 +1,4 @@
-/** How often this agent looks, so that a companion cannot make a fleet of agents attack an address. */
+/** Limits how often this agent looks, so that a companion cannot make a fleet of agents attack an address. */
 export const LOOK_LIMITS = {
   /** Targets of one look. */
   targets: 8,
@@ -12,7 +12,7 @@ const SECOND_MS = 1_000;
 
 /** The remaining budget for looks. */
 export interface LookBudget {
-  /** Looks that may be made at once, and when that was so. */
+  /** The looks that are allowed now, and since when. */
   readonly tokens: number;
   readonly atMs: number;
   /** The looks of the last second, by address. */

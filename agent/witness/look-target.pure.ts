@@ -7,7 +7,7 @@ const FORBIDDEN: readonly (readonly [kind: string, pattern: RegExp])[] = [
   ['link-local', /^(169\.254\.|fe[89ab][0-9a-f]:)/],
   ['multicast', /^(22[4-9]\.|23\d\.|ff[0-9a-f]{2}:)/],
   ['reserved', /^(24\d\.|25[0-5]\.)/],
-  // Other ways to write an IPv4 address: nothing of what is above may hide in them.
+  // IPv6 forms that contain an IPv4 address: none of the addresses above may hide in them.
   ['translated', /^(::[0-9a-f]{1,4}(:[0-9a-f]{1,4})?$|64:ff9b:|2002:)/],
 ];
 
@@ -26,7 +26,7 @@ export function refusalOf({ address, port }: Target, own: ReadonlySet<string>): 
     : undefined;
 }
 
-/** The one way to write an IP address; IPv4 where an IPv6 form only wraps it. `undefined` for what is none. */
+/** The canonical form of an IP address; IPv4 if an IPv6 form only wraps it. `undefined` for an invalid one. */
 export function canonicalAddress(text: string): string | undefined {
   if (/^\d+(\.\d+){3}$/.test(text)) {
     const { hostname } = urlOf(text) ?? {};

@@ -4,14 +4,14 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 import { ownAddresses } from '../../program/own-addresses.ts';
 import { canonicalAddress } from './look-target.pure.ts';
 
-/** A companion that moves is known by its new address after this. */
+/** A moved companion is known by its new address after this time. */
 const FRESH_MS = 60_000;
 /** How long the first look waits for the name server. */
 const PATIENCE_MS = 500;
 
 /**
- * The addresses of this host, and of the hosts that it is told by. Names are looked up in the background; while they
- * cannot be, what was found before holds.
+ * The addresses of this host, of companions and of control planes. Names are looked up in the background; if that
+ * fails, the earlier addresses stay in use.
  */
 export class OwnAddresses {
   readonly #clock: Clock;

@@ -14,7 +14,7 @@ export interface WitnessDeps extends ContactDeps {
   readonly ownAddresses: () => Promise<ReadonlySet<string>>;
 }
 
-/** A look takes three contacts one after the other; longer than that no companion waits. */
+/** A look takes three contacts, one after the other. No companion waits longer than this. */
 const LONGEST_MS = 5_000;
 /** Each has up to 18 connections under way. */
 const LOOKS_UNDER_WAY = 32;
@@ -66,7 +66,7 @@ export class LookingWitness implements Witness {
     }
   }
 
-  /** @returns why nothing is looked at, or for each target why that one is not */
+  /** @returns why it does not look at all, or for each target why it does not look at that one */
   async #refusals(request: LookRequest): Promise<string | readonly (string | undefined)[]> {
     const { targets, control } = request;
     const own = await this.#deps.ownAddresses();
