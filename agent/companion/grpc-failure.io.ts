@@ -6,6 +6,14 @@ import { OperationalError, type ErrorCode } from '../../kernel/errors.ts';
 const TLS_WORDS =
   /certificate|altname|self[- ]signed|unable to (?:get|verify)|SSL routines|wrong version number|\bEPROTO\b|\bERR_(?:TLS|SSL)/i;
 
+/**
+ * How grpc-js words a connection that ended with an errno other than ECONNRESET and ETIMEDOUT, with the status INTERNAL: a
+ * host that falls silent behind a router ends with EHOSTUNREACH.
+ *
+ * @see https://github.com/grpc/grpc-node/blob/master/packages/grpc-js/src/subchannel-call.ts
+ */
+const CONNECTION_WORDS = /triggered by internal client error/;
+
 const TOKEN_REMEDY =
   "; the companion takes the token that kuma-dp is given (--dataplane-token-file), which must be valid for this dataplane's name, mesh and tags";
 
@@ -44,5 +52,6 @@ export function isServiceError(error: unknown): error is ServiceError {
 
 function errorCode(code: status, details: string): ErrorCode {
   if (code === status.UNAVAILABLE && TLS_WORDS.test(details)) return 'ENDPOINT_UNTRUSTED';
+  if (code === status.INTERNAL && CONNECTION_WORDS.test(details)) return 'ENDPOINT_UNREACHABLE';
   return CODES.get(code) ?? 'ENDPOINT_BUSY';
 }

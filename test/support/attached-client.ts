@@ -224,6 +224,17 @@ export class AttachedClient implements Disposable {
     });
   }
 
+  /** Deregisters as an agent does: what a busy machine answers too late is asked for again. */
+  async leave(budgetMs: number): Promise<DeregisterResponse> {
+    for (;;) {
+      try {
+        return await this.deregister({ budgetMs });
+      } catch (error) {
+        if (!(error instanceof Refused) || !LATE.has(error.code)) throw error;
+      }
+    }
+  }
+
   confirm(): Promise<ConfirmResponse> {
     return new Promise((resolve, reject) => {
       const request = { incarnation: this.incarnation, serving: false };
@@ -247,6 +258,8 @@ export class AttachedClient implements Disposable {
 }
 
 /** In the words of {@link AttachedClient}'s errors: `NOT_FOUND: …`. */
+const LATE: ReadonlySet<status> = new Set([status.DEADLINE_EXCEEDED, status.UNAVAILABLE, status.ABORTED]);
+
 class Refused extends Error {
   readonly code: status;
 

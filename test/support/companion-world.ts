@@ -183,8 +183,9 @@ export class CompanionWorld implements AsyncDisposable {
     return this.controlPlane.journal.matching(method, new RegExp(`/dataplanes/${name}$`)).length;
   }
 
-  fault(fault: Fault): void {
-    this.controlPlane.faults.add(fault);
+  /** @returns what ends it */
+  fault(fault: Fault): () => void {
+    return this.controlPlane.faults.add(fault);
   }
 
   status(): Promise<GetStatusResponse> {

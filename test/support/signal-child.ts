@@ -53,6 +53,13 @@ export class ChildLog {
     this.#file = join(workDir, 'child.log');
   }
 
+  /** Of the child that was ready last. */
+  get pid(): number {
+    const pid = this.seen('ready').at(-1)?.pid;
+    if (pid === undefined) throw new Error('No child has been ready');
+    return pid;
+  }
+
   /** The variable that tells the child its plan. */
   environment(plan: ChildPlan, workDir: string): Record<string, string> {
     return { CHILD_PLAN: JSON.stringify({ ...plan, logFile: this.#file, workDir }) };

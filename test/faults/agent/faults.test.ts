@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { type AgentProcess } from '../../support/agent-process.ts';
+import { type AgentProcess, sendSignal } from '../../support/agent-process.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import { Scene } from '../../support/signal-scene.ts';
@@ -259,8 +259,8 @@ describe.concurrent('the network', () => {
 
   test('a warm connection that died silently is replaced', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
-    // As long as a drain that is worth its name: the second attempt goes on beside it.
-    await using scene = open([proxy.url()], { budgetMs: 20_000, drainMs: 6_000 });
+    // The second attempt goes on beside the drain, which ends once that has come to something.
+    await using scene = open([proxy.url()], { budgetMs: 50_000, drainMs: 40_000 });
     const agent = await scene.start();
     await scene.untilRunning(agent);
     const warm = proxy.accepted;
@@ -268,6 +268,8 @@ describe.concurrent('the network', () => {
     agent.signal('SIGTERM');
     await waitUntil(() => proxy.accepted > warm, { what: 'another request' });
     await proxy.become({ kind: 'pass' });
+    await agent.waitForEvent('dataplane.deregistered');
+    sendSignal(scene.child.pid, 'SIGTERM');
     expect(await agent.exited).toEqual({ code: EXIT.code, signal: null });
     expectGone({ scene, agent });
     expect(scene.deletions).toHaveLength(1);

@@ -51,7 +51,7 @@ describe('a control plane that answers', () => {
     const name = `delete-${FAULTS.findIndex(([each]) => each === what)}`;
     const agent = await world.running(name);
     world.fault({ method: 'DELETE', path: `/dataplanes/${name}$`, times: 2, action });
-    await agent.deregister({ budgetMs: 1_200 });
+    await agent.leave(1_200);
     await world.waitUntilGone(name);
     const { outcome } = await world.waitForDeparture(name, { cause: 'requested' });
     expect(['deleted', 'already gone']).toContain(outcome);
@@ -62,7 +62,7 @@ describe('a control plane that answers', () => {
     const name = `look-${FAULTS.findIndex(([each]) => each === what)}`;
     const agent = await world.running(name);
     world.fault({ method: 'GET', path: `/dataplanes/${name}/_overview`, times: 2, action });
-    await agent.deregister({ budgetMs: 1_200 });
+    await agent.leave(1_200);
     await world.waitUntilGone(name);
     await world.waitForDeparture(name, { cause: 'requested', outcome: 'deleted' });
     expect(world.requests(name)).toBe(1);
@@ -70,13 +70,14 @@ describe('a control plane that answers', () => {
 
   test.concurrent('for long with errors: the caller hears why, the row stays, and it is finished when that ends', async () => {
     const agent = await world.running('stormy');
-    world.fault({ path: '/dataplanes/stormy', times: 5, action: answer(503, '') });
-    const { outcome, reason, durable } = await agent.deregister({ budgetMs: 400 });
+    const endStorm = world.fault({ path: '/dataplanes/stormy', action: answer(503, '') });
+    const { outcome, reason, durable } = await agent.leave(2_000);
     expect({ outcome, durable }).toEqual({ outcome: Outcome.ACCEPTED, durable: true });
     expect(reason).toMatch(/default\/stormy.*503/);
     const row = await world.waitForRow('stormy', { state: 'leaving' });
     expect(row.attempts).toBeGreaterThan(0);
     expect(row.reason).toMatch(/503/);
+    endStorm();
     await world.waitUntilGone('stormy');
     expect(world.requests('stormy')).toBe(1);
   });
@@ -85,7 +86,7 @@ describe('a control plane that answers', () => {
     const agent = await world.running('patient');
     const path = '/dataplanes/patient$';
     world.fault({ method: 'DELETE', path, times: 1, action: answer(429, '', { 'retry-after': '2' }) });
-    await agent.deregister({ budgetMs: 500 });
+    await agent.leave(500);
     await world.waitUntilGone('patient');
     const [first, second] = world.controlPlane.journal.matching('DELETE', new RegExp(path));
     expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(1_900);
@@ -95,7 +96,7 @@ describe('a control plane that answers', () => {
 test.concurrent('a global control plane: nothing is deleted, and everybody is told', async () => {
   await using world = await CompanionWorld.start({ controlPlane: { mode: 'global' } });
   const agent = await world.running('web-1');
-  expect(await agent.deregister({ budgetMs: 700 })).toEqual({
+  expect(await agent.leave(700)).toEqual({
     outcome: Outcome.ACCEPTED,
     guard: 'not-zone-cp',
     reason: 'this is a global control plane',
@@ -117,7 +118,7 @@ test.concurrent('a control plane that is replaced by another version, at its add
   const lost = await world.running('lost');
   const { store, ports, settings } = world.controlPlane;
   await world.controlPlane.stop();
-  expect(await leaving.deregister({ budgetMs: 500 })).toMatchObject({ outcome: Outcome.ACCEPTED });
+  expect(await leaving.leave(500)).toMatchObject({ outcome: Outcome.ACCEPTED });
   lost.vanish();
   world.disconnect('lost');
   await using next = await ControlPlane.start({ ...settings, version: '2.10.1', ports }, store);
@@ -141,7 +142,7 @@ test.concurrent('something that is no control plane at its address: nothing is b
   await world.companion.waitForEvent('deregistrar.started');
   const agent = world.agent('web-1');
   expect(await agent.attach()).toMatchObject({ fenced: true });
-  expect(await agent.deregister({ budgetMs: 700 })).toMatchObject({
+  expect(await agent.leave(700)).toMatchObject({
     outcome: Outcome.ACCEPTED,
     durable: true,
   });

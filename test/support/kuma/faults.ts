@@ -32,8 +32,13 @@ export interface Fault {
 export class FaultQueue {
   #waiting: { readonly fault: Fault; left: number }[] = [];
 
-  add(fault: Fault): void {
-    this.#waiting.push({ fault, left: fault.times ?? Number.POSITIVE_INFINITY });
+  /** @returns what takes it back */
+  add(fault: Fault): () => void {
+    const waiting = { fault, left: fault.times ?? Number.POSITIVE_INFINITY };
+    this.#waiting.push(waiting);
+    return () => {
+      this.#waiting = this.#waiting.filter((other) => other !== waiting);
+    };
   }
 
   clear(): void {
