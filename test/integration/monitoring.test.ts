@@ -14,7 +14,7 @@ function namesOf({ body }: Scrape): ReadonlySet<string> {
 }
 
 describe.concurrent('a real scrape, as Prometheus judges it', () => {
-  test('of the agent has nothing to say against it, and has every metric that is documented', async (context) => {
+  test("accepts the agent's metrics, which are all the documented ones", async (context) => {
     await using controlPlane = await ControlPlane.start();
     await using scene = new Scene({
       controlPlane,
@@ -36,7 +36,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
     ]);
   });
 
-  test('of the companion has nothing to say against its own, and has every metric that is documented', async (context) => {
+  test("accepts the companion's metrics, which are all the documented ones", async (context) => {
     await using world = await CompanionWorld.start({
       companion: { tls: TLS_CERTIFICATE },
     });

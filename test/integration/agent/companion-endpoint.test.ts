@@ -152,7 +152,7 @@ describe('the calls of a companion', () => {
     ]);
   });
 
-  test('where the companion does not know the intervals, the ones of Kuma stand in', async () => {
+  test("if the companion does not know the intervals, Kuma's defaults apply", async () => {
     const fake = await companion({
       replies: {
         getControlPlane: () => ({
@@ -308,7 +308,7 @@ describe('the calls of a companion', () => {
     expect(message).not.toContain(TOKEN);
   });
 
-  test('says what to do about a token that is not taken', async () => {
+  test('says what to do about a refused token', async () => {
     const fake = await companion({
       replies: {
         getControlPlane: () => {
@@ -339,7 +339,7 @@ describe('the calls of a companion', () => {
     ]);
   });
 
-  test('a token file that is none fails the check and sends nothing', async () => {
+  test('an invalid token file fails the check and sends nothing', async () => {
     const fake = await companion();
     using dir = new TemporaryDir();
     const tokenFile = dir.join('token');
@@ -350,7 +350,7 @@ describe('the calls of a companion', () => {
   });
 });
 
-test('an inline token that is none is refused without being quoted', async () => {
+test('an invalid inline token is refused without being quoted', async () => {
   const token = dataplaneToken({ inline: 'of two\nlines', file: undefined });
   expect(token.current).toBeUndefined();
   expect(await failure(token.refresh())).toMatchObject({
@@ -359,7 +359,7 @@ test('an inline token that is none is refused without being quoted', async () =>
   });
 });
 
-test('a key that is none is an error of the settings', () => {
+test('an invalid key is an error of the settings', () => {
   expect(() =>
     endpointAt('grpcs://localhost:5690', { tls: { clientCertificate: CA, clientKey: 'no PEM' } }),
   ).toThrow(/^Cannot use the certificates or the key for grpcs:\/\/localhost:5690/);
@@ -407,7 +407,7 @@ describe('the way to a companion', () => {
     });
   });
 
-  test('not in clear to one that speaks TLS, nor over TLS to one that does not', async () => {
+  test('not in plain text to a TLS server, nor over TLS to a plain-text server', async () => {
     const [secure, clear] = [await companion({ certificate: 'server' }), await companion()];
     const toSecure = endpointAt(`grpc://127.0.0.1:${secure.port}`);
     const toClear = endpointAt(`grpcs://127.0.0.1:${clear.port}`, { tls: { ca: CA } });
@@ -433,7 +433,7 @@ describe('the way to a companion', () => {
     expect(await failure(asked)).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
   });
 
-  test('a connection that died silently costs one attempt: the next has one of its own', async () => {
+  test('a silently dead connection costs one attempt: the next attempt opens a new one', async () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const endpoint = endpointAt(fake.urlAt(proxy.port));
@@ -482,14 +482,14 @@ describe('the stream to a companion', () => {
     ]);
   });
 
-  test('ends with the last words once they were heard', async () => {
+  test('ends once the companion has received the last message', async () => {
     const fake = await companion();
     const { stream } = await attach(endpointAt(fake.url));
     await stream.finish({ report: '{"schema":1}', keep: false });
     expect(fake.streams[0]).toMatchObject({ reports: ['{"schema":1}'], open: false });
   });
 
-  test('is told when the companion asks it to go elsewhere', async () => {
+  test('learns that the companion redirects it', async () => {
     const fake = await companion();
     const { stream } = await attach(endpointAt(fake.url));
     fake.send({ $case: 'redirected', value: { reason: 'this replica stops' } });
@@ -519,7 +519,7 @@ describe('the stream to a companion', () => {
     expect(await failure(attach(endpointAt(fake.url)))).toMatchObject({ code: 'DATAPLANE_FOREIGN' });
   });
 
-  test('does not outlive a wait that was given up', async () => {
+  test('ends with an abandoned wait', async () => {
     const fake = await companion({ replies: { attach: silent } });
     const endpoint = endpointAt(fake.url);
     await failure(within(200, (_, wait) => endpoint.attach(HELLO, DEAF, wait)));
@@ -527,7 +527,7 @@ describe('the stream to a companion', () => {
     expect(fake.streams).toHaveLength(1);
   });
 
-  test('notices a path that has gone dead', async () => {
+  test('notices a silent network path', async () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const endpoint = endpointAt(fake.urlAt(proxy.port), { pings: { timeMs: 100, timeoutMs: 100 } });

@@ -81,7 +81,7 @@ describe('a look that a companion asks for', () => {
     expect(fake.streams[0]?.testimonies).toEqual([]);
   });
 
-  test('of which the stream has ended meanwhile has no answer, and harms nothing', async () => {
+  test('is dropped without harm if its stream has ended meanwhile', async () => {
     const looked = Promise.withResolvers<readonly []>();
     const fake = open.use(await FakeCompanion.start());
     const stream = await attach(fake, { look: () => looked.promise });
@@ -118,7 +118,7 @@ test('an agent keeps its place at a companion that is busy and says for how long
 /** What a companion of 0.1.0 writes to an agent that it has attached: epoch 7, a grace of 15 s. */
 const OLD_ATTACHED = 'CggIBxABIgIIDw==';
 
-test('a companion of 0.1.0 is attached to, and hears nothing that it does not know', async () => {
+test('the agent attaches to a companion of 0.1.0 and sends it nothing unknown', async () => {
   const heard: Buffer[] = [];
   const server = new Server();
   server.addService(

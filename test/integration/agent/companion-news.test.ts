@@ -61,7 +61,7 @@ describe('what agent and companion tell each other on their stream', () => {
     expect(fake.seen('getControlPlane')).toHaveLength(3);
   });
 
-  test('the agent says who owns the object by now, and nothing of it where that is who it was', async () => {
+  test('the agent names the present owner of the object only if it has changed', async () => {
     const stream = await start({});
     stream.tell({ phase: 'starting', serving: false }, 'cp');
     stream.tell({ phase: 'running', serving: false });

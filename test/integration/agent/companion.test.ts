@@ -177,7 +177,7 @@ describe('with a companion and nothing else', () => {
     expect(fake.seen('deregister')).toMatchObject([{ token: TOKEN }]);
   });
 
-  test('one whose certificate is another’s never sees the token, and kuma-dp runs all the same', async () => {
+  test('a companion with another’s certificate never gets the token, and kuma-dp runs', async () => {
     const fake = await companion({ certificate: 'wrong-name' });
     const made = scene({
       endpoints: [fake.url],
@@ -224,7 +224,7 @@ describe('the start', () => {
     },
   );
 
-  test('a black hole costs no more', async () => {
+  test('a companion that drops every packet costs no more', async () => {
     const proxy = open.use(await FaultProxy.start('http://127.0.0.1:1', { kind: 'silence' }));
     const made = scene({ endpoints: [`grpc://127.0.0.1:${proxy.port}`], put: true });
     const agent = await start(made);
@@ -235,7 +235,7 @@ describe('the start', () => {
     expect(deregistration(agent)).toMatchObject({ outcome: 'failed' });
   });
 
-  test('where the object cannot be put the companion is told that the control plane owns it', async () => {
+  test('if the object cannot be put, the companion learns that the control plane owns it', async () => {
     const fake = await companion({ replies: { register: silent } });
     const agent = await start(scene({ endpoints: [fake.url], put: true }));
     await agent.waitForEvent('ownership.given-up');
@@ -245,7 +245,7 @@ describe('the start', () => {
     await stop(agent);
   });
 
-  test('a key that is none does not keep kuma-dp from starting', async () => {
+  test('an invalid key does not keep kuma-dp from starting', async () => {
     const fake = await companion({ certificate: 'server' });
     const certificate = join(TLS_FIXTURES, 'server.crt');
     const made = scene({
@@ -294,7 +294,7 @@ describe('while it runs', () => {
     await stop(agent);
   });
 
-  test('is sent from one companion to the next', async () => {
+  test('goes from one companion to the next on a redirect', async () => {
     const [first, second] = [await companion(), await companion()];
     const agent = await start(scene({ endpoints: [first.url, second.url] }));
     await agent.waitForEvent('dataplane.ready');
@@ -417,7 +417,7 @@ function build(dir: TemporaryDir): { readonly prefix: readonly string[]; readonl
 }
 
 describe('what the agent loads', () => {
-  test('has nothing of gRPC in it where no companion is named', async () => {
+  test('contains no gRPC unless a companion is named', async () => {
     using dir = new TemporaryDir();
     const bare = build(dir);
     rmSync(dir.join('agent', 'companion-endpoint.js'));
@@ -469,7 +469,7 @@ describe('the other commands', () => {
     ]);
   });
 
-  test('deregister by name says whose token it shows', async () => {
+  test('deregister by name says whose token it uses', async () => {
     const fake = await companion();
     const made = scene({ endpoints: [fake.url], put: true });
     const asked = await made.agent([

@@ -174,7 +174,7 @@ describe.concurrent('doctor', () => {
     expect(found.findings.map(({ about }) => about)).toContain('KillMode');
   });
 
-  test('says what it could not see without systemd, and where nothing runs', async () => {
+  test('says what it could not see without systemd, and without a running agent', async () => {
     const found = await examine({ runs: false });
     expect(found.code).toBe(0);
     expect(found.stdout).toContain('?    systemd: cannot tell which unit runs the dataplane');
@@ -358,7 +358,7 @@ describe('doctor, as a user who may see little', () => {
     expect(found.stdout).toMatch(/^\? {4}Envoy's admin: /m);
   });
 
-  test('of a command that it is given it can say all that files and the network say', async () => {
+  test('judges a given command by files and network', async () => {
     const found = await examine({ unit: FINE, as: another, before: halfVisible, options: ['--json'] });
     expect(found.findings.filter(({ level }) => level === 'failure' || level === 'warning')).toEqual([]);
     expect(found.code).toBe(0);
@@ -367,7 +367,7 @@ describe('doctor, as a user who may see little', () => {
     );
   });
 
-  test('where it may not even see which agents run, it does not say that none does', async () => {
+  test('does not claim that no agent runs if it may not see them', async () => {
     const found = await examine({ wrapped: false, as: another, before: halfVisible });
     expect(complaints(found.stdout)).toEqual([]);
     expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
@@ -380,7 +380,7 @@ describe('doctor, as a user who may see little', () => {
 
 // By itself: it looks for three seconds at an endpoint, which is short beside a dozen others.
 describe('doctor, beside a companion', () => {
-  test('fails for a companion that refuses the token, which a stop would learn too late', async () => {
+  test('fails for a companion that refuses the token, before a stop finds out', async () => {
     await using world = await CompanionWorld.start({
       controlPlane: { localhostIsAdmin: true },
       companion: { authn: 'token' },

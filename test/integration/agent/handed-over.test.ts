@@ -4,7 +4,7 @@ import { CompanionProcess } from '../../support/companion-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { Scene } from '../../support/signal-scene.ts';
 
-test('asked twice to stop while the control plane is down, the agent knows that the companion has it on disk', async () => {
+test('after two stop requests with the control plane down, the agent knows that the companion has recorded the departure', async () => {
   await using controlPlane = await ControlPlane.start();
   await using scene = new Scene({
     controlPlane,

@@ -140,7 +140,7 @@ describe('Envoy’s admin', () => {
         more();
       },
     },
-  ])('that $name is given up, and nothing is kept of it', async ({ answer }) => {
+  ])('that $name is abandoned without a trace', async ({ answer }) => {
     await listening(
       createServer((_request, response) => {
         answer((chunk) => {
@@ -186,7 +186,7 @@ describe('Envoy’s admin', () => {
       },
     },
     { name: 'at a file', make: () => ({ pipe: { path: path } }) },
-  ])('of another user is not asked $name', async ({ make }) => {
+  ])('of another user is not used $name', async ({ make }) => {
     let asked = 0;
     await listening(
       createServer((_request, response) => {

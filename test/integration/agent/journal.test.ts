@@ -109,7 +109,7 @@ describe.concurrent('for people', () => {
     expect(lines.slice(START.length)).toEqual(STOP.map((line) => `DATE INFO  ${line}`));
   });
 
-  test('the journal gets JSON for who wants it, and what is wrong by its priority for who does not', async () => {
+  test('the journal gets JSON on request, and otherwise problems by their priority', async () => {
     await using json = open(['--log-format=json']);
     const objects = await startAndStop(json, { prefix: IN_JOURNAL });
     expect(objects.every((line) => line.startsWith('{'))).toBe(true);
@@ -125,7 +125,7 @@ describe.concurrent('for people', () => {
     );
   });
 
-  test('what is said to the caller has its priority, too', async () => {
+  test('messages to the caller have a priority, too', async () => {
     await using scene = open();
     const said = async (...argv: readonly string[]): Promise<readonly string[]> => {
       const agent: AgentProcess = await scene.agent(argv, { prefix: IN_JOURNAL });

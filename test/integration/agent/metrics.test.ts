@@ -48,7 +48,7 @@ function countersFile(scene: Scene): string {
 }
 
 describe.concurrent('the metrics of the agent', () => {
-  test('say how it stands, are answered during a stop, and go on counting in the next run', async () => {
+  test('show the present state, answer during a stop, and continue in the next run', async () => {
     await using scene = open(ANY_PORT, ['--settle=3s', '--stop-budget=20s']);
     const { agent, address } = await running(scene);
     const before = await scrape(address);
@@ -195,7 +195,7 @@ describe.concurrent('the metrics of the agent', () => {
     expect(existsSync(folder.join('file'))).toBe(true);
   });
 
-  test('are there where it is not known which dataplane this is: that is what should be seen', async () => {
+  test('are served although the dataplane is unknown, and show that', async () => {
     await using scene = open(ANY_PORT);
     const agent = await scene.start({
       argv: scene.runArgv.filter((each) => !each.includes('dataplane-file')),

@@ -89,7 +89,7 @@ describe.concurrent('systemd', () => {
     expect(await agent.exited).toEqual({ code: 6, signal: null });
   });
 
-  test('costs a stop nothing, even where systemd-notify hangs: one is under way, the rest waits', async () => {
+  test('costs a stop nothing, even if systemd-notify hangs: one runs, the others wait', async () => {
     await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=500ms'] });
     const { file, PATH } = standIn(scene, 5);
     const agent = await scene.start({ env: { NOTIFY_SOCKET: '/nowhere', PATH } });
@@ -117,7 +117,7 @@ describe.concurrent('systemd', () => {
     expect(scene.isThere).toBe(false);
   });
 
-  test('that does not listen is not spoken to: nothing is spawned', async () => {
+  test('that does not listen gets no message: nothing is spawned', async () => {
     await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
     const { file, PATH } = standIn(scene, 0);
     const agent = await scene.start({ env: { NOTIFY_SOCKET: undefined, PATH } });

@@ -49,7 +49,7 @@ describe.concurrent('the order of a stop', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test('without an admin to ask, kuma-dp drains as long as it likes within the budget', async () => {
+  test("without Envoy's admin, kuma-dp drains as long as it wants within the budget", async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'hidden', drainMs: 1_200 },

@@ -16,7 +16,7 @@ describe('attaching', () => {
 
   afterAll(() => world[Symbol.asyncDispose]());
 
-  test('an agent hears its epoch, the grace, and what its departure depends on', async () => {
+  test('an agent learns its epoch, the grace, and the facts that its departure depends on', async () => {
     const agent = world.agent('hears');
     const attached = await agent.attach();
     expect(attached).toEqual({
@@ -54,7 +54,7 @@ describe('attaching', () => {
     expect((await world.agent('epochs').attach()).epoch).toBeGreaterThan(epoch);
   });
 
-  test('the older stream of one incarnation is sent away, and that is no departure', async () => {
+  test('the older stream of one incarnation is ended without a departure', async () => {
     const incarnation = randomUUID();
     const first = world.agent('twice', { incarnation });
     await first.attach();
@@ -64,7 +64,7 @@ describe('attaching', () => {
     expect(await world.row('twice')).toMatchObject({ state: 'attached', incarnation });
   });
 
-  test('a superseded incarnation is told so, and neither attaches nor deregisters any more', async () => {
+  test('a superseded incarnation learns that, and can neither attach nor deregister any more', async () => {
     const older = await world.running('superseded');
     const newer = world.agent('superseded');
     await newer.attach();
@@ -102,7 +102,7 @@ describe('attaching', () => {
     });
   });
 
-  test('a stream that ends without a word is a loss, one that ends after leaving is none', async () => {
+  test('a stream that ends without leaving is a loss, one that ends after leaving is not', async () => {
     const lost = world.agent('lost');
     await lost.attach();
     lost.hangUp();

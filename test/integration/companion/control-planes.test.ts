@@ -30,7 +30,7 @@ afterEach(async () => {
   await Promise.all([one.stop(), two.stop()]);
 });
 
-describe('what another control plane may answer better is asked of the next one', () => {
+describe('questions that another control plane may answer better go to the next one', () => {
   test.for<[string, FaultAction]>([
     ['500', { kind: 'answer', status: 500 }],
     ['503', { kind: 'answer', status: 503 }],
@@ -54,7 +54,7 @@ describe('what another control plane may answer better is asked of the next one'
     expect(one.store.list('Dataplane')).toEqual([]);
   });
 
-  test('and each one once: if none can, all failures are told under the first one’s code', async () => {
+  test('and to each one once: if none can answer, all failures are reported under the first one’s code', async () => {
     one.faults.add({ action: { kind: 'answer', status: 503, headers: { 'retry-after': '7' } } });
     two.faults.add({ action: { kind: 'reset' } });
     const failed = controlPlanes.read(KEY, never);
@@ -122,7 +122,7 @@ describe('a deletion', () => {
     expect(one.store.list('Dataplane')).toHaveLength(1);
   });
 
-  test('ends with its caller’s patience, with the caller’s reason', async () => {
+  test('ends with its caller’s signal, for the caller’s reason', async () => {
     for (const each of [one, two]) each.faults.add({ action: { kind: 'hang' } });
     const caller = new AbortController();
     const deleted = controlPlanes.delete(KEY, () => {}, caller.signal);
@@ -153,7 +153,7 @@ describe('a look', () => {
     expect(first).toEqual({ url: one.httpUrl, seen: { problem: 'Cannot wait any longer' } });
   });
 
-  test.for([403, 404])('lets Kuma’s defaults stand in where the configuration is a %i', async (status) => {
+  test.for([403, 404])('uses Kuma’s defaults if the configuration answers with %i', async (status) => {
     one.faults.add({ path: '/config', action: { kind: 'answer', status } });
     const [first] = await controlPlanes.look(never);
     expect(first).toMatchObject({ seen: { facts: { instanceId: one.instanceId, propagationMs: 2_000 } } });
@@ -166,7 +166,7 @@ describe('a look', () => {
     expect(first).toMatchObject({ seen: { problem: expect.stringContaining('status 500') } });
   });
 
-  test('does not take anything that speaks HTTP for a control plane, nor shows a credential', async () => {
+  test('does not take another HTTP server for a control plane, nor shows a credential', async () => {
     one.faults.add({ path: '^/$', action: { kind: 'answer', status: 200, body: '{"name":"nginx"}' } });
     const withPassword = controlPlanesAt(one.httpUrl.replace('//', '//admin:secret@'));
     expect(await withPassword.look(never)).toEqual([
@@ -244,7 +244,7 @@ test('a control plane that comes back is asked again when the other goes', async
   expect(await controlPlanes.read(KEY, never)).toMatchObject({ name: 'web-1' });
 });
 
-test('the first one that answers does, whatever stands in front of it', async () => {
+test('the first answer counts, whatever the state of the others before it', async () => {
   const dead = `http://127.0.0.1:${await freePort()}`;
   const three = controlPlanesAt(dead, `${dead}/prefix/`, one.httpUrl);
   const resource: DataplaneResource = {

@@ -25,7 +25,7 @@ describe('deregistering', () => {
 
   afterAll(() => world[Symbol.asyncDispose]());
 
-  test('the object is gone when it is answered, once, and nothing of it is left but its body', async () => {
+  test('when the answer comes, the object is deleted, once, and only its body is kept', async () => {
     const agent = await world.running('web-1');
     expect(await agent.deregister()).toEqual(DELETED);
     expect(world.find('web-1')).toBeUndefined();
@@ -69,7 +69,7 @@ describe('deregistering', () => {
     expect(await agent.deregister()).toEqual(DELETED);
   });
 
-  test('what is not there is gone already', async () => {
+  test('a missing object counts as gone', async () => {
     const agent = world.agent('nothing');
     await agent.attach();
     expect(await agent.deregister()).toEqual({

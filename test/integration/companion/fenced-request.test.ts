@@ -72,7 +72,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
     expect(server.requests).toEqual([...warm, 'DELETE /thing', 'GET /after']);
   });
 
-  test('is neither checked nor written once the caller gave up', async () => {
+  test('is neither checked nor written after the caller has given up', async () => {
     const giveUp = new AbortController();
     let checks = 0;
     const given = client.deleteFenced('thing', () => (checks += 1), giveUp.signal);
@@ -83,7 +83,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
     expect(server.requests).toEqual([...warm, 'GET /after']);
   });
 
-  test('a process that is stopped with its connection standing checks when it wakes', async () => {
+  test('a process that is stopped with an open connection checks when it wakes', async () => {
     using dir = new TemporaryDir();
     const plan = { ...planOf(server), connection, halt: 'stop', file: dir.join('lost') } as const;
     await using child = start(plan);

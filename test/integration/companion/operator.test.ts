@@ -39,7 +39,7 @@ describe('an operator', () => {
     expect(world.companion.seen('departure.undone')).toHaveLength(1);
   });
 
-  test('is told what cannot be put back', async () => {
+  test('learns what cannot be put back', async () => {
     expect(await world.command('undo', 'default/never-there')).toEqual({
       code: 69,
       stdout: '',
@@ -120,7 +120,7 @@ describe('doctor', () => {
     ]);
   });
 
-  test.concurrent('fails for a key that is none', async () => {
+  test.concurrent('fails for an invalid key', async () => {
     const found = await examine(FINE, (world) => {
       const file = world.dir.join('key.pem');
       writeFileSync(file, readFileSync(join(TLS_FIXTURES, 'README.md')));

@@ -147,7 +147,7 @@ describe('the page of the companion', () => {
     expect(head?.controlPlanes[0]?.problem).not.toBe('');
   });
 
-  test('a stop of the companion does not wait for who looks at it', async () => {
+  test('a stop of the companion does not wait for readers of the page', async () => {
     await using world = await CompanionWorld.start();
     using reader = await follow(world);
     await reader.find('snapshot');
@@ -169,7 +169,7 @@ describe('the page beyond loopback', () => {
     },
   );
 
-  test('is not served at what is no address', async () => {
+  test('is not served at an invalid address', async () => {
     await using world = await CompanionWorld.create({ companion: { http: ':5691' } });
     await world.companion.start();
     expect(await world.companion.exited()).toEqual({ code: 78, signal: null });

@@ -34,7 +34,7 @@ describe('a companion that stood still', () => {
     });
   }
 
-  test('deletes nothing for a caller that gave up meanwhile, and whose successor serves', async () => {
+  test('deletes nothing for a caller that has given up meanwhile and whose successor serves', async () => {
     const agent = await world.running('given-up');
     await stopped(async () => {
       await expect(agent.deregister({ budgetMs: 1_000 })).rejects.toThrow(/^DEADLINE_EXCEEDED/);

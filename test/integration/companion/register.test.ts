@@ -32,7 +32,7 @@ describe('registering', () => {
     expect(world.find('ready')?.labels).toMatchObject({ [INCARNATION_LABEL]: agent.incarnation.id });
   });
 
-  test('what its resource holds back stays held back, and what others wrote stays', async () => {
+  test("ports that the resource holds back stay NotReady, and other writers' changes stay", async () => {
     const resource = { ...dataplane('kept'), labels: { team: 'blue' } };
     const agent = world.owner('kept', { resource });
     await agent.attach();
@@ -96,7 +96,7 @@ describe('registering', () => {
     expect(world.find('foreign')).toEqual(before);
   });
 
-  test('a control plane that fails is the caller’s to try again', async () => {
+  test('the caller tries a failing control plane again', async () => {
     const agent = world.owner('retries');
     await agent.attach();
     world.fault({ method: 'PUT', times: 1, action: { kind: 'answer', status: 503 } });
@@ -105,7 +105,7 @@ describe('registering', () => {
     expect(stateOf('retries')).toBe('NotReady');
   });
 
-  test('an object that its control plane owns is turned out and back, and is otherwise what it was', async () => {
+  test('an object that its control plane owns goes out of rotation and back, and is otherwise unchanged', async () => {
     const agent = await world.running('turned');
     const before = world.find('turned');
     const { found, states } = await agent.rotate(Rotation_Turn.LOOK);

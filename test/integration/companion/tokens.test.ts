@@ -125,7 +125,7 @@ describe('a dataplane token', () => {
   }
 
   test.for(UNAUTHENTICATED)(
-    'that is %s is none: everything is refused, nothing changes',
+    'that is %s is invalid: everything is refused, nothing changes',
     async ([, token]) => {
       expect(await refusals(token, 'unauthenticated')).toEqual({
         words: [NO_TOKEN],
@@ -230,7 +230,7 @@ describe('a dataplane token', () => {
     expect(world.companion.seen('agent.refused').length).toBeGreaterThanOrEqual(DENIED.length);
   });
 
-  test('lets its own agent leave in the end', async () => {
+  test('lets its own agent leave at last', async () => {
     expect((await victim.deregister()).outcome).toBe(Outcome.DELETED);
     expect(world.deletions('web-1')).toBe(1);
   });

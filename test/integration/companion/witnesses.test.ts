@@ -96,7 +96,7 @@ const OLD_HELLO =
   'CvABCkIKEAoHZGVmYXVsdBIFb2xkLTESJDJmMWY0YjFlLTVmNmUtNGMyYS05ZDUzLTBhNGIxYzJkM2U0ZhoIMTAuMC4wLjEQAhgBIpQBeyJ0eXBlIjoiRGF0YXBsYW5lIiwibWVzaCI6ImRlZmF1bHQiLCJuYW1lIjoib2xkLTEiLCJuZXR3b3JraW5nIjp7ImFkZHJlc3MiOiIxMC4wLjAuMSIsImluYm91bmQiOlt7InBvcnQiOjE4MDgwLCJ0YWdzIjp7Imt1bWEuaW8vc2VydmljZSI6IndlYiJ9fV19fSoIc3RhcnRpbmcyBTAuMS4w';
 const OLD_SERVING = 'EgsKB3J1bm5pbmcQAQ==';
 
-test('an agent of 0.1.0 attaches, and is told nothing that it does not know while others are asked', async () => {
+test('an agent of 0.1.0 attaches, and gets no unknown message while others are asked', async () => {
   const heard: Buffer[] = [];
   const client = new Client(world.companion.address, credentials.createInsecure());
   const call = client.makeBidiStreamRequest('/deregistrar.v1.Deregistrar/Attach', asIs, asIs);

@@ -86,12 +86,12 @@ describe.concurrent('the environment of kuma-dp', () => {
     'LD_PRELOAD=',
     'LD_LIBRARY_PATH=/none',
     'GRPC_TRACE=all',
-  ])('has %s, and the agent’s Node has not', async (variable) => {
+  ])('has %s, and the agent’s Node does not', async (variable) => {
     const env = [variable, PATH];
     expect(await wrote({ env, wrapped: ['cat', '/proc/self/environ'] })).toBe(`${variable}\0${PATH}\0`);
   });
 
-  test('is empty where it was', async () => {
+  test('is empty if it was empty', async () => {
     expect(await wrote({ env: [], wrapped: ['/bin/cat', '/proc/self/environ'] })).toBe('');
   });
 });

@@ -29,7 +29,7 @@ describe('a TCP connect of a witness', () => {
     server.close();
   });
 
-  test('is accepted by a port that is listened at, sends nothing, and ends with a FIN', async () => {
+  test('is accepted by a listening port, sends nothing, and ends with a FIN', async () => {
     const address = server.address();
     if (address === null || typeof address === 'string') throw new TypeError('It does not listen');
     const connecting = tcpConnect({ address: '127.0.0.1', port: address.port });
@@ -42,7 +42,7 @@ describe('a TCP connect of a witness', () => {
     expect(connecting.outcome()).toBe('accepted');
   });
 
-  test('is refused by one that is not', async () => {
+  test('is refused by a closed port', async () => {
     const connecting = tcpConnect({ address: '127.0.0.1', port: await freePort() });
     await connecting.settled;
     expect(connecting.outcome()).toEqual({ code: 'ECONNREFUSED' });

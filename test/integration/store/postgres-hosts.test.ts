@@ -48,7 +48,7 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
     expect(await attachMany(store)).toBe(0);
   });
 
-  test('that is read-only takes all that are older with it: readers do not stay with the old server', async () => {
+  test('that is read-only ends all older sessions: readers do not stay with the old server', async () => {
     const store = await pg.open();
     await spoil('default_transaction_read_only = on');
     await waitUntil(() => Promise.all(Array.from({ length: 24 }, () => store.records())), {

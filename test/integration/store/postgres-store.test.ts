@@ -269,7 +269,7 @@ describe('stores on one PostgreSQL', () => {
     expect((await store.deletedBodies(0)).length).toBe(40);
   });
 
-  test('who attaches at one waits for who deletes at the other, and is not hit by it', async () => {
+  test('an agent that attaches at one replica waits for a deletion at the other, and survives it', async () => {
     const [one, other] = await Promise.all([pg.open(PATIENT), pg.open(PATIENT)]);
     await leave(one, 'web-1');
     const steps: string[] = [];
@@ -289,7 +289,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await other.departures({ limit: 5 })).toMatchObject([{ epoch: 1, outcome: 'deleted' }]);
   });
 
-  test('two that attach a name at once get two epochs, and the last one has it', async () => {
+  test('two agents that attach under one name get different epochs; the last one has the name', async () => {
     const [one, other] = await Promise.all([pg.open(), pg.open()]);
     const attachments = await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
@@ -313,7 +313,7 @@ describe('stores on one PostgreSQL', () => {
     }
   });
 
-  test('one that was paused with a name deletes nothing: its lease is over before the name is free', async () => {
+  test('a replica that was paused with a name deletes nothing: its lease ends before the name is free', async () => {
     const [paused, other] = await Promise.all([pg.open({ leaseMs: 150, sessionMs: 600 }), pg.open(PATIENT)]);
     await leave(paused, 'web-1');
     let fenceError: unknown;
@@ -389,7 +389,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
   });
 
-  test('a database that takes everything and answers nothing: no caller waits for long, also in line', async () => {
+  test('a database that accepts everything and answers nothing: no caller waits for long, not even in the queue', async () => {
     await using proxy = await FaultProxy.start(`http://127.0.0.1:${pg.server.port}`);
     const limits = { statementMs: 300 };
     const store = await pg.open(limits, pg.server.url(pg.database, proxy.port));
@@ -441,7 +441,7 @@ describe('stores on one PostgreSQL', () => {
     await expect(attempt).rejects.toBe(failure);
   });
 
-  test('one that cannot be reached at all is said to be, without the password', async () => {
+  test('an unreachable database is reported without the password', async () => {
     await pg.server.stop();
     const url = pg.server.url(pg.database).replace('kuma@', 'kuma:secret@');
     const error: unknown = await openStore(url, { clock: systemClock }).catch((thrown: unknown) => thrown);

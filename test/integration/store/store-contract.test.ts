@@ -67,7 +67,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await store.records()).toEqual([{ ...common, resourceHead: resource }]);
     });
 
-    test('keeps apart what differs in its type or mesh only', async () => {
+    test('distinguishes names by type and mesh', async () => {
       const { name } = web.key;
       const others = [
         { proxyType: 'ingress', mesh: '', name },
@@ -108,7 +108,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await outcomes()).toEqual([]);
     });
 
-    test('an incarnation that leaves goes on leaving when its stream comes back', async () => {
+    test('a leaving incarnation keeps leaving when its stream comes back', async () => {
       await attach();
       await leave({}, { headStartMs: 5 });
       const before = await store.find(web.key);
@@ -164,7 +164,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       },
     );
 
-    test('one without an incarnation is not one that was seen before', async () => {
+    test('a caller without an incarnation is never a known one', async () => {
       await store.beginSweep(web.key);
       expect([await attach({ incarnation: '' }), await attach({ incarnation: '' })]).toEqual([
         { kind: 'attached', epoch: 2, leaving: false },
@@ -186,7 +186,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   });
 
   describe('reattach()', () => {
-    test('takes a record back that no other incarnation has by now', async () => {
+    test('takes back a record that no other incarnation has taken', async () => {
       await attach();
       await detach();
       expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
@@ -284,7 +284,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(sinceMs).toBeGreaterThan(before?.sinceMs ?? 0);
     });
 
-    test('to say it twice changes nothing', async () => {
+    test('a second request changes nothing', async () => {
       await attach();
       await leave({}, { headStartMs: 60_000 });
       const before = await store.find(web.key);
@@ -293,7 +293,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await store.find(web.key)).toEqual(before);
     });
 
-    test('a lost one leaves, and its stream has been lost since it was', async () => {
+    test('a lost incarnation leaves, and its loss keeps its time', async () => {
       await attach();
       await detach();
       const lost = await store.find(web.key);
@@ -304,7 +304,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(left?.sinceMs).toBeGreaterThan(lost?.sinceMs ?? 0);
     });
 
-    test('one that was never seen gets a record on the spot, and has no stream', async () => {
+    test('an unknown incarnation gets a record at once, without a stream', async () => {
       expect(await leave({}, { headStartMs: 250 })).toEqual({ kind: 'leaving', epoch: 1 });
       const record = await store.find(web.key);
       const sinceMs = record?.sinceMs ?? 0;
@@ -359,7 +359,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await outline()).toMatchObject({ epoch: 2, state: 'lost' });
     });
 
-    test('never takes the name from one that is there', async () => {
+    test('never takes the name from an attached incarnation', async () => {
       await attach(SECOND);
       expect(await leave()).toEqual({ kind: 'superseded' });
       await leave(SECOND);
@@ -372,7 +372,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       });
     });
 
-    test('takes the name from one that is not there', async () => {
+    test('takes the name from an incarnation that is not attached', async () => {
       await attach(SECOND);
       await detach(1);
       expect(await leave()).toEqual({ kind: 'leaving', epoch: 2 });

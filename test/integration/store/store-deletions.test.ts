@@ -68,7 +68,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       ]);
     });
 
-    test('what is put off is due later, and says why', async () => {
+    test('a postponed departure is due later, and keeps its reason', async () => {
       await leave();
       const before = await store.find(web.key);
       const beganMs = await store.nowMs();
@@ -114,7 +114,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.attempt(at(1), act)).toMatchObject({ result: DELETED });
     });
 
-    test('tells when the hold began', async () => {
+    test('has the time at which the hold began', async () => {
       await leave();
       const beforeMs = await store.nowMs();
       let beganMs = 0;
@@ -126,7 +126,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(beganMs).toBeLessThanOrEqual(await store.nowMs());
     });
 
-    test('one that throws changes nothing but that the body is kept', async () => {
+    test('an attempt that throws only keeps the body', async () => {
       await leave();
       const before = await store.find(web.key);
       const failure = new Error('the control plane fell over');
@@ -165,7 +165,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.departures({ key: web.key, limit: 5 })).toMatchObject([{ outcome: 'deleted' }]);
     });
 
-    test('a caller that waits for too long is told so', async () => {
+    test('a caller that waits for too long gets an error', async () => {
       const impatient = await world.openNew({ limits: { lockWaitMs: 50 } });
       await impatient.leave(web, { replica: HERE, headStartMs: 0 });
       await impatient.attempt('next due', async () => {
@@ -306,7 +306,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(steps).toEqual(['ran', 'attached']);
     });
 
-    test('passes on what is thrown', async () => {
+    test('passes errors on', async () => {
       await store.attach(web, HERE);
       const failure = new Error('no answer');
       await expect(store.whileCurrent(at(1), () => Promise.reject(failure))).rejects.toBe(failure);
@@ -314,7 +314,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     });
   });
 
-  test('hasten() makes due whatever waits', async () => {
+  test('hasten() makes every waiting record due', async () => {
     await leave('a', LONG_MS);
     await leave('b', LONG_MS);
     await store.attach(introductionOf('attached'), HERE);
@@ -487,13 +487,13 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     });
   });
 
-  test('who uses it after it was closed is told so', async () => {
+  test('a call after close() fails', async () => {
     await world.close(store);
     await store.close();
     await expect(store.attach(web, HERE)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   });
 
-  test('what was written is there when it is opened again', async () => {
+  test('a reopened store has what was written', async () => {
     const location = await world.newLocation();
     const first = await world.open(location);
     await first.leave(web, { replica: HERE, headStartMs: LONG_MS });

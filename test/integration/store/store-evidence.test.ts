@@ -82,7 +82,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     });
   });
 
-  test('epochs go on above the one that an agent shows, as when the store went back in time', async () => {
+  test('epochs continue above the one that an agent shows, as after the store went back in time', async () => {
     await attach();
     const shown = { ...introductionOf('web-2'), shownEpoch: 70 };
     expect(await store.attach(shown, HERE)).toEqual({

@@ -84,7 +84,7 @@ describe('Hooks', () => {
     expect(log.events).toContain('hook.failed');
   });
 
-  test('one that begins late has what is left of the budget, less than a quarter', async () => {
+  test('a late hook has only the rest of the budget, less than a quarter', async () => {
     const all = hooks();
     all.onPhase(DEREGISTERING);
     answers[0]?.();
@@ -95,7 +95,7 @@ describe('Hooks', () => {
     expect(clock.monotonicMs() - begunAtMs).toBeLessThanOrEqual(5_000);
   });
 
-  test('a failure is said, and no more', async () => {
+  test('a failure is logged and changes nothing', async () => {
     const all = hooks();
     all.onPhase(DEREGISTERING);
     answers[0]?.('exit code 3');

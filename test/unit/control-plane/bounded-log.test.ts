@@ -7,7 +7,7 @@ import { FakeLog } from '../../support/fake-log.ts';
 
 const known = (name: string) => ({ key: { proxyType: 'dataplane', mesh: 'default', name } }) as const;
 
-describe('what callers cause by the thousand', () => {
+describe('log lines that callers cause by the thousand', () => {
   let clock: FakeClock;
   let log: FakeLog;
   let bounded: BoundedLog;

@@ -74,7 +74,7 @@ describe('a stream that ends without a word', () => {
     expect(scene.object('connected')).toBeUndefined();
   });
 
-  test('and back within the grace: nothing is deleted', async () => {
+  test('and returns within the grace: nothing is deleted', async () => {
     const stream = await own('returns');
     stream.lose();
     scene.disconnect('returns');
@@ -128,7 +128,7 @@ describe('a stream that ends without a word', () => {
     expect(stream.end).toBe('closed');
   });
 
-  test('because nothing goes through between the two: kept while connected, and it comes back', async () => {
+  test('in a network partition: kept while connected, and it comes back', async () => {
     const stream = await own('partitioned');
     const epoch = stream.attached?.epoch;
     stream.lose();

@@ -120,7 +120,7 @@ describe('a name that two incarnations want', () => {
     expect(label()).toBe(uuidOf('a'));
   });
 
-  test('what a newer one left behind that is over makes room for the object of the older', async () => {
+  test('the leftovers of a newer run that has ended make room for the object of the older', async () => {
     first.phase('running', false);
     await scene.clock.settle();
     const newer = await own(companion, 'b');

@@ -45,7 +45,7 @@ describe('two replicas on one database', () => {
     expect(scene.departures('web-1')).toEqual([]);
   };
 
-  test('a replica that others took for dead without its notice takes its streams back', async () => {
+  test('a replica that others declared dead without its knowledge takes its streams back', async () => {
     scene.database.tables.replicas.set('replica-1', 0);
     const other = new MemoryStore(scene.database, { clock: scene.clock });
     const silence = { self: 'replica-2', owedMs: 0, silentMs: 6_000, returnMs: () => 60_000, anew: false };

@@ -88,7 +88,7 @@ describe('a restart of the companion', () => {
     expect(looks).toEqual([]);
   });
 
-  test('a control plane that comes back meanwhile hastens nothing', async () => {
+  test('a control plane that returns meanwhile hastens nothing', async () => {
     await restart();
     scene.plane.stop(false);
     await scene.clock.pass(3_000);

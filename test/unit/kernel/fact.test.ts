@@ -5,7 +5,7 @@ import { Fact } from '../../../kernel/fact.ts';
 const FIRST = { name: 'first' };
 const SECOND = { name: 'second' };
 
-test('who asked before it was known and who asks after both get the first value', async () => {
+test('callers from before and after it became known get the first value', async () => {
   const fact = new Fact<typeof FIRST>();
   const early = fact.known;
   expect(fact.value).toBeUndefined();

@@ -28,7 +28,7 @@ describe('inOneLine()', () => {
     expect(inOneLine(text)).toBe(expected);
   });
 
-  test('nothing that ends a line, colours it or turns it is left of any text', () => {
+  test('no character that ends, colours or turns a line is left of any text', () => {
     assert(
       property(anyText, (text) => {
         expect(inOneLine(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
@@ -76,7 +76,7 @@ describe('describeFields()', () => {
     expect(describeFields(fields, 'Reached https://cp:5682 in 1ms')).toBe('version=2.14.3 attempts=1');
   });
 
-  test('quotes end where they should', () => {
+  test('quotes end in the right place', () => {
     expect(describeFields({ reason: 'he said "no" \\ left=1\n' })).toBe(
       String.raw`reason="he said \"no\" \\ left=1\n"`,
     );
@@ -122,13 +122,13 @@ describe('describeSteps()', () => {
 });
 
 describe('inLines()', () => {
-  test('keeps the lines and nothing else that a terminal obeys', () => {
+  test('keeps line ends and no other control character', () => {
     expect(inLines('one\n\u001b[31mtwo\u009b\r\n')).toBe('one\n\\x1b[31mtwo\\x9b\\r\n');
   });
 });
 
 describe('inJson()', () => {
-  test('what a terminal would obey is escaped, and can be read back', () => {
+  test('control characters are escaped, and can be read back', () => {
     assert(
       property(string({ unit: 'binary' }), (text) => {
         const json = inJson({ text, more: 'ü\u009b\u202e\u{e0001}' }, 2);

@@ -249,7 +249,7 @@ describe('resolveOptions(), lenient', () => {
     expect(lenient(given)).toMatchObject({ problems: [expect.stringContaining('"abc"')], ignored: [] });
   });
 
-  test('a flag that is right makes up for an environment that is not', () => {
+  test('a valid flag overrides an invalid environment', () => {
     const given = { flags: { 'stop-budget': ['30s'] }, env: { APP_STOP_BUDGET: 'abc' } };
     expect(lenient(given)).toMatchObject({ values: { budgetMs: 30_000 }, problems: [], ignored: [] });
   });
@@ -259,7 +259,7 @@ describe('resolveConflict()', () => {
   const conflict = { keys: ['budgetMs', 'strict'], problem: 'they contradict each other' } as const;
   const given = { flags: { 'stop-budget': ['30s'] }, env: { APP_STRICT: 'true' } };
 
-  test('takes back what the environment says of it', () => {
+  test("ignores the environment's part of it", () => {
     expect(resolveConflict(TABLE, resolve(TABLE, given), conflict)).toMatchObject({
       values: { budgetMs: 30_000, strict: false },
       origins: { budgetMs: 'flag', strict: 'default' },
@@ -268,7 +268,7 @@ describe('resolveConflict()', () => {
     });
   });
 
-  test('is a problem where all of it is on the command line', () => {
+  test('is a problem if all of it is on the command line', () => {
     const onLine = { flags: { 'stop-budget': ['30s'], strict: ['true'] } };
     expect(resolveConflict(TABLE, resolve(TABLE, onLine), conflict)).toMatchObject({
       values: { budgetMs: 30_000, strict: true },

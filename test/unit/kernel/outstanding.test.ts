@@ -21,7 +21,7 @@ describe('what was written and is not known to be acknowledged', () => {
     expect(more.sinceMs, 'more of it does not make it younger').toBe(2_000);
   });
 
-  test('is young again when something is heard, and not forgotten: that may have crossed it', () => {
+  test('is young again when data arrives, and not forgotten: the data may have crossed it', () => {
     const written = noteCounters(idle, { bytesWritten: 30, bytesRead: 175 }, 2_000);
     const heard = noteCounters(written, { bytesWritten: 30, bytesRead: 200 }, 4_000);
     expect(heard.sinceMs).toBe(4_000);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { mergeFields, readNotifyTarget, toAssignments } from '../../../kernel/service-fields.ts';
 
 describe('toAssignments()', () => {
-  test('writes what is said, and nothing else', () => {
+  test('writes the given fields, and nothing else', () => {
     expect(toAssignments({})).toEqual([]);
     expect(
       toAssignments({ ready: true, stopping: true, status: 'a\nb  c', extendMs: 1_500.0009, alive: true }),
@@ -12,7 +12,7 @@ describe('toAssignments()', () => {
 });
 
 describe('mergeFields()', () => {
-  test('loses nothing that was said once, and lets the later status hold', () => {
+  test('loses no one-time message, and keeps the later status', () => {
     expect(mergeFields({ ready: true, status: 'a' }, { stopping: true, status: 'b' })).toEqual({
       ready: true,
       stopping: true,

@@ -79,11 +79,11 @@ describe('a testimony', () => {
     expect(judged(silent, around)).toBe(result);
   });
 
-  test('is that of a redirect even where the target seems to answer', () => {
+  test('reports a redirect even if the target seems to answer', () => {
     expect(judged(contact('accepted'), { closedPort: REACHED })).toBe('unable');
   });
 
-  test('keeps a target that was reached, whatever else this host cannot tell', () => {
+  test('keeps a reached target, whatever else is unknown on this host', () => {
     expect(
       judged({ outcomes: ['accepted'], latenessMs: 900 }, { control: { before: silent, after: silent } }),
     ).toBe('reached');

@@ -41,13 +41,13 @@ describe('requireAnswer(): success', () => {
     { name: 'a boolean', body: true },
     { name: 'null', body: null },
     { name: 'a list', body: [] },
-  ])('200 with $name is nothing that Kuma would write', ({ body }) => {
+  ])('200 with $name is no answer of Kuma', ({ body }) => {
     const failure = failureOf(answer(200, body));
     expect(failure.code).toBe('ANSWER_UNREADABLE');
     expect(failure.message).toBe(`Cannot read the answer to ${ACTION}: not an object`);
   });
 
-  test('404 in the words of Kuma: missing', () => {
+  test("404 with Kuma's own error: missing", () => {
     expect(requireAnswer(ACTION, standard(404, 'Could not delete a resource', 'Not found'))).toBe('missing');
   });
 });

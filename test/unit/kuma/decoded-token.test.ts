@@ -16,7 +16,7 @@ describe('decodeToken()', () => {
     });
   });
 
-  test('takes a time that is not there for none', () => {
+  test('counts a missing time as none', () => {
     expect(decodeToken(token({ exp: null }))).toMatchObject({
       value: { expiresAtMs: undefined, notBeforeMs: undefined },
     });

@@ -78,7 +78,7 @@ describe('nextObject(): every stored object × every wish', () => {
     expect(nextObject(undefined, { wish, template: undefined }, OWN)).toEqual({ next: 'nothing' });
   });
 
-  test('a caller that names no run and no address means whatever stands there', () => {
+  test('a caller that names no run and no address means any object', () => {
     const anyRun = { incarnation: undefined, address: undefined };
     expect(nextObject(FOREIGN, { wish: ABSENT, template: undefined }, anyRun)).toEqual({ next: 'delete' });
   });

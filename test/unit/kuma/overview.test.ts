@@ -45,7 +45,7 @@ describe.for(RECORDED_VERSIONS)('readOverview() of %s', (version) => {
 });
 
 describe('readOverview()', () => {
-  test('an object that nothing is known of has nothing', () => {
+  test('an object without an insight has nothing', () => {
     expect(readOverview({ name: 'web-1' })).toEqual({
       mesh: '',
       name: 'web-1',

@@ -17,7 +17,7 @@ function world(): { lookup: ReturnType<typeof boundedLookup>; open: { name: stri
   return { lookup, open };
 }
 
-test('never more than three names are looked up at once, each once, and everybody gets an answer', () => {
+test('never more than three names are looked up at once, each once, and every caller gets an answer', () => {
   const steps = array(oneof(constantFrom('a', 'b', 'c', 'd', 'e'), nat(4)), { maxLength: 60 });
   assert(
     property(steps, (asked) => {

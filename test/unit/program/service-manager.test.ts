@@ -39,14 +39,14 @@ describe('ServiceManager', () => {
     });
   }
 
-  test('says nothing in the same moment: whatever made it speak goes first', async () => {
+  test('sends nothing in the same moment: its cause goes first', async () => {
     manager.tell({ stopping: true });
     expect(sent).toEqual([]);
     await clock.pass(20);
     expect(sent).toEqual([{ atMs: 20, assignments: ['STOPPING=1'] }]);
   });
 
-  test('has one message under way; what is said meanwhile goes out as one', async () => {
+  test('sends one message at a time; later ones are merged into one', async () => {
     manager.tell({ status: 'a' });
     await clock.pass(20);
     manager.tell({ ready: true, status: 'b' });
@@ -58,7 +58,7 @@ describe('ServiceManager', () => {
     expect(sent.slice(1)).toEqual([{ atMs: 1_020, assignments: ['READY=1', 'STATUS=c'] }]);
   });
 
-  test('says again what did not arrive, and complains once', async () => {
+  test('repeats what did not arrive, and logs that once', async () => {
     manager.tell({ ready: true, status: 'a' });
     await clock.pass(20);
     answers[0]?.('no process listens');

@@ -120,7 +120,7 @@ describe('withoutSecrets()', () => {
     expect(line).toContain('Said [redacted]');
   });
 
-  test('says what was dropped', () => {
+  test('names what was dropped', () => {
     expect(withoutSecrets({ dropped: 3, write: () => {} }).dropped).toBe(3);
   });
 });

@@ -63,7 +63,7 @@ describe('ConnectionLimits', () => {
     expect(limits.counts).toEqual({ authenticated: 1, unauthenticated: 2 });
   });
 
-  test('a newcomer takes the place of the oldest stranger, if that had a third of its time', () => {
+  test('a newcomer takes the place of the oldest stranger, if that one has had a third of its time', () => {
     const { connect, clock, cuts } = world();
     connect('a', '192.0.2.1');
     clock.advance(1);
@@ -92,7 +92,7 @@ describe('ConnectionLimits', () => {
     expect(cuts).toEqual(['a: unauthenticated']);
   });
 
-  test('no connection beyond the total is let in, however well known the others are', () => {
+  test('no connection beyond the total is admitted, however many of the others are authenticated', () => {
     const { connect, open } = world();
     for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
       expect(connect(name, '192.0.2.1')).toBe('in');
@@ -141,7 +141,7 @@ describe('ConnectionLimits', () => {
     expect(attach('192.0.2.2', '4')).toBeUndefined();
   });
 
-  test('a stranger has its time and no more; what is authenticated stays', () => {
+  test('a stranger has only its time; authenticated connections stay', () => {
     const { connect, clock, open, cuts, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
@@ -192,7 +192,7 @@ describe('connections of one token', () => {
   });
 });
 
-describe('connections that say nothing', () => {
+describe('silent connections', () => {
   test('3,000 of them are held to the limits while an agent is served, and are gone after their time', async () => {
     await using server = await startTestServer({
       limits: { unauthenticated: 500, unauthenticatedPerAddress: 400, firstCallMs: 3_000 },
@@ -214,7 +214,7 @@ describe('connections that say nothing', () => {
     await expect(ask(server.client())).resolves.toBe('ok');
   });
 
-  test('a call that is not authenticated buys no time, one that is does', async () => {
+  test('an authenticated call extends the time, another one does not', async () => {
     const clock = new FakeClock();
     await using server = await startTestServer({ clock });
     const good = server.client();

@@ -32,7 +32,7 @@ async function untilUnarmed(clock: FakeClock): Promise<void> {
 }
 
 describe('drain()', () => {
-  test('lets a call end that is under way, and takes no new ones', async () => {
+  test('lets a call in progress end, and accepts no new ones', async () => {
     const clock = new FakeClock();
     await using world = await startTestServer({ clock });
     const { stream, ended } = await openStream(world);
@@ -61,7 +61,7 @@ describe('drain()', () => {
     await untilUnarmed(clock);
   });
 
-  test('does not wait for clients that have no call under way, nor for silent connections', async () => {
+  test('does not wait for clients without a call in progress, nor for silent connections', async () => {
     const clock = new FakeClock();
     await using world = await startTestServer({ clock });
     await expect(ask(world.client())).resolves.toBe('ok');

@@ -136,7 +136,7 @@ describe('the fleet page over HTTP', () => {
     expect(fleet.followers).toBe(0);
   });
 
-  test('has room for twenty, and says so to one more', async () => {
+  test('has room for twenty, and tells that to one more', async () => {
     const listeners = await serve(new ScriptedFleet(mixedFleet(1)));
     const readers = await Promise.all(Array.from({ length: 20 }, () => read(listeners)));
     const refused = await fetch(`http://${listeners.address}/fleet/events`);
@@ -184,7 +184,7 @@ describe('a client that never reads', () => {
     await closed;
   });
 
-  test('gets the whole again if it reads after all, and not what it has missed', async () => {
+  test('gets the whole state again once it reads, not the missed changes', async () => {
     const fleet = new ScriptedFleet(MANY);
     const slow = await dial(await serve(fleet));
     await waitUntil(() => fleet.followers === 1, { what: 'it to follow' });

@@ -17,7 +17,7 @@ const PREFACE = Buffer.concat([
 ]);
 
 group('the gRPC server', () => {
-  test('a call is served, and one that does not exist is said not to', async () => {
+  test('a call is served, and an unknown one is answered as unknown', async () => {
     await using world = await startTestServer();
     const client = world.client();
     await expect(ask(client)).resolves.toBe('ok');
@@ -54,7 +54,7 @@ group('the gRPC server', () => {
     await expect(ask(world.client())).resolves.toBe('ok');
   });
 
-  test('a client may ask often whether the server is there', async () => {
+  test('a client may ping often', async () => {
     await using world = await startTestServer();
     const client = world.client(0, {
       'grpc.keepalive_time_ms': 20,

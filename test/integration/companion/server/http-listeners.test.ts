@@ -108,7 +108,7 @@ describe('the HTTP listeners', () => {
     expect(JSON.parse(answer.body)).toEqual({ ready: status === 200, reasons: told });
   });
 
-  test('do not wait for ever to say whether it is ready', async () => {
+  test('limit the wait for readiness', async () => {
     const clock = new FakeClock();
     const asked = Promise.withResolvers<void>();
     await using world = await start([
@@ -219,7 +219,7 @@ describe('the HTTP listeners', () => {
     });
   });
 
-  test('tell a client nothing of a page that throws', async () => {
+  test('tell a client nothing of the error of a page', async () => {
     const broken: HttpRoute = {
       path: '/broken',
       serve: () => {
@@ -314,7 +314,7 @@ describe('the HTTP listeners', () => {
     ['localhost.evil.example', 403],
     ['', 403],
   ] as const)(
-    'no answer, nor one that says what there is, is for a foreign site: "%s" hears %i',
+    'a foreign site gets no answer that shows what exists: "%s" gets %i',
     async ([host, status]) => {
       await using world = await start([liveRoute()]);
       for (const path of ['/livez', '/nothing']) {

@@ -80,7 +80,7 @@ describe('the token is checked before the message is read', () => {
     expect(read).toEqual([]);
   });
 
-  test('one that names no mesh: four messages of one address are read at once', async () => {
+  test('a token that names no mesh: four messages of one address are read at once', async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => ask(server.client(), token(MESHLESS))));
     expect(answers).toEqual(['ok', 'ok', 'ok', 'ok']);
     // Each has given its place back.
@@ -88,7 +88,7 @@ describe('the token is checked before the message is read', () => {
     expect(asked).toEqual([]);
   });
 
-  test('messages of strangers that never come hold the four places, and no other call', async () => {
+  test('unfinished messages of strangers hold the four places, and no other call', async () => {
     const stranger = server.client();
     const silent = Array.from({ length: 4 }, () => stranger.attach(token(MESHLESS)));
     for (const stream of silent) stream.on('error', () => {});

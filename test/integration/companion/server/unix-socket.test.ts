@@ -76,7 +76,7 @@ describe('a listener on a Unix socket', () => {
     await expect(ask(world.client())).resolves.toBe('ok');
   });
 
-  test('is not put in the place of a file', async () => {
+  test('does not replace a file', async () => {
     using folder = new TemporaryDir();
     const path = folder.join('admin');
     writeFileSync(path, 'precious');

@@ -46,7 +46,7 @@ function parts(block: Uint8Array): readonly string[] {
   return texts;
 }
 
-describe('every byte arrives', () => {
+describe('every byte reaches kuma-dp', () => {
   test.for([
     ['what is text', ['PATH=/bin', 'my.var=5', 'empty=']],
     ['a value that is not UTF-8', ['PATH=/bin', 'bad=\xff\xfe']],
@@ -67,7 +67,7 @@ describe('every byte arrives', () => {
     ]);
   });
 
-  test('of arguments, in the order of those that look alike', () => {
+  test('of arguments, in their order if they look alike', () => {
     const own = { args: ['kuma-dp', '\xff', 'plain', '\xfe', 'run'].map(bytes), env: [] };
     const wanted = {
       path: '/opt/kuma-dp',
@@ -121,7 +121,7 @@ test('what the launcher found is said to the starter', () => {
   expect(inheritedOf({}).descriptors).toBeUndefined();
 });
 
-test('what the launcher hides is shown again, whatever follows its first byte', () => {
+test('hidden variables are restored, whatever follows their first byte', () => {
   fc.assert(
     fc.property(fc.constantFrom('N', 'O', 'S', 'U', 'L', 'G'), fc.uint8Array(), (first, rest) => {
       const entry = Uint8Array.of(first.charCodeAt(0), ...rest);

@@ -208,7 +208,7 @@ describe('Attachment', () => {
     expect(log.events).toEqual(['companion.lost', 'companion.attached']);
   });
 
-  test('keeps its stream to a companion that said how long it takes, and no longer than that', async () => {
+  test('keeps its stream to a companion for as long as that one asked for, and no longer', async () => {
     const only = companion('a', busy, attaches(7));
     expect(await begin(attachment(only))).toEqual({ epoch: undefined, atMs: 900 });
     await clock.passUntil(() => only.streams.length === 1);
@@ -261,7 +261,7 @@ describe('Attachment', () => {
     expect((attempts(second)[2] ?? 0) - silentAtMs).toBeGreaterThan(5_000);
   });
 
-  test('an epoch that comes once the store is back is good as well', async () => {
+  test("an epoch that comes after the store's return counts as well", async () => {
     const only = companion('a', (onAttached) => {
       onAttached({ epoch: undefined, facts: FACTS });
       clock.after(300, () => {
@@ -345,7 +345,7 @@ describe('Attachment', () => {
     expect(new Set(only.streams[0]?.told.map(({ phase }) => phase))).toEqual(new Set(['running']));
   });
 
-  test('an agent that is asked says nothing by itself', async () => {
+  test('an agent that the companion asks sends nothing on its own', async () => {
     const only = companion('a', attaches(7));
     await begin(attachment(only));
     for (let asked = 0; asked < 20; asked += 1) {
@@ -357,7 +357,7 @@ describe('Attachment', () => {
     expect(only.streams[0]?.told).toHaveLength(1);
   });
 
-  test('backs off from a companion that never lets a stream stand', async () => {
+  test('backs off from a companion that ends every stream', async () => {
     const only = companion('a', attaches(7));
     await begin(attachment(only));
     for (let cuts = 1; cuts <= 9; cuts += 1) {
@@ -409,7 +409,7 @@ describe('Attachment', () => {
     ]);
   });
 
-  test('an owner that is another in the end is told at once, on a new stream', async () => {
+  test('a changed owner is reported at once, on a new stream', async () => {
     const only = companion('a', attaches(1));
     const made = attachment(only);
     await begin(made);

@@ -7,7 +7,7 @@ import { FakeClock } from '../../../support/fake-clock.ts';
 
 const FACTS = { ...DEFAULT_FACTS, version: '2.14.3' };
 
-describe('what stands in for a question to the companion', () => {
+describe('answers without a question to the companion', () => {
   let clock: FakeClock;
   let news: CompanionNews<string>;
   const ask = { client: 'first', token: 'token' };
@@ -26,7 +26,7 @@ describe('what stands in for a question to the companion', () => {
     expect(news.instead(ask)).toBe(later);
   });
 
-  test('nothing for a token that the companion has not taken, and on another connection', () => {
+  test('nothing for a token that the companion has not accepted, and on another connection', () => {
     expect(news.instead({ ...ask, token: 'other' })).toBeUndefined();
     expect(news.instead({ ...ask, client: 'second' })).toBeUndefined();
   });

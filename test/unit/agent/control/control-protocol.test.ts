@@ -49,7 +49,7 @@ describe('the control protocol', () => {
     expect(typeof readRequest(line)).toBe(valid ? 'object' : 'string');
   });
 
-  test('an answer that is none is none', () => {
+  test('an invalid answer is no answer', () => {
     expect(readAnswer('{"v":1,"answer":"invalid","detail":"no"}')).toMatchObject({ detail: 'no' });
     expect(readAnswer('{}')).toBeUndefined();
     expect(readAnswer('')).toBeUndefined();

@@ -41,7 +41,7 @@ interface Row {
 const warning = (about: string) => [{ level: 'warning', about }] as const;
 
 describe('judgeCare()', () => {
-  test('has two good words for a unit in which all is as it should be', () => {
+  test('has two good findings for a sound unit', () => {
     expect(judge({})).toEqual([
       { level: 'ok', about: 'after a killed agent', says: 'ExecStopPost finishes its stop' },
       { level: 'ok', about: 'Restart', says: 'always' },

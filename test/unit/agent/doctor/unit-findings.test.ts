@@ -39,7 +39,7 @@ describe('judgeUnit()', () => {
     expect(judge({}).filter(({ level }) => level !== 'ok')).toEqual([]);
   });
 
-  test('says of a unit that is not there only that', () => {
+  test('says only that the unit does not exist', () => {
     expect(judge({ loadState: 'not-found' })).toEqual([
       expect.objectContaining({ level: 'failure', says: 'not-found' }),
     ]);

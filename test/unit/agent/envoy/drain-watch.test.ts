@@ -71,7 +71,7 @@ describe('untilDrained()', () => {
     expect(admin.asked).toBe(5);
   });
 
-  test('outbound work does not hold the drain', async () => {
+  test('outbound requests do not hold the drain', async () => {
     admin.onStats = () => Promise.resolve('listener.127.0.0.1_30001.downstream_cx_active: 4');
     expect(await watch()).toEqual({ atMs: 500 });
   });

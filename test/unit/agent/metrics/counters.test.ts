@@ -148,7 +148,7 @@ describe('goOnFrom()', () => {
     ]);
   });
 
-  test('forgets endpoints that are none any more', () => {
+  test('drops endpoints that no longer exist', () => {
     const { deregistrations } = goOnFrom(deletedAt('https://cp:5682'), deletedAt('grpcs://companion:5690'), [
       'grpcs://companion:5690',
     ]);

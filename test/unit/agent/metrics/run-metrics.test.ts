@@ -74,7 +74,7 @@ describe('agentMetrics()', () => {
     ]);
   });
 
-  test('do not mention what there is not: no companion, no endpoint that was looked at, no dataplane', async () => {
+  test('leave out what does not exist: companion, endpoint or dataplane', async () => {
     const unknown = await exposed({ dataplane: undefined });
     expect(unknown).toContain('kuma_dp_agent_dataplane_known 0');
     const names = unknown.join('\n');

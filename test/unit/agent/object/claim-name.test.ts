@@ -108,7 +108,7 @@ describe('claimName()', () => {
     expect(settledOwners).toEqual(['cp']);
   });
 
-  test('who gave an epoch in the last moment has a moment to put the object as well', async () => {
+  test('a companion that gave an epoch at the last moment has time to put the object as well', async () => {
     const late = answersLate(clock, 150, { found: false, changed: true, states: {} });
     const owned = { owner: 'agent', atMs: 940, registered: 1 };
     expect(await claim({}, { epochAfterMs: 790, register: late })).toEqual(owned);

@@ -104,7 +104,7 @@ describe('firstAnswer()', () => {
     expect(attempts()).toEqual({ a: [0], b: [] });
   });
 
-  test('takes the first answer, whichever endpoint gives it', async () => {
+  test('takes the first answer from any endpoint', async () => {
     endpointsOf([answersLate(clock, 700, 'deleted')], [answersLate(clock, 300, 'already gone')]);
     expect(await outcomeOf(ask())).toEqual({ value: 'deleted', endpoint: 'a', attempts: 2, atMs: 700 });
   });

@@ -102,13 +102,13 @@ describe('ObjectKeeper', () => {
 
     const handedOver = fails('ENDPOINT_BUSY', { handedOver: true, endpoint: 'grpcs://a:1' });
 
-    test('a companion that is still at it is asked again until the object is gone', async () => {
+    test('a companion that has not finished is asked again until the object is gone', async () => {
       const only = endpoint({ deregister: [handedOver, handedOver, answers('deleted' as const)] });
       const { result } = await timed(keeper([only]).deregister(5_000));
       expect(result).toEqual({ outcome: 'gone', reason: 'deleted', endpoint: 'a', attempts: 3 });
     });
 
-    test('what a companion has taken over and not done in time is handed over, not failed', async () => {
+    test('a departure that a companion has recorded but not finished is handed over, not failed', async () => {
       const late = endpoint({ deregister: handedOver });
       const down = endpoint({ deregister: fails('ENDPOINT_REJECTED') }, 'b');
       const { result, atMs } = await timed(keeper([late, down]).deregister(2_000));
@@ -120,19 +120,19 @@ describe('ObjectKeeper', () => {
       });
     });
 
-    test('what would not survive a crash of the companion is not handed over', async () => {
+    test('a departure that would not survive a crash of the companion is not handed over', async () => {
       const late = endpoint({ deregister: fails('ENDPOINT_BUSY', { handedOver: false }) });
       const { result } = await timed(keeper([late]).deregister(2_000));
       expect(result).toMatchObject({ outcome: 'failed' });
     });
 
-    test("the object being another run's says more than that a companion has taken it over", async () => {
+    test('an object of another run outweighs a handed-over departure', async () => {
       const late = endpoint({ deregister: [handedOver, fails('DATAPLANE_FOREIGN')] });
       const { result } = await timed(keeper([late]).deregister(2_000));
       expect(result).toMatchObject({ outcome: 'kept' });
     });
 
-    test('says to each attempt what it may take', async () => {
+    test('gives each attempt its time limit', async () => {
       const budgets: number[] = [];
       const only = endpoint({ deregister: [fails('ENDPOINT_BUSY'), answers('deleted' as const)] });
       const asked = Object.assign(only, {
@@ -158,7 +158,7 @@ describe('ObjectKeeper', () => {
       });
     });
 
-    test('holds its deadline even if the endpoint hangs', async () => {
+    test('keeps its deadline even if the endpoint hangs', async () => {
       const { result, atMs } = await timed(keeper([endpoint({ deregister: hangs })]).deregister(5_000));
       expect({ outcome: result.outcome, atMs }).toEqual({ outcome: 'failed', atMs: 5_000 });
     });
@@ -171,7 +171,7 @@ describe('ObjectKeeper', () => {
       expect(result.outcome).toBe('gone');
     });
 
-    test('does not throw a bug at the stop: it failed, and says so', async () => {
+    test('turns a bug into a failed deregistration with a reason', async () => {
       const only = endpoint({ deregister: () => Promise.reject(new TypeError('a bug')) });
       const { result } = await timed(keeper([only]).deregister(5_000));
       expect(result).toMatchObject({ outcome: 'failed', reason: 'a bug' });
@@ -202,14 +202,14 @@ describe('ObjectKeeper', () => {
       expect((await timed(kept.deregister(5_000))).result).toMatchObject({ outcome: 'gone' });
     });
 
-    test('takes away what it has put itself', async () => {
+    test('deletes what it has put itself', async () => {
       const object = new FakeObject(clock);
       const kept = stranger(object);
       await timed(kept.claim(900, cancel()));
       expect((await timed(kept.deregister(5_000))).result).toMatchObject({ outcome: 'gone' });
     });
 
-    test('and what a PUT without an answer may have put', async () => {
+    test('and what an unanswered PUT may have put', async () => {
       const object = new FakeObject(clock);
       object.writeMs = 1_000;
       const kept = stranger(object);
@@ -266,7 +266,7 @@ describe('ObjectKeeper', () => {
       expect(await timed(keeper([only]).confirm(2_000))).toEqual({ result: outcome, atMs: 0 });
     });
 
-    test('looks again every 300 ms while it cannot be told yet', async () => {
+    test('looks again every 300 ms while it is unclear', async () => {
       const wait = answers({ verdict: 'wait', reason: 'a subscription is online' } as const);
       const only = endpoint({ confirm: [wait, wait, answers({ verdict: 'deleted' })] });
       expect(await timed(keeper([only]).confirm(2_000))).toEqual({

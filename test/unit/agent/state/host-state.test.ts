@@ -162,7 +162,7 @@ describe('selectOwnRuns()', () => {
     { invocation: 'this', own: ['this', undefined] },
     { invocation: 'a newer one', own: [undefined] },
     { invocation: undefined, own: ['this', 'another', undefined] },
-  ])('of service run "$invocation"', ({ invocation, own }) => {
+  ])('in the service run "$invocation"', ({ invocation, own }) => {
     expect(selectOwnRuns(found, invocation).map(({ state }) => state.invocation)).toEqual(own);
   });
 });

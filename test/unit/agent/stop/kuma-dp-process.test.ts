@@ -70,7 +70,7 @@ describe('KumaDpProcess', () => {
     expect(sent()).toEqual(['SIGTERM 400', 'SIGTERM 650']);
   });
 
-  test('an end after a standby is one SIGTERM: kuma-dp has drained for SIGUSR2', async () => {
+  test('after a standby an end is one SIGTERM: kuma-dp has drained for SIGUSR2', async () => {
     const process = kumaDp();
     void process.tell('standby');
     void process.tell('end');
@@ -78,7 +78,7 @@ describe('KumaDpProcess', () => {
     expect(sent()).toEqual(['SIGUSR2 0', 'SIGTERM 0']);
   });
 
-  test('an end without a drain is two, since the first only drains', async () => {
+  test('without a drain an end is two SIGTERMs, because the first only drains', async () => {
     void kumaDp().tell('end');
     await clock.pass(250);
     expect(sent()).toEqual(['SIGTERM 0', 'SIGTERM 250']);

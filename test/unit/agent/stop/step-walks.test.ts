@@ -321,7 +321,7 @@ describe('step(): every world that can be', () => {
   test.for([
     { what: 'a kuma-dp that obeys', obedient: true },
     { what: 'a kuma-dp that only SIGKILL ends', obedient: false },
-  ])('no stop has a dead end: time alone ends each of them, with $what', ({ obedient }) => {
+  ])('every stop ends by time alone, with $what', ({ obedient }) => {
     expect(stops.filter((world) => endOf(world, obedient) !== 'stopped')).toEqual([]);
     expect(stops.length).toBeGreaterThan(300);
   });

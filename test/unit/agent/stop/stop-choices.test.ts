@@ -18,7 +18,7 @@ const CHOICES: StopChoices = {
 };
 
 describe('judgeChoices()', () => {
-  test('says nothing of what fits', () => {
+  test('says nothing if everything fits', () => {
     expect(judgeChoices(CHOICES)).toEqual([]);
     expect(judgeChoices({ ...CHOICES, settle: 52_000, externalDrain: 0, outboundHold: 0 })).toEqual([]);
   });

@@ -7,7 +7,7 @@ const STARTED_AT_MS = 10_000;
 const DEADLINES = divideBudget(STARTED_AT_MS, 60_000);
 
 describe('stop report', () => {
-  test('has one step per phase of the stop, counted from its beginning', () => {
+  test('has one step for each phase of the stop, counted from its beginning', () => {
     let record = beginRecord('signal SIGTERM', DEADLINES);
     const enter = (phase: Parameters<typeof recordPhase>[1], atMs: number, outcome: string): void => {
       record = recordPhase(record, phase, { atMs: STARTED_AT_MS + atMs, outcome });

@@ -52,7 +52,7 @@ function train(run: FakeRun, kind: (typeof CHILDREN)[number]): void {
   };
 }
 
-test('whatever is sent to whatever kuma-dp with whatever control plane: one way out, in time, and nothing left', async () => {
+test('any signals to any kuma-dp with any control plane: the stop ends once, in time, and leaves nothing', async () => {
   await fc.assert(
     fc.asyncProperty(storms, async ({ signals, child, endpoint, envoySeen, busyMs, dies }) => {
       const run: FakeRun = new FakeRun({

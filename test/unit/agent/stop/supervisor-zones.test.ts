@@ -98,7 +98,7 @@ describe('Supervisor: a silent control plane', () => {
     ]);
   });
 
-  test('none: a plain stop', async () => {
+  test('no silent control plane: a plain stop', async () => {
     const run = serving({ facts: DEFAULT_FACTS, silent: answers([]) });
     await settled(run);
     expect(run.sent).toEqual(['SIGTERM 2250', 'SIGTERM 2750']);

@@ -420,7 +420,7 @@ describe('Supervisor: no help from the control plane', () => {
       deregistered: false,
     },
   ])(
-    'an object that stands again after all: $outcome',
+    'an object that exists again at the end: $outcome',
     async ({ confirmation, outcome, event, deregistered }) => {
       const run = serving({ replies: { confirm: answers(confirmation) } });
       run.signal('SIGTERM');
@@ -518,7 +518,7 @@ describe('Supervisor: before kuma-dp is there', () => {
 });
 
 describe('Supervisor: trouble of its own', () => {
-  test('a bug in a step costs that step, not the stop', async () => {
+  test('a bug in a step ends that step, not the stop', async () => {
     const bug = new TypeError('a bug');
     const isTerminating = vi.fn(() => Promise.reject(bug));
     const run = serving({ dataplane: { readiness: { isTerminating } } });

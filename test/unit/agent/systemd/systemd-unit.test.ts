@@ -40,7 +40,7 @@ describe('readUnitSettings()', () => {
     });
   });
 
-  test('takes what is not there for unknown', () => {
+  test('counts a missing property as unknown', () => {
     expect(readUnitSettings('MainPID=0\n')).toMatchObject({
       id: '',
       mainPid: undefined,
@@ -113,7 +113,7 @@ KillMode = process
     expect(whoSets(CAT, 'KillMode')).toBe('/etc/systemd/system/kuma-dp.service.d/a.conf');
     expect(whoSets(CAT.split('\n\n')[0] ?? '', 'KillMode')).toBe('/lib/systemd/system/kuma-dp.service');
   });
-  test('knows when none does, a comment least of all', () => {
+  test('knows when no file sets it, not even a comment', () => {
     expect(whoSets(CAT, 'TimeoutStopSec')).toBeUndefined();
     expect(whoSets('# /a\n# Kill=1\n', 'Kill')).toBeUndefined();
   });

@@ -34,7 +34,7 @@ describe('an agent looks', () => {
     expect(take(left, 30, { atMs: 1_000, address: same }).made).toBe(10);
   });
 
-  test('not at all where the control alone is over its limit, and that costs nothing', () => {
+  test('not at all if only the control is over its limit, and that costs nothing', () => {
     const { left } = take(fullBudget(0), 10, { atMs: 0, address: () => '10.0.0.9' });
     expect(takeLook(left, ['10.0.0.7', '10.0.0.9'], 0)).toEqual({
       refused: 'more than 10 looks a second at 10.0.0.9',

@@ -145,7 +145,7 @@ describe('a witness', () => {
     expect((await looking)[0]).toMatchObject({ result: 'unable', reason: 'this process stalled for 250 ms' });
   });
 
-  test('is unable once its time is over, and lets go of what it has begun', async () => {
+  test('is unable once its time is over, and ends its open connects', async () => {
     const { findings, tookMs } = await look({ timeoutMs: 200 });
     expect(findings[0]).toMatchObject({ result: 'unable', reason: 'the time for the look was over' });
     expect(tookMs).toBe(200);

@@ -27,7 +27,7 @@ test('a caller that has gone before its token was checked is neither attached no
   expect(companion.log.events).not.toContain('agent.lost');
 });
 
-test('what an agent says again after a restart is not written again, and what it says new is', async () => {
+test('repeated facts of an agent are not written again after a restart, new ones are', async () => {
   const written: string[] = [];
   const counted = (inner: Store): Store => {
     const notePhase = inner.notePhase.bind(inner);

@@ -25,7 +25,7 @@ describe('how well this process keeps up', () => {
     expect(clock.armed).toBe(0);
   });
 
-  test('at leisure, it owes its agents nothing', async () => {
+  test('while idle, it owes its agents no time', async () => {
     await clock.pass(60_000);
     expect({ busyMs: pace.busyMs, wasLate: pace.wasLate }).toEqual({ busyMs: 0, wasLate: false });
   });

@@ -35,7 +35,7 @@ function at(name: string) {
   return { key: { proxyType: 'dataplane', mesh: 'default', name } as const, epoch: 1 };
 }
 
-test('of what one agent says while the store is busy, the last word is written, and nothing else', async () => {
+test("while the store is busy, only an agent's last phase is written", async () => {
   const store = new SlowStore();
   const notes = new PhaseNotes(store, unexpected);
   for (let word = 0; word < 3_000; word += 1)
@@ -64,7 +64,7 @@ test('two are written at once, however many names wait', async () => {
   expect(store.written.map(([name]) => name)).toEqual(['a', 'b', 'c', 'd']);
 });
 
-test('a store that is out of reach is tried again with the next word; a bug is reported', async () => {
+test('an unreachable store is tried again with the next phase; a bug is reported', async () => {
   const store = new SlowStore();
   const bugs: unknown[] = [];
   const notes = new PhaseNotes(store, (bug) => bugs.push(bug));

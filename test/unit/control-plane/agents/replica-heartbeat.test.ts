@@ -39,7 +39,7 @@ async function running(
   return { clock, database, log, stop };
 }
 
-test('heartbeats go on while what is to be written down waits for others', async () => {
+test('heartbeats continue while other writes wait', async () => {
   const stuck = Promise.withResolvers<void>();
   const beats: boolean[] = [];
   const { clock, database, stop } = await running((doubted) => {

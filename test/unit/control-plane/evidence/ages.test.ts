@@ -72,7 +72,7 @@ test.for([
   { gapMs: 3_500, lateMs: 3_500 },
   { gapMs: 60_000, lateMs: 60_000 },
 ])(
-  'what is read after a gap of $gapMs ms may be $lateMs ms late, until the backlog is read',
+  'after a gap of $gapMs ms, calls may be $lateMs ms late until the backlog is read',
   async ({ gapMs, lateMs }) => {
     const { clock, presence, stop } = await watching();
     expect(presence.lateMs).toBe(0);
@@ -96,7 +96,7 @@ test('a gap in the backlog of another one adds to it', async () => {
   await stop();
 });
 
-test('what an object looked like before its stream was lost is no evidence of the time since', async () => {
+test("the object's state from before its stream was lost is no evidence of the time since", async () => {
   const clock = new FakeClock();
   const looks = new LookLog(clock, new Presence(clock));
   looks.note(shown());

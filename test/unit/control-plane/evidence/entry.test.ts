@@ -95,7 +95,7 @@ describe('judgeEntry() of an incarnation that had the name before', () => {
   });
 });
 
-test('whatever else is known: while one is attached, serves and is not refused, no other takes its object', () => {
+test('while one is attached, serves and is not refused, no other takes its object, whatever else is known', () => {
   const newcomer = fc.record({
     owner: fc.constantFrom('agent' as const),
     resource: fc.option(fc.string(), { nil: undefined }),

@@ -45,7 +45,7 @@ function around(fields: Partial<MissingCase['around']>): Partial<MissingCase> {
 }
 
 describe('judgeMissing()', () => {
-  test('what runs, is attached and is gone is put back as it was seen last', () => {
+  test('the missing object of an attached, running dataplane is put back as it was seen last', () => {
     expect(judgeMissing(CLEAR)).toEqual(put(SEEN));
   });
 

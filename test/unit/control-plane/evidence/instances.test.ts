@@ -38,7 +38,7 @@ describe('instances that answer', () => {
     expect(standings(instances).ended).toEqual(['one-1']);
   });
 
-  test('two that answer in turn at one URL live both, and say nothing while the other one answers', () => {
+  test('two instances that answer in turn at one URL both live, and nothing is known of one while the other answers', () => {
     const instances = new Instances();
     for (const [at, id] of ['vm-1', 'vm-2', 'vm-1', 'vm-2'].entries())
       instances.noteLooks([answers(id)], at * 2_000);
@@ -53,7 +53,7 @@ describe('instances that answer', () => {
     expect(standings(instances)).toEqual({ live: [], ended: [], doubtful: ['vm-1'] });
   });
 
-  test('what others noted is taken over, whatever was seen of it here before', () => {
+  test('notes of other replicas win over what was seen here before', () => {
     const instances = new Instances();
     instances.noteStreams(listed(stream('vm-1', 60_000)), 0);
     instances.load([{ id: 'vm-1', url: URL_A, standing: 'named' }], 0);

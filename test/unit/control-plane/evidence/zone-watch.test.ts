@@ -34,13 +34,13 @@ async function eventsOf(...looks: readonly (readonly InstanceLook[])[]): Promise
     .map(({ level, event, fields }) => `${level} ${event} ${String(fields?.['url'])}`);
 }
 
-test('a control plane that never answered is a warning after the first look, once', async () => {
+test('a control plane that never answered causes one warning, after the first look', async () => {
   expect(await eventsOf([silent('a')], [silent('a')], [silent('a', 'another reason')])).toEqual([
     'warn control-plane.lost a',
   ]);
 });
 
-test('each one for itself: one answers, the other never did', async () => {
+test('each on its own: one answers, the other never has', async () => {
   expect(await eventsOf([answers('a'), silent('b')], [answers('a'), silent('b')])).toEqual([
     'info control-plane.found a',
     'warn control-plane.lost b',

@@ -106,7 +106,7 @@ describe('FleetFeed', () => {
     expect(readings).toBe(2);
   });
 
-  test('tells how it stands, then only of changes, and reads nothing while no page follows', async () => {
+  test('sends the state, then only changes, and reads nothing while no page follows', async () => {
     const unfollow = feed.follow(listen);
     await clock.pass(3_500);
     records = [record('a')];
@@ -137,7 +137,7 @@ describe('FleetFeed', () => {
     expect(readings).toBe(3);
   });
 
-  test('asks how the brake stands every ten seconds, and when it holds others back', async () => {
+  test('reads the brake every ten seconds, and when it holds others back', async () => {
     const unfollow = feed.follow(listen);
     await clock.pass(9_500);
     expect(asked).toBe(1);

@@ -89,7 +89,7 @@ describe('viewDataplane()', () => {
     expect(viewDataplane({ ...RECORD, resourceHead: resource }).service).toBe(service);
   });
 
-  test('one that is attached is held back by nothing, whatever held it before', () => {
+  test('nothing holds back an attached dataplane, whatever held it before', () => {
     const row = viewDataplane({ ...RECORD, state: 'attached', replica: 'cp-1', dueAtMs: undefined });
     expect(row).toMatchObject({ state: 'attached', replica: 'cp-1', guard: '', reason: '', dueAtMs: 0 });
   });

@@ -84,7 +84,7 @@ describe('the queue of those that attach', () => {
     expect(said.get('back')).toBeGreaterThan(40 * 60);
   });
 
-  test('a caller that has gone costs no turn', async () => {
+  test('a caller that has hung up costs no turn', async () => {
     await enterAll(['a', 'b']);
     await enterAll(['gone'], { hasGone: () => true });
     await enterAll(['c']);
@@ -122,7 +122,7 @@ describe('the queue of those that attach', () => {
     expect(clock.monotonicMs()).toBeLessThanOrEqual(promisedMs);
   });
 
-  test('a caller that does not know how to wait is told nothing, and served in its turn', async () => {
+  test('a caller of an older version gets no wait message, and is served in its turn', async () => {
     await enterAll(['a', 'b', 'c']);
     clock.advance(60_000);
     await end();

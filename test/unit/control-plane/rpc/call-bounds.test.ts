@@ -86,7 +86,7 @@ describe('streams', () => {
 });
 
 describe('refusals', () => {
-  test('an address hears of 50 a second; another one at once', async () => {
+  test('an address gets 50 a second; another address is served at once', async () => {
     let heard = 0;
     for (let at = 0; at < 1_000; at += 1) void bounds.beforeRefusal('192.0.2.66').then(() => (heard += 1));
     await settle();

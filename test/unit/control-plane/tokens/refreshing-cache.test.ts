@@ -36,7 +36,7 @@ describe('RefreshingCache', () => {
     });
   });
 
-  test('who wants a younger answer gets it, and not more than that', async () => {
+  test('a caller that wants a younger answer gets one, and no more', async () => {
     const { clock, loads, cache } = scene();
     await cache.get('a');
     clock.advance(2_000);
@@ -46,7 +46,7 @@ describe('RefreshingCache', () => {
     expect(loads).toEqual(['a', 'a']);
   });
 
-  test('many who ask at once are one request', async () => {
+  test('many callers at once make one request', async () => {
     const { loads, cache } = scene();
     const found = await Promise.all(Array.from({ length: 100 }, () => cache.get('a')));
     expect({ found: new Set(found), loads }).toEqual({ found: new Set(['one']), loads: ['a'] });
@@ -69,7 +69,7 @@ describe('RefreshingCache', () => {
     });
   });
 
-  test('without an answer to fall back on the failure is thrown, and remembered for a moment', async () => {
+  test('without an earlier answer the failure is thrown, and kept for a moment', async () => {
     const { clock, loads, world, cache } = scene();
     world.answer = () => Promise.reject(new Error('down'));
     await expect(cache.get('a')).rejects.toThrow('down');
@@ -99,7 +99,7 @@ describe('RefreshingCache', () => {
     });
   });
 
-  test('an answer that does not last is forgotten, not fallen back on', async () => {
+  test('a short-lived answer is dropped, not used as a fallback', async () => {
     const { clock, world, cache } = scene();
     world.answer = () => Promise.resolve(undefined);
     await cache.get('a');
@@ -108,7 +108,7 @@ describe('RefreshingCache', () => {
     await expect(cache.get('a')).rejects.toThrow('down');
   });
 
-  test('what strangers asked for does not pile up', async () => {
+  test("strangers' questions do not pile up", async () => {
     const { clock, world, cache } = scene();
     await cache.get('kept');
     for (let asked = 0; asked < 1_000; asked += 1) {

@@ -251,7 +251,7 @@ describe('tokenAuthenticator()', () => {
     ]).toEqual([refused('it is revoked: token-1'), ['credential']]);
   });
 
-  test('a token of one mesh is nothing to the keys of another', async () => {
+  test('a token of one mesh is invalid for the keys of another', async () => {
     const { outcome, control } = await scene();
     const otherMesh = 'meshes/other/secrets/dataplane-token-signing-key-other-1';
     const found = [await outcome(signed(), 'other')];
@@ -293,7 +293,7 @@ describe('tokenAuthenticator()', () => {
     expect(id).toBe(createHash('sha256').update(token).digest('hex').slice(0, 16));
   });
 
-  test('a key of 1024 bits is no key', async () => {
+  test('a key of 1024 bits is refused', async () => {
     const { outcome, control } = await scene();
     control.secrets.set(KEY_PATH, SMALL.privatePem);
     expect(await outcome(signed({ key: SMALL }))).toEqual(
@@ -450,7 +450,7 @@ describe('tokenAuthenticator()', () => {
     await expect(authenticator.authenticate(signed(), BY)).rejects.toThrow(new TypeError('a bug'));
   });
 
-  test('sources are asked in order, and no further than the first that knows', async () => {
+  test('sources are asked in order, up to the first that knows', async () => {
     const { clock } = await scene();
     const asked: string[] = [];
     const source = (name: string, key: typeof KEY | undefined) => ({
@@ -466,7 +466,7 @@ describe('tokenAuthenticator()', () => {
   });
 });
 
-test('openAuthenticator takes everybody, for everything', async () => {
+test('openAuthenticator accepts every caller, for everything', async () => {
   const credential = await openAuthenticator.authenticate('', BY);
   const key = { proxyType: 'dataplane', mesh: 'any', name: 'any' } as const;
   expect([credential, permits(credential, { key, stored: undefined, version: undefined })]).toEqual([

@@ -392,7 +392,7 @@ describe('secretReader()', () => {
     ]);
   });
 
-  test('one that is not there is not', async () => {
+  test('a missing secret is missing', async () => {
     const read = secretReader([await client(missing)], systemClock);
     expect(await read(KEY_PATH)).toBeUndefined();
   });

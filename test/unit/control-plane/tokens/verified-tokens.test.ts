@@ -31,7 +31,7 @@ describe('VerifiedTokens', () => {
     expect(await verified.find('other', find, WALL_MS)).toBeUndefined();
   });
 
-  test('says what the search for the key says', async () => {
+  test('returns the result of the key search', async () => {
     const verified = new VerifiedTokens();
     verified.add('token', KEY, resultOf());
     const failure = new Error('there is no key');

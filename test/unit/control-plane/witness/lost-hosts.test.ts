@@ -197,7 +197,7 @@ describe('what stays in rotation', () => {
     expect(scene.state('web-1')).toBe('Ready');
   });
 
-  test('everything, where the companion is cut off from its agents', async () => {
+  test('everything, if the companion is cut off from its agents', async () => {
     await using scene = new WitnessScene();
     scene.companion();
     const { lost, peers } = await four(scene);

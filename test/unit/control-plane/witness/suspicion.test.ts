@@ -69,7 +69,7 @@ describe('rule 4: any witness that reaches it keeps it', () => {
     expect(pauses).toEqual([300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 30_000, 30_000, 30_000]);
   });
 
-  test('what accused it before counts no more', () => {
+  test('earlier accusations no longer count', () => {
     const rounds = [roundAt(0, REFUSED), roundAt(300, [says(A, 'reached')]), roundAt(600, REFUSED)];
     expect(stepOf({ rounds })).toBe('ask');
     expect(stepOf({ rounds: [...rounds, roundAt(900, REFUSED)] })).toBe('sideline');
