@@ -1,10 +1,9 @@
-import { statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { EndpointTls } from './connection-pool.io.ts';
 import { certificatesIn } from './credentials.ts';
-import { readRegularFileSync } from '../program/regular-file.ts';
+import { readRegularFileSync, versionOfSync } from '../program/regular-file.ts';
 
 export interface TlsFileNames {
   readonly caFile?: string | undefined;
@@ -33,7 +32,7 @@ export class TlsFiles implements EndpointTls {
   readonly #names: TlsFileNames;
   readonly #onKept: OnFileKept;
   #content: Content;
-  #stamp: string;
+  #versions: string;
   #problem: string | undefined;
 
   /** @throws `CONFIG_INVALID` for a file that cannot be used */
@@ -41,7 +40,7 @@ export class TlsFiles implements EndpointTls {
     this.skipVerify = names.skipVerify ?? false;
     this.#names = names;
     this.#onKept = onKept;
-    this.#stamp = stampOf(names);
+    this.#versions = versionsOf(names);
     this.#content = readAll(names);
   }
 
@@ -59,13 +58,13 @@ export class TlsFiles implements EndpointTls {
 
   /** @returns whether the content in force is another one now */
   refresh(): boolean {
-    const stamp = stampOf(this.#names);
-    if (stamp === this.#stamp) return false;
+    const versions = versionsOf(this.#names);
+    if (versions === this.#versions) return false;
     try {
       const content = readAll(this.#names);
       const changed = JSON.stringify(content) !== JSON.stringify(this.#content);
       this.#content = content;
-      this.#stamp = stamp;
+      this.#versions = versions;
       this.#problem = undefined;
       return changed;
     } catch (error) {
@@ -81,14 +80,8 @@ function pathsOf({ caFile, clientCertificateFile, clientKeyFile }: TlsFileNames)
   return [caFile, clientCertificateFile, clientKeyFile].filter((path) => path !== undefined);
 }
 
-/** Changes with any of the files: a replaced file has another inode, a rewritten one another time or size. */
-function stampOf(names: TlsFileNames): string {
-  return pathsOf(names)
-    .map((path) => {
-      const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-      return stats === undefined ? 'missing' : `${stats.ino} ${stats.size} ${stats.mtimeNs}`;
-    })
-    .join('; ');
+function versionsOf(names: TlsFileNames): string {
+  return pathsOf(names).map(versionOfSync).join('; ');
 }
 
 function readAll({ caFile, ca, clientCertificateFile, clientKeyFile }: TlsFileNames): Content {

@@ -1,5 +1,14 @@
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
-import { open } from 'node:fs/promises';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readSync,
+  statSync,
+  type BigIntStats,
+  type Stats,
+} from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 
 export interface ReadBounds {
   /** A larger file is an error; 1 MiB if left out. */
@@ -95,4 +104,30 @@ const REASONS: Readonly<Record<string, string>> = {
 function asUnreadable(cause: unknown): never {
   const reason = REASONS[(cause as NodeJS.ErrnoException).code ?? ''];
   throw reason === undefined ? cause : new UnreadableFile(reason, { cause });
+}
+
+/**
+ * Changes whenever the file may have: a replaced one has another inode, a rewritten one another time. The time of the
+ * last change of its inode finds what keeps the other two, such as `rsync --inplace --times` or a corrected mode.
+ * Where there is no file to look at, it says why.
+ */
+export async function versionOf(path: string): Promise<string> {
+  return await stat(path, { bigint: true }).then(version, codeOf);
+}
+
+/** As {@link versionOf}, at once. */
+export function versionOfSync(path: string): string {
+  try {
+    return version(statSync(path, { bigint: true }));
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'unknown';
+}
+
+function version({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
 }

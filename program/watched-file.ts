@@ -1,8 +1,6 @@
-import { stat } from 'node:fs/promises';
-
 import type { Clock } from '../kernel/clock.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
-import { readRegularFile } from './regular-file.ts';
+import { readRegularFile, versionOf } from './regular-file.ts';
 
 /** How often it is looked whether a file has changed, at the most. */
 const LOOK_MS = 2_000;
@@ -31,14 +29,15 @@ export interface WatchedFileOptions<T> {
 export class WatchedFile<T> {
   readonly #options: WatchedFileOptions<T>;
   #content: T;
-  #state: string;
+  #version: string;
+  #problem: string | undefined;
   #lookedAtMs: number;
 
   /** @throws {@link OperationalError} `CONFIG_INVALID` */
   static async open<T>(options: WatchedFileOptions<T>): Promise<WatchedFile<T>> {
     try {
-      const state = await stateOf(options.path);
-      return new WatchedFile(options, { state, content: await read(options) });
+      const version = await versionOf(options.path);
+      return new WatchedFile(options, { version, content: await read(options) });
     } catch (error) {
       throw new OperationalError(
         'CONFIG_INVALID',
@@ -49,10 +48,10 @@ export class WatchedFile<T> {
 
   private constructor(
     options: WatchedFileOptions<T>,
-    found: { readonly state: string; readonly content: T },
+    found: { readonly version: string; readonly content: T },
   ) {
     this.#options = options;
-    this.#state = found.state;
+    this.#version = found.version;
     this.#content = found.content;
     this.#lookedAtMs = options.clock.monotonicMs();
   }
@@ -61,23 +60,24 @@ export class WatchedFile<T> {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs - this.#lookedAtMs < LOOK_MS) return this.#content;
     this.#lookedAtMs = nowMs;
-    // Reads the file's state first: a change in between is found at the next look.
-    const state = await stateOf(this.#options.path).catch(() => 'missing');
-    if (state === this.#state) return this.#content;
-    this.#state = state;
+    // Looks at the version first: a change in between is found at the next look.
+    const version = await versionOf(this.#options.path);
+    if (version === this.#version) return this.#content;
     try {
       this.#content = await read(this.#options);
+      this.#version = version;
+      this.#problem = undefined;
     } catch (error) {
-      const { path, report } = this.#options;
-      report({ kind: 'file-unusable', path, reason: describeError(error) });
+      this.#reportOnce(describeError(error));
     }
     return this.#content;
   }
-}
 
-async function stateOf(path: string): Promise<string> {
-  const { mtimeMs, size, ino } = await stat(path);
-  return `${mtimeMs} ${size} ${ino}`;
+  #reportOnce(reason: string): void {
+    const { path, report } = this.#options;
+    if (reason !== this.#problem) report({ kind: 'file-unusable', path, reason });
+    this.#problem = reason;
+  }
 }
 
 async function read<T>({ path, parse, expected }: WatchedFileOptions<T>): Promise<T> {

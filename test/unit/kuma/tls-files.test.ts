@@ -1,4 +1,14 @@
-import { copyFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -73,4 +83,28 @@ it('takes a certificate and its key together: what does not fit is not in force'
 it('refuses at the start what cannot be used', () => {
   replace(caFile, '');
   expect(() => open()).toThrow(`Cannot use CA file "${caFile}": it is empty`);
+});
+
+it('reads a file again that was written over with its old size and time', () => {
+  const files = open();
+  const before = files.ca ?? '';
+  const { atime, mtime } = statSync(caFile);
+  writeFileSync(caFile, before.replace(/^/, '#').slice(0, before.length));
+  utimesSync(caFile, atime, mtime);
+  expect(files.refresh()).toBe(true);
+});
+
+it.each([
+  ['a link to itself', (path: string) => symlinkSync(path, path)],
+  ['a folder', (path: string) => mkdirSync(path)],
+  ['a link into a file', (path: string) => symlinkSync('/dev/null/ca.crt', path)],
+  ['a name that is too long', (path: string) => symlinkSync('x'.repeat(300), path)],
+])('keeps the last good content while the file is %s', (_title, become) => {
+  const files = open();
+  const before = files.ca;
+  rmSync(caFile);
+  become(caFile);
+  expect([files.refresh(), files.refresh()]).toEqual([false, false]);
+  expect(files.ca).toBe(before);
+  expect(kept).toEqual([caFile]);
 });
