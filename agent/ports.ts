@@ -32,6 +32,8 @@ export type Spawned =
       readonly exited: Promise<ChildExit>;
       /** Settles with the first process that could not be signalled, because it runs as another user. */
       readonly denied?: Promise<number>;
+      /** Looks whether a signal would be refused, so that `denied` settles before a stop. */
+      readonly checkReach?: () => void;
       /** Settles with a kuma-dp that the command has put into the background; the agent waits for its end. */
       readonly detached?: Promise<number>;
     }
@@ -218,7 +220,14 @@ export interface StopEvidence {
 }
 
 /** `absent`: kuma-dp has not started one. `hidden`: there is one, or may be, but its admin cannot be reached. */
-export type EnvoyLookup = 'absent' | { readonly hidden: string } | { readonly admin: EnvoyAdmin };
+export type EnvoyLookup = 'absent' | HiddenEnvoy | { readonly admin: EnvoyAdmin };
+
+export interface HiddenEnvoy {
+  /** Why it cannot be asked. */
+  readonly hidden: string;
+  /** An Envoy that is still starting looks the same: its files are half written, or not there yet. */
+  readonly mayPass?: boolean;
+}
 
 export interface EnvoyFinder {
   find(kumaDpPid: number): Promise<EnvoyLookup>;

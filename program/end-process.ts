@@ -18,13 +18,20 @@ export function endWith(code: number): void {
 
 /**
  * `process.exit` waits for the threads that still resolve a name: 5 to 12 s if the name server does not answer (libuv
- * joins its thread pool). Another program in place of this one does not wait.
+ * joins its thread pool). Another program in place of this one does not wait: a shell, which is small, or Node itself in
+ * an image without a shell.
  */
 export function endNow(code: number): never {
-  try {
-    process.execve?.('/bin/sh', ['sh', '-c', `exit ${code}`], {});
-  } catch {
-    // There is no shell.
-  }
+  replaceBy('/bin/sh', ['sh', '-c', `exit ${code}`]);
+  replaceBy(process.execPath, ['node', '--eval', `process.exit(${code})`]);
   process.exit(code);
+}
+
+/** Returns where that program cannot be executed. */
+function replaceBy(program: string, argv: readonly string[]): void {
+  try {
+    process.execve?.(program, argv, {});
+  } catch {
+    // There is no such program.
+  }
 }

@@ -111,8 +111,8 @@ function asUnreadable(cause: unknown): never {
  * last change of its inode finds what keeps the other two, such as `rsync --inplace --times` or a corrected mode.
  * Where there is no file to look at, it says why.
  */
-export async function versionOf(path: string): Promise<string> {
-  return await stat(path, { bigint: true }).then(version, codeOf);
+export function versionOf(path: string): Promise<string> {
+  return stat(path, { bigint: true }).then(version, codeOf);
 }
 
 /** As {@link versionOf}, at once. */

@@ -85,6 +85,9 @@ function start(path: string, request: SpawnRequest, { shell, inherited }: StartW
     child,
     exited: Promise.race([exited, outOfReach]),
     denied,
+    checkReach: () => {
+      child.checkReach();
+    },
     detached: detached.then((left) => left.pid),
   };
 }

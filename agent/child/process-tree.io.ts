@@ -3,8 +3,8 @@ import process from 'node:process';
 
 import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 
-/** A wrapped wrapper has a handful of processes below it; the search stops at more. */
-const MOST_PROCESSES = 256;
+/** A wrapped wrapper has a handful of processes below it; the search gives up at more. */
+const MOST_PROCESSES = 1_024;
 
 /** Programs that run kuma-dp as a script: its name is then the second word. */
 const INTERPRETERS = /^(?:node|nodejs|python3?|perl|ruby|sh|bash|dash)$/;
@@ -19,8 +19,29 @@ let kernelListsChildren: boolean | undefined;
  */
 export function childrenOf(pid: number): readonly number[] {
   if (!existsSync('/proc/self/stat')) throw new Error('/proc is not mounted');
+  requireVisible(pid);
   kernelListsChildren ??= existsSync('/proc/thread-self/children');
   return kernelListsChildren ? listedChildren(pid) : childrenByParent(pid);
+}
+
+/**
+ * @throws for a process that runs and that /proc does not show: "no such process" would be wrong
+ * @see proc(5), hidepid; systemd.exec(5), ProtectProc=
+ */
+function requireVisible(pid: number): void {
+  if (existsSync(`/proc/${pid}`) || !isRunning(pid)) return;
+  // It may have ended between the two.
+  if (existsSync(`/proc/${pid}`) || isRunning(pid))
+    throw new Error(`/proc hides process ${pid} from this user (hidepid, or ProtectProc= of the unit)`);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 /** Each thread lists the children that it forked itself. */
@@ -68,6 +89,7 @@ function* processesBelow(root: number): Generator<number> {
     yield pid;
     queue.push(...childrenOf(pid));
   }
+  throw new Error(`more than ${MOST_PROCESSES} processes run below it`);
 }
 
 /**
@@ -76,6 +98,7 @@ function* processesBelow(root: number): Generator<number> {
  * @throws if this user cannot look
  */
 export function startedProcesses(pid: number): Generator<number> {
+  requireVisible(pid);
   return processesBelow(existsSync(`/proc/${pid}`) ? pid : process.pid);
 }
 

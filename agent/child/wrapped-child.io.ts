@@ -55,6 +55,12 @@ export class WrappedChild implements Child {
     if (signal === 'SIGKILL') this.#unkillable.resolve();
   }
 
+  /** Asks the kernel, before a stop needs it, whether a signal would reach kuma-dp or what started it. */
+  checkReach(): void {
+    const target = this.#target();
+    if (![target, this.pid].some((pid) => this.#send(pid, 0))) this.#denied.resolve(target);
+  }
+
   /** Called when the started process has ended. Settles when a kuma-dp that it left behind has ended too. */
   async outlived(exit: ChildExit): Promise<void> {
     this.#ended = true;
@@ -75,7 +81,7 @@ export class WrappedChild implements Child {
   }
 
   /** @returns whether this user may signal it; `true` for a process that has ended */
-  #send(pid: number, signal: SignalName): boolean {
+  #send(pid: number, signal: SignalName | 0): boolean {
     return (pid === this.pid && this.#ended) || send(pid, signal);
   }
 
@@ -100,9 +106,9 @@ function isAlive({ pid, startTicks }: ProcessRef): boolean {
   return processRef(pid)?.startTicks === startTicks;
 }
 
-function send(pid: number, signal: SignalName): boolean {
+function send(pid: number, signal: SignalName | 0): boolean {
   try {
-    process.kill(pid, realTimeNumber(signal) ?? signal);
+    process.kill(pid, signal === 0 ? signal : (realTimeNumber(signal) ?? signal));
     return true;
   } catch (error) {
     // The process may have ended meanwhile.

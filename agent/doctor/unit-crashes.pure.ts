@@ -1,6 +1,6 @@
 import type { Finding } from '../../kernel/findings.ts';
-import { isKumaDpName } from '../../kuma/kuma-dp-name.ts';
 import type { UnitSettings } from '../systemd/systemd-unit.pure.ts';
+import { judgeUserSwitch } from './unit-user-switch.pure.ts';
 
 /** So many restarts since the last start by hand are worth a finding. */
 const MANY_RESTARTS = 3;
@@ -8,7 +8,7 @@ const MANY_RESTARTS = 3;
 /** Settings that keep the agent from running, or that ended its last runs. */
 export function judgeCrashes(unit: UnitSettings): readonly Finding[] {
   if (unit.loadState !== 'loaded') return [];
-  return [...judgeMemory(unit), ...judgeCapabilities(unit), ...judgeRestarts(unit)];
+  return [...judgeMemory(unit), ...judgeUserSwitch(unit), ...judgeRestarts(unit)];
 }
 
 function judgeMemory({ memoryDenyWriteExecute, limitAs }: UnitSettings): readonly Finding[] {
@@ -30,25 +30,6 @@ function judgeMemory({ memoryDenyWriteExecute, limitAs }: UnitSettings): readonl
     });
   }
   return findings;
-}
-
-/** They need root's capabilities for a moment, even to start a program with fewer. */
-const USER_SWITCHES: ReadonlySet<string> = new Set(
-  'su runuser sudo doas setpriv gosu su-exec chpst setuidgid s6-setuidgid'.split(' '),
-);
-
-function judgeCapabilities({ execStart, capabilities }: UnitSettings): readonly Finding[] {
-  const names = execStart.map((word) => word.slice(word.lastIndexOf('/') + 1));
-  const program = names.slice(0, names.findIndex(isKumaDpName)).find((name) => USER_SWITCHES.has(name));
-  if (program === undefined || capabilities === undefined || capabilities.includes('cap_setuid')) return [];
-  return [
-    {
-      level: 'failure',
-      about: 'CapabilityBoundingSet',
-      says: `lacks CAP_SETUID: ${program} in ExecStart= cannot switch the user, so kuma-dp is never started`,
-      remedy: `User= in place of ${program}; or CapabilityBoundingSet=~, which takes nothing away`,
-    },
-  ];
 }
 
 function judgeRestarts(unit: UnitSettings): readonly Finding[] {

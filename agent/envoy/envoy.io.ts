@@ -43,14 +43,14 @@ export function envoyFinder(clock: Clock): EnvoyFinder {
       try {
         const address = readAdminAddress(await readBootstrap(pathSeenBy(pid, bootstrap)));
         if (address === undefined)
-          return { hidden: `Envoy's bootstrap names no admin address: ${bootstrap}` };
+          return { hidden: `Envoy's bootstrap names no admin address: ${bootstrap}`, mayPass: true };
         const reached =
           'socketPath' in address ? { socketPath: pathSeenBy(pid, address.socketPath) } : address;
         const refusal = refusalOf(reached, pid);
         if (refusal !== undefined) return { hidden: refusal };
         return { admin: envoyAdmin(reached, clock) };
       } catch (error) {
-        return { hidden: `Envoy's bootstrap cannot be read: ${describeError(error)}` };
+        return { hidden: `Envoy's bootstrap cannot be read: ${describeError(error)}`, mayPass: true };
       }
     },
   };

@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../../kernel/clock.ts';
 import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { hasListeners, listensOn } from './envoy-activity.pure.ts';
 import { listeningPorts } from '../../kuma/port-states.ts';
-import type { EnvoyAdmin, EnvoyFinder } from '../ports.ts';
+import type { EnvoyAdmin, EnvoyFinder, HiddenEnvoy } from '../ports.ts';
 
 /**
  * How often the agent looks: often while a start waits, rarely for a kuma-dp whose control plane is away, which retries
@@ -19,15 +19,23 @@ export interface EnvoyWatch {
   readonly over: AbortSignal;
 }
 
+/** How long an Envoy may take from its process to its admin interface. */
+const STARTING_MS = 2_000;
+
 /** Resolves when kuma-dp has started its Envoy; the admin is `undefined` if it cannot be asked. */
 export async function untilEnvoyRuns(
   watch: EnvoyWatch,
-): Promise<{ readonly admin: EnvoyAdmin } | { readonly hidden: string }> {
+): Promise<{ readonly admin: EnvoyAdmin } | HiddenEnvoy> {
   const { clock, finder, kumaDpPid, over } = watch;
   const startedAtMs = clock.monotonicMs();
+  let seenAtMs: number | undefined;
   for (;;) {
     const lookup = await finder.find(kumaDpPid);
-    if (lookup !== 'absent') return lookup;
+    if (lookup !== 'absent') {
+      seenAtMs ??= clock.monotonicMs();
+      const isStarting = 'hidden' in lookup && lookup.mayPass === true;
+      if (!isStarting || clock.monotonicMs() - seenAtMs >= STARTING_MS) return lookup;
+    }
     await sleep(clock, pollMs(clock.monotonicMs() - startedAtMs), over);
   }
 }

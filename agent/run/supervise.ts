@@ -193,10 +193,11 @@ class Supervision {
     } else this.#onSpawned(result);
   }
 
-  #onSpawned({ child, exited, denied, detached }: SpawnedChild): void {
+  #onSpawned({ child, exited, denied, checkReach, detached }: SpawnedChild): void {
     this.#events.childSpawned(child.pid, this.#request.argv);
     this.#supervisor.onSpawned(child, exited);
     void denied?.then(this.#events.childDenied);
+    void this.#facts.envoy.known.then(checkReach);
     void detached?.then(this.#events.childDetached);
   }
 

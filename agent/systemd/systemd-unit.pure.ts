@@ -28,6 +28,7 @@ export interface UnitSettings {
   /** How often systemd started it again by itself. */
   readonly restarts: number;
   readonly memoryDenyWriteExecute: boolean;
+  readonly noNewPrivileges: boolean;
   /** `undefined` if it is not told; infinity for none. */
   readonly limitAs: number | undefined;
   /** Empty if systemd does not say. */
@@ -91,6 +92,7 @@ export const UNIT_PROPERTIES = [
   'ExecMainCode',
   'ExecMainStatus',
   'MemoryDenyWriteExecute',
+  'NoNewPrivileges',
   'LimitAS',
 ] as const;
 
@@ -137,6 +139,7 @@ export function readUnitSettings(text: string): UnitSettings {
     endStatus: Number(value('ExecMainStatus')),
     restarts: Number(value('NRestarts')),
     memoryDenyWriteExecute: value('MemoryDenyWriteExecute') === 'yes',
+    noNewPrivileges: value('NoNewPrivileges') === 'yes',
     limitAs: readLimit(value('LimitAS')),
   };
 }

@@ -1,9 +1,10 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 
 import { expect, test } from 'vitest';
 
 import { childrenByParent, childrenOf, kumaDpAmong } from '../../../agent/child/process-tree.io.ts';
+import { unavailable } from '../../support/need.ts';
 
 test('children are the same by the kernel’s list and by their parent’s id', async () => {
   const child = spawn('sh', ['-c', 'sleep 30 & sleep 30 & wait']);
@@ -19,4 +20,49 @@ test('children are the same by the kernel’s list and by their parent’s id', 
     await once(child, 'exit');
   }
   expect(childrenOf(child.pid ?? 0)).toEqual([]);
+});
+
+test('kuma-dp is found behind hundreds of other processes', async () => {
+  const many = 'i=0; while [ $i -lt 300 ]; do sleep 30 & i=$((i+1)); done';
+  const child = spawn('bash', ['-c', `${many}; (exec -a kuma-dp sleep 30) & echo $!; wait`], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    detached: true,
+  });
+  try {
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    await expect.poll(() => kumaDpAmong(child.pid ?? 0)).toBe(Number(line.toString()));
+  } finally {
+    process.kill(-(child.pid ?? 0), 'SIGKILL');
+    await once(child, 'exit');
+  }
+});
+
+/** Without the group that may see all, and without CAP_SYS_PTRACE, as an agent that is not root. */
+const LOOK_AT_ANOTHER_USERS_CHILD = `
+  const { spawn } = await import('node:child_process');
+  const { once } = await import('node:events');
+  const { childrenOf, startedProcesses } = await import('./agent/child/process-tree.io.ts');
+  const child = spawn('setpriv', ['--reuid=65534', '--clear-groups', 'sh', '-c', 'echo; exec sleep 30']);
+  await once(child.stdout, 'data');
+  for (const look of [childrenOf, startedProcesses]) {
+    try { console.log('saw', ...look(child.pid)); } catch (error) { console.log(error.message); }
+  }
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  console.log('ended', ...childrenOf(child.pid));
+`;
+
+test('a process that /proc hides is not one that has no children', (context) => {
+  const script =
+    'mount -t proc -o hidepid=invisible proc /proc && exec setpriv --regid=65533 --clear-groups --bounding-set=-sys_ptrace "$@"';
+  const argv = [process.execPath, '--input-type=module', '--eval', LOOK_AT_ANOTHER_USERS_CHILD];
+  const { status, stdout } = spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', ...argv], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) unavailable(context, 'no mount namespace can be made here: run as root');
+  expect(stdout.trim().split('\n')).toEqual([
+    expect.stringMatching(/^\/proc hides process \d+ /),
+    expect.stringMatching(/^\/proc hides process \d+ /),
+    'ended',
+  ]);
 });

@@ -38,9 +38,9 @@ async function watch(): Promise<() => Promise<number>> {
     clock,
     report: ({ reason }) => reported.push(reason),
   });
-  return async () => {
+  return () => {
     clock.advance(2_000);
-    return await file.current();
+    return file.current();
   };
 }
 

@@ -48,29 +48,6 @@ test('a setting that keeps the agent from starting is named before it has crashe
   expect(judge('LimitAS=4294967296')[0]).toMatch(/^warning LimitAS/);
 });
 
-test.each([
-  ['runuser -u kuma-dp -- kuma-dp run', 'cap_net_bind_service', 'runuser'],
-  ['/usr/bin/setpriv --reuid=kuma-dp kuma-dp run', '', 'setpriv'],
-  ['nice /usr/bin/sudo -E -u kuma-dp kuma-dp run', 'cap_setgid cap_chown', 'sudo'],
-  ['chpst -u kuma-dp kuma-dp run', 'cap_net_admin', 'chpst'],
-])('%s with the capabilities "%s": %s cannot switch the user', (command, capabilities, program) => {
-  const found = judge(
-    `ExecStart={ path=/usr/bin/kuma-dp-agent ; argv[]=/usr/bin/kuma-dp-agent run -- ${command} ; ignore_errors=no ; }`,
-    `CapabilityBoundingSet=${capabilities}`,
-  );
-  expect(found).toEqual([
-    expect.stringMatching(new RegExp(`^failure CapabilityBoundingSet: lacks CAP_SETUID: ${program} in`)),
-  ]);
-});
-
-test.each([
-  ['runuser -u kuma-dp -- kuma-dp run', 'CapabilityBoundingSet=cap_chown cap_setgid cap_setuid'],
-  ['runuser -u kuma-dp -- kuma-dp run', 'User='],
-  ['kuma-dp run --dataplane-file=/etc/sudo', 'CapabilityBoundingSet=cap_net_bind_service'],
-])('%s with %s has no such fault', (command, line) => {
-  expect(judge(`ExecStart={ path=/a ; argv[]=/a run -- ${command} ; ignore_errors=no ; }`, line)).toEqual([]);
-});
-
 test('systemd is asked for all of it', () => {
   expect(UNIT_PROPERTIES).toEqual(
     expect.arrayContaining([

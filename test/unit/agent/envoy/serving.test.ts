@@ -63,6 +63,30 @@ describe('serving', () => {
   }
 
   describe('untilEnvoyRuns()', () => {
+    test('looks again while an Envoy that cannot be asked may still be starting', async () => {
+      const admin = new FakeEnvoyAdmin();
+      const finder = finderOf((atMs) =>
+        atMs < 1_500 ? { hidden: 'no socket yet', mayPass: true } : { admin },
+      );
+      const work = untilEnvoyRuns({ clock, finder, kumaDpPid: PID, over: over.signal });
+      expect(await ending(work)).toEqual({ atMs: 1_500, result: { admin } });
+    });
+
+    test.each([
+      ['at once if that cannot change', false, 1],
+      ['after two seconds', true, 41],
+    ])('believes that an Envoy cannot be asked %s', async (_title, mayPass, count) => {
+      const lookup = { hidden: 'not ours', mayPass };
+      const work = untilEnvoyRuns({
+        clock,
+        finder: finderOf(() => lookup),
+        kumaDpPid: PID,
+        over: over.signal,
+      });
+      expect(await ending(work)).toMatchObject({ result: lookup });
+      expect(looks).toHaveLength(count);
+    });
+
     test('looks every 50 ms until there is one', async () => {
       const admin = new FakeEnvoyAdmin();
       const finder = finderOf((atMs) => (atMs < 120 ? 'absent' : { admin }));
