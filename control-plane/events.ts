@@ -5,7 +5,7 @@ import { describeSteps } from '../kernel/stop-words.ts';
 import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { AttemptResult } from './ports.ts';
 import type { TokenProblem } from './tokens/token-ports.ts';
-import type { DataplaneRecord } from './records.pure.ts';
+import { CAUSES, type DataplaneRecord } from './records.pure.ts';
 import type { Loss } from './witness/loss.pure.ts';
 import { witnessEvents } from './witness-events.ts';
 import { named, type Known } from './event-fields.ts';
@@ -194,7 +194,7 @@ function departureEvents(log: Log) {
     attempted: (record: DataplaneRecord, result: AttemptResult) => {
       const fields = {
         ...named(record),
-        cause: record.state,
+        cause: record.state === 'attached' ? undefined : CAUSES[record.state],
         attempts: record.attempts + 1,
         guard: result.guard,
       };

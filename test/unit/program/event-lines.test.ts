@@ -10,6 +10,7 @@ import type { Log } from '../../../kernel/log.ts';
 import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
 import { withoutSecrets } from '../../../program/redaction.ts';
 import { textLog } from '../../../program/text-log.ts';
+import { recordOf } from '../../support/fakes/dataplane-record.ts';
 import { FakeOutput } from '../../support/fake-output.ts';
 
 /** Arguments of every event, made of a text that may be anything: an event that is missing here does not compile. */
@@ -117,22 +118,7 @@ function known(odd: string) {
 }
 
 function record(odd: string): DataplaneRecord {
-  return {
-    ...known(odd),
-    owner: 'agent',
-    deletable: true,
-    address: odd,
-    resource: odd,
-    state: 'leaving',
-    sinceMs: 0,
-    lostAtMs: undefined,
-    replica: odd,
-    phase: odd,
-    dueAtMs: 0,
-    attempts: 0,
-    guard: undefined,
-    reason: undefined,
-  };
+  return recordOf({ ...known(odd), address: odd, resource: odd, state: 'leaving', replica: odd, phase: odd });
 }
 
 const DEREGISTRAR: Calls<DeregistrarEvents> = {

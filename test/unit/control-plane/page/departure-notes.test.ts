@@ -1,39 +1,18 @@
 import { describe, expect, test } from 'vitest';
 
-import type { DataplaneRecord } from '../../../../control-plane/records.pure.ts';
 import { DepartureNotes } from '../../../../control-plane/page/departure-notes.ts';
 import type { AttemptResult } from '../../../../control-plane/ports.ts';
+import { recordOf } from '../../../support/fakes/dataplane-record.ts';
 
 const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
 const ONE = { key: KEY, incarnation: 'one' };
 const STEP = { step: 'drain', startMs: 0, durationMs: 5, outcome: 'quiet' };
 const ENDED: AttemptResult = { kind: 'ended', outcome: 'deleted', reason: 'deleted' };
 
-function record(more: Partial<DataplaneRecord> = {}): DataplaneRecord {
-  return {
-    ...ONE,
-    epoch: 1,
-    owner: 'agent',
-    deletable: true,
-    address: undefined,
-    resource: undefined,
-    state: 'leaving',
-    sinceMs: 1_000,
-    lostAtMs: undefined,
-    replica: undefined,
-    phase: '',
-    dueAtMs: 0,
-    attempts: 0,
-    guard: undefined,
-    reason: undefined,
-    ...more,
-  };
-}
-
 describe('DepartureNotes', () => {
   test('joins what was done with what the agent reported of it', () => {
     const notes = new DepartureNotes();
-    notes.attempted({ record: record(), result: ENDED });
+    notes.attempted({ record: recordOf(), result: ENDED });
     notes.reported(ONE, { steps: [STEP] });
     expect(notes.find(ONE)).toEqual({ beganAtMs: 1_000, timeline: { totalMs: 5, steps: [STEP] } });
     expect(notes.find({ ...ONE, incarnation: 'two' })).toBeUndefined();
@@ -41,13 +20,13 @@ describe('DepartureNotes', () => {
 
   test('a silence began when the stream was lost', () => {
     const notes = new DepartureNotes();
-    notes.attempted({ record: record({ state: 'lost', lostAtMs: 400 }), result: ENDED });
+    notes.attempted({ record: recordOf({ state: 'lost', lostAtMs: 400 }), result: ENDED });
     expect(notes.find(ONE)).toEqual({ beganAtMs: 400 });
   });
 
   test('an attempt that is made again is no departure, and a report that says nothing is none', () => {
     const notes = new DepartureNotes();
-    notes.attempted({ record: record(), result: { kind: 'later', afterMs: 5, reason: 'not yet' } });
+    notes.attempted({ record: recordOf(), result: { kind: 'later', afterMs: 5, reason: 'not yet' } });
     notes.reported(ONE, 'left out: too long');
     expect(notes.size).toBe(0);
   });

@@ -8,31 +8,19 @@ import { deregistrarEvents } from '../../../../control-plane/events.ts';
 import { FleetFeed, type FleetFeedDeps } from '../../../../control-plane/page/fleet-feed.ts';
 import type { Store } from '../../../../control-plane/ports.ts';
 import { OperationalError } from '../../../../kernel/errors.ts';
+import { recordOf } from '../../../support/fakes/dataplane-record.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
 
 const AWAY = new OperationalError('STORE_UNAVAILABLE', 'The database does not answer');
 
 function record(name: string, more: Partial<DataplaneRecord> = {}): DataplaneRecord {
-  return {
+  return recordOf({
     key: { proxyType: 'dataplane', mesh: 'default', name },
-    epoch: 1,
-    incarnation: 'one',
-    owner: 'agent',
-    deletable: true,
-    address: undefined,
-    resource: undefined,
-    state: 'attached',
-    sinceMs: 1_000,
-    lostAtMs: undefined,
     replica: 'cp-1',
     phase: 'running',
-    dueAtMs: undefined,
-    attempts: 0,
-    guard: undefined,
-    reason: undefined,
     ...more,
-  };
+  });
 }
 
 describe('FleetFeed', () => {

@@ -6,29 +6,25 @@ import {
   viewDeparture,
   type DepartureNote,
 } from '../../../../control-plane/page/fleet-view.pure.ts';
-import type { DataplaneRecord, DepartureRecord } from '../../../../control-plane/records.pure.ts';
+import type { DepartureRecord } from '../../../../control-plane/records.pure.ts';
+import { recordOf } from '../../../support/fakes/dataplane-record.ts';
 
 const KEY = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' } as const;
 const NOW_MS = 1_800_000_000_000;
 
-const RECORD: DataplaneRecord = {
-  key: KEY,
+const RECORD = recordOf({
   epoch: 7,
-  incarnation: 'one',
-  owner: 'agent',
-  deletable: true,
   address: '192.0.2.1',
   resource: '{"secret":true}',
   state: 'lost',
   sinceMs: NOW_MS - 20_000.4,
   lostAtMs: NOW_MS - 20_000.4,
-  replica: undefined,
   phase: 'running',
   dueAtMs: NOW_MS + 5_000.6,
   attempts: 2,
   guard: 'brake',
   reason: 'too many',
-};
+});
 
 const DEPARTED: DepartureRecord = {
   key: KEY,
