@@ -10,7 +10,7 @@ import {
   type AttachResponse,
 } from '../proto/gen/deregistrar/v1/deregistrar.ts';
 
-/** A Dataplane as small as they come. */
+/** The smallest Dataplane. */
 export function dataplane(name: string): Readonly<Record<string, unknown>> {
   return {
     type: 'Dataplane',
@@ -29,7 +29,7 @@ export function dataplane(name: string): Readonly<Record<string, unknown>> {
   };
 }
 
-/** What an agent keeps open at the companion: a connection of its own, with a stream on it and pings. */
+/** An agent's connection to the companion, with a stream and pings. */
 export class BenchAgent {
   readonly name: string;
   readonly #client: DeregistrarClient;
@@ -78,7 +78,7 @@ export class BenchAgent {
     });
   }
 
-  /** @throws if there is no answer, or it refuses; one that is still at it goes on by itself */
+  /** @throws if there is no answer or a refusal; the companion continues by itself */
   deregister(): Promise<'deleted' | 'accepted'> {
     return new Promise((resolve, reject) => {
       this.#client.deregister({ incarnation: this.#incarnation }, (error, response) => {

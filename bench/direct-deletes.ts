@@ -2,7 +2,7 @@ import { Agent, request, type RequestOptions } from 'node:http';
 
 import { dataplane } from './bench-agent.ts';
 
-/** The same control plane without a companion between: as quick as Node's own client is. */
+/** The same control plane without a companion in between: as fast as Node's own client. */
 export class DirectDeletes {
   readonly #url: URL;
   readonly #agent: Agent;
@@ -20,7 +20,7 @@ export class DirectDeletes {
     await this.#send('DELETE', name);
   }
 
-  /** Resolves when no object whose name begins so is left. */
+  /** Resolves when no object is left whose name begins in this way. */
   async untilGone(prefix: string): Promise<void> {
     for (;;) {
       const left = await this.#get(`/meshes/default/dataplanes?name=${prefix}&size=1`);

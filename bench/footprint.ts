@@ -1,6 +1,6 @@
 /**
- * What a wrapper costs: the delay until the wrapped command runs, and memory while it idles, of the agent, a bare
- * Node, tini and the shell wrapper that people write by hand. Arguments: executables of further agents to compare.
+ * What a wrapper costs: the delay until the wrapped command runs, and its idle memory. Compares the agent, a bare Node,
+ * tini and a handwritten shell wrapper. Arguments: executables of further agents.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,13 +23,13 @@ import {
 const SPAWN_SAMPLES = 30;
 const MEMORY_SAMPLES = 7;
 const IDLE_MS = 2_000;
-/** The least that a wrapper in Node can be. */
+/** The smallest possible wrapper in Node. */
 const SPAWN = `require('node:child_process').spawn(process.argv[1], process.argv.slice(2), { stdio: 'inherit' })`;
 
 interface Contender {
   readonly name: string;
   readonly argv: (stateDir: string) => readonly string[];
-  /** What it writes when all that is to be measured has happened. */
+  /** The text that it writes when everything to be measured has happened. */
   readonly ready: string | undefined;
   readonly spawnMs: number[];
   readonly memory: Readonly<Record<'rss' | 'pss' | 'dirty', number>>[];
@@ -87,7 +87,7 @@ function start({ argv }: Contender): MeasuredProcess {
 async function spawnDelay(wrapper: Contender): Promise<number> {
   await using running = start(wrapper);
   const childAtNs = await running.wrote(CHILD_STARTED);
-  // The next one must not run beside the rest of this one's start.
+  // The next one must not run while this one still starts.
   if (wrapper.ready !== undefined) await running.wrote(wrapper.ready);
   return Number(childAtNs - running.startedAtNs) / 1e6;
 }

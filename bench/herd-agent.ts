@@ -22,7 +22,10 @@ export interface Herd {
   failed: number;
 }
 
-/** An agent without its grpc-js, so that ten thousand of them leave the processor to the companion; paced as agents are. */
+/**
+ * An agent without grpc-js, so that ten thousand of them leave the processor to the companion; it keeps an agent's
+ * pace.
+ */
 export class HerdAgent {
   readonly #herd: Herd;
   readonly #place: Place;
@@ -88,7 +91,7 @@ export function openSession({ port, at, tls }: Place): ClientHttp2Session {
   const host = '127.0.0.1';
   const localAddress = `127.0.${1 + Math.floor((at % SOURCES) / 200)}.${1 + (at % 200)}`;
   const socket = connect({ host, port, localAddress });
-  // What an agent checks of the certificate costs its own host, and not the companion.
+  // An agent's check of the certificate costs its own host, not the companion.
   const unchecked = { ALPNProtocols: ['h2'], rejectUnauthorized: false };
   const session = connectTo(`${tls ? 'https' : 'http'}://${host}:${port}`, {
     createConnection: () => (tls ? secure({ socket, ...unchecked }) : socket),
@@ -121,7 +124,7 @@ export function attachRequest(name: string, given: Partial<Hello> = {}): Uint8Ar
   ).finish();
 }
 
-/** As gRPC has a message on the wire: not compressed, its length, itself. */
+/** A message as gRPC sends it: not compressed, its length, its bytes. */
 export function framed(message: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);

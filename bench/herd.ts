@@ -107,7 +107,7 @@ async function restart(
   await companion.waitUntilReady();
   herd.failed = 0;
   const beganMs = performance.now();
-  // What Node and the program take to start is no agent's.
+  // Subtracts the start of Node and of the program itself.
   const startS = cpuSeconds(companion.pid);
   await allBack(herd, agents);
   const backS = (performance.now() - beganMs) / 1_000;

@@ -112,7 +112,7 @@ export class MeasuredProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     const closed = once(this.#child, 'close', { signal: AbortSignal.timeout(PATIENCE_MS) });
-    // One that forks at this moment leaves a child that is found the next time.
+    // A child that is forked at this moment is found the next time.
     for (let left = this.#processes(); left.length > 0; left = this.#processes()) {
       for (const pid of left) kill(pid);
       await delay(5);
@@ -120,7 +120,7 @@ export class MeasuredProcess implements AsyncDisposable {
     await closed;
   }
 
-  /** Everything that was started below it, wherever it has moved to since: it all has the mark. */
+  /** All of its descendants, wherever they are now: each carries the mark. */
   #processes(): readonly number[] {
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name))

@@ -26,8 +26,8 @@ const DATAPLANE = JSON.stringify({
 });
 
 /**
- * Stands in for `kuma-dp run`: says that it runs, then has a child with Envoy's command line, as kuma-dp has, so that
- * the agent finds everything that it looks for.
+ * Replaces `kuma-dp run`: reports that it runs, then starts a child with Envoy's command line, as kuma-dp does, so that
+ * the agent finds its Envoy.
  *
  * @param workDir gets that Envoy and its bootstrap
  */
@@ -48,7 +48,7 @@ export function agent(
   return [program, 'run', '--endpoint', url, '--ca-file', CA_FILE, '--state-dir', stateDir, '--'];
 }
 
-/** What people write by hand: forwards SIGTERM, and deletes the object first. */
+/** A handwritten wrapper: forwards SIGTERM, and deletes the object first. */
 export function shellWrapper(url: string): readonly string[] {
   const object = `${url}/meshes/default/dataplanes/b1`;
   const script = `

@@ -61,7 +61,7 @@ const CONTROL_PLANE: Program = {
   witness: { uses: ['agents', 'departures', 'evidence'] },
 };
 
-/** It waits for nothing and touches nothing. */
+/** This package does no I/O. */
 const PURE_PACKAGES = ['zod/mini'];
 /** A queue in memory. */
 const SHELL_PACKAGES = ['p-limit'];
@@ -81,7 +81,7 @@ interface Override {
   readonly rules: Record<string, unknown>;
 }
 
-/** For each kind of file in each folder one; of those that match a file, the last holds. */
+/** One for each kind of file in each folder; the last match wins. */
 export function layerOverrides(): Override[] {
   return [...foundations(), ...layersOf('agent', AGENT), ...layersOf('control-plane', CONTROL_PLANE)];
 }
@@ -130,7 +130,7 @@ function layersIn(folder: string, { kind = 'shell', uses = [], packages = [] }: 
       typesOnly: [...IO, ...NODE, ...packages],
     }),
     wiring: restrict([`${folder}/*.ts`], { allowed: ['../*/*.ts', ...io] }),
-    // Of the store and of the RPCs, some folders have folders of their own.
+    // Some folders of the store and of the RPCs have rules of their own.
     io: restrict([`${folder}/**/*.ts`], {
       allowed: ['./*/*.ts', ...io, ...io.filter((path) => path.startsWith('.')).map((path) => `../${path}`)],
     }),
@@ -151,14 +151,14 @@ function restrict(
   }: { readonly allowed: readonly string[]; readonly typesOnly?: readonly string[] },
 ): Override {
   const pure = files.every((file) => file.endsWith('.pure.ts'));
-  // Of two lists of globs, what one lets through the other does not look at: so these are regular expressions.
+  // Regular expressions, because the lint rule does not combine two lists of globs.
   const types = typesOnly.map((path) => ({
     regex: asRegex(path),
     message: NO_SHELL,
     allowTypeImports: true,
   }));
   const list = {
-    // The last match holds: what only the list of models would let through is taken out again.
+    // The last match wins: this removes what only the list of models would allow.
     group: ['*', ...[...allowed, ...typesOnly].map((path) => `!${path}`), ...(pure ? IO : [])],
     message: pure ? NO_PURE : NOT_LISTED,
   };

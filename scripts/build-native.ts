@@ -1,6 +1,6 @@
 /**
- * Compiles the programs in `native/` into `native/prebuilt/`, for both processors. Only who changes a source needs this,
- * and the compilers: `apt-get install gcc gcc-x86-64-linux-gnu gcc-aarch64-linux-gnu` of Debian 12.
+ * Compiles the programs in `native/` into `native/prebuilt/`, for both processors. Only contributors who change a
+ * source need this, and the compilers: `apt-get install gcc gcc-x86-64-linux-gnu gcc-aarch64-linux-gnu` of Debian 12.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync } from 'node:fs';

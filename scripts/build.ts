@@ -16,8 +16,8 @@ import { entryModule, launcher } from './launcher.ts';
 import { prebuilt, type NativeProgram } from './native-programs.ts';
 
 /**
- * What the packages would load for features that are off: got's HTTP/2, decompression and caches, pino's worker threads
- * and files, gRPC's channelz and load reports. Together 5 MB of an idle agent.
+ * Modules that the packages would load for unused features: got's HTTP/2, decompression and caches, pino's worker
+ * threads and files, gRPC's channelz and load reports. Together 5 MB of an idle agent.
  */
 const UNUSED: readonly { readonly id: RegExp; readonly importer: RegExp }[] = [
   { id: /^node:http2$|\/http2-client\.js$/, importer: /node_modules\/got\// },
@@ -38,7 +38,9 @@ const withoutUnused: Plugin = {
       : null,
 };
 
-/** got's type checks word their errors by two of these as they load, and that maps 4.4 MB of language data. */
+/**
+ * got's type checks use two of these for their error texts when they are loaded, which maps 4.4 MB of language data.
+ */
 const LIST_FORMAT = /new Intl\.ListFormat\([^;]*\);/g;
 
 const withoutLanguageData: Plugin = {
@@ -131,7 +133,7 @@ async function build(): Promise<void> {
       format: 'cjs',
       minify: true,
       entryFileNames: 'program.js',
-      // Without what the name of its file says of it.
+      // Without the part that the name of its file says already.
       chunkFileNames: ({ name: chunk }) => `${chunk.replace(/\.(?:io|pure)$/, '')}.js`,
     });
     await bundle.close();
@@ -154,7 +156,7 @@ async function build(): Promise<void> {
   writeFileSync(`${target}/bundled-packages.json`, `${JSON.stringify(bundled, null, 2)}\n`);
 }
 
-/** Whose code is in the bundle after everything unused was left out, as the lockfile names them. Sorted. */
+/** The packages whose code is in the bundle after tree shaking, as the lockfile names them. Sorted. */
 function packagesOf(chunks: readonly OutputChunk[]): readonly string[] {
   const modules = chunks.flatMap((chunk) => Object.entries(chunk.modules));
   const folders = modules.flatMap(([id, { renderedLength }]) => {

@@ -70,7 +70,7 @@ function resolveFrom(parent: string, name: string): string | undefined {
   }
 }
 
-/** Beside its parent, or below it where another version stands there already. */
+/** Beside its parent, or below it if another version is there already. */
 function stubPath(parent: string, name: string): string {
   const beside = `${parent.slice(0, Math.max(0, parent.lastIndexOf('node_modules/')))}node_modules/${name}`;
   return beside in packages ? `${parent}/node_modules/${name}` : beside;

@@ -105,7 +105,9 @@ async function step(action: string, command: string, argv: readonly string[]): P
   }
 }
 
-/** pip says of a network that is down only that no version matches, and of a missing venv how to install it on Debian. */
+/**
+ * If the network is down, pip reports only that no version matches; if venv is missing, it names the Debian package.
+ */
 const KNOWN_REASONS: readonly (readonly [RegExp, string])[] = [
   [
     /NewConnectionError|ConnectTimeout|ProxyError|Temporary failure in name resolution|Network is unreachable/,

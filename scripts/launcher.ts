@@ -2,16 +2,18 @@ import { readFileSync } from 'node:fs';
 
 import { prebuilt } from './native-programs.ts';
 
-/** Only what leaves Node's own compiled code valid: an option that changes code generation costs 15 ms of each start. */
+/**
+ * Only options that keep Node's own compiled code valid: one that changes code generation costs 15 ms of each start.
+ */
 const NODE_FLAGS = [
-  // Node loads its own roots in advance unless told otherwise, 1 MB that an operator who names a CA does not need. For the
-  // others the agent loads them, and the host's (`program/known-roots.ts`).
+  // By default Node loads its own roots at the start, 1 MB that an operator who names a CA does not need. The agent
+  // loads them, and the host's, when they are needed (`program/known-roots.ts`).
   '--use-openssl-ca',
 ] as const;
 
 /**
- * The size of the nursery for young objects, in MB. The agent has few of them: a small one costs nothing and saves 0.6 MB.
- * A companion that takes ten thousand agents back has many: with 1 MB, garbage collection takes 11 to 26 % of its time.
+ * The size of V8's space for young objects, in MB. The agent has few of them, so a small space saves 0.6 MB. A
+ * companion that takes ten thousand agents back has many: with 1 MB, garbage collection takes 11 to 26 % of its time.
  */
 const NURSERY_MB: Readonly<Record<string, number>> = { 'kuma-deregistrar': 16 };
 
@@ -30,8 +32,8 @@ export interface LauncherPlace {
 }
 
 /**
- * What `/usr/bin/NAME` and `dist/bin/NAME` are: `native/launch.c` with the settings of one program filled in. It replaces
- * itself by Node, so the process that was started (systemd's MainPID) is the program.
+ * The content of `/usr/bin/NAME` and `dist/bin/NAME`: `native/launch.c` with the settings of one program. It replaces
+ * itself by Node, so the started process (systemd's MainPID) is the program.
  *
  * @throws Error if the settings are longer than their place
  */
@@ -52,8 +54,8 @@ function nurseryFlag(name: string): string {
 }
 
 /**
- * The program's `main.js`: the only file that an old Node reads, so in its language. It names the process, which Node
- * calls `MainThread`, and loads the bundle.
+ * The program's `main.js`: the only file that an old Node reads, so it is written for one. It names the process, which
+ * Node calls `MainThread`, and loads the bundle.
  */
 export function entryModule(name: string): string {
   return `'use strict';

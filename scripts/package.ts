@@ -89,7 +89,7 @@ function packageAll(): void {
   console.log(writeChecksums(values.out));
 }
 
-/** @throws Error about one that is not known */
+/** @throws Error about an unknown one */
 function formatsOf(text: string): readonly Format[] {
   const wanted = text.split(',');
   const unknown = wanted.filter((word) => !FORMATS.some((format) => format === word));

@@ -2,7 +2,7 @@ import type { Command, ProgramWords } from '../../kernel/commands.ts';
 import type { OptionSpec } from '../../kernel/options.ts';
 import { valuesOf, wrapsCommand } from './completion-values.ts';
 
-/** Needs nothing of the bash-completion package, but uses it behind `--` where it is loaded. */
+/** Does not need the bash-completion package, but uses it behind `--` if it is loaded. */
 export function bashCompletion({ name, commands: table }: ProgramWords): string {
   const commands = Object.entries(table);
   const completer = `_${name.replaceAll('-', '_')}`;
@@ -37,7 +37,7 @@ complete -F ${completer} ${name}
 
 type NamedCommand = readonly [name: string, words: Command];
 
-/** Behind `--` it is not our command line any more. */
+/** Behind `--` another program's command line follows. */
 function wrappedCommand(commands: readonly NamedCommand[]): string {
   const names = commands.filter(([, words]) => wrapsCommand(words)).map(([name]) => name);
   if (names.length === 0) return '';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Something of others that a package brings along. */
+/** A third party's work that a package contains. */
 export interface Bundled {
   readonly name: string;
   readonly version: string;
@@ -9,7 +9,7 @@ export interface Bundled {
   readonly licence: string;
   /** Whole texts, none of them empty. */
   readonly licenceTexts: readonly string[];
-  /** Package URL: what scanners look it up by. */
+  /** Package URL, by which scanners find it. */
   readonly purl: string;
   /** The name under which vulnerabilities of programs outside of npm are published. */
   readonly cpe?: string;
@@ -24,12 +24,12 @@ interface LockedPackage {
   readonly integrity?: string;
 }
 
-/** Compiled into the addon that is shipped, so no module of any bundle. */
+/** Compiled into the addon, so it is no module of any bundle. */
 const LINKED: Readonly<Record<string, readonly string[]>> = {
   'node_modules/better-sqlite3': ['node_modules/node-addon-api'],
 };
 
-/** Where the licence is, for packages that have no file of that name. */
+/** The file with the licence, for packages without a licence file. */
 const LICENCE_ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   // Apache-2.0 by its package.json; what it took from Google keeps the notice in the file's head.
   'node_modules/@bufbuild/protobuf': ['dist/esm/wire/varint.js'],
@@ -107,7 +107,7 @@ function sqliteLibrary(): Bundled {
   };
 }
 
-/** @throws Error where none is found: a package may not be given away without its licence */
+/** @throws Error if none is found: a package may not be distributed without its licence */
 function licenceTexts(folder: string): readonly string[] {
   const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|notice)/i.test(file));
   const texts =

@@ -16,7 +16,7 @@ import { zshCompletion } from './zsh-completion.ts';
 
 export interface Recipe {
   readonly program: Program;
-  /** Whose variables go into `/etc/default`: the unit's name without its suffix, its command, and what comes first. */
+  /** The variables for `/etc/default`: the unit's name without its suffix, its command, and the introduction. */
   readonly environment: {
     readonly file: string;
     readonly command: string;
@@ -96,7 +96,7 @@ export function packageContents(recipe: Recipe, build: Build): PackagedFiles {
 
 const OF_ONE_PROCESSOR = /-(x64|arm64)(\.node)?$/;
 
-/** The bundle as it was built. Of compiled code only what this processor runs. */
+/** The bundle as it was built, with the compiled code of this processor only. */
 function code(name: string, { cpu, stripped }: Build): readonly (readonly [string, PackagedFile])[] {
   const folder = join('dist', name);
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })

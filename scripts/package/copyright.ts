@@ -2,7 +2,7 @@ import type { Bundled } from './bundled.ts';
 
 const RULE = '-'.repeat(78);
 
-/** The file `copyright`: whose the program is, its licence, and the whole licence of everything that it brings along. */
+/** The file `copyright`: the program's holder and licence, and the full licence of everything that is bundled. */
 export function copyright(
   program: { readonly name: string; readonly licence: string; readonly licenceText: string },
   bundled: readonly Bundled[],

@@ -4,8 +4,8 @@ import type { Program } from './manual-page.ts';
 export const DEREGISTRAR_PROGRAM: Program = {
   ...DEREGISTRAR_WORDS,
   description: [
-    'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they have already. It deletes the object of each agent that stops or falls silent, and offline objects without an agent. It never deletes a living dataplane, and names the guard that holds a deletion back.',
-    "Nothing has to be configured: it shows agents the control plane's own certificate, checks tokens by the control plane's own keys, and keeps what must survive in an SQLite file. Several replicas share a PostgreSQL.",
+    'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they already have. It deletes the object of each agent that stops or falls silent, and offline objects without an agent. It never deletes a living dataplane, and names the guard that holds a deletion back.',
+    "There is nothing to configure: it shows agents the control plane's own certificate, checks tokens with the control plane's own keys, and keeps its state in an SQLite file. Several replicas share a PostgreSQL database.",
   ],
   sections: [
     {
@@ -23,7 +23,7 @@ export const DEREGISTRAR_PROGRAM: Program = {
         ['0', 'Done.'],
         ['1', 'doctor: warnings.'],
         ['2', 'doctor: failures.'],
-        ['69', 'Not done, or something that is needed is away (EX_UNAVAILABLE).'],
+        ['69', 'Not done, or a prerequisite is missing (EX_UNAVAILABLE).'],
         ['78', 'The options are wrong (EX_CONFIG).'],
       ],
     },
@@ -33,11 +33,11 @@ export const DEREGISTRAR_PROGRAM: Program = {
         ['/etc/default/kuma-deregistrar', 'Environment of kuma-deregistrar.service.'],
         [
           '/usr/lib/systemd/system/kuma-deregistrar.service',
-          'The unit; one in /etc/systemd/system wins over it.',
+          'The unit; one in /etc/systemd/system replaces it.',
         ],
-        ['/var/lib/kuma-deregistrar/state.db', 'What must survive; removed when the package is purged.'],
+        ['/var/lib/kuma-deregistrar/state.db', 'The state; removed when the package is purged.'],
         ['/run/kuma-deregistrar/admin.sock', 'For status, sweep, undo and brake.'],
-        ['/usr/share/doc/kuma-deregistrar', 'Licences and a list (CycloneDX) of all that is bundled.'],
+        ['/usr/share/doc/kuma-deregistrar', 'Licences and a list (CycloneDX) of everything that is bundled.'],
       ],
     },
     { title: 'SEE ALSO', text: ['kuma-dp-agent(1), systemctl(1), systemd.service(5)'] },

@@ -25,7 +25,7 @@ export function describeBuild(processor: Processor, revision: number, workDir: s
   };
 }
 
-/** 18 MB less. Of a copy: what is in `node_modules/` may be one file with what other checkouts have. */
+/** Saves 18 MB. It strips a copy: a file in `node_modules/` may be shared with other checkouts. */
 function stripped(
   path: string,
   { workDir, strip }: { readonly workDir: string; readonly strip: string },
@@ -64,10 +64,10 @@ function commitTime(): string | undefined {
   }
 }
 
-/** Reserved for what is no address (RFC 2606): a distributor sets its own. */
+/** A reserved domain (RFC 2606): a distributor sets another one. */
 const MAINTAINER = { name: 'kuma-dp-agent developers', mail: 'packages@kuma-dp-agent.invalid' };
 
-/** Set but empty, as an unset variable of a workflow is, counts as not set. */
+/** An empty value, as from an unset variable of a workflow, counts as not set. */
 function maintainer(): string {
   const { DEBFULLNAME: name, DEBEMAIL: mail } = process.env;
   return `${name === undefined || name === '' ? MAINTAINER.name : name} <${mail === undefined || mail === '' ? MAINTAINER.mail : mail}>`;

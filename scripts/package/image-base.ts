@@ -50,7 +50,7 @@ export function imageBase({ debian }: Processor, root: string): readonly BasePac
   });
 }
 
-/** With lists of its own: those of this machine stay as they are, and may be of another processor. */
+/** Uses package lists of its own: those of this machine stay unchanged, and may be of another processor. */
 function fetchPackages(architecture: string, folder: string): void {
   const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
@@ -74,8 +74,8 @@ function fetchPackages(architecture: string, folder: string): void {
 }
 
 /**
- * glibc where its loader looks first; the C++ libraries in `/usr/lib`, where it looks last: laid over another image they
- * do not hide its own.
+ * glibc goes where its loader looks first, the C++ libraries into `/usr/lib`, where it looks last: over another image
+ * they do not hide that image's own.
  */
 function takeLibraries(parts: string, root: string): void {
   mkdirSync(join(root, 'usr/lib'), { recursive: true });

@@ -2,7 +2,7 @@ import { environmentName, type OptionSpec, type OptionTable } from '../../kernel
 import { synopsis, type Command, type ProgramWords } from '../../kernel/commands.ts';
 import { wrapped } from '../../kernel/wrapped-text.ts';
 
-/** What the manual says beside what `--help` says. */
+/** The parts of the manual that `--help` does not have. */
 export interface Program extends ProgramWords {
   /** Paragraphs. */
   readonly description: readonly string[];
@@ -45,7 +45,7 @@ export function manualPage(
 }
 
 const CONVENTIONS =
-  'A flag wins over its environment variable, which stands in parentheses. Durations are written as 30s or 1m30s.';
+  'A flag wins over its environment variable, which stands in parentheses. Durations: 30s, 1m30s.';
 
 const MANUALS = { 1: 'User Commands', 8: 'System Administration' } as const;
 
@@ -100,7 +100,7 @@ function paragraphs(texts: readonly string[]): string {
   return texts.map(prose).join('\n.PP\n');
 }
 
-/** Running text: each sentence begins a line, and no line is longer than a terminal is wide. */
+/** Running text: each sentence begins a new line, and no line is wider than a terminal. */
 function prose(text: string): string {
   return text
     .split(/(?<=[.!?]) (?=[A-Z])/)
@@ -109,7 +109,7 @@ function prose(text: string): string {
     .join('\n');
 }
 
-/** Without a beginning that would be taken for a request, and with characters that every terminal has. */
+/** Escapes what roff would take for a request, and characters that some terminals lack. */
 function escape(text: string): string {
   return text
     .replaceAll('\\', '\\e')
@@ -117,7 +117,7 @@ function escape(text: string): string {
     .replace(/^(?=['.])/, '\\&');
 }
 
-/** What is to be typed has hyphens that can be copied; roff makes others typographic. */
+/** Text to be typed keeps hyphens that can be copied; roff makes other hyphens typographic. */
 function hyphens(text: string): string {
   return text.replaceAll('-', '\\-');
 }

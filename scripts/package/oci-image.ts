@@ -24,11 +24,11 @@ interface Blob {
   readonly size: number;
 }
 
-/** What a container has no use for: no systemd, no manual, no shell to complete in. */
+/** Files that a container does not need: no systemd, no manual, no completion. */
 const NOT_OF_USE =
   /^(etc|usr\/lib\/(systemd|sysusers\.d|tmpfiles\.d)|usr\/share\/(man|bash-completion|fish|zsh|lintian))\//;
 
-/** As distroless images call it: `nonroot`. Kuma's own images run under the same. */
+/** The user `nonroot` of distroless images; Kuma's own images run as the same. */
 const USER = 65_532;
 
 /**
@@ -143,7 +143,7 @@ function writeIndex(
       },
     ],
   });
-  // For a Docker that does not read image layouts yet: the same blobs.
+  // For a Docker version that does not read image layouts yet: the same blobs.
   const pathOf = ({ digest }: Blob): string => `blobs/sha256/${digest.slice('sha256:'.length)}`;
   writeJson(join(layout, 'manifest.json'), [
     { Config: pathOf(blobs.config), RepoTags: [tag], Layers: blobs.layers.map(pathOf) },

@@ -23,7 +23,7 @@ export type PackagedFiles = ReadonlyMap<string, PackagedFile>;
 /** What only Debian's tools read. */
 const DEBIANS = /^etc\/needrestart\/|^usr\/share\/lintian\/|\/changelog\.Debian\.gz$/;
 
-/** The files of a Debian package for other hosts: zsh looks there in the folder that it has everywhere. */
+/** The files of a Debian package, moved for other hosts: zsh looks in another folder there. */
 export function outsideDebian(files: PackagedFiles): PackagedFiles {
   return new Map(
     [...files]
@@ -33,7 +33,7 @@ export function outsideDebian(files: PackagedFiles): PackagedFiles {
 }
 
 /**
- * Lays out files below `root`: nothing of it depends on who builds, when, or with which umask.
+ * Writes the files below `root`. The result does not depend on the user, the time or the umask of the build.
  *
  * @param epoch seconds since 1970: the time of every file and folder
  */
@@ -47,11 +47,11 @@ export function layOut(root: string, files: PackagedFiles, epoch: number): void 
   }
   const folders = [root, ...entriesBelow(root).filter((path) => statSync(path).isDirectory())];
   for (const folder of folders) chmodSync(folder, 0o755);
-  // From the inside out: writing into a folder changes its time.
+  // From the inside out, because writing into a folder changes its time.
   for (const path of [...entriesBelow(root).toReversed(), root]) utimesSync(path, epoch, epoch);
 }
 
-/** What `md5sums` of a package has: dpkg -V compares by it. */
+/** The content of a package's `md5sums`, which dpkg -V compares. */
 export function md5sums(root: string): string {
   return filesBelow(root)
     .map((path) => `${createHash('md5').update(readFileSync(path)).digest('hex')}  ${relative(root, path)}\n`)

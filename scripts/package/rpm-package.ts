@@ -30,7 +30,7 @@ export interface RpmBuild {
   readonly target: string;
 }
 
-/** What RPM would do to binaries and scripts is done, or not wanted: they are the same bytes in every package. */
+/** RPM's own changes to binaries and scripts are off: the files are the same bytes in every package. */
 const DEFINES: Readonly<Record<string, string>> = {
   __os_install_post: '%{nil}',
   _build_id_links: 'none',
@@ -103,7 +103,7 @@ ${filesSection(rpm)}
 `;
 }
 
-/** Folders of its own belong to it; those that every host has do not. */
+/** The package owns only its own folders, not those that every host has. */
 function filesSection({ name, files }: RpmPackage): string {
   const own = [`usr/lib/${name}`, `usr/share/doc/${name}`, `usr/share/licenses/${name}`];
   const folders = [...files.keys()]

@@ -30,8 +30,8 @@ const GCC_OF: readonly (readonly [symbols: string, gcc: string])[] = [
 ];
 
 /**
- * The `Depends` that binaries need, by what they say of themselves: a newer Node or addon then asks for a newer system
- * by itself. `dpkg-shlibdeps` would name the versions of the machine that builds.
+ * The `Depends` of the binaries, from their own symbols: a newer Node or addon then requires a newer system by itself.
+ * `dpkg-shlibdeps` would name the versions of the build machine.
  *
  * @throws Error about a library or a version that is not known here
  */

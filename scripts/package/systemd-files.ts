@@ -5,11 +5,11 @@ const SYSTEMD = join(import.meta.dirname, '..', '..', 'systemd');
 
 const UNITS = 'usr/lib/systemd/system';
 
-/** What of `systemd/` goes where. The first pattern that fits counts; a file that fits none is an error. */
+/** The place of each file of `systemd/`. The first matching pattern counts; a file without a match is an error. */
 const HOMES: readonly {
   readonly files: RegExp;
   readonly package: string;
-  /** Of a file with this path below `systemd/`, without the leading slash. */
+  /** For a file with this path below `systemd/`, without the leading slash. */
   readonly targets: (path: string) => readonly string[];
 }[] = [
   { files: /^kuma-dp@?\.service$/, package: 'kuma-dp-agent', targets: (name) => [`${UNITS}/${name}`] },

@@ -49,7 +49,7 @@ export function archive(tar: {
   readonly target: string;
   /** Of all that is in it; root if left out. */
   readonly owner?: number;
-  /** Whatever the umask was: readable to all, writable to the owner. */
+  /** Readable for all, writable for the owner, with any umask. */
   readonly plainModes?: true;
   /** Adds to what is there. */
   readonly append?: true;

@@ -24,7 +24,7 @@ const OF_FORMAT: Readonly<Record<Format, readonly Tool[]>> = {
   ],
 };
 
-/** Of binutils: the host's own knows no other processor. */
+/** Of binutils: the host's own supports no other processor. */
 export function stripOf({ cpu, gnu }: Processor): string {
   return cpu === process.arch ? 'strip' : `${gnu}-strip`;
 }
@@ -49,7 +49,7 @@ export function checkTools(formats: readonly Format[], processor: Processor): vo
   throw new Error(`missing ${programs}: apt-get install ${packages}${hint}`);
 }
 
-/** @throws Error that has the tool's own last line */
+/** @throws Error with the tool's own last line */
 export function runTool(tool: string, argv: readonly string[], options: ExecFileSyncOptions = {}): void {
   try {
     execFileSync(tool, argv, { stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 26, ...options });
