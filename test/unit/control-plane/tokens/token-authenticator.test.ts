@@ -375,7 +375,7 @@ describe('tokenAuthenticator()', () => {
       for (const part of [0, 1, 2]) {
         const parts = token.split('.');
         const text = parts[part] ?? '';
-        const other = text.endsWith('A') ? 'B' : 'A';
+        const other = text.at(-2) === 'A' ? 'B' : 'A';
         const forged = parts.with(part, `${text.slice(0, -2)}${other}${text.slice(-1)}`).join('.');
         expect(await outcome(forged)).not.toHaveProperty('credential');
       }
