@@ -6,23 +6,22 @@ import { QUESTIONS, ROWS } from './evidence-rows.ts';
 
 const INTRO = `# Evidence and decisions
 
-What the companion does about an object, by what it knows. \`control-plane/evidence/decision.pure.ts\` decides it, from one
-value that holds all the evidence. \`test/contract/evidence.test.ts\` writes this page from that code: run
+What the companion does about an object, by what it knows. \`control-plane/evidence/decision.pure.ts\` decides it.
+\`test/contract/evidence.test.ts\` writes this page from that code: run
 \`npx vitest run --project contract test/contract/evidence.test.ts -u\` after a change.
 
-Each line changes one piece of evidence, and leaves everything else as it is where everything speaks for it. What is not
-known is a value of its own, and never speaks for a deletion.
+Each line changes one piece of evidence; everything else speaks for the deletion. What is unknown never does.
 
-- **go**: the object is deleted, after the [brake](what-happens-when.md#brake) where its agent did not ask to leave.
+- **go**: the object is deleted, after the [brake](what-happens-when.md#brake) if its agent did not ask to leave.
 - **put back**: the object of a running dataplane is put again.
-- **wait**: it stays, and is judged again. **stay**: it stays, and its departure, if there is one, is over. The guard
-  that says so is in brackets; [what holds a deletion back](what-happens-when.md#what-holds-a-deletion-back) explains each.
-- **gone**: it is not there, and nothing is to be done.
+- **wait**: it stays, and is judged again. **stay**: it stays, and its departure, if there is one, is over. The
+  [guard](what-happens-when.md#what-holds-a-deletion-back) is in brackets.
+- **gone**: there is no object, and nothing to do.
 `;
 
 const NAMES = `## Who gets a name
 
-When an incarnation asks for a name that another one has. \`control-plane/evidence/entry.pure.ts\` decides it.
+An incarnation asks for a name that another one has. \`control-plane/evidence/entry.pure.ts\` decides.
 
 - **enter**: it gets the name and the next epoch. **held**: it waits on its stream until the other one leaves, is lost or
   stops serving. **superseded**: it asks again after a minute.
@@ -70,18 +69,27 @@ const ENTRIES: readonly (readonly [evidence: string, given: Partial<EntryCase>])
 ];
 
 test('docs/concepts/evidence.md is what the code decides', async () => {
-  const rows = ROWS.map(({ source, evidence, change }) => [
+  const answers = Object.entries(QUESTIONS).map(([question, given]) => ({
+    question,
+    cells: ROWS.map(({ change }) => cell(decide(change(given)))),
+  }));
+  const same = answers.filter(({ cells }) => new Set(cells).size === 1);
+  const columns = answers.filter((answer) => !same.includes(answer));
+  const rows = ROWS.map(({ source, evidence }, at) => [
     source,
     evidence,
-    ...Object.values(QUESTIONS).map((given) => cell(decide(change(given)))),
+    ...columns.map(({ cells }) => cells[at] ?? ''),
   ]);
+  const always = same.map(
+    ({ question, cells: [answer = ''] }) => `Whatever the evidence, if ${question}: ${answer}.\n\n`,
+  );
   const entries = ENTRIES.map(([evidence, given]) => [
     evidence,
     judgeEntry({ ...ASKING, ...given }),
     judgeEntry({ ...ASKING, ...given, newcomer: { owner: 'cp', resource: undefined } }),
     judgeEntry({ ...ASKING, ...HAD_IT, ...given }),
   ]);
-  const decisions = table(['source', 'evidence', ...Object.keys(QUESTIONS)], rows);
+  const decisions = table(['source', 'evidence', ...columns.map(({ question }) => question)], rows);
   const names = table(
     [
       'the other incarnation',
@@ -91,7 +99,7 @@ test('docs/concepts/evidence.md is what the code decides', async () => {
     ],
     entries,
   );
-  const page = `${INTRO}\n## What becomes of an object\n\n${decisions}\n\n${NAMES}\n${names}\n`;
+  const page = `${INTRO}\n## What becomes of an object\n\n${always.join('')}${decisions}\n\n${NAMES}\n${names}\n`;
   await expect(page).toMatchFileSnapshot('../../docs/concepts/evidence.md');
 });
 
