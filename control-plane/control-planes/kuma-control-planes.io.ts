@@ -18,7 +18,7 @@ export interface KumaControlPlanesOptions {
   /** The REST API of each control plane of the zone. */
   readonly urls: readonly [URL, ...URL[]];
   readonly tls: EndpointTls;
-  /** Of an administrator; asked for before each request, so that it may be rotated. */
+  /** An administrator's token; read before each request, so that it may be rotated. */
   readonly userToken: () => string | undefined;
 }
 
@@ -101,7 +101,10 @@ async function look({ url, client }: ControlPlaneTarget, signal: AbortSignal): P
   }
 }
 
-/** A user without admin rights may not read it: Kuma's defaults then apply. No answer at all is another matter. */
+/**
+ * A user without admin rights may not read it; then Kuma's defaults apply. An answer that does not come is a problem of
+ * its own.
+ */
 async function readConfig(client: RestClient, signal: AbortSignal): Promise<unknown> {
   const answer = await client.get('config', signal);
   if (answer.status === 403 || answer.status === 404) return undefined;

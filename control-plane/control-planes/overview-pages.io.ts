@@ -19,12 +19,11 @@ const Page = z.looseObject({ items: z.array(z.unknown()), next: z.nullish(z.stri
 /**
  * Every dataplane of every mesh, as one control plane lists them.
  *
- * Kuma pages by offset over a list that lives on: what is deleted in between moves others into pages that were read
- * already, and what is created moves others into pages to come. So one may be missing that exists, and its absence
- * proves nothing; one that comes twice is taken as it was last seen; and each is only as fresh as its page. What cannot
- * be read is left out for the same reason: one odd object must not hide all others.
- *
- * `clockMs` is of the first page, so that no age comes out too high.
+ * Kuma pages by offset over a changing list. A deletion in between moves others into pages that were read already, a
+ * creation moves others into later pages. So an existing dataplane may be missing, and its absence proves nothing. One
+ * that comes twice counts as it was last seen, and each is only as fresh as its page. Unreadable ones are left out for
+ * the same reason: one odd object must not hide all others. `clockMs` is of the first page, so that no age comes out
+ * too high.
  *
  * @see kuma pkg/api-server/pagination.go, pkg/core/resources/store/pagination_store.go
  */
@@ -62,8 +61,8 @@ async function readPage(client: RestClient, offset: string, signal: AbortSignal)
 }
 
 /**
- * Takes only the offset of the next page. A proxy or our own request headers made the rest of the link, and the
- * credential must not follow it.
+ * Takes only the offset of the next page: a proxy or our own request headers made the rest of the link, and the
+ * credential must not go there.
  */
 function offsetOf(next: string | null | undefined): string | undefined {
   if (next === null || next === undefined) return undefined;

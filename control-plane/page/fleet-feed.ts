@@ -43,7 +43,7 @@ type Standings = Promise<readonly BrakeStanding[]>;
 const INTERVAL_MS = 1_000;
 /** The share of time that reading may take: a large fleet is read less often. */
 const TIMES_ITS_COST = 10;
-/** The brake lists all dataplanes of the control plane: not more often than this, unless it holds others back. */
+/** The interval of the brake, which lists all dataplanes of the control plane, while it holds no deletion back. */
 const BRAKES_MS = 10_000;
 
 /** Reads the page's content once for all open pages, and not while none is open. */
@@ -69,7 +69,11 @@ export class FleetFeed {
     return this.#reading.snapshot;
   }
 
-  /** Tells `listener` how the fleet stands, and of each change. @returns what ends that */
+  /**
+   * Sends `listener` the state of the fleet, and each change.
+   *
+   * @returns a function that ends that
+   */
   follow(listener: FleetListener): () => void {
     this.#listeners.add(listener);
     if (this.#last !== undefined) listener(this.#last, undefined);

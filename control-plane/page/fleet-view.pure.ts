@@ -47,14 +47,14 @@ export interface FleetRow {
   readonly state: RecordState | 'sidelined';
   /** Of its first inbound or its gateway; empty if the agent brought no resource. */
   readonly service: string;
-  /** Empty if it is not known. */
+  /** Empty if unknown. */
   readonly address: string;
   /** The phase that the agent reported. */
   readonly phase: string;
   readonly incarnation: string;
   readonly epoch: number;
   readonly replica: string;
-  /** 0 if it is not known, since the store is unavailable. */
+  /** 0 if unknown because the store is unavailable. */
   readonly sinceMs: number;
   readonly attempts: number;
   /** What holds its deletion back; empty if nothing does. */
@@ -137,14 +137,13 @@ function describeOut({ reason }: Pick<SideliningRecord, 'reason'>, record: Fleet
   return record.reason === undefined || record.reason === '' ? said : `${said}; ${record.reason}`;
 }
 
-/** Ten thousand rows are viewed every second: none of them is parsed for one word. */
+/** Ten thousand rows are converted every second, so this does not parse a whole resource for one word. */
 function serviceIn(resource: string): string {
   return /"kuma\.io\/service"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(resource)?.[1] ?? '';
 }
 
 /**
- * A departure as a bar. A requested departure is drawn with what its agent reported of the stop, the others with what
- * this program did.
+ * A departure as a bar. A requested departure shows its agent's report of the stop, the others what this program did.
  */
 export function viewDeparture(record: DepartureRecord, note: DepartureNote = {}): FleetDeparture {
   const { key, guard, atMs, ...rest } = record;

@@ -20,8 +20,8 @@ const LONGEST_WORD = 40;
 const STEPS: ReadonlySet<string> = new Set(['deregister', 'settle', 'drain', 'exit', 'confirm']);
 
 /**
- * The steps of an agent's stop report. Agents are not trusted to be what they should: what is no step is left out, and
- * what is kept is small, whatever was sent.
+ * The steps of an agent's stop report. Agents are not trusted: invalid steps are left out, and the result is small for
+ * any input.
  *
  * @returns `undefined` if nothing of it can be drawn
  */

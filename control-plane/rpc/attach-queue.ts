@@ -7,11 +7,9 @@ export interface AttachQueueOptions {
 }
 
 /**
- * `start`: a kuma-dp waits for it, for 800 ms at most. `return`: the store knows it, and it is on its way back. These two
- * take turns; `other` agents come after them.
- *
- * Of the starts, the newest goes first: where more come than can be served, the oldest have started without us, and in
- * the order of their arrival all of them would be late.
+ * `start`: a kuma-dp waits for it, for 800 ms at most. `return`: the store knows it, and it is on its way back. These
+ * two take turns; `other` agents come after them. The newest start goes first: if more come than can be served, the
+ * oldest have started without the companion, and in the order of arrival all of them would be late.
  */
 export type Lane = 'start' | 'return' | 'other';
 
@@ -19,7 +17,7 @@ export interface QueuedAttach {
   readonly lane: Lane;
   /** Whether its caller has hung up: then it loses its place. */
   readonly hasGone: () => boolean;
-  /** Called with how long it may have to wait, and again when that grows. `undefined`: it cannot wait. */
+  /** Called with its expected wait, and again when that grows. `undefined`: this caller cannot wait. */
   readonly onWait: ((withinMs: number) => void) | undefined;
 }
 
@@ -39,8 +37,8 @@ const SAY_AGAIN_MS = 1_000;
 const NEWEST = 0.05;
 
 /**
- * Attaches agents in order, as many at once as the store takes in one batch. A herd that attaches all at once finishes
- * all at once: by then most callers have given up and retry.
+ * Attaches agents in order, as many at once as the store takes in one batch. If a herd attached all at once, all would
+ * finish at once, and most callers would have given up and retried by then.
  */
 export class AttachQueue {
   readonly #options: AttachQueueOptions;

@@ -45,7 +45,7 @@ type AttachCall = ServerDuplexStream<AttachRequest, AttachResponse>;
 const HELLO_BUDGET_MS = 10_000;
 /** How long a redirected agent may keep its stream. */
 const REDIRECT_BUDGET_MS = 5_000;
-/** Load balancers that read HTTP/2 themselves end a stream on which nothing was said for 60 s, and pass no pings on. */
+/** Load balancers that read HTTP/2 end a stream without messages after 60 s, and do not pass pings on. */
 const ASK_AGAIN_MS = 35_000;
 const MAX_REPORT = 16_384;
 /** The phase of an agent that holds its kuma-dp back, so that it can put the object first. */
@@ -268,7 +268,7 @@ class AttachedStream {
     }
   }
 
-  /** The agent's answer is traffic too, so both directions stay in use. */
+  /** The agent's answer is traffic too, so load balancers see both directions in use. */
   #keepAsking(): void {
     if (this.#ended) return;
     this.#stopAsking = this.#deps.clock.after(ASK_AGAIN_MS, () => {
@@ -307,7 +307,7 @@ class AttachedStream {
   }
 }
 
-/** A stop report is for people; its content is not trusted. */
+/** A stop report is for people. Its content is not trusted. */
 function readReport(report: string): unknown {
   if (report.length > MAX_REPORT) return 'left out: too long';
   try {

@@ -20,10 +20,10 @@ export interface AuthorisationDeps {
 }
 
 /**
- * Lets a call through if its token is good for this dataplane, and the caller is within its bounds.
+ * Admits a call if its token is good for this dataplane, and the caller is within its bounds.
  *
  * @throws `LIMIT_EXCEEDED`; `UNAUTHENTICATED`, `PERMISSION_DENIED`: the same words whether the dataplane exists or not;
- * `ENDPOINT_UNREACHABLE` while that cannot be told
+ *   `ENDPOINT_UNREACHABLE` while that cannot be found out
  */
 export type Authorise = (
   caller: CallerOf,
@@ -35,7 +35,7 @@ const READ_BUDGET_MS = 800;
 
 export interface Authorisation {
   readonly authorise: Authorise;
-  /** Does not check tags and workload: for a look that shows nothing of the object. */
+  /** Does not check tags and workload: for a question whose answer shows nothing of the object. */
   readonly authoriseByName: (caller: CallerOf, key: DataplaneKey) => Promise<void>;
 }
 
@@ -85,16 +85,16 @@ interface Admitted {
   readonly subject: string;
 }
 
-/** Only then the object is needed: most tokens are bound to a name or a mesh. */
+/** Only these tokens need the object: most are bound to a name or a mesh. */
 function isBoundToObject({ tags, workload }: Credential): boolean {
   return Object.keys(tags).length > 0 || workload !== '';
 }
 
 /**
- * As the control plane has it, else as its agent brought it before.
+ * The object as the control plane has it, otherwise as its agent brought it before.
  *
- * @returns `undefined` only if it is certain that there is none: who brings a resource under a name whose object cannot
- * be read must not be taken for its first owner
+ * @returns `undefined` only if there is certainly none: while the object cannot be read, a caller that brings a
+ *   resource under its name must not count as its first owner
  */
 async function readStored(
   { clock, controlPlanes, store }: AuthorisationDeps,

@@ -15,8 +15,8 @@ export interface CallBoundsDeps {
 type CallRelease = () => void;
 
 /**
- * An agent has one stream, and another one while the first has not been noticed to be dead; it makes one call at a time.
- * A fleet of ten thousand may share one address, and may stop in one moment.
+ * An agent has one stream, a second one until the first is found dead, and one call at a time. A fleet of ten thousand
+ * may share one address, and may stop in one moment.
  */
 const MOST = {
   streams: { subject: 4, address: 15_000, all: 20_000 },
@@ -27,7 +27,7 @@ const MOST = {
 /** How many calls of one subject act at once; the others wait in memory. */
 const TURNS = 4;
 const MINUTE_MS = 60_000;
-/** The pace of refusals for an address that is refused again and again; it cannot ask meanwhile. */
+/** The pace of refusals for an address that is refused repeatedly; it cannot ask meanwhile. */
 const REFUSALS = { everyMs: 20, longestMs: 5_000 } as const;
 
 /** Bounds for agents' calls: of one token for one dataplane, from one address, and in all. */
@@ -62,7 +62,7 @@ export class CallBounds {
   }
 
   /**
-   * Waits for the turn of this call.
+   * Waits for this call's turn.
    *
    * @throws `LIMIT_EXCEEDED`
    */

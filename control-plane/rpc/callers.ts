@@ -10,13 +10,14 @@ export interface CallerOf {
   /** Its address block. */
   readonly address: string;
   /**
-   * The caller has a valid token, and names a dataplane that it may be for: takes what a call takes, until it ends.
+   * Called when the caller has a valid token, and names a dataplane that the token may be for: reserves what a call
+   * needs, until it ends.
    *
    * @throws `LIMIT_EXCEEDED`
    */
   readonly admit: (caller: Caller) => Promise<void>;
   /**
-   * The token is for this dataplane: the connection no longer counts as a stranger's.
+   * Called when the token is for this dataplane: the connection no longer counts as a stranger's.
    *
    * @throws `LIMIT_EXCEEDED`
    */

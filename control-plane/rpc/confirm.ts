@@ -21,7 +21,7 @@ export interface ConfirmCallDeps {
 const LOOK_BUDGET_MS = 1_000;
 const DELETE_BUDGET_MS = 1_000;
 
-/** An agent without a companion judges in the same way. The deletion is one more requested departure. */
+/** An agent without a companion judges in the same way. The deletion counts as one more requested departure. */
 export async function confirm(
   { clock, authorise, store, controlPlanes, requested }: ConfirmCallDeps,
   request: ConfirmRequest,

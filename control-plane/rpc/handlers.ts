@@ -14,9 +14,9 @@ export interface CallContext {
   /** ms until the caller gives up; `undefined` if it never does. */
   readonly remainingMs: number | undefined;
   /**
-   * To be called right before something is begun for the caller.
+   * Call it right before something is begun for the caller.
    *
-   * @throws `ENDPOINT_BUSY` if this process was stopped, and the caller may have given up before it read the call
+   * @throws `ENDPOINT_BUSY` if this process was paused, and the caller may have given up before its call was read
    */
   requireWaiting(): void;
 }
@@ -31,8 +31,8 @@ export interface UnaryDeps {
 }
 
 /**
- * A promise as a gRPC handler. What it began goes on if the caller hangs up. It begins nothing for a caller that may have
- * given up while this process was stopped: the time that a caller waits is counted from when its call is read.
+ * A promise as a gRPC handler. Its work continues if the caller hangs up. It begins nothing for a caller that may have
+ * given up while this process was paused: the caller's wait counts from when its call is read.
  */
 export function unary<Request, Response>(
   { clock, events, presence, bounds, markAuthenticated }: UnaryDeps,
@@ -69,7 +69,7 @@ export function unary<Request, Response>(
 
 type Answer<Response> = Parameters<sendUnaryData<Response>>;
 
-/** grpc-js speaks of deadlines in wall time, and begins to count when it reads the call. */
+/** grpc-js states deadlines in wall time, and starts to count when it reads the call. */
 function remainingMs(deadline: Date | number, clock: Clock, lateMs: number): number | undefined {
   const atMs = deadline instanceof Date ? deadline.getTime() : deadline;
   return Number.isFinite(atMs) ? Math.max(0, atMs - clock.wallMs() - lateMs) : undefined;

@@ -27,9 +27,8 @@ export interface RegisterDeps {
 const PUT_BUDGET_MS = 1_500;
 
 /**
- * Makes the object of an attached agent stand as the agent wishes, while nothing deletes or attaches under its name.
- *
- * Only for the incarnation that has the name: the put of an older one would overwrite its successor's object.
+ * Changes the object of an attached agent as the agent wishes, while no other caller deletes or attaches under its
+ * name. Only for the incarnation that has the name: an older one's PUT would overwrite its successor's object.
  */
 export async function register(
   deps: RegisterDeps,
@@ -70,7 +69,7 @@ function make({ clock, controlPlanes, store }: RegisterDeps, how: Make, fence: F
     async ({ signal }) => {
       const takesOver = wish.state === 'hidden' && wish.takeOver;
       const read = takesOver ? undefined : await controlPlanes.read(key, signal);
-      // Where the control plane keeps no labels, the store alone knows that the object is sidelined.
+      // If the control plane keeps no labels, only the store knows that the object is sidelined.
       const stored = read === undefined ? undefined : await unsidelined(store, key, read);
       const next = nextObject(stored, want, own);
       if (next.next === 'foreign') throw foreign(name, next.reason);

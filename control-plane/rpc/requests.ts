@@ -66,7 +66,7 @@ export function readIncarnation(
 }
 
 /**
- * What a Register asks for, whether its agent knows of wishes or is one of 0.1.0.
+ * The wish of a Register, of a present agent or of one of 0.1.0.
  *
  * @throws `REQUEST_INVALID`
  */
@@ -118,7 +118,7 @@ function readStates(states: PortStates): PortStates {
 }
 
 /**
- * @returns beside the introduction the resource that it brings, as it was read
+ * @returns the introduction, and the resource that it brings, as it was read
  * @throws `REQUEST_INVALID`
  */
 export function readHello(hello: Hello): {
@@ -160,7 +160,7 @@ export function readTestimony({ id, findings }: Testimony): WitnessTestimony {
 }
 
 /**
- * @returns `undefined` if the owner is who it was
+ * @returns `undefined` if the owner has not changed
  * @throws `REQUEST_INVALID`
  */
 export function readOwner(wire: WireOwner): ObjectOwner | undefined {
@@ -191,7 +191,7 @@ function readResource(key: DataplaneKey, bytes: Uint8Array): DataplaneResource {
   return parsed.data;
 }
 
-/** Empty for what is no UTF-8. */
+/** Empty for invalid UTF-8. */
 function readText(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

@@ -33,8 +33,8 @@ export interface AgentServiceDeps {
 
 const SERVICE = 'deregistrar.v1.Deregistrar';
 /**
- * Enough to keep a store busy while it syncs. With more, each turn of the event loop takes longer, and agents that arrive
- * meanwhile wait for it.
+ * Enough to keep a store busy while it syncs. With more, each turn of the event loop takes longer, and arriving agents
+ * wait for it.
  */
 const ATTACHED_TOGETHER = 32;
 

@@ -23,8 +23,8 @@ function tokenOf(metadata: Metadata): string {
 }
 
 /**
- * Checks the token of a call by its headers, before anything of its message is read: strangers could send messages that
- * take long to read. What was found out is kept for the handler.
+ * Checks the token of a call by its headers, before it reads anything of the message: strangers could send messages
+ * that take long to read. The result is kept for the handler.
  */
 export class TokenCheck {
   readonly #deps: TokenCheckDeps;
@@ -86,7 +86,7 @@ export class TokenCheck {
     });
   }
 
-  /** @returns what is held until the message has been read, for a token that names no mesh */
+  /** @returns the place that is held until the message has been read, for a token that names no mesh */
   async #check(metadata: Metadata, address: string): Promise<(() => void) | undefined> {
     const { authenticator, bounds } = this.#deps;
     const token = tokenOf(metadata);
@@ -99,9 +99,9 @@ export class TokenCheck {
 }
 
 /**
- * Which mesh the unchecked token claims: the keys of that mesh check it.
+ * The mesh that the unchecked token claims: that mesh's keys check it.
  *
- * @returns empty for what is no token, `undefined` for a token that names no mesh
+ * @returns empty for an invalid token, `undefined` for a token that names no mesh
  */
 function claimedMesh(token: string): string | undefined {
   const payload = token.split('.')[1];

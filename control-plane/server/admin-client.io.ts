@@ -26,8 +26,8 @@ const DEADLINE_MS = 20_000;
 /**
  * Asks the program behind the Unix socket `path`; the connection is closed after `use`.
  *
- * @throws {@link OperationalError} `ENDPOINT_UNREACHABLE` if no process listens or we may not connect, else
- * `ENDPOINT_REJECTED` with what it says
+ * @throws {@link OperationalError} `ENDPOINT_UNREACHABLE` if no process listens or this user may not connect, otherwise
+ *   `ENDPOINT_REJECTED` with the program's message
  */
 export async function withAdminClient<T>(path: string, use: (client: AdminClient) => Promise<T>): Promise<T> {
   const wire = new WireClient(`unix:${path}`, credentials.createInsecure(), {

@@ -16,11 +16,11 @@ export type ConnectionLimit = (typeof CONNECTION_LIMITS)[number];
 export interface ConnectionLimitSettings {
   /** Open at once, of all kinds. */
   readonly connections: number;
-  /** Open at once that have carried an authenticated call of one token for one dataplane. */
+  /** Open connections that have carried an authenticated call of one token for one dataplane. */
   readonly authenticatedPerSubject: number;
-  /** The same, from one address block: it leaves room for other addresses. */
+  /** The same, from one address block: this leaves room for other addresses. */
   readonly authenticatedPerAddress: number;
-  /** Open at once that have carried no authenticated call; a TLS handshake that is not over is one of them. */
+  /** Open connections that have carried no authenticated call, unfinished TLS handshakes included. */
   readonly unauthenticated: number;
   /** Expected agents: this many more connections may be open without an authenticated call. */
   readonly expected?: () => number;
@@ -32,7 +32,7 @@ export interface ConnectionLimitSettings {
 
 export interface AdmittedConnection {
   /**
-   * The connection has carried an authenticated call of `subject`, and no longer counts as a stranger's.
+   * Called when the connection has carried an authenticated call of `subject`: it no longer counts as a stranger's.
    *
    * @returns which limit it is over; then it stays a stranger's
    */
@@ -77,7 +77,7 @@ export class ConnectionLimits {
   readonly #strangers = new Set<Stranger>();
   readonly #strangersByBlock = new Map<string, Set<Stranger>>();
   readonly #authenticated: Bounds;
-  /** Those that were cut are among them until they have ended. */
+  /** Includes cut connections until they have ended. */
   #open = 0;
 
   constructor(settings: ConnectionLimitSettings, clock: Clock) {

@@ -12,7 +12,7 @@ import type { AdmittedConnection, ConnectionLimit, ConnectionLimits } from './co
 export interface ConnectionEvents {
   /** Called when a connection was refused, or cut without an authenticated call; possibly by the thousand. */
   connectionRefused(limit: ConnectionLimit, address: string): void;
-  /** A TLS handshake failed: a client that does not trust us, or brings no certificate, or speaks no TLS. */
+  /** Called when a TLS handshake failed: the client does not trust us, brings no certificate, or speaks no TLS. */
   handshakeFailed(address: string, err: unknown): void;
 }
 
@@ -21,7 +21,7 @@ interface ConnectionsOptions {
   readonly limits: ConnectionLimits;
   readonly events: ConnectionEvents;
   readonly darkWatch: DarkWatch;
-  /** A Unix socket: being able to connect is the authentication. */
+  /** A Unix socket: the permission to connect is the authentication. */
   readonly trusted: boolean;
   /** `undefined`: plain text. */
   readonly tls: TlsServer | undefined;
@@ -29,12 +29,12 @@ interface ConnectionsOptions {
   readonly ready: (socket: Socket) => void;
 }
 
-/** For the answer to a call on a connection that is cut afterwards. */
+/** The time for the answer to a call on a connection that is cut afterwards. */
 const ANSWER_MS = 1_000;
 
 interface Connection {
   readonly peer: string;
-  /** The one that was accepted, below the TLS. */
+  /** The accepted socket, below TLS. */
   readonly socket: Socket;
   readonly admitted: AdmittedConnection | undefined;
   /** Whether it carried an authenticated call, or needs none. */
@@ -63,7 +63,7 @@ export class Connections {
     this.#options = options;
     options.tls?.on('secureConnection', (socket: TLSSocket) => {
       const connection = this.#byPeer.get(peerOf(socket));
-      // TLS takes the reading over: from here on, the end of the connection shows here alone.
+      // TLS reads from here on, so the end of the connection shows only here.
       if (connection !== undefined) noteEnd(connection, socket);
       this.#establish(connection, socket);
     });
@@ -114,7 +114,7 @@ export class Connections {
     return connection === undefined ? undefined : asPeerConnection(connection);
   }
 
-  /** Ends connections without an authenticated call, since no caller waits on them. */
+  /** Ends connections without an authenticated call: no caller waits for an answer on them. */
   cutStrangers(): void {
     for (const { socket, known } of this.#all) if (!known) socket.destroy();
   }
@@ -123,7 +123,7 @@ export class Connections {
     for (const { socket } of this.#all) socket.destroy();
   }
 
-  /** The kernel asks an idle peer; one that acknowledges nothing is found by what is outstanding. */
+  /** The kernel probes an idle peer; outstanding data shows one that no longer acknowledges. */
   #missWhenDark(connection: Connection): void {
     const { socket } = connection;
     keepAlive(socket);
@@ -172,7 +172,7 @@ export class Connections {
   }
 
   #noteFailure(error: NodeJS.ErrnoException, socket: TLSSocket): void {
-    // A caller that hangs up in the middle is a port scan, or was cut by a limit that has been counted.
+    // A client that hangs up in the middle is a port scan, or was cut by a limit that has been counted.
     const refused: unknown = socket.authorizationError;
     if (error.code === 'ECONNRESET' && refused === null) return;
     this.#options.events.handshakeFailed(socket.remoteAddress ?? '', refused ?? error);

@@ -10,9 +10,9 @@ const Config = z.looseObject({
 });
 
 /**
- * The files of the certificate that the control plane beside us shows to kuma-dp: agents trust it already.
+ * The files of the certificate that the control plane on this host shows to kuma-dp: agents trust it already.
  *
- * @returns the problem in words if the control plane does not say, or the files cannot be read by us
+ * @returns the problem in words if the control plane does not name them, or this process cannot read them
  * @see kuma pkg/config/core/general.go; recorded answers: `config.json`
  */
 export async function controlPlaneCertificate(

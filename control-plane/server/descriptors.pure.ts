@@ -1,6 +1,6 @@
 /**
- * For everything but agents: the store, requests to control planes, HTTP, files. Without them, the companion could neither
- * look nor delete, and would close connections that it has just accepted.
+ * Reserved for everything but agents: the store, requests to control planes, HTTP, files. Without them, the companion
+ * could neither look nor delete, and would close connections that it has just accepted.
  */
 const RESERVED = 512;
 
@@ -15,7 +15,7 @@ export function connectionsWithin(wanted: number, descriptors: number | undefine
   return Math.min(wanted, descriptors - Math.min(RESERVED, Math.ceil(descriptors / 2)));
 }
 
-/** What to do about a replica that is full; empty where its own limit is reached, and not that of its descriptors. */
+/** The remedy for a full replica; empty if its own limit is reached, not that of its descriptors. */
 export function adviceOnDescriptors(wanted: number, descriptors: number | undefined): string {
   if (descriptors === undefined || connectionsWithin(wanted, descriptors) === wanted) return '';
   return `: this process may open ${descriptors} files. Set LimitNOFILE=${wanted + RESERVED} for ${wanted} agents`;

@@ -35,7 +35,7 @@ export interface ServerLimits extends ConnectionLimitSettings {
   readonly messageBytes: number;
   /** Open at once on one connection. */
   readonly streamsPerConnection: number;
-  /** The process of a peer is asked this often whether it is there, and has `pingTimeoutMs` to say so. */
+  /** How often a peer's process is pinged; it has `pingTimeoutMs` to answer. */
   readonly pingMs: number;
   readonly pingTimeoutMs: number;
 }
@@ -48,8 +48,8 @@ export interface GrpcServerSettings {
 }
 
 /**
- * A silent host is missed by the kernel's own keepalive and by what it does not acknowledge. Pings are for processes that
- * froze while their kernel answers; the timeout is longer than the kernel takes for a host, so that it finds those first.
+ * The kernel's keepalive and unacknowledged data find a silent host. Pings find a process that froze while its kernel
+ * answers. Their timeout is longer than the kernel needs for a host, so that the kernel finds those first.
  */
 export const DEFAULT_LIMITS: ServerLimits = {
   connections: 20_000,
@@ -67,7 +67,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
 /** Together the 15 s within which a silent host is then missed. */
 const LONE_PINGS = { pingMs: 10_000, pingTimeoutMs: 4_000 };
 
-/** How long a connection without an authenticated call may take to hear that the server stops. */
+/** How long a connection without an authenticated call stays open after the server has announced its shutdown. */
 const PARTING_MS = 250;
 
 /** Identifies the connection of a call. */
@@ -150,7 +150,11 @@ export class GrpcServer {
     return undefined;
   }
 
-  /** To be asked while the call lasts. @returns `undefined` on a Unix socket, which cannot fall silent */
+  /**
+   * Ask it while the call lasts.
+   *
+   * @returns `undefined` on a Unix socket, which cannot fall silent
+   */
   connectionOf(call: GrpcCall): PeerConnection | undefined {
     const peer = call.getPeer();
     for (const { connections } of this.#listeners) {
@@ -166,8 +170,8 @@ export class GrpcServer {
   }
 
   /**
-   * Ends it: nothing new is accepted, clients are told to go elsewhere (GOAWAY), calls that are under way may end within
-   * `graceMs`; then what is left is cut. The first call counts. Never rejects.
+   * Ends the server. It accepts nothing new, sends clients elsewhere (GOAWAY), gives calls in progress `graceMs` to
+   * end, then cuts the rest. The first call counts. Never rejects.
    */
   drain(graceMs: number): Promise<void> {
     this.#drained ??= this.#drain(graceMs);
@@ -208,7 +212,7 @@ async function startListener(
   const names = services.map(({ definition }) => nameOfService(definition));
   for (const service of [...services, shared.health.service(), ...reflectionServices(names)])
     grpc.addService(service.definition, service.implementation);
-  // The TLS is ours: HTTP/2 is given what is decrypted already.
+  // This class decrypts TLS itself: HTTP/2 gets the plain stream.
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const tls = address.kind === 'tcp' && certificate !== undefined ? tlsServer(certificate) : undefined;
   const connections = new Connections({
@@ -254,7 +258,7 @@ function grpcOptions(limits: ServerLimits): ServerOptions {
   };
 }
 
-/** Pings do it alone, on a kernel that asks too seldom. */
+/** Pings alone find silent hosts if the kernel's probes are too rare. */
 function withoutKeepalive(limits: ServerLimits): ServerLimits {
   const pingMs = Math.min(limits.pingMs, LONE_PINGS.pingMs);
   return { ...limits, pingMs, pingTimeoutMs: Math.min(limits.pingTimeoutMs, LONE_PINGS.pingTimeoutMs) };

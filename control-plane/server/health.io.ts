@@ -22,7 +22,7 @@ export class Health {
     this.#implementation.setStatus(service, status);
   }
 
-  /** Ends every Watch: none has an end of its own, and each would hold up a stop until its last moment. */
+  /** Ends every Watch: none ends by itself, and each would delay a stop until its last moment. */
   endWatches(): void {
     for (const call of this.#watches) call.end();
   }

@@ -55,7 +55,7 @@ function dataplaneMetrics({ counter, gauge }: Instruments) {
   const unrecorded = gauge('departures_unrecorded', 'Requested departures that are in memory only', []);
   const healed = counter('healed_total', 'Objects of living dataplanes that were put back', []);
   return {
-    /** @param totals `undefined` while the store does not say: then there is none, rather than an old one */
+    /** @param totals `undefined` while the store is away: then there is no value, rather than an old one */
     records: (totals: RecordTotals | undefined): void => {
       for (const metric of [dataplanes, held, braked, oldest]) metric.reset();
       if (totals === undefined) return;
@@ -92,7 +92,7 @@ function departureMetrics({ counter, histogram }: Instruments) {
     labelNames: [],
     buckets: DEREGISTER_SECONDS,
   });
-  // With a zero for what has not happened yet, so that its first time is an increase.
+  // Adds zeros for events that have not happened yet, so that the first one is an increase.
   for (const cause of EVERY_CAUSE) {
     for (const outcome of OUTCOMES) deletions.inc({ cause, result: word(outcome) }, 0);
     for (const guard of EVERY_GUARD) refusals.inc({ guard, cause }, 0);
@@ -148,7 +148,7 @@ function witnessMetrics({ counter, gauge, histogram }: Instruments) {
     suspects: (count: number): void => {
       suspects.set(count);
     },
-    /** @param count `undefined` while the store does not say */
+    /** @param count `undefined` while the store is away */
     sidelined: (count: number | undefined): void => {
       if (count === undefined) sidelined.remove({});
       else sidelined.set(count);

@@ -4,18 +4,21 @@ import type { SigningKeyId } from '../../kuma/token-secrets.io.ts';
 
 export interface KeyLookupsDeps {
   readonly clock: Clock;
-  /** Whether the zone has this mesh, as far as is known. */
+  /** Whether the zone has this mesh, as far as the companion knows. */
   readonly isKnownMesh: (mesh: string) => boolean;
   readonly onRefused: (scope: Scope) => void;
 }
 
-/** How long a key that is not there is remembered as such, and the span in which look-ups are counted. */
+/** How long a missing key counts as missing, and the span in which look-ups are counted. */
 export const LOOKUP_SPAN_MS = 10_000;
 
 /** Each is a request to the control plane, for a caller with an unchecked token. */
 const MOST = { subject: 20, address: 20, all: 50 } as const;
 
-/** A control plane numbers a mesh's keys 1, 2, 3 …, and a rotated one is the next: so many may have been missed. */
+/**
+ * A control plane numbers a mesh's keys 1, 2, 3 …, and a rotated key gets the next number: this many may have been
+ * missed.
+ */
 const SERIALS_AHEAD = 3;
 
 /**
@@ -41,7 +44,7 @@ export class KeyLookups {
     return refused === undefined;
   }
 
-  /** Such a key exists. */
+  /** Called when such a key exists. */
   found({ mesh, kid }: SigningKeyId): void {
     const serial = serialOf(kid);
     if (serial !== undefined) this.#serials.set(mesh, Math.max(serial, this.#serials.get(mesh) ?? 0));

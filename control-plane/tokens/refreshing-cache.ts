@@ -1,9 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
 
-/** How long a failure is remembered: a control plane that is down is not asked by every caller. */
+/** How long a failure is kept: not every caller asks a control plane that is down. */
 const RETRY_MS = 2_000;
 
-/** How long a caller waits for a refresh while there is an older answer to fall back on. */
+/** How long a caller waits for a refresh if there is an older answer. */
 const PATIENCE_MS = 250;
 
 export interface RefreshingCacheOptions<T> {
@@ -11,7 +11,7 @@ export interface RefreshingCacheOptions<T> {
   readonly load: (key: string) => Promise<T>;
   /** How long an answer is good without asking again. */
   readonly freshMs: (value: T) => number;
-  /** Whether an answer that is not fresh any more still is better than none. Others are forgotten. */
+  /** Whether an old answer is better than none. Others are dropped. */
   readonly lasts: (value: T) => boolean;
 }
 
@@ -21,8 +21,8 @@ interface CacheEntry<T> {
 }
 
 /**
- * Answers that are asked for again after a while, one request at a time for each. While that fails, the last answer
- * holds, however old: agents deregister just when a control plane restarts.
+ * Answers that are refreshed after a while, with one request at a time for each. If that fails, the last answer stays
+ * in use, however old: agents deregister just when a control plane restarts.
  */
 export class RefreshingCache<T> {
   readonly #options: RefreshingCacheOptions<T>;
@@ -89,7 +89,7 @@ export class RefreshingCache<T> {
     }
   }
 
-  /** Keys of our own making come and go; those of strangers must not pile up. */
+  /** The companion's own keys come and go; strangers' keys must not pile up. */
   #forget(): void {
     const { freshMs, lasts } = this.#options;
     for (const [key, entry] of this.#entries) {

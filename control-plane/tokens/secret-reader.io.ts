@@ -6,7 +6,10 @@ import type { RestAnswer, RestClient } from '../../kuma/rest-client.io.ts';
 import { readSecret } from '../../kuma/token-secrets.io.ts';
 import { Failover } from '../control-planes/failover.io.ts';
 
-/** All control planes together; on loopback they answer in milliseconds. An agent waits 1 s for its attachment. */
+/**
+ * The limit for all control planes together; on loopback they answer in milliseconds. An agent waits 1 s for its
+ * attachment.
+ */
 const READ_BUDGET_MS = 800;
 
 const PATIENCE_MS = 300;
@@ -47,7 +50,7 @@ function readAnswer(action: string, answer: RestAnswer): Buffer | undefined {
   throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not a secret`);
 }
 
-/** The client quotes the beginning of what it cannot read, and the parser's error the place. */
+/** The client's error quotes the beginning of an unreadable answer, and the parser's error the place. */
 function withoutAnswer(action: string, error: unknown): unknown {
   if (!(error instanceof OperationalError)) return error;
   const { code, details, message } = error;

@@ -16,12 +16,12 @@ export interface SigningKeySecretsOptions {
   readonly clock: Clock;
 }
 
-/** The public halves of the keys by which the control plane itself signs. The private ones are not kept. */
+/** The public halves of the control plane's own signing keys. The private halves are not kept. */
 export function signingKeySecrets({ read, lookups, clock }: SigningKeySecretsOptions): TokenKeys {
   const cache = new RefreshingCache<KeyObject | undefined>({
     clock,
     load: (path) => load(read, path),
-    // A rotated key is to be found soon.
+    // The companion must find a rotated key soon.
     freshMs: (key) => (key === undefined ? LOOKUP_SPAN_MS : KNOWN_MS),
     lasts: (key) => key !== undefined,
   });

@@ -4,7 +4,7 @@ import type { SigningKeyId } from '../../kuma/token-secrets.io.ts';
 
 /** The request for a key, and how fresh it must be. */
 export interface KeyDemand {
-  /** How long ago the answer may have been found out at the most. */
+  /** The largest allowed age of the answer. */
   readonly maxAgeMs: number;
   /** The caller's address block. */
   readonly address: string;
@@ -20,13 +20,13 @@ export interface TokenKeys {
 }
 
 export interface TokenRevocations {
-  /** Never throws: a list that cannot be read is reported, and counts as it was last read. */
+  /** Never throws: an unreadable list is reported, and its last content applies. */
   isRevoked(tokenId: string, mesh: string): Promise<boolean>;
 }
 
-/** Something that an operator should know of; each is reported once, until it is over. */
+/** Problems for the operator; each is reported once, until it is over. */
 export type TokenProblem =
   /** A list at the control plane cannot be read: tokens revoked since it last was, if ever, are accepted. */
   | { readonly kind: 'revocations-unknown'; readonly path: string; readonly reason: string }
-  /** A mounted file cannot be used any more; its last content holds. */
+  /** A mounted file has become unusable; its last content stays in use. */
   | { readonly kind: 'file-unusable'; readonly path: string; readonly reason: string };

@@ -11,9 +11,9 @@ interface Verified {
 }
 
 /**
- * Signatures that were found good, so that an agent that shows its token every 20 s costs no arithmetic. Only that is
- * remembered: the key must still be the one that is found for the token, the time must be right, and the caller asks
- * about revocation each time. The tokens themselves are not kept.
+ * Signatures that were verified, so that an agent that shows its token every 20 s costs no arithmetic. Nothing else is
+ * kept: the key must still be the one that is found for the token, the time must be right, and the caller checks
+ * revocation each time. The tokens themselves are not kept.
  */
 export class VerifiedTokens {
   readonly #known = new Map<string, Verified>();
@@ -44,7 +44,7 @@ function digest(token: string): string {
   return createHash('sha256').update(token).digest('base64');
 }
 
-/** To the second, as the verification does. A token that is not timely is verified, for the reason. */
+/** To the second, as in the verification. A token outside its time is verified, for the reason. */
 function isTimely({ payload: { exp, nbf } }: JWTVerifyResult, wallMs: number): boolean {
   const nowS = Math.floor(wallMs / 1_000);
   return (exp === undefined || exp > nowS) && (nbf === undefined || nbf <= nowS);
