@@ -3,7 +3,7 @@ import type { DataplaneKey } from '../kuma/dataplane.ts';
 import type { Introduction } from './ports.ts';
 import type { LossCause } from './witness/loss.pure.ts';
 
-/** The connection of one call. Answers after its end as well. */
+/** The connection of one call. Its answers are valid after its end as well. */
 export interface PeerConnection {
   /** The IP address of the other end. */
   readonly address: string;
@@ -35,22 +35,22 @@ export interface AgentChannel {
   readonly looks: boolean;
   /** The agent's version as it reports it; may be empty. */
   readonly version?: string;
-  /** Whose token it has: two agents of one subject are one witness. */
+  /** The subject of its token: two agents of one subject count as one witness. */
   readonly subject: string;
   look(look: WitnessLook): void;
   attached(epoch: number | undefined, leaving: boolean): void;
-  /** Another incarnation has the name and serves: this one waits on its stream. */
+  /** Tells it that another incarnation has the name and serves: this one waits on its stream. */
   held(reason: string): void;
   redirect(reason: string): void;
-  /** A newer incarnation has the name. */
+  /** Tells it that a newer incarnation has the name. */
   supersede(): void;
-  /** What is known of the control plane has changed. An agent that takes no news is told nothing. */
+  /** Tells it that the facts about the control plane have changed, if the agent takes news. */
   news(): void;
   /** Asks the agent for its phase again. Older agents ignore this. */
   ask(): void;
   /**
-   * How many bytes have come on its connection. They grow only while the other end of the connection answers.
-   * `undefined` where that is not counted.
+   * The number of bytes received on its connection. It grows only while the other end answers. `undefined` if it is not
+   * counted.
    */
   heardBytes(): number | undefined;
   /** The IP address that the stream comes from; `undefined` on a Unix socket. */
@@ -61,7 +61,7 @@ export interface AgentChannel {
 export interface AttachedAgent {
   readonly introduction: Introduction;
   readonly channel: AgentChannel;
-  /** `undefined` while the store could not be asked, and while the name is held by another incarnation. */
+  /** `undefined` while the store has not answered, and while another incarnation has the name. */
   readonly epoch: number | undefined;
   readonly leaving: boolean;
   /** Whether its Envoy serves, as the agent last said. */
@@ -69,7 +69,7 @@ export interface AttachedAgent {
   readonly phase: string;
   /** When it attached, or began to serve since; monotonic. */
   readonly sinceMs: number;
-  /** How often the agent has said something on this stream, and when for the last time; monotonic. */
+  /** The number of messages on this stream, and the time of the last one; monotonic. */
   readonly words: number;
   readonly saidMs: number;
 }

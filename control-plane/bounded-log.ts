@@ -2,7 +2,10 @@ import { RateBounds } from '../kernel/bounds.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Log, LogFields } from '../kernel/log.ts';
 
-/** Lines of one event within a minute: of one dataplane or address with the same words, of one in all, and in all. */
+/**
+ * Limits for the lines of one event within a minute: with the same words for one dataplane or address, for one
+ * dataplane or address in all, and in all.
+ */
 interface Lines {
   readonly same: number;
   readonly each: number;
@@ -63,7 +66,7 @@ export class BoundedLog implements Log {
     this.#say('debug', event, [message, fields]);
   }
 
-  /** Says what it has left out so far. */
+  /** Logs what it has left out so far. */
   flush(): void {
     for (const event of this.#leftOut.keys()) this.#tellLeftOut(event);
   }

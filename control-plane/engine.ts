@@ -42,9 +42,9 @@ export interface EngineDeps {
   readonly onAttempt: (attempt: AttemptedDeletion, tookMs: number) => void;
   readonly onHealed: () => void;
   readonly witness: WitnessSettings;
-  /** Which share of the time since the last call this process was busy; left out: none. */
+  /** The share of the time since the last call in which this process was busy; left out: none. */
   readonly busyShare?: () => number;
-  /** Whether this process is refused where the record's Envoy should listen. Never throws; left out: never. */
+  /** Whether the record's inbounds refuse this process. Never throws; left out: never. */
   readonly isRefused?: (record: DataplaneRecord) => Promise<boolean>;
 }
 
@@ -134,7 +134,7 @@ export class Engine {
     this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
   }
 
-  /** Ends with `signal`, once what is under way has ended. */
+  /** Ends with `signal`, once all work in progress has ended. */
   async run(signal: AbortSignal): Promise<void> {
     const { heal } = this.deps.settings;
     await Promise.all([
@@ -184,8 +184,8 @@ export class Engine {
   }
 
   /**
-   * Its stream seems to be open: here, and its agent has said nothing on it since this process last stood still; or at a
-   * replica that is not known to live.
+   * Its stream seems to be open: here, but its agent has sent nothing on it since this process was paused; or at a
+   * replica that may be dead.
    */
   #isUnproven({ key, incarnation, lostAtMs, replica }: DataplaneRecord): boolean {
     if (lostAtMs !== undefined) return false;

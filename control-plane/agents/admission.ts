@@ -20,13 +20,16 @@ export interface AttachedAgentsDeps {
   readonly onAttached: (agent: AttachedAgent) => void;
   /** The stop report of an agent, as it came. */
   readonly onReported: (introduction: Introduction, report: unknown) => void;
-  /** A stream was lost without a word, and the store was told if it could be reached. */
+  /** Called when a stream was lost without a leave request, and the store was told if it could be reached. */
   readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
   /** Called when an agent has its name. */
   readonly onTaken: (key: DataplaneKey) => void;
-  /** Whether this process was so late that an agent may have given up because of it: the end of its stream is no loss. */
+  /**
+   * Whether this process was so late that an agent may have given up for that reason: then the end of its stream is no
+   * loss.
+   */
   readonly isLate: () => boolean;
-  /** Whether this process is refused where the record's Envoy should listen. Never throws. */
+  /** Whether the record's inbounds refuse this process. Never throws. */
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
 }
 

@@ -8,13 +8,13 @@ export interface ControlPlaneNewsDeps {
   readonly facts: () => ControlPlaneFacts;
 }
 
-/** As often as the control planes are looked at. */
+/** The interval of the looks at the control planes. */
 const INTERVAL_MS = 2_000;
-/** Ten thousand agents hear of a change within 5 s, and no turn of the event loop takes long for it. */
+/** The size of a batch: ten thousand agents learn of a change within 5 s, and no turn of the event loop takes long. */
 const TOGETHER = 100;
 const PAUSE_MS = 50;
 
-/** Tells the attached agents what has changed of their control plane, so that they need not ask every 20 s. */
+/** Tells the attached agents of changes of their control plane, so that they need not ask every 20 s. */
 export class ControlPlaneNews {
   readonly #deps: ControlPlaneNewsDeps;
 
@@ -34,7 +34,7 @@ export class ControlPlaneNews {
     }
   }
 
-  /** An agent that attaches meanwhile is told by its Attached. */
+  /** An agent that attaches meanwhile learns it from its Attached. */
   async #tellAll(signal: AbortSignal): Promise<void> {
     const { clock, agents } = this.#deps;
     const all = [...agents];

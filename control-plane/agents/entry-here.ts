@@ -8,7 +8,10 @@ export type GivenHere =
   | { readonly kind: 'unknown' | 'superseded' }
   | { readonly kind: 'held'; readonly holder: Pick<DataplaneRecord, 'address'> };
 
-/** Whether an incarnation gets its name while the store is away: by the agent that is attached here under that name. */
+/**
+ * Whether an incarnation gets its name while the store is away: the agent that is attached here under that name
+ * decides.
+ */
 export function judgeHere(
   introduction: Introduction,
   agent: AttachedAgent | undefined,

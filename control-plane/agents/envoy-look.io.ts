@@ -15,8 +15,8 @@ interface EnvoyPlace {
 }
 
 /**
- * Whether this process is refused at every inbound that is tried. Only a refusal says something: where an address
- * cannot be reached, or nothing answers in time, Envoy may serve. No byte is sent.
+ * Whether every tried inbound refuses this process. Only a refusal proves something: if an address cannot be reached,
+ * or nothing answers in time, Envoy may serve. No byte is sent.
  */
 export async function isRefusedByEnvoy(
   { resource }: Pick<DataplaneRecord, 'resource'>,

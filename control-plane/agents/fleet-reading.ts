@@ -5,7 +5,7 @@ import type { ReplicaHeartbeat } from './replica-heartbeat.ts';
 import type { FleetRecord, KnownDeparture, SideliningRecord } from '../records.pure.ts';
 import type { Store } from '../ports.ts';
 
-/** What is known of the fleet at one moment. */
+/** The known state of the fleet at one moment. */
 export interface FleetReading {
   /** The store's time; `undefined` while it cannot be asked. */
   readonly nowMs: number | undefined;
@@ -25,7 +25,7 @@ export interface FleetReadingDeps {
 
 const DEPARTURES = 50;
 
-/** While the store cannot be asked, the fleet is what is attached here. */
+/** While the store cannot be asked, this returns only the agents attached here. */
 export async function readFleet({ store, agents, heartbeat }: FleetReadingDeps): Promise<FleetReading> {
   try {
     return {
@@ -42,7 +42,7 @@ export async function readFleet({ store, agents, heartbeat }: FleetReadingDeps):
   }
 }
 
-/** An open stream, as far as this replica knows it by itself. */
+/** An open stream, from this replica's own knowledge. */
 export function unrecorded({
   introduction,
   ...agent

@@ -7,16 +7,16 @@ export interface OwnPaceDeps {
 }
 
 const TICK_MS = 1_000;
-/** Above that, agents wait for this process, and not the other way round. */
+/** Above this share, agents wait for this process, not the other way round. */
 const BUSY = 0.75;
-/** A turn of the event loop that takes longer may let an agent's ping go unanswered: agents of 0.1.0 wait for 5 s. */
+/** After a longer turn of the event loop an agent's ping may have gone unanswered: agents of 0.1.0 wait for 5 s. */
 const LATE_MS = 4_000;
-/** What a late turn did to agents shows within the interval and the timeout of their pings. */
+/** The effects of a late turn show within the interval and the timeout of the agents' pings. */
 const AFTERMATH_MS = 15_000;
 
 /**
- * How well this process itself keeps up. Before it takes agents for lost that it has not heard, it asks whether it was
- * there to hear them: on an overloaded host, ten thousand of them wait while its own clock goes on.
+ * How well this process keeps up. Before it counts silent agents as lost, it checks whether it was able to hear them:
+ * on an overloaded host, ten thousand of them wait while its own clock runs.
  */
 export class OwnPace {
   readonly #deps: OwnPaceDeps;
@@ -30,12 +30,12 @@ export class OwnPace {
     this.#lastMs = deps.clock.monotonicMs();
   }
 
-  /** How long this process could not have taken an agent in, since it began, in ms. */
+  /** How long this process has been too busy to attach an agent, since it began, in ms. */
   get busyMs(): number {
     return this.#busyMs;
   }
 
-  /** Whether a turn of the event loop has taken so long lately that agents may have given up because of it. */
+  /** Whether a recent turn of the event loop took so long that agents may have given up for that reason. */
   get wasLate(): boolean {
     const nowMs = this.#deps.clock.monotonicMs();
     const overdueMs = this.#isTicking ? nowMs - this.#lastMs - TICK_MS : 0;

@@ -39,7 +39,7 @@ export class PhaseNotes {
     return this.#waiting.size;
   }
 
-  /** Ten thousand agents that return say what they said before: only what is new to the store is written. */
+  /** Ten thousand returning agents repeat their phases: only changes are written. */
   note(at: At, said: SaidPhase, teller: Teller = {}): void {
     if (teller.stored?.phase === said.phase && teller.stored.serving === said.serving) return;
     teller.stored = said;
@@ -60,7 +60,7 @@ export class PhaseNotes {
     }
   }
 
-  /** Does not try again: the agent's next phase is written instead. Until then the store keeps the phase that it has. */
+  /** Does not retry: the agent's next phase is written instead. Until then the store keeps the earlier phase. */
   async #write({ at, said, teller }: Note): Promise<void> {
     try {
       await this.#store.notePhase(at, said);

@@ -5,7 +5,7 @@ import type { AttachedAgent } from '../attached-agent.ts';
 export class Redirects {
   #isShuttingDown = false;
 
-  /** From now on the replica accepts no stream, and the end of one is no loss. */
+  /** From now on the replica accepts no stream, and the end of a stream is no loss. */
   get isShuttingDown(): boolean {
     return this.#isShuttingDown;
   }
@@ -22,8 +22,8 @@ export class Redirects {
   }
 
   /**
-   * This replica cannot send heartbeats, and the others will soon count its streams as lost. So it redirects the agents
-   * that the store has recorded. An agent that finds no other replica comes back, and stays.
+   * Called when this replica cannot send heartbeats, and the others will soon count its streams as lost. It redirects
+   * the agents that the store has recorded. An agent that finds no other replica comes back, and stays.
    */
   sendRemembered(agents: Iterable<AttachedAgent>): void {
     for (const { epoch, channel } of agents) {

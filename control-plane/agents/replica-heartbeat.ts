@@ -18,9 +18,9 @@ export interface ReplicaHeartbeatDeps {
    * @param doubted other replicas may have counted this one as dead meanwhile
    */
   readonly onBeat: (doubted: boolean, signal: AbortSignal) => Promise<void>;
-  /** The streams that are open here, as far as the store is to have them as attached; `undefined` while that changes. */
+  /** The streams that are open here and that the store should have as attached; `undefined` while that changes. */
   readonly held: () => StreamSum | undefined;
-  /** For how long this process has been too busy to take agents in, since it began, in ms. */
+  /** How long this process has been too busy to attach agents, since it began, in ms. */
   readonly busyMs: () => number;
   /** Called with the number of agents that are expected back at some replica. */
   readonly onExpected: (agents: number) => Promise<void>;
@@ -31,12 +31,12 @@ export interface ReplicaHeartbeatDeps {
 const HEARTBEAT_MS = 2_000;
 /** A replica without a heartbeat for this time is silent: three heartbeats. */
 const SILENT_MS = 6_000;
-/** However busy this process is: an object whose host is gone does not stay for ever. */
+/** The limit for a busy process: the object of a lost host must not stay for ever. */
 const MOST_OWED_MS = 600_000;
 /** After this time without a heartbeat, other replicas may count this one as dead. */
 const DOUBT_MS = 4_000;
 
-/** Says that this replica lives, knows the others, and notices those that fall silent. */
+/** Tells the other replicas that this one lives, knows them, and notices those that fall silent. */
 export class ReplicaHeartbeat {
   readonly #deps: ReplicaHeartbeatDeps;
   #storeLostAtMs: number | undefined;
@@ -57,7 +57,7 @@ export class ReplicaHeartbeat {
     this.#deps = deps;
   }
 
-  /** Why nothing can be written down, as of the last heartbeat: it may still be read. `undefined` if it can. */
+  /** Why the store cannot be written, as of the last heartbeat; it may still be read. `undefined` if it can. */
   get storeProblem(): string | undefined {
     return this.#storeProblem;
   }
@@ -92,8 +92,8 @@ export class ReplicaHeartbeat {
         lastMs = clock.monotonicMs();
         steadyBeats = doubted ? 0 : steadyBeats + 1;
         this.#catchUp(doubted, signal);
-        // A store that was away, or a pause of this process, made every replica look silent: each needs the time to
-        // say that it lives.
+        // After an outage of the store, or a pause of this process, every replica looks silent. Each needs time to
+        // report that it lives.
         if (steadyBeats * HEARTBEAT_MS > SILENT_MS || store.kind === 'sqlite') await this.#noteSilence();
       }
       await pause(clock, HEARTBEAT_MS, signal);
@@ -113,7 +113,7 @@ export class ReplicaHeartbeat {
 
   async #catchUpNow(signal: AbortSignal): Promise<void> {
     const doubted = this.#isDoubted;
-    // A doubt that arises from now on is for the next heartbeat.
+    // A doubt that arises from now on waits for the next heartbeat.
     this.#isDoubted = false;
     await this.#deps.onBeat(doubted, signal);
   }
@@ -148,9 +148,9 @@ export class ReplicaHeartbeat {
   }
 
   /**
-   * Agents that come or go just now make a difference that says nothing: then it stays as it was found before.
+   * Agents that come or go at this moment make a difference that proves nothing: the earlier finding stays.
    *
-   * @param before what was open here before the store was asked
+   * @param before the streams that were open here before the store was asked
    */
   #differsAgain(stored: StreamSum, before: StreamSum | undefined): boolean {
     const open = this.#deps.held();

@@ -9,7 +9,7 @@ export interface OpenHere {
   readonly opening: Iterable<{ readonly key: DataplaneKey }>;
 }
 
-/** @returns the records that the store has as attached here and that are not */
+/** @returns the records that the store has as attached here although they are not */
 export function straysAmong(
   records: readonly RecordSummary[],
   { replica, isOpen, opening }: OpenHere,

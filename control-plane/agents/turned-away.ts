@@ -4,7 +4,7 @@ import type { Clock } from '../../kernel/clock.ts';
 const ASKING_MS = 180_000;
 const REMEMBERED = 10_000;
 
-/** Incarnations that asked for a name that another one has: each was alive when it asked. */
+/** Incarnations that asked for a name while another one had it: each was alive when it asked. */
 export class TurnedAway {
   readonly #clock: Clock;
   /** Last asked, monotonic ms; the longest ago first. */

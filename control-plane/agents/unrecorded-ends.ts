@@ -6,7 +6,7 @@ import type { At } from '../attached-agent.ts';
 export interface UnrecordedEndsDeps {
   readonly store: Pick<Store, 'detach'>;
   readonly replica: string;
-  /** An end was recorded: there may be something to do. */
+  /** Called when an end was recorded: a departure may be due. */
   readonly nudge: () => void;
 }
 
@@ -17,8 +17,8 @@ interface UnrecordedEnd {
 }
 
 /**
- * Streams that have ended and of which the store does not know yet. An agent that comes back under such a name waits
- * for the record of the end, or it would be taken for lost after it came.
+ * Ended streams that the store does not know yet. An agent that comes back under such a name waits for the record of
+ * the end; otherwise it would count as lost after its return.
  */
 export class UnrecordedEnds {
   readonly #deps: UnrecordedEndsDeps;

@@ -23,8 +23,8 @@ const ASK_AGAIN_MS = 2_000;
 /**
  * The certificate for agents: the given one, otherwise the local control plane's, for which the companion waits.
  *
- * @returns `undefined` where everything is in plain text
- * @throws {@link OperationalError} `CONFIG_INVALID` if there is none that can be used
+ * @returns `undefined` if everything is in plain text
+ * @throws {@link OperationalError} `CONFIG_INVALID` if there is no usable one
  */
 export async function openCertificate(
   options: ServeOptions,

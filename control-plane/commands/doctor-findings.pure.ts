@@ -41,7 +41,7 @@ function judgeInstances(unnamed: readonly (string | undefined)[], dataplanes: nu
   return { level: 'warning', about, says, remedy };
 }
 
-/** Of a companion that runs: whether a lost host would be out of rotation within seconds. */
+/** For a running companion: whether a lost host would be out of rotation within seconds. */
 export function judgeWitnesses(given: {
   readonly attached: number;
   readonly unwatched: readonly { readonly name: string; readonly reason: string }[];

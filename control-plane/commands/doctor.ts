@@ -17,7 +17,7 @@ import { kumaAccess, type KumaAccess } from './kuma-access.ts';
 
 const BUDGET_MS = 3_000;
 
-/** Finds what would keep the companion from working, with the remedy. Changes nothing. */
+/** Finds problems that would keep the companion from working, with the remedy. Changes nothing. */
 export async function doctor(
   options: ServeOptions,
 ): Promise<{ readonly text: string; readonly code: number }> {
@@ -80,7 +80,7 @@ async function ownFiles({ urls: [url], tls, userToken }: KumaAccess) {
   }
 }
 
-/** Mounted keys can be read; without any, the control plane must let us read its own. */
+/** Checks that mounted keys can be read, or without any, that the control plane lets the companion read its own. */
 async function examineKeys(
   options: ServeOptions,
   { urls: [url], tls, userToken }: KumaAccess,
@@ -118,12 +118,12 @@ async function examineKeys(
   }
 }
 
-/** A file that is in use is fine if it is used by the program that runs here, which also knows of its witnesses. */
+/** A locked file is fine if the program that runs here uses it; that program also knows its witnesses. */
 async function examineRunning(options: ServeOptions): Promise<readonly Finding[]> {
   const running = await withAdminClient(options.adminSocket, (client) =>
     client.getStatus({ mesh: '' }),
   ).catch(() => undefined);
-  // It does not run here: then the store can be opened.
+  // It does not run here, so the store can be opened.
   if (running === undefined) return [await examineStore(options)];
   const store = judgeRunningStore(running.store?.kind ?? '', running.store?.problem ?? '');
   if (options.witness === 'off') return [store];

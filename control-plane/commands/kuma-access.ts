@@ -6,7 +6,7 @@ import { TlsFiles, type OnFileKept } from '../../kuma/tls-files.io.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 import { DEFAULT_KUMA_API, type ServeOptions } from '../options.ts';
 
-/** How the zone's control planes are reached. */
+/** The ways to the zone's control planes. */
 export interface KumaAccess {
   readonly urls: readonly [URL, ...URL[]];
   readonly tls: EndpointTls;
@@ -14,8 +14,8 @@ export interface KumaAccess {
 }
 
 /**
- * @param onKept told of a file that cannot be used any more
- * @throws {@link OperationalError} `CONFIG_INVALID` for a file that cannot be used from the beginning
+ * @param onKept called with a file that becomes unusable
+ * @throws {@link OperationalError} `CONFIG_INVALID` for a file that is unusable from the beginning
  */
 export function kumaAccess(options: ServeOptions, onKept: OnFileKept = () => {}): KumaAccess {
   const userToken = options.userTokenFile === undefined ? undefined : rereadable(options.userTokenFile);

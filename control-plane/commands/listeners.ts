@@ -28,7 +28,7 @@ export interface CompanionListenerParts {
 }
 
 /**
- * For probes, for Prometheus and for people.
+ * The HTTP listeners for probes, Prometheus and people.
  *
  * @returns `undefined` if there is to be none
  * @throws OperationalError `LISTENER_FAILED`, and `CONFIG_INVALID` if the token file cannot be used
@@ -85,7 +85,7 @@ async function guarded(
   return [...metrics, ...page].map((route) => withToken(route, current));
 }
 
-/** Reasons for `/readyz` to fail. An unavailable store is none: agents attach anyway. */
+/** Reasons for `/readyz` to fail. An unavailable store is not one of them: agents attach anyway. */
 function unreadiness(engine: Engine): readonly string[] {
   const { silentControlPlanes, liveInstances } = engine.watch.surroundings;
   return liveInstances.size === 0 ? [`none of ${silentControlPlanes} control planes answers`] : [];

@@ -60,7 +60,7 @@ export interface GaugeSources {
 
 const COUNT_BUDGET_MS = 2_000;
 
-/** Brings the gauges up to date for a scrape: scrapes that come together share one look. Never throws. */
+/** Updates the gauges for a scrape; simultaneous scrapes share one look. Never throws. */
 export function gaugeRefresh(metrics: Metrics, clock: Clock, sources: GaugeSources): () => Promise<void> {
   let looking: Promise<void> | undefined;
   return () => {
@@ -97,7 +97,7 @@ async function refreshGauges(
   metrics.sidelined(sidelinings?.length);
 }
 
-/** An agent says its version itself: what is no version, or one too many, is counted together. */
+/** The agent states its version itself. Invalid ones, and those beyond the limit, are counted together. */
 export function versionsOf(agents: Iterable<Pick<AttachedAgent, 'channel'>>): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
   for (const { channel } of agents) {

@@ -1,4 +1,4 @@
-/** Columns, as wide as their widest cell, without what would be empty for all. */
+/** Columns, as wide as their widest cell; columns without content are left out. */
 export function textTable(rows: readonly (readonly string[])[]): string {
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, at) =>

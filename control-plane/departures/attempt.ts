@@ -31,13 +31,13 @@ export interface DeletionAttemptDeps {
   readonly sidelining: (key: DataplaneKey) => Promise<SideliningRecord | undefined>;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
-  /** Whether the agent's stream seems to be open, and may have ended without a replica that saw it. */
+  /** Whether the agent's stream seems to be open, but may have ended without being noticed. */
   readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** The stream is open here, and the record says that it is lost. */
   readonly onContradiction: (record: DataplaneRecord) => void;
   /** Incarnations of this name that have ended. */
   readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
-  /** The brake, asked last, only for departures without a request, and for one at a time. */
+  /** The brake. It is asked last, only for departures without a request, and for one at a time. */
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;
   readonly sweepOfflineAfterMs: number;
@@ -61,9 +61,7 @@ export class DeletionAttempt {
     this.#deps = deps;
   }
 
-  /**
-   * @throws `FENCE_LOST`, and what the store throws; everything that a control plane can do wrong is a result
-   */
+  /** @throws `FENCE_LOST`, and the store's errors; every failure of a control plane is a result */
   async run(record: DataplaneRecord, fence: Fence): Promise<AttemptResult> {
     try {
       return await this.#judge(record, fence);
@@ -185,7 +183,7 @@ export class DeletionAttempt {
       return { kind: 'later', afterMs: BLIND_RELOOK_MS, reason };
     }
     const body = JSON.stringify(stored.resource);
-    // The agent's resource is on disk already: enough if this process dies at this moment.
+    // The agent's resource is on disk already, which is enough if this process dies at this moment.
     const isCovered = record.resource !== undefined;
     if (!isCovered) await fence.keepBody(body);
     crashPoint('attempt.body-kept');

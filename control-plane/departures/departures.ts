@@ -15,17 +15,17 @@ export interface DeparturesDeps {
   readonly store: Store;
   readonly attempt: DeletionAttempt;
   /**
-   * Parallel deletions: those with a waiting caller, and beside them the due ones. A thousand lost hosts must not delay
-   * an agent that leaves.
+   * The number of parallel deletions: with a waiting caller, and in addition the due ones. A thousand lost hosts must
+   * not delay a leaving agent.
    */
   readonly concurrency: { readonly awaited: number; readonly due: number };
-  /** `tookMs`: how long ago the departure began, as the store's clock and this process have it. */
+  /** `tookMs`: the age of the departure, by the store's clock and this process's. */
   readonly onAttempt?: (attempt: AttemptedDeletion, tookMs: number) => void;
   /** This replica's share of the work, while all replicas do theirs; `undefined`: none. */
   readonly share: () => DueShare | undefined;
 }
 
-/** How a departure stands: `pending` goes on by itself. */
+/** The state of a departure: `pending` continues by itself. */
 export type Standing =
   | {
       readonly kind: 'ended';
@@ -44,7 +44,7 @@ interface DepartureAt {
   readonly incarnation: string;
 }
 
-/** Another replica may make a record due, which no timer here knows. */
+/** The poll interval: another replica may make a record due without a timer here. */
 const POLL_MS = 1_000;
 /** Longer waits end with a poll. */
 const SOON_MS = 30_000;
@@ -54,7 +54,7 @@ const CLOCK_STEP_MS = 2;
 const WATCH_MS = 200;
 const RECENT = 5;
 
-/** Works off all departures that are due. They go on after their callers have hung up. */
+/** Works off all due departures. They continue after their callers have hung up. */
 export class Departures {
   readonly #deps: DeparturesDeps;
   readonly #limit: LimitFunction;
@@ -68,7 +68,7 @@ export class Departures {
     this.#limit = pLimit(deps.concurrency.awaited);
   }
 
-  /** Ends with `signal`, once what is under way has ended. */
+  /** Ends with `signal`, once all work in progress has ended. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const working = new Set<Promise<void>>();
@@ -95,8 +95,8 @@ export class Departures {
   }
 
   /**
-   * Tries at once and waits until `byMs` (monotonic), trying again when it is due: a control plane that asks for patience
-   * gets it, for every caller that waits. The departure goes on whatever the answer is.
+   * Tries at once and waits until `byMs` (monotonic), trying again when it is due. Every waiting caller respects a
+   * control plane that asks for patience. The departure continues whatever the answer is.
    */
   async settle(at: DepartureAt, byMs: number): Promise<Standing> {
     const { clock } = this.#deps;

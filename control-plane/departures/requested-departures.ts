@@ -19,7 +19,7 @@ export interface RequestedDeparturesDeps {
   readonly attempt: DeletionAttempt;
 }
 
-/** How a requested departure stands. Not `durable`: the store is away, and the request is in memory only. */
+/** The state of a requested departure. Not `durable`: the store is away, and the request is in memory only. */
 export type RequestedStanding = (Standing & { readonly durable: boolean }) | { readonly kind: 'superseded' };
 
 interface Unrecorded {
@@ -129,7 +129,7 @@ export class RequestedDepartures {
     return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };
   }
 
-  /** An overestimate is safe: what happened since may be a successor's. */
+  /** An overestimate is safe: later events may be a successor's. */
   #agoMs({ atMs, atWallMs }: Unrecorded): number {
     const { clock } = this.#deps;
     return Math.ceil(Math.max(clock.monotonicMs() - atMs, clock.wallMs() - atWallMs));

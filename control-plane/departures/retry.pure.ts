@@ -6,8 +6,8 @@ const RETRY = { baseMs: 200, capMs: 30_000 };
 const ASKED_CAP_MS = 300_000;
 
 /**
- * How long to wait after a failed attempt, in ms: doubling from 0.2 s to 30 s. What the server
- * asked for comes first, and is never undercut.
+ * How long to wait after a failed attempt, in ms: doubling from 0.2 s to 30 s, and never less than the server asked
+ * for.
  *
  * @param attempts that were made before this one; 0 for the first
  * @param random uniform in [0, 1)
