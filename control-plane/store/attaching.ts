@@ -1,9 +1,10 @@
 import { judgeEntry } from '../evidence/entry.pure.ts';
 import { CAUSES, type DepartureRecord } from '../records.pure.ts';
 import type { Introduction, AttachVerdict, EntryView, Leave, LeaveOptions } from '../ports.ts';
-import { departureOf, keyColumns, recordOf, storedCause } from './rows.ts';
+import { prepared } from './prepared.ts';
+import { departureOf, KEY_COLUMNS, keyColumns, recordOf, storedCause, type KeyValues } from './rows.ts';
 import type { DataplaneRow, DepartureRow } from './schema.ts';
-import { currentRow, isNamed, nextEpoch, type Session } from './session.ts';
+import { currentRow, isKeyed, nextEpoch, type Session } from './session.ts';
 
 interface Leaver {
   readonly introduction: Introduction;
@@ -100,6 +101,46 @@ function hasTheName(row: DataplaneRow | undefined, departure: DepartureRecord | 
   return departure !== undefined || row.lost_at === null;
 }
 
+const BROUGHT = ['owner', 'deletable', 'address', 'peer', 'resource', 'phase'] as const;
+const LEAVING = [...BROUGHT, 'replica', 'lost_at', 'unseen', 'serving'] as const;
+const FRESH = ['state', 'since_at', 'due_at', 'attempts', 'guard', 'reason'] as const;
+const ATTACHED = [...LEAVING, ...FRESH] as const;
+
+const updateLeaving = prepared(
+  [...LEAVING, 'epoch'],
+  ({ db }, { epoch, ...values }: Pick<DataplaneRow, (typeof LEAVING)[number] | 'epoch'>) =>
+    db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
+);
+
+const updateAttached = prepared(
+  [...ATTACHED, 'epoch'],
+  ({ db }, { epoch, ...values }: Pick<DataplaneRow, (typeof ATTACHED)[number] | 'epoch'>) =>
+    db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
+);
+
+const updateDue = prepared(
+  [...BROUGHT, ...FRESH, 'epoch'],
+  ({ db }, { epoch, ...values }: Pick<DataplaneRow, (typeof BROUGHT | typeof FRESH)[number] | 'epoch'>) =>
+    db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
+);
+
+const insertDataplane = prepared(
+  [...ATTACHED, ...KEY_COLUMNS, 'epoch', 'incarnation'],
+  ({ db }, row: DataplaneRow) => db.insertInto('dataplanes').values(row),
+);
+
+const selectDeparture = prepared(
+  [...KEY_COLUMNS, 'incarnation'],
+  ({ db }, { incarnation, ...key }: KeyValues & Pick<DepartureRow, 'incarnation'>) =>
+    db
+      .selectFrom('departures')
+      .selectAll()
+      .where(isKeyed(key))
+      .where('incarnation', '=', incarnation)
+      .orderBy('epoch', 'desc')
+      .limit(1),
+);
+
 async function attachAgain(
   session: Session,
   row: DataplaneRow,
@@ -116,11 +157,9 @@ async function attachAgain(
     guard: null,
     reason: null,
   } as const;
-  await session.db
-    .updateTable('dataplanes')
-    .set(leaving ? common : { ...common, ...fresh })
-    .where('epoch', '=', row.epoch)
-    .execute();
+  const { epoch } = row;
+  if (leaving) await updateLeaving(session, { ...common, epoch });
+  else await updateAttached(session, { ...common, ...fresh, epoch });
   return { kind: 'attached', epoch: row.epoch, leaving, ...(serving === 1 ? { serving: true } : {}) };
 }
 
@@ -129,21 +168,22 @@ async function leaveNow(
   row: DataplaneRow,
   { introduction, headStartMs, agoMs }: Leaver,
 ): Promise<Leave> {
-  const { db, nowMs } = session;
+  const { nowMs } = session;
+  const { epoch } = row;
   if (introduction.incarnation === '' && row.state === 'attached') return { kind: 'superseded' };
   if (row.state !== 'leaving') {
-    const leaving = {
-      ...(introduction.incarnation === '' ? {} : brought(introduction, row)),
+    await updateDue(session, {
+      ...(introduction.incarnation === '' ? broughtOf(row) : brought(introduction, row)),
       state: 'leaving',
       since_at: nowMs - agoMs,
       due_at: nowMs + headStartMs,
       attempts: 0,
       guard: null,
       reason: null,
-    } as const;
-    await db.updateTable('dataplanes').set(leaving).where('epoch', '=', row.epoch).execute();
+      epoch,
+    });
   }
-  return { kind: 'leaving', epoch: row.epoch };
+  return { kind: 'leaving', epoch };
 }
 
 /** A new incarnation takes the name: the old row becomes a departure, so that its agent can be told. */
@@ -174,7 +214,7 @@ async function replace(
     ...attached,
     ...rest,
   };
-  await db.insertInto('dataplanes').values(row).execute();
+  await insertDataplane(session, row);
   return next;
 }
 
@@ -188,17 +228,12 @@ export function departureBase(
 }
 
 async function departureOfIncarnation(
-  { db }: Session,
+  session: Session,
   { key, incarnation }: Introduction,
 ): Promise<DepartureRecord | undefined> {
   if (incarnation === '') return undefined;
-  const row = await db
-    .selectFrom('departures')
-    .selectAll()
-    .where(isNamed(key))
-    .where('incarnation', '=', incarnation)
-    .orderBy('epoch', 'desc')
-    .executeTakeFirst();
+  const { rows } = await selectDeparture(session, { ...keyColumns(key), incarnation });
+  const [row] = rows;
   return row === undefined ? undefined : departureOf(row);
 }
 
@@ -220,6 +255,17 @@ function brought(
     resource: resource ?? before?.resource ?? null,
     phase,
   };
+}
+
+function broughtOf({
+  owner,
+  deletable,
+  address,
+  peer,
+  resource,
+  phase,
+}: DataplaneRow): ReturnType<typeof brought> {
+  return { owner, deletable, address, peer, resource, phase };
 }
 
 /** A row without an incarnation matches no agent. */

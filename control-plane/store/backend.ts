@@ -8,8 +8,8 @@ import type { Session } from './session.ts';
 /** The work on a locked row. */
 export interface Holding<T> {
   act(row: DataplaneRow, fence: Fence): Promise<T>;
-  /** Runs in the transaction that releases the lock. */
-  settle(session: Session, row: DataplaneRow, value: T): Promise<void>;
+  /** Runs in the transaction that releases the lock. Left out where there is nothing to record. */
+  readonly settle?: (session: Session, row: DataplaneRow, value: T) => Promise<void>;
 }
 
 /** The work on a locked name. */

@@ -5,7 +5,8 @@ import type { DataplaneRecord } from '../records.pure.ts';
 import type { AttemptResult, DueShare } from '../ports.ts';
 import { departureBase } from './attaching.ts';
 import { KEPT } from './limits.ts';
-import { keyColumns } from './rows.ts';
+import { prepared } from './prepared.ts';
+import { KEY_COLUMNS, keyColumns, type KeyValues } from './rows.ts';
 import type { BodyRow, DataplaneRow, DepartureRow, Schema } from './schema.ts';
 import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
 
@@ -46,6 +47,37 @@ export type Wanted =
   | { readonly kind: 'due'; readonly mine?: DueShare }
   | { readonly kind: 'waiting' | 'current'; readonly key: DataplaneKey; readonly epoch: number };
 
+const selectWaiting = prepared(
+  [...KEY_COLUMNS, 'epoch'],
+  ({ db }, at: KeyValues & Pick<DataplaneRow, 'epoch'>) =>
+    db
+      .selectFrom('dataplanes')
+      .selectAll()
+      .where((row) => row.and({ ...at }))
+      .where('state', 'not in', ['attached', 'unseen']),
+);
+
+const selectCurrent = prepared(
+  [...KEY_COLUMNS, 'epoch'],
+  ({ db }, at: KeyValues & Pick<DataplaneRow, 'epoch'>) =>
+    db
+      .selectFrom('dataplanes')
+      .selectAll()
+      .where((row) => row.and({ ...at })),
+);
+
+/** As {@link wantedRows}, without a lock. */
+export async function readWanted(
+  session: Session,
+  wanted: Wanted,
+  limit: number,
+): Promise<readonly DataplaneRow[]> {
+  if (wanted.kind === 'due') return wantedRows(session, wanted, limit).execute();
+  const select = wanted.kind === 'waiting' ? selectWaiting : selectCurrent;
+  const { rows } = await select(session, { ...keyColumns(wanted.key), epoch: wanted.epoch });
+  return rows;
+}
+
 /** @param limit how many at most, the one that has been due for longest first */
 export function wantedRows({ db, nowMs }: Session, wanted: Wanted, limit: number) {
   const rows = db.selectFrom('dataplanes').selectAll();
@@ -75,11 +107,8 @@ function isDue(
 }
 
 /** Records the result of an attempt. The caller has locked the name since it read the row. */
-export async function settle(
-  { kind, db, nowMs }: Session,
-  row: DataplaneRow,
-  result: AttemptResult,
-): Promise<void> {
+export async function settle(session: Session, row: DataplaneRow, result: AttemptResult): Promise<void> {
+  const { kind, db, nowMs } = session;
   const { guard = null, reason } = result;
   const attempts = row.attempts + 1;
   if (result.kind === 'later') {
@@ -95,18 +124,29 @@ export async function settle(
   const body = lastBody(row, nowMs, result);
   // PostgreSQL does all of it in one statement: each is a round trip, while the name is locked.
   if (kind === 'postgres') await endAtOnce(db, departure, body);
-  else await end(db, departure, body);
+  else await end(session, departure, body);
 }
 
-async function end(db: Session['db'], departure: DepartureRow, body: BodyRow | undefined): Promise<void> {
-  await db.insertInto('departures').values(departure).execute();
-  await db.deleteFrom('dataplanes').where('epoch', '=', departure.epoch).execute();
-  if (body === undefined) return;
-  await db
+const insertDeparture = prepared(
+  [...KEY_COLUMNS, 'epoch', 'incarnation', 'cause', 'outcome', 'guard', 'reason', 'attempts', 'at'],
+  ({ db }, departure: DepartureRow) => db.insertInto('departures').values(departure),
+);
+
+const deleteDataplane = prepared(['epoch'], ({ db }, { epoch }: Pick<DataplaneRow, 'epoch'>) =>
+  db.deleteFrom('dataplanes').where('epoch', '=', epoch),
+);
+
+const insertBody = prepared([...KEY_COLUMNS, 'epoch', 'resource', 'at'], ({ db }, body: BodyRow) =>
+  db
     .insertInto('bodies')
     .values(body)
-    .onConflict((conflict) => conflict.column('epoch').doNothing())
-    .execute();
+    .onConflict((conflict) => conflict.column('epoch').doNothing()),
+);
+
+async function end(session: Session, departure: DepartureRow, body: BodyRow | undefined): Promise<void> {
+  await insertDeparture(session, departure);
+  await deleteDataplane(session, departure);
+  if (body !== undefined) await insertBody(session, body);
 }
 
 async function endAtOnce(
@@ -144,17 +184,19 @@ function lastBody(
   return { proxy_type, mesh, name, epoch, resource, at: nowMs };
 }
 
-export async function keepBody(
-  { db, nowMs }: Session,
-  record: DataplaneRecord,
-  resource: string,
-): Promise<void> {
-  const body = { ...keyColumns(record.key), epoch: record.epoch, resource, at: nowMs };
-  await db
+const replaceBody = prepared([...KEY_COLUMNS, 'epoch', 'resource', 'at'], ({ db }, body: BodyRow) =>
+  db
     .insertInto('bodies')
     .values(body)
-    .onConflict((conflict) => conflict.column('epoch').doUpdateSet({ resource, at: nowMs }))
-    .execute();
+    .onConflict((conflict) => conflict.column('epoch').doUpdateSet({ resource: body.resource, at: body.at })),
+);
+
+export async function keepBody(
+  session: Session,
+  { key, epoch }: DataplaneRecord,
+  resource: string,
+): Promise<void> {
+  await replaceBody(session, { ...keyColumns(key), epoch, resource, at: session.nowMs });
 }
 
 export async function hasten(session: Session): Promise<void> {

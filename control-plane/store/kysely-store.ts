@@ -38,7 +38,7 @@ export function kyselyStore(backend: Backend): Store {
     async whileCurrent(at, act) {
       const held = await backend.hold(
         { ...at, kind: 'current' },
-        { act: (row, fence) => act(recordOf(row), fence), settle: () => Promise.resolve() },
+        { act: (row, fence) => act(recordOf(row), fence) },
         true,
       );
       return held?.value;

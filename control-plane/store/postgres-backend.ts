@@ -162,7 +162,7 @@ class PostgresBackend implements Backend {
       };
       const value = await holding.act(row, fence);
       // Advanced by this process's clock, which saves a query.
-      await holding.settle({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
+      await holding.settle?.({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
       return { row, value };
     });
   }

@@ -9,12 +9,12 @@ import type {
 } from '../records.pure.ts';
 import type { BodyRow, DataplaneRow, DepartureRow, StoredCause } from './schema.ts';
 
+export const KEY_COLUMNS = ['proxy_type', 'mesh', 'name'] as const;
+
+export type KeyValues = Readonly<Record<(typeof KEY_COLUMNS)[number], string>>;
+
 /** The columns of a name, for a condition on all three. */
-export function keyColumns({ proxyType, mesh, name }: DataplaneKey): {
-  readonly proxy_type: string;
-  readonly mesh: string;
-  readonly name: string;
-} {
+export function keyColumns({ proxyType, mesh, name }: DataplaneKey): KeyValues {
   return { proxy_type: proxyType, mesh, name };
 }
 

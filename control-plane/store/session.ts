@@ -1,7 +1,8 @@
 import { sql, type ExpressionBuilder, type Kysely, type SqlBool, type Expression } from 'kysely';
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import { keyColumns } from './rows.ts';
+import { prepared } from './prepared.ts';
+import { KEY_COLUMNS, keyColumns, type KeyValues } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
 
 /** One transaction, at one moment of the store's time. */
@@ -11,10 +12,15 @@ export interface Session {
   readonly nowMs: number;
 }
 
+const selectCurrent = prepared(KEY_COLUMNS, ({ kind, db }, key: KeyValues) => {
+  const query = db.selectFrom('dataplanes').selectAll().where(isKeyed(key));
+  return kind === 'postgres' ? query.forUpdate() : query;
+});
+
 /** The row of a name. PostgreSQL locks it: other callers wait, or pass it over. */
-export function currentRow(session: Session, key: DataplaneKey): Promise<DataplaneRow | undefined> {
-  const query = session.db.selectFrom('dataplanes').selectAll().where(isNamed(key));
-  return (session.kind === 'postgres' ? query.forUpdate() : query).executeTakeFirst();
+export async function currentRow(session: Session, key: DataplaneKey): Promise<DataplaneRow | undefined> {
+  const { rows } = await selectCurrent(session, keyColumns(key));
+  return rows[0];
 }
 
 /** How far above the sequence an agent's epoch is believed: a store never goes back by more. */
@@ -40,11 +46,16 @@ export async function nextEpoch(
   return { epoch: await takeEpoch(session), raised: true };
 }
 
-async function highestEpoch({ db }: Session): Promise<number> {
-  const { rows } = await sql<{ highest: number | null }>`select max(epoch) as highest from (
+const selectHighest = prepared([], ({ db }) => ({
+  compile: () =>
+    sql<{ highest: number | null }>`select max(epoch) as highest from (
     select max(epoch) as epoch from dataplanes union all
     select max(epoch) from departures union all
-    select max(epoch) from bodies) as epochs`.execute(db);
+    select max(epoch) from bodies) as epochs`.compile(db),
+}));
+
+async function highestEpoch(session: Session): Promise<number> {
+  const { rows } = await selectHighest(session, {});
   return theOnly(rows).highest ?? 0;
 }
 
@@ -55,17 +66,18 @@ async function raiseEpochs({ kind, db }: Session, above: number): Promise<void> 
     : sql`update counters set value = max(value, ${above}) where name = 'epoch'`.execute(db));
 }
 
-async function takeEpoch({ kind, db }: Session): Promise<number> {
-  if (kind === 'postgres') {
-    const { rows } = await sql<{ epoch: number }>`select nextval('epochs') as epoch`.execute(db);
-    return theOnly(rows).epoch;
-  }
-  const rows = await db
-    .updateTable('counters')
-    .set((row) => ({ value: row('value', '+', 1) }))
-    .where('name', '=', 'epoch')
-    .returning('value')
-    .execute();
+const selectNextEpoch = prepared([], ({ kind, db }) =>
+  kind === 'postgres'
+    ? { compile: () => sql<{ value: number }>`select nextval('epochs') as value`.compile(db) }
+    : db
+        .updateTable('counters')
+        .set((row) => ({ value: row('value', '+', 1) }))
+        .where('name', '=', 'epoch')
+        .returning('value'),
+);
+
+async function takeEpoch(session: Session): Promise<number> {
+  const { rows } = await selectNextEpoch(session, {});
   return theOnly(rows).value;
 }
 
@@ -88,7 +100,15 @@ export function isNamed(
 ): <Table extends 'dataplanes' | 'departures' | 'bodies' | 'sidelinings'>(
   row: ExpressionBuilder<Schema, Table>,
 ) => Expression<SqlBool> {
-  return (row) => (row as unknown as ExpressionBuilder<Schema, 'dataplanes'>).and(keyColumns(key));
+  return isKeyed(keyColumns(key));
+}
+
+export function isKeyed(
+  key: KeyValues,
+): <Table extends 'dataplanes' | 'departures' | 'bodies' | 'sidelinings'>(
+  row: ExpressionBuilder<Schema, Table>,
+) => Expression<SqlBool> {
+  return (row) => (row as unknown as ExpressionBuilder<Schema, 'dataplanes'>).and({ ...key });
 }
 
 function theOnly<Row>(rows: readonly Row[]): Row {

@@ -5,7 +5,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { advancingTime } from './advancing-time.ts';
 import type { Backend, Holding, NameHolding } from './backend.ts';
-import { keepBody, wantedRows, type Wanted } from './deletions.ts';
+import { keepBody, readWanted, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
 import { migrate } from './migrations.ts';
@@ -135,7 +135,7 @@ class SqliteBackend implements Backend {
     try {
       if (patient && wanted.kind !== 'due') hold(await this.#locks.take(describeKey(wanted.key)));
       const claimed = await this.#batches.run(async (session) => {
-        const rows = await wantedRows(session, wanted, this.#locks.size + 1).execute();
+        const rows = await readWanted(session, wanted, this.#locks.size + 1);
         const row = patient ? rows[0] : rows.find((one) => hold(this.#tryTake(one)));
         return row === undefined ? undefined : { row, nowMs: session.nowMs };
       });
@@ -149,7 +149,8 @@ class SqliteBackend implements Backend {
           hold(await this.#locks.take(`alone ${what}`));
         },
       });
-      await this.#batches.run((session) => holding.settle(session, row, value));
+      const { settle } = holding;
+      if (settle !== undefined) await this.#batches.run((session) => settle(session, row, value));
       return { row, value };
     } finally {
       for (const release of held) release();

@@ -2,8 +2,9 @@ import { sql, type Expression, type ExpressionBuilder, type SqlBool } from 'kyse
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Heartbeat, Silence, UnseenCount } from '../ports.ts';
-import { keyColumns } from './rows.ts';
-import type { Schema } from './schema.ts';
+import { prepared } from './prepared.ts';
+import { KEY_COLUMNS, keyColumns, type KeyValues } from './rows.ts';
+import type { DataplaneRow, Schema } from './schema.ts';
 import { unlocked, type Session } from './session.ts';
 
 interface StreamAt {
@@ -144,16 +145,21 @@ async function missSilentReplicas(session: Session, { self, silentMs, returnMs }
   return unseen;
 }
 
+const updatePhase = prepared(
+  [...KEY_COLUMNS, 'epoch', 'phase', 'serving'],
+  ({ db }, { phase, serving, ...at }: KeyValues & Pick<DataplaneRow, 'epoch' | 'phase' | 'serving'>) =>
+    db
+      .updateTable('dataplanes')
+      .set({ phase, serving })
+      .where((row) => row.and(at)),
+);
+
 export async function notePhase(
-  { db }: Session,
+  session: Session,
   { key, epoch }: StreamAt,
   { phase, serving }: { readonly phase: string; readonly serving: boolean },
 ): Promise<void> {
-  await db
-    .updateTable('dataplanes')
-    .set({ phase, serving: serving ? 1 : 0 })
-    .where((row) => row.and({ ...keyColumns(key), epoch }))
-    .execute();
+  await updatePhase(session, { ...keyColumns(key), epoch, phase, serving: serving ? 1 : 0 });
 }
 
 type StreamsEnd = (typeof LOST | typeof UNSEEN) & { readonly goneAtMs: number; readonly dueAtMs: number };

@@ -35,12 +35,15 @@ export interface TokenAuthenticatorOptions {
  */
 export function tokenAuthenticator(given: TokenAuthenticatorOptions): Authenticator {
   const options = { ...given, verified: new VerifiedTokens() };
+  // A token that is shown again has the same result.
+  const read = new WeakMap<JWTVerifyResult, ReturnType<typeof readClaims>>();
   return {
     authenticate: async (token, by) => {
       const { mesh } = by;
       requireToken(token, mesh);
       const verified = await verify(options, token, by);
-      const claims = readClaims(verified.payload);
+      const claims = read.get(verified) ?? readClaims(verified.payload);
+      read.set(verified, claims);
       if ('problem' in claims) throw refusal(mesh, claims.problem);
       const { id, ...binding } = claims.value;
       if (await options.revocations.isRevoked(id, mesh)) throw refusal(mesh, `it is revoked: ${id}`);

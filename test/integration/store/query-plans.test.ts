@@ -3,7 +3,7 @@ import { Kysely, SqliteDialect, type CompiledQuery } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { attach, leave } from '../../../control-plane/store/attaching.ts';
-import { settle, wantedRows } from '../../../control-plane/store/deletions.ts';
+import { readWanted, settle, wantedRows } from '../../../control-plane/store/deletions.ts';
 import { departures, find } from '../../../control-plane/store/queries.ts';
 import type { DataplaneRow, Schema } from '../../../control-plane/store/schema.ts';
 import type { Session } from '../../../control-plane/store/session.ts';
@@ -34,7 +34,8 @@ const OFTEN: Readonly<Record<string, (session: Session) => Promise<unknown>>> = 
   'what became of one': (session) =>
     departures(session, { key: web.key, incarnation: web.incarnation, limit: 5 }),
   'a departure that ends': async (session) => {
-    const [row] = await wantedRows(session, { kind: 'current', ...at }, 1).execute();
+    await readWanted(session, { kind: 'waiting', ...at }, 1);
+    const [row] = await readWanted(session, { kind: 'current', ...at }, 1);
     await settle(session, row as DataplaneRow, {
       kind: 'ended',
       outcome: 'deleted',

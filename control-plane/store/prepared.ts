@@ -1,0 +1,35 @@
+import { createQueryId, type Compilable, type CompiledQuery, type QueryResult } from 'kysely';
+
+import type { Session } from './session.ts';
+
+/** Stands for the value of a parameter while the query is built. */
+class Parameter {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+type Place = Pick<Session, 'kind' | 'db'>;
+
+/**
+ * A query that is built once for each kind of database. Building one takes longer than SQLite takes to execute it.
+ *
+ * @param names of all values, each of which is a parameter wherever `build` uses it: it must not look at them
+ */
+export function prepared<Values extends object, Row>(
+  names: readonly (keyof Values & string)[],
+  build: (place: Place, values: Values) => Compilable<Row>,
+): (place: Place, values: Values) => Promise<QueryResult<Row>> {
+  const known = new Map<Session['kind'], CompiledQuery<Row>>();
+  const stand = Object.fromEntries(names.map((name) => [name, new Parameter(name)])) as Values;
+  return (place, values) => {
+    const query = known.get(place.kind) ?? build(place, stand).compile();
+    known.set(place.kind, query);
+    const parameters = query.parameters.map((each) =>
+      each instanceof Parameter ? values[each.name as keyof Values] : each,
+    );
+    return place.db.executeQuery({ ...query, queryId: createQueryId(), parameters });
+  };
+}
