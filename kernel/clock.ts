@@ -70,3 +70,22 @@ export async function within<T>(clock: Clock, budgetMs: number, work: Promise<T>
     disarm();
   }
 }
+
+/**
+ * Waits for `work`, unless `signal` aborts first; late work continues, and its failure is dropped.
+ *
+ * @returns `undefined` if it was aborted
+ * @throws what `work` throws in time
+ */
+export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const abort = (): void => resolve(undefined);
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([promise, work]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    work.catch(() => {});
+  }
+}

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 
 import { collectDefaultMetrics, Registry } from 'prom-client';
 
-import { pause, systemClock } from '../../kernel/clock.ts';
+import { pause, systemClock, unlessAborted, within } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
@@ -49,6 +49,8 @@ export interface ServeRequest {
 
 /** How long calls under way may go on once we are asked to stop; agents attach elsewhere meanwhile. */
 const DRAIN_MS = 5_000;
+/** How long looks and deletions under way may then take: a lookup of a name cannot be cancelled. The store has all of them. */
+const ENDING_MS = 3_000;
 /** Retry interval: the control plane or the database may start later than the companion. */
 const REOPEN_MS = 2_000;
 const STATUS_MS = 5_000;
@@ -77,6 +79,9 @@ export async function serve(request: ServeRequest): Promise<void> {
   resources.defer(() => {
     controlPlanes.close();
   });
+  // A silent name server may hold each of these for a minute.
+  const witness = await unlessAborted(stop, witnessSettings(options, kuma, metrics));
+  if (witness === undefined) return;
   const engine = new Engine({
     clock: systemClock,
     random: Math.random,
@@ -88,12 +93,13 @@ export async function serve(request: ServeRequest): Promise<void> {
     isRefused: (record) => isRefusedByEnvoy(record, systemClock),
     ...metricsOf(metrics),
     busyShare: busyShare(),
-    witness: await witnessSettings(options, kuma, metrics),
+    witness,
   });
   service?.tell({ status: 'waiting for a control plane and its certificate' });
-  await engine.watch.look();
+  await unlessAborted(stop, engine.watch.look());
   requireOwnZone(engine.watch.zone);
-  const serving = await startServer({ engine, options, events, metrics, kuma, stop, resources });
+  const starting = startServer({ engine, options, events, metrics, kuma, stop, resources });
+  const serving = await unlessAborted(stop, starting);
   if (serving === undefined) return;
   const refreshGauges = gaugeRefresh(metrics, systemClock, serving);
   const listeners = await startListeners({ engine, options, events, registry, refreshGauges });
@@ -128,7 +134,7 @@ async function runUntil(
   engine.agents.shutDown('this replica is stopping');
   await server.drain(DRAIN_MS);
   over.abort(new OperationalError('CANCELLED', 'The companion stops'));
-  await Promise.all([running, told]);
+  await within(systemClock, ENDING_MS, Promise.all([running, told]));
   events.stopped();
 }
 

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { hostname } from 'node:os';
 
-import { systemClock } from '../../kernel/clock.ts';
+import { systemClock, within } from '../../kernel/clock.ts';
 import { tcpConnect } from '../../program/tcp-connect.ts';
 import type { ServeOptions } from '../options.ts';
 import type { Metrics } from '../server/metrics.io.ts';
@@ -26,10 +26,16 @@ export async function witnessSettings(
   };
 }
 
+/** How long the start waits for a name server. */
+const LOOKUP_MS = 1_000;
+
 /** Skips names that do not resolve now: agents also refuse to look at control planes. */
 async function addressesOf(urls: readonly URL[]): Promise<readonly string[]> {
   const found = await Promise.all(
-    urls.map(({ hostname: host }) => lookup(host.replaceAll(/[[\]]/g, ''), { all: true }).catch(() => [])),
+    urls.map(({ hostname: host }) => {
+      const addresses = lookup(host.replaceAll(/[[\]]/g, ''), { all: true }).catch(() => []);
+      return within(systemClock, LOOKUP_MS, addresses);
+    }),
   );
-  return found.flat().map(({ address }) => address);
+  return found.flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
 }

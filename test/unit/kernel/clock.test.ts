@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { sleep, systemClock, within } from '../../../kernel/clock.ts';
+import { sleep, systemClock, unlessAborted, within } from '../../../kernel/clock.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 describe('sleep()', () => {
@@ -79,5 +79,26 @@ describe('within()', () => {
     const clock = new FakeClock();
     await expect(within(clock, 100, Promise.reject(new Error('no')))).rejects.toThrow('no');
     expect(clock.armed).toBe(0);
+  });
+});
+
+describe('unlessAborted()', () => {
+  test('passes on what the work gives or throws in time', async () => {
+    const { signal } = new AbortController();
+    await expect(unlessAborted(signal, Promise.resolve('done'))).resolves.toBe('done');
+    await expect(unlessAborted(signal, Promise.reject(new Error('no')))).rejects.toThrow('no');
+  });
+
+  test('does not wait once it is aborted, and drops a later failure', async () => {
+    const stop = new AbortController();
+    const { promise, reject } = Promise.withResolvers<string>();
+    const work = unlessAborted(stop.signal, promise);
+    stop.abort();
+    await expect(work).resolves.toBeUndefined();
+    await expect(unlessAborted(stop.signal, promise)).resolves.toBeUndefined();
+    reject(new Error('too late'));
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
   });
 });
