@@ -37,7 +37,7 @@ export type BrakeRuling =
   | { readonly held: false }
   | { readonly held: true; readonly reason: string; readonly retryAfterMs: number };
 
-/** How one mesh, or one service of it, stands: `BrakeStatus` of the contract. */
+/** The state of one mesh, or of one service of it: `BrakeStatus` of the contract. */
 export interface BrakeStanding {
   readonly mesh: string;
   /** Empty: the whole mesh. */

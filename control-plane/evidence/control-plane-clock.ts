@@ -2,12 +2,12 @@ import type { Clock } from '../../kernel/clock.ts';
 
 /** The control plane says whole seconds. */
 const SLACK_MS = 2_000;
-/** Longer than an answer may be under way. */
+/** Longer than an answer may take. */
 const LATE_MS = 30_000;
 
 /**
- * The control plane's clock, as its answers say it. Ages that are measured by it are no older than the time since it was
- * last set ahead: a step of that clock delays what depends on an age, and never brings it forward.
+ * The control plane's clock, from its answers. Ages by it are never longer than the time since it was last set ahead: a
+ * step of that clock delays a decision that depends on an age, and never hastens it.
  */
 export class ControlPlaneClock {
   readonly #clock: Clock;
@@ -18,12 +18,12 @@ export class ControlPlaneClock {
     this.#clock = clock;
   }
 
-  /** For how long that clock has not been set ahead, as this process saw it; unbounded if it never was. */
+  /** The time since this process last saw that clock being set ahead; unbounded if it never did. */
   get steadyMs(): number {
     return this.#clock.monotonicMs() - this.#steppedAtMs;
   }
 
-  /** @param clockMs as an answer says it; `undefined` if it does not */
+  /** @param clockMs from an answer; `undefined` if it has none */
   note(clockMs: number | undefined): void {
     if (clockMs === undefined) return;
     const nowMs = this.#clock.monotonicMs();

@@ -32,7 +32,7 @@ export type StreamEvidence =
 export type ObjectEvidence =
   | {
       readonly kind: 'missing';
-      /** How many looks in a row found no object, and the time from the first to the last. */
+      /** The number of looks in a row that found no object, and the time from the first to the last. */
       readonly looks: number;
       readonly spanMs: number;
       /** The body that this process saw last. */
@@ -43,15 +43,15 @@ export type ObjectEvidence =
   | {
       readonly kind: 'present';
       readonly stored: DataplaneOverview;
-      /** For how long this process has seen it, and the record, the same, without a break of its own watch. */
+      /** How long this process has seen the object and the record unchanged, without a break of its own watch. */
       readonly unchangedMs: number;
     };
 
 /** The control plane's own clock when it answered. */
 export interface ClockEvidence {
-  /** `undefined` if it did not say. */
+  /** `undefined` if unknown. */
   readonly nowMs: number | undefined;
-  /** How long that clock has not been set ahead, as this process saw it. */
+  /** The time since this process last saw that clock being set ahead. */
   readonly steadyMs: number;
 }
 
@@ -63,7 +63,7 @@ export interface Evidence {
   >;
   readonly stream: StreamEvidence;
   readonly object: ObjectEvidence;
-  /** How old the departure is, by the store's clock or this process, whichever is longer. */
+  /** The age of the departure, by the store's clock or this process, whichever is longer. */
   readonly pendingMs: number;
   /** Incarnations of this name that have ended. */
   readonly predecessors: ReadonlySet<string>;
@@ -107,7 +107,7 @@ export function decide(evidence: Evidence): Decision {
   return asDecision(judgePresent(evidence, record.state, object));
 }
 
-/** After a restart of the companion, an agent that has not had time to return is not lost. */
+/** After a restart of the companion, an agent that has not had the time to return is not lost. */
 const NOT_BACK_YET: Decision = {
   verdict: 'wait',
   guard: 'evidence-too-young',

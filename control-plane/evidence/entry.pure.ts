@@ -8,10 +8,13 @@ export interface EntryCase {
     | undefined;
   /** The store's time. */
   readonly nowMs: number;
-  /** Epoch of the holder at whose Envoy this companion was refused just now; `undefined`: it was not, or did not look. */
+  /**
+   * The epoch of the holder whose Envoy has just refused this companion; `undefined`: it did not refuse, or was not
+   * tried.
+   */
   readonly refusedEpoch: number | undefined;
   readonly newcomer: Pick<DataplaneRecord, 'owner' | 'resource'>;
-  /** How the newcomer itself departed from this name, the last time; `undefined` if it never did. */
+  /** The newcomer's own last departure from this name; `undefined` if there was none. */
   readonly departure: Pick<DepartureRecord, 'cause' | 'outcome'> | undefined;
   readonly graceMs: number;
 }

@@ -18,7 +18,7 @@ export interface FleetListingDeps {
 interface Listing {
   readonly atMs: number;
   readonly page: Promise<FleetPage>;
-  /** `undefined` while it is under way. */
+  /** `undefined` while it is being read. */
   restMs: number | undefined;
 }
 
@@ -33,12 +33,12 @@ export class FleetListing {
     this.#deps = deps;
   }
 
-  /** At most `maxAgeMs` old, or under way. */
+  /** A list that is at most `maxAgeMs` old, or is being read. */
   fresh(maxAgeMs: number): Promise<FleetPage> {
     return this.#read(() => maxAgeMs);
   }
 
-  /** As {@link fresh}, or older: as often as the cost of a list allows. */
+  /** As {@link fresh}, or older, as often as the cost of a list allows. */
   paced(maxAgeMs: number): Promise<FleetPage> {
     return this.#read((rest) => Math.max(maxAgeMs, rest));
   }

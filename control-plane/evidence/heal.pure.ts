@@ -6,17 +6,17 @@ import { judgeOwnership } from '../../kuma/ownership.ts';
 import type { Surroundings } from './guards.pure.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 
-/** An attached dataplane of which the list of all shows no object. Durations are monotonic. */
+/** An attached dataplane without an object in the list of all. Durations are monotonic. */
 export interface MissingCase {
   readonly record: Pick<
     DataplaneRecord,
     'state' | 'lostAtMs' | 'owner' | 'deletable' | 'phase' | 'incarnation' | 'address'
   >;
-  /** Whether its agent said last that Envoy serves. */
+  /** Whether Envoy serves, by its agent's last report. */
   readonly serving: boolean;
-  /** How many looks in a row showed no object, and how long lies between the first and the last of them. */
+  /** The number of looks in a row without an object, and the time from the first to the last. */
   readonly absence: { readonly looks: number; readonly spanMs: number };
-  /** Whether its agent has said something, or its connection brought something, since the object was found missing. */
+  /** Whether its agent has sent a message, or its connection any byte, since the object was found missing. */
   readonly provenAlive: boolean;
   readonly around: Surroundings;
   /** The body that this process saw last. */
@@ -32,12 +32,12 @@ export type Healing =
 
 /** Longer than the caches of two control planes that answer in turn (1 s), and than a page that skipped one. */
 const ABSENCE_MS = 5_000;
-/** A control plane that is only just up may not have registered it again yet. */
+/** A control plane that has just started may not have registered it again yet. */
 const STEADY_MS = 15_000;
 
 /**
- * Whether to put back the object of a dataplane that runs: Kuma's own races delete it, and its Envoy then gets no more
- * configuration and its peers no endpoint until it connects anew.
+ * Whether to put back the object of a running dataplane. Kuma's own races delete it. Its Envoy then gets no more
+ * configuration, and its peers no endpoint, until it connects anew.
  *
  * @see https://github.com/kumahq/kuma/issues/4616, https://github.com/kumahq/kuma/issues/6653
  */
@@ -70,7 +70,7 @@ function doubtAbsence({ absence, provenAlive, around }: MissingCase): string | u
   }
   if (around.steadyMs < STEADY_MS) return 'the control plane or the companion has just started';
   if (absence.looks < 2 || absence.spanMs < ABSENCE_MS) return 'it has not been missing for long enough';
-  // A silent stream looks open for a while: its dataplane may have deleted the object itself, another way.
+  // A silent stream looks open for a while: its dataplane may have deleted the object itself in another way.
   if (!provenAlive) return 'its agent has sent nothing since the object went missing';
   return undefined;
 }
@@ -82,7 +82,7 @@ function bodyOf({ record, lastSeen, brought }: MissingCase): DataplaneResource |
     lastSeen !== undefined && judgeOwnership({ incarnation, address }, lastSeen).ours ? lastSeen : brought;
   if (body === undefined || owner !== 'agent') return body;
   const labelled = { ...body, labels: { ...body.labels, [INCARNATION_LABEL]: incarnation } };
-  // An agent says the state of each port, as it does itself: Ready is not left to the control plane's default.
+  // An agent states the state of each port, so this does too: Ready is not left to the control plane's default.
   const stated = withPorts(labelled, (port) => ({ ...port, state: stateOf(port) }));
   return asWished(stated, readyAs(brought ?? labelled));
 }

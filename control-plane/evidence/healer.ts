@@ -16,7 +16,7 @@ interface AttachedHere extends Iterable<AttachedAgent> {
   readonly size: number;
   /** Called when the record of this stream is wrong. */
   doubt(at: At): void;
-  /** Whether this incarnation has asked lately for a name that another one has. */
+  /** Whether this incarnation has recently asked for a name that another one has. */
   isAsking(incarnation: string): boolean;
 }
 
@@ -57,7 +57,7 @@ interface SeenBody {
   readonly body: string;
 }
 
-/** Puts back what is missing although its dataplane runs. Looks at the agents that are attached here. */
+/** Puts back missing objects of running dataplanes. Looks at the agents that are attached here. */
 export class Healer {
   readonly #deps: HealerDeps;
   /** By name. */
@@ -66,14 +66,14 @@ export class Healer {
   readonly #bodies = new Map<string, SeenBody>();
   #soon = Promise.withResolvers<void>();
   #judgedAtMs: number | undefined;
-  /** Agents that serve since after the last list was read. */
+  /** Agents that began to serve after the last list was read. */
   #newcomers = 0;
 
   constructor(deps: HealerDeps) {
     this.#deps = deps;
   }
 
-  /** How many objects are missing as of the last look. */
+  /** The number of missing objects at the last look. */
   get missing(): number {
     return this.#missing.size;
   }
@@ -109,7 +109,7 @@ export class Healer {
     this.#newcomers = 0;
     const present = new Map(overviews.map((each) => [describeKey(keyOf(each)), each]));
     for (const agent of agents) {
-      // A name that is busy, or an object that cannot be put, must not delay the other agents.
+      // A busy name, or an object that cannot be put, must not delay the other agents.
       await this.#lookAt(agent, present, atMs).catch((error: unknown) => {
         if (!(error instanceof OperationalError)) throw error;
       });
@@ -147,11 +147,11 @@ export class Healer {
       }
       return healing.verdict;
     });
-    // The store has forgotten one whose stream is open here.
+    // The store has lost the record of a stream that is open here.
     if (judged === undefined) this.#deps.agents.doubt(at);
   }
 
-  /** Most objects have not changed since they were seen last: ten thousand bodies are not written anew each time. */
+  /** Most objects have not changed since the last look: ten thousand bodies are not serialised anew each time. */
   #noteBody(
     name: string,
     incarnation: string,
@@ -163,7 +163,7 @@ export class Healer {
     this.#bodies.set(name, { incarnation, writtenAt, body: JSON.stringify(restored(resource)) });
   }
 
-  /** Asks the agent for a sign of life with each look: what it says from now on, it says after the object had gone. */
+  /** Asks the agent for a sign of life with each look: messages from now on were sent after the object had gone. */
   #noteMissing({ introduction, channel, words }: AttachedAgent): MissingObject {
     const name = describeKey(introduction.key);
     const missing = this.#missing.get(name) ?? {

@@ -21,16 +21,16 @@ export interface InstanceView {
   readonly doubtful: ReadonlySet<string>;
 }
 
-/** How long another instance must answer in its place before one has ended. */
+/** How long another instance must answer in its place before an instance counts as ended. */
 const REPLACED_MS = 10_000;
 /**
- * The same, where the other one is on another host: behind a load balancer both may live. A control plane writes down that
- * a stream lives every 2.5 min; one that has written nothing in twice that time, and a look more, has ended.
+ * The same, if the other instance is on another host: behind a load balancer both may live. A control plane records
+ * every 2.5 min that a stream lives. One that has recorded nothing in twice that time, and one look more, has ended.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_status_sink.go; KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT
  */
 const REPLACED_ELSEWHERE_MS = 330_000;
-/** A control plane that was restarted is connected to before it answers here. */
+/** Dataplanes connect to a restarted control plane before it answers here. */
 const UNNAMED_MS = 10_000;
 
 /**
@@ -39,9 +39,9 @@ const UNNAMED_MS = 10_000;
  */
 export class Instances {
   readonly #known = new Map<string, Instance>();
-  /** By URL: which one answered last, and since when, monotonic. */
+  /** By URL: the instance that answered last, and since when, monotonic. */
   readonly #current = new Map<string, { readonly id: string; readonly sinceMs: number }>();
-  /** Streams at instances that have ended, as they were seen last. */
+  /** Streams at ended instances, as they were seen last. */
   readonly #traces = new Map<string, string>();
   readonly #said = new Set<string>();
   readonly #changed = new Set<string>();
@@ -57,7 +57,7 @@ export class Instances {
     }
   }
 
-  /** @returns what is to be noted */
+  /** @returns the notes to write */
   takeChanges(): readonly InstanceRecord[] {
     const changed = [...this.#changed].flatMap((id) => {
       const known = this.#known.get(id);
@@ -68,7 +68,7 @@ export class Instances {
     return changed;
   }
 
-  /** Everything that was seen lately is noted again, so that it is not forgotten. */
+  /** Everything seen recently is noted again, so that it is not dropped. */
   refresh(): void {
     for (const id of this.#known.keys()) this.#changed.add(id);
   }
@@ -147,7 +147,7 @@ export class Instances {
       this.#set(id, { url, standing: 'ended' }, lastMs);
   }
 
-  /** Whether it was replaced at this URL before, and answers there again: there are several behind it. */
+  /** Whether it was replaced at this URL before, and answers there again: then several are behind it. */
   #isShared(url: string, id: string): boolean {
     const known = this.#known.get(id);
     if (known?.url !== url) return false;
@@ -155,7 +155,7 @@ export class Instances {
     return known.standing !== 'named' || (current !== undefined && current.id !== id);
   }
 
-  /** A stream at an instance that has ended, and that is new or has moved: the instance lives after all. */
+  /** A new or changed stream at an ended instance: the instance lives after all. */
   #noteGhost(id: string, subscription: Subscription, nowMs: number): void {
     const trace = JSON.stringify(subscription);
     const before = this.#traces.get(subscription.id);

@@ -1,6 +1,8 @@
-/** A list of all dataplanes may take this share of one core. */
+/** The share of one core that a list of all dataplanes may take. */
 const SHARE = 0.02;
-/** Well below what the look log remembers: an object that no list has shown for longer counts as seen for the first time. */
+/**
+ * Well below the memory of the look log: an object that no list has shown for longer counts as seen for the first time.
+ */
 const MOST_MS = 60_000;
 
 /**

@@ -14,12 +14,12 @@ interface LookEntry {
 /** How long the companion remembers a look: longer than the longest pause between two. */
 const FORGET_AFTER_MS = 120_000;
 
-/** Which departure of a name it is: its epoch, and since when it has been in its state. */
+/** Identifies a departure of a name: its epoch, and since when it has been in its state. */
 type Case = Pick<DataplaneRecord, 'key' | 'epoch' | 'state' | 'sinceMs'>;
 
 /**
- * Since when this process has seen an object, and the record of its departure, the same: by its own monotonic clock, and
- * without a break. No other clock is believed here.
+ * Since when this process has seen an object, and the record of its departure, unchanged: by its own monotonic clock,
+ * and without a break. No other clock counts here.
  */
 export class LookLog {
   readonly #clock: Clock;
@@ -37,7 +37,7 @@ export class LookLog {
   }
 
   /**
-   * @param departure why it is looked at; left out by a sweep, which has no record yet
+   * @param departure the reason of the look; left out by a sweep, which has no record yet
    * @returns for how long it has looked like this, ms; 0 for a first look
    */
   note(overview: DataplaneOverview, departure?: Case): number {
@@ -54,7 +54,7 @@ export class LookLog {
     return this.#note(this.#cases, describeKey(key), `${epoch} ${state} ${sinceMs}`);
   }
 
-  /** Forgets what has not been looked at lately. */
+  /** Drops entries without a recent look. */
   prune(): void {
     const beforeMs = this.#clock.monotonicMs() - FORGET_AFTER_MS;
     for (const entries of [this.#entries, this.#cases])

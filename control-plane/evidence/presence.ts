@@ -3,16 +3,15 @@ import { pause, type Clock } from '../../kernel/clock.ts';
 const TICK_MS = 1_000;
 /** A longer gap is a break: the process was stopped or its machine suspended. */
 const BREAK_MS = 5_000;
-/** After a longer gap, messages may have waited as long as the gap. */
+/** After a gap of this length, messages may have waited as long as the gap. */
 const LATE_MS = 2_000;
-/** Until a process that was stopped has read what came meanwhile. */
+/** How long a paused process needs to read what came meanwhile. */
 const BACKLOG_MS = 1_500;
 
 /**
- * Since when this process has watched without a break. After a break, what it has not seen is not what did not happen:
- * agents and streams may have come and gone meanwhile. And what it reads then may have been sent before.
- *
- * Read whenever an age is needed: the first reader after a break finds it, before any timer that waited has run.
+ * Since when this process has watched without a break. What it did not see during a break may have happened: agents and
+ * streams may have come and gone. And messages that it reads afterwards may have been sent before. Read this whenever
+ * an age is needed: the first reader after a break finds it, before any waiting timer has run.
  */
 export class Presence {
   readonly #clock: Clock;
@@ -48,7 +47,7 @@ export class Presence {
     return this.#freshMs;
   }
 
-  /** For how long what is read now may have waited to be read, ms; 0 while this process keeps up. */
+  /** How long a message that is read now may have waited, ms; 0 while this process keeps up. */
   get lateMs(): number {
     return this.freshMs > this.#clock.monotonicMs() ? this.#lateMs : 0;
   }

@@ -16,10 +16,9 @@ const SERVICE_TAG = 'kuma.io/service';
 const GROUP_LABELS = ['kuma.io/workload', 'app'] as const;
 
 /**
- * The services a dataplane serves, and whether it is ready for each.
- *
- * In Kuma 2 the tag `kuma.io/service` of an inbound or a gateway says it. Kuma 3 has no tags: there, operators write
- * MeshServices that select by any label, so who shares `kuma.io/workload` (or else `app`) stands in for a service.
+ * The services of a dataplane, and whether it is ready for each. In Kuma 2 the tag `kuma.io/service` of an inbound or a
+ * gateway names it. Kuma 3 has no tags: there, operators write MeshServices that select by any label, so dataplanes
+ * with the same `kuma.io/workload` (otherwise `app`) count as one service.
  *
  * @returns empty for a dataplane without inbounds: it cannot be the last of a service
  * @see https://github.com/kumahq/kuma/blob/132cf988b0bceb004b5193e4937a197a79bfe689/docs/madr/decisions/103-universal-meshservice-generation.md
@@ -33,7 +32,7 @@ export function readinessByService(serving: Serving): ReadonlyMap<string, boolea
   return services;
 }
 
-/** A brake asks for the same snapshot again and again. */
+/** The brake asks for the same snapshot repeatedly. */
 const KNOWN = new WeakMap<Serving, ReadonlyMap<string, boolean>>();
 
 function readServices({ labels, networking }: Serving): ReadonlyMap<string, boolean> {
@@ -50,7 +49,7 @@ function readServices({ labels, networking }: Serving): ReadonlyMap<string, bool
   );
 }
 
-/** One port that is ready is enough. */
+/** One ready port is enough. */
 function merge(
   ports: readonly { readonly service: string | undefined; readonly ready: boolean }[],
 ): ReadonlyMap<string, boolean> {

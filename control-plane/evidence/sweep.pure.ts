@@ -12,16 +12,16 @@ export interface SweepView {
   readonly around: Surroundings;
   readonly graceMs: number;
   readonly sweepOfflineAfterMs: number;
-  /** Names with a record, as `describeKey` writes them: an agent, or a sweep under way, looks after those. */
+  /** Names with a record, as `describeKey` writes them: an agent, or a running sweep, looks after those. */
   readonly recorded: ReadonlySet<string>;
   /** For how long this process has seen the object the same, as `sameLook` says. */
   readonly unchangedMs: (overview: DataplaneOverview) => number;
 }
 
-/** An object that Kuma shows offline, or of which nothing is known. */
+/** An object that Kuma shows offline, or does not know. */
 export interface SweepFinding {
   readonly key: DataplaneKey;
-  /** By the control plane's clock; `undefined` where it does not know of an end: a ghost, or never connected. */
+  /** By the control plane's clock; `undefined` if it knows of no end: a ghost, or never connected. */
   readonly offlineMs: number | undefined;
   /** The guard that holds it back; `undefined` for a candidate. */
   readonly guard: Guard | undefined;

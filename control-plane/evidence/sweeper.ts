@@ -52,7 +52,7 @@ export class Sweeper {
     await this.#judge(page, dryRun);
   }
 
-  /** @returns all that is offline, with the guard that holds it back, if one does */
+  /** @returns all offline dataplanes, with the guard that holds each back, if one does */
   async sweep(dryRun: boolean): Promise<readonly SweepFinding[]> {
     return this.#judge(await this.#deps.watch.fleet.fresh(1_000), dryRun);
   }

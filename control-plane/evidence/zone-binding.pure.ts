@@ -1,11 +1,10 @@
 import type { ZoneIdentity } from '../records.pure.ts';
 
 /**
- * Whether two identities may be of one zone. Names decide where both are known. All zones of one global control plane
- * share its cluster id, so an equal id proves nothing, and a different one decides only where no name does.
- *
- * A zone that joins a global control plane takes over its cluster id and keeps its name. Zones that were never given a
- * name are all called `default`, so there the id decides as well.
+ * Whether two identities may be of one zone. The names decide if both are known. All zones of one global control plane
+ * share its cluster id, so an equal id proves nothing, and a different one decides only without names. A zone that
+ * joins a global control plane takes over its cluster id and keeps its name. Zones without a configured name are all
+ * called `default`, so there the id decides as well.
  *
  * @see kuma pkg/kds/context/context.go, KDSSyncedConfigs; pkg/config/app/kuma-cp/config.go, Multizone.Zone.Name
  */
@@ -21,7 +20,7 @@ export function joined(bound: ZoneIdentity, seen: ZoneIdentity): ZoneIdentity {
   return { name: bound.name ?? seen.name, clusterId: bound.clusterId ?? seen.clusterId };
 }
 
-/** For people. */
+/** The identity in words. */
 export function describeZone({ name, clusterId }: ZoneIdentity): string {
   const id = clusterId === undefined ? '' : `cluster ${clusterId}`;
   if (name === undefined) return id === '' ? 'an unknown zone' : id;

@@ -19,7 +19,7 @@ export interface ZoneRegistryDeps {
 /** Interval for reading other replicas' notes and repeating our own. */
 const SYNC_MS = 10_000;
 const REFRESH_MS = 600_000;
-/** After which Kuma itself deletes what is offline: then it does not matter any more. */
+/** After this time Kuma itself deletes offline dataplanes, so the note no longer matters. */
 const FORGET_MS = 72 * 3_600_000;
 
 /** The zone's identity and its control plane instances, in the store. */
@@ -43,7 +43,7 @@ export class ZoneRegistry {
     return this.#isLoaded || this.#standing.kind === 'foreign' ? this.#standing : { kind: 'unchecked' };
   }
 
-  /** Binds the store, or compares it. A store that is out of reach is tried again with the next call. */
+  /** Binds the store, or compares it. If the store is out of reach, the next call tries again. */
   async check(answering: readonly ControlPlaneFacts[]): Promise<void> {
     const zones = answering.map(identityOf);
     const [first] = zones;

@@ -33,12 +33,12 @@ export interface AcquaintanceSearchDeps {
   readonly witnessRates: Rates;
 }
 
-/** Whether a loss of this dataplane would be noticed at once, and if not why. */
+/** Whether a loss of this dataplane would be noticed at once, and otherwise the reason. */
 export interface Watchfulness {
   /** Agents that have reached it, at different addresses and with different tokens. */
   readonly witnesses: number;
   readonly companionReachedIt: boolean;
-  /** Empty if three have, or the search goes on. */
+  /** Empty if three have, or while the search continues. */
   readonly problem: string;
 }
 
@@ -52,11 +52,11 @@ const TICK_MS = 1_000;
 const FLEET_AGE_MS = 16_000;
 const SOON_MS = 2_000;
 const LATEST_MS = 60_000;
-/** Acquaintances are met again while they are valid: after two thirds of that time. */
+/** Acquaintances are confirmed while they are valid: after two thirds of that time. */
 const REFRESH_MS = (VALID_MS * 2) / 3;
 /** One acquaintance more than are asked: a lost rack may contain some. */
 const WANTED = WITNESSES + 1;
-/** Of one core, for the view of the fleet that witnesses are drawn from. */
+/** The share of one core for the view of the fleet from which witnesses are drawn. */
 const SHARE = 0.01;
 const MOST_REST_MS = 30_000;
 const CONCURRENCY = 32;
@@ -94,7 +94,9 @@ export class AcquaintanceSearch {
     await this.#deps.store.noteAcquaintances(reached.flat());
   }
 
-  /** Of a list that knows all of them, if that may be had now: an agent that has just attached may be lost at once. */
+  /**
+   * Uses a list that knows all of them, if it is available now: an agent that has just attached may be lost at once.
+   */
   async #sceneFor(due: readonly AttachedAgent[]): Promise<WitnessScene> {
     const { fleet } = this.#deps.watch;
     const { overviews } = await fleet.paced(FLEET_AGE_MS);
@@ -105,7 +107,10 @@ export class AcquaintanceSearch {
     return newer.overviews === overviews ? scene : this.#sceneOf(newer.overviews);
   }
 
-  /** As often as its cost allows: it goes over all objects and all agents. An agent that has left meanwhile says nothing. */
+  /**
+   * As often as its cost allows, because it reads all objects and all agents. The result of an agent that has left
+   * meanwhile does not count.
+   */
   #sceneOf(overviews: readonly DataplaneOverview[]): WitnessScene {
     const { clock, agents, networks } = this.#deps;
     const beganMs = clock.monotonicMs();
@@ -226,7 +231,7 @@ export class AcquaintanceSearch {
   }
 }
 
-/** Whether this one may look at the agent's dataplane: it is another one, at another address. */
+/** Whether this agent may look at the other one's dataplane: it is another one, at another address. */
 function isOther(each: SceneAgent, agent: AttachedAgent, besides: ReadonlySet<string>): boolean {
   return each.agent !== agent && !besides.has(each.address);
 }

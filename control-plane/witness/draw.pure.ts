@@ -4,7 +4,7 @@ import type { Acquaintance } from '../records.pure.ts';
 export interface Eligible {
   readonly address: string;
   readonly subject: string;
-  /** Services that it calls, as far as its object says. */
+  /** The services that it calls, as far as its object shows. */
   readonly calls: ReadonlySet<string>;
 }
 

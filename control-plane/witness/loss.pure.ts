@@ -11,13 +11,13 @@ export type LossCause = 'closed' | 'dark' | 'pinged-out' | 'replica-gone';
 /** The end of a stream that a replica saw. */
 export interface Loss {
   readonly cause: Exclude<LossCause, 'replica-gone'>;
-  /** The end as people read it. */
+  /** The end in words. */
   readonly reason: string;
 }
 
 /** Facts about a connection when a stream on it has ended. */
 export interface ConnectionEnd {
-  /** Whether it is still there: the stream alone has ended. */
+  /** Whether it is still open: only the stream has ended. */
   readonly isOpen: boolean;
   /** Whether the other end sent a FIN. */
   readonly isHungUp: boolean;
@@ -36,7 +36,7 @@ const DARK_CODES: ReadonlySet<string> = new Set([
   'ENETDOWN',
 ]);
 
-/** A connection that ended although neither kernel ended it was cut by our end, whose ping went unanswered. */
+/** If neither kernel ended the connection, our end cut it after an unanswered ping. */
 export function causeOfLoss(end: ConnectionEnd): Exclude<LossCause, 'replica-gone'> {
   const { isOpen, isHungUp, errorCode, isCutAsDark } = end;
   if (isCutAsDark || DARK_CODES.has(errorCode ?? '')) return 'dark';

@@ -12,12 +12,12 @@ export interface Networks {
   permits(address: string, peer: string | undefined): boolean;
 }
 
-/** An IPv4 address that came in as IPv6 is the same host. */
+/** An IPv4 address in IPv6 form is the same host. */
 export function plainAddress(address: string): string {
   return address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, '');
 }
 
-/** @returns `undefined` for what is no network in CIDR notation */
+/** @returns `undefined` if it is not a network in CIDR notation */
 export function parseNetwork(text: string): Network | undefined {
   const [, address = '', prefix = ''] = /^([\da-fA-F.:]+)\/(\d{1,3})$/.exec(text) ?? [];
   const isIpv6 = address.includes(':');

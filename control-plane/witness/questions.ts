@@ -9,7 +9,7 @@ export interface WitnessQuestion {
   readonly timeoutMs: number;
 }
 
-/** How an answer was taken. */
+/** The result of an answer. */
 export type AnswerStanding = TestimonyFinding | 'late' | 'unasked';
 
 interface Pending {
@@ -18,7 +18,7 @@ interface Pending {
   readonly answer: (findings: readonly TestimonyFinding[] | undefined) => void;
 }
 
-/** The looks that agents were asked for and have not answered yet. */
+/** The looks that agents have not answered yet. */
 export class Questions {
   readonly #clock: Clock;
   readonly #onAnswer: (standing: AnswerStanding) => void;

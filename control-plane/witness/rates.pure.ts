@@ -1,4 +1,4 @@
-/** So many a second on average, and at most `burst` at once. Times are monotonic, in ms. */
+/** This many a second on average, and at most `burst` at once. Times are monotonic, in ms. */
 export interface Rate {
   readonly perSecond: number;
   readonly burst: number;
@@ -30,7 +30,7 @@ export class Rates {
     this.#rate = rate;
   }
 
-  /** @returns `false` if that is too many now; nothing is taken then */
+  /** @returns `false` if that is too many now; then nothing is taken */
   take(name: string, count: number, nowMs: number): boolean {
     const bucket = this.#bucketAt(name, nowMs);
     if (bucket.level < count) return false;
@@ -38,7 +38,7 @@ export class Rates {
     return true;
   }
 
-  /** Forgets what is full again. */
+  /** Drops budgets that are full again. */
   prune(nowMs: number): void {
     for (const name of this.#buckets.keys())
       if (this.#bucketAt(name, nowMs).level >= this.#rate.burst) this.#buckets.delete(name);

@@ -42,7 +42,7 @@ export interface RoundsDeps {
   readonly witnessRates: Rates;
 }
 
-/** A round that goes on: it changes until it is closed. */
+/** An open round: it changes until it is closed. */
 export interface OpenRound extends Round {
   readonly testimonies: Testimony[];
   isClosed: boolean;
@@ -64,7 +64,7 @@ interface BeginView {
   readonly onChange: () => void;
 }
 
-/** For how long a witness that has reached a place may accuse it. */
+/** How long a witness that has reached a place may accuse it. */
 export const VALID_MS = 900_000;
 const OVERVIEW_BUDGET_MS = 1_000;
 
@@ -78,7 +78,7 @@ export class Rounds {
     this.#deps = deps;
   }
 
-  /** How many looks a round may be, for the rate of the zone. */
+  /** The largest number of looks in a round, for the rate of the zone. */
   get looksInRound(): number {
     return 4;
   }
@@ -183,7 +183,7 @@ export class Rounds {
     return addresses.every((address) => this.#addresses.take(address, 1, nowMs)) ? targets : [];
   }
 
-  /** A sibling of the same service; where all of them are at the suspect or the witness, another host. */
+  /** A sibling of the same service; if all of them are at the suspect or the witness, another host. */
   #control({ suspect, scene, overview }: RoundView, witness: string | undefined): Control | undefined {
     const { mesh } = suspect.key;
     const services = [...readinessByService(overview).keys()];

@@ -18,7 +18,7 @@ export interface LivingPlace extends Place {
   readonly services: readonly string[];
 }
 
-/** The fleet and the agents that are attached here, as of one moment. Made once for all suspects of a round. */
+/** The fleet and the agents that are attached here, at one moment. Made once for all suspects of a round. */
 export class WitnessScene {
   readonly overviews: readonly DataplaneOverview[];
   readonly claimed: ReadonlyMap<string, ReadonlySet<string>>;
@@ -29,7 +29,7 @@ export class WitnessScene {
   readonly #living = new Map<string, LivingPlace[]>();
   readonly #lists = new Map<string, readonly SceneAgent[]>();
 
-  /** @param isSuspect names that are suspects now: they are neither witnesses nor controls */
+  /** @param isSuspect names of present suspects: they are neither witnesses nor controls */
   constructor(
     overviews: readonly DataplaneOverview[],
     agents: Iterable<AttachedAgent>,
@@ -141,12 +141,12 @@ export function addressOf({ channel }: AttachedAgent): string | undefined {
 
 const NONE: ReadonlyMap<string, SceneAgent> = new Map();
 
-/** A mesh has no blank in its name. */
+/** The name of a mesh has no blank. */
 function scope(mesh: string, service: string): string {
   return `${mesh} ${service}`;
 }
 
-/** Services that its outbounds name, where the object says so. */
+/** The services that its outbounds name, if the object has any. */
 function callsOf({ networking }: DataplaneOverview): readonly string[] {
   const outbounds: unknown = networking?.['outbound'];
   if (!Array.isArray(outbounds)) return [];

@@ -26,13 +26,13 @@ export type SideliningRuling =
   | { readonly admitted: true }
   | { readonly admitted: false; readonly reason: string };
 
-/** For how long a sidelining counts. */
+/** How long a sidelining counts. */
 export const WINDOW_MS = 600_000;
 const MOST = 0.5;
 
 /**
- * Which of those that no peer reaches may go: never the last one that is ready for a service, and not more than half of
- * a service or of a mesh within the window. One decision for all of them: what is admitted counts for the next.
+ * Which unreached suspects may go: never the last ready one of a service, and not more than half of a service or of a
+ * mesh within the window. This is one decision for all of them: each admitted one counts for the next.
  *
  * @returns by name
  */
@@ -47,7 +47,7 @@ export function admitSidelinings(
 interface LimitScope {
   readonly members: Set<string>;
   readonly ready: Set<string>;
-  /** Sidelined within the window, or still. */
+  /** Sidelined within the window, or still sidelined. */
   readonly sidelined: Set<string>;
 }
 
@@ -111,7 +111,7 @@ function scopesOf(key: DataplaneKey, services: readonly string[]): readonly stri
   return [key.mesh, ...services.map((service) => serviceScope(key, service))];
 }
 
-/** A mesh has no blank in its name. */
+/** The name of a mesh has no blank. */
 function serviceScope({ mesh }: DataplaneKey, service: string): string {
   return `${mesh} ${service}`;
 }

@@ -27,9 +27,9 @@ export type SideliningStep =
   | { readonly step: 'restore'; readonly resource: DataplaneResource }
   | { readonly step: 'note'; readonly sidelining: SideliningRecord };
 
-/** Evidence that is older than this is evidence of another time: PUTs of a whole rack take this long. */
+/** Older evidence is out of date: the PUTs of a whole rack take this long. */
 const EVIDENCE_MS = 20_000;
-/** A write that was given up may land this much later. */
+/** An abandoned write may land this much later. */
 const HELD_MS = 10_000;
 const SOON_MS = 2_000;
 const LATER_MS = 30_000;
@@ -50,7 +50,7 @@ export function judgeSidelining(given: SideliningCase): SideliningStep {
   }
 }
 
-/** Whether the loss that it was decided for still holds. */
+/** Whether the loss that caused it still exists. */
 function isSuspect(
   record: DataplaneRecord | undefined,
   { epoch, lostAtMs, hasNoRecord }: SideliningRecord,
@@ -59,7 +59,7 @@ function isSuspect(
   return record.epoch === epoch && record.state === 'lost' && record.lostAtMs === lostAtMs;
 }
 
-/** The object as it would stand without it; another run's object as it stands. */
+/** The object as it would be without it; another run's object unchanged. */
 export function withoutSidelining(
   stored: DataplaneOverview,
   sidelining: SideliningRecord | undefined,
@@ -81,7 +81,7 @@ function isEffective({ isEffective: effective, stage }: SideliningRecord): boole
   return effective === true && stage !== 'released';
 }
 
-/** A write that was given up would create it anew: so it is looked at for a while longer. */
+/** An abandoned write would create it anew, so the companion looks at it for a while longer. */
 function judgeAbsence({ sidelining, nowMs }: SideliningCase): SideliningStep {
   const { unanswered, sentAtMs = 0 } = sidelining;
   if (unanswered === true && nowMs - sentAtMs < HELD_MS) return again(sidelining, nowMs + SOON_MS);
@@ -111,7 +111,7 @@ function judgeOut(given: SideliningCase, stored: DataplaneOverview): SideliningS
   return again(sidelining, nowMs + (nowMs - sidelining.beganAtMs < LATER_MS ? SOON_MS : LATER_MS));
 }
 
-/** An object that leaves is not written any more: a write could create it anew. */
+/** The companion no longer writes a leaving object: a write could create it anew. */
 function judgeRestoring(given: SideliningCase, stored: DataplaneOverview): SideliningStep {
   const { sidelining, record, nowMs } = given;
   if (record?.state === 'leaving') return note(sidelining, { stage: 'restoring', dueAtMs: nowMs + SOON_MS });
@@ -125,8 +125,8 @@ function judgeRestoring(given: SideliningCase, stored: DataplaneOverview): Sidel
 }
 
 /**
- * What bears the mark. Where the control plane keeps none: what is still out, until it was put back once and no write of
- * ours can land any more: then another writer has done it.
+ * The objects that bear the mark. If the control plane keeps none: those that are still out, until they were put back
+ * once and no write of ours can land any more. After that, another writer has changed them.
  */
 function mayPutBack(
   { isMarked, heldSinceMs, unanswered }: SideliningRecord,
@@ -136,7 +136,7 @@ function mayPutBack(
   return isMarked !== true && (heldSinceMs === undefined || unanswered === true);
 }
 
-/** Whether it stands as this sidelining left it. */
+/** Whether it is as this sidelining left it. */
 function isOut(sidelining: SideliningRecord, stored: DataplaneOverview): boolean {
   if (isSidelined(stored, sidelining)) return true;
   const { isMarked, states, sentAtMs } = sidelining;

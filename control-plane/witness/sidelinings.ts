@@ -19,9 +19,9 @@ export interface SideliningsDeps {
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
   readonly isOn: boolean;
-  /** Writes under way at once. */
+  /** The number of parallel writes. */
   readonly concurrency: number;
-  /** Something became of one: `tookMs` is how long after the loss, by the store's clock. */
+  /** Called with the outcome of one: `tookMs` is the time since the loss, by the store's clock. */
   readonly onSidelined: (sidelining: SideliningRecord, tookMs: number) => void;
   readonly onRestored: () => void;
 }
@@ -40,7 +40,7 @@ interface SideliningWrite {
   readonly retry: (error: unknown, changed: SideliningRecord) => Outcome;
 }
 
-/** What `restoreAll` came to. */
+/** The result of `restoreAll`. */
 export interface RestoredAll {
   readonly restored: readonly DataplaneKey[];
   readonly unrestored: readonly DataplaneKey[];
@@ -55,7 +55,10 @@ const REQUEST_BUDGET_MS = 1_500;
 const RETRY_MS = 1_000;
 const NOTHING: Outcome = { value: { kind: 'nothing' } };
 
-/** Carries out what was decided about lost dataplanes, and puts back what returns. Any replica goes on where one dies. */
+/**
+ * Carries out the decisions about lost dataplanes, and puts returning ones back. If a replica dies, any other
+ * continues.
+ */
 export class Sidelinings {
   readonly #deps: SideliningsDeps;
   readonly #underWay = new Set<string>();
@@ -67,9 +70,10 @@ export class Sidelinings {
   }
 
   /**
-   * Puts everything back, and sidelines nothing for a minute: what a companion leaves behind would stay out.
+   * Puts everything back, and sidelines nothing for a minute. Otherwise the sidelined dataplanes of a removed companion
+   * would stay out.
    *
-   * @returns what is back, and what is not by the end of the budget
+   * @returns which are back, and which are not by the end of the budget
    */
   async restoreAll(budgetMs: number): Promise<RestoredAll> {
     const { clock, store } = this.#deps;
@@ -98,7 +102,7 @@ export class Sidelinings {
     this.#nudged.resolve();
   }
 
-  /** Ends with `signal`, once what is under way has ended. */
+  /** Ends with `signal`, once all work in progress has ended. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, concurrency } = this.#deps;
     const limit = pLimit(concurrency);
@@ -227,7 +231,7 @@ export class Sidelinings {
     const out: SideliningRecord = {
       ...sent,
       stage: 'out',
-      // An earlier one that was given up may still land.
+      // An earlier, abandoned write may still land.
       unanswered: sidelining.unanswered,
       isEffective: true,
       isMarked,

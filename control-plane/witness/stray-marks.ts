@@ -15,7 +15,7 @@ export interface StrayMarksDeps {
   readonly store: Pick<Store, 'whileAlone'>;
   readonly watch: Pick<ZoneWatch, 'fleet'>;
   readonly agents: Pick<AttachedAgents, 'size' | 'find'>;
-  /** A sidelining is due. */
+  /** Called when a sidelining is due. */
   readonly nudge: () => void;
 }
 
@@ -23,8 +23,8 @@ const LOOK_MS = 5_000;
 const FLEET_AGE_MS = 16_000;
 
 /**
- * Objects that bear the mark of a sidelining, whose agent is attached here and serves, and of which the store knows
- * nothing: it was lost, or went back in time, or a late write landed. The mark says what to go back to.
+ * Objects with the mark of a sidelining that the store does not know, whose agent is attached here and serves: the
+ * store was lost or went back in time, or a late write landed. The mark says which states to restore.
  */
 export class StrayMarks {
   readonly #deps: StrayMarksDeps;

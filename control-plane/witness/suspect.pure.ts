@@ -19,17 +19,17 @@ export interface Lost {
   readonly hasNoRecord: boolean;
 }
 
-/** One that no peer reaches. */
+/** A suspect that no peer reaches. */
 export interface Unreached {
   readonly suspect: Lost;
   readonly overview: DataplaneOverview;
-  /** What each witness said. */
+  /** The testimony of each witness. */
   readonly reason: string;
 }
 
 export interface Choice {
   readonly reserved: readonly SideliningRecord[];
-  /** Why not, by name. */
+  /** The reasons against it, by name. */
   readonly refused: ReadonlyMap<string, string>;
 }
 

@@ -1,10 +1,10 @@
 import type { LookResult } from '../../kernel/tcp-findings.ts';
 import type { LossCause } from './loss.pure.ts';
 
-/** What a witness found at a suspect. */
+/** A witness's finding at a suspect. */
 export type TestimonyFinding = LookResult;
 
-/** What one witness says in one round. */
+/** One witness's testimony in one round. */
 export interface Testimony {
   /** The address of the witness, or {@link OWN}. */
   readonly witness: string;
@@ -22,13 +22,13 @@ export interface Round {
   /** Every witness has answered, or has had its time. */
   readonly isClosed: boolean;
   readonly testimonies: readonly Testimony[];
-  /** When two valid testimonies were there; `undefined` while there are not. */
+  /** When there were two valid testimonies; `undefined` before. */
   readonly settledMs?: number | undefined;
-  /** Whether the control plane showed the suspect offline while the round went on; `undefined` if it did not say. */
+  /** Whether the control plane showed the suspect offline during the round; `undefined` if unknown. */
   readonly isOffline: boolean | undefined;
 }
 
-/** Losses around a suspect's, and attached agents, over all replicas. */
+/** The losses around a suspect's, and the attached agents, over all replicas. */
 export interface Losses {
   /** Within 30 s of its own loss, itself included. */
   readonly recent: number;
@@ -69,7 +69,7 @@ export const ROUND_BUDGET_MS = 2_500;
 /** How long two agreeing testimonies wait for the third. */
 const THIRD_WITNESS_MS = 100;
 const LONGEST_PAUSE_MS = 30_000;
-/** After which a suspect is not asked about any more. */
+/** After this time a suspect is no longer asked about. */
 export const SUSPICION_MS = 600_000;
 const FEW_LOSSES = 2;
 const CROWD_MS = 30_000;
@@ -139,7 +139,7 @@ interface Need {
   readonly reason: string;
 }
 
-/** How many rounds have to agree that no witness reaches it. */
+/** The number of rounds that must agree that no witness reaches it. */
 function needOf({ cause, hasOtherAgents }: Suspicion, counted: readonly Round[]): Need {
   const few = hasOtherAgents ? 2 : 3;
   const latest = counted.slice(-few);
@@ -165,7 +165,7 @@ function needOf({ cause, hasOtherAgents }: Suspicion, counted: readonly Round[])
   };
 }
 
-/** Rule 6: where many were lost at once, it may be the companion that is cut off. */
+/** Rule 6: if many were lost at once, the companion itself may be cut off. */
 function judgeCrowd(given: Suspicion, counted: readonly Round[]): SuspectStep {
   const { losses, services, nowMs } = given;
   const clear: SuspectStep = { step: 'sideline', reason: describeAccusation(counted) };
@@ -233,7 +233,7 @@ export function isRestorable(rounds: readonly Round[]): boolean {
 }
 
 /**
- * Around its own loss, not before now: a companion that is cut off stays so for longer than 30 s.
+ * Around its own loss, not before now: a cut-off companion stays cut off for longer than 30 s.
  *
  * @param lostAtMs by the store's clock
  * @param streams those that have not come back

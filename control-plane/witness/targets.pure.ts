@@ -16,7 +16,7 @@ export interface Control extends Place {
   readonly siblingOf: readonly string[];
 }
 
-/** How many places are looked at: an object with more is judged by the first ones. */
+/** The number of places to look at: an object with more is judged by the first ones. */
 const MOST_TARGETS = 8;
 const PORT_RANGE = { from: 20_000, count: 40_000 };
 
@@ -25,8 +25,8 @@ export function placeText({ address, port }: Place): string {
 }
 
 /**
- * The inbounds that peers connect to, as they would. Left out: what is not Ready, what is UDP, what another dataplane
- * claims too, and what is at an address that no witness may look at.
+ * The inbounds as peers connect to them. Left out: inbounds that are not Ready, UDP ports, places that another
+ * dataplane claims too, and addresses that no witness may look at.
  */
 export function targetsOf(
   overview: DataplaneOverview,
@@ -51,7 +51,7 @@ export function placesOf({ networking, resource }: DataplaneOverview): readonly 
     );
 }
 
-/** Which dataplanes say that they listen where, by place. */
+/** The dataplanes that claim to listen at each place. */
 export function claims(overviews: readonly DataplaneOverview[]): ReadonlyMap<string, ReadonlySet<string>> {
   const claimed = new Map<string, Set<string>>();
   for (const overview of overviews) {
@@ -73,7 +73,7 @@ function isUdp(port: Port): boolean {
 
 export interface ControlCase {
   readonly services: readonly string[];
-  /** Addresses at which no control may be: the suspect's and the witness's own. */
+  /** Addresses that no control may have: the suspect's and the witness's own. */
   readonly besides: ReadonlySet<string>;
   /** Places of attached dataplanes that may be looked at: siblings, or where there are none, others of the mesh. */
   readonly living: readonly (Place & { readonly services: readonly string[] })[];

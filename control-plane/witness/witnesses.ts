@@ -44,7 +44,7 @@ export interface WitnessesDeps {
 const CONCURRENCY = { sqlite: 32, postgres: 12 } as const;
 
 /**
- * Takes a lost host out of its peers' lists within seconds, where no peer reaches it, and puts back what returns.
+ * Takes a lost host out of its peers' lists within seconds if no peer reaches it, and puts it back when it returns.
  * Switched off, it only puts back.
  */
 export class Witnesses {
@@ -90,7 +90,7 @@ export class Witnesses {
     return this.isOn ? this.suspects.lost(agent, cause) : Promise.resolve();
   }
 
-  /** An agent of this name is attached here. */
+  /** Called when an agent of this name is attached here. */
   returned(key: DataplaneKey): void {
     this.suspects.returned(key);
   }
