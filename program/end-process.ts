@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import process from 'node:process';
 
 /** How long closed handles may take to end. */
@@ -27,9 +28,10 @@ export function endNow(code: number): never {
   process.exit(code);
 }
 
-/** Returns where that program cannot be executed. */
+/** Returns if that program may not be executed: an `execve` that fails aborts the process. */
 function replaceBy(program: string, argv: readonly string[]): void {
   try {
+    accessSync(program, constants.X_OK);
     process.execve?.(program, argv, {});
   } catch {
     // There is no such program.

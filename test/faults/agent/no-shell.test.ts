@@ -15,7 +15,8 @@ const PROGRAM = `
 
 test.for([
   ['with a shell', 'true'],
-  ['without a shell', 'mount --bind /dev/null "$(readlink -f /bin/sh)"'],
+  ['whose shell is no program', 'mount --bind /dev/null "$(readlink -f /bin/sh)"'],
+  ['without a shell', 'mount -t tmpfs none /usr/bin'],
 ])(
   'an image %s: a program ends at once, with its exit code, while the name server is silent',
   async ([, how], context) => {
