@@ -1,6 +1,6 @@
 import { describeKey, type DataplaneKey } from '../kuma/dataplane.ts';
 
-/** Which dataplane a line is about. */
+/** The dataplane of a log line. */
 export interface Known {
   readonly key: DataplaneKey;
   readonly epoch?: number | undefined;

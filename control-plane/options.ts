@@ -49,7 +49,7 @@ const adminSocket = pathOption({
   help: 'Unix socket for status, sweep, undo and brake; every user who may open it may run them',
 });
 
-/** How the zone's control planes are reached. */
+/** The ways to the zone's control planes. */
 const KUMA_OPTIONS = {
   kumaApi: listOption<URL>({
     flag: 'kuma-api',
@@ -211,7 +211,7 @@ export const SERVE_OPTIONS = {
   logFormat,
 } as const;
 
-/** Of every command that talks to the running program. */
+/** The options of every command that talks to the running program. */
 export const ADMIN_OPTIONS = {
   adminSocket,
   json: switchOption({ flag: 'json', help: 'For programs' }),
@@ -290,7 +290,7 @@ function readHttpUrl(text: string): OptionReading<URL> {
   return query === undefined ? { value: url } : { problem: query };
 }
 
-/** A path, or a URL whose password may have any character as long as it is encoded. Problems never quote it. */
+/** A path, or a URL. Its password may have any character in encoded form. Problems never quote it. */
 function readStoreLocation(text: string): OptionReading<string> {
   if (text === '') return { problem: 'must not be empty' };
   if (!/^(?!sqlite:)[a-z][a-z0-9+.-]*:\/\/|^postgres(?:ql)?:|\b(?:host|password|dbname)=/i.test(text))

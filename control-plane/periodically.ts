@@ -8,8 +8,8 @@ export interface PeriodicDeps {
 }
 
 /**
- * Does `work` until `signal` aborts, with a pause of `everyMs` after each time. What fails is done again the next time; a
- * bug is logged as well.
+ * Repeats `work` until `signal` aborts, with a pause of `everyMs` after each time. A failed run is repeated like any
+ * other; a bug is logged as well.
  */
 export async function periodically(
   { clock, events }: PeriodicDeps,

@@ -17,7 +17,7 @@ import type {
 } from './records.pure.ts';
 import type { InstanceLook } from './control-planes/instance-look.pure.ts';
 
-/** What an agent says of its run when it attaches or leaves. Its token was checked. */
+/** An agent's facts about its run when it attaches or leaves. Its token was checked. */
 export interface Introduction {
   readonly key: DataplaneKey;
   readonly incarnation: string;
@@ -26,7 +26,7 @@ export interface Introduction {
   readonly address: string | undefined;
   readonly resource: string | undefined;
   readonly phase: string;
-  /** The highest epoch that this incarnation was ever given, as it says. */
+  /** The highest epoch that this incarnation ever had, by its own account. */
   readonly shownEpoch?: number;
   /** The IP address that its stream comes from. */
   readonly peer?: string | undefined;
@@ -35,13 +35,13 @@ export interface Introduction {
 /** The caller's facts that decide which incarnation gets a name. */
 export interface EntryView {
   readonly graceMs: number;
-  /** Epoch of the holder at whose Envoy this process was refused just now. */
+  /** The epoch of the holder whose Envoy has just refused this process. */
   readonly refusedEpoch?: number;
 }
 
 /**
- * - `attached`: it has its epoch: a new one for a new incarnation, its own for one that came back.
- * - `superseded`: a newer incarnation has the name; this one is not to act on it any more.
+ * - `attached`: it has its epoch: a new one for a new incarnation, its own for a returning one.
+ * - `superseded`: a newer incarnation has the name; this one must not act on it any more.
  * - `held`: an older incarnation has the name, its stream is open, and its Envoy may serve.
  */
 export type AttachVerdict =
@@ -49,17 +49,17 @@ export type AttachVerdict =
       readonly kind: 'attached';
       readonly epoch: number;
       readonly leaving: boolean;
-      /** The store has it as one whose Envoy serves: so it said on an earlier stream. */
+      /** The store knows that its Envoy serves, from an earlier stream. */
       readonly serving?: true;
-      /** The store's epochs were behind what it holds, or what this agent was given before. */
+      /** The store's epochs were behind its own records, or behind this agent's earlier epoch. */
       readonly raised?: true;
     }
   | { readonly kind: 'superseded' }
   | { readonly kind: 'held'; readonly holder: DataplaneRecord };
 
 /**
- * - `leaving`: recorded, durably.
- * - `departed`: it left already, and this is how that ended.
+ * - `leaving`: durably recorded.
+ * - `departed`: it left already, with this outcome.
  */
 export type Leave =
   | { readonly kind: 'leaving'; readonly epoch: number }
@@ -69,11 +69,11 @@ export type Leave =
 export interface LeaveOptions {
   readonly headStartMs: number;
   readonly again?: boolean;
-  /** How long ago it was requested, if the store could not be told before; whole ms. */
+  /** The time since the request, if the store could not be told before; whole ms. */
   readonly agoMs?: number;
 }
 
-/** How one attempt to delete ended. */
+/** The result of one attempt to delete. */
 export type AttemptResult =
   | {
       readonly kind: 'ended';
@@ -95,10 +95,10 @@ export interface Fence {
    * @throws `FENCE_LOST` once the hold may have ended, on whichever clock: after a pause of the process, say
    */
   assertHeld(): void;
-  /** Stores the object durably before it is deleted, whatever becomes of the attempt. */
+  /** Stores the object durably before it is deleted, whatever the result of the attempt. */
   keepBody(resource: string): Promise<void>;
   /**
-   * Waits until no other attempt, at any replica, holds `what`, and holds it until this attempt is written down.
+   * Waits until no other attempt, at any replica, holds `what`, and holds it until this attempt is recorded.
    *
    * @throws `STORE_BUSY` if that takes too long
    */
@@ -107,7 +107,7 @@ export interface Fence {
   readonly isBlind?: true;
 }
 
-/** Which of those that share the store this one is: `share` in [0, `of`). */
+/** The position of this replica among those that share the store: `share` in [0, `of`). */
 export interface DueShare {
   readonly share: number;
   readonly of: number;
@@ -116,33 +116,35 @@ export interface DueShare {
 export interface Heartbeat {
   /** Replicas with a heartbeat within the given time, this one included. */
   readonly replicas: readonly string[];
-  /** When this replica's last heartbeat was, by the store, ms; `undefined`: never, or it was counted as dead. */
+  /**
+   * The time of this replica's last heartbeat, by the store, ms; `undefined`: there was none, or it counted as dead.
+   */
   readonly foundMs: number | undefined;
-  /** When this one was written down, ms. */
+  /** When this heartbeat was recorded, ms. */
   readonly saidMs: number;
   /** The attached records with an open stream at this replica. */
   readonly held: StreamSum;
 }
 
 export interface Silence {
-  /** Who asks: a replica that asks is not silent, however long its own question took. */
+  /** The asking replica: it is not silent, however long its own question took. */
   readonly self: string;
-  /** Agents have so much more time to return, since this replica was too busy to take them in, in ms. */
+  /** Additional time for agents to return, because this replica was too busy to attach them, in ms. */
   readonly owedMs: number;
-  /** A replica that said nothing for so long is silent. */
+  /** A replica without a heartbeat for this long is silent. */
   readonly silentMs: number;
-  /** How long so many agents may take to return, in ms. */
+  /** The time for this number of agents to return, in ms. */
   readonly returnMs: (agents: number) => number;
-  /** No replica was there for the agents to return to: those that are unseen have all of their time from now on. */
+  /** No replica ran to which the agents could return: the time of the unseen ones begins now. */
   readonly anew: boolean;
 }
 
 export interface UnseenCount {
-  /** How many became `unseen`. */
+  /** The number that became `unseen`. */
   readonly unseen: number;
-  /** How many became `lost`, because their agents did not return in time. */
+  /** The number that became `lost`, because their agents did not return in time. */
   readonly lost: number;
-  /** How many are `unseen` now. */
+  /** The number that is `unseen` now. */
   readonly expected: number;
 }
 
@@ -157,11 +159,11 @@ export interface Alone {
   readonly record: DataplaneRecord | undefined;
   readonly sidelining: SideliningRecord | undefined;
   readonly fence: Pick<Fence, 'nowMs' | 'assertHeld'>;
-  /** Writes it down durably before something is sent, whatever becomes of this. */
+  /** Records it durably before a request is sent, whatever happens later. */
   readonly keep: (sidelining: SideliningRecord) => Promise<void>;
 }
 
-/** How many streams are open at all replicas, and when those were lost that have not come back, in the store's time. */
+/** The number of open streams at all replicas, and the times of losses without a return, in the store's time. */
 export interface StreamCounts {
   readonly attached: number;
   readonly lostAtMs: readonly number[];
@@ -181,18 +183,18 @@ export interface Store {
   /** Records this replica's heartbeat. */
   heartbeat(replica: string, withinMs: number): Promise<Heartbeat>;
   /**
-   * Attached records whose replica has been silent become `unseen`, as of its last heartbeat. The heartbeat is forgotten,
-   * so that a replica that lives learns of it with its next one. Records that have been unseen for as long as their agents
-   * may take to return become `lost`, and due at once: who judges them knows the grace.
+   * Attached records of a silent replica become `unseen`, as of its last heartbeat. The store drops that heartbeat, so
+   * that a living replica learns of it with its next one. Records that have been unseen for as long as their agents may
+   * take to return become `lost`, and due at once: the judging code knows the grace.
    */
   noteSilence(silence: Silence): Promise<UnseenCount>;
-  /** Of all records that are `unseen`. */
+  /** The incarnations of all `unseen` records. */
   unseenIncarnations(): Promise<readonly string[]>;
 
   attach(introduction: Introduction, replica: string, entry?: EntryView): Promise<AttachVerdict>;
   /**
-   * For a stream that has been open all the while, after this process or the store was away: takes the record back
-   * unless another replica has it by now.
+   * For a stream that stayed open while this process or the store was away: takes the record back unless another
+   * replica has it by now.
    */
   reattach(
     introduction: Introduction,
@@ -224,14 +226,14 @@ export interface Store {
   beginSweep(key: DataplaneKey): Promise<boolean>;
 
   /**
-   * Takes the lock of one record that is due (or of the given epoch of a name, due or not, unless `attached`), lets
-   * `act` act on it, and writes down its result; all or nothing. A caller that attaches or leaves under this name meanwhile
-   * waits. A record that another caller has locked is passed over.
+   * Takes the lock of one due record (or of the given epoch of a name, due or not, unless `attached`), lets `act` act
+   * on it, and records the result; all or nothing. A caller that attaches or leaves under this name meanwhile waits. A
+   * record that another caller has locked is passed over.
    *
-   * Of what is due, each of several replicas takes its share, and the others' only once that has been due for a while:
-   * for how long an object has not changed, only the one knows that has looked at it before.
+   * Each of several replicas takes its share of the due records, and the others' only after they have been due for a
+   * while: only the replica that looked at an object before knows how long it has been unchanged.
    *
-   * If `act` throws, nothing is written and the error goes on.
+   * If `act` throws, nothing is written, and the error is passed on.
    *
    * @returns `undefined` if there is none
    */
@@ -246,9 +248,9 @@ export interface Store {
   ): Promise<T | undefined>;
 
   find(key: DataplaneKey): Promise<DataplaneRecord | undefined>;
-  /** With the beginning of what their agents brought. */
+  /** The records, with the beginning of their resources. */
   records(): Promise<readonly RecordSummary[]>;
-  /** How many records there are, without reading them. */
+  /** The numbers of records, without reading them. */
   counts(): Promise<readonly RecordCount[]>;
   /** Newest first. */
   departures(filter: {
@@ -259,7 +261,7 @@ export interface Store {
     readonly limit: number;
   }): Promise<readonly KnownDeparture[]>;
   lastDeletedBody(key: DataplaneKey): Promise<DeletedBody | undefined>;
-  /** Of all names, deleted at `sinceMs` or later, for one of `causes` where they are given. */
+  /** The bodies of all names, deleted at `sinceMs` or later, for one of `causes` if given. */
   deletedBodies(sinceMs: number, causes?: readonly Cause[]): Promise<readonly DeletedBody[]>;
 
   /** Empty mesh: every mesh. */
@@ -272,15 +274,14 @@ export interface Store {
    */
   prune(beforeMs: number): Promise<void>;
   /**
-   * Binds the store to this zone, if it is bound to none yet. What the zone that it is bound to did not say at the time
-   * is filled in.
+   * Binds the store to this zone, if it has none yet. Parts of its zone that were unknown then are filled in.
    *
    * @returns the zone that it is bound to
    */
   bindZone(zone: ZoneIdentity): Promise<ZoneIdentity>;
-  /** The zone's control plane instances that were ever noted and not forgotten. */
+  /** The noted control plane instances of the zone. */
   instances(): Promise<readonly InstanceRecord[]>;
-  /** Notes these, and forgets those that no replica has noted since `beforeMs`. */
+  /** Notes these, and drops those that no replica has noted since `beforeMs`. */
   noteInstances(instances: readonly InstanceRecord[], beforeMs: number): Promise<void>;
 
   /**
@@ -293,8 +294,8 @@ export interface Store {
     choose: (known: readonly SideliningRecord[], nowMs: number) => readonly SideliningRecord[],
   ): Promise<readonly SideliningRecord[]>;
   /**
-   * Runs `act` while no other call attaches, leaves or deletes under this name, whether there is a record or not, and
-   * writes down the sidelining that it returns.
+   * Runs `act` while no other call attaches, leaves or deletes under this name, with or without a record, and stores
+   * the sidelining that it returns.
    *
    * @throws `STORE_BUSY`
    */
@@ -306,7 +307,7 @@ export interface Store {
   sidelining(key: DataplaneKey): Promise<SideliningRecord | undefined>;
   /** The sidelinings that are not over. */
   sidelinings(): Promise<readonly SideliningRecord[]>;
-  /** Those that are due, or out although an agent of the name is attached and serves. */
+  /** The sidelinings that are due, or still out although an agent of the name is attached and serves. */
   dueSidelinings(limit: number): Promise<readonly SideliningRecord[]>;
   noteAcquaintances(reached: readonly Acquaintance[]): Promise<void>;
   /** Witnesses that reached these places, at `sinceMs` or later. */
@@ -330,7 +331,7 @@ export interface OverviewLook {
 
 export interface OverviewPage {
   readonly overviews: readonly DataplaneOverview[];
-  /** For how long this process was busy while it was read, in ms. */
+  /** How long this process was busy while it was read, in ms. */
   readonly workMs?: number;
   /** The control plane's own clock when it answered, ms since the epoch; `undefined` if it did not say. */
   readonly clockMs: number | undefined;

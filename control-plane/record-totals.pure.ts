@@ -6,7 +6,7 @@ export interface RecordTotals {
   /** Guards of open departures only */
   readonly heldByGuard: ReadonlyMap<string, number>;
   readonly brakedByMesh: ReadonlyMap<string, number>;
-  /** When the oldest open departure of each state began; the store's time, in ms. None where there is none. */
+  /** When the oldest open departure of each state began; the store's time, in ms. Absent for a state without one. */
   readonly oldestMs: ReadonlyMap<RecordState, number>;
 }
 

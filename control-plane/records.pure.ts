@@ -22,29 +22,34 @@ export type RecordState = 'attached' | 'unseen' | 'lost' | 'leaving' | 'swept';
 /** One row: a name, its incarnation, and the pending work. Times are the store's, in ms. */
 export interface DataplaneRecord {
   readonly key: DataplaneKey;
-  /** Fencing number: every action on this name is for one epoch, and only valid while that one is current. Never reused. */
+  /**
+   * Fencing number: every action on this name is for one epoch, and valid only while that epoch is current. Never
+   * reused.
+   */
   readonly epoch: number;
   /** Empty for `swept`: there was no agent. */
   readonly incarnation: string;
   readonly owner: ObjectOwner;
   /** Whether the agent itself would delete the object. If not, the companion does not delete it on the agent's behalf. */
   readonly deletable: boolean;
-  /** Where its resource says that Envoy listens. */
+  /** The address of Envoy in its resource. */
   readonly address: string | undefined;
-  /** The IP address that its stream came from, the last time. */
+  /** The IP address of its last stream. */
   readonly peer?: string | undefined;
   /** The rendered Dataplane as JSON, as the agent brought it. */
   readonly resource: string | undefined;
   readonly state: RecordState;
-  /** When it came into this state. */
+  /** When it entered this state. */
   readonly sinceMs: number;
   /** When its stream was lost; `undefined` while it is open. A leaving one may still have it open. */
   readonly lostAtMs: number | undefined;
-  /** Which process holds its stream; `undefined` if none does. */
+  /** The process that holds its stream; `undefined` if none does. */
   readonly replica: string | undefined;
-  /** The agent's own phase, as it last said. */
+  /** The agent's own phase, from its last message. */
   readonly phase: string;
-  /** Whether its Envoy serves, as it last said; `undefined` while this incarnation has not said so on this stream. */
+  /**
+   * Whether its Envoy serves, from its last message; `undefined` while this incarnation has not said so on this stream.
+   */
   readonly serving?: boolean | undefined;
   /** No replica saw its stream end: the one that held it fell silent or was restarted. */
   readonly unseen?: true | undefined;
@@ -57,7 +62,7 @@ export interface DataplaneRecord {
   readonly reason: string | undefined;
 }
 
-/** How many characters of an agent's resource a list of records contains: resources may be large and many. */
+/** The number of characters of an agent's resource in a list of records: resources may be large and many. */
 export const RESOURCE_HEAD = 4_096;
 
 /** One record of a list. */
@@ -173,12 +178,12 @@ export interface SideliningRecord {
   readonly epoch: number;
   readonly lostAtMs: number;
   readonly incarnation: string;
-  /** Where its resource says that Envoy listens. */
+  /** The address of Envoy in its resource. */
   readonly address: string | undefined;
   /** The companion does not delete it, and keeps no record of its loss. */
   readonly hasNoRecord: boolean;
   readonly services: readonly string[];
-  /** What each witness said. */
+  /** The testimony of each witness. */
   readonly reason: string;
   readonly stage: SideliningStage;
   readonly beganAtMs: number;
@@ -187,7 +192,7 @@ export interface SideliningRecord {
   readonly states?: PortStates | undefined;
   /** A write without an answer, which may still take effect. */
   readonly unanswered?: true | undefined;
-  /** When a write was begun last. */
+  /** When the last write began. */
   readonly sentAtMs?: number | undefined;
   /** Whether its ports were seen NotReady by this sidelining. */
   readonly isEffective?: true | undefined;
@@ -204,9 +209,9 @@ export interface SideliningRecord {
 export interface Acquaintance {
   /** `address:port`. */
   readonly place: string;
-  /** Whose token it has. */
+  /** The subject of its token. */
   readonly subject: string;
-  /** The address that it looks from. */
+  /** The address from which it looks. */
   readonly witness: string;
   readonly reachedAtMs: number;
 }
