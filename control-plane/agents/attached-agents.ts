@@ -135,7 +135,8 @@ export class AttachedAgents {
     if (epoch !== undefined)
       await this.#ends.add({ key: introduction.key, epoch }, mayReturn ? returnTimeMs(this.size) : undefined);
     if (isLost) await this.#try(() => this.#deps.onLost(agent, loss));
-    await this.#admitHeld(name);
+    // While another call acts on the name, those that wait are asked about again with the next heartbeat.
+    await this.#try(() => this.#admitHeld(name));
   }
 
   #sayEnd({ introduction, epoch, leaving }: AttachedAgent, loss: Loss | undefined): void {

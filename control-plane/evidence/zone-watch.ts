@@ -202,7 +202,7 @@ export class ZoneWatch {
         controlPlanes.look(patience.signal),
       );
     } catch (error) {
-      events.failedUnexpectedly(error);
+      if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
       // An earlier look is no evidence of the present.
       return this.#looks.map(({ url }) => ({ url, seen: { problem: describeError(error) } }));
     } finally {

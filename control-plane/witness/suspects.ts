@@ -51,6 +51,8 @@ export interface Suspect extends Lost {
   /** Where peers connected when it was lost. */
   places: readonly Place[];
   standing: 'asked' | 'sidelined';
+  /** Whether its sidelining was carried out, as the store had it last. */
+  isOut: boolean;
   /** No question is asked before this time. */
   holdUntilMs: number;
   holds: number;
@@ -118,7 +120,7 @@ export class Suspects {
   }
 
   #add(lost: Lost, standing: Suspect['standing'] = 'asked'): void {
-    const fresh = { standing, holdUntilMs: 0, holds: 0, said: '', rounds: [], places: [] };
+    const fresh = { standing, isOut: false, holdUntilMs: 0, holds: 0, said: '', rounds: [], places: [] };
     this.#suspects.set(describeKey(lost.key), { ...lost, ...fresh });
     this.#deps.events.suspected(lost, lost.cause);
     this.#nudged.resolve();
@@ -127,8 +129,7 @@ export class Suspects {
   /** @returns after how many ms to look again */
   async #tick(): Promise<number> {
     const { clock, watch } = this.#deps;
-    const isKnown = (key: DataplaneKey): boolean => this.#suspects.has(describeKey(key));
-    for (const { lost, isOut } of await this.#orphans.due(isKnown))
+    for (const { lost, isOut } of await this.#orphans.due((key) => this.#suspects.has(describeKey(key))))
       this.#add(lost, isOut ? 'sidelined' : 'asked');
     if (this.#suspects.size === 0) return ADOPT_MS;
     const [{ overviews }, streams] = await Promise.all([
@@ -232,7 +233,7 @@ export class Suspects {
     return nowMs + ROUND_MS;
   }
 
-  /** A sidelined one is asked about every 2 s for 30 s, then every 30 s. */
+  /** A sidelined one is asked about every 2 s for 30 s, and until it is out; then every 30 s. */
   #stepOut(suspect: Suspect, scene: WitnessScene, overview: DataplaneOverview | undefined): number {
     const nowMs = this.#deps.clock.monotonicMs();
     if (overview === undefined || nowMs - suspect.lostMs >= SUSPICION_MS) {
@@ -243,9 +244,8 @@ export class Suspects {
       suspect.rounds = [];
       this.#aside(this.#restoreIfOnline(suspect));
     }
-    const last = suspect.rounds.at(-1);
-    const everyMs = nowMs - suspect.lostMs < LOSSES_MS ? OUT_ASK_MS : OUT_ASK_LATER_MS;
-    const dueMs = (last?.startedMs ?? nowMs - everyMs) + everyMs;
+    const everyMs = suspect.isOut && nowMs - suspect.lostMs >= LOSSES_MS ? OUT_ASK_LATER_MS : OUT_ASK_MS;
+    const dueMs = (suspect.rounds.at(-1)?.startedMs ?? nowMs - everyMs) + everyMs;
     if (dueMs > nowMs) return dueMs;
     this.#aside(this.#lookWhetherOut(suspect));
     return this.#ask(suspect, scene, overview);
@@ -264,8 +264,9 @@ export class Suspects {
 
   /** Another replica may have put it back, or it was decided too late to be carried out. */
   async #lookWhetherOut(suspect: Suspect): Promise<void> {
-    if ((await this.#deps.store.sidelining(suspect.key)) !== undefined) return;
-    Object.assign(suspect, { standing: 'asked', rounds: [] });
+    const sidelining = await this.#deps.store.sidelining(suspect.key);
+    suspect.isOut = sidelining?.stage === 'out';
+    if (sidelining === undefined) Object.assign(suspect, { standing: 'asked', rounds: [] });
   }
 
   /** Another host may have its address by now: only a stream at its control plane says that it is back. */

@@ -9,9 +9,13 @@ export interface Step {
 }
 
 export type Fault =
-  | { readonly kind: 'host starts'; readonly host: number; readonly owner: 'cp' | 'agent' }
+  | {
+      readonly kind: 'host starts' | 'host is replaced';
+      readonly host: number;
+      readonly owner: 'cp' | 'agent';
+    }
   | { readonly kind: 'host stops' | 'host crashes' | 'agent is killed'; readonly host: number }
-  | { readonly kind: 'host falls silent'; readonly host: number; readonly forMs: number }
+  | { readonly kind: 'host falls silent' | 'host drains'; readonly host: number; readonly forMs: number }
   | {
       readonly kind: 'companion is cut off' | 'control planes are cut off' | 'host is joined';
       readonly host: number;
@@ -41,7 +45,8 @@ export type Wire =
   | 'store is slow'
   | 'control planes are out of reach'
   | 'control planes are slow'
-  | 'answers are lost';
+  | 'answers are lost'
+  | 'writes are refused';
 
 /** One seed, one history. */
 export interface History {
@@ -94,7 +99,9 @@ function ofHost(draw: Draw, { hosts }: Shape): Fault {
   return draw.of<Fault>([
     { kind: 'host starts', host, owner },
     { kind: 'host starts', host, owner },
+    { kind: 'host is replaced', host, owner },
     { kind: 'host stops', host },
+    { kind: 'host drains', host, forMs: draw.of([30_000, 120_000]) },
     { kind: 'host crashes', host },
     { kind: 'host falls silent', host, forMs: draw.of([14_000, 60_000, 150_000]) },
     { kind: 'agent is killed', host },
@@ -134,6 +141,7 @@ function ofWire(draw: Draw, { replicas }: Shape): Fault {
     'control planes are out of reach',
     'control planes are slow',
     'answers are lost',
+    'writes are refused',
   ]);
   return { kind, replica: draw.below(replicas), forMs: draw.of([2_000, 10_000, 40_000]) };
 }

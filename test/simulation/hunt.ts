@@ -4,21 +4,39 @@ import { isTolerated } from './run-histories.ts';
 import { Simulation } from './simulation.ts';
 import { witnessHistoryOf } from './witness-history.ts';
 import { judgeScene, SCENES, SEEDS } from './witness-scenes.ts';
+import { judgeWalk, WALKS } from './witness-walks.ts';
 
 /** Of each kind; a mutation that survives them all is tried no longer. */
 const HISTORIES = Number(process.argv[2] ?? 150);
 
-/** @returns the first thing that is wrong, in what order they are quick */
-async function hunt(): Promise<string | undefined> {
+type Found = Promise<string | undefined>;
+
+async function huntScenes(): Found {
   for (const [name, scene] of Object.entries(SCENES))
     for (const seed of SEEDS) {
       const [wrong] = await judgeScene(scene, seed);
       if (wrong !== undefined) return `scene "${name}", seed ${seed}: ${wrong}`;
     }
+  return undefined;
+}
+
+async function huntWalks(): Found {
+  for (const [name, walk] of Object.entries(WALKS)) {
+    const [wrong] = await judgeWalk(walk);
+    if (wrong !== undefined) return `walk "${name}": ${wrong}`;
+  }
+  return undefined;
+}
+
+async function huntKnown(): Found {
   for (const [name, history] of KNOWN_HISTORIES) {
     const [wrong] = (await new Simulation(history).run()).violations;
     if (wrong !== undefined) return `known history "${name}": ${wrong}`;
   }
+  return undefined;
+}
+
+async function huntHistories(): Found {
   let served = 0;
   for (let seed = 0; seed < HISTORIES; seed += 1)
     for (const history of [historyAt(seed), witnessHistoryOf(seed)]) {
@@ -33,6 +51,7 @@ async function hunt(): Promise<string | undefined> {
 }
 
 Error.stackTraceLimit = 0;
-const found = await hunt();
+/** The first thing that is wrong, in what order they are quick. */
+const found = (await huntScenes()) ?? (await huntWalks()) ?? (await huntKnown()) ?? (await huntHistories());
 console.log(found ?? 'survives');
 process.exitCode = found === undefined ? 0 : 1;

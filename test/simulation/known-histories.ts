@@ -53,6 +53,28 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [10_000, { kind: 'replica starts', replica: 0 }],
     ],
   },
+  'an agent that waits for its name is asked about again while another call acts on the name': {
+    seed: 308_621,
+    database: 'sqlite',
+    planes: 1,
+    steps: [
+      [0, { kind: 'control planes are slow', replica: 0, forMs: 40_000 }],
+      [38, { kind: 'host falls silent', host: 1, forMs: 60_000 }],
+      [0, { kind: 'host starts', host: 1, owner: 'agent' }],
+      [47_235, { kind: 'replica starts', replica: 0 }],
+    ],
+  },
+  'a companion that is paused while control planes are slow to answer': {
+    seed: 313_072,
+    database: 'sqlite',
+    planes: 2,
+    steps: [
+      [0, { kind: 'control plane stops', plane: 1 }],
+      [53_074, { kind: 'control planes are slow', replica: 0, forMs: 2_000 }],
+      [2_035, { kind: 'replica pauses', replica: 0, forMs: 60_000, machine: false }],
+      [63_027, { kind: 'replica starts', replica: 0 }],
+    ],
+  },
   'one of two dataplanes of a service leaves in the moment in which the other one is lost': {
     seed: 2_147,
     database: 'postgres',

@@ -1,13 +1,21 @@
-/** One change of the decision code that the simulation has to notice. */
-export interface Mutant {
-  readonly name: string;
+export interface Change {
   readonly file: string;
   /** Occurs once in the file. */
   readonly from: string;
   readonly to: string;
-  /** Why the simulation does not find it, and what does. */
-  readonly survives?: string;
 }
+
+/** One change of the decision code that the simulation has to notice. */
+export interface Mutant extends Change {
+  readonly name: string;
+  /** Where the same rule is kept as well. */
+  readonly also?: readonly Change[];
+  /** Why the simulation does not find it, and the tests each of which does. */
+  readonly survives?: { readonly because: string; readonly foundBy: readonly string[] };
+}
+
+const EVIDENCE_TESTS = 'test/unit/control-plane/evidence';
+const WITNESS_TESTS = 'test/unit/control-plane/witness';
 
 const SUSPICION = 'control-plane/witness/suspicion.pure.ts';
 const SIDELINING = 'control-plane/witness/sidelining.pure.ts';
@@ -44,14 +52,20 @@ const EVIDENCE: readonly Mutant[] = [
     file: 'kuma/ownership.ts',
     from: 'own.incarnation !== undefined && incarnation !== own.incarnation) {',
     to: 'own.incarnation === incarnation && incarnation !== own.incarnation) {',
-    survives: 'epochs and addresses keep it as well; unit `ownership` finds it',
+    survives: {
+      because: 'epochs and addresses keep it as well',
+      foundBy: ['test/unit/kuma/ownership.test.ts'],
+    },
   },
   {
     name: 'an instance that was never seen to end has ended',
     file: GUARDS,
     from: "({ controlPlaneInstanceId: id = '' }) => !around.endedInstances.has(id)",
     to: "({ controlPlaneInstanceId: id = '' }) => id === 'nothing'",
-    survives: 'every control plane is named here; unit `guards` and `instances` find it',
+    survives: {
+      because: 'every control plane is named here',
+      foundBy: [`${EVIDENCE_TESTS}/doubt.test.ts`, 'test/contract/evidence.test.ts'],
+    },
   },
   {
     name: 'streams that only a store that went back remembers stay open',
@@ -76,7 +90,10 @@ const EVIDENCE: readonly Mutant[] = [
     file: 'control-plane/rpc/handlers.ts',
     from: 'if (lateMs > 0 &&',
     to: 'if (lateMs < 0 &&',
-    survives: 'the evidence keeps the object as well; integration `paused` finds it',
+    survives: {
+      because: 'the evidence keeps the object as well',
+      foundBy: ['test/integration/companion/paused.test.ts'],
+    },
   },
   {
     name: 'a stream is open although its replica is gone',
@@ -105,7 +122,13 @@ const WITNESSES: readonly Mutant[] = [
     file: 'control-plane/agents/return-time.pure.ts',
     from: 'return ',
     to: 'return 0 * ',
-    survives: 'the witnesses reach those that live; unit `restart` and `replicas` find it',
+    also: [
+      {
+        file: 'control-plane/witness/orphans.ts',
+        from: 'const UNSEEN_MS = 10_000;',
+        to: 'const UNSEEN_MS = 0;',
+      },
+    ],
   },
   {
     name: 'rule 2: any agent is an acquaintance',
@@ -142,14 +165,20 @@ const WITNESSES: readonly Mutant[] = [
     file: SUSPICION,
     from: 'return agents >= 1 && agents + (companionReachedIt ? 1 : 0) >= 2;',
     to: 'return agents >= 1;',
-    survives: 'the companion has reached nearly all; unit `suspicion` finds it',
+    survives: {
+      because: 'the companion has reached nearly all',
+      foundBy: [`${WITNESS_TESTS}/suspicion.test.ts`],
+    },
   },
   {
     name: 'rule 5: the companion need not have failed as well',
     file: SUSPICION,
     from: 'if (companionReachedIt && !own) return false;',
     to: '',
-    survives: 'peers reach it as well; unit `suspicion` finds it',
+    survives: {
+      because: 'peers reach it as well',
+      foundBy: [`${WITNESS_TESTS}/suspicion.test.ts`],
+    },
   },
   {
     name: 'rule 5: silence counts at once after any end',
@@ -162,28 +191,40 @@ const WITNESSES: readonly Mutant[] = [
     file: SUSPICION,
     from: "if (cause === 'pinged-out')",
     to: 'if (cause.length === 0)',
-    survives: 'peers reach its port; unit `suspicion` and `lost-hosts` find it',
+    survives: {
+      because: 'peers reach its port',
+      foundBy: [`${WITNESS_TESTS}/suspicion.test.ts`],
+    },
   },
   {
     name: 'rule 6: many losses at once are judged one by one',
     file: SUSPICION,
     from: 'if (losses.recent <= FEW_LOSSES) return clear;',
     to: 'if (losses.recent >= 0) return clear;',
-    survives: 'other agents reach them, or none is left; unit `suspicion` finds it',
+    survives: {
+      because: 'other agents reach them, or none is left',
+      foundBy: [`${WITNESS_TESTS}/suspicion.test.ts`],
+    },
   },
   {
     name: 'rule 6: the last ready one of a service may go',
     file: 'control-plane/witness/sidelining-limits.pure.ts',
     from: 'if (isService && ready.size <= (ready.has(name) ? 1 : 0))',
     to: 'if (isService && ready.size < 0)',
-    survives: 'half of a service is less than its last one; unit `sidelining-limits` finds it',
+    survives: {
+      because: 'half of a service is less than its last one',
+      foundBy: [`${WITNESS_TESTS}/sidelining-limits.test.ts`],
+    },
   },
   {
     name: 'rule 6: more than half may go',
     file: 'control-plane/witness/sidelining-limits.pure.ts',
     from: 'return out > all * MOST ?',
     to: 'return out > all ?',
-    survives: 'nothing that serves goes by it alone; unit `sidelining-limits` and `many-lost` find it',
+    survives: {
+      because: 'nothing that serves goes by it alone',
+      foundBy: [`${WITNESS_TESTS}/sidelining-limits.test.ts`, `${WITNESS_TESTS}/many-lost.test.ts`],
+    },
   },
   {
     name: 'rule 6: who is ready is judged by an old list',
@@ -196,21 +237,18 @@ const WITNESSES: readonly Mutant[] = [
     file: SIDELINING,
     from: '    isSuspect(record, sidelining) &&\n',
     to: '',
-    survives: 'the return puts it back within 2 s; unit `sidelining` finds it',
   },
   {
     name: 'rule 7: evidence does not age',
     file: SIDELINING,
     from: 'const EVIDENCE_MS = 20_000;',
     to: 'const EVIDENCE_MS = 20_000_000;',
-    survives: 'no control plane refuses a write for so long; unit `sidelining` finds it',
   },
   {
     name: 'rule 8: one loss is sidelined again and again',
     file: 'control-plane/witness/suspect.pure.ts',
     from: 'return isSameLoss && before.isEffective === true ?',
     to: 'return isSameLoss && before.isEffective === undefined ?',
-    survives: 'one that was restored is not asked about again; unit `lost-hosts` finds it',
   },
   {
     name: 'rule 9: one that is back stays out',
@@ -223,14 +261,20 @@ const WITNESSES: readonly Mutant[] = [
     file: 'control-plane/witness/suspects.ts',
     from: 'if (life?.certain !== true) return;',
     to: 'if (life?.reason === "") return;',
-    survives: 'what ended has no clients; unit `lost-hosts` finds it',
+    survives: {
+      because: 'what ended has no clients',
+      foundBy: [`${WITNESS_TESTS}/lost-hosts.test.ts`],
+    },
   },
   {
     name: 'rule 9: a late write after the return is not looked for',
     file: SIDELINING,
     from: 'const HELD_MS = 10_000;',
     to: 'const HELD_MS = 0;',
-    survives: 'a mark that no record knows is found within 16 s; unit `lost-hosts` finds it',
+    survives: {
+      because: 'a mark that no record knows is found within 16 s',
+      foundBy: [`${WITNESS_TESTS}/lost-hosts.test.ts`],
+    },
   },
   {
     name: 'rule 10: a mark that no record knows stays',
@@ -243,14 +287,21 @@ const WITNESSES: readonly Mutant[] = [
     file: SIDELINING,
     from: '  if (resource === stored.resource) return stored;',
     to: '  if (resource !== undefined) return stored;',
-    survives: 'a deletion that comes later breaks no bound; unit `lost-hosts` finds it',
   },
   {
     name: 'rule 12: an agent looks at any address',
     file: 'agent/witness/look-target.pure.ts',
     from: 'return own.has(canonical)',
     to: "return canonical === ''",
-    survives: 'no history asks for one; unit `look-target`, `look-budget` and `witness` find it',
+  },
+  {
+    name: 'rule 12: an agent looks as often as it is asked',
+    file: 'agent/witness/look-budget.pure.ts',
+    from: 'if (busy !== undefined)',
+    to: "if (busy === '')",
+    also: [
+      { file: 'agent/witness/look-budget.pure.ts', from: 'if (tokens < 1)', to: 'if (tokens < -1_000_000)' },
+    ],
   },
 ];
 

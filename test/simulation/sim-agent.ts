@@ -30,6 +30,8 @@ interface Link {
 const TRAVEL_MS = 1;
 /** Between two tries to attach. */
 const PACE_MS = 1_000;
+/** An agent's longest pause, and a connect that times out: less than agents of a lost replica have. */
+const LONGEST_PACE_MS = 13_000;
 const ATTACH_MS = 2_000;
 const ATTACH_PATIENCE_MS = 1_000;
 const PUT_PATIENCE_MS = 800;
@@ -52,6 +54,7 @@ interface AgentRun {
     readonly companionCut: boolean;
     readonly planesCut: boolean;
     readonly flaw: Flaw | undefined;
+    readonly slowUntilMs: number;
   };
   readonly envoy: SimProcess;
   readonly resource: DataplaneResource;
@@ -111,7 +114,7 @@ export class SimAgent {
   }
 
   /** An orderly stop, from the first word to the last. */
-  async leave(): Promise<void> {
+  async leave(drainMs?: number): Promise<void> {
     const run = this.#run;
     const { random, timeline } = this.#network;
     this.#say((stream) => {
@@ -120,14 +123,11 @@ export class SimAgent {
     const untilMs = timeline.monotonicMs() + DEREGISTER_MS;
     let isDone = false;
     while (!isDone && timeline.monotonicMs() < untilMs) {
-      const answer = await this.#ask(DEREGISTER_MS, (companion) =>
-        companion.deregister({ incarnation: this.#incarnation }, DEREGISTER_MS),
-      );
-      isDone = answer !== undefined;
+      isDone = await this.#deregister();
       if (!isDone) await this.#pause(200);
     }
     if (!isDone) this.#deleteItself();
-    await this.#pause(SETTLE_MS + random() * DRAIN_MS);
+    await this.#drain(SETTLE_MS + (drainMs ?? random() * DRAIN_MS));
     run.envoy.die();
     for (let left = CONFIRMATIONS; left > 0; left -= 1) {
       const answer = await this.#ask(1_000, (companion) =>
@@ -136,10 +136,13 @@ export class SimAgent {
       if (answer !== undefined && answer.verdict !== Verdict.WAIT) break;
       await this.#pause(1_000);
     }
-    this.#say((stream) => {
-      stream.close();
-    });
-    this.link = undefined;
+    // The companion cannot hear of the end, and notices that the stream is silent.
+    if (!run.host.companionCut) {
+      this.#say((stream) => {
+        stream.close();
+      });
+      this.link = undefined;
+    }
     this.process.die();
   }
 
@@ -164,6 +167,17 @@ export class SimAgent {
       const isSilent = this.#run.host.companionCut || link.process.isPaused;
       if (this.link === link && isSilent) this.loseLink(0, 'dark');
     });
+  }
+
+  /** What a companion of another kind may ask. */
+  lookAt(address: string, times: number): void {
+    const { link } = this;
+    if (link === undefined) return;
+    for (let id = 1; id <= times; id += 1) {
+      const timeout = { seconds: 2, nanos: 0 };
+      const value = { id: -id, targets: [{ address, port: 80 }], control: undefined, closedPort: 0, timeout };
+      this.#travelBack(link, { $case: 'look', value });
+    }
   }
 
   /** It answers no ping for so long that the companion gives it up, although its kernel answers. */
@@ -192,7 +206,9 @@ export class SimAgent {
   }
 
   #attachSoon(): void {
-    this.process.after(PACE_MS * (0.5 + this.#network.random()), () => {
+    const isSlow = this.#network.timeline.monotonicMs() < this.#run.host.slowUntilMs;
+    const paceMs = isSlow ? LONGEST_PACE_MS : PACE_MS * (0.5 + this.#network.random());
+    this.process.after(paceMs, () => {
       this.#attach();
     });
   }
@@ -315,14 +331,37 @@ export class SimAgent {
     return answer !== undefined;
   }
 
+  async #deregister(): Promise<boolean> {
+    const answer = await this.#ask(DEREGISTER_MS, (companion) =>
+      companion.deregister({ incarnation: this.#incarnation }, DEREGISTER_MS),
+    );
+    return answer !== undefined;
+  }
+
+  /** Envoy serves its last requests. An object that is back meanwhile is deregistered again. */
+  async #drain(forMs: number): Promise<void> {
+    const { timeline } = this.#network;
+    const untilMs = timeline.monotonicMs() + forMs;
+    for (;;) {
+      const leftMs = untilMs - timeline.monotonicMs();
+      if (leftMs <= 0) return;
+      await this.#pause(Math.min(LOOK_MS, leftMs));
+      if (this.#findOwnObject() && !(await this.#deregister())) this.#deleteItself();
+    }
+  }
+
   /** What an agent does that no companion answers: it asks the control plane itself, and looks whose object it is. */
   #deleteItself(): void {
+    if (this.#findOwnObject()) this.#network.zone.delete(this.#run.host.key, 'agent');
+  }
+
+  /** Whether a control plane shows it its own object. */
+  #findOwnObject(): boolean {
     const { zone } = this.#network;
     const { host, id } = this.#run;
     const object = zone.find(host.key);
-    if (object === undefined || host.planesCut || !zone.planes.some(({ isUp }) => isUp)) return;
-    if (judgeOwnership({ incarnation: id, address: host.address }, object.resource).ours)
-      zone.delete(host.key, 'agent');
+    if (object === undefined || host.planesCut || !zone.planes.some(({ isUp }) => isUp)) return false;
+    return judgeOwnership({ incarnation: id, address: host.address }, object.resource).ours;
   }
 
   get #incarnation(): Incarnation {
@@ -361,7 +400,7 @@ export class SimAgent {
           },
         );
       });
-      if (found === undefined) break;
+      if (found === undefined) answered.resolve(undefined);
     }
     this.process.after(patienceMs, () => {
       answered.resolve(undefined);

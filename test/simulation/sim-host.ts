@@ -140,6 +140,8 @@ export class SimHost {
   hasNoPower = false;
   /** What is wrong with it as a witness. */
   flaw: Flaw | undefined;
+  /** Until when its agent waits its longest between two tries to attach. */
+  slowUntilMs = 0;
   readonly #onRun: (run: SimRun) => void;
   #runs = 0;
 
@@ -162,12 +164,12 @@ export class SimHost {
     void this.run.agent.live();
   }
 
-  /** An operator stops it: agent, kuma-dp and Envoy. */
-  stop(): void {
+  /** An operator stops it: agent, kuma-dp and Envoy. @param drainMs how long its last requests take */
+  stop(drainMs?: number): void {
     const { run } = this;
     if (run === undefined || run.stopping || run.agent.process.isDead) return;
     run.stopping = true;
-    void run.agent.leave();
+    void run.agent.leave(drainMs);
   }
 
   /** Everything on it ends at once, and others notice after `unseenMs`. */

@@ -27,6 +27,13 @@ export type Barrier =
 /** Where a companion's own looks come from. */
 export const COMPANION = 'companion';
 
+/** An agent connects to none of these: itself, a cloud's metadata, a group, the companion, a control plane. */
+export const COMPANION_ADDRESS = '10.0.1.1';
+export const PLANE_ADDRESS = '10.0.1.2';
+export const FORBIDDEN = ['127.0.0.1', '169.254.169.254', '224.0.0.1', COMPANION_ADDRESS, PLANE_ADDRESS];
+/** Ten looks a second, each with two connects, and a control before and after it. */
+const MOST_CONNECTS_A_SECOND = 80;
+
 const TRAVEL_MS = 1;
 /** Nothing that real clients use comes through these. */
 const TOTAL: readonly Barrier[] = ['dark', 'frozen', 'firewall resets', 'firewall drops'];
@@ -42,6 +49,10 @@ export class SimReach {
   readonly #redirected = new Map<string, number>();
   /** Addresses that another machine has taken. */
   readonly #taken = new Set<string>();
+  /** What a witness must not do. */
+  onMisuse: (what: string) => void = () => {};
+  /** Of the current second, by witness and address. */
+  #connects = { second: 0, counts: new Map<string, number>() };
 
   constructor(timeline: Timeline, hosts: readonly SimHost[]) {
     this.#timeline = timeline;
@@ -88,6 +99,7 @@ export class SimReach {
 
   /** A connect from `from`, as a witness makes it. */
   connect(from: string, { address, port }: Target): Connecting {
+    if (from !== COMPANION) this.#judge(from, address);
     const found = this.#find(from, { address, port });
     let outcome: ConnectOutcome = 'no answer';
     const settled = new Promise<void>((resolve) => {
@@ -98,6 +110,17 @@ export class SimReach {
       });
     });
     return { settled, outcome: () => outcome, close: () => {} };
+  }
+
+  #judge(from: string, address: string): void {
+    if (address === from || FORBIDDEN.includes(address)) this.onMisuse(`${from} connected to ${address}`);
+    const second = Math.floor(this.#nowMs / 1_000);
+    if (second !== this.#connects.second) this.#connects = { second, counts: new Map() };
+    const { counts } = this.#connects;
+    const count = (counts.get(`${from} ${address}`) ?? 0) + 1;
+    counts.set(`${from} ${address}`, count);
+    if (count === 2 * MOST_CONNECTS_A_SECOND)
+      this.onMisuse(`${from} connected to ${address} ${count} times in a second`);
   }
 
   #find(from: string, { address, port }: Target): ConnectOutcome {

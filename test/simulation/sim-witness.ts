@@ -5,7 +5,7 @@ import type { LookFinding } from '../../kernel/tcp-findings.ts';
 import type { Look, Testimony } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import type { SimProcess } from './sim-process.ts';
-import type { SimReach } from './sim-reach.ts';
+import { COMPANION_ADDRESS, PLANE_ADDRESS, type SimReach } from './sim-reach.ts';
 
 /** What is wrong with a witness. */
 export type Flaw = 'says refused' | 'says silent' | 'says reached' | 'answers late';
@@ -23,7 +23,7 @@ export class SimWitness {
       clock: process,
       events: agentEvents(new FakeLog()),
       connect: (target) => reach.connect(address, target),
-      ownAddresses: () => Promise.resolve(new Set([address])),
+      ownAddresses: () => Promise.resolve(new Set([address, COMPANION_ADDRESS, PLANE_ADDRESS])),
     });
   }
 

@@ -21,6 +21,8 @@ export interface Outcome {
   /** When each dataplane was marked as sidelined, and when its last mark went; true time. */
   readonly sidelinedMs: ReadonlyMap<string, readonly number[]>;
   readonly restoredMs: ReadonlyMap<string, number>;
+  /** When each object was deleted last; true time. */
+  readonly deletedMs: ReadonlyMap<string, number>;
 }
 
 const GRACE_MS = 15_000;
@@ -39,6 +41,13 @@ const PINGED_OUT_MS = 14_000;
 const DARK_MS = 6_000;
 /** A control plane's TCP keepalive. */
 const PLANE_SILENCE_MS = 150_000;
+/** After these, times in the store say nothing about true time. */
+const UNSTEADY: ReadonlySet<Fault['kind']> = new Set([
+  'database clock',
+  'replica clock',
+  'replica pauses',
+  'database goes back',
+] as const);
 const LATE_WIRES: ReadonlySet<string> = new Set([
   'control planes are slow',
   'answers are lost',
@@ -50,6 +59,7 @@ const LATE_WIRES: ReadonlySet<string> = new Set([
 export class Simulation {
   readonly violations: string[] = [];
   readonly log: string[] = [];
+  readonly #deletedMs = new Map<string, number>();
   readonly #history: History;
   readonly #timeline = new Timeline();
   readonly #random: () => number;
@@ -102,7 +112,9 @@ export class Simulation {
             hosts,
             reach,
             closed: hosts[history.closed ?? -1],
+            isSteady: !history.steps.some(({ fault }) => UNSTEADY.has(fault.kind)),
           });
+    if (reach !== undefined) reach.onMisuse = this.#violate.bind(this);
     this.#zone.onChange = (what, object, by) => {
       this.#changed(what, object, by);
     };
@@ -122,7 +134,7 @@ export class Simulation {
     await this.#calm();
     const { violations, log } = this;
     const { sidelinedMs = new Map(), restoredMs = new Map() } = this.#witnesses ?? {};
-    return { violations, log, sidelinedMs, restoredMs };
+    return { violations, log, sidelinedMs, restoredMs, deletedMs: this.#deletedMs };
   }
 
   /** A failover goes back to what the database was a moment before. */
@@ -175,7 +187,10 @@ export class Simulation {
     const name = describeKey(object.key);
     const before = this.#objects.get(name);
     if (what === 'put') this.#objects.set(name, object);
-    else this.#objects.delete(name);
+    else {
+      this.#objects.delete(name);
+      this.#deletedMs.set(object.key.name, this.#timeline.monotonicMs());
+    }
     const out = isHidden(object) ? ', out' : '';
     this.#note(`${by}: ${object.key.name} ${what} (${runIdOf(object) ?? 'no run'}${out})`);
     if (by !== 'rest') return;
@@ -206,8 +221,13 @@ export class Simulation {
     switch (fault.kind) {
       case 'host starts':
         return this.#startHost(host, fault.owner);
+      case 'host is replaced':
+        host.crash(0);
+        return this.#startHost(host, fault.owner);
       case 'host stops':
         return host.stop();
+      case 'host drains':
+        return host.stop(fault.forMs);
       case 'host crashes':
         return host.crash(0);
       case 'host falls silent':
@@ -263,6 +283,7 @@ export class Simulation {
       case 'control planes are out of reach':
       case 'control planes are slow':
       case 'answers are lost':
+      case 'writes are refused':
         return wires.break(fault.kind, this.#timeline.monotonicMs() + fault.forMs);
     }
   }

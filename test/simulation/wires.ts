@@ -46,7 +46,7 @@ export class Wires {
   /** A request that was sent arrives, whatever becomes of its sender. */
   rest(process: SimProcess): FakeWire {
     return {
-      request: async (_call, plane) => {
+      request: async (call, plane) => {
         const delayMs = this.#delayMs('control planes are slow', SLOW_PLANE_MS);
         if (delayMs > 0) {
           await new Promise<void>((resolve) => {
@@ -54,6 +54,7 @@ export class Wires {
           });
         }
         this.#requirePlane(plane);
+        if (call === 'put' && this.#isNow('writes are refused')) throw refused(plane);
       },
       answer: async (_call, plane) => {
         await process.step(this.#delayMs('control planes are slow', SLOW_PLANE_MS));
@@ -158,4 +159,8 @@ function storeAway(): OperationalError {
 
 function unreachable({ url }: FakePlane): OperationalError {
   return new OperationalError('ENDPOINT_UNREACHABLE', `Cannot reach ${url}: connection reset`);
+}
+
+function refused({ url }: FakePlane): OperationalError {
+  return new OperationalError('ENDPOINT_BUSY', `Cannot write at ${url}: its database is read-only`);
 }

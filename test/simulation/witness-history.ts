@@ -1,6 +1,7 @@
 import { seededRandom } from '../support/replicas/random.ts';
 import { Draw } from './draw.ts';
 import { drawFault, replicasOf, type Fault, type History } from './history.ts';
+import { FORBIDDEN } from './sim-reach.ts';
 import type { Flaw } from './sim-witness.ts';
 
 /** A fault of one host that lasts for a time. */
@@ -11,6 +12,8 @@ interface HostFault {
     | 'agent freezes'
     | 'firewall fails over'
     | 'firewall cuts all'
+    | 'firewall rejects'
+    | 'agent attaches slowly'
     | 'new connects are dropped'
     | 'only clients are let in'
     | 'connects are redirected'
@@ -34,6 +37,12 @@ export type WitnessFault =
   | { readonly kind: 'witness is flawed'; readonly host: number; readonly flaw: Flaw }
   | { readonly kind: 'address is taken' | 'operator edits'; readonly host: number }
   | {
+      readonly kind: 'agent is asked to look';
+      readonly host: number;
+      readonly address: string;
+      readonly times: number;
+    }
+  | {
       readonly kind: 'rack goes dark' | 'rack loses the companion';
       readonly hosts: number;
       readonly forMs: number;
@@ -51,6 +60,14 @@ export const WITNESS_FAULTS: Readonly<Record<WitnessFault['kind'], (draw: Draw) 
   'agent freezes': atHost('agent freezes', [20_000, 100_000]),
   'firewall fails over': atHost('firewall fails over', [1_000, 15_000]),
   'firewall cuts all': atHost('firewall cuts all'),
+  'firewall rejects': atHost('firewall rejects'),
+  'agent attaches slowly': atHost('agent attaches slowly'),
+  'agent is asked to look': (draw) => ({
+    kind: 'agent is asked to look',
+    host: anyHost(draw),
+    address: draw.of([...FORBIDDEN, '10.0.0.0']),
+    times: draw.of([1, 500]),
+  }),
   'new connects are dropped': atHost('new connects are dropped'),
   'only clients are let in': atHost('only clients are let in'),
   'connects are redirected': atHost('connects are redirected'),

@@ -17,12 +17,16 @@ export interface WitnessWorldDeps {
   readonly reach: SimReach;
   /** A host that no witness ever reaches. */
   readonly closed: SimHost | undefined;
+  /** Whether the store's time is the true one. */
+  readonly isSteady: boolean;
 }
 
 /** What a round may be older than the write that follows from it, and for how long a write may be under way. */
 const STALE_MS = 3_000;
 /** Where a control plane is slow, a write lands so much later. */
 const LATE_MS = 16_000;
+/** A decision that is older is not carried out, and a request takes no longer. */
+const EVIDENCE_MS = 20_000 + 2_000;
 /** A firewall that fails over resets connections for so long, then it drops them. */
 const RESETS_MS = 2_000;
 
@@ -71,6 +75,7 @@ export class WitnessWorld {
       ...this.#judgeServed(name, nowMs),
       ...(times > 1 ? [`${name} was sidelined ${times} times for one loss`] : []),
       ...this.#judgeLast(object),
+      ...this.#judgeEvidence(object),
     ];
   }
 
@@ -104,6 +109,13 @@ export class WitnessWorld {
           reach.bar('firewall drops', host, fault.forMs);
         });
         return undefined;
+      case 'firewall rejects':
+        return reach.bar('firewall resets', host, fault.forMs);
+      case 'agent attaches slowly':
+        host.slowUntilMs = timeline.monotonicMs() + fault.forMs;
+        return undefined;
+      case 'agent is asked to look':
+        return host.run?.agent.lookAt(fault.address, fault.times);
       case 'firewall cuts all':
         reach.bar('firewall drops', host, fault.forMs);
         return this.#cut(host, fault.forMs);
@@ -185,6 +197,21 @@ export class WitnessWorld {
     return served !== undefined && nowMs - served > STALE_MS
       ? [`${SERVED}: ${name} had served its clients for ${Math.round(nowMs - served)} ms, and was sidelined`]
       : [];
+  }
+
+  /** The name is locked while its object is written: no agent attaches meanwhile. */
+  #judgeEvidence({ key }: ZoneObject): readonly string[] {
+    const { database, timeline, isSteady } = this.#deps;
+    const name = describeKey(key);
+    const row = database.find(key);
+    const { beganAtMs = 0 } = database.tables.sidelinings.get(name) ?? {};
+    const ageMs = timeline.wallMs() - beganAtMs;
+    return [
+      ...(row?.state === 'attached' ? [`${key.name} was attached, and was sidelined`] : []),
+      ...(isSteady && ageMs > EVIDENCE_MS
+        ? [`${key.name} was sidelined on evidence of ${ageMs} ms ago`]
+        : []),
+    ];
   }
 
   #judgeLast({ key, resource }: ZoneObject): readonly string[] {
