@@ -1,4 +1,5 @@
 import { writeError } from '../child/standard-streams.io.ts';
+import { whyUnreadable } from '../../program/foreign-files.ts';
 import { listStateFiles } from '../state/state-directory.io.ts';
 import { readStateFile } from '../state/state-file.io.ts';
 import type { FoundState } from '../state/select-state.pure.ts';
@@ -18,7 +19,10 @@ export interface HostStates {
 export function readHostStates(folder: string): HostStates {
   const paths = listStateFiles(folder);
   if (paths === undefined)
-    throw new OperationalError('STATE_UNUSABLE', `Cannot read the state directory "${folder}"`);
+    throw new OperationalError(
+      'STATE_UNUSABLE',
+      `Cannot read the state directory "${folder}": ${whyUnreadable(folder)}`,
+    );
   let unreadable = 0;
   const states = paths.toSorted().flatMap((path) => {
     try {

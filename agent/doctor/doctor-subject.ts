@@ -1,10 +1,10 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import process from 'node:process';
+import { existsSync } from 'node:fs';
 
 import { readCommandLine } from '../../program/command-line.ts';
 import { pathSeenBy, wordSeenBy } from '../child/process-view.io.ts';
 import type { Host } from '../state/host.io.ts';
 import { enterFolderOf, processFacts } from '../systemd/process-facts.io.ts';
+import { readersOf } from '../../program/foreign-files.ts';
 import { listStateFiles } from '../state/state-directory.io.ts';
 import { readStateFile } from '../state/state-file.io.ts';
 import type { HostState } from '../state/host-state.pure.ts';
@@ -40,8 +40,8 @@ export interface LivingStates {
   readonly states: readonly HostState[];
   /** Whether there is something that this user may not read, or that cannot be read at all. */
   readonly hidden: boolean;
-  /** Whose folder it is, where that is another user; by name if it has one. */
-  readonly foreignUser: string | undefined;
+  /** Who may read it, where this user may not. */
+  readonly readers: string | undefined;
 }
 
 /** The state files of the agents that run on this host. */
@@ -57,7 +57,7 @@ export function livingStates(stateDir: string, host: Host): LivingStates {
       hidden = true;
     }
   }
-  return { states, hidden, foreignUser: hidden ? foreignUserOf(stateDir) : undefined };
+  return { states, hidden, readers: hidden ? readersOf(stateDir) : undefined };
 }
 
 /**
@@ -116,19 +116,4 @@ function runOf(pid: number): Subject | undefined {
     partly: !enterFolderOf(pid) || theirs === undefined,
     stateDir: pathSeenBy(pid, stateDir),
   };
-}
-
-function foreignUserOf(path: string): string | undefined {
-  const uid = statSync(path, { throwIfNoEntry: false })?.uid;
-  if (uid === undefined || uid === process.geteuid?.()) return undefined;
-  return nameOfUser(uid) ?? `uid ${uid}`;
-}
-
-function nameOfUser(uid: number): string | undefined {
-  try {
-    const entries = readFileSync('/etc/passwd', 'utf8').split('\n');
-    return entries.map((entry) => entry.split(':')).find(([, , id]) => id === String(uid))?.[0];
-  } catch {
-    return undefined;
-  }
 }

@@ -31,7 +31,7 @@ import { settleMs } from '../object/settle.pure.ts';
 import { readTls, type EndpointTls } from '../run/connection.ts';
 import { usedProxy } from '../identity/used-proxy.pure.ts';
 import { judgeChoices, judgeExternalSenders, judgeSiblings } from '../stop/stop-choices.pure.ts';
-import { deriveDataplane, type DerivedDataplane } from '../identity/derive.io.ts';
+import { deriveDataplane, type DerivedDataplane, type Underived } from '../identity/derive.io.ts';
 import { examineEnvoy } from './doctor-envoy.ts';
 import { bounded, CHECK_BUDGET_MS, doubted, mayBeMe } from './doctor-look.ts';
 import { findSubject, livingStates, type DoctorRequest, type Subject } from './doctor-subject.ts';
@@ -56,13 +56,13 @@ export async function doctor(
 
 async function examine(request: DoctorRequest): Promise<readonly Finding[]> {
   const { options } = request;
-  const { states: here, hidden, foreignUser } = livingStates(options.stateDir, linuxHost());
+  const { states: here, hidden, readers } = livingStates(options.stateDir, linuxHost());
   const unit = await findUnit(request, here);
   const subject = findSubject(request, unit.agentPid, here.length);
   if ('problem' in subject) {
     const demands = { options, searchPath: request.env['PATH'] ?? '', needsNames: true };
     return [
-      unknownDataplane({ problem: subject.problem, hidden, foreignUser }),
+      unknownDataplane({ problem: subject.problem, hidden, readers }),
       ...examineUnit(unit, demands),
       ...examineSettings(unit),
     ];
@@ -92,8 +92,7 @@ async function examineSubject(
   ];
   const asFarAsSeen = subject.partly ? doubted : (findings: readonly Finding[]) => findings;
   if ('problem' in derived) {
-    const remedy = 'correct what it names: until then a stop does not deregister';
-    const unclear: Finding = { level: 'failure', about: 'dataplane', says: derived.problem, remedy };
+    const unclear = describeUnderived(derived);
     return [...judgeIgnored(subject.ignored), ...asFarAsSeen([unclear]), ...unitFindings];
   }
   const { key } = derived.identity;
@@ -114,19 +113,28 @@ async function examineSubject(
   ];
 }
 
+/** The agent's user may be allowed to read what this user may not. */
+function describeUnderived({ problem, unreadable }: Underived): Finding {
+  const about = 'dataplane';
+  if (unreadable !== undefined)
+    return { level: 'unseen', about, says: problem, remedy: `run the doctor as ${unreadable}` };
+  const remedy = 'correct what it names: until then a stop does not deregister';
+  return { level: 'failure', about, says: problem, remedy };
+}
+
 interface Unknown {
   readonly problem: string;
   /** Whether there may be an agent whose state this user may not read. */
   readonly hidden: boolean;
-  readonly foreignUser: string | undefined;
+  readonly readers: string | undefined;
 }
 
-function unknownDataplane({ problem, hidden, foreignUser }: Unknown): Finding {
+function unknownDataplane({ problem, hidden, readers }: Unknown): Finding {
   const about = 'dataplane';
   const level = hidden ? 'unseen' : 'failure';
-  if (foreignUser !== undefined) {
-    const says = `${problem}; the state folder is ${foreignUser}'s, and this user may not read it`;
-    return { level, about, says, remedy: `run the doctor as ${foreignUser} or as root` };
+  if (readers !== undefined) {
+    const says = `${problem}; this user may not read the state folder`;
+    return { level, about, says, remedy: `run the doctor as ${readers}` };
   }
   const lone = describeLoneKumaDp();
   if (lone !== undefined) {

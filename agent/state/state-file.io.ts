@@ -1,6 +1,7 @@
 import { OperationalError } from '../../kernel/errors.ts';
 import { readBounded } from './bounded-file.io.ts';
 import { HostState } from './host-state.pure.ts';
+import { whyUnreadable } from '../../program/foreign-files.ts';
 import { WholeFile } from './whole-file.io.ts';
 import { parseJson } from '../../kernel/json.ts';
 
@@ -25,7 +26,12 @@ function readIfThere(path: string): string | undefined {
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     if (cause instanceof OperationalError) throw cause;
-    throw new OperationalError('STATE_UNUSABLE', `Cannot read state file "${path}"`, { cause });
+    const isDenied = (cause as NodeJS.ErrnoException).code === 'EACCES';
+    throw new OperationalError(
+      'STATE_UNUSABLE',
+      `Cannot read state file "${path}"${isDenied ? `: ${whyUnreadable(path)}` : ''}`,
+      isDenied ? {} : { cause },
+    );
   }
 }
 

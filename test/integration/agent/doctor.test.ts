@@ -371,9 +371,7 @@ describe('doctor, as a user who may see little', () => {
     const found = await examine({ wrapped: false, as: another, before: halfVisible });
     expect(complaints(found.stdout)).toEqual([]);
     expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
-    expect(found.stdout).toMatch(
-      /the state folder is \S+'s, and this user may not read it.*\n.*run the doctor as \S+ or as root/,
-    );
+    expect(found.stdout).toMatch(/this user may not read the state folder\n.*run the doctor as root/);
     expect(found.code).toBe(0);
   });
 });
