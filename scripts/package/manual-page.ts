@@ -45,7 +45,7 @@ export function manualPage(
 }
 
 const CONVENTIONS =
-  'A flag wins over its environment variable, which stands in parentheses. Durations: 30s, 1m30s.';
+  'A flag wins over its environment variable, which stands in parentheses. Durations are written as 30s or 1m30s.';
 
 const MANUALS = { 1: 'User Commands', 8: 'System Administration' } as const;
 
