@@ -11,6 +11,10 @@ export interface PeerConnection {
   readonly heardBytes: number;
   /** Why the connection ended; call it when a stream on it has ended. Never rejects. */
   lossCause(): Promise<Exclude<LossCause, 'replica-gone'>>;
+  /** A call on it waits for this process: the time for its first authenticated call stands still. */
+  waits(): void;
+  /** The call has its turn: the time begins anew. */
+  begins(): void;
 }
 
 /** A question to a witness. */

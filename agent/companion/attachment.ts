@@ -31,6 +31,11 @@ export interface AttachmentDeps {
 
 /** How long a companion may take when no start waits for it. */
 const PATIENCE_MS = 5_000;
+/**
+ * The same where there is no other companion to ask. While thousands of agents connect, a TLS handshake waits for its turn
+ * longer than 5 s, and an agent that gives up then has to queue again. The kernel notices a silent host earlier.
+ */
+const LONE_PATIENCE_MS = 20_000;
 /** While a start waits, and another companion may be quicker. */
 const IMPATIENCE_MS = 350;
 /** Load balancers that read HTTP/2 end a stream without messages after 60 s, and do not pass pings on. */
@@ -300,6 +305,7 @@ export class CompanionAttachment {
   }
 
   #patienceMs(): number {
-    return this.#isImpatient ? IMPATIENCE_MS : PATIENCE_MS;
+    if (this.#deps.companions.length === 1) return LONE_PATIENCE_MS;
+    return this.#hurried ? IMPATIENCE_MS : PATIENCE_MS;
   }
 }

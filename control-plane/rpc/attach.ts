@@ -138,11 +138,13 @@ class AttachedStream {
     const onWait = (withinMs: number): void => {
       this.#send({ $case: 'waiting', value: { within: toWireDuration(withinMs) } });
     };
+    this.#connection?.waits();
     const done = await queue.enter({
       lane: this.#laneOf(hello),
       hasGone: () => this.#ended,
       onWait: hello.waits ? onWait : undefined,
     });
+    this.#connection?.begins();
     if (done === undefined) return undefined;
     try {
       return await this.#admit(hello);

@@ -37,6 +37,10 @@ export interface AdmittedConnection {
    * @returns which limit it is over; then it stays a stranger's
    */
   authenticated(subject: string): ConnectionLimit | undefined;
+  /** The connection waits for us: its time for the first call stands still. */
+  waits(): void;
+  /** Its time for the first call begins anew. */
+  begins(): void;
   /** Call it when the connection has ended, on either side. */
   closed(): void;
 }
@@ -48,8 +52,8 @@ export interface ConnectionCounts {
 
 interface Stranger {
   readonly block: string;
-  readonly sinceMs: number;
-  readonly disarm: () => void;
+  sinceMs: number;
+  disarm: () => void;
   readonly cut: (limit: ConnectionLimit) => void;
 }
 
@@ -106,19 +110,22 @@ export class ConnectionLimits {
     const block = addressBlock(address);
     const refused = this.#makeRoom(block);
     if (refused !== undefined) return { refused };
-    const { firstCallMs } = this.#settings;
-    const stranger: Stranger = {
-      block,
-      cut,
-      sinceMs: this.#clock.monotonicMs(),
-      disarm: this.#clock.after(firstCallMs, () => {
-        this.#end(stranger, 'first-call');
-      }),
-    };
+    const stranger: Stranger = { block, cut, sinceMs: this.#clock.monotonicMs(), disarm: () => undefined };
     this.#open += 1;
     this.#add(stranger);
+    this.#expectCall(stranger);
     let known: Taken | undefined;
     return {
+      waits: () => {
+        stranger.disarm();
+      },
+      begins: () => {
+        if (!this.#remove(stranger)) return;
+        stranger.sinceMs = this.#clock.monotonicMs();
+        // Behind those that came before: the oldest is the first.
+        this.#add(stranger);
+        this.#expectCall(stranger);
+      },
       authenticated: (subject) => {
         if (!this.#strangers.has(stranger)) return undefined;
         const grant = this.#authenticated.take({ subject, address: block });
@@ -133,6 +140,12 @@ export class ConnectionLimits {
         this.#open -= 1;
       },
     };
+  }
+
+  #expectCall(stranger: Stranger): void {
+    stranger.disarm = this.#clock.after(this.#settings.firstCallMs, () => {
+      this.#end(stranger, 'first-call');
+    });
   }
 
   #makeRoom(block: string): ConnectionLimit | undefined {

@@ -8,6 +8,7 @@ import { keepAlive } from '../../program/keepalive.ts';
 import type { DarkWatch } from '../../program/dark-watch.ts';
 import { causeOfLoss } from '../witness/loss.pure.ts';
 import type { AdmittedConnection, ConnectionLimit, ConnectionLimits } from './connection-limits.io.ts';
+import { Handshakes } from './handshakes.io.ts';
 
 export interface ConnectionEvents {
   /** Called when a connection was refused, or cut without an authenticated call; possibly by the thousand. */
@@ -53,18 +54,26 @@ interface Connection {
 /** A stream whose connection is open after this time has ended alone. */
 const ALONE_MS = 250;
 
+/** Enough to keep one core busy while clients answer. */
+const HANDSHAKES_TOGETHER = 32;
+
 /** The connections of one listener, by peer. */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #all = new Set<Connection>();
   readonly #byPeer = new Map<string, Connection>();
+  readonly #handshakes: Handshakes;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+    this.#handshakes = new Handshakes({ clock: options.clock, together: HANDSHAKES_TOGETHER });
     options.tls?.on('secureConnection', (socket: TLSSocket) => {
       const connection = this.#byPeer.get(peerOf(socket));
       // TLS reads from here on, so the end of the connection shows only here.
-      if (connection !== undefined) noteEnd(connection, socket);
+      if (connection !== undefined) {
+        noteEnd(connection, socket);
+        this.#handshakes.ended(connection.socket);
+      }
       this.#establish(connection, socket);
     });
     options.tls?.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
@@ -90,7 +99,14 @@ export class Connections {
     });
     const { tls } = this.#options;
     if (tls === undefined) this.#establish(connection, socket);
-    else tls.emit('connection', socket);
+    else
+      this.#handshakes.enter(socket, {
+        onWaiting: () => connection.admitted?.waits(),
+        begin: () => {
+          connection.admitted?.begins();
+          tls.emit('connection', socket);
+        },
+      });
   }
 
   /**
@@ -207,8 +223,10 @@ async function endOfSocket({ socket, isHungUp, errorCode }: Connection): Promise
 }
 
 function asPeerConnection(connection: Connection): PeerConnection {
-  const { socket } = connection;
+  const { socket, admitted } = connection;
   return {
+    waits: () => admitted?.waits(),
+    begins: () => admitted?.begins(),
     address: socket.remoteAddress ?? '',
     get heardBytes() {
       return socket.bytesRead;

@@ -224,6 +224,8 @@ export class SimAgent {
     const connection: PeerConnection = {
       address: host.address,
       heardBytes: 0,
+      waits: () => undefined,
+      begins: () => undefined,
       lossCause: () => Promise.resolve(link.cause),
     };
     const stream = companion.attach(host.name, this.#network.connections.open(connection));

@@ -203,7 +203,13 @@ export class WitnessScene {
   #connectionOf(name: string): PeerConnection | undefined {
     const host = this.hosts.get(name);
     if (host === undefined) return undefined;
-    return { address: host.peer, heardBytes: 0, lossCause: () => Promise.resolve(host.cause) };
+    return {
+      address: host.peer,
+      heardBytes: 0,
+      lossCause: () => Promise.resolve(host.cause),
+      waits: () => undefined,
+      begins: () => undefined,
+    };
   }
 
   async #look(witness: WitnessHost, look: Look): Promise<void> {

@@ -77,6 +77,21 @@ describe('ConnectionLimits', () => {
     expect(connect('e', '192.0.2.1')).toBe('unauthenticated-per-address');
   });
 
+  test('a connection that waits for the companion loses no time, and has all of it from then on', () => {
+    const { connect, open, clock, cuts, limits } = world();
+    connect('a', '192.0.2.1');
+    clock.advance(8_000);
+    open.get('a')?.waits();
+    clock.advance(60_000);
+    open.get('a')?.begins();
+    clock.advance(8_999);
+    expect(cuts).toEqual([]);
+    clock.advance(1);
+    expect(cuts).toEqual(['a: first-call']);
+    open.get('a')?.begins();
+    expect(limits.counts.unauthenticated).toBe(0);
+  });
+
   test('all strangers together may be only so many', () => {
     const { connect, clock, cuts } = world();
     const names = ['a', 'b', 'c', 'd', 'e'];

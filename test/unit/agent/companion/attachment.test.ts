@@ -204,7 +204,7 @@ describe('Attachment', () => {
     const made = attachment(only);
     expect(await begin(made)).toEqual({ epoch: undefined, atMs: 900 });
     await clock.passUntil(() => only.streams.length === 1);
-    expect(attempts(only)).toEqual([0, 5_100]);
+    expect(attempts(only)).toEqual([0, 20_100]);
     expect(log.events).toEqual(['companion.lost', 'companion.attached']);
   });
 
@@ -259,6 +259,15 @@ describe('Attachment', () => {
     await clock.passUntil(() => second.hellos.length === 3);
     const [, , silentAtMs = 0] = attempts(first);
     expect((attempts(second)[2] ?? 0) - silentAtMs).toBeGreaterThan(5_000);
+  });
+
+  test('a companion without another beside it has 20 s to answer', async () => {
+    const only = companion('a', late(19_000, { epoch: 7, facts: FACTS }));
+    const made = attachment(only);
+    await begin(made);
+    await clock.pass(19_000);
+    expect(attempts(only)).toEqual([0]);
+    expect(made.standing).toEqual({ attached: true, epoch: 7 });
   });
 
   test("an epoch that comes after the store's return counts as well", async () => {
