@@ -7,6 +7,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { RUN_OPTIONS } from '../../agent/options.ts';
 import { readUnitSettings } from '../../agent/systemd/systemd-unit.pure.ts';
 import { judgeUnit } from '../../agent/doctor/unit-findings.pure.ts';
+import { judgeUserSwitch } from '../../agent/doctor/unit-user-switch.pure.ts';
 import { EXIT_CONFIG } from '../../agent/child/exit-status.pure.ts';
 import { SERVE_OPTIONS } from '../../control-plane/options.ts';
 import type { Finding } from '../../kernel/findings.ts';
@@ -213,6 +214,24 @@ describe('systemd-analyze security', () => {
     expect(exposure(name, open), 'the check must be able to fail').toBeGreaterThan(EXPOSURE_AT_MOST);
   });
 });
+
+/** 0.1.0 had no bounding set: what a user laid over its units must start after an upgrade. */
+test.each([unit, template])(
+  '$name: a command that switches the user has the capabilities for it',
+  (shipped) => {
+    const command = '/usr/bin/kuma-dp-agent run -- /usr/sbin/runuser -u envoy -- kuma-dp run';
+    const [capabilities = ''] = shipped.settings('CapabilityBoundingSet');
+    const shown = [
+      'User=',
+      `CapabilityBoundingSet=${capabilities.toLowerCase()}`,
+      `ExecStart={ path=/a ; argv[]=${command} ; ignore_errors=no ; }`,
+    ];
+    expect(judgeUserSwitch(readUnitSettings(shown.join('\n')))).toEqual([]);
+    expect(
+      judgeUserSwitch(readUnitSettings(shown.with(1, 'CapabilityBoundingSet=').join('\n'))),
+    ).toHaveLength(1);
+  },
+);
 
 describe('systemd-analyze verify', () => {
   beforeEach((context) => {
