@@ -163,6 +163,7 @@ export class Engine {
   #attempts(): DeletionAttempt {
     const { clock, random, controlPlanes, settings } = this.deps;
     const { graceMs, sweepOfflineAfterMs } = settings;
+    const isRefused = this.deps.isRefused ?? (() => Promise.resolve(false));
     return new DeletionAttempt({
       clock,
       random,
@@ -176,6 +177,7 @@ export class Engine {
       onContradiction: (record) => {
         this.agents.doubt(record);
       },
+      isRefused,
       predecessors: (key) => this.#predecessors(key),
       brake: (stored) => this.brakes.judge(stored),
       graceMs,

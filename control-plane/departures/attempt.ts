@@ -12,7 +12,7 @@ import {
   type ObjectEvidence,
   type StreamEvidence,
 } from '../evidence/decision.pure.ts';
-import { sameLook } from '../evidence/guards.pure.ts';
+import { sameLook, wasLeftOpen } from '../evidence/guards.pure.ts';
 import { CAUSES, type Cause, type DataplaneRecord, type SideliningRecord } from '../records.pure.ts';
 import { withoutSidelining } from '../witness/sidelining.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
@@ -35,6 +35,8 @@ export interface DeletionAttemptDeps {
   readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** The stream is open here, and the record says that it is lost. */
   readonly onContradiction: (record: DataplaneRecord) => void;
+  /** Whether the record's Envoy, where it should listen, refuses this process. Never throws. */
+  readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
   /** Incarnations of this name that have ended. */
   readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
   /** The brake. It is asked last, only for departures without a request, and for one at a time. */
@@ -141,6 +143,7 @@ export class DeletionAttempt {
       stream: streamOf(isUnproven(record) ? { ...record, lostAtMs: nowMs } : record, nowMs),
       object:
         stored === undefined ? NOTHING : { kind: 'present', stored, unchangedMs: looks.note(stored, record) },
+      envoy: await this.#envoy(record, stored),
       pendingMs: Math.max(looks.pendingMs(record), nowMs - record.sinceMs),
       predecessors: stored === undefined ? NONE : await this.#predecessors(record, stored),
       clock: { nowMs: clockMs, steadyMs: watch.clock.steadyMs },
@@ -148,6 +151,14 @@ export class DeletionAttempt {
       graceMs,
       sweepOfflineAfterMs,
     };
+  }
+
+  /** Asked only where it counts: after a crash of the control plane. */
+  async #envoy(record: DataplaneRecord, stored: DataplaneOverview | undefined): Promise<Evidence['envoy']> {
+    const { watch, isRefused } = this.#deps;
+    if (record.state !== 'lost' || stored === undefined) return 'unknown';
+    if (!wasLeftOpen(stored, watch.surroundings)) return 'unknown';
+    return (await isRefused(record)) ? 'refused' : 'unknown';
   }
 
   /** Read only if the object is not clearly the leaving agent's own. */

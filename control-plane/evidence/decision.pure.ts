@@ -63,6 +63,8 @@ export interface Evidence {
   >;
   readonly stream: StreamEvidence;
   readonly object: ObjectEvidence;
+  /** Whether its inbounds refused this process just now; `unknown` as well where it did not ask. */
+  readonly envoy: 'refused' | 'unknown';
   /** The age of the departure, by the store's clock or this process, whichever is longer. */
   readonly pendingMs: number;
   /** Incarnations of this name that have ended. */
@@ -154,7 +156,8 @@ function judgePresent(
   state: keyof typeof CAUSES,
   { stored, unchangedMs }: Present,
 ): Judgement {
-  const { record, stream, pendingMs, predecessors, clock, around, graceMs, sweepOfflineAfterMs } = evidence;
+  const { record, stream, envoy, pendingMs, predecessors, clock, around } = evidence;
+  const { graceMs, sweepOfflineAfterMs } = evidence;
   const isMissing = stream.kind === 'ended' || stream.kind === 'unseen';
   return judgeDeletion({
     cause: CAUSES[state],
@@ -162,6 +165,7 @@ function judgePresent(
     predecessors,
     missingMs: isMissing ? Math.max(0, stream.missingMs) : undefined,
     unseen: stream.kind === 'unseen',
+    isRefused: envoy === 'refused',
     pendingMs,
     stored,
     unchangedMs,

@@ -62,6 +62,8 @@ export interface DeletionCase {
   readonly missingMs: number | undefined;
   /** No replica saw its stream end: its agent may be attaching elsewhere. */
   readonly unseen?: boolean | undefined;
+  /** Whether this process was refused at its inbounds just now; left out: unknown, or not asked. */
+  readonly isRefused?: boolean;
   /**
    * How long ago its agent asked to leave, or it was first suspected. Believed only while this process has been up for
    * longer: a clock that was set back while no companion ran would make it too short.
@@ -258,13 +260,21 @@ function judgeSuspected(given: DeletionCase): Judgement | undefined {
 }
 
 /**
- * Whether its control plane closed its last stream in its own stop. That says nothing of the dataplane, whose Envoy may
- * have failed to connect since, and waits longer. A stream that a crashed control plane left open is another case: there
- * the grace is all, as a host often dies with its control plane.
+ * Whether its last stream was at a control plane that has ended, in a stop or a crash. That says nothing of the dataplane:
+ * its Envoy may have failed to connect since, and waits for its longest backoff. A host often dies with its control plane,
+ * though: after a crash, a refusal at its inbounds shortens the wait to the grace.
  */
-function isCutOff({ stored, around }: DeletionCase): boolean {
-  const last = lastInstance(stored.subscriptions);
-  return last !== undefined && around.endedInstances.has(last) && !stored.subscriptions.some(isOnline);
+function isCutOff({ stored, around, isRefused }: DeletionCase): boolean {
+  const isOver = around.endedInstances.has(lastInstance(stored.subscriptions) ?? '');
+  return isOver && (isRefused !== true || !stored.subscriptions.some(isOnline));
+}
+
+/** Whether its last stream is still open for all that a control plane says that has crashed. */
+export function wasLeftOpen(
+  { subscriptions }: DataplaneOverview,
+  { endedInstances }: Pick<Surroundings, 'endedInstances'>,
+): boolean {
+  return endedInstances.has(lastInstance(subscriptions) ?? '') && subscriptions.some(isOnline);
 }
 
 /** One grace to notice that the replica is gone, and one to attach elsewhere. */

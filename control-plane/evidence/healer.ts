@@ -209,6 +209,7 @@ export class Healer {
         lastSeen: seen?.incarnation === introduction.incarnation ? storedResource(seen.body) : undefined,
         brought: storedResource(record.resource),
       },
+      envoy: 'unknown',
       pendingMs: 0,
       predecessors: NO_PREDECESSORS,
       clock: { nowMs: undefined, steadyMs: watch.clock.steadyMs },

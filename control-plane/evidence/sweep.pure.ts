@@ -56,6 +56,7 @@ function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): S
     record: UNRECORDED,
     stream: { kind: 'none' },
     object: { kind: 'present', stored, unchangedMs: view.unchangedMs(stored) },
+    envoy: 'unknown',
     pendingMs: 0,
     predecessors: NO_PREDECESSORS,
     clock: { nowMs: clockMs, steadyMs: clockSteadyMs },

@@ -54,6 +54,7 @@ const BASE: Evidence = {
   },
   stream: { kind: 'ended', missingMs: LONG_MS },
   object: { kind: 'present', stored: shown(), unchangedMs: LONG_MS },
+  envoy: 'unknown',
   pendingMs: LONG_MS,
   predecessors: new Set(['over']),
   clock: { nowMs: NOW_MS, steadyMs: Number.POSITIVE_INFINITY },
@@ -108,6 +109,14 @@ function object(fields: Fields): Change {
 
 function around(change: Partial<Evidence['around']>): Change {
   return (given) => ({ ...given, around: { ...given.around, ...change } });
+}
+
+/** Its control plane crashed, and its Envoy may still be about to connect. */
+function justBack(envoy: Evidence['envoy']): Change {
+  return (given) => ({
+    ...object({ subscriptions: [stream('cp-old')] })(around({ steadyMs: 20_000 })(given)),
+    envoy,
+  });
 }
 
 /** What the stream is like instead, where an agent was ever heard of. */
@@ -198,6 +207,18 @@ export const ROWS: readonly Row[] = [
     source: 'insight',
     evidence: 'connected to an instance that was seen to end',
     change: object({ subscriptions: [stream('cp-old')] }),
+  },
+  {
+    source: 'insight, Envoy',
+    evidence:
+      'connected to an instance that ended, whose successor is up for 20 s; its inbounds refuse the companion',
+    change: justBack('refused'),
+  },
+  {
+    source: 'insight, Envoy',
+    evidence:
+      'connected to an instance that ended, whose successor is up for 20 s; its Envoy may be connecting',
+    change: justBack('unknown'),
   },
   {
     source: 'insight',

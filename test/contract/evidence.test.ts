@@ -114,6 +114,7 @@ test('nothing but evidence that speaks for it lets an object go whose agent did 
     'the label of an incarnation that is over',
     'neither a label nor a kuma-dp that brought it',
     'connected to an instance that was seen to end',
+    'connected to an instance that ended, whose successor is up for 20 s; its inbounds refuse the companion',
     'no stream was ever recorded, and no peer was ever told of it',
     'one of them does not answer',
   ]);

@@ -75,6 +75,17 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [63_027, { kind: 'replica starts', replica: 0 }],
     ],
   },
+  'an Envoy that comes back late after a crash of its control plane, and whose agent was killed': {
+    seed: 0,
+    database: 'postgres',
+    planes: 1,
+    steps: [
+      [0, { kind: 'agent is killed', host: 1 }],
+      [20_000, { kind: 'control plane crashes', plane: 0 }],
+      [20_000, { kind: 'control plane starts', plane: 0 }],
+      [60_000, { kind: 'host is joined', host: 0 }],
+    ],
+  },
   'one of two dataplanes of a service leaves in the moment in which the other one is lost': {
     seed: 2_147,
     database: 'postgres',

@@ -110,8 +110,14 @@ const EVIDENCE: readonly Mutant[] = [
   {
     name: 'an Envoy whose control plane was stopped is back at once',
     file: GUARDS,
-    from: 'return last !== undefined && around.endedInstances.has(last) && !stored.subscriptions.some(isOnline);',
-    to: 'return last !== undefined && stored.subscriptions.length < 0;',
+    from: 'return isOver && (isRefused !== true || !stored.subscriptions.some(isOnline));',
+    to: 'return isOver && isRefused !== true && stored.subscriptions.some(isOnline);',
+  },
+  {
+    name: 'an Envoy whose control plane crashed is back at once',
+    file: GUARDS,
+    from: 'return isOver && (isRefused !== true || !stored.subscriptions.some(isOnline));',
+    to: 'return isOver && !stored.subscriptions.some(isOnline);',
   },
 ];
 

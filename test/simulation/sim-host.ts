@@ -21,6 +21,8 @@ export class SimRun {
   serving = false;
   servingSinceMs = 0;
   stream: ZoneStream | undefined;
+  /** Its control plane ended, and it has not found another one yet. */
+  isReconnecting = false;
   /** When a companion or a control plane last could tell that it lives. */
   lastLifeMs: number;
   readonly #network: SimNetwork;
@@ -94,8 +96,10 @@ export class SimRun {
 
   #use(stream: ZoneStream): void {
     this.stream = stream;
+    this.isReconnecting = false;
     stream.onLost = () => {
       this.stream = undefined;
+      this.isReconnecting = true;
       this.lastLifeMs = this.#network.timeline.monotonicMs();
       this.envoy.after(this.#network.random() * ENVOY_BACKOFF_MS, () => void this.connect());
     };

@@ -7,6 +7,7 @@ import { MemoryStore } from '../support/fakes/memory-store.ts';
 import { ownLook } from '../../control-plane/witness/own-look.ts';
 import type { WitnessSettings } from '../../control-plane/witness/witnesses.ts';
 import type { SimConnections } from './sim-network.ts';
+import type { SimHost } from './sim-host.ts';
 import { SimProcess } from './sim-process.ts';
 import { COMPANION, type SimReach } from './sim-reach.ts';
 import type { Timeline } from './timeline.ts';
@@ -21,6 +22,8 @@ export interface ReplicaPlace {
   readonly random: () => number;
   readonly settings: Partial<EngineSettings>;
   readonly connections: SimConnections;
+  /** The host at an address. */
+  readonly hostAt: (address: string | undefined) => SimHost | undefined;
   /** Where its own looks go; `undefined`: it asks no witness. */
   readonly reach: SimReach | undefined;
 }
@@ -70,6 +73,10 @@ export class SimReplica {
       replica: `${this.#name}-${this.#starts}`,
       settings,
       signal: NEVER,
+      isRefused: async ({ address }) => {
+        await process.step(REFUSED_MS);
+        return this.#isRefused(this.#place.hostAt(address));
+      },
       ...(reach === undefined
         ? {}
         : { connectionOf: (peer) => connections.find(peer), witness: this.#witness(process, reach) }),
@@ -86,6 +93,12 @@ export class SimReplica {
     this.#place.timeline.after(afterMs, () => process?.die());
   }
 
+  /** Its kernel answers that nothing listens. */
+  #isRefused(host: SimHost | undefined): boolean {
+    if (host === undefined || host.companionCut || host.hasNoPower) return false;
+    return host.run === undefined || host.run.envoy.isDead;
+  }
+
   #witness(clock: SimProcess, reach: SimReach): Partial<WitnessSettings> {
     return {
       isOn: true,
@@ -95,6 +108,8 @@ export class SimReplica {
     };
   }
 }
+
+const REFUSED_MS = 1;
 
 /** A process of a simulation ends without a word: its signal never aborts, and keeps no listeners for that. */
 const NEVER = {

@@ -162,6 +162,7 @@ export class Simulation {
       settings: { graceMs: GRACE_MS, sweepOfflineAfterMs: SWEEP_AFTER_MS },
       connections: this.#network.connections,
       reach: this.#network.reach,
+      hostAt: (address) => this.#hosts.find((host) => host.address === address),
     });
     replica.onLine = (line) => {
       this.#note(`replica-${at}: ${line}`);
@@ -351,14 +352,15 @@ export class Simulation {
 
   /**
    * No living dataplane is deleted while its life can be seen: while a companion holds its agent's stream or a control
-   * plane its own, or did within the grace; and, where no agent said a word, a reconnect backoff more.
+   * plane its own, or did within the grace; and a reconnect backoff more where no agent said a word, or where its control
+   * plane ended under it.
    */
   #checkDeletion(object: ZoneObject): void {
     const run = this.#runs.get(runIdOf(object) ?? '');
     if (run?.lives !== true || !run.serving) return;
     const nowMs = this.#timeline.monotonicMs();
     const state = this.#database.tables.rows.get(describeKey(object.key))?.state;
-    const neededMs = state === 'lost' ? GRACE_MS : GRACE_MS + BACKOFF_MS;
+    const neededMs = state === 'lost' && !run.isReconnecting ? GRACE_MS : GRACE_MS + BACKOFF_MS;
     // It had the time to find one that is up.
     const sinceMs = Math.max(
       run.lastLifeMs,

@@ -73,6 +73,8 @@ export class CompanionScene {
   readonly plane: FakePlane = this.zone.addPlane();
   readonly database: MemoryDatabase;
   readonly companions: MemoryCompanion[] = [];
+  /** Names of dataplanes whose inbounds refuse a companion. */
+  readonly refusing = new Set<string>();
   readonly #settings: Partial<EngineSettings>;
 
   constructor(kind: 'sqlite' | 'postgres' = 'sqlite', settings: Partial<EngineSettings> = {}) {
@@ -96,6 +98,7 @@ export class CompanionScene {
       controlPlanes: controlPlanes(new FakeControlPlanes(this.zone)),
       replica: `replica-${this.companions.length + 1}`,
       settings: this.#settings,
+      isRefused: ({ key }) => Promise.resolve(this.refusing.has(key.name)),
       ...(authenticator === undefined ? {} : { authenticator }),
     }).start();
     this.companions.push(companion);

@@ -33,6 +33,7 @@ export interface MemoryCompanionOptions extends Pick<EngineDeps, 'store' | 'cont
   readonly authenticator?: Authenticator;
   readonly witness?: Partial<WitnessSettings>;
   /** The connection of a stream, by its peer: the name of its dataplane where a test gives no other. */
+  readonly isRefused?: EngineDeps['isRefused'];
   readonly connectionOf?: (peer: string) => PeerConnection | undefined;
   /** Ends it; left out: `stop` does. */
   readonly signal?: AbortSignal;
@@ -100,6 +101,7 @@ export class MemoryCompanion {
       },
       witness: { ...WITNESS_OFF, ...options.witness },
       busyShare: () => this.busyShare,
+      ...(options.isRefused === undefined ? {} : { isRefused: options.isRefused }),
     });
     this.#agents = deregistrarService({
       engine: this.engine,

@@ -14,6 +14,7 @@ import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
 const GRACE_MS = 15_000;
 /** The grace, Envoy's longest backoff, and looks in between. */
 const LONG_MS = 90_000;
+const BACKOFF_MS = 30_000;
 
 describe('a stream that ends without a word', () => {
   let scene: CompanionScene;
@@ -161,19 +162,36 @@ describe('a stream that ends without a word', () => {
     expect(scene.departures('stillborn')).toMatchObject([{ cause: 'fallback', outcome: 'deleted' }]);
   });
 
-  test('while the control plane is down: its ghost does not keep it once the control plane is back', async () => {
+  test.for([
+    { title: 'its inbounds refuse', isRefused: true, neededMs: GRACE_MS },
+    { title: 'its Envoy may be about to connect', isRefused: false, neededMs: GRACE_MS + BACKOFF_MS },
+  ])('while the control plane is down: its ghost goes once that is back; $title', async (given) => {
     const stream = await own('ghost');
+    if (given.isRefused) scene.refusing.add('ghost');
     scene.plane.stop(false);
     stream.lose();
     await scene.clock.pass(LONG_MS);
     expect(scene.object('ghost')).toBeDefined();
     scene.plane.start();
     scene.plane.open(keyOf('bystander'), resourceOf('bystander'));
-    await scene.clock.pass(GRACE_MS - 1_000);
+    await scene.clock.pass(given.neededMs - 1_000);
     expect(scene.object('ghost')).toBeDefined();
     await scene.clock.pass(5_000);
     expect(scene.object('ghost')).toBeUndefined();
     expect(scene.departures('ghost')).toMatchObject([{ cause: 'fallback', outcome: 'deleted' }]);
+  });
+
+  test('of a dataplane whose Envoy connects again late after a crash of its control plane: it stays', async () => {
+    const stream = await own('patient');
+    scene.plane.stop(false);
+    stream.lose();
+    await scene.clock.pass(LONG_MS);
+    scene.plane.start();
+    scene.plane.open(keyOf('bystander'), resourceOf('bystander'));
+    await scene.clock.pass(BACKOFF_MS);
+    scene.plane.open(keyOf('patient'), undefined);
+    await scene.clock.pass(LONG_MS);
+    expect(scene.object('patient')).toBeDefined();
   });
 
   test('of every agent, with every stream and the control plane: no object is deleted', async () => {

@@ -98,6 +98,9 @@ describe.for(['requested', 'fallback'] as const)('whose object it is: %s', (caus
   });
 });
 
+/** Its control plane crashed, and left its stream open. */
+const GHOST = shown({ subscriptions: [stream('cp-old', 60_000)] });
+
 describe('lifecycle-managed', () => {
   const HELD = refuse('not-lifecycle-managed', 'neither a control plane nor an agent created it');
   const { subscriptions } = CLEAR.sweep.stored;
@@ -296,16 +299,18 @@ describe('a fallback', () => {
       judgement: wait('subscription-online', 'connected to some instance', 5_000),
     },
     {
-      name: 'a ghost at an instance that is gone',
-      given: { stored: shown({ subscriptions: [stream('cp-old', 60_000)] }) },
+      name: 'a ghost at an instance that is gone, and inbounds that refuse',
+      given: { stored: GHOST, isRefused: true },
       judgement: DELETE,
     },
     {
+      name: 'a ghost at an instance that is gone: Envoy may still be about to connect',
+      given: { stored: GHOST, isRefused: false },
+      judgement: wait('probation', 'the control plane or the companion has just started', 30_000),
+    },
+    {
       name: 'a ghost, while a control plane is silent',
-      given: {
-        stored: shown({ subscriptions: [stream('cp-old', 60_000)] }),
-        around: { ...AROUND, silentControlPlanes: 1 },
-      },
+      given: { stored: GHOST, around: { ...AROUND, silentControlPlanes: 1 } },
       judgement: wait(
         'subscription-online',
         'connected to an instance that may live: not every control plane answers',
@@ -314,10 +319,7 @@ describe('a fallback', () => {
     },
     {
       name: 'a ghost, while no control plane says who it is',
-      given: {
-        stored: shown({ subscriptions: [stream('cp-old', 60_000)] }),
-        around: { ...AROUND, liveInstances: new Set() },
-      },
+      given: { stored: GHOST, around: { ...AROUND, liveInstances: new Set() } },
       judgement: wait(
         'subscription-online',
         'connected to an instance that may live: not every control plane answers',
