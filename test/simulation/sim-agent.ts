@@ -169,14 +169,16 @@ export class SimAgent {
     });
   }
 
-  /** What a companion of another kind may ask. */
+  /** What a companion of another kind may ask, once a millisecond. */
   lookAt(address: string, times: number): void {
     const { link } = this;
     if (link === undefined) return;
     for (let id = 1; id <= times; id += 1) {
       const timeout = { seconds: 2, nanos: 0 };
       const value = { id: -id, targets: [{ address, port: 80 }], control: undefined, closedPort: 0, timeout };
-      this.#travelBack(link, { $case: 'look', value });
+      this.#network.timeline.after(id, () => {
+        this.#travelBack(link, { $case: 'look', value });
+      });
     }
   }
 

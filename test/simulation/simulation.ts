@@ -149,6 +149,7 @@ export class Simulation {
   #goBack(before: MemoryTables): void {
     const untilMs = this.#timeline.monotonicMs() + FAILOVER_MS;
     for (const { wires } of this.#replicas) wires.break('store is cut off', untilMs);
+    for (const lose of this.#database.sessions) lose();
     this.#database.tables = before;
   }
 

@@ -34,6 +34,8 @@ export class MemoryDatabase {
   readonly clock: Clock;
   readonly locks: NameLocks;
   tables: MemoryTables = emptyTables();
+  /** Ends each session that holds a name, as a failover does. */
+  readonly sessions = new Set<() => void>();
 
   constructor(kind: 'sqlite' | 'postgres', clock: Clock, lockWaitMs: number) {
     this.kind = kind;

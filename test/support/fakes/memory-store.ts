@@ -473,7 +473,7 @@ export class MemoryStore implements Store {
       held.lost = true;
       for (const release of releases) release();
     };
-    this.#held.add(lose);
+    for (const all of [this.#held, database.sessions]) all.add(lose);
     const disarm =
       this.kind === 'postgres' ? database.clock.after(this.#limits.sessionMs, lose) : (): void => {};
     const assertHeld = (): void => {
@@ -502,7 +502,7 @@ export class MemoryStore implements Store {
       return value;
     } finally {
       disarm();
-      this.#held.delete(lose);
+      for (const all of [this.#held, database.sessions]) all.delete(lose);
       lose();
     }
   }
