@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { Socket } from 'node:net';
+import os from 'node:os';
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
 
 import type { SpawnRequest } from '../ports.ts';
@@ -90,8 +91,14 @@ export function stdioOf(request: SpawnRequest): StandardIo[] {
   return stdio;
 }
 
-/** @param failure number of an error */
+/**
+ * @param path a file that exists
+ * @param failure number of an error
+ */
 export function describeFailure(path: string, failure: number): string {
+  // The kernel means the program that a script names in its first line, or the loader of a binary.
+  if (failure === os.constants.errno.ENOENT)
+    return `${path}: the program that runs it does not exist (see its first line; for a binary, its loader)`;
   try {
     return `${path}: ${getSystemErrorMessage(-failure)} (${getSystemErrorName(-failure)})`;
   } catch {

@@ -103,17 +103,30 @@ export function startedProcesses(pid: number): Generator<number> {
 }
 
 /**
- * kuma-dp itself: a shell or a program that switches the user, and does not pass signals on, may have started it.
+ * kuma-dp itself: a shell or a program that switches the user, and does not pass signals on, may have started it. A kuma-dp
+ * of another name is known by the Envoy that it has started.
  *
  * @param root what the agent started
  * @returns `undefined` if there is none, or if this user cannot look
  */
 export function kumaDpAmong(root: number): number | undefined {
   try {
-    return processesBelow(root).find((pid) => isKumaDp(commandLineOf(pid)));
+    let envoy: number | undefined;
+    for (const pid of processesBelow(root)) {
+      const argv = commandLineOf(pid);
+      if (isKumaDp(argv)) return pid;
+      if (pid !== root && argv.includes('--config-path')) envoy ??= pid;
+    }
+    return envoy === undefined ? undefined : starterOf(envoy);
   } catch {
     return undefined;
   }
+}
+
+/** Only kuma-dp's own command has the word "run": a script in between has not. */
+function starterOf(envoy: number): number | undefined {
+  const parent = parentOf(envoy);
+  return parent !== undefined && commandLineOf(parent).includes('run') ? parent : undefined;
 }
 
 /** Whether kuma-dp is among what was started as `pid`. @throws if this user cannot look */

@@ -1,10 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 
 import { expect, test } from 'vitest';
 
 import { childrenByParent, childrenOf, kumaDpAmong } from '../../../agent/child/process-tree.io.ts';
 import { unavailable } from '../../support/need.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 test('children are the same by the kernel’s list and by their parent’s id', async () => {
   const child = spawn('sh', ['-c', 'sleep 30 & sleep 30 & wait']);
@@ -36,6 +38,30 @@ test('kuma-dp is found behind hundreds of other processes', async () => {
     await once(child, 'exit');
   }
 });
+
+test.each([
+  ['dataplane', 'run', true],
+  ['start.sh', 'run --cp-address=https://cp:5678', true],
+  ['other', 'start', false],
+])(
+  'a kuma-dp of another name is known by the Envoy that it has started: %s %s',
+  async (name, words, isKnown) => {
+    using dir = new TemporaryDir();
+    const program = (file: string, text: string): void => {
+      writeFileSync(dir.join(file), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    };
+    program('envoy', 'echo $PPID; read line');
+    program(name, `${dir.join('envoy')} --config-path /tmp/bootstrap.yaml; :`);
+    const child = spawn('sh', ['-c', `${dir.join(name)} ${words}; :`], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    const found = kumaDpAmong(child.pid ?? 0);
+    child.stdin.end('over\n');
+    await once(child, 'exit');
+    expect(found).toBe(isKnown ? Number(line.toString()) : undefined);
+  },
+);
 
 /** Without the group that may see all, and without CAP_SYS_PTRACE, as an agent that is not root. */
 const LOOK_AT_ANOTHER_USERS_CHILD = `
