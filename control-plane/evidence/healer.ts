@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, INCARNATION_LABEL, storedResource } from '../../kuma/dataplane.ts';
-import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
+import { isOnline, keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { restored } from '../../kuma/sidelined.ts';
 import type { At, AttachedAgent } from '../attached-agent.ts';
 import { decide, type Decision, type StreamEvidence } from './decision.pure.ts';
@@ -127,7 +127,8 @@ export class Healer {
     const name = describeKey(agent.introduction.key);
     const seen = present.get(name);
     if (seen !== undefined && !(await this.#isLeftBehind(agent, seen.labels))) {
-      this.#noteBody(name, agent.introduction.incarnation, seen);
+      if (isOfRun(agent.introduction.incarnation, seen))
+        this.#noteBody(name, agent.introduction.incarnation, seen);
       this.#missing.delete(name);
       return;
     }
@@ -253,4 +254,9 @@ function streamOf(
 
 function hasGrown(before: number | undefined, now: number | undefined): boolean {
   return before !== undefined && now !== undefined && now > before;
+}
+
+/** A run before this one may have left it, with other ports: its label says no, and so does an Envoy that is connected. */
+function isOfRun(incarnation: string, { labels, subscriptions }: DataplaneOverview): boolean {
+  return labels[INCARNATION_LABEL] === incarnation || subscriptions.some(isOnline);
 }

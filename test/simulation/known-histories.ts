@@ -86,6 +86,12 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [60_000, { kind: 'host is joined', host: 0 }],
     ],
   },
+  'a host that is replaced at another control plane just before the first one deletes the old object': {
+    seed: 8_684,
+    database: 'postgres',
+    planes: 2,
+    steps: [[10_000, { kind: 'host is replaced', host: 0, owner: 'cp' }]],
+  },
   'one of two dataplanes of a service leaves in the moment in which the other one is lost': {
     seed: 2_147,
     database: 'postgres',
