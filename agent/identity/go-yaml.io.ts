@@ -48,11 +48,11 @@ export function readAsGo(text: string): unknown {
   return new GoReader(document).read(document.contents);
 }
 
-/** Go stops behind a first document in braces, and lets a collection in braces have any indentation. */
+/** Go stops behind a first document in braces. */
 function isFaultToGo(fault: YAMLError, { contents }: Document): boolean {
-  if (fault.code === 'BAD_INDENT' && fault.message.startsWith('Flow ')) return false;
   const inBraces = (isMap(contents) || isSeq(contents)) && contents.flow === true;
-  return !inBraces || fault.pos[0] < (contents.range?.[1] ?? Infinity);
+  const isBehind = inBraces && fault.pos[0] >= (contents.range?.[1] ?? Infinity);
+  return !isBehind || fault.code !== 'UNEXPECTED_TOKEN';
 }
 
 class GoReader {

@@ -69,7 +69,7 @@ describe.concurrent('a Dataplane file that is', () => {
   });
 
   test('missing a variable: a warning names it, the rest is understood', async () => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT, kumaDpOptions: ['-v', 'name=web-{}'] });
+    await using scene = new Scene({ controlPlane, child: OBEDIENT, kumaDpOptions: ['-v', 'name=web-7'] });
     writeFileSync(
       scene.resourceFile,
       'type: Dataplane\nmesh: default\nname: "{{ name }}"\nnetworking:\n  address: "{{ address }}"\n',
@@ -77,7 +77,7 @@ describe.concurrent('a Dataplane file that is', () => {
     const agent = await scene.start();
     const warning = await agent.waitForEvent('template.incomplete');
     expect(String(warning['msg'])).toContain('address');
-    expect((await agent.waitForEvent('dataplane.derived'))['dataplane']).toBe('default/web-{}');
+    expect((await agent.waitForEvent('dataplane.derived'))['dataplane']).toBe('default/web-7');
     await scene.child.waitFor('ready');
     agent.signal('SIGTERM');
     expect(await agent.exited).toEqual({ code: 3, signal: null });

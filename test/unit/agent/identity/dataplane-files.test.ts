@@ -58,6 +58,15 @@ describe('a Dataplane file', () => {
     await expect(readBytes(bytes)).rejects.toThrow('UTF-16');
   });
 
+  it.each([
+    ['list', 'type: Dataplane\nmesh: default\nname: [unclosed\n'],
+    ['map', `${PLAIN}networking: {address: 10.0.0.1, inbound: [{port: 8080}]\n`],
+    ['document in braces', '{type: Dataplane, mesh: default, name: web-1, networking: {}'],
+    ['text', 'type: Dataplane\nmesh: default\nname: "web-1\n'],
+  ])('with a %s that has no end names no dataplane', async (_title, text) => {
+    await expect(read(text)).rejects.toThrow('line');
+  });
+
   it('whose aliases stand for a billion values is refused at once', async () => {
     const levels = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'].map(
       (name, at) => `${name}: &${name} [${`*${'abcdefgh'[at]},`.repeat(9)}]`,
