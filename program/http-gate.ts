@@ -5,7 +5,6 @@ import type { Clock } from '../kernel/clock.ts';
 import { sendJson, type HttpRoute } from './http-listeners.ts';
 import { WatchedFile, type FileProblem } from './watched-file.ts';
 
-const COOKIE = 'kuma_deregistrar';
 /** A cookie lasts as long as the browser is open. */
 const COOKIE_ATTRIBUTES = 'HttpOnly; SameSite=Lax; Path=/';
 const HOW = 'Authorization: Bearer TOKEN, or ?token=TOKEN in a browser';
@@ -50,21 +49,20 @@ export function withToken(route: HttpRoute, current: () => Promise<string>): Htt
 function isAuthorised({ headers }: IncomingMessage, token: string): boolean {
   const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
   if (bearer !== undefined) return isSame(bearer, token);
-  const cookie = (headers.cookie ?? '')
-    .split(';')
-    .map((each) => each.trim().split('='))
-    .find(([name]) => name === COOKIE)?.[1];
-  return cookie !== undefined && isSame(cookie, cookieOf(token));
+  const wanted = cookieOf(token);
+  const cookies = (headers.cookie ?? '').split(';').map((each) => each.trim().split('='));
+  return cookies.some(([name, value = '']) => name === wanted.name && isSame(value, wanted.value));
 }
 
 function exchange(path: string, token: string, response: ServerResponse): void {
-  response
-    .writeHead(303, { location: path, 'set-cookie': `${COOKIE}=${cookieOf(token)}; ${COOKIE_ATTRIBUTES}` })
-    .end();
+  const { name, value } = cookieOf(token);
+  response.writeHead(303, { location: path, 'set-cookie': `${name}=${value}; ${COOKIE_ATTRIBUTES}` }).end();
 }
 
-function cookieOf(token: string): string {
-  return createHmac('sha256', token).update(COOKIE).digest('hex');
+/** Each token has a cookie of its own: browsers share them among the ports of a host. */
+function cookieOf(token: string): { readonly name: string; readonly value: string } {
+  const derived = (use: string): string => createHmac('sha256', token).update(use).digest('hex');
+  return { name: `kuma_access_${derived('name').slice(0, 8)}`, value: derived('value') };
 }
 
 /** Compares in constant time, whatever the lengths. */

@@ -218,8 +218,8 @@ describe('the page behind a token', () => {
     ['another token', { authorization: 'Bearer another' }],
     ['the beginning of it', { authorization: `Bearer ${TOKEN.slice(0, -1)}` }],
     ['the token by another scheme', { authorization: `Basic ${TOKEN}` }],
-    ['the token itself as a cookie', { cookie: `kuma_deregistrar=${TOKEN}` }],
-    ['a wrong token, whatever the cookie', { authorization: 'Bearer another', cookie: 'kuma_deregistrar=x' }],
+    ['a cookie that was not given', { cookie: `kuma_access_00000000=${TOKEN}` }],
+    ['a wrong token, whatever the cookie', { authorization: 'Bearer another', cookie: 'kuma_access=x' }],
   ])('%s: nothing is shown', async ([, headers]) => {
     for (const path of ['/', '/fleet', '/fleet/events', '/fleet?token=wrong', '/fleet?token=']) {
       const response = await ask(path, headers);
@@ -243,10 +243,24 @@ describe('the page behind a token', () => {
     const exchanged = await ask(`/?token=${TOKEN}`);
     const cookie = exchanged.headers.get('set-cookie') ?? '';
     expect([exchanged.status, exchanged.headers.get('location')]).toEqual([303, '/']);
-    expect(cookie).toMatch(/^kuma_deregistrar=[\da-f]{64}; HttpOnly; SameSite=Lax; Path=\/$/);
+    expect(cookie).toMatch(/^kuma_access_[\da-f]{8}=[\da-f]{64}; HttpOnly; SameSite=Lax; Path=\/$/);
     expect(cookie).not.toContain(TOKEN);
     const [pair = ''] = cookie.split(';', 1);
     expect((await ask('/fleet', { cookie: `other=1; ${pair}` })).status).toBe(200);
+    const [name = ''] = pair.split('=');
+    expect((await ask('/fleet', { cookie: `${name}=${TOKEN}` })).status, 'the token is no value').toBe(401);
+  });
+
+  test('a browser keeps the tokens of two programs on one host apart', async () => {
+    const another = await serve(new ScriptedFleet(mixedFleet(1)), {
+      guard: (route) => withToken(route, () => Promise.resolve(`${TOKEN}-2`)),
+    });
+    const names = await Promise.all(
+      [`http://${listeners.address}/?token=${TOKEN}`, `http://${another.address}/?token=${TOKEN}-2`].map(
+        async (url) => (await fetch(url, { redirect: 'manual' })).headers.get('set-cookie')?.split('=')[0],
+      ),
+    );
+    expect(new Set(names).size).toBe(2);
   });
 
   test('a token in the address of another host leads nowhere else', async () => {
