@@ -361,11 +361,14 @@ export class Simulation {
     if (run?.lives !== true || !run.serving) return;
     const nowMs = this.#timeline.monotonicMs();
     const state = this.#database.tables.rows.get(describeKey(object.key))?.state;
-    const neededMs = state === 'lost' && !run.isReconnecting ? GRACE_MS : GRACE_MS + BACKOFF_MS;
-    // It had the time to find one that is up.
+    const neededMs = state === 'lost' ? GRACE_MS : GRACE_MS + BACKOFF_MS;
+    const planeUpMs = Math.min(
+      ...this.#planesUpSinceMs.filter((_, at) => this.#zone.planes[at]?.isUp === true),
+    );
+    // It had the time to find one that is up, and its Envoy to connect again.
     const sinceMs = Math.max(
       run.lastLifeMs,
-      Math.min(...this.#planesUpSinceMs.filter((_, at) => this.#zone.planes[at]?.isUp === true)),
+      run.isReconnecting ? planeUpMs + GRACE_MS + BACKOFF_MS - neededMs : planeUpMs,
       Math.min(...this.#replicas.filter(({ isUp }) => isUp).map(({ upSinceMs }) => upSinceMs)),
     );
     const silentMs = run.isSeen ? 0 : nowMs - sinceMs;
