@@ -73,7 +73,8 @@ describe('a Dataplane file', () => {
     );
     const began = performance.now();
     await expect(read(`a: &a [x,x]\n${levels.join('\n')}\n${PLAIN}${NETWORKING}`)).rejects.toThrow('aliases');
-    expect(performance.now() - began).toBeLessThan(2_000);
+    // A busy machine takes seconds; all of them would take minutes.
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   it.each(RECORDED.filter((row) => row.error?.includes('ResourceMeta.name') === true))(
