@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 
 import { expect, test } from 'vitest';
 
-import { unavailable } from '../../support/need.ts';
+import { IN_PID_NAMESPACE, needPidNamespace } from '../../support/need.ts';
 
 /** A kuma-dp of another user behind a program that replaces itself by it, or that stays and is the agent's own. */
 const SCRIPT = `
@@ -25,12 +25,12 @@ test.for([
   ['with root’s capabilities', '', ['reached', 'reached']] as const,
   ['without CAP_KILL', '-kill', ['denied', 'reached']] as const,
 ])('an agent %s knows before a stop whether its signals reach anything', ([, bounds, expected], context) => {
-  if (process.getuid?.() !== 0) unavailable(context, 'run as root');
+  needPidNamespace(context);
   const argv = [process.execPath, '--input-type=module', '--eval', SCRIPT];
-  const prefix = ['--mount', '--pid', '--fork', '--mount-proc', '--kill-child=KILL', 'setpriv'];
+  const [unshare, ...prefix] = IN_PID_NAMESPACE;
   const { status, stdout } = spawnSync(
-    'unshare',
-    [...prefix, ...(bounds === '' ? ['--nnp'] : [`--bounding-set=${bounds}`]), ...argv],
+    unshare,
+    [...prefix, 'setpriv', ...(bounds === '' ? ['--nnp'] : [`--bounding-set=${bounds}`]), ...argv],
     { encoding: 'utf8', timeout: 20_000 },
   );
   expect(status).toBe(0);
