@@ -1,11 +1,12 @@
+import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 
 import { TemporaryDir } from './world/temporary-dir.ts';
 
-/** An address of loopback that no other test takes. */
-const ADDRESS = '127.53.0.1';
+/** Each has an address of loopback to itself: test files run beside each other. */
+const address = (): string => `127.53.${randomInt(1, 255)}.${randomInt(1, 255)}`;
 
 /** A name server that takes every question and answers none; needs root, for its port and to be configured. */
 export class SilentNameServer implements AsyncDisposable {
@@ -20,14 +21,15 @@ export class SilentNameServer implements AsyncDisposable {
 
   static async start(): Promise<SilentNameServer> {
     await using parts = new AsyncDisposableStack();
-    const socket = createSocket('udp4').bind(53, ADDRESS);
+    const server = address();
+    const socket = createSocket('udp4').bind(53, server);
     await once(socket, 'listening');
     parts.defer(() => {
       socket.close();
     });
     const dir = parts.use(new TemporaryDir());
     const file = dir.join('resolv.conf');
-    writeFileSync(file, `nameserver ${ADDRESS}\noptions timeout:15 attempts:1\n`);
+    writeFileSync(file, `nameserver ${server}\noptions timeout:15 attempts:1\n`);
     const mount = `mount --bind '${file}' "$(readlink -f /etc/resolv.conf)" && exec "$@"`;
     return new SilentNameServer(['unshare', '--mount', 'sh', '-c', mount, 'sh'], parts.move());
   }

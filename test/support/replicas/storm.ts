@@ -210,13 +210,13 @@ export class Storm {
     await waitUntil(() => this.#isCalm(), { what: 'calm', budgetMs: QUIET_MS, pollMs: 250 }).catch(() => {});
   }
 
+  /** Each living dataplane has an object of its own run, and nothing is left of the others. */
   async #isCalm(): Promise<boolean> {
     const { living } = this;
     const left = await this.remaining();
     const alive = new Set<string>(living.map(({ incarnation }) => incarnation));
-    const isThere = living.every((agent) => this.#fleet.find(agent.name) !== undefined);
-    const held = new Set<string>(living.flatMap(({ name }) => this.#fleet.holder(name) ?? []));
-    return isThere && [...left].every((incarnation) => alive.has(incarnation) || held.has(incarnation));
+    const isMended = living.every(({ name, incarnation }) => this.#fleet.holder(name) === incarnation);
+    return isMended && left.isSubsetOf(alive);
   }
 
   #do(act: () => Promise<void>): void {
