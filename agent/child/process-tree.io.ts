@@ -123,10 +123,14 @@ export function kumaDpAmong(root: number): number | undefined {
   }
 }
 
-/** Only kuma-dp's own command has the word "run": a script in between has not. */
+/**
+ * Only kuma-dp's own command has the word "run": a script in between has not. The agent's command has it, too, and the
+ * Envoy of a kuma-dp that has just ended is the agent's own child.
+ */
 function starterOf(envoy: number): number | undefined {
   const parent = parentOf(envoy);
-  return parent !== undefined && commandLineOf(parent).includes('run') ? parent : undefined;
+  if (parent === undefined || parent === process.pid) return undefined;
+  return commandLineOf(parent).includes('run') ? parent : undefined;
 }
 
 /** Whether kuma-dp is among what was started as `pid`. @throws if this user cannot look */

@@ -30,8 +30,8 @@ function open(child: ChildPlan = KUMA, options: readonly string[] = []): Scene {
   return new Scene({ controlPlane, child, options: [...QUICK, ...options] });
 }
 
-function knowsKumaDpAndDelay({ kumaDp, deregistrationDelayMs }: HostState): boolean {
-  return kumaDp !== undefined && deregistrationDelayMs === DEREGISTRATION_DELAY_MS;
+function knowsKumaDpAndDelay({ kumaDp, connected, deregistrationDelayMs }: HostState): boolean {
+  return kumaDp !== undefined && connected === true && deregistrationDelayMs === DEREGISTRATION_DELAY_MS;
 }
 
 /** @returns what the agent left when it was killed; kuma-dp is gone as well, unless it ignores its signal */

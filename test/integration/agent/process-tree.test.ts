@@ -92,3 +92,17 @@ test('a process that /proc hides is not one that has no children', (context) => 
     'ended',
   ]);
 });
+
+test('the agent whose kuma-dp has ended is not the kuma-dp of the Envoy that is left', () => {
+  const script = `
+    import { spawn } from 'node:child_process';
+    import { once } from 'node:events';
+    const { kumaDpAmong } = await import('./agent/child/process-tree.io.ts');
+    const envoy = spawn('sh', ['-c', 'echo; read line', 'envoy', '--config-path', '/tmp/bootstrap.yaml']);
+    await once(envoy.stdout, 'data');
+    console.log(kumaDpAmong(process.pid));
+    envoy.stdin.end();
+  `;
+  const argv = ['--input-type=module', '--eval', script, 'run'];
+  expect(spawnSync(process.execPath, argv, { encoding: 'utf8' }).stdout).toBe('undefined\n');
+});
