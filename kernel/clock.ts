@@ -22,37 +22,44 @@ export const systemClock: Clock = {
 /** Resolves after `delayMs`, or rejects with the reason of `signal` as soon as that aborts. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) {
-      reject(signal.reason as Error);
-      return;
-    }
-    const onAbort = (): void => {
-      disarm();
-      reject(signal?.reason as Error);
-    };
-    const disarm = clock.after(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
+    wait(clock, delayMs, {
+      signal,
+      over: resolve,
+      aborted: () => {
+        reject(signal?.reason as Error);
+      },
     });
-    signal?.addEventListener('abort', onAbort, { once: true });
   });
 }
 
 /** Resolves after `delayMs`, or as soon as `signal` aborts. Never rejects: the caller looks at the signal itself. */
 export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (signal?.aborted === true) {
-      resolve();
-      return;
-    }
-    const end = (): void => {
-      disarm();
-      signal?.removeEventListener('abort', end);
-      resolve();
-    };
-    const disarm = clock.after(delayMs, end);
-    signal?.addEventListener('abort', end, { once: true });
+    wait(clock, delayMs, { signal, over: resolve, aborted: resolve });
   });
+}
+
+interface Ends {
+  readonly signal: AbortSignal | undefined;
+  readonly over: () => void;
+  readonly aborted: () => void;
+}
+
+/** Calls one of `over` and `aborted`, and leaves neither a timer nor a listener. */
+function wait(clock: Clock, delayMs: number, { signal, over, aborted }: Ends): void {
+  if (signal?.aborted === true) {
+    aborted();
+    return;
+  }
+  const onAbort = (): void => {
+    disarm();
+    aborted();
+  };
+  const disarm = clock.after(delayMs, () => {
+    signal?.removeEventListener('abort', onAbort);
+    over();
+  });
+  signal?.addEventListener('abort', onAbort, { once: true });
 }
 
 /**
