@@ -92,7 +92,8 @@ export class Engine {
     const looks = new LookLog(clock, watch.presence);
     this.#looks = looks;
     this.brakes = new BrakeGate({ store, watch, settings: settings.brake });
-    const attempt = this.#attempts();
+    const isRefused = deps.isRefused ?? (() => Promise.resolve(false));
+    const attempt = this.#attempts(isRefused);
     const { onHealed } = deps;
     const onAttempt = (made: AttemptedDeletion, tookMs: number): void => {
       this.notes.attempted(made);
@@ -102,7 +103,6 @@ export class Engine {
     const share = (): DueShare | undefined => this.#share;
     const concurrency = CONCURRENCY[store.kind];
     this.departures = new Departures({ ...common, attempt, concurrency, onAttempt, share });
-    const isRefused = deps.isRefused ?? (() => Promise.resolve(false));
     this.agents = new AttachedAgents({
       ...common,
       isLate: () => pace.wasLate,
@@ -160,10 +160,9 @@ export class Engine {
     return share.of > 1 && steadyMs === 0 ? undefined : share;
   }
 
-  #attempts(): DeletionAttempt {
+  #attempts(isRefused: NonNullable<EngineDeps['isRefused']>): DeletionAttempt {
     const { clock, random, controlPlanes, settings } = this.deps;
     const { graceMs, sweepOfflineAfterMs } = settings;
-    const isRefused = this.deps.isRefused ?? (() => Promise.resolve(false));
     return new DeletionAttempt({
       clock,
       random,

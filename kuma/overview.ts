@@ -79,6 +79,17 @@ export function isOnline(subscription: Subscription): boolean {
   return subscription.connectTime !== undefined && subscription.disconnectTime === undefined;
 }
 
+/** Where its newest stream was; `undefined` if that is not said. */
+export function lastInstance(subscriptions: readonly Subscription[]): string | undefined {
+  const [newest] = subscriptions.toSorted((a, b) => connectedMs(b) - connectedMs(a));
+  return newest?.controlPlaneInstanceId;
+}
+
+function connectedMs({ connectTime }: Subscription): number {
+  const ms = Date.parse(connectTime ?? '');
+  return Number.isNaN(ms) ? 0 : ms;
+}
+
 /** Compares two RFC 3339 times of one control plane, to the millisecond. */
 export function isAfter(a: string, b: string): boolean {
   return Date.parse(a) > Date.parse(b);

@@ -1,7 +1,7 @@
 import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
-import { isOnline, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
+import { isOnline, lastInstance, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
 import type { Cause, DataplaneRecord } from '../records.pure.ts';
 
 /** The guards by their names in logs, metrics and answers. */
@@ -265,16 +265,23 @@ function judgeSuspected(given: DeletionCase): Judgement | undefined {
  * though: after a crash, a refusal at its inbounds shortens the wait to the grace.
  */
 function isCutOff({ stored, around, isRefused }: DeletionCase): boolean {
-  const isOver = around.endedInstances.has(lastInstance(stored.subscriptions) ?? '');
+  const isOver = wasAtEndedPlane(stored, around);
   return isOver && (isRefused !== true || !stored.subscriptions.some(isOnline));
 }
 
-/** Whether its last stream is still open for all that a control plane says that has crashed. */
+/** Whether a control plane that has crashed left its last stream open in the insight. */
 export function wasLeftOpen(
+  stored: DataplaneOverview,
+  around: Pick<Surroundings, 'endedInstances'>,
+): boolean {
+  return wasAtEndedPlane(stored, around) && stored.subscriptions.some(isOnline);
+}
+
+function wasAtEndedPlane(
   { subscriptions }: DataplaneOverview,
   { endedInstances }: Pick<Surroundings, 'endedInstances'>,
 ): boolean {
-  return endedInstances.has(lastInstance(subscriptions) ?? '') && subscriptions.some(isOnline);
+  return endedInstances.has(lastInstance(subscriptions) ?? '');
 }
 
 /** One grace to notice that the replica is gone, and one to attach elsewhere. */
@@ -388,17 +395,6 @@ export function findLife(
   if (unknown === undefined) return undefined;
   const { controlPlaneInstanceId: id = '' } = unknown;
   return { certain: false, reason: `connected to ${id}, which was never seen to end` };
-}
-
-/** Where its newest stream was; `undefined` if that is not said. */
-function lastInstance(subscriptions: readonly Subscription[]): string | undefined {
-  const [newest] = subscriptions.toSorted((a, b) => connectedMs(b) - connectedMs(a));
-  return newest?.controlPlaneInstanceId;
-}
-
-function connectedMs({ connectTime }: Subscription): number {
-  const ms = Date.parse(connectTime ?? '');
-  return Number.isNaN(ms) ? 0 : ms;
 }
 
 /** Whether no peer is told of it: an agent put it and never made it ready. */

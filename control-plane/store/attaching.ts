@@ -106,23 +106,17 @@ const LEAVING = [...BROUGHT, 'replica', 'lost_at', 'unseen', 'serving'] as const
 const FRESH = ['state', 'since_at', 'due_at', 'attempts', 'guard', 'reason'] as const;
 const ATTACHED = [...LEAVING, ...FRESH] as const;
 
-const updateLeaving = prepared(
-  [...LEAVING, 'epoch'],
-  ({ db }, { epoch, ...values }: Pick<DataplaneRow, (typeof LEAVING)[number] | 'epoch'>) =>
-    db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
-);
+function updateOf<Column extends keyof DataplaneRow>(columns: readonly Column[]) {
+  return prepared(
+    [...columns, 'epoch'],
+    ({ db }, { epoch, ...values }: Pick<DataplaneRow, Column | 'epoch'>) =>
+      db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
+  );
+}
 
-const updateAttached = prepared(
-  [...ATTACHED, 'epoch'],
-  ({ db }, { epoch, ...values }: Pick<DataplaneRow, (typeof ATTACHED)[number] | 'epoch'>) =>
-    db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
-);
-
-const updateDue = prepared(
-  [...BROUGHT, ...FRESH, 'epoch'],
-  ({ db }, { epoch, ...values }: Pick<DataplaneRow, (typeof BROUGHT | typeof FRESH)[number] | 'epoch'>) =>
-    db.updateTable('dataplanes').set(values).where('epoch', '=', epoch),
-);
+const updateLeaving = updateOf(LEAVING);
+const updateAttached = updateOf(ATTACHED);
+const updateDue = updateOf([...BROUGHT, ...FRESH]);
 
 const insertDataplane = prepared(
   [...ATTACHED, ...KEY_COLUMNS, 'epoch', 'incarnation'],

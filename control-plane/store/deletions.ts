@@ -8,7 +8,7 @@ import { KEPT } from './limits.ts';
 import { prepared } from './prepared.ts';
 import { KEY_COLUMNS, keyColumns, type KeyValues } from './rows.ts';
 import type { BodyRow, DataplaneRow, DepartureRow, Schema } from './schema.ts';
-import { currentRow, isNamed, nextEpoch, unlocked, type Session } from './session.ts';
+import { currentRow, nextEpoch, unlocked, type Session } from './session.ts';
 
 /** After this time another replica will not take the work. */
 const OTHERS_MS = 2_000;
@@ -47,24 +47,21 @@ export type Wanted =
   | { readonly kind: 'due'; readonly mine?: DueShare }
   | { readonly kind: 'waiting' | 'current'; readonly key: DataplaneKey; readonly epoch: number };
 
-const selectWaiting = prepared(
-  [...KEY_COLUMNS, 'epoch'],
-  ({ db }, at: KeyValues & Pick<DataplaneRow, 'epoch'>) =>
-    db
-      .selectFrom('dataplanes')
-      .selectAll()
-      .where((row) => row.and({ ...at }))
-      .where('state', 'not in', ['attached', 'unseen']),
-);
+type RowAt = KeyValues & Pick<DataplaneRow, 'epoch'>;
 
-const selectCurrent = prepared(
-  [...KEY_COLUMNS, 'epoch'],
-  ({ db }, at: KeyValues & Pick<DataplaneRow, 'epoch'>) =>
-    db
-      .selectFrom('dataplanes')
-      .selectAll()
-      .where((row) => row.and({ ...at })),
-);
+function currentAt({ db }: Pick<Session, 'db'>, at: RowAt) {
+  return db
+    .selectFrom('dataplanes')
+    .selectAll()
+    .where((row) => row.and({ ...at }));
+}
+
+function waitingAt(place: Pick<Session, 'db'>, at: RowAt) {
+  return currentAt(place, at).where('state', 'not in', ['attached', 'unseen']);
+}
+
+const selectWaiting = prepared([...KEY_COLUMNS, 'epoch'], waitingAt);
+const selectCurrent = prepared([...KEY_COLUMNS, 'epoch'], currentAt);
 
 /** As {@link wantedRows}, without a lock. */
 export async function readWanted(
@@ -79,19 +76,18 @@ export async function readWanted(
 }
 
 /** @param limit how many at most, the one that has been due for longest first */
-export function wantedRows({ db, nowMs }: Session, wanted: Wanted, limit: number) {
-  const rows = db.selectFrom('dataplanes').selectAll();
-  switch (wanted.kind) {
-    case 'due':
-      return rows.where(isDue(nowMs, wanted.mine)).orderBy('due_at').orderBy('epoch').limit(limit);
-    case 'waiting':
-      return rows
-        .where(isNamed(wanted.key))
-        .where('epoch', '=', wanted.epoch)
-        .where('state', 'not in', ['attached', 'unseen']);
-    case 'current':
-      return rows.where(isNamed(wanted.key)).where('epoch', '=', wanted.epoch);
-  }
+export function wantedRows(session: Session, wanted: Wanted, limit: number) {
+  const { db, nowMs } = session;
+  if (wanted.kind === 'due')
+    return db
+      .selectFrom('dataplanes')
+      .selectAll()
+      .where(isDue(nowMs, wanted.mine))
+      .orderBy('due_at')
+      .orderBy('epoch')
+      .limit(limit);
+  const at = { ...keyColumns(wanted.key), epoch: wanted.epoch };
+  return wanted.kind === 'waiting' ? waitingAt(session, at) : currentAt(session, at);
 }
 
 function isDue(
