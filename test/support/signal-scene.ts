@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
-import type { HostState } from '../../agent/state/host-state.pure.ts';
+import type { HostState, ProcessRef } from '../../agent/state/host-state.pure.ts';
 import { AgentProcess, type AgentOptions, CHILD } from './agent-process.ts';
 import { type ControlPlane } from './kuma/control-plane.ts';
 import { type LifecycleEvent, type SeenRequest } from './kuma/journal.ts';
@@ -9,6 +9,7 @@ import { type ResourceKey } from './kuma/store.ts';
 import { timestampNow } from './kuma/timestamp.ts';
 import { ChildLog, type ChildPlan } from './signal-child.ts';
 import { TemporaryDir } from './world/temporary-dir.ts';
+import { waitUntil } from './world/wait-until.ts';
 
 export interface SceneOptions {
   readonly controlPlane: ControlPlane;
@@ -74,6 +75,22 @@ export class Scene implements AsyncDisposable {
   /** What the agent has noted of its run. */
   readState(): HostState {
     return JSON.parse(readFileSync(this.stateFile, 'utf8')) as HostState;
+  }
+
+  /**
+   * Until the state names kuma-dp and has all that paces a next start: the control plane's deregistration delay, and that
+   * Envoy was connected.
+   */
+  async untilPaced(delayMs: number): Promise<HostState & { readonly kumaDp: ProcessRef }> {
+    return waitUntil(
+      () => {
+        const state = this.readState();
+        const { kumaDp, connected, deregistrationDelayMs } = state;
+        const isPaced = connected === true && deregistrationDelayMs === delayMs;
+        return isPaced && kumaDp !== undefined ? { ...state, kumaDp } : undefined;
+      },
+      { what: 'a state that paces the next start' },
+    );
   }
 
   get isThere(): boolean {

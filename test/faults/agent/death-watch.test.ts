@@ -14,13 +14,14 @@ import { waitUntil } from '../../support/world/wait-until.ts';
 let controlPlane: ControlPlane;
 
 beforeAll(async () => {
-  controlPlane = await ControlPlane.start({ deregistrationDelayMs: 2_000 });
+  controlPlane = await ControlPlane.start({ deregistrationDelayMs: DEREGISTRATION_DELAY_MS });
 });
 
 afterAll(async () => {
   await controlPlane[Symbol.asyncDispose]();
 });
 
+const DEREGISTRATION_DELAY_MS = 2_000;
 const DRAIN_MS = 1_000;
 
 async function running(scene: Scene): Promise<AgentProcess> {
@@ -110,14 +111,7 @@ describe.concurrent('the agent after one that was killed', () => {
   test('waits until the kuma-dp that was left has drained, and then for its name', async () => {
     await using restarted = draining(60_000);
     const first = await running(restarted);
-    const kumaDp = await waitUntil(
-      () => {
-        const state = restarted.readState();
-        const paces = state.connected === true && state.deregistrationDelayMs !== undefined;
-        return paces ? state.kumaDp : undefined;
-      },
-      { what: 'a state that paces the next start' },
-    );
+    const { kumaDp } = await restarted.untilPaced(DEREGISTRATION_DELAY_MS);
     first.signal('SIGKILL');
     await first.exited;
 

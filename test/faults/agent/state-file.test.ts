@@ -30,17 +30,11 @@ function open(child: ChildPlan = KUMA, options: readonly string[] = []): Scene {
   return new Scene({ controlPlane, child, options: [...QUICK, ...options] });
 }
 
-function knowsKumaDpAndDelay({ kumaDp, connected, deregistrationDelayMs }: HostState): boolean {
-  return kumaDp !== undefined && connected === true && deregistrationDelayMs === DEREGISTRATION_DELAY_MS;
-}
-
 /** @returns what the agent left when it was killed; kuma-dp is gone as well, unless it ignores its signal */
 async function killed(scene: Scene): Promise<HostState> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
-  await waitUntil(() => knowsKumaDpAndDelay(scene.readState()), {
-    what: 'a state file that names kuma-dp, and what the control plane has said',
-  });
+  await scene.untilPaced(DEREGISTRATION_DELAY_MS);
   agent.signal('SIGKILL');
   await agent.exited;
   // Its parent is dead, which it takes for a first SIGTERM; a second ends it.
