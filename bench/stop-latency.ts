@@ -13,8 +13,8 @@ import { agent, AGENT, CHILD_STARTED, ENDPOINT_REACHED, kumaDp, shellWrapper } f
 
 const SAMPLES = 20;
 /**
- * How long they run before they are stopped, because Node gets faster with use, and in how many rounds. Those that run
- * longest all wait at the same time.
+ * How long they run before they are stopped, because Node gets faster with use, and in how many rounds. The agents
+ * of the longest trial all wait at the same time.
  */
 const TRIALS = [
   { ageS: 2, rounds: SAMPLES },

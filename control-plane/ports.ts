@@ -107,7 +107,7 @@ export interface Fence {
   readonly isBlind?: true;
 }
 
-/** The position of this replica among those that share the store: `share` in [0, `of`). */
+/** The position of this replica among the replicas of the store: `share` in [0, `of`). */
 export interface DueShare {
   readonly share: number;
   readonly of: number;

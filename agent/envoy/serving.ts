@@ -127,7 +127,7 @@ export async function untilLive(clock: Clock, admin: EnvoyAdmin, over: AbortSign
   }
 }
 
-/** Resolves when Envoy serves. An Envoy that cannot be asked counts as one that serves. */
+/** Resolves when Envoy serves. An Envoy whose admin interface is unknown counts as serving. */
 export async function untilUp(
   clock: Clock,
   admin: EnvoyAdmin | undefined,

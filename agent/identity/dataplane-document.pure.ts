@@ -41,7 +41,7 @@ const MOST_PORT = 65_535;
 /**
  * What kuma-dp would refuse of a resource, in the parts that the agent acts upon; `undefined` for nothing.
  *
- * A name that kuma-dp refuses must not become one that the agent registers or deletes.
+ * The agent never registers or deletes a dataplane under a name that kuma-dp refuses.
  */
 export function refusalOf({ name, networking }: DataplaneResource): string | undefined {
   if (name !== '' && !DATAPLANE_NAME.test(name)) {

@@ -55,7 +55,7 @@ export class RunMetrics {
     return new RunMetrics({ ...deps, place: { address, ...files } });
   }
 
-  /** The same events; those that have a counter are counted. */
+  /** The same events. Each event with a counter increments it. */
   get events(): AgentEvents {
     const { events } = this.#deps;
     return {

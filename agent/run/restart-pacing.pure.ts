@@ -14,8 +14,8 @@ export interface PreviousRun {
 }
 
 /**
- * Measured: a kuma-dp that started 10.3 s after the previous one had ended always served after 11.5 s; one that started
- * after 10.0 s did not.
+ * Measured: a kuma-dp that started 10.3 s after the end of the previous kuma-dp always served after 11.5 s. A start after
+ * 10.0 s did not.
  */
 const MARGIN_MS = 300;
 

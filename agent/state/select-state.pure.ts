@@ -7,8 +7,8 @@ export interface FoundState {
 }
 
 /**
- * The dataplane of a host that the caller means. Those with a living agent come before those that have only left a
- * file.
+ * The dataplane of a host that the caller means. A dataplane with a living agent comes before a dataplane that has only
+ * left a file.
  *
  * @returns the problem in words
  */

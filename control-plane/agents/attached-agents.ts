@@ -135,7 +135,7 @@ export class AttachedAgents {
     if (epoch !== undefined)
       await this.#ends.add({ key: introduction.key, epoch }, mayReturn ? returnTimeMs(this.size) : undefined);
     if (isLost) await this.#try(() => this.#deps.onLost(agent, loss));
-    // While another call acts on the name, those that wait are asked about again with the next heartbeat.
+    // While another call acts on the name, the next heartbeat tries the held agents again.
     await this.#try(() => this.#admitHeld(name));
   }
 

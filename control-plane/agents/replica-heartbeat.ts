@@ -36,7 +36,7 @@ const MOST_OWED_MS = 600_000;
 /** After this time without a heartbeat, other replicas may count this one as dead. */
 const DOUBT_MS = 4_000;
 
-/** Tells the other replicas that this one lives, knows them, and notices those that fall silent. */
+/** Tells the other replicas that this replica lives, and notices replicas that fall silent. */
 export class ReplicaHeartbeat {
   readonly #deps: ReplicaHeartbeatDeps;
   #storeLostAtMs: number | undefined;

@@ -11,7 +11,7 @@ export interface FailoverOptions<T> {
 export interface FailoverCall {
   /** Imperative phrase for error messages: `delete dataplane default/web-1`. */
   readonly action: string;
-  /** The limit for each target but the last: one that hangs would otherwise use up the others' time. */
+  /** The limit for each target but the last: a target that hangs would otherwise use up the time of the others. */
   readonly patienceMs: number;
   readonly signal: AbortSignal;
 }
@@ -25,7 +25,7 @@ const PASSED_ON: ReadonlySet<ErrorCode> = new Set([
   'DEADLINE_EXCEEDED',
 ]);
 
-/** Asks several equivalent targets, one after the other, beginning with the one that answered last. */
+/** Asks several equivalent targets, one after the other, beginning with the target that answered last. */
 export class Failover<T> {
   readonly #clock: Clock;
   readonly #targets: readonly [T, ...T[]];

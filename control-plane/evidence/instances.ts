@@ -25,7 +25,7 @@ export interface InstanceView {
 const REPLACED_MS = 10_000;
 /**
  * The same, if the other instance is on another host: behind a load balancer both may live. A control plane records
- * every 2.5 min that a stream lives. One that has recorded nothing in twice that time, and one look more, has ended.
+ * every 2.5 min that a stream lives. A control plane without a record in twice that time, and one look more, has ended.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_status_sink.go; KUMA_METRICS_DATAPLANE_IDLE_TIMEOUT
  */
