@@ -5,21 +5,14 @@ import { join } from 'node:path';
 import {
   DEREGISTER_OPTIONS,
   DOCTOR_OPTIONS,
-  ENV_PREFIX as AGENT_PREFIX,
   REPORT_OPTIONS,
   ROTATE_OPTIONS,
   RUN_OPTIONS,
   STATUS_OPTIONS,
 } from '../agent/options.ts';
-import {
-  ADMIN_OPTIONS,
-  BRAKE_OPTIONS,
-  ENV_PREFIX as DEREGISTRAR_PREFIX,
-  SERVE_OPTIONS,
-  SWEEP_OPTIONS,
-} from '../control-plane/options.ts';
+import { ADMIN_OPTIONS, BRAKE_OPTIONS, SERVE_OPTIONS, SWEEP_OPTIONS } from '../control-plane/options.ts';
 import { UNDO_OPTIONS } from '../control-plane/undo-options.ts';
-import { environmentName, type OptionTable } from '../kernel/options.ts';
+import type { OptionTable } from '../kernel/options.ts';
 
 export const OPTIONS_PAGE = join(import.meta.dirname, '..', 'docs', 'reference', 'options.md');
 
@@ -30,26 +23,22 @@ const DOCTOR_OWN_OPTIONS: OptionTable = Object.fromEntries(
 
 interface CommandTable {
   readonly table: OptionTable;
-  readonly prefix: string;
   /** Its heading on the page. */
   readonly anchor: string;
 }
 
-const AGENT = { prefix: AGENT_PREFIX } as const;
-const DEREGISTRAR = { prefix: DEREGISTRAR_PREFIX } as const;
-
 const TABLES: Readonly<Record<string, CommandTable>> = {
-  run: { ...AGENT, table: RUN_OPTIONS, anchor: 'run-plan' },
-  deregister: { ...AGENT, table: DEREGISTER_OPTIONS, anchor: 'deregister' },
-  doctor: { ...AGENT, table: DOCTOR_OWN_OPTIONS, anchor: 'doctor' },
-  'drain and resume': { ...AGENT, table: ROTATE_OPTIONS, anchor: 'drain-resume' },
-  status: { ...AGENT, table: STATUS_OPTIONS, anchor: 'status' },
-  report: { ...AGENT, table: REPORT_OPTIONS, anchor: 'report' },
-  serve: { ...DEREGISTRAR, table: SERVE_OPTIONS, anchor: 'serve-doctor' },
-  'status of the companion': { ...DEREGISTRAR, table: ADMIN_OPTIONS, anchor: 'status-undo' },
-  undo: { ...DEREGISTRAR, table: UNDO_OPTIONS, anchor: 'status-undo' },
-  sweep: { ...DEREGISTRAR, table: SWEEP_OPTIONS, anchor: 'sweep' },
-  brake: { ...DEREGISTRAR, table: BRAKE_OPTIONS, anchor: 'brake' },
+  run: { table: RUN_OPTIONS, anchor: 'run-plan' },
+  deregister: { table: DEREGISTER_OPTIONS, anchor: 'deregister' },
+  doctor: { table: DOCTOR_OWN_OPTIONS, anchor: 'doctor' },
+  'drain and resume': { table: ROTATE_OPTIONS, anchor: 'drain-resume' },
+  status: { table: STATUS_OPTIONS, anchor: 'status' },
+  report: { table: REPORT_OPTIONS, anchor: 'report' },
+  serve: { table: SERVE_OPTIONS, anchor: 'serve-doctor' },
+  'status of the companion': { table: ADMIN_OPTIONS, anchor: 'status-undo' },
+  undo: { table: UNDO_OPTIONS, anchor: 'status-undo' },
+  sweep: { table: SWEEP_OPTIONS, anchor: 'sweep' },
+  brake: { table: BRAKE_OPTIONS, anchor: 'brake' },
 };
 
 /** The page's text with its generated parts as the code has them now. An option that reads as before is only named again. */
@@ -67,11 +56,11 @@ export function withOptionTables(page: string): string {
 }
 
 /** @param explained the anchor of each row that the page has already; the new ones are added */
-function optionsOf({ table, prefix, anchor }: CommandTable, explained: Map<string, string>): string {
+function optionsOf({ table, anchor }: CommandTable, explained: Map<string, string>): string {
   const fresh: string[] = [];
   const known = new Map<string, string[]>();
   for (const option of Object.values(table)) {
-    const row = optionRow(option, prefix);
+    const row = optionRow(option);
     const where = explained.get(row);
     if (where === undefined) {
       fresh.push(row);
@@ -79,22 +68,21 @@ function optionsOf({ table, prefix, anchor }: CommandTable, explained: Map<strin
     } else known.set(where, [...(known.get(where) ?? []), `\`--${option.flag}\``]);
   }
   const named = [...known].map(([where, flags]) => `As [above](#${where}): ${flags.join(', ')}.`);
-  const head = ['| option | environment | default | |', '|---|---|---|---|'];
+  const head = ['option | default | meaning', '|---|---|---|'];
   const rows = fresh.length === 0 ? [] : [[...head, ...fresh].join('\n')];
   return [...named, ...rows].join('\n\n');
 }
 
-function optionRow(option: OptionTable[string], prefix: string): string {
+function optionRow(option: OptionTable[string]): string {
   const { flag, placeholder, defaultText, help, repeatable } = option;
   const usage = placeholder === undefined ? `--${flag}` : `--${flag} ${placeholder}`;
   const more = repeatable === true ? ' …' : '';
   const cells = [
     `\`${usage.replaceAll('|', '\\|')}\`${more}`,
-    `\`${environmentName(prefix, flag)}\``,
     defaultText === '' ? '' : escapeCell(defaultText),
     escapeCell(help),
   ];
-  return `| ${cells.join(' | ')} |`;
+  return cells.join(' | ');
 }
 
 function escapeCell(text: string): string {

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
+import { rowsOf } from '../support/documents.ts';
+
 const ROOT = new URL('../../', import.meta.url);
 
 const GLOSSARY = readFileSync(new URL('docs/concepts/glossary.md', ROOT), 'utf8');
@@ -41,14 +43,14 @@ describe('plain English', () => {
   });
 
   test('events and metrics use the words of docs/concepts/glossary.md', () => {
-    const replaced = [...GLOSSARY.matchAll(/^\| .+ \| .+ \| (?!–)([a-z ,]+) \|$/gm)]
-      .flatMap(([, words = '']) => words.split(', '))
+    const replaced = rowsOf(GLOSSARY)
+      .flatMap(([, , words = '']) => words.split(', '))
       // The table's head, and words that are right for other things: the step `drain`, what holds a stop.
-      .filter((word) => !['not', 'drain', 'hold', 'entry'].includes(word));
+      .filter((word) => !['–', 'not', 'drain', 'hold', 'entry'].includes(word));
     expect(replaced.length).toBeGreaterThan(5);
     const names = ['docs/operate/messages.md', 'docs/reference/metrics.md'].flatMap((path) =>
-      [...readFileSync(new URL(path, ROOT), 'utf8').matchAll(/^\| `([a-z][\w.-]+)/gm)].map(
-        ([, name = '']) => name,
+      rowsOf(readFileSync(new URL(path, ROOT), 'utf8')).flatMap(
+        ([first = '']) => /^`([a-z][\w.-]+)/.exec(first)?.[1] ?? [],
       ),
     );
     expect(names.length).toBeGreaterThan(100);

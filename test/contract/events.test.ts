@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
+import { rowsOf } from '../support/documents.ts';
+
 const PROGRAMS = [new URL('../../agent/', import.meta.url), new URL('../../control-plane/', import.meta.url)];
 const DOCUMENT = readFileSync(new URL('../../docs/operate/messages.md', import.meta.url), 'utf8');
 const SOURCES = PROGRAMS.map((program) =>
@@ -34,11 +36,9 @@ function eventsOf(source: string): readonly Event[] {
 
 const CODE = SOURCES.flatMap(eventsOf);
 
-const ROWS = DOCUMENT.slice(0, DOCUMENT.indexOf('\n# Errors\n'))
-  .split('\n')
-  .filter((line) => line.startsWith('| `'))
-  .map((line) => line.split('|').map((cell) => cell.trim()))
-  .map(([, name = '', level = '', meaning = '', remedy = '']) => ({
+const ROWS = rowsOf(DOCUMENT.slice(0, DOCUMENT.indexOf('\n# Errors\n')))
+  .filter(([first = '']) => first.startsWith('`'))
+  .map(([name = '', level = '', meaning = '', remedy = '']) => ({
     name: name.replaceAll('`', ''),
     level,
     meaning,

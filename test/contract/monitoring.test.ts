@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 
+import { cellsOf, rowsOf } from '../support/documents.ts';
 import {
   agentCatalogue,
   companionCatalogue,
@@ -68,18 +69,8 @@ function labelsSaid(text: string): readonly string[] {
   );
 }
 
-/** Every cell without its padding. */
-function cellsOf(row: string): string {
-  return row
-    .split('|')
-    .map((cell) => cell.trim())
-    .join('|');
-}
-
 describe('docs/reference/metrics.md', () => {
-  const rows = README.split('\n')
-    .filter((line) => /^\| `(kuma|process)_/.test(line))
-    .map(cellsOf);
+  const rows = rowsOf(README).filter(([first = '']) => /^`(kuma|process)_/.test(first));
 
   test('has each metric of both programs as the code has it, in its order, and no other', () => {
     expect(rows).toEqual([...PROGRAMS.agent, ...PROGRAMS.companion].map((metric) => cellsOf(rowOf(metric))));

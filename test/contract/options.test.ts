@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import { RUN_OPTIONS } from '../../agent/options.ts';
+import { ENV_PREFIX as AGENT_PREFIX, RUN_OPTIONS } from '../../agent/options.ts';
+import { ENV_PREFIX as COMPANION_PREFIX } from '../../control-plane/options.ts';
+import { environmentName } from '../../kernel/options.ts';
 import { OPTIONS_PAGE, withOptionTables } from '../../scripts/readme-options.ts';
 import { AGENT } from '../support/world/fleet.ts';
 import { ManagedProcess } from '../support/world/managed-process.ts';
@@ -18,6 +20,13 @@ describe('docs/reference/options.md', () => {
     const changed = page.replace('| 60s |', '| 61s |');
     expect(changed).not.toBe(page);
     expect(withOptionTables(changed)).toBe(page);
+  });
+
+  test('names an environment variable of each program as the code does', () => {
+    expect(page).toContain(
+      `\`--stop-budget\` of the agent is \`${environmentName(AGENT_PREFIX, 'stop-budget')}\``,
+    );
+    expect(page).toContain(`\`--grace\` of the companion\n\`${environmentName(COMPANION_PREFIX, 'grace')}\``);
   });
 
   test('--help lists every option with its environment variable', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import { ROOT } from '../support/documents.ts';
+import { ROOT, rowsOf } from '../support/documents.ts';
 
 const text = readFileSync(join(ROOT, 'docs', 'security', 'threat-model.md'), 'utf8');
 const hardening = text.slice(text.indexOf('\n## Hardening in the units\n'));
@@ -28,8 +28,7 @@ function lacking(unit: string, names: readonly string[]): readonly string[] {
 
 /** The cells of the table's row that begins with this word. */
 function row(title: string): readonly string[] {
-  const line = hardening.split('\n').find((one) => one.startsWith(`| ${title} `));
-  return (line ?? '').split('|').slice(2, 4);
+  return (rowsOf(hardening).find(([first]) => first === title) ?? []).slice(1, 3);
 }
 
 describe('what docs/security/threat-model.md says of hardening', () => {

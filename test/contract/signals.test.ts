@@ -2,14 +2,17 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
+import { rowsOf } from '../support/documents.ts';
 import { FakeRun } from '../support/fake-run.ts';
 
 const DOCUMENT = readFileSync(new URL('../../docs/reference/options.md', import.meta.url), 'utf8');
 const ADAPTER = readFileSync(new URL('../../agent/child/signals.io.ts', import.meta.url), 'utf8');
 
-const ROWS = [...DOCUMENT.matchAll(/^\| (SIG[A-Z0-9]+) \| (stop|standby|forward) \|/gm)].map(
-  ([, signal = '', action = '']) => ({ signal: signal as NodeJS.Signals, action }),
-);
+const ROWS = rowsOf(DOCUMENT)
+  .filter(([, action = '']) => /^(stop|standby|forward)$/.test(action))
+  .flatMap(([signals = '', action = '']) =>
+    signals.split(', ').map((signal) => ({ signal: signal as NodeJS.Signals, action })),
+  );
 
 /** What the supervisor does with a signal while kuma-dp serves, told by its effects alone. */
 async function actionOf(signal: NodeJS.Signals): Promise<string> {

@@ -9,6 +9,7 @@ import { RUN_OPTIONS } from '../../agent/options.ts';
 import { formatDuration, parseDuration } from '../../kernel/duration.ts';
 import { DEFAULT_FACTS } from '../../kuma/control-plane.ts';
 import { settleMs } from '../../agent/object/settle.pure.ts';
+import { rowsOf } from '../support/documents.ts';
 import { documented } from '../support/supervisors/documented.ts';
 
 const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'install', 'supervisors.md'), 'utf8');
@@ -27,12 +28,10 @@ function budgetFor(supervisorMs: number): string {
 
 const FOR_EVER_S = 86_400;
 
-const [, table = ''] = /^## Limits$.*?\n\n(\| who .*?)\n\n/ms.exec(PAGE) ?? [];
-const LIMITS = table
-  .split('\n')
-  .slice(2)
-  .map((row) => row.split('|').map((cell) => cell.trim()))
-  .map(([, who = '', waits = '', budget = '', drain = '']) => ({
+const [, section = ''] = PAGE.split('\n## Limits\n');
+const LIMITS = rowsOf(section.split(/^##/m)[0] ?? '')
+  .slice(1)
+  .map(([who = '', waits = '', budget = '', drain = '']) => ({
     who,
     limitMs: Number(/^([\d.]+) s$/.exec(waits)?.[1] ?? FOR_EVER_S) * 1_000,
     budgetMs: parseDuration(budget) ?? 0,

@@ -7,8 +7,9 @@ import { GUARDS } from '../../control-plane/evidence/guards.pure.ts';
 const ROOT = new URL('../../', import.meta.url);
 const DOCUMENT = read('docs/concepts/what-happens-when.md');
 
-const SOURCES = [...DOCUMENT.matchAll(/^\| (\S+) \| (test\/\S+) \| (.+) \|$/gm)].map(
-  ([, mark = '', file = '', title = '']) => ({ mark, file, title }),
+/** `- test/kuma/agent.test.ts: ² "a title"; ³ "another title"` */
+const SOURCES = [...DOCUMENT.matchAll(/^- (test\/\S+): (.+)$/gm)].flatMap(([, file = '', titles = '']) =>
+  [...titles.matchAll(/([¹²³⁰⁴-⁹]+) "([^"]+)"/g)].map(([, mark = '', title = '']) => ({ mark, file, title })),
 );
 const CITED = /[¹²³⁰⁴-⁹]+/g;
 
@@ -21,6 +22,10 @@ describe('docs/concepts/what-happens-when.md', () => {
     const [, sections = ''] = DOCUMENT.split('# What holds a deletion back');
     const titles = [...sections.matchAll(/^## (.+)$/gm)].map(([, title]) => title);
     expect(titles).toEqual(Object.keys(GUARDS));
+  });
+
+  test('cites tests by file and title', () => {
+    expect(SOURCES.length).toBeGreaterThan(25);
   });
 
   test.for(SOURCES)('$mark is a test that exists: $title', ({ file, title }) => {

@@ -66,6 +66,19 @@ export function codeOf(text: string): readonly string[] {
   return [...fencesOf(text).flatMap(({ lines }) => lines), ...inlineCodeOf(text)];
 }
 
+/** The rows of every table, heads included, each as its cells. A row may leave out the outer bars. */
+export function rowsOf(text: string): readonly (readonly string[])[] {
+  return [...withoutFences(text).matchAll(/^(.*\|.*\n)\|[-:|]+\|\n((?:.*\S.*\n?)*)/gm)]
+    .flatMap(([, head = '', body = '']) => `${head}${body}`.trimEnd().split('\n'))
+    .map(cellsOf);
+}
+
+/** The cells of one row, without their padding. */
+export function cellsOf(row: string): readonly string[] {
+  const inner = row.trim().replaceAll(/^\||(?<!\\)\|$/g, '');
+  return inner.split(/(?<!\\)\|/).map((cell) => cell.trim());
+}
+
 /** What a reader is to type: shell, changes of a unit, and in a session what follows its prompt. */
 export function typedCommandsOf(text: string): readonly string[] {
   return fencesOf(text).flatMap(({ language, lines }) => {

@@ -61,8 +61,9 @@ export function unitOf({ name }: KnownMetric): string {
 /** Gauges that say yes or no. */
 const STATES = /_(up|phase|rotation|known|attached)$/;
 
-/** The row of a metric in the documentation. */
+/** The row of a metric in the documentation, which says once how names tell the other units. */
 export function rowOf(metric: KnownMetric): string {
   const labels = metric.labels.map((label) => `\`${label}\``).join(', ');
-  return `| \`${metric.name}\` | ${metric.type} | ${unitOf(metric)} | ${labels} | ${metric.help} |`;
+  const type = unitOf(metric) === '0 or 1' ? `${metric.type}, 0 or 1` : metric.type;
+  return `\`${metric.name}\` | ${type} | ${labels} | ${metric.help}`;
 }
