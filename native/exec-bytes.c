@@ -50,7 +50,7 @@ static void report(word fd, long error) {
   call3(SYS_write, (long)fd, (long)(digits + at), (long)(sizeof digits - at));
 }
 
-/* Of another processor, most likely. */
+/* Most likely built for another processor. */
 static int is_binary(const char *path) {
   char first[4] = {0};
   long fd = call4(SYS_openat, AT_FDCWD, (long)path, 0, 0);
@@ -60,7 +60,7 @@ static int is_binary(const char *path) {
   return first[0] == 0x7f && first[1] == 'E' && first[2] == 'L' && first[3] == 'F';
 }
 
-/* As execvp(3): a text without a first line that names its shell is a shell's. */
+/* As execvp(3): a text file whose first line names no shell is a shell script. */
 static long become(char *path, char **arguments, word count, char **environment) {
   long result = call3(SYS_execve, (long)path, (long)arguments, (long)environment);
   if (result != -ENOEXEC || is_binary(path)) return result;
@@ -71,7 +71,7 @@ static long become(char *path, char **arguments, word count, char **environment)
   return call3(SYS_execve, (long)shell[0], (long)shell, (long)environment);
 }
 
-/* What the writer did not finish, it does not want: it has been killed. */
+/* A writer that did not finish has been killed, and wants nothing started. */
 __attribute__((used, noreturn)) void begin(word *stack) {
   char **argv = (char **)(stack + 1);
   word fd = *stack > 1 ? decimal(argv[1]) : 0;

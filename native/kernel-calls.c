@@ -80,7 +80,7 @@ static void look_at_followed(void) {
     killed_by = found.status;
 }
 
-/* Node waits for its children later, in its event loop. */
+/* Node waits for its children only later, in its event loop. */
 static void on_child(int signal) {
   look_at_followed();
   ((void (*)(int))before.handler)(signal);
@@ -123,7 +123,10 @@ static value call_write_now(environment env, void *info) {
   return as_value(env, size ? write_now(integer(env, given[0]), bytes, integer(env, given[2])) : 0);
 }
 
-/* follow(pid): from now on killedBy() says of which signal that child has died. Right after it was started. */
+/*
+ * follow(pid): from now on killedBy() returns the signal that this child died of. Call it right after the child was
+ * started.
+ */
 static value call_follow(environment env, void *info) {
   value given[1];
   if (!arguments_of(env, info, given, 1)) return 0;
@@ -145,7 +148,10 @@ static value call_killed_by(environment env, void *info) {
   return as_value(env, killed_by);
 }
 
-/* hearRealTime(): catches every real-time signal. Returns the pipe that says which, or -1. A handler of Node's is there. */
+/*
+ * hearRealTime(): catches every real-time signal. Returns the pipe that says which, or -1. Node has a handler
+ * already.
+ */
 static value call_hear_real_time(environment env, void *info) {
   (void)info;
   int ends[2];
@@ -182,14 +188,14 @@ static value call_reap(environment env, void *info) {
     if (system_call(SYS_waitid, P_ALL, 0, (long)&found, WEXITED | WNOHANG | WNOWAIT, 0, 0) != 0 || !found.pid) break;
     int is_own = 0;
     for (word at = 0; at < count; at++) is_own |= ((int *)own)[at] == found.pid;
-    /* Node waits for it in a moment; what is behind it in the list comes next time. */
+    /* Node waits for this child in a moment; children behind it in the list follow with the next call. */
     if (is_own || call4(SYS_wait4, found.pid, 0, WNOHANG, 0) != found.pid) break;
     reaped++;
   }
   return as_value(env, reaped);
 }
 
-/* adopt(): what children of this process leave becomes its own, not PID 1's. */
+/* adopt(): orphaned descendants become children of this process, not of PID 1. */
 static value call_adopt(environment env, void *info) {
   (void)info;
   return as_value(env, call3(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0));

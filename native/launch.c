@@ -89,7 +89,10 @@ static void note_signals(char *text) {
   hexadecimal(text + BLOCKED_AT, blocked);
 }
 
-/* The limit, and the numbers of the open files, a blank behind each. Asked one by one: /proc may not be there. */
+/*
+ * Writes the limit and the numbers of the open files, each with a blank behind it. Asks for each number: /proc may be
+ * missing.
+ */
 static void note_files(char *text) {
   struct limit limit = {0};
   call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit);
@@ -105,13 +108,13 @@ static void note_files(char *text) {
   *at = 0;
 }
 
-/* Returns why the Node that is there cannot be executed; 0 if there is none. */
+/* Returns why the Node that was found cannot be executed; 0 if none was found. */
 static long try_node(const char *path, char **argv, char **envp) {
   long result = call3(SYS_execve, (long)path, (long)argv, (long)envp);
   return call3(SYS_faccessat, AT_FDCWD, (long)path, 0) == 0 ? result : 0;
 }
 
-/* As execvp(3) looks for it. */
+/* Searches as execvp(3) does. */
 static void try_path(const char *search, char **argv, char **envp) {
   char path[PATH_MAX];
   while (1) {
@@ -150,7 +153,7 @@ __attribute__((used, noreturn)) void begin(word *stack) {
   char base[PATH_MAX];
   word base_length = find_base(base, envp);
   const char *name = settings;
-  /* The compiler must not know what it says. */
+  /* Keeps the compiler from assuming the text. */
   __asm__("" : "+r"(name));
   const char *nodes = next(name);
   const char *flags = nodes;

@@ -46,7 +46,7 @@ static inline long system_call(long number, long a, long b, long c, long d, long
 }
 
 #ifndef LIBRARY
-/* The kernel enters with the arguments on the stack; the caller of a function would have aligned it. */
+/* The kernel enters with the arguments on the stack, and does not align it as a caller of a function would. */
 __asm__(".globl _start\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call begin\n  hlt\n");
 #endif
 

@@ -18,18 +18,21 @@ export interface AttachedAgentsDeps {
   readonly nudge: () => void;
   /** Called when a running agent attaches: its object may be missing. */
   readonly onAttached: (agent: AttachedAgent) => void;
-  /** The stop report of an agent, as it came. */
+  /** Called with an agent's stop report, unparsed. */
   readonly onReported: (introduction: Introduction, report: unknown) => void;
-  /** Called when a stream was lost without a leave request, and the store was told if it could be reached. */
+  /**
+   * Called when a stream was lost without a leave request, after the store has recorded the loss if it can be
+   * reached.
+   */
   readonly onLost: (agent: AttachedAgent, loss: Loss) => Promise<void>;
-  /** Called when an agent has its name. */
+  /** Called when an agent has received its name. */
   readonly onTaken: (key: DataplaneKey) => void;
   /**
-   * Whether this process was so late that an agent may have given up for that reason: then the end of its stream is no
+   * Whether this process was so late that an agent may have given up because of it: the end of its stream is then no
    * loss.
    */
   readonly isLate: () => boolean;
-  /** Whether the record's inbounds refuse this process. Never throws. */
+  /** Whether the inbounds of this record refuse connections from this process. Never throws. */
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
 }
 

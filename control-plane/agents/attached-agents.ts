@@ -18,10 +18,13 @@ type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Fi
 
 /** Wait after a pause of this process, until it has learned which connections ended meanwhile. */
 const SETTLE_MS = 1_500;
-/** Streams asked about in parallel: SQLite records them with one sync of the disk. */
+/** How many streams are checked in parallel: SQLite records them with one sync of the disk. */
 const TOGETHER = 32;
 
-/** The agents attached to this replica. The store is told of each that attaches or ends, as soon as it can be reached. */
+/**
+ * The agents that are attached to this replica. The store learns of each that attaches or ends, as soon as it can be
+ * reached.
+ */
 export class AttachedAgents {
   readonly #deps: AttachedAgentsDeps;
   readonly #agents = new Map<string, MutableAgent>();
@@ -56,8 +59,8 @@ export class AttachedAgents {
   }
 
   /**
-   * The records that the store should hold as attached here. `undefined` while the store is told of a change, and while
-   * this replica shuts down: then streams end of which the store is told nothing.
+   * The records that the store should show as attached here. `undefined` while a change is being recorded, and while
+   * this replica shuts down, since it does not record the ends of streams then.
    */
   get held(): StreamSum | undefined {
     if (this.#opening.size > 0 || this.#ends.size > 0 || this.#redirects.isShuttingDown) return undefined;
@@ -76,7 +79,9 @@ export class AttachedAgents {
     return this.find(key)?.epoch === epoch;
   }
 
-  /** Whether this incarnation has asked for its name lately although another one has it: it lives, then. */
+  /**
+   * Whether this incarnation has recently asked for its name although another one has it: this proves that it lives.
+   */
   isAsking(incarnation: string): boolean {
     return this.#turnedAway.isAsking(incarnation);
   }
@@ -146,7 +151,7 @@ export class AttachedAgents {
       events.lost({ ...introduction, epoch }, loss, introduction.deletable ? graceMs : undefined);
   }
 
-  /** The store takes the stream of this epoch for lost, and it is open here: the store is told soon. */
+  /** The store counts this epoch's stream as lost although it is open here: the next heartbeat records it again. */
   doubt(at: At): void {
     const agent = this.find(at.key);
     if (agent?.epoch === at.epoch) this.#doubted.add(agent);
@@ -178,18 +183,18 @@ export class AttachedAgents {
     agent.leaving = true;
   }
 
-  /** Its start did not wait for the companion: its control plane puts the object, or, later, the agent does. */
+  /** An agent whose start did not wait for the companion has another owner: the control plane, or later the agent. */
   async ownerChanged(agent: AttachedAgent, owner: ObjectOwner): Promise<void> {
     const changed = this.#own(agent);
     if (changed === undefined || changed.introduction.owner === owner) return;
     changed.introduction = { ...changed.introduction, owner };
     if (changed.epoch === undefined) return;
-    // The store is told again with the next heartbeat if it cannot be told now.
+    // If the store cannot record it now, the next heartbeat tries again.
     this.#doubted.add(changed);
     await this.#try(() => this.#reattach(changed));
   }
 
-  /** The agent keeps its object at its end (--on-crash keep): forgets the dataplane. */
+  /** Forgets a dataplane whose agent leaves the object in place (--on-crash keep). */
   async keep(agent: AttachedAgent): Promise<void> {
     const changed = this.#own(agent);
     if (changed?.epoch === undefined) return;
@@ -200,7 +205,7 @@ export class AttachedAgents {
     this.#deps.events.kept({ ...agent.introduction, epoch: agent.epoch });
   }
 
-  /** Sends all agents to other replicas. From here on, the end of a stream is no departure. */
+  /** Redirects all agents to other replicas. From now on, the end of a stream starts no departure. */
   shutDown(reason: string): void {
     this.#redirects.shutDown([...this.#agents.values(), ...this.#held], reason);
   }
@@ -210,12 +215,13 @@ export class AttachedAgents {
   }
 
   /**
-   * Called when the store answers: records what it missed; when `doubted`, checks whether our streams are still ours.
+   * Called when the store answers: records what it missed. If `doubted`, checks whether the store still shows our
+   * streams.
    */
   async catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
     if (doubted) await pause(this.#deps.clock, SETTLE_MS, signal);
     if (doubted && !this.#redirects.isShuttingDown) {
-      // Stays set until the store has confirmed each stream; busy ones are asked again at the next heartbeat.
+      // Each stays set until the store has confirmed its stream; the next heartbeat checks busy ones again.
       for (const agent of this.#agents.values()) this.#doubted.add(agent);
       if (!(await this.#try(() => this.#endStrays()))) return;
     }
@@ -232,7 +238,10 @@ export class AttachedAgents {
       if (!(await this.#try(() => this.#admitHeld(name)))) return;
   }
 
-  /** A store that lost its last writes may list a stream as open here that has ended. */
+  /**
+   * Ends streams that the store shows as open here although they have ended: a store that lost its last writes has
+   * such.
+   */
   async #endStrays(): Promise<void> {
     const { store, replica } = this.#deps;
     const isOpen = (record: RecordSummary): boolean => this.isOpen(record);
@@ -266,7 +275,7 @@ export class AttachedAgents {
     }
   }
 
-  /** Without the store: only what is attached here is known. */
+  /** Decides without the store, by the agents that are attached here. */
   #askHere(introduction: Introduction): Given {
     const agent = this.#agents.get(describeKey(introduction.key));
     const isAsking = this.#turnedAway.isAsking(introduction.incarnation);
@@ -313,7 +322,7 @@ export class AttachedAgents {
     } else before.channel.supersede();
   }
 
-  /** The holder of this name may be gone: those that wait for it are asked about again, the oldest first. */
+  /** The holder of this name may be gone: asks again for the agents that wait for it, the oldest first. */
   async #admitHeld(name: string): Promise<void> {
     for (const agent of this.#held) {
       const { introduction, channel } = agent;
@@ -358,7 +367,7 @@ export class AttachedAgents {
     this.#doubted.delete(agent);
   }
 
-  /** @returns `false` if the store is out of reach: then there is no sense in asking it about the next one */
+  /** @returns `false` if the store cannot be reached: the caller need not ask it about the next one */
   async #try(work: () => Promise<void>): Promise<boolean> {
     try {
       await work();

@@ -3,7 +3,7 @@ import { judgeEntry } from '../evidence/entry.pure.ts';
 import type { Introduction } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 
-/** `unknown`: the store is out of reach, and nothing here speaks against it. */
+/** `unknown`: the store cannot be reached, and no agent that is attached here prevents it. */
 export type GivenHere =
   | { readonly kind: 'unknown' | 'superseded' }
   | { readonly kind: 'held'; readonly holder: Pick<DataplaneRecord, 'address'> };
@@ -37,5 +37,5 @@ export function judgeHere(
   return verdict === 'held' ? { kind: 'held', holder: agent.introduction } : { kind: 'superseded' };
 }
 
-/** Without the store, the last known value stays. */
+/** An incarnation that has recently asked for its name was superseded before. */
 const SUPERSEDED = { cause: 'fallback', outcome: 'superseded' } as const;

@@ -23,7 +23,7 @@ export class ExpectedAgents {
     return this.#incarnations.has(incarnation);
   }
 
-  /** @param size how many there are now. Never throws what may pass */
+  /** @param size how many there are now. Never throws transient errors */
   async note(size: number): Promise<void> {
     this.#size = size;
     if (size === 0) this.#incarnations = NONE;

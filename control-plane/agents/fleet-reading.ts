@@ -42,7 +42,7 @@ export async function readFleet({ store, agents, heartbeat }: FleetReadingDeps):
   }
 }
 
-/** An open stream, from this replica's own knowledge. */
+/** The record of an open stream, as this replica knows it. */
 export function unrecorded({
   introduction,
   ...agent

@@ -31,7 +31,7 @@ export interface ReplicaHeartbeatDeps {
 const HEARTBEAT_MS = 2_000;
 /** A replica without a heartbeat for this time is silent: three heartbeats. */
 const SILENT_MS = 6_000;
-/** The limit for a busy process: the object of a lost host must not stay for ever. */
+/** Upper limit of the time that a busy process adds: the object of a lost host must not stay for ever. */
 const MOST_OWED_MS = 600_000;
 /** After this time without a heartbeat, other replicas may count this one as dead. */
 const DOUBT_MS = 4_000;
@@ -46,11 +46,11 @@ export class ReplicaHeartbeat {
   #saidMs: number | undefined;
   /** Whether the last heartbeat found other streams in the store than are open here. */
   #differed = false;
-  /** Whether this replica was away, or its store, since it last asked who is silent. */
+  /** Whether this replica or its store was unavailable since it last looked for silent replicas. */
   #wasAway = true;
   #catchingUp: Promise<void> | undefined;
   #isDoubted = false;
-  /** What `busyMs` was while no agent was on its way back. */
+  /** The value of `busyMs` when no agent was expected back. */
   #busyBeforeMs = 0;
 
   constructor(deps: ReplicaHeartbeatDeps) {
@@ -119,9 +119,9 @@ export class ReplicaHeartbeat {
   }
 
   /**
-   * @returns `forgotten` if the store does not remember what it was told: others took this replica for dead, while its
-   * machine was suspended or when the database's clock was set; or the store was away and may have gone back in time;
-   * or twice in a row it had other streams than are open here
+   * @returns `forgotten` if the store may have lost what this replica recorded: other replicas counted this one as
+   * dead while its machine was suspended or when the database's clock was set; or the store was unavailable and may
+   * have gone back in time; or it showed, twice in a row, other streams than are open here
    */
   async #beat(): Promise<'remembered' | 'forgotten' | 'failed'> {
     const { store, replica, clock, events } = this.#deps;
@@ -148,7 +148,7 @@ export class ReplicaHeartbeat {
   }
 
   /**
-   * Agents that come or go at this moment make a difference that proves nothing: the earlier finding stays.
+   * Agents that come or go during the look make a difference that proves nothing: the earlier finding stays.
    *
    * @param before the streams that were open here before the store was asked
    */

@@ -1,15 +1,15 @@
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { RecordSummary } from '../records.pure.ts';
 
-/** What is open at this replica. */
+/** The streams that are open at this replica. */
 export interface OpenHere {
   readonly replica: string;
   readonly isOpen: (record: RecordSummary) => boolean;
-  /** The store may have these already. */
+  /** Streams that the store may have recorded already. */
   readonly opening: Iterable<{ readonly key: DataplaneKey }>;
 }
 
-/** @returns the records that the store has as attached here although they are not */
+/** @returns the records that the store shows as attached here although their streams have ended */
 export function straysAmong(
   records: readonly RecordSummary[],
   { replica, isOpen, opening }: OpenHere,

@@ -7,7 +7,7 @@ const REMEMBERED = 10_000;
 /** Incarnations that asked for a name while another one had it: each was alive when it asked. */
 export class TurnedAway {
   readonly #clock: Clock;
-  /** Last asked, monotonic ms; the longest ago first. */
+  /** When each asked last, monotonic ms; the oldest first. */
   readonly #askedAtMs = new Map<string, number>();
 
   constructor(clock: Clock) {

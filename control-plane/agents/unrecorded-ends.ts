@@ -43,12 +43,12 @@ export class UnrecordedEnds {
     await this.#record(end);
   }
 
-  /** Settles when no end of this name is being recorded. */
+  /** Resolves when no end of this name is being recorded. */
   async underWay(name: string): Promise<void> {
     await this.#ends.get(name)?.recording;
   }
 
-  /** A newer stream of this name cancels its recorded end. */
+  /** A newer stream of this name replaces the end that waits to be recorded. */
   forget(name: string): void {
     this.#ends.delete(name);
   }

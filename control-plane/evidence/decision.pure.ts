@@ -26,7 +26,7 @@ export type StreamEvidence =
 /**
  * The control plane's view of the object, with its insight.
  *
- * - `missing`: it is not there, or is what an incarnation left behind that is over.
+ * - `missing`: it is not there, or an incarnation that has ended left it behind.
  * - `present`: it is there.
  */
 export type ObjectEvidence =

@@ -2,7 +2,10 @@ import type { DataplaneRecord, DepartureRecord } from '../records.pure.ts';
 
 /** The evidence when an incarnation asks for a name that another one has, or had. */
 export interface EntryCase {
-  /** The record of another incarnation that has the name; one of a sweep has none. `undefined` if there is none. */
+  /**
+   * The record of another incarnation that has the name. A record of a sweep has no incarnation. `undefined` without
+   * a record.
+   */
   readonly holder:
     | Pick<DataplaneRecord, 'epoch' | 'incarnation' | 'state' | 'serving' | 'lostAtMs'>
     | undefined;

@@ -100,9 +100,9 @@ export type Judgement =
  * @see kuma pkg/xds/bootstrap/template_v3.go (no retry policy of its own), envoy's RETRY_MAX_DELAY_MS in grpc_stream.h
  */
 const RECONNECT_BACKOFF_MS = 30_000;
-/** Before what only a control plane can change is looked at again. */
+/** The wait before another look at something that only a control plane can change. */
 const RELOOK_MS = 5_000;
-/** Right after a loss: the control plane writes down the end of the stream in that moment. */
+/** The same right after a loss, when the control plane records the end of the stream. */
 const FIRST_RELOOK_MS = 500;
 /** Lower bound, even if the control plane waits for less: a TCP connection is reopened within this time. */
 const SHORTEST_SILENCE_MS = 5_000;
@@ -205,7 +205,10 @@ function judgeRequested(given: DeletionCase): Judgement | undefined {
   );
 }
 
-/** Whether something was there before the request: by the control plane's clock, and the time between by ours. */
+/**
+ * Whether something existed before the request. The control plane's clock dates it; this process measures the age of
+ * the request.
+ */
 function wasBefore(time: string | undefined, given: DeletionCase): boolean {
   const { clockMs, clockSteadyMs = Number.POSITIVE_INFINITY, pendingMs, around } = given;
   if (clockMs === undefined || (around.upMs ?? around.steadyMs) <= pendingMs) return false;
@@ -222,7 +225,7 @@ function isLabelled({ stored, record }: DeletionCase): boolean {
   return record.incarnation !== '' && stored.labels[INCARNATION_LABEL] === record.incarnation;
 }
 
-/** For how long nothing happened to it, by the control plane's clock; 0 if that cannot be told. */
+/** How long nothing has happened to it, by the control plane's clock; 0 if that is unknown. */
 function quietSinceMs({ stored, clockMs, clockSteadyMs = Number.POSITIVE_INFINITY }: DeletionCase): number {
   const times = timesOf(stored);
   if (clockMs === undefined || times.length === 0 || times.some(Number.isNaN)) return 0;
@@ -230,8 +233,8 @@ function quietSinceMs({ stored, clockMs, clockSteadyMs = Number.POSITIVE_INFINIT
 }
 
 /**
- * Whether the control plane's clock was set back since: it would not say for how long anything has been so until it has
- * caught up. What this process saw itself counts then.
+ * Whether the control plane's clock was set back since. Until it has caught up, it cannot tell how long anything has
+ * lasted; what this process saw itself counts then.
  */
 function isOfFuture({ stored, clockMs }: DeletionCase): boolean {
   return clockMs !== undefined && Math.max(...timesOf(stored)) > clockMs + CLOCK_SLACK_MS;
@@ -260,9 +263,9 @@ function judgeSuspected(given: DeletionCase): Judgement | undefined {
 }
 
 /**
- * Whether its last stream was at a control plane that has ended, in a stop or a crash. That says nothing of the dataplane:
- * its Envoy may have failed to connect since, and waits for its longest backoff. A host often dies with its control plane,
- * though: after a crash, a refusal at its inbounds shortens the wait to the grace.
+ * Whether its last stream was at a control plane that has ended, in a stop or a crash. That says nothing about the
+ * dataplane: its Envoy may have failed to connect since, and may wait for its longest backoff. But a host often dies
+ * with its control plane: after a crash, a refusal at its inbounds shortens the wait to the grace.
  */
 function isCutOff({ stored, around, isRefused }: DeletionCase): boolean {
   const isOver = wasAtEndedPlane(stored, around);
@@ -290,8 +293,8 @@ function graceOf({ unseen, graceMs }: DeletionCase): number {
 }
 
 /**
- * How long the agent and the streams of its object must have been silent. For an object that its agent put, the companion
- * acts as the control plane acts on its own objects, and as fast: not slower than Kuma alone.
+ * How long the agent and the streams of its object must have been silent. For an object that its agent put, the
+ * companion acts as fast as the control plane does on its own objects: not slower than Kuma alone.
  */
 function lostSilenceMs(given: DeletionCase): number {
   const { unseen, record, stored, around } = given;
@@ -302,7 +305,7 @@ function lostSilenceMs(given: DeletionCase): number {
   return Math.min(graceOf(given), Math.max(delayMs, SHORTEST_SILENCE_MS));
 }
 
-/** Whether every source had the time to report life. */
+/** Whether every source has had enough time to report life. */
 function judgeSilence(given: DeletionCase, neededMs: number, steadyMs = neededMs): Judgement | undefined {
   const { missingMs, unchangedMs, around } = given;
   if (around.steadyMs < steadyMs) return onProbation(steadyMs - around.steadyMs);
@@ -335,9 +338,9 @@ function judgeInsight(given: DeletionCase): Judgement | undefined {
 }
 
 /**
- * No stream of it was ever recorded: it never connected, or its object was put back while it was connected. A stream
- * that lives is recorded again within half of the control plane's idle timeout (2.5 min). Where streams are never
- * recorded, there is metadata without them. A sweep takes only what no peer is told of.
+ * No stream of it was ever recorded: it never connected, or its object was put back while it was connected. Kuma
+ * records a living stream again within half of the control plane's idle timeout (2.5 min). Where Kuma never records
+ * streams, there is metadata without them. A sweep takes only objects that no peer was told of.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_status_sink.go; KUMA_METRICS_DATAPLANE_SUBSCRIPTION_LIMIT
  */
@@ -372,7 +375,7 @@ function relookMs(missingMs = RELOOK_MS * 3): number {
   return Math.min(RELOOK_MS, Math.max(FIRST_RELOOK_MS, missingMs / 3));
 }
 
-/** A stream that says that the dataplane lives, or may: not every control plane can be asked. */
+/** A stream that proves, or may prove, that the dataplane lives: the companion cannot ask every control plane. */
 export function findLife(
   subscriptions: readonly Subscription[],
   around: Surroundings,
@@ -397,7 +400,7 @@ export function findLife(
   return { certain: false, reason: `connected to ${id}, which was never seen to end` };
 }
 
-/** Whether no peer is told of it: an agent put it and never made it ready. */
+/** Whether no peer was told of it: an agent put it and never made it ready. */
 function isUnseen({ labels, networking }: DataplaneOverview): boolean {
   const ports = [...(networking?.inbound ?? []), ...(networking?.listeners ?? [])];
   return (

@@ -39,7 +39,7 @@ export interface WatchedControlPlane extends InstanceLook {
 const LOOK_INTERVAL_MS = 2_000;
 const LOOK_BUDGET_MS = 2_000;
 const SLACK_MS = 500;
-/** An instance that was not seen for so long is forgotten. */
+/** An instance that no look has shown for so long is forgotten. */
 const FORGET_AFTER_MS = 600_000;
 
 /** Watches the zone's control planes: since when each answers, and their dataplanes. */
@@ -91,7 +91,7 @@ export class ZoneWatch {
     this.#syncing ??= this.#sync().finally(() => {
       this.#syncing = undefined;
     });
-    // Before anything is judged; later, a store that is out of reach does not keep us from looking.
+    // The first look reads the store before anything is judged. Later looks do not wait for a store that is away.
     if (this.#registry.standing.kind === 'unchecked') await this.#syncing;
     if (returned) this.#deps.onReturned();
   }
@@ -101,7 +101,7 @@ export class ZoneWatch {
     return this.#registry.standing;
   }
 
-  /** Looks at once; those who ask meanwhile share the look. Never throws. */
+  /** Looks at once; concurrent callers share the look. Never throws. */
   lookNow(): Promise<void> {
     this.#looking ??= this.look().finally(() => {
       this.#looking = undefined;
@@ -188,7 +188,7 @@ export class ZoneWatch {
     await this.#registry.sync(this.#known);
   }
 
-  /** A hanging control plane counts as silent; the answers of the others count. */
+  /** A control plane that hangs counts as silent; the answers of the others count. */
   async #lookAtAll(): Promise<readonly InstanceLook[]> {
     const { clock, controlPlanes, events } = this.#deps;
     const patience = new AbortController();

@@ -1,8 +1,8 @@
 import type { Clock } from '../../kernel/clock.ts';
 
 /**
- * Time that only the monotonic clock moves, from a start that the wall clock gives once. It goes on from the latest
- * time that was ever written down: no time in the store is in the future, even if the wall clock was changed.
+ * Time that only the monotonic clock advances. It starts from the wall clock or the latest time ever recorded,
+ * whichever is later: no time in the store is in the future, even if the wall clock was changed.
  *
  * @returns whole ms since the epoch
  */
@@ -13,12 +13,12 @@ export function advancingTime(clock: Clock, latestMs: number): () => number {
 }
 
 /**
- * Time that several processes read from one clock: once it was read it goes on by the monotonic clock of this process,
- * whatever happens to the clock. One that is set back would make every heartbeat of before look like one of the
- * future, and what was put off for a second wait for an hour.
+ * Time that several processes read from one clock. After the first reading, this process's monotonic clock advances
+ * it, whatever happens to that clock. Otherwise, after a clock was set back, earlier heartbeats would lie in the
+ * future, and work that was put off for a second would wait for an hour.
  *
- * @returns takes the latest time that is known now, from the clock or from what others wrote down; whole ms since the
- * epoch, never less than before
+ * @returns a function that takes the latest known time, from the clock or from other processes' records, and returns
+ * whole ms since the epoch, never less than before
  */
 export function sharedTime(clock: Clock): (knownMs: number) => number {
   let latestMs = 0;

@@ -93,8 +93,8 @@ function hasLeft({ cause, outcome }: DepartureRecord): boolean {
 }
 
 /**
- * The row wins over the leaver if it is newer, or if we cannot tell which is newer. Where the incarnation that took the
- * name from the leaver is over, the leaver leaves like any other: its object is still its own.
+ * The row wins over the leaver if it is newer, or if we cannot tell which is newer. If the incarnation that took the
+ * name has ended, the leaver still owns its object and leaves like any other.
  */
 function hasTheName(row: DataplaneRow | undefined, departure: DepartureRecord | undefined): boolean {
   if (row === undefined || row.incarnation === '') return false;
@@ -212,7 +212,7 @@ async function replace(
   return next;
 }
 
-/** What a departure takes over from the row that it ends. */
+/** The fields that a departure copies from the row that it ends. */
 export function departureBase(
   row: DataplaneRow,
 ): Pick<DepartureRow, 'proxy_type' | 'mesh' | 'name' | 'epoch' | 'incarnation' | 'cause' | 'attempts'> {
@@ -231,7 +231,7 @@ async function departureOfIncarnation(
   return row === undefined ? undefined : departureOf(row);
 }
 
-/** An agent that starts has no Envoy that serves; of any other, that is not known until it says so. */
+/** The Envoy of a starting agent does not serve. A running agent has yet to say whether its Envoy does. */
 function servingOf({ phase }: Introduction): 0 | null {
   return phase === 'running' ? null : 0;
 }

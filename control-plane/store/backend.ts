@@ -32,24 +32,24 @@ export interface Backend {
   read<T>(work: (session: Pick<Session, 'db'>) => Promise<T>): Promise<T>;
   /** One transaction. */
   run<T>(work: (session: Session) => Promise<T>): Promise<T>;
-  /** The same, on a way of its own: however much else is asked of the database, a heartbeat does not wait for it. */
+  /** As {@link Backend.run}, on a connection of its own: a heartbeat never waits for other work. */
   beat<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** One transaction, while no other caller attaches, leaves or deletes under this name. */
   runAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
-  /** The same, on a way of its own, as {@link Backend.beat}. */
+  /** As {@link Backend.runAlone}, on connections of their own: a stop never waits for other work. */
   leaveAlone<T>(key: DataplaneKey, work: (session: Session) => Promise<T>): Promise<T>;
   /**
-   * Takes the row that is wanted, if no other caller has its name, and keeps it while `act` runs, which is no part of any
-   * transaction of SQLite's.
+   * Locks the wanted row, if no other caller has its name, and keeps the lock while `act` runs. On SQLite `act` runs
+   * outside of any transaction.
    *
-   * @param patient waits a moment for the caller that has the name, instead of passing it over
+   * @param patient waits a moment for the caller that has the name, instead of skipping the row
    */
   hold<T>(
     wanted: Wanted,
     holding: Holding<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined>;
-  /** Keeps a name to itself while `act` runs, whether it has a row or not; waits for its holder, for a moment. */
+  /** Locks a name while `act` runs, whether it has a row or not. Waits a moment for another holder. */
   holdName<T>(key: DataplaneKey, holding: NameHolding<T>): Promise<T>;
   close(): Promise<void>;
 }

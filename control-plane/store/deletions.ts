@@ -10,7 +10,7 @@ import { KEY_COLUMNS, keyColumns, type KeyValues } from './rows.ts';
 import type { BodyRow, DataplaneRow, DepartureRow, Schema } from './schema.ts';
 import { currentRow, nextEpoch, unlocked, type Session } from './session.ts';
 
-/** After this time another replica will not take the work. */
+/** Work that has been due for longer is any replica's. */
 const OTHERS_MS = 2_000;
 
 /** The caller has locked the name. */
@@ -75,7 +75,7 @@ export async function readWanted(
   return rows;
 }
 
-/** @param limit how many at most, the one that has been due for longest first */
+/** @param limit the maximum number of rows; those due for longest come first */
 export function wantedRows(session: Session, wanted: Wanted, limit: number) {
   const { db, nowMs } = session;
   if (wanted.kind === 'due')
@@ -166,8 +166,8 @@ async function endAtOnce(
 }
 
 /**
- * An object may be gone without a record of its deletion, if the attempt died before it wrote one: then
- * the resource that its agent brought stands in for the body.
+ * An object may be gone without a record of its deletion, if the attempt died before it wrote one: then the resource
+ * that its agent brought replaces the body.
  */
 function lastBody(
   row: DataplaneRow,
@@ -204,7 +204,7 @@ export async function hasten(session: Session): Promise<void> {
     .execute();
 }
 
-/** Deletes rows over the bounds, the oldest of a name first. */
+/** Deletes rows beyond the limits, the oldest of a name first. */
 async function bound({ db }: Session): Promise<void> {
   const ofName = { departures: KEPT.departuresOfName, bodies: KEPT.bodiesOfName } as const;
   for (const table of ['departures', 'bodies'] as const) {
@@ -219,7 +219,7 @@ async function bound({ db }: Session): Promise<void> {
     select epoch from departures order by epoch desc limit 1000000 offset ${KEPT.departures})`.execute(db);
 }
 
-/** Releases are kept until they have ended; a replica, as long as a stream is said to be open there. */
+/** Keeps releases until they end, and a replica as long as a stream is recorded as open there. */
 export async function prune(session: Session, beforeMs: number): Promise<void> {
   const { db } = session;
   await db.deleteFrom('departures').where('at', '<', beforeMs).execute();

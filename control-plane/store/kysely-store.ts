@@ -10,12 +10,12 @@ import * as sidelinings from './sidelinings.ts';
 import * as streams from './streams.ts';
 import * as zones from './zones.ts';
 
-/** Longer than a sidelining counts against others, and than an acquaintance is valid. */
+/** Longer than a sidelining counts against others, and longer than an acquaintance is valid. */
 const SIDELININGS_KEPT_MS = 1_200_000;
 /** For a caller without a grace of its own. */
 const ANY_ENTRY: EntryView = { graceMs: 0 };
 
-/** The store over whichever database: what is the same for all of them. */
+/** The store, as far as it is the same for both databases. */
 export function kyselyStore(backend: Backend): Store {
   return {
     kind: backend.kind,
@@ -92,7 +92,7 @@ async function whileAlone<T>(
   act: (alone: Alone) => Promise<{ readonly value: T; readonly sidelining?: SideliningRecord }>,
 ): Promise<T> {
   const keep = (sidelining: SideliningRecord): Promise<void> =>
-    // On a way of its own: it is to stay, even if this transaction does not.
+    // In a transaction of its own: it must stay even if this one is rolled back.
     backend.run((session) => sidelinings.keep(session, sidelining));
   const held = await backend.holdName(key, {
     act: ({ row, sidelining, fence }) =>

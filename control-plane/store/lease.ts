@@ -2,12 +2,12 @@ import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 
 /**
- * For how long this process may believe that it has a name to itself. Another caller gets the name only later:
- * that is what makes a process harmless that was paused.
+ * How long this process may assume that it has a name. Another caller gets the name only later, so a process that was
+ * paused does no harm.
  *
- * @param ms less than what the store grants
- * @returns throws `FENCE_LOST` once that is over, on whichever clock: the monotonic one stands still while a machine is
- * suspended, the wall clock does not
+ * @param ms less than the time that the store grants
+ * @returns a check that throws `FENCE_LOST` once that time is over on either clock: the monotonic one stands still
+ * while a machine is suspended, the wall clock does not
  */
 export function lease(clock: Clock, ms: number): () => void {
   const startedMs = clock.monotonicMs();

@@ -1,12 +1,12 @@
-/** How long anything of the store may take. In ms. */
+/** Time limits of the store, in ms. */
 export interface StoreLimits {
-  /** For how long an attempt may believe that it has a name. Less than `sessionMs`, by more than a DELETE may take. */
+  /** How long an attempt may assume that it has a name. Less than `sessionMs` by more than a DELETE may take. */
   readonly leaseMs: number;
-  /** After which PostgreSQL takes a name away from a replica that has gone silent with it. */
+  /** After this time PostgreSQL takes a name away from a replica that has gone silent with it. */
   readonly sessionMs: number;
   /** How long a caller waits for a name. */
   readonly lockWaitMs: number;
-  /** For how long one statement, or one connection, may take. */
+  /** How long one statement may take, or the opening of one connection. */
   readonly statementMs: number;
 }
 
@@ -17,11 +17,11 @@ export const STORE_LIMITS: StoreLimits = {
   statementMs: 2_000,
 };
 
-/** The most departures that are kept, beside their age */
+/** How many departures are kept; their age is another limit. */
 export const KEPT = {
   departuresOfName: 100,
   bodiesOfName: 3,
-  /** All bodies together, in characters. The largest go first: a Dataplane has some thousand. */
+  /** All bodies together, in characters. The largest go first; a Dataplane usually has some thousand. */
   bodies: 64 * 1_024 * 1_024,
   departures: 250_000,
 } as const;

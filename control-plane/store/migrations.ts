@@ -6,7 +6,7 @@ import type { Schema } from './schema.ts';
 
 type Kind = 'sqlite' | 'postgres';
 
-/** Released ones never change: a store that has run one does not run it again. */
+/** A released migration never changes: a store that has run it does not run it again. */
 const MIGRATIONS: Readonly<Record<string, (db: Kysely<Schema>, kind: Kind) => Promise<void>>> = {
   '0001-records': createTables,
   '0002-evidence': addEvidence,

@@ -7,7 +7,7 @@ import { openSqlite } from './sqlite-backend.ts';
 
 export interface StoreOptions {
   readonly clock: Clock;
-  /** Tests are in a hurry. */
+  /** Tests use shorter ones. */
   readonly limits?: Partial<StoreLimits>;
 }
 

@@ -18,12 +18,12 @@ import type { DataplaneRow, Schema } from './schema.ts';
 import { currentRow, type Session } from './session.ts';
 import { findAny as findAnySidelining } from './sidelinings.ts';
 
-/** Attempts that may be under way at once: each keeps a connection for as long as it acts. */
+/** How many attempts may run at once: each keeps a connection while it acts. */
 const HOLDS = 16;
 const CONNECTIONS = 8;
-/** For agents that leave: whatever else is asked of the database, a stop does not wait for it. */
+/** Connections for agents that leave: a stop never waits for other work. */
 const LEAVING = 4;
-/** Another replica may be at it. */
+/** Another replica may be migrating. */
 const MIGRATION_MS = 60_000;
 
 /**
@@ -65,9 +65,9 @@ interface PostgresDeps {
 }
 
 /**
- * A name is locked by its row, and where there is none yet, by an advisory lock. Those of this process that want one
- * name wait for each other in memory, before they take a connection: however many they are, they keep no other name from
- * the database.
+ * A name is locked by its row, or by an advisory lock while it has none. Callers of this process that want the same
+ * name wait for each other in memory, before they take a connection: however many they are, they do not keep other
+ * names from the database.
  */
 class PostgresBackend implements Backend {
   readonly kind = 'postgres';
@@ -142,7 +142,7 @@ class PostgresBackend implements Backend {
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
     return this.#transact(this.#deps.holds, async (db, connection) => {
-      // From before the lock is asked for: PostgreSQL counts from later.
+      // Counts from before the lock is requested; PostgreSQL counts from later.
       const assertLeased = lease(this.#deps.clock, this.#deps.limits.leaseMs);
       const session = await this.#session(db);
       const rows = wantedRows(session, wanted, 1).forUpdate();
@@ -154,7 +154,7 @@ class PostgresBackend implements Backend {
           assertLeased();
           if (connection.isLost) throw lostError();
         },
-        // On a connection of its own: it is to stay, even if this transaction does not.
+        // On a connection of its own: the body must stay even if this transaction is rolled back.
         keepBody: (resource) => this.run((own) => keepBody(own, recordOf(row), resource)),
         alone: async (what) => {
           await sql`select ${lockOf(`alone ${what}`)}`.execute(db);
@@ -197,10 +197,10 @@ class PostgresBackend implements Backend {
   }
 
   /**
-   * At a moment by the database's clock, which is the same for all replicas. After a failover it may be another's, and
-   * behind: then what any replica has said since counts, and goes on.
+   * A session at a moment of the database's clock, which all replicas share. After a failover it may be another
+   * machine's clock, and behind: then the latest time that any replica has recorded counts.
    *
-   * @param first is waited for before the clock is read
+   * @param first a statement to wait for before the clock is read
    */
   async #session(db: Kysely<Schema>, first: RawBuilder<unknown> = sql`null`): Promise<Session> {
     const clock = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
@@ -210,7 +210,7 @@ class PostgresBackend implements Backend {
   }
 }
 
-/** Until the transaction ends. Two names that hash alike wait for each other, and nothing else comes of it. */
+/** Lasts until the transaction ends. Two names with the same hash wait for each other, which does no harm. */
 function lockOf(name: string): RawBuilder<unknown> {
   return sql`pg_advisory_xact_lock(hashtextextended(${`kuma-deregistrar ${name}`}, 0))`;
 }
@@ -223,8 +223,8 @@ function lostError(): OperationalError {
 }
 
 /**
- * A caller has waited in memory for a name, in vain. The caller before it may wait for a database that does not answer:
- * then the error is about the database.
+ * A caller has waited in memory for a name, in vain. If the caller before it waits for a database that does not
+ * answer, the error must be about the database.
  *
  * @throws `STORE_UNAVAILABLE` if the database does not answer, else `error`
  */

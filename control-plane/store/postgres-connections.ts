@@ -24,7 +24,7 @@ export interface PoolOptions {
   readonly sessionMs: number;
 }
 
-/** Goes up when a session said that its server cannot serve any more: what is older is not used again. */
+/** Increases when a session reports that its server cannot serve any more: older sessions are not used again. */
 export interface ServerAge {
   current: number;
 }
@@ -32,7 +32,7 @@ export interface ServerAge {
 /** One connection, for as long as it is used. */
 export interface PoolConnection {
   readonly db: Kysely<Schema>;
-  /** Whether it broke: then the transaction and its locks are gone, or will be soon. */
+  /** Whether it broke: its transaction and its locks are gone, or soon will be. */
   readonly isLost: boolean;
 }
 
@@ -42,7 +42,7 @@ interface Pinned {
   isLost: boolean;
 }
 
-/** The server's own limit comes first: it says more. */
+/** The server's own limit should end a statement first: its error says more. */
 const ANSWER_SLACK_MS = 500;
 const IDLE_MS = 60_000;
 const GOODBYE_MS = 1_000;
@@ -125,7 +125,7 @@ export class PostgresConnections {
     return !isLost && age === this.#options.server.current;
   }
 
-  /** Kysely takes its connections from a pool; this one has a single one, and knows when it breaks. */
+  /** Kysely takes its connections from a pool. This pool has a single connection, and knows when it breaks. */
   #pin(client: PoolClient): Pinned {
     const known = this.#pinned.get(client);
     if (known !== undefined) return known;
@@ -149,7 +149,7 @@ export class PostgresConnections {
 
   async #query(client: PoolClient, text: string, values: readonly unknown[]): Promise<unknown> {
     if (text !== 'begin') return this.#send(client, text, values);
-    // A beginning that fails loses the connection. Only the statement after it, which reads the time, is on its way by then.
+    // A BEGIN that fails loses the connection. By then only the next statement has been sent, which reads the time.
     this.#send(client, this.#begin(), []).catch(() => {
       this.#pin(client).isLost = true;
     });
@@ -165,7 +165,7 @@ export class PostgresConnections {
     } catch (error) {
       const health = sessionHealth(error);
       if (health !== 'usable' || text === 'rollback') pinned.isLost = true;
-      // Others may have noticed before, and opened new ones.
+      // Other sessions may have noticed it before, and opened new connections.
       if (health === 'server spent' && pinned.age === this.#options.server.current)
         this.#options.server.current += 1;
       // Reports the reason for the rollback; nothing is committed.
@@ -175,8 +175,8 @@ export class PostgresConnections {
   }
 
   /**
-   * In each transaction, and in one message with its beginning: PgBouncer refuses such limits at the start of a session
-   * or drops them, and in transaction mode hands each transaction to another session.
+   * Sets the limits in each transaction, in one message with its BEGIN. PgBouncer refuses such limits at the start of
+   * a session or drops them, and in transaction mode hands each transaction to another session.
    */
   #begin(): string {
     const { statementMs, lockWaitMs, sessionMs } = this.#options;

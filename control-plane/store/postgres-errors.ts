@@ -4,14 +4,14 @@ import { OperationalError } from '../../kernel/errors.ts';
 
 /** What an error means for its session. */
 export type SessionHealth =
-  /** The statement was wrong, or waited too long: the next one may do better. */
+  /** The statement was wrong, or waited too long: the next one may succeed. */
   | 'usable'
   /** This session cannot serve any more. */
   | 'spent'
-  /** Nor can any other that was opened before: the server was demoted, or it is shutting down. */
+  /** Neither this session nor any earlier one can serve: the server was demoted, or it is shutting down. */
   | 'server spent';
 
-/** A session is kept only after an error that a session in order may give: everything else costs one reconnect. */
+/** A session is kept only after an error that a healthy session may give: every other error costs one reconnect. */
 export function sessionHealth(error: unknown): SessionHealth {
   if (!(error instanceof DatabaseError)) return 'spent';
   const state = error.code ?? '';

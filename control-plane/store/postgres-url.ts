@@ -12,7 +12,7 @@ export function connectionString(url: string): string {
   const parsed = new URL(url);
   if (!parsed.searchParams.has('sslmode') || parsed.searchParams.has('uselibpqcompat')) return url;
   parsed.searchParams.set('uselibpqcompat', 'true');
-  // Node trusts the roots of its own and those of SSL_CERT_FILE: there is no file of that name.
+  // Node trusts its own roots and those of SSL_CERT_FILE. There is no file with the name `system`.
   if (parsed.searchParams.get('sslrootcert') === 'system') parsed.searchParams.delete('sslrootcert');
   return parsed.href;
 }
@@ -27,7 +27,10 @@ export function requireUsableFiles(url: string): void {
   );
 }
 
-/** A file of the URL that was there when the program started. @returns `undefined` for any other error */
+/**
+ * A certificate file of the URL that has disappeared since the program started. @returns `undefined` for any other
+ * error
+ */
 export function unreadableFile(error: unknown): OperationalError | undefined {
   const { path, code } = error as NodeJS.ErrnoException;
   if (path === undefined || code === undefined) return undefined;

@@ -16,7 +16,7 @@ type Place = Pick<Session, 'kind' | 'db'>;
 /**
  * A query that is built once for each kind of database. Building one takes longer than SQLite takes to execute it.
  *
- * @param names of all values, each of which is a parameter wherever `build` uses it: it must not look at them
+ * @param names of all values. `build` gets a parameter in place of each value, so it must not look at them
  */
 export function prepared<Values extends object, Row>(
   names: readonly (keyof Values & string)[],

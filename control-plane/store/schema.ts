@@ -64,7 +64,7 @@ export interface DataplaneRow extends KeyColumns {
   epoch: number;
   incarnation: string;
   owner: ObjectOwner;
-  /** 0 or 1: SQLite has no other. */
+  /** 0 or 1: SQLite has no booleans. */
   deletable: number;
   address: string | null;
   peer: string | null;
@@ -76,7 +76,7 @@ export interface DataplaneRow extends KeyColumns {
   phase: string;
   /** 0 or 1; null while its agent has not said whether its Envoy serves. */
   serving: number | null;
-  /** 0 or 1: its stream was not seen to end, the replica that held it fell silent or was restarted. */
+  /** 0 or 1: no replica saw its stream end, since the replica that held it fell silent or was restarted. */
   unseen: number;
   due_at: number | null;
   attempts: number;

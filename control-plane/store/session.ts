@@ -17,7 +17,7 @@ const selectCurrent = prepared(KEY_COLUMNS, ({ kind, db }, key: KeyValues) => {
   return kind === 'postgres' ? query.forUpdate() : query;
 });
 
-/** The row of a name. PostgreSQL locks it: other callers wait, or pass it over. */
+/** The row of a name. PostgreSQL locks it: other callers wait, or skip it. */
 export async function currentRow(session: Session, key: DataplaneKey): Promise<DataplaneRow | undefined> {
   const { rows } = await selectCurrent(session, keyColumns(key));
   return rows[0];
@@ -27,11 +27,11 @@ export async function currentRow(session: Session, key: DataplaneKey): Promise<D
 const BELIEVED_EPOCHS = 1_000_000;
 
 /**
- * Every epoch is taken from one sequence for all names, which outlives the rows: none is ever seen twice. Where the
- * sequence is behind, it moves above the highest epoch that the rows show: a failover to a logical replica brings
- * the rows and not the sequence.
+ * Takes every epoch from one sequence for all names. The sequence outlives the rows, so no epoch is used twice. If it
+ * is behind the highest epoch of the rows, it moves above that: a failover to a logical replica brings the rows and
+ * not the sequence.
  *
- * @param shown an epoch that an agent says it was given; it may be of a store that has gone back in time since
+ * @param shown the epoch that an agent says it was given, maybe by a store that has gone back in time since
  * @returns `raised` if the sequence was behind
  */
 export async function nextEpoch(
@@ -82,8 +82,7 @@ async function takeEpoch(session: Session): Promise<number> {
 }
 
 /**
- * A condition that is true of the rows that `which` finds and no caller has locked: a change of many rows waits for none
- * of them.
+ * A condition for those rows of `which` that no caller has locked: a change of many rows then waits for none of them.
  */
 export function unlocked(
   { kind, db }: Session,

@@ -9,7 +9,7 @@ import { isNamed, type Session } from './session.ts';
 
 type SideliningReads = Pick<Session, 'db'>;
 
-/** Rows in one statement */
+/** How many rows one statement writes at most. */
 const ROWS = 1_000;
 
 /** One replica decides at a time, so that the next one counts its sidelinings. */
@@ -153,7 +153,7 @@ export async function lostSince(
   return rows.map(recordOf);
 }
 
-/** Those that are over, and acquaintances that are not valid any more. */
+/** Deletes sidelinings that are over, and acquaintances that are not valid any more. */
 export async function prune({ db, nowMs }: Session, keepMs: number): Promise<void> {
   const beforeMs = nowMs - keepMs;
   await db

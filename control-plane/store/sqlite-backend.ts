@@ -51,7 +51,7 @@ async function prepareTables(sqlite: Database.Database, db: Kysely<Schema>, path
   // Kysely gives each step of a migration its own transaction here, and one may be the last before a power failure.
   sqlite.exec('begin');
   await migrate(db, { kind: 'sqlite', place: `the store ${path}` });
-  // The processes that were here before are gone, or the file would not be ours.
+  // The processes recorded here have ended: otherwise this one could not have opened the file.
   await db.deleteFrom('replicas').execute();
   sqlite.exec('commit');
 }
@@ -72,7 +72,7 @@ function remembering(sqlite: Database.Database): {
   };
 }
 
-/** One process has the file, so a name is locked in its memory; nothing is open in the database meanwhile. */
+/** Only one process has the file, so names are locked in its memory, without an open transaction. */
 class SqliteBackend implements Backend {
   readonly kind = 'sqlite';
   readonly #sqlite: Database.Database;
@@ -127,7 +127,7 @@ class SqliteBackend implements Backend {
     holding: Holding<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
-    // From before the name is asked for.
+    // Counts from before the name is requested.
     const assertHeld = lease(this.#clock, this.#limits.leaseMs);
     const held: FileRelease[] = [];
     const hold = (release: FileRelease | undefined): boolean =>

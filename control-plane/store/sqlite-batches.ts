@@ -13,26 +13,29 @@ export interface BatchesDeps {
   readonly db: Kysely<Schema>;
   readonly path: string;
   readonly nowMs: () => number;
-  /** Settles when everything that was committed before the call survives a power failure; `undefined`: a commit does. */
+  /**
+   * Resolves when everything committed before the call survives a power failure; `undefined` if a commit itself does.
+   */
   readonly sync: (() => Promise<void>) | undefined;
 }
 
 interface Job {
   run(session: Session): Promise<void>;
-  /** After the commit, when it survives a power failure. */
+  /** Called once the commit survives a power failure. */
   readonly settle: () => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Others want the event loop, too. */
+/** Leaves turns of the event loop to other work. */
 const MAX_JOBS = 128;
 
 /**
- * Runs everything that has arrived in one turn of the event loop as one transaction: a thousand dataplanes that leave at
- * once are as durable as one, and not a thousand times as slow. A job that fails, fails alone.
+ * Runs everything that has arrived in one turn of the event loop as one transaction: a thousand dataplanes that leave
+ * at once are as durable as one, and not a thousand times as slow. A job that fails, fails alone.
  *
- * No caller is answered before the disk has what it wrote, or what it saw. That takes 1 to 30 ms, so another thread waits
- * for it: here it would keep a fleet that connects waiting. What is committed meanwhile shares the next sync.
+ * No caller gets an answer before its writes, or the writes that it read, are on the disk. That takes 1 to 30 ms, so
+ * another thread waits for it: on this one, a fleet that connects would wait. Commits made meanwhile share the next
+ * sync.
  */
 export class SqliteBatches {
   readonly #deps: BatchesDeps;
@@ -80,7 +83,7 @@ export class SqliteBatches {
     });
   }
 
-  /** Once everything that was asked for is done. */
+  /** Resolves once all requested work is done. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
@@ -138,7 +141,7 @@ export class SqliteBatches {
     this.#syncing = undefined;
   }
 
-  /** A disk that fails may fail here, too; then it is tried again with the next batch. */
+  /** A disk that fails may fail here, too; the next batch tries again. */
   #rollBack(): void {
     try {
       if (this.#deps.sqlite.inTransaction) this.#statements.rollback.run();
@@ -147,7 +150,7 @@ export class SqliteBatches {
     }
   }
 
-  /** @throws whatever ended the whole transaction: a full disk does */
+  /** @throws the error that ended the whole transaction, such as a full disk */
   async #runJob(job: Job): Promise<boolean> {
     const { sqlite, db, path, nowMs } = this.#deps;
     this.#statements.mark.run();
@@ -171,7 +174,7 @@ function settleAll(jobs: readonly Job[]): void {
   for (const job of jobs) job.settle();
 }
 
-/** As after a commit whose answer was lost: what was asked for may have happened. */
+/** As after a commit whose answer was lost: the change may have happened. */
 function notSynced(path: string, cause: unknown): OperationalError {
   return new OperationalError('STORE_UNAVAILABLE', `Cannot write the store ${path} to the disk`, { cause });
 }

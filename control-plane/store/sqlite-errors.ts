@@ -4,7 +4,7 @@ import { describeError, OperationalError } from '../../kernel/errors.ts';
 
 const { SqliteError } = Database;
 
-/** What a lost file costs, and what to do */
+/** A damaged file, with what its loss costs and what to do. */
 export function damaged(path: string, what: string, cause?: unknown): OperationalError {
   return new OperationalError(
     'STORE_UNUSABLE',
@@ -24,7 +24,7 @@ export function ofSqlite(error: unknown, path: string): unknown {
 
 const DAMAGE: ReadonlySet<string> = new Set(['SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_FORMAT']);
 
-/** A full disk is an I/O error where it is a quota or a limit. */
+/** A quota or a limit reports a full disk as an I/O error. */
 const TRANSIENT: ReadonlySet<string> = new Set([
   'SQLITE_FULL',
   'SQLITE_IOERR',

@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import { OperationalError } from '../../kernel/errors.ts';
 import { damaged, ofSqlite } from './sqlite-errors.ts';
 
-/** "kuma", by which a file of ours is known. @see https://www.sqlite.org/fileformat.html#application_id */
+/** "kuma", which marks a file of this program. @see https://www.sqlite.org/fileformat.html#application_id */
 const APPLICATION_ID = 0x6b_75_6d_61;
 /** @see https://www.sqlite.org/fileformat.html#pages */
 const SMALLEST_PAGE = 512;
@@ -13,9 +13,9 @@ const SMALLEST_PAGE = 512;
 const LOCK_PATIENCE_MS = 300;
 
 /**
- * Opens the file for this process alone. The kernel lets go of the lock when the process ends, however it ends.
+ * Opens the file for this process alone. The kernel releases the lock when the process ends, however it ends.
  *
- * @throws `STORE_UNUSABLE` if another process has it, or it is damaged, or not ours
+ * @throws `STORE_UNUSABLE` if another process has it, or it is damaged, or of another program
  */
 export function openSqliteFile(path: string): Database.Database {
   refuseLostFile(path);
@@ -38,7 +38,7 @@ export function openSqliteFile(path: string): Database.Database {
   }
 }
 
-/** Files that SQLite would treat as new and overwrite */
+/** Refuses files that SQLite would treat as new and overwrite. */
 function refuseLostFile(path: string): void {
   const size = sizeOf(path) ?? 0;
   if (size > 0 && size < SMALLEST_PAGE) throw damaged(path, `it is damaged (${size} bytes are left of it)`);

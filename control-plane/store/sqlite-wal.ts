@@ -2,11 +2,11 @@ import { realpathSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 
 /**
- * The write-ahead log of an open SQLite file. With `synchronous = NORMAL`, SQLite writes a commit there and leaves it to us
- * to sync it; it still syncs what it needs to keep the file whole around a checkpoint.
+ * The write-ahead log of an open SQLite file. With `synchronous = NORMAL`, SQLite writes a commit there and leaves
+ * the sync to us. It still syncs what keeps the file whole around a checkpoint.
  *
- * The log is one file from the first write to the end of the connection, and SQLite keeps no lock on it that closing it
- * here would drop.
+ * The log is one file from the first write until the connection closes. SQLite has no lock on it that would be
+ * dropped when it is closed here.
  *
  * @see https://www.sqlite.org/pragma.html#pragma_synchronous
  */
@@ -19,7 +19,7 @@ export class SqliteWal {
     this.#path = `${realpathSync(path)}-wal`;
   }
 
-  /** Settles when everything that was written before is on the disk. */
+  /** Resolves when everything that was written before is on the disk. */
   async sync(): Promise<void> {
     const opening = (this.#file ??= open(this.#path, 'r+'));
     try {

@@ -66,7 +66,7 @@ export async function detach(
   await endStreams(session, which, { ...becomes, goneAtMs: nowMs });
 }
 
-/** The order matters: what becomes unseen now has all of its time. */
+/** The order matters: a record that becomes unseen now gets all of its time. */
 export async function noteSilence(session: Session, silence: Silence): Promise<UnseenCount> {
   if (silence.anew) await extendUnseen(session, silence);
   const lost = await loseUnseen(session, silence);
@@ -88,10 +88,10 @@ async function countUnseen({ db }: Session): Promise<number> {
   return count;
 }
 
-/** Attached records, which are most of them, are in no index of what is due. */
+/** Attached records, the majority, are in no index of due records. */
 const isUnseen: Condition = (row) => row.and([row('due_at', '>', 0), row('state', '=', 'unseen')]);
 
-/** No replica was there to come back to: the agents have their time once more. */
+/** No replica was up to which the agents could return: they get their time once more. */
 async function extendUnseen(session: Session, { returnMs }: Silence): Promise<void> {
   const { db, nowMs } = session;
   const count = await countUnseen(session);
@@ -116,7 +116,7 @@ async function loseUnseen(session: Session, { owedMs }: Silence): Promise<number
   return Number(numUpdatedRows);
 }
 
-/** A replica of which there is no record can only have been silent for as long as this one has looked: since now. */
+/** A replica without a record can only have been silent for as long as this one has looked: since now. */
 async function missSilentReplicas(session: Session, { self, silentMs, returnMs }: Silence): Promise<number> {
   const { db, nowMs } = session;
   const holders = await db
@@ -168,10 +168,10 @@ const LOST = { state: 'lost', unseen: 0 } as const;
 const UNSEEN = { state: 'unseen', unseen: 1 } as const;
 
 /**
- * The guards know the grace: a record that lost its stream is due at once, so that it is watched from the beginning.
+ * The guards know the grace, so a record that lost its stream is due at once and is watched from the beginning.
  * Records that the companion would not delete are dropped.
  *
- * @returns how many came into the new state
+ * @returns how many records came into the new state
  */
 async function endStreams(
   { db }: Session,

@@ -4,7 +4,7 @@ import type { Session } from './session.ts';
 
 const ONLY = 1;
 
-/** The first one binds it; another that comes at the same time waits for that one's transaction, and finds its row. */
+/** The first caller binds the store. Another one at the same time waits for that transaction, and finds its row. */
 export async function bindZone({ db }: Session, zone: ZoneIdentity): Promise<ZoneIdentity> {
   await db
     .insertInto('zones')

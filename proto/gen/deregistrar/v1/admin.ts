@@ -33,7 +33,7 @@ export interface GetStatusRequest {
 
 export interface GetStatusResponse {
   version: string;
-  /** This process, among those that share the store. */
+  /** The name of this process among those that share the store. */
   replica: string;
   up: Duration | undefined;
   store: StoreStatus | undefined;
@@ -43,7 +43,7 @@ export interface GetStatusResponse {
   departures: Departure[];
   /** Dataplanes that are out of rotation because no witness reaches them. */
   sidelined: Sidelined[];
-  /** Attached dataplanes whose loss would not be noticed at once. */
+  /** Attached dataplanes whose loss the companion would not notice at once. */
   unwatched: Unwatched[];
 }
 
@@ -61,7 +61,7 @@ export interface ControlPlaneStatus {
   /** Empty if it does not answer. */
   controlPlane: ControlPlane | undefined;
   problem: string;
-  /** Since when this process sees this instance answer. */
+  /** How long this process has seen this instance answer. */
   up: Duration | undefined;
 }
 
@@ -71,13 +71,13 @@ export interface DataplaneStatus {
   epoch: number;
   /** "attached", "unseen", "lost", "leaving", "swept". */
   state: string;
-  /** The agent's own phase, as it last said. */
+  /** The agent's phase, as it last reported it. */
   phase: string;
   replica: string;
-  /** In this state. */
+  /** How long it has been in this state. */
   since: Duration | undefined;
   attempts: number;
-  /** Which guard holds its deletion back, if one does. */
+  /** The guard that holds its deletion back, if any. */
   guard: string;
   reason: string;
   nextAttempt: Duration | undefined;
@@ -115,7 +115,7 @@ export interface Sidelined {
   dataplane:
     | DataplaneKey
     | undefined;
-  /** Since it was decided. */
+  /** The time since the decision. */
   since:
     | Duration
     | undefined;
@@ -143,7 +143,7 @@ export interface SweepResponse_Candidate {
   offline:
     | Duration
     | undefined;
-  /** Empty if it would be, or is now, deleted. */
+  /** The guard that holds it back; empty if a sweep would delete it, or has begun to. */
   guard: string;
   reason: string;
 }
@@ -1727,7 +1727,7 @@ export const ReleaseBrakeResponse: MessageFns<ReleaseBrakeResponse> = {
   },
 };
 
-/** For the operator, on a Unix socket whose file mode says who may. */
+/** For operators, on a Unix socket. The mode of its file decides who may call. */
 export type AdminService = typeof AdminService;
 export const AdminService = {
   getStatus: {
@@ -1739,7 +1739,7 @@ export const AdminService = {
     responseSerialize: (value: GetStatusResponse): Buffer => Buffer.from(GetStatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetStatusResponse => GetStatusResponse.decode(value),
   },
-  /** What Kuma itself shows offline for too long. Deletes nothing unless told to. */
+  /** Dataplanes that Kuma has shown offline for too long. Deletes none unless the request says so. */
   sweep: {
     path: "/deregistrar.v1.Admin/Sweep" as const,
     requestStream: false as const,
@@ -1774,7 +1774,7 @@ export const AdminService = {
 
 export interface AdminServer extends UntypedServiceImplementation {
   getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
-  /** What Kuma itself shows offline for too long. Deletes nothing unless told to. */
+  /** Dataplanes that Kuma has shown offline for too long. Deletes none unless the request says so. */
   sweep: handleUnaryCall<SweepRequest, SweepResponse>;
   /** Puts the last deleted object of this name back. */
   undo: handleUnaryCall<UndoRequest, UndoResponse>;
@@ -1798,7 +1798,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetStatusResponse) => void,
   ): ClientUnaryCall;
-  /** What Kuma itself shows offline for too long. Deletes nothing unless told to. */
+  /** Dataplanes that Kuma has shown offline for too long. Deletes none unless the request says so. */
   sweep(
     request: SweepRequest,
     callback: (error: ServiceError | null, response: SweepResponse) => void,

@@ -30,7 +30,7 @@ export const Owner = {
   UNSPECIFIED: 0,
   /** CONTROL_PLANE - The control plane creates the object when kuma-dp connects. */
   CONTROL_PLANE: 1,
-  /** AGENT - The agent does, by Register. */
+  /** AGENT - The agent creates it, by Register. */
   AGENT: 2,
   /** EXTERNAL - An operator applied it beforehand. */
   EXTERNAL: 3,
@@ -45,7 +45,7 @@ export namespace Owner {
   export type EXTERNAL = typeof Owner.EXTERNAL;
 }
 
-/** A Dataplane. The zone proxies of Kuma 2 are none: their tokens are not the companion's to check. */
+/** A Dataplane. Zone proxies of Kuma 2 are not: the companion cannot check their tokens. */
 export interface DataplaneKey {
   mesh: string;
   name: string;
@@ -58,7 +58,7 @@ export interface Incarnation {
     | undefined;
   /** A random UUID. */
   id: string;
-  /** Where its resource says that Envoy listens; empty if unknown. */
+  /** The address on which Envoy listens, by its resource; empty if unknown. */
   address: string;
 }
 
@@ -78,12 +78,12 @@ export interface Hello {
   deletable: boolean;
   /** The rendered Dataplane as JSON; empty if there is none to read. */
   resource: Buffer;
-  /** The phase it is in when it attaches; see PhaseChanged. */
+  /** Its phase when it attaches; see PhaseChanged. */
   phase: string;
   agentVersion: string;
   /**
-   * The highest epoch that this incarnation was ever given; 0 for none. A companion whose store went back in time goes on
-   * above it.
+   * The highest epoch that this incarnation was ever given; 0 for none. A companion whose store went back in time
+   * continues above it.
    */
   epoch: number;
   /** Whether it answers an Ask. */
@@ -97,13 +97,13 @@ export interface Hello {
 }
 
 export interface PhaseChanged {
-  /** A phase of the agent's lifecycle: "starting", "running", "deregistering", "settling", "draining", "exiting". */
+  /** The agent's phase: "starting", "running", "deregistering", "settling", "draining", "exiting". */
   phase: string;
   /** Whether Envoy serves. Only then a missing object is put back. */
   serving: boolean;
   /**
-   * Who owns the object, if that is no longer what the Hello said; else unspecified. An agent says it only to a companion
-   * that takes it.
+   * Who owns the object, if the Hello no longer says it; else unspecified. An agent says it only to a companion that
+   * takes it.
    */
   owner: Owner;
 }
@@ -111,7 +111,7 @@ export interface PhaseChanged {
 export interface Stopped {
   /** The stop report as JSON. */
   report: string;
-  /** The object is to stay, on purpose: the companion does not delete it either. */
+  /** The agent leaves the object in place on purpose: the companion does not delete it either. */
   keep: boolean;
 }
 
@@ -123,21 +123,24 @@ export interface AttachResponse {
     | { $case: "look"; value: Look }
     | { $case: "waiting"; value: Waiting }
     | //
-    /** What the control plane is and how it is set, after a change. Attached says it first. */
+    /** The control plane and its settings, after a change. Attached has them first. */
     { $case: "news"; value: ControlPlane }
     | undefined;
 }
 
-/** The companion is busy with agents that came before, and attaches this one on this stream in its turn. */
+/** The companion is busy with earlier agents, and attaches this one on this stream in its turn. */
 export interface Waiting {
-  /** How long that may take; it is said again whenever it grows. An agent that has waited for longer attaches anew. */
+  /**
+   * How long that may take. The companion repeats it whenever it grows. An agent that has waited longer attaches
+   * anew.
+   */
   within: Duration | undefined;
 }
 
 export interface Attached {
   /** The fencing number of this incarnation; 0 while `fenced` is false. */
   epoch: number;
-  /** False while the store is out of reach: nothing is remembered, and the companion attaches it when it can. */
+  /** False while the store cannot be reached: nothing is recorded, and the companion attaches the agent when it can. */
   fenced: boolean;
   /** Whether this incarnation is leaving already. */
   leaving: boolean;
@@ -157,7 +160,7 @@ export interface Attached {
   sendsNews: boolean;
 }
 
-/** Say your phase again, now: whether this end of the stream lives is about to matter. */
+/** Asks the agent to send its phase again, now: a decision depends on whether its end of the stream lives. */
 export interface Ask {
 }
 
@@ -228,7 +231,7 @@ export interface Testimony_Finding {
   reason: string;
 }
 
-/** Attach somewhere else. The stream ends soon, and that is no departure. */
+/** Asks the agent to attach elsewhere. The stream ends soon, without a departure. */
 export interface Redirected {
   reason: string;
 }
@@ -241,7 +244,7 @@ export interface ControlPlane {
   propagation:
     | Duration
     | undefined;
-  /** Absent if the control plane has not said it. */
+  /** Absent if the control plane has not reported it. */
   deregistrationDelay:
     | Duration
     | undefined;
@@ -270,17 +273,17 @@ export interface RegisterRequest {
     | Rotation
     | undefined;
   /**
-   * How the object is to stand; `resource` is what a missing one is created from, and if it is empty none is created.
-   * Agents and companions of 0.1.0 do not know it and go by the three fields before, which say the same as far as they
-   * can: both are always set.
+   * The wanted state of the object. A missing object is created from `resource`; if that is empty, none is created.
+   * Agents and companions of 0.1.0 do not know this field and use the three fields before, which say the same as far
+   * as they can: both are always set.
    */
   wish: Wish | undefined;
 }
 
-/** How a run wants its object to stand. */
+/** The state in which a run wants its object. */
 export interface Wish {
   state: Wish_State;
-  /** STATE_HIDDEN: replaces whatever stands under the name. */
+  /** STATE_HIDDEN: replaces any object of this name. */
   takeOver: boolean;
   /**
    * By "address:port", the address empty where the port has none of its own. STATE_OUT: the states to go back to; while
@@ -293,9 +296,9 @@ export interface Wish {
 
 export const Wish_State = {
   UNSPECIFIED: 0,
-  /** HIDDEN - There, every inbound NotReady. */
+  /** HIDDEN - The object exists, with every inbound NotReady. */
   HIDDEN: 1,
-  /** READY - There, every inbound that is NotReady as `states` says, Ready if it says nothing. */
+  /** READY - The object exists. Each inbound that is NotReady becomes what `states` says, Ready if it says nothing. */
   READY: 2,
   /** OUT - Every inbound that is Ready is NotReady, for maintenance. */
   OUT: 3,
@@ -315,7 +318,7 @@ export interface Wish_StatesEntry {
   value: string;
 }
 
-/** Out of rotation while Envoy serves on, for maintenance, and back. */
+/** Takes the dataplane out of rotation while Envoy serves on, for maintenance, and back. */
 export interface Rotation {
   turn: Rotation_Turn;
   /** By "address:port", the address empty where the port has none of its own. */
@@ -369,7 +372,7 @@ export interface DeregisterRequest {
 
 export interface DeregisterResponse {
   outcome: DeregisterResponse_Outcome;
-  /** Which guard holds it, if one does. */
+  /** The guard that holds it, if any. */
   guard: string;
   /** A sentence for people. */
   reason: string;
@@ -381,7 +384,7 @@ export const DeregisterResponse_Outcome = {
   UNSPECIFIED: 0,
   DELETED: 1,
   ALREADY_GONE: 2,
-  /** ACCEPTED - Still at it, detached from the call. */
+  /** ACCEPTED - The deletion continues, detached from the call. */
   ACCEPTED: 3,
   REFUSED: 4,
 } as const;
@@ -401,8 +404,8 @@ export interface ConfirmRequest {
     | Incarnation
     | undefined;
   /**
-   * Its Envoy still serves, so one subscription that is online is its own. A companion of 0.1.0 does not know it and says
-   * WAIT.
+   * Its Envoy still serves, so one online subscription is its own. A companion of 0.1.0 does not know this field and
+   * answers WAIT.
    */
   serving: boolean;
 }
@@ -416,7 +419,7 @@ export const ConfirmResponse_Verdict = {
   UNSPECIFIED: 0,
   GONE: 1,
   DELETED: 2,
-  /** WAIT - The control plane has not written down yet what will tell. */
+  /** WAIT - The control plane has not recorded yet what decides it. */
   WAIT: 3,
   LEAVE: 4,
 } as const;
@@ -432,7 +435,7 @@ export namespace ConfirmResponse_Verdict {
 }
 
 export interface GetControlPlaneRequest {
-  /** For whom. */
+  /** The dataplane that asks. */
   dataplane:
     | DataplaneKey
     | undefined;
@@ -450,7 +453,7 @@ export interface GetControlPlaneResponse {
 }
 
 export const GetControlPlaneResponse_Siblings = {
-  /** UNSPECIFIED - Not asked, or it could not be found out. */
+  /** UNSPECIFIED - Not asked, or unknown. */
   UNSPECIFIED: 0,
   /** MISSING - For one of the services there is no other ready dataplane in this zone. */
   MISSING: 1,
@@ -3038,12 +3041,13 @@ export const GetControlPlaneResponse: MessageFns<GetControlPlaneResponse> = {
 };
 
 /**
- * What an agent asks of the companion. Every call carries the dataplane token in the metadata key "authorization", raw,
- * as kuma-dp sends it to its control plane. All calls may be repeated.
+ * The calls of an agent to the companion. Every call carries the dataplane token in the metadata key "authorization",
+ * raw, as kuma-dp sends it to its control plane. All calls may be repeated.
  *
- * Status codes: UNAUTHENTICATED (no valid token), PERMISSION_DENIED (not for this dataplane, whether it exists or not),
- * INVALID_ARGUMENT, RESOURCE_EXHAUSTED (a limit), FAILED_PRECONDITION (superseded by a newer incarnation, or the object
- * is another run's: do not repeat), ABORTED (busy with the same dataplane: repeat), UNAVAILABLE (repeat, elsewhere).
+ * Status codes: UNAUTHENTICATED (no valid token), PERMISSION_DENIED (not for this dataplane, whether it exists or
+ * not), INVALID_ARGUMENT, RESOURCE_EXHAUSTED (a limit), FAILED_PRECONDITION (superseded by a newer incarnation, or
+ * the object is another run's: do not repeat), ABORTED (busy with the same dataplane: repeat), UNAVAILABLE (repeat,
+ * elsewhere).
  */
 export type DeregistrarService = typeof DeregistrarService;
 export const DeregistrarService = {
@@ -3057,7 +3061,10 @@ export const DeregistrarService = {
     responseSerialize: (value: AttachResponse): Buffer => Buffer.from(AttachResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AttachResponse => AttachResponse.decode(value),
   },
-  /** Makes the object stand as the agent wishes: puts it, makes it ready, takes it out of rotation and back. */
+  /**
+   * Brings the object into the state that the agent wants: creates it, makes it ready, takes it out of rotation and
+   * back.
+   */
   register: {
     path: "/deregistrar.v1.Deregistrar/Register" as const,
     requestStream: false as const,
@@ -3067,7 +3074,7 @@ export const DeregistrarService = {
     responseSerialize: (value: RegisterResponse): Buffer => Buffer.from(RegisterResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RegisterResponse => RegisterResponse.decode(value),
   },
-  /** Records that this incarnation leaves, and takes its object away. Goes on if the caller vanishes. */
+  /** Records that this incarnation leaves, and deletes its object. Continues if the caller vanishes. */
   deregister: {
     path: "/deregistrar.v1.Deregistrar/Deregister" as const,
     requestStream: false as const,
@@ -3088,8 +3095,8 @@ export const DeregistrarService = {
     responseDeserialize: (value: Buffer): ConfirmResponse => ConfirmResponse.decode(value),
   },
   /**
-   * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
-   * before there is an object to compare tags with.
+   * The facts that a departure depends on. The companion checks only signature, time, revocation, mesh and name of
+   * the token: an agent may ask before there is an object to compare tags with.
    */
   getControlPlane: {
     path: "/deregistrar.v1.Deregistrar/GetControlPlane" as const,
@@ -3107,15 +3114,18 @@ export const DeregistrarService = {
 export interface DeregistrarServer extends UntypedServiceImplementation {
   /** Open as long as the agent lives. The first request is a Hello, the first response an Attached. */
   attach: handleBidiStreamingCall<AttachRequest, AttachResponse>;
-  /** Makes the object stand as the agent wishes: puts it, makes it ready, takes it out of rotation and back. */
+  /**
+   * Brings the object into the state that the agent wants: creates it, makes it ready, takes it out of rotation and
+   * back.
+   */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
-  /** Records that this incarnation leaves, and takes its object away. Goes on if the caller vanishes. */
+  /** Records that this incarnation leaves, and deletes its object. Continues if the caller vanishes. */
   deregister: handleUnaryCall<DeregisterRequest, DeregisterResponse>;
   /** Looks for an object that was created again after Deregister, and deletes it if no living run can own it. */
   confirm: handleUnaryCall<ConfirmRequest, ConfirmResponse>;
   /**
-   * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
-   * before there is an object to compare tags with.
+   * The facts that a departure depends on. The companion checks only signature, time, revocation, mesh and name of
+   * the token: an agent may ask before there is an object to compare tags with.
    */
   getControlPlane: handleUnaryCall<GetControlPlaneRequest, GetControlPlaneResponse>;
 }
@@ -3125,7 +3135,10 @@ export interface DeregistrarClient extends Client {
   attach(): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(options: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
-  /** Makes the object stand as the agent wishes: puts it, makes it ready, takes it out of rotation and back. */
+  /**
+   * Brings the object into the state that the agent wants: creates it, makes it ready, takes it out of rotation and
+   * back.
+   */
   register(
     request: RegisterRequest,
     callback: (error: ServiceError | null, response: RegisterResponse) => void,
@@ -3141,7 +3154,7 @@ export interface DeregistrarClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RegisterResponse) => void,
   ): ClientUnaryCall;
-  /** Records that this incarnation leaves, and takes its object away. Goes on if the caller vanishes. */
+  /** Records that this incarnation leaves, and deletes its object. Continues if the caller vanishes. */
   deregister(
     request: DeregisterRequest,
     callback: (error: ServiceError | null, response: DeregisterResponse) => void,
@@ -3174,8 +3187,8 @@ export interface DeregistrarClient extends Client {
     callback: (error: ServiceError | null, response: ConfirmResponse) => void,
   ): ClientUnaryCall;
   /**
-   * What a departure depends on. Of the token, only signature, time, revocation, mesh and name are checked: it may be asked
-   * before there is an object to compare tags with.
+   * The facts that a departure depends on. The companion checks only signature, time, revocation, mesh and name of
+   * the token: an agent may ask before there is an object to compare tags with.
    */
   getControlPlane(
     request: GetControlPlaneRequest,
