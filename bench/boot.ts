@@ -1,8 +1,8 @@
 /**
- * What a zone that boots costs: agents that own their object start within a while. Each waits 800 ms for its attach and for
- * the companion to put its object, as agents do, and starts without it otherwise.
- * Arguments: how many agents (1000), and within how many seconds (20). `--tls`: not in plain text, but with a certificate of
- * ECDSA.
+ * Measures a zone that boots: agents that own their object start within a while. Each waits 800 ms for its attach and
+ * for the companion to put its object, as agents do, and then starts without it.
+ * Arguments: how many agents (1000), and within how many seconds (20). `--tls`: with an ECDSA certificate instead of
+ * in plain text.
  */
 import { randomUUID } from 'node:crypto';
 import type { ClientHttp2Session } from 'node:http2';

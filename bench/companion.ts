@@ -1,7 +1,7 @@
 /**
- * What the companion costs: memory and idle CPU with many agents attached, how fast a storm of departures is finished
- * against the same DELETEs straight to the same control plane, what one Deregister takes against one DELETE, and what
- * the store grows by.
+ * Measures the companion: memory and idle CPU with many agents attached; the duration of a storm of departures,
+ * against the same DELETEs straight to the same control plane; one Deregister against one DELETE; and how much the
+ * store grows.
  * Arguments: how many agents idle (10000) and how many leave at once (2500).
  */
 import { statSync } from 'node:fs';
@@ -19,9 +19,9 @@ import { machine, median, percentile, table } from './statistics.ts';
 
 const [IDLE = 10_000, LEAVING = 2_500] = process.argv.slice(2).map(Number);
 const IDLE_SECONDS = 30;
-/** Attaching at once: less than the companion admits of strangers from one address. */
+/** How many agents attach at once: fewer than the companion admits without a token from one address. */
 const ATTACHING = 40;
-/** Departures under way in the companion, and DELETEs straight to the control plane. */
+/** How many departures run at once in the companion, and how many DELETEs straight at the control plane. */
 const CONCURRENCY = 64;
 const ROUNDS = 3;
 const SAMPLES = 300;
@@ -30,12 +30,12 @@ using dir = new TemporaryDir();
 // It writes each change to a file before it answers, as Kuma does to its database.
 await using controlPlane = await ControlPlaneProcess.start({ storeFile: dir.join('zone.json') });
 console.log(machine());
-// Each begins with no agent attached and no departure pending.
+// Each measurement begins with no agent attached and no departure pending.
 await withCompanion('idle', idle);
 await withCompanion('latency', latency);
 await withCompanion('storm', storm);
 console.log(machine());
-// Connections of clients hold the loop open, and an exit disposes of nothing.
+// Open connections of clients keep the event loop alive, and exiting disposes of nothing.
 await controlPlane[Symbol.asyncDispose]();
 process.exit();
 
@@ -53,7 +53,7 @@ async function withCompanion(
   await measure(companion);
 }
 
-/** Memory of each attached agent, and what all of them cost while nothing happens. */
+/** Memory of each attached agent, and the CPU that all of them use while nothing happens. */
 async function idle(companion: CompanionProcess): Promise<void> {
   const warm = await attach(companion, 200, 'warm');
   hangUp(warm);
@@ -145,7 +145,7 @@ async function storm(companion: CompanionProcess): Promise<void> {
   console.log(`\n${LEAVING} departures at once, finished per second (aim: ratio ≥ 0.8):`);
   console.log(table(rows));
   console.log(`median ratio ${median(ratios).toFixed(2)}`);
-  // Only then is all that it keeps in the file, and nothing in its log.
+  // Only after its stop does the file contain everything, and the log nothing.
   await companion.stop();
   const storeKb = statSync(companion.store).size / 1_024;
   const departures = ROUNDS * LEAVING;

@@ -31,7 +31,7 @@ const ANSWERS: Readonly<Record<string, string>> = {
 };
 
 function answer({ method, url = '' }: IncomingMessage, response: ServerResponse): void {
-  // First of all: what follows is not part of the measurement.
+  // First of all: the rest is not part of the measurement.
   const nowNs = process.hrtime.bigint();
   if (method === 'DELETE') tell({ deletedAtNs: String(nowNs) });
   const body = method === 'DELETE' ? '{}' : ANSWERS[url];

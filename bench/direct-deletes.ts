@@ -2,7 +2,7 @@ import { Agent, request, type RequestOptions } from 'node:http';
 
 import { dataplane } from './bench-agent.ts';
 
-/** The same control plane without a companion in between: as fast as Node's own client. */
+/** Deletes at the same control plane without a companion in between, as fast as Node's own client can. */
 export class DirectDeletes {
   readonly #url: URL;
   readonly #agent: Agent;

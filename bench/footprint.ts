@@ -1,5 +1,5 @@
 /**
- * What a wrapper costs: the delay until the wrapped command runs, and its idle memory. Compares the agent, a bare Node,
+ * Measures a wrapper: the delay until the wrapped command runs, and its idle memory. Compares the agent, a bare Node,
  * tini and a handwritten shell wrapper. Arguments: executables of further agents.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -87,7 +87,7 @@ function start({ argv }: Contender): MeasuredProcess {
 async function spawnDelay(wrapper: Contender): Promise<number> {
   await using running = start(wrapper);
   const childAtNs = await running.wrote(CHILD_STARTED);
-  // The next one must not run while this one still starts.
+  // The next one must not run while this one is still starting.
   if (wrapper.ready !== undefined) await running.wrote(wrapper.ready);
   return Number(childAtNs - running.startedAtNs) / 1e6;
 }

@@ -13,7 +13,9 @@ import { attachPauseMs, countFailures } from '../agent/companion/attach-pace.pur
 import { AttachRequest, Owner, type Hello } from '../proto/gen/deregistrar/v1/deregistrar.ts';
 import { dataplane } from './bench-agent.ts';
 
-/** Loopback addresses that agents connect from: a companion admits only so many strangers from one. */
+/**
+ * Loopback addresses that agents connect from: a companion admits a limited number without a token from each address.
+ */
 const SOURCES = 250;
 
 /** How many agents are attached now, and how often one was refused. */
@@ -23,8 +25,8 @@ export interface Herd {
 }
 
 /**
- * An agent without grpc-js, so that ten thousand of them leave the processor to the companion; it keeps an agent's
- * pace.
+ * An agent without grpc-js, so that ten thousand of them leave the processor to the companion. It pauses between
+ * attempts as an agent does.
  */
 export class HerdAgent {
   readonly #herd: Herd;
@@ -47,7 +49,7 @@ export class HerdAgent {
     }
   }
 
-  /** Settles when the stream has ended. */
+  /** Resolves when the stream has ended. */
   async #attach(over: AbortSignal): Promise<void> {
     const session = openSession(this.#place);
     const end = (): void => {
@@ -124,7 +126,7 @@ export function attachRequest(name: string, given: Partial<Hello> = {}): Uint8Ar
   ).finish();
 }
 
-/** A message as gRPC sends it: not compressed, its length, its bytes. */
+/** A message as gRPC sends it: uncompressed, its length, then its bytes. */
 export function framed(message: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);

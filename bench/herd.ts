@@ -1,8 +1,8 @@
 /**
- * What a restart of the companion costs: it is killed with all agents attached, and started again. A quarter of the agents
- * and all of them in one run: what each agent costs must not grow with their number.
- * Arguments: how many agents (4000), and the launcher of an older build to measure beside this one. `--tls`: not in plain
- * text, but with a certificate of ECDSA.
+ * Measures a restart of the companion: the benchmark kills it with all agents attached and starts it again, once with
+ * a quarter of the agents and once with all. The cost of each agent must not grow with their number.
+ * Arguments: how many agents (4000), and the launcher of an older build to measure beside this one. `--tls`: with an
+ * ECDSA certificate instead of in plain text.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -24,7 +24,7 @@ const { positionals, values } = parseArgs({
 const [agentsText = '4000', olderBuild] = positionals;
 const { tls } = values;
 const AGENTS = Number(agentsText);
-/** Attached for the first time, each second. */
+/** How many agents attach for the first time, each second. */
 const RATE = 200;
 const BACK_MS = 180_000;
 

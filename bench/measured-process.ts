@@ -94,7 +94,7 @@ export class MeasuredProcess implements AsyncDisposable {
     });
   }
 
-  /** What the kernel says this process occupies, in kilobytes. */
+  /** The memory of this process by the kernel's account, in kilobytes. */
   memoryKb(): Readonly<Record<'rss' | 'pss' | 'dirty', number>> {
     const rollup = readFileSync(`/proc/${this.pid}/smaps_rollup`, 'utf8');
     const field = (name: string): number =>
@@ -112,7 +112,7 @@ export class MeasuredProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     const closed = once(this.#child, 'close', { signal: AbortSignal.timeout(PATIENCE_MS) });
-    // A child that is forked at this moment is found the next time.
+    // The next round finds a child that is forked at this moment.
     for (let left = this.#processes(); left.length > 0; left = this.#processes()) {
       for (const pid of left) kill(pid);
       await delay(5);
@@ -120,7 +120,7 @@ export class MeasuredProcess implements AsyncDisposable {
     await closed;
   }
 
-  /** All of its descendants, wherever they are now: each carries the mark. */
+  /** All of its descendants, wherever they are now: each carries the mark in its environment. */
   #processes(): readonly number[] {
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name))

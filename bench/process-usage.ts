@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 /** Linux on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** What the kernel says this process occupies, in kilobytes. */
+/** The memory of this process by the kernel's account, in kilobytes. */
 export function residentKb(pid: number): number {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
   return Number(/^Rss:\s+(\d+) kB/m.exec(rollup)?.[1]);

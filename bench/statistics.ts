@@ -33,7 +33,7 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
-/** The machine that the numbers are of. */
+/** The machine on which the numbers were measured. */
 export function machine(): string {
   const [processor] = os.cpus();
   const load = readFileSync('/proc/loadavg', 'utf8').split(' ').slice(0, 3).join(' ');

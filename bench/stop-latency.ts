@@ -13,20 +13,20 @@ import { agent, AGENT, CHILD_STARTED, ENDPOINT_REACHED, kumaDp, shellWrapper } f
 
 const SAMPLES = 20;
 /**
- * How long they run before they are stopped, because Node gets faster with use, and in how many rounds. The agents
- * of the longest trial all wait at the same time.
+ * How long the contenders run before they are stopped, since Node gets faster with use, and in how many rounds. All
+ * agents of the longest trial wait at the same time.
  */
 const TRIALS = [
   { ageS: 2, rounds: SAMPLES },
   { ageS: 180, rounds: 1 },
 ] as const;
-/** Between two stops: the process that was stopped before is gone. */
+/** Pause between two stops, until the process that was stopped first is gone. */
 const PAUSE_MS = 200;
 
 interface Contender {
   readonly name: string;
   readonly argv: (stateDir: string) => readonly string[];
-  /** What it writes when it is ready for a stop. */
+  /** The text that it writes when it is ready for a stop. */
   readonly ready: string;
   readonly samplesMs: number[];
 }
@@ -68,7 +68,7 @@ function contenders({ urls }: ControlPlane): readonly (readonly [Contender, Cont
   });
 }
 
-/** Starts all, waits, and stops one after the other. */
+/** Starts all contenders, waits, and stops them one after the other. */
 async function measure(all: readonly Contender[], controlPlane: ControlPlane, ageS: number): Promise<void> {
   await using running = new AsyncDisposableStack();
   const started: { readonly process: MeasuredProcess; readonly samplesMs: number[] }[] = [];

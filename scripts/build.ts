@@ -51,7 +51,7 @@ const withoutLanguageData: Plugin = {
   },
 };
 
-/** What packages read or load from beside their own code at run time. Paths below `node_modules`. */
+/** Files that packages read or load from beside their own code at run time. Paths below `node_modules`. */
 const ASSETS = [
   'better-sqlite3/prebuilds/linux-x64.node',
   'better-sqlite3/prebuilds/linux-arm64.node',
@@ -59,7 +59,7 @@ const ASSETS = [
   '@grpc/reflection/build/proto',
 ] as const;
 
-/** Their code finds it in `assets/` beside the bundle, laid out as in their own folder. */
+/** The packages' code finds these files in `assets/` beside the bundle, laid out as in their own folder. */
 const withAssets: Plugin = {
   name: 'with-assets',
   transform: {
@@ -82,14 +82,14 @@ const PROGRAMS = [
     name: 'kuma-dp-agent',
     entry: 'agent/main.ts',
     assets: [],
-    // What starts kuma-dp, and what Node loads.
+    // `exec-bytes` starts kuma-dp, Node loads `kernel-calls`.
     files: nativeFiles('exec-bytes', 'kernel-calls'),
   },
   {
     name: 'kuma-deregistrar',
     entry: 'control-plane/main.ts',
     assets: ASSETS,
-    // Read from beside the code.
+    // The program reads them from beside its code.
     files: ['control-plane/page/fleet.html', ...nativeFiles('kernel-calls')],
   },
 ] as const;
@@ -133,7 +133,7 @@ async function build(): Promise<void> {
       format: 'cjs',
       minify: true,
       entryFileNames: 'program.js',
-      // Without the part that the name of its file says already.
+      // Without the suffix that the file's name has already.
       chunkFileNames: ({ name: chunk }) => `${chunk.replace(/\.(?:io|pure)$/, '')}.js`,
     });
     await bundle.close();

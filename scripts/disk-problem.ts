@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 
-/** As Node says it, and as programs in Rust and C do. */
+/** The words of Node, and of programs in Rust and C. */
 const PROBLEMS: readonly (readonly [RegExp, string])[] = [
   [
     /ENOSPC|EDQUOT|No space left on device|Disk quota exceeded|os error (?:28|122)\b/,
@@ -13,7 +13,7 @@ const PROBLEMS: readonly (readonly [RegExp, string])[] = [
   [/EACCES|EPERM|Permission denied|os error 13\b/, 'permission denied. Make the folder writable'],
 ];
 
-/** @returns why a file could not be written, and what to do, where the file system and not the code is to blame */
+/** @returns why a file could not be written, and what to do, if the file system is to blame and not the code */
 export function diskProblem(error: unknown): string | undefined {
   const text = inspect(error, { depth: 4 });
   return PROBLEMS.find(([pattern]) => pattern.test(text))?.[1];

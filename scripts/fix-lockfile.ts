@@ -1,11 +1,11 @@
 /**
- * What npm leaves `package-lock.json` without. Run it after each dependency change.
+ * Completes `package-lock.json` after npm. Run it after each dependency change.
  *
- * Takes out what packages say about Node: they run on the pinned one, but npm compares with the one that it runs on, warns
- * (EBADENGINE), and leaves out optional packages.
+ * Removes the Node versions that packages ask for: they run on the pinned Node, but npm compares with the Node that
+ * runs npm, warns (EBADENGINE), and leaves out optional packages.
  *
- * Adds stub entries for optional platform packages that the registry at hand does not carry, so that `npm ci`
- * finds `package-lock.json` in step with every `optionalDependencies` list.
+ * Adds stub entries for optional platform packages that the registry at hand does not carry, so that `npm ci` finds
+ * `package-lock.json` in step with every `optionalDependencies` list.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 

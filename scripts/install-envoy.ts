@@ -39,7 +39,7 @@ const run = promisify(execFile);
 
 /**
  * @returns absolute path of an executable Envoy
- * @throws Error with one line that says what to do, where there is none and none can be installed
+ * @throws Error with one line that says what to do, if there is none and none can be installed
  */
 export async function envoyBinary(): Promise<string> {
   const given = process.env['ENVOY_BIN'];
@@ -57,7 +57,7 @@ export async function envoyBinary(): Promise<string> {
   return CACHED_ENVOY;
 }
 
-/** Safe to run in several processes at once: each works in a folder of its own, the rename decides. */
+/** Safe to run in several processes at once: each works in its own folder, and the rename decides. */
 async function install(target: string): Promise<void> {
   mkdirSync(dirname(target), { recursive: true });
   const workDir = mkdtempSync(join(ROOT, '.cache', 'envoy', 'install-'));

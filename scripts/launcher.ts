@@ -25,7 +25,10 @@ export interface LauncherPlace {
   readonly name: string;
   /** As Node calls it. */
   readonly cpu: string;
-  /** Relative to the folder above the launcher's own. The first that can be executed is taken, else the one on `PATH`. */
+  /**
+   * Relative to the folder above the launcher's own. The launcher takes the first that it can execute, else the one
+   * on `PATH`.
+   */
   readonly nodes: readonly string[];
   /** Relative to the same folder. */
   readonly main: string;
@@ -54,8 +57,8 @@ function nurseryFlag(name: string): string {
 }
 
 /**
- * The program's `main.js`: the only file that an old Node reads, so it is written for one. It names the process, which
- * Node calls `MainThread`, and loads the bundle.
+ * The program's `main.js`: the only file that an old Node reads, so it uses only old syntax. It names the process,
+ * which Node calls `MainThread`, and loads the bundle.
  */
 export function entryModule(name: string): string {
   return `'use strict';

@@ -1,5 +1,5 @@
 /**
- * Writes `proto/gen/descriptors.ts`: what server reflection tells of the contract. With an argument, below that folder
+ * Writes `proto/gen/descriptors.ts`: the contract as server reflection shows it. With an argument, below that folder
  * instead of here.
  */
 import { execFileSync } from 'node:child_process';

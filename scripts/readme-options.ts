@@ -16,7 +16,7 @@ import type { OptionTable } from '../kernel/options.ts';
 
 export const OPTIONS_PAGE = join(import.meta.dirname, '..', 'docs', 'reference', 'options.md');
 
-/** Those that `run` does not have. */
+/** The options that `run` does not have. */
 const DOCTOR_OWN_OPTIONS: OptionTable = Object.fromEntries(
   Object.entries(DOCTOR_OPTIONS).filter(([key]) => !(key in RUN_OPTIONS)),
 );
@@ -55,7 +55,7 @@ export function withOptionTables(page: string): string {
   }, page);
 }
 
-/** @param explained the anchor of each row that the page has already; the new ones are added */
+/** @param explained the anchor of each row that the page has already; this function adds the new ones */
 function optionsOf({ table, anchor }: CommandTable, explained: Map<string, string>): string {
   const fresh: string[] = [];
   const known = new Map<string, string[]>();

@@ -1,6 +1,6 @@
 /**
- * Stands in, inside the bundle, for the parts of packages that are off by default and stay off here, but whose loading
- * costs every idle agent memory. Anything that did use one fails loudly.
+ * Replaces, inside the bundle, the parts of packages that are off by default and stay off here, but cost every idle
+ * agent memory when they are loaded. Code that does use one fails with an error.
  */
 class Unused {
   constructor() {

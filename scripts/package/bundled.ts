@@ -50,10 +50,11 @@ export function bundledPackages(program: string): readonly Bundled[] {
 }
 
 /**
- * Node as the packages bring it, of whichever processor: this script runs on the same version, linked with the same.
+ * The Node that the packages bring, for either processor: this script runs on the same version, linked with the same
+ * libraries.
  *
  * @param folder of the npm package that carries it
- * @throws Error where that is another version
+ * @throws Error if that package has another version
  */
 export function bundledNode(folder: string): Bundled {
   const { node: version, modules: _abi, napi: _napi, ...others } = process.versions;

@@ -14,7 +14,7 @@ import { wrapped } from '../../kernel/wrapped-text.ts';
 /**
  * xz, because dpkg reads zstd only from 1.21.18 on (Debian 12), and the agent's libraries allow Debian 10 and 11 as
  * well. A package is built once, in half a minute, and fetched by many hosts: 27 MB instead of 39. Tests use `zstd`.
- * dpkg-deb cuts what it compresses into the same blocks with any number of threads, so the bytes do not depend on it.
+ * dpkg-deb compresses in the same blocks with any number of threads, so the bytes do not depend on it.
  */
 export type Compression = 'xz' | 'zstd';
 

@@ -9,7 +9,7 @@ import { nodeFolder } from './node-folder.ts';
 import type { Processor } from './processor.ts';
 import { runTool, stripOf } from './tools.ts';
 
-/** What every package of one run has in common. */
+/** The properties that all packages of one run share. */
 export function describeBuild(processor: Processor, revision: number, workDir: string): Build {
   const { license } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly license: string };
   return {
@@ -36,11 +36,11 @@ function stripped(
 }
 
 /**
- * Seconds since 1970. Without it and without git: when package.json was changed, which in an archive that git made is the
- * time of the commit.
+ * Seconds since 1970. Without the variable and without git: the time when package.json was changed, which in an
+ * archive made by git is the time of the commit.
  *
  * @see https://reproducible-builds.org/specs/source-date-epoch/
- * @throws Error where it is no time
+ * @throws Error if the variable is no time
  */
 function sourceDateEpoch(): number {
   const text =

@@ -8,10 +8,10 @@ import { runTool } from './tools.ts';
 const CACHE = '.cache/node';
 
 /**
- * The folder of the npm package with the pinned Node of a processor. npm installs only this machine's; another one is
- * fetched as the lockfile names it.
+ * The folder of the npm package with the pinned Node of a processor. npm installs only this machine's; this script
+ * fetches another one by the lockfile.
  *
- * @throws Error where it cannot be fetched, or is not what the lockfile says
+ * @throws Error if it cannot be fetched, or does not match the lockfile
  */
 export function nodeFolder({ cpu }: Processor): string {
   const name = `node-linux-${cpu}`;

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { outsideDebian, type PackagedFile, type PackagedFiles } from './packaged-files.ts';
 
-/** The files of an RPM: licences are in a folder of their own, where `rpm --licensefiles` looks. */
+/** The files of an RPM: its licences have a folder of their own, where `rpm --licensefiles` looks. */
 export function rpmFiles(name: string, files: PackagedFiles): PackagedFiles {
   const licences = `usr/share/licenses/${name}`;
   return new Map<string, PackagedFile>([

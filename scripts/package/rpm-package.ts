@@ -23,7 +23,7 @@ export interface RpmBuild {
   readonly architecture: string;
   /** Seconds since 1970: the time of everything inside. */
   readonly epoch: number;
-  /** For tests: larger and done sooner. */
+  /** For tests: larger, but built sooner. */
   readonly fast: boolean;
   /** Empty folder of this build's own. */
   readonly workDir: string;
@@ -43,7 +43,9 @@ const DEFINES: Readonly<Record<string, string>> = {
   _binary_filedigest_algorithm: '8',
 };
 
-/** Writes the package to `target`. The same input gives the same bytes. RPM reads from the binaries what they need. */
+/**
+ * Writes the package to `target`. The same input gives the same bytes. RPM reads the dependencies from the binaries.
+ */
 export function buildRpmPackage(rpm: RpmPackage, build: RpmBuild): void {
   const { architecture, epoch, fast, workDir, target } = build;
   const stage = join(workDir, 'stage');

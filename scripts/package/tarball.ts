@@ -41,17 +41,17 @@ function tarballFiles(name: string, files: PackagedFiles): PackagedFiles {
   ]);
 }
 
-/** An archive of these parts below a folder, the same on every machine and at any time. */
+/** An archive of these parts of a folder, with the same bytes on every machine and at any time. */
 export function archive(tar: {
   readonly from: string;
   readonly parts: readonly string[];
   readonly epoch: number;
   readonly target: string;
-  /** Of all that is in it; root if left out. */
+  /** The owner of everything in it; root if left out. */
   readonly owner?: number;
   /** Readable for all, writable for the owner, with any umask. */
   readonly plainModes?: true;
-  /** Adds to what is there. */
+  /** Adds to an existing archive. */
   readonly append?: true;
 }): void {
   const { from, parts, epoch, target, owner = 0, append, plainModes } = tar;

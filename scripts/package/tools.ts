@@ -29,7 +29,7 @@ export function stripOf({ cpu, gnu }: Processor): string {
   return cpu === process.arch ? 'strip' : `${gnu}-strip`;
 }
 
-/** @throws Error with one line: what is missing, for what, and what brings it */
+/** @throws Error with one line: what is missing, which format needs it, and which Debian package has it */
 export function checkTools(formats: readonly Format[], processor: Processor): void {
   const strip = stripOf(processor);
   const binutils: readonly Tool[] = [

@@ -2,7 +2,7 @@
 /** What `scripts/run.cjs` decides, apart from the machine. Plain JavaScript for Node 12.22 and later. */
 'use strict';
 
-/** The oldest that were tried. Below npm 7, package-lock.json cannot be read. */
+/** The oldest versions that were tried. Below npm 7, package-lock.json cannot be read. */
 const OLDEST_NODE = '12.22.0';
 const OLDEST_NPM = '8.5.0';
 /** The processors that Node's pinned packages are made for, in Node's words. */
@@ -54,7 +54,7 @@ function parse(argv) {
  */
 
 /**
- * What keeps the run from its end, found before it begins.
+ * What prevents the run, found before it begins.
  *
  * @param {Host} host
  * @returns {readonly string[]} one line each: what is missing, and what brings it
@@ -130,7 +130,7 @@ function older(version, oldest) {
  */
 
 /**
- * Whether `npm ci` has to run: npm lists what it has installed in a lockfile of its own when it is done, so an install
+ * Whether `npm ci` has to run. When npm is done, it lists what it has installed in a lockfile of its own; an install
  * that was cut short has none.
  *
  * @param {Lockfile} wanted `package-lock.json`
@@ -148,8 +148,8 @@ function isInstalled(wanted, installed, machine) {
 }
 
 /**
- * Packages of another platform are optional, and so is what only they use. npm goes on without a package of this
- * platform as well if it cannot install it; the tools do not.
+ * Packages of another platform are optional, and so are the packages that only they use. npm also continues without a
+ * package of this platform if it cannot install it; the tools cannot.
  *
  * @param {LockedPackage} entry
  * @param {Machine} machine
@@ -182,7 +182,7 @@ const NETWORK =
   /^(EAI_AGAIN|ENOTFOUND|ECONN|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR)/;
 
 /**
- * @param {string} output what npm said on standard error
+ * @param {string} output what npm wrote to standard error
  * @returns {string} one line: why it failed, and what to do
  */
 function npmFailure(output) {

@@ -10,18 +10,18 @@ const { isInstalled, unmet } = require('./decisions.cjs');
 
 /** The checkout. */
 const ROOT = path.resolve(__dirname, '..', '..');
-/** By its path: which of npm's packages brings a `.bin/node` depends on npm. */
+/** By its path: it depends on npm which of its packages brings a `.bin/node`. */
 const PINNED_NODE = path.join(ROOT, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
 /** npm's list of what it has installed. */
 const INSTALLED = path.join('node_modules', '.package-lock.json');
 const MACHINE = { platform: process.platform, processor: process.arch };
-/** Fails where neither pip nor what makes a virtual environment with pip is installed. */
+/** Fails if neither pip is installed nor the module that makes a virtual environment with pip. */
 const PYTHON_CHECK =
   'try:\n  import pip\nexcept ImportError:\n  import venv, ensurepip\n  ensurepip.version()';
 
 /**
  * @param {import('./decisions.cjs').Order} order
- * @returns {readonly string[]} what the order lacks here, one line each
+ * @returns {readonly string[]} what this machine lacks for the order, one line each
  */
 function examine({ install, envoy }) {
   return unmet({
@@ -91,24 +91,24 @@ function packagesAreInstalled() {
   return isInstalled(wantedPackages(), lockfile(INSTALLED), MACHINE) && pinnedNodeRuns();
 }
 
-/** A disk that fills up leaves half of it, which npm does not notice. */
+/** A disk that fills up leaves half a file, and npm does not notice. */
 function pinnedNodeRuns() {
   return spawnSync(PINNED_NODE, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-/** What `npm ci` has left cannot be relied upon: the next one begins anew. */
+/** The packages that `npm ci` has left are not reliable: the next run installs anew. */
 function distrustPackages() {
   if (fs.existsSync(path.join(ROOT, INSTALLED))) fs.unlinkSync(path.join(ROOT, INSTALLED));
 }
 
-/** @returns {number | undefined} megabytes that an install can have: it begins by removing what is installed */
+/** @returns {number | undefined} megabytes that an install can use: it first removes what is installed */
 function roomMb() {
   const free = freeMb();
   const { status, stdout } = spawnSync('du', ['-sk', 'node_modules'], { cwd: ROOT, encoding: 'utf8' });
   return free === undefined || status !== 0 ? free : free + Math.floor(parseInt(stdout, 10) / 1024);
 }
 
-/** @returns {number | undefined} megabytes for what is below the checkout; `undefined` if that cannot be told */
+/** @returns {number | undefined} free megabytes below the checkout; `undefined` if unknown */
 function freeMb() {
   const { status, stdout } = spawnSync('df', ['-Pk', ROOT], { encoding: 'utf8' });
   const free = status === 0 ? Number((stdout.trim().split('\n').pop() || '').split(/\s+/)[3]) : NaN;

@@ -1,12 +1,12 @@
 // @ts-check
-/** The line that says what is going on. Plain JavaScript for Node 12.22 and later. */
+/** The line that shows what is running. Plain JavaScript for Node 12.22 and later. */
 'use strict';
 
 const TERMINAL_EVERY_MS = 500;
 /** A file or a pipe keeps every line. */
 const LOG_EVERY_MS = 5000;
 
-/** Begins at once; on a terminal one line that changes, elsewhere a new line now and then. */
+/** Begins at once. A terminal gets one line that changes; a file or pipe gets a new line now and then. */
 class Progress {
   /**
    * @param {string} title

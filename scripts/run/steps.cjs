@@ -20,10 +20,10 @@ const {
 } = require('./host.cjs');
 const { Progress } = require('./progress.cjs');
 
-/** Less is left free where the disk was full in the middle of an install. */
+/** A disk that was full in the middle of an install has less than this left. */
 const FULL_MB = 16;
 
-/** What a supervisor or a terminal sends, and the program has to hear. */
+/** Signals that a supervisor or a terminal sends, and that the program has to receive. */
 const PASSED_ON = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']);
 
 /**
@@ -53,7 +53,7 @@ function finish({ program, argv }) {
   return run(program, argv);
 }
 
-/** Installs the packages, unless package-lock.json's are there. */
+/** Installs the packages of package-lock.json, unless they are there. */
 async function install() {
   if (packagesAreInstalled()) return 0;
   const folders = expectedFolders(wantedPackages(), MACHINE);
@@ -79,7 +79,7 @@ function isFull() {
   return left !== undefined && left < FULL_MB;
 }
 
-/** Without `--install`, npm has to have been asked before. */
+/** Without `--install`, npm must have installed the packages before. */
 async function haveNode() {
   if (pinnedNodeRuns()) return 0;
   return Number(complain(['The packages are not installed, or not all of them. Run: npm ci']));
@@ -100,13 +100,13 @@ async function findEnvoy() {
 }
 
 /**
- * Runs a command that says how far it is by `progress` only.
+ * Runs a command and shows `progress` instead of its output.
  *
  * @param {readonly string[]} command
  * @param {readonly string[]} argv
- * @param {{ progress: InstanceType<typeof Progress>, isComplete?: () => boolean }} watch `isComplete` is asked where it
- *   says that all is well: npm 9 leaves packages out, or half there, when the disk is full, and exits 0
- * @returns {Promise<{ code: number, output: string }>} what it wrote to standard error
+ * @param {{ progress: InstanceType<typeof Progress>, isComplete?: () => boolean }} watch `isComplete` is checked when
+ * it reports success: on a full disk npm 9 leaves packages out, or half written, and exits 0
+ * @returns {Promise<{ code: number, output: string }>} its exit code and its standard error
  */
 function watched([program = '', ...first], argv, { progress, isComplete = () => true }) {
   return new Promise((resolve) => {
@@ -163,7 +163,7 @@ function exitCode(code, signal) {
 }
 
 /**
- * A terminal's Ctrl-C reaches the child by itself. This one only has to outlive it.
+ * Ctrl-C of a terminal reaches the child directly. This process only has to outlive it.
  *
  * @param {import('child_process').ChildProcess} child
  * @returns {() => void} ends it

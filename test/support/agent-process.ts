@@ -51,7 +51,7 @@ const MARK = 'AGENT_TEST_MARK';
  * the agent had ended by itself and left a process behind.
  */
 export class AgentProcess implements AsyncDisposable {
-  /** Settles when the process has ended and its output was read; rejects if that takes too long for any test. */
+  /** Resolves when the process has ended and its output was read; rejects if that takes longer than any test may. */
   readonly exited: Promise<AgentExit>;
   readonly #ended: Promise<AgentExit>;
   readonly events: LogLine[] = [];
@@ -76,7 +76,7 @@ export class AgentProcess implements AsyncDisposable {
     if (stdin !== 'open') child.stdin?.end(stdin);
     this.#ended = this.#untilExit();
     this.exited = Promise.race([this.#ended, this.#untilTooLate()]);
-    // A caller that waits for the end is told; none needs to wait.
+    // Callers that await the end get the error; the process need not be awaited.
     for (const end of [this.#ended, this.exited]) end.catch(() => {});
   }
 
@@ -111,7 +111,7 @@ export class AgentProcess implements AsyncDisposable {
     return Buffer.concat(this.#stderr).toString();
   }
 
-  /** Lines on standard error that are not the agent's log: what it says to people, and what its child says. */
+  /** Lines on standard error that are not the agent's log: its text for people, and its child's output. */
   get spoken(): readonly string[] {
     return this.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
   }
@@ -131,22 +131,22 @@ export class AgentProcess implements AsyncDisposable {
     return this.events.filter((line) => line.event === event);
   }
 
-  /** Closes our end of its standard error: from now on no process reads it. */
+  /** Closes our end of its standard error: from now on its output has no reader. */
   closeStderr(): void {
     this.#child.stderr?.destroy();
   }
 
-  /** Stops reading its standard error, which fills the pipe in the end. */
+  /** Stops reading its standard error, so the pipe fills up. */
   pauseStderr(): void {
     this.#child.stderr?.pause();
   }
 
-  /** Sends a signal so often without a pause. No signal is sent once the process has ended. */
+  /** Sends a signal this many times without a pause. Sends nothing once the process has ended. */
   signal(signal: NodeJS.Signals, count = 1): void {
     for (let sent = 0; sent < count; sent += 1) sendSignal(this.pid, signal);
   }
 
-  /** To the agent and everybody in its process group. */
+  /** Sends a signal to the agent and its whole process group. */
   signalGroup(signal: NodeJS.Signals, count = 1): void {
     for (let sent = 0; sent < count; sent += 1) sendSignal(-this.pid, signal);
   }
@@ -192,7 +192,7 @@ export class AgentProcess implements AsyncDisposable {
     }
   }
 
-  /** Shorter than a test may take, so that the test ends by itself and disposes of the process. */
+  /** Shorter than a test may take: the test then ends by itself and disposes of the process. */
   async #untilTooLate(): Promise<never> {
     await delay(PATIENCE_MS, undefined, { ref: false });
     throw new Error(`Still running after ${PATIENCE_MS} ms: ${this.stderr}`);
@@ -256,7 +256,7 @@ export interface LivingProcess {
   readonly command: string;
 }
 
-/** By an assignment in their environment: it survives what becomes of a parent, a session or a process group. */
+/** Finds processes by an assignment in their environment: it survives changes of parent, session and process group. */
 export function processesWith(assignment: string): readonly LivingProcess[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -40,11 +40,11 @@ export interface AttachedClientOptions {
   readonly credentials?: ChannelCredentials;
   /** The resource that it brings and registers. */
   readonly resource?: Readonly<Record<string, unknown>>;
-  /** What it says of itself beyond that. */
+  /** More fields of its Hello. */
   readonly hello?: Partial<Hello>;
 }
 
-/** How a stream ended: by the companion's words, with `code` of gRPC. */
+/** How a stream ended: the gRPC `code` and the companion's words. */
 export interface StreamEnd {
   readonly code: status;
   readonly details: string;
@@ -52,13 +52,13 @@ export interface StreamEnd {
 
 const PATIENCE_MS = 30_000;
 
-/** An agent that says exactly what a test tells it to, over real gRPC, on a connection of its own. */
+/** An agent that sends exactly what a test says, over real gRPC, on a connection of its own. */
 export class AttachedClient implements Disposable {
   readonly incarnation: Incarnation;
   /** What the companion said on the current stream, in order. */
   readonly heard: NonNullable<AttachResponse['message']>[] = [];
   readonly client: DeregistrarClient;
-  /** The companion asks it to look. */
+  /** Called when the companion asks it to look. */
   onLook: (look: Look) => void = () => {};
   readonly #options: AttachedClientOptions;
   #call: ClientDuplexStream<AttachRequest, AttachResponse> | undefined;
@@ -77,7 +77,7 @@ export class AttachedClient implements Disposable {
     });
   }
 
-  /** The end of the current stream, by whomever. */
+  /** The end of the current stream, on either side. */
   get ended(): Promise<StreamEnd> {
     return this.#ended.promise;
   }
@@ -106,7 +106,7 @@ export class AttachedClient implements Disposable {
     };
   }
 
-  /** Opens a stream that says nothing yet; {@link say} speaks. */
+  /** Opens a stream and sends nothing; {@link say} sends. */
   open(): void {
     this.heard.length = 0;
     const ended = Promise.withResolvers<StreamEnd>();
@@ -133,7 +133,7 @@ export class AttachedClient implements Disposable {
     this.#call?.write({ message });
   }
 
-  /** Attaches, for the first time or again. @throws Error with the code and words of the companion if it refuses */
+  /** Attaches, for the first time or again. @throws Error with the companion's code and words if it refuses */
   async attach(): Promise<Attached> {
     if (this.#call === undefined || this.heard.length > 0) this.open();
     const call = this.#call;
@@ -161,23 +161,23 @@ export class AttachedClient implements Disposable {
     this.say({ $case: 'phaseChanged', value: { phase, serving, owner: Owner.UNSPECIFIED } });
   }
 
-  /** @param keep its object is to stay, whatever becomes of the stream */
+  /** @param keep whether its object stays at its end (--on-crash keep) */
   report(report: unknown, keep = false): void {
     this.say({ $case: 'stopped', value: { report: JSON.stringify(report), keep } });
   }
 
-  /** Ends the stream without a word, as a process does that ends in good order. */
+  /** Ends the stream without a message, as a process does that ends normally. */
   hangUp(): void {
     this.#call?.end();
   }
 
-  /** Ends the stream as a process does that is killed: nothing is said, and nothing more is heard of it. */
+  /** Ends the stream as a killed process does: without a message, and with silence afterwards. */
   vanish(): void {
     this.#call?.cancel();
     this.client.close();
   }
 
-  /** As agents of 0.1.0 say it. */
+  /** Registers as agents of 0.1.0 do. */
   register(ready: boolean, resource = this.#options.resource, budgetMs?: number): Promise<unknown> {
     const request = {
       incarnation: this.incarnation,
@@ -205,7 +205,7 @@ export class AttachedClient implements Disposable {
     });
   }
 
-  /** @param signal cancels the call, not what it asked for */
+  /** @param signal cancels the call, not the departure */
   deregister(
     options: { readonly budgetMs?: number; readonly signal?: AbortSignal } = {},
   ): Promise<DeregisterResponse> {
@@ -224,7 +224,7 @@ export class AttachedClient implements Disposable {
     });
   }
 
-  /** Deregisters as an agent does: what a busy machine answers too late is asked for again. */
+  /** Deregisters as an agent does: repeats a call that a busy machine answers too late. */
   async leave(budgetMs: number): Promise<DeregisterResponse> {
     for (;;) {
       try {

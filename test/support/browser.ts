@@ -35,7 +35,7 @@ interface Message {
 type Hear = (message: Message) => void;
 
 /**
- * A headless Chromium of its own, spoken to by the DevTools protocol.
+ * A headless Chromium of its own, controlled by the DevTools protocol.
  *
  * @see https://chromedevtools.github.io/devtools-protocol/
  */
@@ -115,16 +115,16 @@ export class Browser implements AsyncDisposable {
       process.kill(-pid, 'SIGKILL');
       await ended;
     }
-    // Those that it started may be writing still.
+    // Processes that it started may still be writing.
     await waitUntil(() => isRemoved(this.#profile.path), { what: 'the profile of Chromium to be gone' });
   }
 }
 
 /** One tab. */
 export class Page {
-  /** What it wrote to its console as an error, threw, or was kept from by its policy. */
+  /** Errors that it wrote to its console or threw, and requests that its policy blocked. */
   readonly problems: string[] = [];
-  /** All that it asked for. */
+  /** All requests that it made. */
   readonly requests: string[] = [];
   readonly #browser: Browser;
   readonly #sessionId: string;
@@ -175,7 +175,7 @@ export class Page {
     await waitUntil(() => this.evaluate<boolean>(`Boolean(${expression})`), { what: expression, budgetMs });
   }
 
-  /** `Enter`, `ArrowDown`, `/` … as a user at a keyboard presses them. */
+  /** Presses `Enter`, `ArrowDown`, `/` … as a user at a keyboard does. */
   async press(...keys: readonly string[]): Promise<void> {
     for (const key of keys) {
       const text = key === 'Enter' ? '\r' : key.length === 1 ? key : undefined;

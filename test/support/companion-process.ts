@@ -13,7 +13,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 export const COMPANION_BIN =
   process.env['KUMA_DEREGISTRAR_BIN'] ?? join(ROOT, 'dist', 'bin', 'kuma-deregistrar');
 
-/** What the launcher has Node run. */
+/** The module that the launcher runs in Node. */
 const COMPANION_MODULE = join(ROOT, 'dist', 'kuma-deregistrar', 'main.js');
 
 export interface CompanionOptions {
@@ -27,9 +27,9 @@ export interface CompanionOptions {
   readonly listen?: string;
   /** `HOST:PORT` of its HTTP listeners; a free port on loopback if left out. */
   readonly http?: string;
-  /** `none` in plain text if left out. `token` as the other flags say. */
+  /** `none`, in plain text, if left out. `token` takes the other flags. */
   readonly authn?: 'none' | 'token';
-  /** Files for agents to verify, or what the control plane beside it shows to kuma-dp; plain text if left out. */
+  /** A certificate for agents to verify, or the one that the control plane shows to kuma-dp; plain text if left out. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string } | 'of the control plane';
   readonly publicKeys?: readonly string[];
   readonly grace?: string;
@@ -62,12 +62,12 @@ interface Run {
 }
 
 /**
- * `kuma-deregistrar serve` as a real process, which can be killed, stopped in mid-step and started again on the same
+ * `kuma-deregistrar serve` as a real process. A test can kill it, stop it in mid-step and start it again on the same
  * ports and the same store. Events of all its runs are kept.
  */
 export class CompanionProcess implements AsyncDisposable {
   readonly events: CompanionEvent[] = [];
-  /** What it wrote that is no event. */
+  /** Lines that it wrote and that are no events. */
   readonly spoken: string[] = [];
   /** Where agents attach: `127.0.0.1:5690` or `unix:…`. */
   readonly address: string;
@@ -118,7 +118,7 @@ export class CompanionProcess implements AsyncDisposable {
     return this.#run !== undefined && this.#run.exit === undefined;
   }
 
-  /** What it was started with. */
+  /** The arguments that it was started with. */
   get argv(): readonly string[] {
     const { kumaApi, authn = 'none', tls, publicKeys = [], grace, sweepOfflineAfter, heal } = this.#options;
     const files = tls === 'of the control plane' ? undefined : tls;
@@ -155,7 +155,7 @@ export class CompanionProcess implements AsyncDisposable {
     });
     this.#runs += 1;
     const run: Run = { child, ended: untilExit(child), exit: undefined };
-    // A caller that waits for the end is told; none needs to wait.
+    // Callers that await the end get the error; the process need not be awaited.
     run.ended.then((exit) => (run.exit = exit)).catch(() => (run.exit = { code: null, signal: null }));
     for (const output of [child.stdout, child.stderr]) {
       createInterface({ input: output }).on('line', (line) => {
@@ -185,7 +185,7 @@ export class CompanionProcess implements AsyncDisposable {
     return this.#until(`event ${event} (${count})`, budgetMs, () => this.seen(event)[count - 1]);
   }
 
-  /** SIGSTOP: it stands still, wherever it is, with its connections open. */
+  /** SIGSTOP: it stops wherever it is, with its connections open. */
   async pause(): Promise<void> {
     const { pid } = this;
     process.kill(pid, 'SIGSTOP');
@@ -201,7 +201,7 @@ export class CompanionProcess implements AsyncDisposable {
     return this.#end('SIGKILL');
   }
 
-  /** SIGTERM, and SIGCONT in case it stands still. */
+  /** SIGTERM, and SIGCONT in case it is stopped. */
   stop(): Promise<CompanionExit> {
     return this.#end('SIGTERM');
   }
@@ -228,7 +228,7 @@ export class CompanionProcess implements AsyncDisposable {
     if (this.running) await this.kill();
   }
 
-  /** What it did while it ran still counts once it has ended. */
+  /** Events from before its end still count after it. */
   async #until<T extends object | true>(
     what: string,
     budgetMs: number,
@@ -273,7 +273,7 @@ function flag(name: string, value: string | undefined): readonly string[] {
   return value === undefined ? [] : [`--${name}`, value];
 }
 
-/** With all it wrote. */
+/** Includes everything that it wrote. */
 async function untilExit(child: ChildProcess): Promise<CompanionExit> {
   await once(child, 'close');
   return { code: child.exitCode, signal: child.signalCode };

@@ -25,7 +25,7 @@ export interface CompanionWorldOptions {
   readonly companion?: Partial<CompanionOptions>;
 }
 
-/** Short, and a brake that lets a handful of fallbacks of one mesh through. */
+/** Short times, and a brake that lets a handful of fallback deletions of one mesh through. */
 const QUICK: Partial<CompanionOptions> = {
   grace: '1s',
   argv: ['--brake-share', '100%', '--brake-min', '10', '--ping-interval', '2s'],
@@ -47,8 +47,8 @@ export interface StreamOptions {
 }
 
 /**
- * A control plane in this process, the companion as a real process beside it, scripted agents, and objects with streams
- * as a kuma-dp would have them. Disposing ends all of it.
+ * A control plane in this process, the companion as a real process beside it, scripted agents, and objects with
+ * streams as a kuma-dp would have them. Disposing ends everything.
  */
 export class CompanionWorld implements AsyncDisposable {
   readonly controlPlane: ControlPlane;
@@ -100,12 +100,12 @@ export class CompanionWorld implements AsyncDisposable {
     return agent;
   }
 
-  /** One that owns its object. */
+  /** An agent that owns its object. */
   owner(name: string, options: Partial<AttachedClientOptions> = {}): AttachedClient {
     return this.agent(name, { resource: dataplane(name), hello: { owner: Owner.AGENT }, ...options });
   }
 
-  /** An object as its kuma-dp, or an operator by hand, put it a minute ago, or as long as is said. */
+  /** An object as its kuma-dp, or an operator by hand, put it a minute or `agoMs` ago. */
   put(name: string, change: Fields = {}, agoMs = A_WHILE_MS): void {
     const { store, settings } = this.controlPlane;
     const { labels, ...resource } = { ...dataplane(name), ...change };
@@ -151,7 +151,7 @@ export class CompanionWorld implements AsyncDisposable {
     this.connect(name);
   }
 
-  /** An agent that is attached, and its dataplane runs. */
+  /** An attached agent whose dataplane runs. */
   async running(name: string, options: Partial<AttachedClientOptions> = {}): Promise<AttachedClient> {
     this.run(name);
     const agent = this.agent(name, options);
@@ -171,19 +171,19 @@ export class CompanionWorld implements AsyncDisposable {
     });
   }
 
-  /** How often an object of this name was really deleted over REST. */
+  /** How many DELETEs over REST removed an object of this name. */
   deletions(name: string): number {
     return this.controlPlane.journal.events.filter(
       ({ kind, subject }) => kind === 'deleted' && subject === `default/${name}`,
     ).length;
   }
 
-  /** DELETE requests for this name that arrived, whatever came of them. */
+  /** How many requests for this name arrived, with any result. */
   requests(name: string, method = 'DELETE'): number {
     return this.controlPlane.journal.matching(method, new RegExp(`/dataplanes/${name}$`)).length;
   }
 
-  /** @returns what ends it */
+  /** @returns a function that ends the fault */
   fault(fault: Fault): () => void {
     return this.controlPlane.faults.add(fault);
   }
@@ -208,7 +208,7 @@ export class CompanionWorld implements AsyncDisposable {
     return (await this.status()).departures.find((each) => each.dataplane?.name === name);
   }
 
-  /** Waits until `status` says of this name what is wanted. */
+  /** Waits until `status` shows the wanted fields for this name. */
   waitForRow(name: string, wanted: Partial<DataplaneStatus>, budgetMs = 60_000): Promise<DataplaneStatus> {
     return waitUntil(
       async () => {

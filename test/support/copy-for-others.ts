@@ -9,8 +9,8 @@ import { TemporaryDir } from './world/temporary-dir.ts';
 export const AS_ANOTHER = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'] as const;
 
 /**
- * The built agent, the stand-in for kuma-dp and Node where any user may run them: the clone may be below a folder that
- * only its owner may enter, as `mktemp -d` makes them.
+ * The built agent, the stand-in for kuma-dp and Node in a folder from which any user may run them: the clone may be
+ * below a folder that only its owner may enter, such as one of `mktemp -d`.
  */
 export class CopyForOthers implements Disposable {
   readonly bin: string;

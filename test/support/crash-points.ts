@@ -4,15 +4,18 @@ import process from 'node:process';
 import type { CrashPoint } from '../../control-plane/departures/crash-points.ts';
 
 /**
- * `STEP` or `STEP:N`, the N-th time; `stop:STEP` or `stop:STEP:N` pauses there until SIGCONT; `list:FILE` writes down
- * each step that is passed instead.
+ * `STEP`, or `STEP:N` for the N-th time, ends the process there. `stop:STEP` and `stop:STEP:N` pause it until
+ * SIGCONT. `list:FILE` only records each step in the file.
  */
 const wanted = process.env['CRASH_AT'] ?? '';
 const stops = wanted.startsWith('stop:');
 const [step, number = '1'] = wanted.replace(/^stop:/, '').split(':');
 const passed = new Map<string, number>();
 
-/** Stands in for `control-plane/departures/crash-points.ts` in the test build: ends, or pauses, the process as a host would. */
+/**
+ * Replaces `control-plane/departures/crash-points.ts` in the test build: ends, or pauses, the process as a host
+ * would.
+ */
 export function crashPoint(at: CrashPoint): void {
   const times = (passed.get(at) ?? 0) + 1;
   passed.set(at, times);

@@ -1,6 +1,6 @@
 import type { AttachListener } from '../../agent/ports.ts';
 
-/** Hears nothing of what a companion says. */
+/** Ignores everything that a companion sends. */
 export const DEAF: AttachListener = {
   attached: () => undefined,
   news: () => undefined,

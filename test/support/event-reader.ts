@@ -24,7 +24,7 @@ export class EventReader implements Disposable {
     return new EventReader(response, abort);
   }
 
-  /** The first of this kind that is as wanted. */
+  /** The first event of this kind that matches. */
   async find<T = unknown>(
     event: string,
     isWanted: (data: never) => boolean = () => true,
@@ -51,7 +51,7 @@ export class EventReader implements Disposable {
         for (const block of blocks) this.#note(block);
       }
     } catch {
-      // Cut, by it or by us.
+      // The server or the test cut the connection.
     }
   }
 

@@ -7,7 +7,7 @@ export class FakeChild implements Child {
   readonly pid = 4711;
   readonly signals: { readonly signal: NodeJS.Signals; readonly atMs: number }[] = [];
   readonly exited: Promise<ChildExit>;
-  /** What it does about the n-th signal of a kind, counted from 1. */
+  /** Its reaction to the n-th signal of a kind, counted from 1. */
   reacts: (signal: NodeJS.Signals, nth: number) => void = () => {};
   readonly #clock: Clock;
   readonly #end: (exit: ChildExit) => void;

@@ -42,7 +42,7 @@ export class FakeClock implements Clock {
     this.#nowMs = untilMs;
   }
 
-  /** Moves on and fires nothing: the process was stopped, and what is due fires afterwards. */
+  /** Advances and fires nothing, as after a pause of the process: due timers fire afterwards. */
   skip(ms: number): void {
     this.#nowMs += ms;
   }
@@ -55,12 +55,12 @@ export class FakeClock implements Clock {
     this.#nowMs = untilMs;
   }
 
-  /** Lets what is due already happen, and nothing else. */
+  /** Runs everything that is due already, and nothing else. */
   settle(): Promise<void> {
     return this.pass(0);
   }
 
-  /** Passes time until `done`, timer by timer, and fails where nothing is left that could bring it about. */
+  /** Passes time until `done`, timer by timer, and fails once no armed timer could bring it about. */
   async passUntil(done: () => boolean, limitMs = 3_600_000): Promise<void> {
     const untilMs = this.#nowMs + limitMs;
     for (;;) {

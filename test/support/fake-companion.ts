@@ -81,7 +81,7 @@ type Say = (message: NonNullable<AttachResponse['message']>) => void;
 export interface CompanionReplies {
   /** @param say sends something before the Attached */
   attach: (hello: Hello, nth: number, say: Say) => Attached | Promise<Attached>;
-  /** What it leaves out is as of an object that was found and changed, or not found and not changed. */
+  /** A reply that leaves fields out means an object that was found and changed, or not found and not changed. */
   register: (request: RegisterRequest) => RegisterReply | Promise<RegisterReply>;
   deregister: (request: DeregisterRequest) => DeregisterResponse | Promise<DeregisterResponse>;
   confirm: (request: ConfirmRequest) => ConfirmResponse | Promise<ConfirmResponse>;
@@ -102,7 +102,7 @@ export interface SeenCall {
   readonly method: Exclude<keyof CompanionReplies, 'attach'>;
   readonly request: unknown;
   readonly token: string | undefined;
-  /** What the caller said it may take, in ms; `Infinity` if it did not. */
+  /** The time limit that the caller stated, in ms; `Infinity` without one. */
   readonly budgetMs: number;
 }
 
@@ -129,7 +129,7 @@ const DELETED: DeregisterResponse = {
   durable: true,
 };
 
-/** A companion without a control plane: says what a test tells it to, over real gRPC on loopback. */
+/** A companion without a control plane: answers as a test says, over real gRPC on loopback. */
 export class FakeCompanion implements AsyncDisposable {
   readonly replies: CompanionReplies;
   readonly calls: SeenCall[] = [];
@@ -170,7 +170,7 @@ export class FakeCompanion implements AsyncDisposable {
     return `${this.#certificate === undefined ? 'grpc' : 'grpcs'}://127.0.0.1:${port}`;
   }
 
-  /** Those that were attached, in order. */
+  /** Streams that were attached, in order. */
   get streams(): readonly SeenStream[] {
     return this.#streams;
   }
@@ -191,7 +191,7 @@ export class FakeCompanion implements AsyncDisposable {
     for (const { call } of this.#streams.filter(({ open }) => open)) call.write({ message });
   }
 
-  /** Goes away, connections and all. */
+  /** Ends as in a crash, with its connections. */
   crash(): void {
     this.#server?.forceShutdown();
     this.#server = undefined;
@@ -260,7 +260,7 @@ export class FakeCompanion implements AsyncDisposable {
 
   #accept(call: Stream): void {
     let stream: OpenStream | undefined;
-    // An agent that vanishes is what this is about.
+    // An agent that vanishes is the subject of the test.
     call.on('error', () => {});
     call.on('data', ({ message }: AttachRequest) => {
       if (message?.$case === 'hello') stream = this.#greet(call, message.value);
@@ -303,7 +303,7 @@ export class FakeCompanion implements AsyncDisposable {
   }
 }
 
-/** What a companion of 0.1.0 does that has this control plane behind it, as far as an agent can tell. */
+/** The behaviour of a companion of 0.1.0 with this control plane behind it, as far as an agent can see it. */
 export function repliesOver(apiUrl: string): Pick<CompanionReplies, 'register' | 'deregister' | 'confirm'> {
   const at = ({ incarnation }: RegisterRequest | DeregisterRequest | ConfirmRequest): string =>
     `${apiUrl}/meshes/${incarnation?.dataplane?.mesh}/dataplanes/${incarnation?.dataplane?.name}`;

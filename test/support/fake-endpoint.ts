@@ -17,7 +17,7 @@ export function fails(code: ErrorCode, details: ErrorDetails = {}): Reply<never>
   return () => Promise.reject(new OperationalError(code, `Cannot: ${code}`, { details }));
 }
 
-/** Never answers and never notices that no caller waits any more. */
+/** Never answers, and never notices that the caller has given up. */
 export const hangs: Reply<never> = () => new Promise<never>(() => {});
 
 /** Answers after `delayMs`, however long the caller waits. */
@@ -60,11 +60,11 @@ const HEALTHY: FakeReplies = {
   out: answers(CHANGED),
 };
 
-/** An endpoint that does as it is told: each method has a queue of replies, the last of which repeats. */
+/** An endpoint whose replies a test queues for each method; the last one repeats. */
 export class FakeEndpoint implements Endpoint {
   readonly url: string;
   readonly calls: { readonly method: Method; readonly atMs: number }[] = [];
-  /** What was wished for, in order. */
+  /** The states that callers wanted, in order. */
   readonly wants: Want[] = [];
   closed = false;
   readonly #clock: Clock;

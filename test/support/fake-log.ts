@@ -7,10 +7,10 @@ export interface FakeLogLine {
   readonly fields: LogFields | undefined;
 }
 
-/** A log that only remembers. */
+/** A log that only records. */
 export class FakeLog implements Log {
   readonly lines: FakeLogLine[] = [];
-  /** Told of each line. */
+  /** Called with each line. */
   onLine: (line: FakeLogLine) => void = () => {};
 
   get events(): readonly string[] {

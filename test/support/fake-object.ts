@@ -6,18 +6,20 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { madeOf, nextObject, type Made, type Want } from '../../kuma/object-wish.ts';
 import { portsOf, stateOf } from '../../kuma/port-states.ts';
 
-/** One object at a control plane that answers as late as it is told, and carries out a PUT whether a caller waits or not. */
+/**
+ * One object at a control plane. A test sets how late it answers; it carries out a PUT whether a caller waits or not.
+ */
 export class FakeObject implements Endpoint {
   readonly url = 'https://cp:5682';
   stored: DataplaneResource | undefined;
-  /** What a write takes until it is carried out and answered. */
+  /** How long a write takes until it is carried out and answered. */
   writeMs = 0;
-  /** Nothing is answered; a write is carried out all the same. */
+  /** It answers nothing, but still carries out writes. */
   mute = false;
   broken = false;
-  /** How often it was asked for anything. */
+  /** How many requests it has received. */
   looks = 0;
-  /** What was carried out, as `118 Ready`. */
+  /** The writes that were carried out, as `118 Ready`. */
   readonly history: string[] = [];
   readonly #clock: Clock;
 

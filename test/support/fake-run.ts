@@ -12,7 +12,7 @@ import { FakeEndpoint } from './fake-endpoint.ts';
 import { FakeEnvoyAdmin } from './fake-envoy-admin.ts';
 import { FakeLog } from './fake-log.ts';
 
-/** A host that shows nothing. */
+/** A host without any evidence. */
 export const NO_EVIDENCE: StopEvidence = {
   probe: () => Promise.resolve('unknown'),
   isRestart: () => Promise.resolve(false),
@@ -27,14 +27,14 @@ export interface FakeRunOptions {
   readonly supervisor?: Partial<SupervisorDeps>;
 }
 
-/** One run of the agent on fakes: the real supervisor and keeper, everything outside them made up. */
+/** One run of the agent on fakes: the supervisor and the keeper are real, everything outside them is a fake. */
 export class FakeRun {
   readonly clock = new FakeClock();
   readonly log = new FakeLog();
   readonly child: FakeChild = FakeChild.kumaDp(this.clock);
   readonly admin = new FakeEnvoyAdmin();
   readonly endpoint: FakeEndpoint;
-  /** In their order; more may be added before the stop. */
+  /** In their order; a test may add more before the stop. */
   readonly all: FakeEndpoint[] = [];
   readonly endpoints: Endpoints;
   readonly keeper: ObjectKeeper;
@@ -103,7 +103,7 @@ export class FakeRun {
     return this.ended ?? { exit: { code: 0, signal: null }, atMs: Number.NaN };
   }
 
-  /** What kuma-dp was sent, as `SIGTERM 2250`. */
+  /** The signals that kuma-dp received, as `SIGTERM 2250`. */
   get sent(): readonly string[] {
     return this.child.signals.map(({ signal, atMs }) => `${signal} ${atMs}`);
   }

@@ -1,14 +1,14 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /**
- * What happens to connections, the existing ones included. `silence`: accepted and kept, but nothing goes through any
- * more in either direction. `reset`: existing ones are reset, new ones as soon as they were accepted. `refuse`: the same
- * for existing ones, and no process listens. `drop-answers`: requests go through, answers do not, and the connection is
- * reset when one would come.
+ * The fate of connections, existing ones included. `silence`: accepted and kept, but without traffic in either
+ * direction. `reset`: existing ones are reset, new ones right after they were accepted. `refuse`: existing ones are
+ * reset, and no process listens. `drop-answers`: requests pass, answers do not; instead of an answer the connection
+ * is reset.
  */
 export type FaultMode =
   | { readonly kind: 'pass' | 'silence' | 'reset' | 'refuse' | 'drop-answers' }
-  /** Each chunk is so much later, in both directions. */
+  /** Delays each chunk, in both directions. */
   | { readonly kind: 'delay'; readonly delayMs: number };
 
 interface Link {
@@ -16,7 +16,7 @@ interface Link {
   readonly far: Socket | undefined;
 }
 
-/** A TCP proxy on loopback that spoils what goes through it, from the moment a test says so. */
+/** A TCP proxy on loopback that applies a fault from the moment a test says so. */
 export class FaultProxy implements AsyncDisposable {
   readonly #target: { readonly host: string; readonly port: number };
   readonly #links = new Set<Link>();
@@ -51,7 +51,7 @@ export class FaultProxy implements AsyncDisposable {
     return `${scheme}://127.0.0.1:${this.#port}`;
   }
 
-  /** Changes what happens from now on. */
+  /** Changes the fault from now on. */
   async become(mode: FaultMode): Promise<void> {
     this.#mode = mode;
     if (mode.kind === 'refuse') await this.#stopListening();
@@ -97,7 +97,7 @@ export class FaultProxy implements AsyncDisposable {
 
   #accept(near: Socket): void {
     this.#accepted += 1;
-    // A peer that goes away is what this is about.
+    // A peer that goes away is the subject of the test.
     near.on('error', () => {});
     if (this.#mode.kind === 'reset') {
       near.resetAndDestroy();

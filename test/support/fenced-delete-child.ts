@@ -1,7 +1,7 @@
 /**
- * A process that deletes through a fence and stands still where its plan says. Prints how it ended as one JSON line.
+ * A process that deletes through a fence and pauses where its plan says. Prints its result as one JSON line.
  *
- * The fence is a file: while it is not there, the name is held.
+ * The fence is a file: while it is missing, the name is held.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { Agent as HttpAgent, type AgentOptions } from 'node:http';
@@ -16,9 +16,12 @@ export interface FencedDeletePlan {
   readonly caFile: string;
   /** Whether an earlier request left a connection open. */
   readonly connection: 'fresh' | 'reused';
-  /** `stop`: SIGSTOP to itself with the connection standing and nothing written. `block`: no turn after the check. */
+  /**
+   * `stop`: SIGSTOP to itself with the connection open and nothing written. `block`: no turn of the event loop after
+   * the check.
+   */
   readonly halt: 'stop' | 'block';
-  /** `stop`: the fence is lost once this exists. `block`: it goes on once this exists, or after a while. */
+  /** `stop`: the fence is lost once this exists. `block`: it continues once this exists, or after a while. */
   readonly file: string;
 }
 
@@ -28,7 +31,7 @@ function stop(): void {
   process.kill(process.pid, 'SIGSTOP');
 }
 
-/** Stops in front of everybody else who listens for a connection that stands. */
+/** Stops before every other listener for an open connection. */
 function stopOnceConnected(prototype: HttpAgent, event: 'connect' | 'secureConnect'): void {
   // oxlint-disable-next-line typescript/unbound-method -- it is called on what the new one is called on
   const create = prototype.createConnection;
@@ -43,7 +46,7 @@ function stopOnceConnected(prototype: HttpAgent, event: 'connect' | 'secureConne
   };
 }
 
-/** Nothing of this process runs until the file exists. @returns whether it does */
+/** Blocks this process until the file exists. @returns whether it does */
 function blockUntil(file: string): boolean {
   const still = new Int32Array(new SharedArrayBuffer(4));
   const until = performance.now() + PATIENCE_MS;

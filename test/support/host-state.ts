@@ -1,6 +1,6 @@
 import type { HostState } from '../../agent/state/host-state.pure.ts';
 
-/** The state file of a run of `web-1` that has just begun, with what a test changes. */
+/** The state file of a run of `web-1` that has just begun, with a test's changes. */
 export function hostState(change: Partial<HostState> = {}): HostState {
   return {
     schema: 1,

@@ -1,6 +1,6 @@
 /**
- * Goes in front of a program whose standard error is a socket, as every pipe of Node's children is: names that socket
- * in `JOURNAL_STREAM`, as systemd does for the one to the journal.
+ * Wraps a program whose standard error is a socket, as that of every child of Node is: names this socket in
+ * `JOURNAL_STREAM`, as systemd names the one to the journal.
  *
  * @see systemd.exec(5)
  */

@@ -16,7 +16,7 @@ const RESULTS = {
   unable: Testimony_Result.UNABLE,
 } as const;
 
-/** A host at a loopback address of its own: its port, and the way of its agent to the companion. */
+/** A host at a loopback address of its own: its port, and its agent's connection to the companion. */
 export class LoopbackHost implements AsyncDisposable {
   readonly address: string;
   readonly #servers: Server[] = [];
@@ -32,7 +32,7 @@ export class LoopbackHost implements AsyncDisposable {
     });
   }
 
-  /** @returns where its agent dials, so that the companion sees it come from here */
+  /** @returns the address that its agent dials, so that the companion sees this host as the source */
   async way(companion: string): Promise<string> {
     const [host = '', port = ''] = companion.split(':');
     const server = await this.#listen(0, (socket) => {
@@ -43,7 +43,7 @@ export class LoopbackHost implements AsyncDisposable {
     return `${this.address}:${own}`;
   }
 
-  /** Everything on it is killed at once: its kernel refuses from now on. */
+  /** Kills everything on it at once: its kernel refuses connections from then on. */
   kill(): void {
     for (const server of this.#servers) server.close();
     for (const socket of this.#sockets) socket.destroy();

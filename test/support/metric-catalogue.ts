@@ -27,7 +27,7 @@ export function agentCatalogue(): readonly KnownMetric[] {
   );
 }
 
-/** Without those that prom-client has for every program. */
+/** Without the metrics that prom-client has for every program. */
 export function companionCatalogue(): readonly KnownMetric[] {
   const registry = new Registry();
   createMetrics(registry);

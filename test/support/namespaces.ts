@@ -18,7 +18,7 @@ export function canMakeNetworkNamespaces(): boolean {
   return isMade;
 }
 
-/** A host of its own as far as the network goes. */
+/** A host of its own, as far as the network is concerned. */
 export interface NetworkHost {
   readonly address: string;
   /** Runs the command that follows on it. */
@@ -27,11 +27,11 @@ export interface NetworkHost {
   fallSilent(): void;
   /** Packets get through again. */
   comeBack(): void;
-  /** The host gets packets, and none of its own get out to `address`. */
+  /** The host receives packets, but its own do not reach `address`. */
   loseWayTo(address: string): void;
   findWayTo(address: string): void;
   /**
-   * Its firewall takes packets to `port` of `from` for dropped or refused. Needs iptables.
+   * Its firewall drops or rejects packets from `from` to `port`. Needs iptables.
    *
    * @param answer `REJECT`: with an RST
    */
@@ -60,7 +60,8 @@ export class NetworkHosts implements Disposable {
     // Test files run in processes of their own, side by side.
     this.#subnet = `10.${200 + (process.pid % 50)}.${(Math.floor(process.pid / 50) * 7 + NetworkHosts.#made) % 250}`;
     this.address = `${this.#subnet}.1`;
-    // Left alone, a bridge takes the address of a port. A port that leaves it would go on taking the host's packets in.
+    // By default a bridge takes the address of a port, and after that port has left it would still accept the host's
+    // packets.
     ip(['link', 'add', this.#bridge, 'address', BRIDGE_MAC, 'type', 'bridge']);
     ip(['address', 'add', `${this.address}/24`, 'dev', this.#bridge]);
     ip(['link', 'set', this.#bridge, 'up']);

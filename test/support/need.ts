@@ -4,7 +4,7 @@ import type { TestContext } from 'vitest';
 
 import { isOnPath } from '../../scripts/package/tools.ts';
 
-/** What tests run besides npm's packages and what every Debian has; and Debian's package of each. */
+/** Programs that tests run beside npm's packages and every Debian's own, with Debian's package of each. */
 const PACKAGES = {
   'ansible-playbook': 'ansible-core',
   'dumb-init': 'dumb-init',

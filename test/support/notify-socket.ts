@@ -11,7 +11,10 @@ export interface Notice {
   readonly assignments: readonly string[];
 }
 
-/** Node has no Unix datagram sockets. A descriptor that comes along is systemd-notify's barrier: closing it lets it go. */
+/**
+ * Node has no Unix datagram sockets. A descriptor in a message is systemd-notify's barrier: closing it releases the
+ * sender.
+ */
 const LISTENER = `
 import json, os, socket, sys, time
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -24,7 +27,7 @@ while True:
     print(json.dumps({'atMs': time.time() * 1000, 'assignments': [l for l in data.decode().split(chr(10)) if l]}), flush=True)
 `;
 
-/** A service manager's end of `NOTIFY_SOCKET`, which hears the real bytes. */
+/** A service manager's end of `NOTIFY_SOCKET`, which receives the real bytes. */
 export class NotifySocket implements AsyncDisposable {
   readonly path: string;
   readonly #dir = new TemporaryDir();

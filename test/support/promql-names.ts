@@ -8,7 +8,7 @@ const SELECTOR = /(\b\w+)\{([^}]*)\}/g;
 const GROUPING = /\b(?:by|on|without|ignoring)\s*\(([^)]*)\)/g;
 
 /**
- * What an expression, or a text made of its result, speaks of that no program has.
+ * Names in an expression, or in a text made of its result, that no program has.
  *
  * @param said labels that are named outside of the expression: in a legend, or in an annotation
  */

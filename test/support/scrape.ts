@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request, type IncomingMessage, type RequestOptions } from 'node:http';
 import { text } from 'node:stream/consumers';
 
-/** What a Prometheus server gets, by series: `up{instance="a"}` → its value. */
+/** The samples that a Prometheus server gets, by series: `up{instance="a"}` → its value. */
 export class Scrape {
   readonly body: string;
   readonly #values: ReadonlyMap<string, number>;
@@ -58,7 +58,7 @@ async function answerTo(address: string, what: RequestOptions): Promise<HttpAnsw
   const where = address.startsWith('unix:')
     ? { socketPath: address.slice('unix:'.length) }
     : { host: '127.0.0.1', port: new URL(`http://${address}`).port };
-  // `Connection: close`: nothing of us stays behind.
+  // `Connection: close`: this leaves no connection behind.
   const asked = request({ ...where, ...what, agent: false });
   asked.end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage];

@@ -19,7 +19,7 @@ export const PAGE_HTML = readFileSync(
 
 type Listener = (snapshot: FleetSnapshot, change: FleetChange | undefined) => void;
 
-/** A fleet that is what a test says. */
+/** A fleet whose contents a test sets. */
 export class ScriptedFleet implements FleetSource {
   readonly #listeners = new Set<Listener>();
   #now: FleetSnapshot;

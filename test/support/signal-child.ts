@@ -10,9 +10,9 @@ export interface ChildPlan {
    * ends, the third is abrupt, USR2 drains and stays, QUIT ends with 2. `ignores`: takes notice only.
    */
   readonly contract?: 'obedient' | 'kuma' | 'ignores';
-  /** How it ends; code 0 if left out. */
+  /** How it ends; with code 0 if left out. */
   readonly exit?: { readonly code: number } | { readonly signal: NodeJS.Signals };
-  /** From the announcement that it ends to its end. */
+  /** From its announcement to its end. */
   readonly exitDelayMs?: number;
   /** Of the contract `kuma`: how long it drains if nothing shortens it. */
   readonly drainMs?: number;
@@ -24,10 +24,10 @@ export interface ChildPlan {
   readonly refused?: true;
   /** Envoy says that a request is in progress, until so long after the first stop signal. */
   readonly busyMs?: number;
-  /** The ports on which Envoy's admin says that it listens, so long after the start. */
+  /** The ports on which Envoy's admin reports listeners, so long after the start. */
   readonly listensOn?: readonly number[];
   readonly listensAfterMs?: number;
-  /** Where it says whether it is terminating, as kuma-dp does. */
+  /** The port on which it reports whether it is terminating, as kuma-dp does. */
   readonly readinessPort?: number;
   /** A process without a parent that waits for it, in its own session or not. */
   readonly forks?: 'grandchild' | 'daemon';
@@ -45,7 +45,7 @@ export interface ChildEvent {
   readonly pid?: number;
 }
 
-/** What one child wrote down, in order. */
+/** The lines that one child wrote, in order. */
 export class ChildLog {
   readonly #file: string;
 

@@ -37,7 +37,7 @@ export const CHILD_PLANS: Readonly<Record<SignalRow['child'], ChildPlan>> = {
 };
 
 const STOP_SIGNALS: ReadonlySet<string> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP']);
-/** What comes so close together that the kernel may merge it. */
+/** How many signals may arrive so close together that the kernel merges them. */
 const MOST: Readonly<Record<SignalRow['count'], number>> = {
   once: 1,
   twice: 2,
@@ -62,7 +62,7 @@ export function needsEnd(row: SignalRow): boolean {
 }
 
 export interface Prediction {
-  /** Every way in which the agent may end: what merges, and what comes too late, is not decided. */
+  /** Every way in which the agent may end: merged and late signals leave several. */
   readonly exits: readonly AgentExit[];
   /** How many SIGTERM the child may have seen at most. */
   readonly mostTerms: number;
@@ -72,7 +72,7 @@ export interface Prediction {
   readonly reported: boolean;
 }
 
-/** What a right agent does with one row of the matrix. */
+/** The behaviour of a correct agent for one row of the matrix. */
 export function predict(row: SignalRow): Prediction {
   const { signal, phase, target, child } = row;
   const most = MOST[row.count];
@@ -80,7 +80,8 @@ export function predict(row: SignalRow): Prediction {
   const isEarly = phase === 'exec' || phase === 'starting';
   const exits = [naturalExit(child)];
   if (asked >= 3) exits.push(died('SIGKILL'));
-  // Before its handlers are installed, anything ends a process: what was sent, or what the agent made of it.
+  // Before it has installed its handlers, any signal ends a process: the one that was sent, or the one that the agent
+  // forwarded.
   if (isEarly) exits.push(died(signal), died('SIGTERM'));
   exits.push(...exitsByForwarding(row, asked));
   return {

@@ -18,14 +18,14 @@ export interface SceneOptions {
   readonly mode?: string;
   /** Options of `kuma-dp-agent run` beside those that every scene needs. */
   readonly options?: readonly string[];
-  /** In place of the control plane's own URL. */
+  /** Replaces the control plane's own URL. */
   readonly endpoints?: readonly string[];
   /** Options of `kuma-dp run`. */
   readonly kumaDpOptions?: readonly string[];
   readonly name?: string;
   /** Where the agent and the child are, if not in the clone. */
   readonly programs?: { readonly bin: string; readonly child: string };
-  /** Whether the object is there, as if kuma-dp's control plane had made it. On if left out. */
+  /** Whether the object exists, as if kuma-dp's control plane had made it. Yes if left out. */
   readonly put?: boolean;
 }
 
@@ -72,14 +72,14 @@ export class Scene implements AsyncDisposable {
     return `/dataplanes/${this.name}(/|\\?|$)`;
   }
 
-  /** What the agent has noted of its run. */
+  /** The agent's state file of its run. */
   readState(): HostState {
     return JSON.parse(readFileSync(this.stateFile, 'utf8')) as HostState;
   }
 
   /**
-   * Until the state names kuma-dp and has all that paces a next start: the control plane's deregistration delay, and that
-   * Envoy was connected.
+   * Waits until the state file names kuma-dp and has all facts that pace a next start: the control plane's
+   * deregistration delay, and that Envoy was connected.
    */
   async untilPaced(delayMs: number): Promise<HostState & { readonly kumaDp: ProcessRef }> {
     return waitUntil(
@@ -183,7 +183,10 @@ export class Scene implements AsyncDisposable {
     return agent;
   }
 
-  /** Until everything is as long before a stop: endpoints were reached, the child is ready and its Envoy was seen. */
+  /**
+   * Waits until the agent is as long before a stop: endpoints were reached, the child is ready and its Envoy was
+   * seen.
+   */
   async untilRunning(agent: AgentProcess, reached = 1): Promise<void> {
     await this.child.waitFor('ready');
     const envoy = this.#options.child?.envoy;

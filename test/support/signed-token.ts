@@ -25,7 +25,7 @@ export function makeSigningKey(modulusLength = 2048): SigningKey {
 
 export type Json = Readonly<Record<string, unknown>>;
 
-/** Signs whatever it is given, right or wrong: an honest library would refuse half of what the tests need. */
+/** Signs any input, right or wrong: an honest library would refuse half of the tokens that the tests need. */
 export function signToken(header: Json, claims: Json, sign: (input: string) => string): string {
   const input = `${encode(header)}.${encode(claims)}`;
   return `${input}.${sign(input)}`;
@@ -35,7 +35,7 @@ export function bySha(bits: 256 | 512, key: KeyObject): (input: string) => strin
   return (input) => createSign(`RSA-SHA${bits}`).update(input).sign(key, 'base64url');
 }
 
-/** HS256 by anything for a secret: the forgery that takes the public key for one. */
+/** HS256 with anything as the secret: the forgery that uses the public key as the secret. */
 export function byHmac(secret: string | Buffer): (input: string) => string {
   return (input) => createHmac('sha256', secret).update(input).digest('base64url');
 }

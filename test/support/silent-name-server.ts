@@ -5,12 +5,12 @@ import { once } from 'node:events';
 
 import { TemporaryDir } from './world/temporary-dir.ts';
 
-/** Each has an address of loopback to itself: test files run beside each other. */
+/** Each has a loopback address of its own: test files run side by side. */
 const address = (): string => `127.53.${randomInt(1, 255)}.${randomInt(1, 255)}`;
 
-/** A name server that takes every question and answers none; needs root, for its port and to be configured. */
+/** A name server that accepts every question and answers none; needs root, for its port and its configuration. */
 export class SilentNameServer implements AsyncDisposable {
-  /** Goes in front of a program: it asks this name server, and sees the host as it is otherwise. */
+  /** Wraps a program: it asks this name server, and sees the host unchanged otherwise. */
   readonly prefix: readonly string[];
   readonly #parts: AsyncDisposableStack;
 

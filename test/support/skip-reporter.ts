@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Says at the end what was skipped for want of something, one line for each reason. */
+/** Lists at the end the tests that were skipped because something is missing, one line for each reason. */
 class SkipReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     const counts = new Map<string, number>();

@@ -8,7 +8,7 @@ import { TLS_FIXTURES } from './kuma/control-plane.ts';
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}';
 const END_OF_REQUEST = '\r\n\r\n';
 
-/** Keeps every byte that its clients write, and answers `{}` to whatever looks like a request without a body. */
+/** Records every byte that its clients write, and answers `{}` to every request without a body. */
 export class WireServer implements AsyncDisposable {
   /** What was received, in clear, one text per connection. */
   readonly received: string[] = [];
@@ -59,7 +59,7 @@ export class WireServer implements AsyncDisposable {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     socket.on('error', () => {
-      // A client that goes away is what is tested.
+      // A client that goes away is the subject of the test.
     });
     socket.on('data', (chunk: Buffer) => {
       this.received[connection] += chunk.toString();

@@ -12,9 +12,9 @@ import { yardstickMs } from './yardstick.ts';
 import { ZoneComparison } from './zone-comparison.ts';
 import { type ZoneScenario } from './zone-scenario.ts';
 
-/** As much later as a stop may end with the agent in front. */
+/** How much later a stop may end with the agent in front. */
 const LATER_MS = 1_000;
-/** Processes that a unit with the agent starts one after the other and one without does not: the agent, `ExecStopPost=`. */
+/** How many more processes a unit with the agent starts one after the other: the agent, and `ExecStopPost=`. */
 const MORE_STARTS = 2;
 /** On the emulator, five such scenes share the cores of a machine. Real binaries run alone and get no such time. */
 const CROWD_MS = 1_000;
@@ -40,7 +40,7 @@ export function compareStops(scenarios: readonly StopScenario[], kumas: readonly
     });
 
     test.concurrent.for(scenarios.map(titled))('%s', async ([, scenario]) => {
-      // What happens to a control plane must not happen to another scenario's.
+      // A fault of a control plane must not reach other scenarios.
       await using own = isolated(scenario) ? await StopComparison.open(kuma, [scenario], tempo) : undefined;
       const [outcome, slowMs] = await Promise.all([(own ?? shared).run(scenario), yardstickMs()]);
       record(kuma, scenario, outcome);
@@ -54,7 +54,7 @@ export function compareStops(scenarios: readonly StopScenario[], kumas: readonly
   });
 }
 
-/** The same for what another zone sees: each in zones of its own. */
+/** The same for the view from another zone: each scenario in zones of its own. */
 export function compareZones(scenarios: readonly ZoneScenario[], kumas: readonly KumaUnderTest[]): void {
   describe.for(kumas)('with the agent it is no worse than alone, on $label', (kuma) => {
     test.concurrent.for(scenarios.map(titled))('%s', async ([, scenario]) => {
@@ -104,7 +104,7 @@ async function runStart(kuma: KumaUnderTest, scenario: StartScenario): Promise<D
   return await scenario.run({ world, lanes: [await lane('bare'), await lane('agent')] });
 }
 
-/** Titles of objects are cut. */
+/** Titles of objects are shortened. */
 function titled<T extends { readonly title: string }>(scenario: T): readonly [string, T] {
   return [scenario.title, scenario];
 }

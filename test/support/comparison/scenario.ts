@@ -4,11 +4,14 @@ import { type KumaWorld, type Protocol } from '../kuma-worlds/kuma-world.ts';
 export const LANES = ['bare', 'agent'] as const;
 export type Lane = (typeof LANES)[number];
 
-/** The durations of a run. Emulated, what only makes a stop long is shorter; what Kuma and the agent decide by is not. */
+/**
+ * The durations of a run. On the emulator, durations that only lengthen a stop are shorter; those by which Kuma and
+ * the agent decide are not.
+ */
 export interface Tempo {
   /** kuma-dp's `--drain-time`; Kuma's default is 30 s. */
   readonly drainMs: number;
-  /** How long an application goes on with its work after the stop was asked for. */
+  /** How long an application continues its work after the request to stop. */
   readonly goesOnMs: number;
   /** How often the load balancer asks for `/ready`. */
   readonly balancerIntervalMs: number;
@@ -30,9 +33,11 @@ interface InFlight {
 
 /** How the dataplane that stops is used while it does. */
 export type Use =
-  /** A request each interval, for as long as its sender lives; `fresh`: each over a new connection, to Envoy and upstream. */
+  /**
+   * A request each interval, as long as its sender lives; `fresh`: each over a new connection, to Envoy and upstream.
+   */
   | Requests
-  /** Some requests that are in progress when the stop is asked for, and none after them. */
+  /** Some requests that are in progress at the stop, and none after them. */
   | InFlight
   /** A connection or stream that is used all the time and never ends by itself. */
   | { readonly kind: 'session' };
@@ -86,8 +91,8 @@ export function isCalling({ subject }: StopScenario): boolean {
 }
 
 /**
- * Whether a peer's Envoy is between the users and the dataplane. What is long is opened past it, as one more peer would:
- * a balanced one may go elsewhere.
+ * Whether a peer's Envoy is between the users and the dataplane. Long requests bypass it, as if from one more peer: a
+ * balanced one might go elsewhere.
  */
 export function callsThroughPeer({ subject, use }: StopScenario): boolean {
   return subject === 'service' && use.kind === 'requests';

@@ -20,11 +20,11 @@ import { type Surroundings, untilAccepting } from './surroundings.ts';
 import { type Comparison, type StopOutcome } from './verdict.ts';
 
 const PROTOCOLS: readonly Protocol[] = ['http', 'http2', 'grpc', 'tcp'];
-/** What ends a stop that does not end: kuma-dp's drain time, and this. */
+/** Added to kuma-dp's drain time, it ends a stop that does not end by itself. */
 const PATIENCE_MS = 30_000;
-/** Peers go on after the last stop: what they still believe shows then. */
+/** Peers continue after the last stop, so that their stale knowledge shows. */
 const AFTERMATH_MS = 2_500;
-/** An application that ends before its dataplane, as units do that are ordered after it. */
+/** How much earlier an application ends than its dataplane if its unit is ordered after it. */
 const HEAD_START_MS = 2_000;
 const IDLE_TIMEOUT_MS = 100;
 
@@ -34,8 +34,8 @@ interface Numbered {
 }
 
 /**
- * A world with what all scenarios of one file share: a dataplane that stays, with one more instance of each lane's
- * service and a backend for each protocol, and a peer that calls them.
+ * A world with everything that all scenarios of one file share: a dataplane that stays, with one more instance of
+ * each lane's service and a backend for each protocol, and a peer that calls them.
  */
 export class StopComparison implements AsyncDisposable {
   readonly #numbered: readonly Numbered[];
@@ -99,7 +99,7 @@ export class StopComparison implements AsyncDisposable {
     return new StopComparison(numbered, surroundings, disposables.move());
   }
 
-  /** Both lanes at once: the same users, and the stop in the same moment. */
+  /** Runs both lanes at once, with the same users and the stop at the same moment. */
   async run(scenario: StopScenario): Promise<Comparison> {
     const { id } = known(
       this.#numbered.find((one) => one.scenario === scenario),
@@ -163,7 +163,7 @@ async function startStaying(
   return disposables.move();
 }
 
-/** Where there are two control planes, it is the other one that tells the peer. */
+/** With two control planes, the peer connects to the second. */
 async function startPeer(world: KumaWorld, outbounds: readonly WorldOutbound[]): Promise<Instance> {
   const controlPlane = world.dataplanePorts.length - 1;
   const inbounds = [{ service: 'peer', servicePort: 1 }];

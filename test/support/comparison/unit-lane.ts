@@ -27,8 +27,8 @@ export interface UnitOptions {
 }
 
 /**
- * A dataplane in the hands of systemd, as its unit has it: started again a second after it ended by itself, and with the
- * agent `ExecStopPost=` after every end, before the next start.
+ * A dataplane as systemd runs its unit: started again a second after it ended by itself, and with the agent an
+ * `ExecStopPost=` after every end, before the next start.
  */
 export class UnitLane implements AsyncDisposable {
   readonly lane: Lane;
@@ -94,12 +94,12 @@ export class UnitLane implements AsyncDisposable {
     this.start();
   }
 
-  /** The main process alone: the agent, or kuma-dp where there is none. systemd kills what is left of the unit. */
+  /** Kills the main process alone: the agent, or kuma-dp without an agent. systemd kills the rest of the unit. */
   async killMain(): Promise<void> {
     await losePower(this.#running);
   }
 
-  /** Everything at once, and nothing starts it again. */
+  /** Kills everything at once; nothing starts it again. */
   async losePower(): Promise<void> {
     this.#stopping = true;
     await losePower(this.#running);

@@ -9,7 +9,7 @@ import { type Use } from './scenario.ts';
 /** Above every wait of a stop. */
 const PATIENCE_MS = 60_000;
 const ESTABLISHED_BUDGET_MS = 30_000;
-/** In flight before the stop: long enough to have arrived. */
+/** Requests in flight at the stop begin so long before it: long enough to have arrived. */
 const LEAD_MS = 1_000;
 const IN_FLIGHT = 3;
 const SESSIONS = 2;

@@ -23,10 +23,10 @@ export interface Allowance {
   readonly failed?: number;
 }
 
-/** Two processes that are told at the same moment are not scheduled at the same moment. */
+/** Two processes that get a signal at the same moment are not scheduled at the same moment. */
 const SCHEDULING_MS = 300;
 
-/** @returns in what the agent was worse than kuma-dp alone; empty if in nothing */
+/** @returns each respect in which the agent was worse than kuma-dp alone; empty if none */
 export function worseThanAlone({ bare, agent }: Comparison, allowance: Allowance): readonly string[] {
   const complaints: string[] = [];
   if (agent.failed > Math.min(bare.failed, allowance.failed ?? Number.POSITIVE_INFINITY)) {

@@ -5,8 +5,8 @@ import { ManagedProcess } from '../world/managed-process.ts';
 const SAMPLES = 3;
 
 /**
- * How long this machine takes, at this moment, to start the agent and let it end: what the agent in front of kuma-dp
- * costs where it does nothing. A tenth of a second on a machine that is not busy.
+ * How long this machine takes now to start the agent and let it end: the cost of an agent that does nothing in front
+ * of kuma-dp. A tenth of a second on an idle machine.
  */
 export async function yardstickMs(): Promise<number> {
   const samples: number[] = [];

@@ -32,8 +32,8 @@ interface Place {
 }
 
 /**
- * Two zones in which one dataplane or zone proxy stops, alone and with the agent, one after the other: what a zone shows to
- * another belongs to all of its dataplanes, so that two stops at once would not be told apart.
+ * Two zones in which one dataplane or zone proxy stops, alone and with the agent, one after the other. A zone shows
+ * all its dataplanes to another as one, so two stops at once could not be told apart.
  */
 export class ZoneComparison implements AsyncDisposable {
   readonly #scenario: ZoneScenario;
@@ -190,7 +190,7 @@ export class ZoneComparison implements AsyncDisposable {
     return paths[this.#scenario.subject];
   }
 
-  /** What the client's Envoy balances over is all that it knows of what stops; behind one address, nothing changes. */
+  /** The client's Envoy knows a stop only from its endpoints; behind one address they do not change. */
   async #untilKnown(present: boolean, lane: Lane): Promise<void> {
     const count = this.#scenario.balanced === undefined && present ? 2 : 1;
     await waitUntil(

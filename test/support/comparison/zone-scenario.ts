@@ -1,8 +1,8 @@
 import { BUSY, THREE_A_SECOND, type Use } from './scenario.ts';
 
 /**
- * What stops, seen from a client in zone 1 that calls a service: the service's last dataplane in zone 2 (another one is
- * in zone 1), one of two ingresses of zone 2, one of two egresses of zone 1.
+ * The subject that stops, seen from a client in zone 1 that calls a service: the service's last dataplane in zone 2
+ * (another one is in zone 1), one of two ingresses of zone 2, one of two egresses of zone 1.
  */
 export type ZoneSubject = 'last of its service' | 'zone ingress' | 'zone egress';
 

@@ -14,7 +14,7 @@ import { MemoryStore } from './memory-store.ts';
 
 const MESH = 'default';
 
-/** Of an instance that was not seen since. */
+/** A stream at an instance that was not seen since. */
 const GHOST = {
   id: 'ghost',
   controlPlaneInstanceId: 'gone',
@@ -66,7 +66,7 @@ function addressOf(name: string): string {
   return `host-${name}`;
 }
 
-/** A zone, a database and companions in one process, in a time that moves when told. */
+/** A zone, a database and companions in one process, in simulated time. */
 export class CompanionScene {
   readonly clock = new FakeClock();
   readonly zone = new FakeZone(this.clock);
@@ -114,7 +114,7 @@ export class CompanionScene {
     return stream;
   }
 
-  /** The same of an agent that puts its object itself: no control plane deletes it when its Envoy disconnects. */
+  /** The same for an agent that puts its object itself: no control plane deletes it when its Envoy disconnects. */
   async serveOwn(companion: MemoryCompanion, name: string, id = 'a'): Promise<FakeAgentStream> {
     const stream = await this.attach(companion, name, { id, owner: Owner.AGENT });
     await registerOwn(companion, { name, id, ready: false });

@@ -16,14 +16,14 @@ type Message = NonNullable<AttachResponse['message']>;
 /** How the companion ended a stream. */
 export type StreamEnd = { readonly code: number; readonly details: string } | 'closed';
 
-/** An agent's end of an Attach stream, without a network: what it says is heard at once. */
+/** An agent's end of an Attach stream, without a network: its messages arrive at once. */
 export class FakeAgentStream {
   readonly received: Message[] = [];
-  /** Told of each message, and of the end that the companion makes. */
+  /** Called with each message, and with the end that the companion makes. */
   onMessage: (message: Message) => void = () => {};
   onEnd: (end: StreamEnd) => void = () => {};
   end: StreamEnd | undefined;
-  /** The way to the agent fell silent: it hears nothing, and nothing that it says is heard. */
+  /** The connection fell silent: neither side receives anything. */
   silent = false;
   /** Whether it answers an Ask by itself. */
   answersAsks = true;
@@ -53,7 +53,7 @@ export class FakeAgentStream {
     open(wire as unknown as ServerDuplexStream<AttachRequest, AttachResponse>);
   }
 
-  /** What the companion answered to its Hello, the last time. */
+  /** The companion's answer to its last Hello. */
   get attached(): Attached | undefined {
     const answer = this.received.findLast(({ $case }) => $case === 'attached');
     return answer?.$case === 'attached' ? answer.value : undefined;
@@ -67,7 +67,7 @@ export class FakeAgentStream {
     this.#say({ $case: 'hello', value: hello });
   }
 
-  /** @param owner of the object, if it is another than the hello said */
+  /** @param owner of the object, if the Hello named another one */
   phase(phase: string, serving: boolean, owner: Owner = Owner.UNSPECIFIED): void {
     this.#said = { phase, serving };
     this.#say({ $case: 'phaseChanged', value: { ...this.#said, owner } });

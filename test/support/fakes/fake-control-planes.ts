@@ -5,7 +5,7 @@ import type { DataplaneKey, DataplaneResource } from '../../../kuma/dataplane.ts
 import { servicesOf } from '../../../kuma/services.ts';
 import type { FakePlane, FakeZone } from './fake-zone.ts';
 
-/** The way between one companion and the control planes. Whatever it throws is what the caller gets. */
+/** The connection between one companion and the control planes. The caller gets any error that it throws. */
 export interface FakeWire {
   /** Before a request arrives; for a write, after its last check. */
   request(call: string, plane: FakePlane): Promise<void>;
@@ -101,7 +101,7 @@ export class FakeControlPlanes implements ControlPlanes {
 
   close(): void {}
 
-  /** By the first that answers. */
+  /** Asks the first one that answers. */
   async #first<T>(call: string, act: (plane: FakePlane) => T, beforeSend?: () => void): Promise<T> {
     let failure: unknown = unreachable('a control plane');
     for (const plane of this.#named) {
@@ -129,7 +129,7 @@ function unreachable(what: string): OperationalError {
   return new OperationalError('ENDPOINT_UNREACHABLE', `Cannot reach ${what}: connection refused`);
 }
 
-/** What the caller gets once it has given up; the request goes on. */
+/** Gives up for the caller; the request continues. */
 function until<T>(signal: AbortSignal, asked: Promise<T>): Promise<T> {
   const givenUp = Promise.withResolvers<never>();
   const giveUp = (): void => {

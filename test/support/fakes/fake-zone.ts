@@ -36,12 +36,12 @@ const FINALIZE_MS = 300_000;
 /** Kuma keeps the last two. */
 const SUBSCRIPTIONS = 2;
 
-/** The database of one zone and the control planes on it: as much of Kuma as decides about departures. */
+/** The database of one zone and its control planes: as much of Kuma as decides about departures. */
 export class FakeZone {
   readonly clock: Clock;
   readonly objects = new Map<string, ZoneObject>();
   readonly planes: FakePlane[] = [];
-  /** Told of each object that was put or deleted, right after it, and by whom. */
+  /** Called with each object that was put or deleted, right after it, and with the writer. */
   onChange: (what: 'put' | 'deleted', object: ZoneObject, by: string) => void = () => {};
 
   constructor(clock: Clock) {
@@ -147,7 +147,7 @@ export class FakePlane {
     this.#finalizeLater();
   }
 
-  /** @param graceful it still writes down that its streams have ended; it deletes nothing */
+  /** @param graceful whether it still records that its streams have ended; it deletes nothing */
   stop(graceful: boolean): void {
     const streams = [...this.streams.values()];
     if (graceful) for (const stream of streams) this.#recordEnd(stream);

@@ -10,7 +10,7 @@ import type {
 import { describeKey } from '../../../kuma/dataplane.ts';
 import type { MemoryDatabase } from './memory-database.ts';
 
-/** No attempt to delete it was made yet. */
+/** Without any attempt to delete it. */
 export const UNTRIED = { attempts: 0, guard: undefined, reason: undefined } as const;
 
 /** One transaction of a fake store: the caller has the name to itself. */
@@ -65,7 +65,7 @@ function attachAgain(
   return { kind: 'attached', epoch: row.epoch, leaving, ...serves };
 }
 
-/** What an agent said on an earlier stream holds for this one only if it says that it runs still. */
+/** The fields that a new stream resets. A running agent has yet to say whether its Envoy serves. */
 function unsaid({ phase }: Introduction): Partial<DataplaneRecord> {
   return { unseen: undefined, serving: phase === 'running' ? undefined : false };
 }

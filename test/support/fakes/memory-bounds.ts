@@ -14,7 +14,7 @@ interface Kept {
   readonly epoch: number;
 }
 
-/** Forgets what is more than the bounds allow, as the databases do it. */
+/** Drops rows beyond the bounds, as the databases do. */
 export function boundTables({ departures, bodies }: MemoryTables): void {
   const kept = new Set(newestOfEachName(departures, KEPT.departuresOfName).slice(0, KEPT.departures));
   departures.splice(0, departures.length, ...departures.filter((each) => kept.has(each)));

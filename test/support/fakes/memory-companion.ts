@@ -48,7 +48,7 @@ const SETTINGS: EngineSettings = {
   brake: DEFAULT_BRAKE,
 };
 
-/** Nothing is asked, as long as a test does not say otherwise. */
+/** Asks no witness unless a test says otherwise. */
 const WITNESS_OFF: WitnessSettings = {
   isOn: false,
   networks: { permits: () => true },
@@ -73,7 +73,7 @@ class CallFailure extends Error {
 export class MemoryCompanion {
   readonly engine: Engine;
   readonly log = new FakeLog();
-  /** Of the time, in which this process is busy. */
+  /** The share of time in which this process is busy. */
   busyShare = 0;
   readonly healed: number[] = [];
   readonly #clock: Clock;
@@ -119,7 +119,7 @@ export class MemoryCompanion {
     return this;
   }
 
-  /** Ends once everything under way has. */
+  /** Resolves once everything in progress has ended. */
   async stop(): Promise<void> {
     this.#over.abort(new OperationalError('CANCELLED', 'The companion stops'));
     await this.#running;

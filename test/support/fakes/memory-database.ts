@@ -23,7 +23,7 @@ export interface MemoryTables {
   readonly acquaintances: Map<string, Acquaintance>;
   zone: ZoneIdentity | undefined;
   epochs: number;
-  /** The latest time that was ever written down, ms since the epoch. */
+  /** The latest time ever recorded, ms since the epoch. */
   latestMs: number;
 }
 

@@ -43,7 +43,7 @@ export interface MemoryStoreOptions {
   readonly limits?: Partial<StoreLimits>;
 }
 
-/** After this time another replica will not take the work. */
+/** Work that has been due for longer is any replica's. */
 const OTHERS_MS = 2_000;
 const WITNESSES_KEPT_MS = 1_200_000;
 
@@ -424,7 +424,7 @@ export class MemoryStore implements Store {
     }
   }
 
-  /** SQLite has nothing open in the database while a name is held; PostgreSQL has locked its row. */
+  /** On SQLite nothing is open in the database while a name is held; PostgreSQL has locked the row. */
   async #runOnRow<T>(key: DataplaneKey, work: (session: MemorySession) => T): Promise<T> {
     return this.kind === 'sqlite' ? this.#run(work) : this.#runAlone(key, work);
   }
@@ -455,7 +455,7 @@ export class MemoryStore implements Store {
       .toSorted((a, b) => (a.dueAtMs ?? 0) - (b.dueAtMs ?? 0));
   }
 
-  /** Lets go of the name when `act` has ended, or when the database takes it away from a process that fell silent. */
+  /** Releases the name when `act` has ended, or when the database takes it away from a silent process. */
   async #hold<T, Held extends DataplaneRecord | undefined>(
     hold: {
       readonly record: Held;
@@ -518,7 +518,11 @@ function pruneWitnesses({ sidelinings, acquaintances }: MemoryTables, beforeMs: 
   for (const [name, { reachedAtMs }] of acquaintances) if (reachedAtMs < beforeMs) acquaintances.delete(name);
 }
 
-/** @returns whether its state is another from now on: a record that the companion would not delete is dropped, and what leaves goes on leaving */
+/**
+ * Drops a record that the companion would not delete; a leaving record keeps its state.
+ *
+ * @returns whether the record came into the new state
+ */
 function endStream(
   { database }: MemorySession,
   row: DataplaneRecord,

@@ -22,7 +22,7 @@ const RESULTS: Readonly<Record<TestimonyFinding, Testimony_Result>> = {
   silent: Testimony_Result.SILENT,
   unable: Testimony_Result.UNABLE,
 };
-/** How long a look takes that is answered at once, and one that is not. */
+/** How long a look takes, with an answer at once and without one. */
 const ANSWER_MS = 360;
 const SILENCE_MS = 720;
 
@@ -36,7 +36,7 @@ export interface HostOptions {
   readonly peer?: string;
 }
 
-/** One host: its agent's stream, its Envoy, and what its port says to whom. */
+/** One host: its agent's stream, its Envoy, and the answers of its port. */
 export class WitnessHost {
   readonly name: string;
   readonly address: string;
@@ -50,7 +50,7 @@ export class WitnessHost {
   readonly foundBy = new Map<string, TestimonyFinding>();
   /** How its stream ends, if it does. */
   cause: Exclude<LossCause, 'replica-gone'> = 'closed';
-  /** What it answers to a look; by default what it finds. */
+  /** Its answer to a look; by default its findings. */
   answer: (look: Look, findings: readonly TestimonyFinding[]) => readonly TestimonyFinding[] | undefined = (
     _,
     findings,
@@ -67,7 +67,7 @@ export class WitnessHost {
   }
 }
 
-/** A zone of hosts that reach each other or not, with companions that ask them. Nothing is real but the companion. */
+/** A zone of hosts that reach each other or not, with companions that ask them. Only the companion is real. */
 export class WitnessScene {
   readonly clock = new FakeClock();
   readonly zone = new FakeZone(this.clock);
@@ -191,7 +191,7 @@ export class WitnessScene {
     return this.database.tables.sidelinings.get(`default/${name}`);
   }
 
-  /** Until everything has three acquaintances. */
+  /** Waits until every dataplane has three acquaintances. */
   async meet(): Promise<void> {
     await this.clock.pass(30_000);
   }

@@ -1,6 +1,6 @@
 import { parseVersion } from '../../../kuma/control-plane.ts';
 
-/** What the versions of Kuma differ in, as far as the contract is concerned. */
+/** The differences between versions of Kuma that matter for the contract. */
 export interface KumaBehaviour {
   /** Whether a dataplane that its control plane created is deleted after its stream closed. kuma#13403 */
   readonly deletesAfterDisconnect: boolean;

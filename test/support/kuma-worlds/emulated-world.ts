@@ -63,7 +63,7 @@ export class EmulatedWorld implements KumaWorld {
     for (const controlPlane of parts.controlPlanes) this.#disposables.use(controlPlane);
   }
 
-  /** @param federation what the zone belongs to; a zone of its own if left out */
+  /** @param federation of the zone; a zone of its own if left out */
   static async create(
     version: KumaVersion,
     options: WorldOptions,

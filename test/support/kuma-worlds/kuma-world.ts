@@ -26,7 +26,7 @@ export interface WorldOptions {
   readonly deregistrationDelayMs?: number;
   /** Control planes of the zone, on one store; one if left out. */
   readonly controlPlanes?: number;
-  /** Of several; `z1` if left out. */
+  /** The zone's name if there are several; `z1` if left out. */
   readonly zone?: string;
   /** Where the global control plane listens for zones; a zone of its own if left out. */
   readonly globalPort?: number;
@@ -100,7 +100,7 @@ export interface KumaZones extends AsyncDisposable {
   readonly two: KumaWorld;
 }
 
-/** Another dataplane of the mesh that calls a service: how everybody else sees that service. */
+/** Another dataplane of the mesh that calls a service: the view of that service from outside. */
 export interface Peer extends AsyncDisposable {
   /** HTTP port that passes requests on to the service, round robin, without retries. */
   readonly port: number;
@@ -110,7 +110,7 @@ export interface Peer extends AsyncDisposable {
 
 /**
  * One zone of Kuma Universal on loopback with an empty mesh `default`: the emulator or real binaries. The contract
- * suite knows nothing else of either.
+ * suite uses nothing else of either.
  */
 export interface KumaWorld extends AsyncDisposable {
   readonly version: string;

@@ -26,7 +26,7 @@ export class LoggedProcess {
     const log = openSync(logFile, 'a');
     this.#child = spawn(command, argv, { env, cwd, stdio: ['ignore', log, log] });
     this.#child.on('error', () => {
-      // `running` says it.
+      // `running` reports the error.
     });
     closeSync(log);
     this.#logFile = logFile;

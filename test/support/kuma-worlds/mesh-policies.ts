@@ -6,7 +6,9 @@ interface MeshPolicy {
   readonly body: unknown;
 }
 
-/** The mesh `default` without the policies that Kuma would make, and what the emulator is told in its settings. */
+/**
+ * The mesh `default` without the policies that Kuma would make, and with those that express the emulator's settings.
+ */
 export function meshPolicies(options: WorldOptions): readonly MeshPolicy[] {
   const { gateways = [], idleTimeouts = {}, mtls = false, zoneEgress = false } = options;
   const mesh = {

@@ -14,7 +14,7 @@ export interface Database extends AsyncDisposable {
 /**
  * An empty database: a new one on the server that `KUMA_TEST_POSTGRES_URL` names, else one on a server of its own.
  *
- * @returns why there is none, where neither is to be had
+ * @returns why there is none, if there is no server
  */
 export async function emptyDatabase(): Promise<Database | { readonly missing: string }> {
   const url = process.env['KUMA_TEST_POSTGRES_URL'];

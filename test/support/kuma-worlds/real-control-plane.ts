@@ -113,7 +113,7 @@ export class RealControlPlane implements AsyncDisposable {
     await this.end('SIGKILL');
   }
 
-  /** Nothing of ours that happens to be set may reach it. */
+  /** kuma-cp must not inherit variables of ours. */
   #environment(): Record<string, string> {
     return { PATH: process.env['PATH'] ?? '', HOME: this.#dir, ...this.#env };
   }

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { type Reporter, type TestModule } from 'vitest/node';
 
 const PAGE = join(import.meta.dirname, '..', '..', '..', 'docs', 'develop', 'real-kuma.md');
-/** What a part of the suite says nothing of is no run of the suite. */
+/** A run with fewer tests is only a part of the suite, and is not recorded. */
 const FULL_RUN = 100;
 
-/** Leaves on record when the suite last ran on real binaries, on which ones and with what result. */
+/** Records when the suite last ran on real binaries, on which ones and with what result. */
 export class RealRunReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     const states = modules

@@ -74,7 +74,7 @@ export class RealWorld implements KumaWorld {
     await using disposables = new AsyncDisposableStack();
     const version = await versionOf(binaries.controlPlane);
     const dir = disposables.use(new TemporaryDir());
-    // What several zones cost is enough without a database for each.
+    // Several zones cost enough without a database for each.
     const database =
       options.globalPort === undefined ? await emptyDatabase() : { missing: 'one of several zones' };
     const durable = !('missing' in database);
@@ -88,7 +88,7 @@ export class RealWorld implements KumaWorld {
           command: binaries.controlPlane,
           dir: dir.join(`cp-${index}`),
           database: durable ? database : undefined,
-          // What is in front of all of them has one name: they show one certificate.
+          // The front port has one name, so all control planes show one certificate.
           env: { ...environment(options, timing), ...controlPlanes[0]?.sharedCertificate },
         }),
       );

@@ -18,8 +18,8 @@ export interface KumaUnderTest {
 const EMULATED: readonly KumaVersion[] = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-preview'];
 
 /**
- * Of those, what the whole agent runs on: the emulator costs processes, not insight, where end-to-end tests of their own
- * go deeper. One line that leaks and has a TCP admin, one that does neither.
+ * The emulated versions on which the whole agent runs. More of them cost processes without insight, since end-to-end
+ * tests go deeper: one line that leaks and has a TCP admin, one that does neither.
  */
 const EMULATED_FOR_AGENT: ReadonlySet<string> = new Set(['emulated 2.10.1', 'emulated 3.0.0-preview']);
 
@@ -39,9 +39,11 @@ export const kumasUnderAgent = kumasUnderTest.filter(
   ({ label, real }) => real || EMULATED_FOR_AGENT.has(label),
 );
 
-/** What the comparison of a stop alone and a stop with the agent runs on: one version, its answers are what differs. */
+/**
+ * The Kuma on which a stop alone and a stop with the agent are compared: one version, since only its answers differ.
+ */
 export const kumaEmulated = emulated('2.14.3');
-/** One emulated version and what is real, for what costs many processes. */
+/** One emulated version and the real ones, for tests that cost many processes. */
 export const kumasUnderZones = kumasUnderTest.filter(
   ({ label, real }) => real || label === kumaEmulated.label,
 );

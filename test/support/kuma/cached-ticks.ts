@@ -12,8 +12,8 @@ export interface CachedTicks<T> {
 }
 
 /**
- * What Kuma does with most of what it knows: at every tick it acts on what a cache of the store says. The cache and the
- * tick run on their own, so a change is noticed after 0 ms to the sum of both.
+ * Kuma acts on most of its knowledge at ticks, by a cache of its store. Cache and tick run independently, so it
+ * notices a change after 0 ms to the sum of both.
  */
 export async function actOnCachedTicks<T>(ticks: CachedTicks<T>): Promise<void> {
   const { timers, gate, cacheMs, tickMs, read, act } = ticks;

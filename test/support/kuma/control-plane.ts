@@ -31,7 +31,7 @@ export const TLS_CERTIFICATE = {
   keyFile: join(TLS_FIXTURES, 'server.key'),
 } as const;
 
-/** What of a control plane ends with its process. */
+/** The parts of a control plane that end with its process. */
 interface Run {
   readonly instanceId: string;
   readonly timers: Timers;
@@ -129,7 +129,7 @@ export class ControlPlane implements AsyncDisposable {
     await this.#end('gracefully');
   }
 
-  /** Ends as after SIGKILL: nothing is recorded, subscriptions stay "online". */
+  /** Ends as after SIGKILL: nothing is recorded, and subscriptions stay "online". */
   async crash(): Promise<void> {
     await this.#end('crashed');
   }
@@ -147,7 +147,7 @@ export class ControlPlane implements AsyncDisposable {
     }
   }
 
-  /** Stands still: connections are accepted, nothing is answered, published or deleted until {@link resume}. */
+  /** Pauses: connections are accepted, and nothing is answered, published or deleted until {@link resume}. */
   pause(): void {
     this.#gate.close();
   }

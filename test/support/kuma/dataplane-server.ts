@@ -44,14 +44,14 @@ export function dataplaneServer(options: DataplaneServerOptions): SocketServer {
     }
     const session = performServerHandshake(socket);
     session.on('error', () => {
-      // A reset connection is a closed one; its streams say so themselves.
+      // A reset connection counts as closed; its streams report it themselves.
     });
     session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       void serveStream(options, new GrpcStream(stream, headers));
     });
   });
   server.on('tlsClientError', () => {
-    // A client that does not trust the certificate is the client's affair.
+    // A client may distrust the certificate.
   });
   return new SocketServer(server, options);
 }

@@ -32,7 +32,7 @@ const CLUSTER_TYPE = 'type.googleapis.com/envoy.config.cluster.v3.Cluster';
 const RESPONSE_NONCE = 5;
 
 /**
- * Kuma's dealings with the ADS streams of its proxies: who may connect, what is registered, recorded and deleted.
+ * How Kuma treats the ADS streams of its proxies: who may connect, what is registered, recorded and deleted.
  *
  * ```text
  * opened --refused--------------------------------------------------------------> closed
@@ -194,7 +194,10 @@ export class DataplaneStreams {
   }
 }
 
-/** An answer to the cluster request that says: none beside the static ones. It lets Envoy go on to its listeners. */
+/**
+ * An answer to the cluster request without any cluster beside the static ones. It lets Envoy continue to its
+ * listeners.
+ */
 function emptyClusters(): Buffer {
   return encodeMessage([
     [1, '1'],

@@ -5,7 +5,7 @@ import { type Violation } from './rest-errors.ts';
 import { type Fields, type ResourceType } from './store.ts';
 import { type VersionTraits } from './version-traits.ts';
 
-/** The checks of Kuma's that a client can fail by accident; the rest of its rules is not played. */
+/** The checks of Kuma that a client can fail by accident. The emulator has no other rules of Kuma's. */
 export function validateSpec(type: ResourceType, spec: Fields, traits: VersionTraits): readonly Violation[] {
   if (type !== 'Dataplane') return [];
   if (typeof spec['networking'] !== 'object' || spec['networking'] === null) {
@@ -19,7 +19,7 @@ export function validateSpec(type: ResourceType, spec: Fields, traits: VersionTr
   ];
 }
 
-/** Whether the body speaks of the object that the URL names. */
+/** Whether the body names the object that the URL names. */
 export function validateMeta(
   url: { readonly name: string; readonly mesh: string },
   body: Fields,

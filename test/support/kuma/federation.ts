@@ -25,9 +25,9 @@ export interface ZoneControlPlane {
 }
 
 /**
- * A global control plane, in what zones learn of each other: which ZoneIngresses there are, where, and for which
- * services. It takes a leg of KDS up to the global control plane and one down to each other zone; each leg acts on a cache
- * of the store at every tick, or, event-based, at every flush.
+ * A global control plane, as far as zones learn of each other: which ZoneIngresses exist, where, and for which
+ * services. One leg of KDS leads up to the global control plane and one down to each other zone. Each leg acts on a
+ * cache of the store at every tick, or, event-based, at every flush.
  *
  * @see kuma v2.14.3 pkg/kds/v2/server, pkg/zone/available_services.go (ZoneIngress.availableServices)
  */

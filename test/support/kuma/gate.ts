@@ -1,4 +1,7 @@
-/** A door that everything of a control plane passes: closed, it stands still as a stopped process does. */
+/**
+ * A gate that everything in a control plane passes: while it is closed, the control plane stands still as a stopped
+ * process does.
+ */
 export class Gate {
   #opened: PromiseWithResolvers<void> | undefined;
 

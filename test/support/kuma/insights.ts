@@ -21,7 +21,10 @@ export class Insights {
   readonly #store: Store;
   readonly #settings: ControlPlaneSettings;
   readonly #instanceId: string;
-  /** Of a recorded overview: gives the shape to what is not played, such as version and acknowledgement counts. */
+  /**
+   * From a recorded overview: the shape of fields that the emulator does not fill, such as version and
+   * acknowledgement counts.
+   */
   readonly #template: RecordedOverview['dataplaneInsight'];
   /** Subscriptions that the last look of {@link finalizeGhosts} found without a stream here. */
   #suspects: ReadonlySet<string> = new Set();
@@ -77,7 +80,8 @@ export class Insights {
   }
 
   /**
-   * Ends subscriptions that were without a stream here at this look and the last one: what a crashed control plane left.
+   * Ends subscriptions that had no stream here at this look and the last one: those that a crashed control plane
+   * left.
    *
    * @see kuma pkg/gc/finalizer.go
    */

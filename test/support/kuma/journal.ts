@@ -49,7 +49,7 @@ export class Journal {
     return this.requests.filter((request) => request.method === method && path.test(request.path));
   }
 
-  /** Whether a text, for example a token, came along in any REST request: its path, headers or body. */
+  /** Whether a text, for example a token, was in any REST request: its path, headers or body. */
   sawInRest(text: string): boolean {
     return this.requests.some(
       ({ server, ...request }) => server !== 'dataplane' && JSON.stringify(request).includes(text),

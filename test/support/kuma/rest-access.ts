@@ -3,7 +3,7 @@ import { type ControlPlaneSettings } from './settings.ts';
 
 export type User = 'admin' | 'anonymous';
 
-/** Who asks: an administrator by token or by loopback, anonymous without a token, refused with a wrong one. */
+/** The caller: an administrator by token or by loopback, anonymous without a token, refused with a wrong one. */
 export function identify(
   authorization: string | undefined,
   settings: ControlPlaneSettings,

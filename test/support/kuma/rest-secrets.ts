@@ -11,7 +11,7 @@ export interface SecretRequest {
   readonly user: User;
 }
 
-/** Secrets and what is made with them: for administrators only. */
+/** Secrets and tokens made with them: for administrators only. */
 export class RestSecrets {
   readonly #store: Store;
   readonly #settings: ControlPlaneSettings;

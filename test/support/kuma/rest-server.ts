@@ -25,7 +25,7 @@ const IDLE_TIMEOUT_MS = 120_000;
 /** One port of the API server. */
 export function restServer(options: RestServerOptions): SocketServer {
   const respond = (request: IncomingMessage, response: ServerResponse): void => {
-    // A client that resets in mid-request is no news to this server.
+    // A client that resets in mid-request is no error here.
     serve(options, request, response).catch(() => response.destroy());
   };
   const { tls, host, port } = options;

@@ -148,7 +148,7 @@ export function effectiveConfig(settings: ControlPlaneSettings): unknown {
   return config;
 }
 
-/** A zone of its own says nothing of a global control plane. */
+/** A zone of its own does not mention a global control plane. */
 function putFederation(
   config: unknown,
   settings: ControlPlaneSettings,

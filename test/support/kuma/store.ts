@@ -57,8 +57,8 @@ interface Persisted {
 }
 
 /**
- * What PostgreSQL is to Kuma: objects and their insights, which go with their object. With a file, every write is on
- * disk before it is answered, so that `kill -9` loses nothing.
+ * PostgreSQL as Kuma uses it: objects and their insights, which are deleted with their object. With a file, every
+ * write is on disk before it is answered, so that `kill -9` loses nothing.
  */
 export class Store {
   readonly #file: string | undefined;

@@ -2,7 +2,7 @@
 const KUMA_VERSIONS = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-preview'] as const;
 export type KumaVersion = (typeof KUMA_VERSIONS)[number];
 
-/** What tells one line of Kuma from another, as far as a dataplane's coming and going is concerned. */
+/** The differences between lines of Kuma that matter for a dataplane's coming and going. */
 export interface VersionTraits {
   /** Folder below `recorded/` with answers of this version or of its nearest relative. */
   readonly recordedAs: string;

@@ -8,7 +8,7 @@ import { buildPackages, packageFile, type PackageName } from './build-packages.t
 
 const CACHE = join(import.meta.dirname, '..', '..', '..', '.cache');
 
-/** Both packages in two revisions where a booted host sees them, and what it has before any of them is installed. */
+/** Both packages in two revisions where a booted host sees them, and the files that it has before any is installed. */
 export class InstallablePackages implements Disposable {
   readonly #folder: string;
 

@@ -12,7 +12,7 @@ export function artefact(folder: string, name: RegExp): string {
   return join(folder, file);
 }
 
-/** Unpacks a tarball. @returns the folder that it has */
+/** Unpacks a tarball. @returns the folder in it */
 export function untar(file: string, dir: TemporaryDir, into: string): string {
   mkdirSync(dir.join(into), { recursive: true });
   execFileSync('tar', ['-xzf', file, '-C', dir.join(into)]);

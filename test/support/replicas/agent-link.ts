@@ -15,7 +15,7 @@ import {
 /** How a stream ended. */
 export type LinkEnd = 'redirected' | 'superseded' | 'lost';
 
-/** As an agent's, but quicker: a silent replica is given up within 2 s. */
+/** As an agent's, but quicker: it gives a silent replica up within 2 s. */
 const OPTIONS = {
   'grpc.keepalive_time_ms': 1_000,
   'grpc.keepalive_timeout_ms': 1_000,
@@ -39,7 +39,7 @@ export class AgentLink {
     this.#client = new DeregistrarClient(address, credentials.createInsecure(), OPTIONS);
   }
 
-  /** Settles when the stream is not there any more, or did not come about in time. Never throws. */
+  /** Resolves when the stream has ended, or did not open in time. Never throws. */
   async attach(hello: Hello, onAttached: (attached: Attached) => void): Promise<LinkEnd> {
     const { promise, resolve } = Promise.withResolvers<LinkEnd>();
     const call = this.#client.attach();

@@ -28,7 +28,7 @@ function isFresh(bin: string): boolean {
   return globSync(SOURCES, { cwd: ROOT }).every((file) => statSync(join(ROOT, file)).mtimeMs < builtMs);
 }
 
-/** Several test files may want it at once, each in a process of its own. */
+/** Several test files may build at once, each in a process of its own. */
 async function locked(act: () => Promise<void>): Promise<void> {
   await waitUntil(() => tryLock() || isStale(), { what: 'the other build', budgetMs: BUILD_MS, pollMs: 50 });
   try {
@@ -47,7 +47,7 @@ function tryLock(): boolean {
   }
 }
 
-/** Left by one that was killed. */
+/** A killed process left it. */
 function isStale(): boolean {
   return existsSync(LOCK) && Date.now() - statSync(LOCK).mtimeMs > BUILD_MS;
 }

@@ -7,7 +7,7 @@ export type HistoryEvent = {
   | {
       readonly kind: 'attached';
       readonly askedAtMs: number;
-      /** `undefined` if the companion said that it remembers nothing. */
+      /** `undefined` if the companion answered that it records nothing. */
       readonly epoch: number | undefined;
       readonly leaving: boolean;
       readonly replica: string;
@@ -47,21 +47,21 @@ export interface Violation {
 
 export interface Judged {
   readonly violations: readonly Violation[];
-  /** Deleted while it lived, without an epoch: it did not wait for one. */
+  /** Deleted while it lived, without an epoch: it had not waited for one. */
   readonly unfencedDeletions: readonly Violation[];
 }
 
 export interface HistoryRules {
   readonly graceMs: number;
-  /** By how much the store's idea of when a stream was lost may be earlier than ours: one heartbeat. */
+  /** How much earlier the store may date the loss of a stream than we do: one heartbeat. */
   readonly slackMs: number;
-  /** Incarnations whose object stands, or whose departure is pending, now that all is quiet. */
+  /** Incarnations whose object exists, or whose departure is pending, at the end. */
   readonly remaining: ReadonlySet<string>;
 }
 
 type Of<Kind extends HistoryEvent['kind']> = Extract<HistoryEvent, { readonly kind: Kind }>;
 
-/** Looks for what must never have happened. Knows nothing of how it is prevented. */
+/** Looks for events that must never happen, without knowledge of how the product prevents them. */
 export function judgeHistory(events: readonly HistoryEvent[], rules: HistoryRules): Judged {
   const history = events.toSorted((a, b) => a.atMs - b.atMs);
   const deletions = ofKind(history, 'deleted').flatMap((deletion) => judgeDeletion(history, deletion, rules));
@@ -107,7 +107,7 @@ function judgeDeletion(
   return [{ violation: violate('a silent one was deleted too early', deletion, detail), fenced }];
 }
 
-/** Since when no companion could have heard of it; one that is back counts as silent until it has its epoch. */
+/** Since when no companion can have heard from it; an agent that is back counts as silent until it has its epoch. */
 function silentSince(before: readonly HistoryEvent[]): number | undefined {
   const crash = before.find(({ kind }) => kind === 'crashed');
   if (crash !== undefined)
@@ -193,7 +193,7 @@ function judgeEnds(history: readonly HistoryEvent[], { remaining }: HistoryRules
   return [...left, ...lost];
 }
 
-/** Whether the companion ever promised to look after it. */
+/** Whether the companion ever took responsibility for it. */
 function isKnown(history: readonly HistoryEvent[], incarnation: string): boolean {
   return ofKind(history, 'attached').some(
     (event) => event.incarnation === incarnation && event.epoch !== undefined,

@@ -13,7 +13,7 @@ import type { HistoryEvent } from './history.ts';
 import { ScriptedAgent, type ScriptedAgentOptions } from './scripted-agent.ts';
 import { runOf, WatchedStore } from './watched-store.ts';
 
-/** One companion, and what lies between it and everybody else. */
+/** One companion, and the proxies between it and everything else. */
 export interface Replica {
   readonly companion: CompanionProcess;
   readonly toDatabase: FaultProxy;
@@ -25,7 +25,7 @@ export interface Replica {
 
 export type ReplicaOptions = Pick<CompanionOptions, 'bin' | 'env' | 'preload'>;
 
-/** Every deletion is let through: what is tested here is who may delete, not how many. */
+/** Lets every deletion through: these tests are about who may delete, not how many. */
 const BRAKE = ['--ping-interval', '2s', '--brake-share', '100%', '--brake-min', '10', '--brake-window', '1m'];
 
 /** Several companions on one PostgreSQL beside one emulated control plane, and agents that attach to any. */
@@ -86,7 +86,7 @@ export class ReplicaFleet implements AsyncDisposable {
     return fleet;
   }
 
-  /** Each replica knows of all the others. */
+  /** Waits until each replica knows all the others. */
   async waitUntilAcquainted(): Promise<void> {
     await Promise.all(
       this.replicas.map(({ companion }) =>
@@ -112,7 +112,7 @@ export class ReplicaFleet implements AsyncDisposable {
     return replica;
   }
 
-  /** One that takes the replicas in the order given, or as they were started. */
+  /** An agent that tries the replicas in the given order, or in the order of their start. */
   agent(
     name: string,
     options: Pick<ScriptedAgentOptions, 'owner'> & { readonly order?: readonly number[] } = {},
@@ -132,7 +132,7 @@ export class ReplicaFleet implements AsyncDisposable {
     return agent;
   }
 
-  /** A dataplane of the same service that is there all the while: no other dataplane is the last one of it. */
+  /** A dataplane of the same service that is present throughout, so no other is the last one. */
   addBystander(): void {
     const tags = { 'kuma.io/service': 'web' };
     const spec = { networking: { address: '127.0.0.9', inbound: [{ port: 20_000, tags }] } };
@@ -140,7 +140,7 @@ export class ReplicaFleet implements AsyncDisposable {
     new ResourceManager(this.store, this.controlPlane.settings).upsert(key, { spec, labels: {} });
   }
 
-  /** What the companions said last, of those that only help to find a failure's cause. */
+  /** The companions' last events, among those that help to find a failure's cause. */
   recentEvents(most = 60): readonly string[] {
     return this.replicas.flatMap(({ companion }) =>
       companion.events.slice(-most).map((event) => JSON.stringify(event)),
@@ -151,7 +151,7 @@ export class ReplicaFleet implements AsyncDisposable {
     return this.store.find({ type: 'Dataplane', mesh: 'default', name });
   }
 
-  /** Whose object stands under this name. */
+  /** The incarnation whose object has this name. */
   holder(name: string): string | undefined {
     const object = this.find(name);
     return object === undefined ? undefined : runOf(object);
@@ -206,7 +206,7 @@ async function replicasKnownTo({ adminSocket }: CompanionProcess): Promise<numbe
   return store?.replicas.length;
 }
 
-/** The partition ends: what was on its way is lost, and connections are made anew. */
+/** Ends the partition: data in transit is lost, and connections are made anew. */
 export async function mend(proxy: FaultProxy): Promise<void> {
   await proxy.become({ kind: 'reset' });
   await proxy.become({ kind: 'pass' });

@@ -43,7 +43,10 @@ export type FencedEpoch = Epoch & { readonly epoch: number };
 const PAUSE_MS = 50;
 const SERVICE = 'web';
 
-/** An agent over raw gRPC: attached to one replica at a time, to the next one when that fails, as one incarnation. */
+/**
+ * An agent over raw gRPC: as one incarnation it is attached to one replica at a time, and goes to the next one when
+ * that fails.
+ */
 export class ScriptedAgent implements AsyncDisposable {
   readonly name: string;
   readonly incarnation = randomUUID();
@@ -103,12 +106,12 @@ export class ScriptedAgent implements AsyncDisposable {
     this.say('running', true);
   }
 
-  /** Starts without an epoch, as an agent does that has waited for long enough: its control plane puts the object. */
+  /** Starts without an epoch, as an agent that has waited long enough: its control plane puts the object. */
   async serveUnfenced(): Promise<void> {
     this.#note({ kind: 'started-unfenced' });
     this.#owner = 'cp';
     this.#envoy = this.#envoyOf('cp');
-    // It says so by attaching anew.
+    // It tells the companion by attaching anew.
     this.#link?.close();
     await this.serve();
   }
@@ -131,21 +134,24 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#link?.say(phase, serving);
   }
 
-  /** To any replica, until one has done it. @throws ServiceError if it is not to be repeated, or after a while */
+  /**
+   * Registers at any replica, until one has done it. @throws ServiceError if it must not be repeated, or after a
+   * while
+   */
   async register(ready: boolean): Promise<void> {
     const resource = Buffer.from(JSON.stringify(this.#resource));
     const request = { incarnation: this.#identity, resource, ready, rotation: undefined, wish: undefined };
     await this.#persist((link) => link.register(request));
   }
 
-  /** Says once that it leaves, where it is attached. @throws ServiceError */
+  /** Asks once to leave, at the replica where it is attached. @throws ServiceError */
   async deregister(budgetMs?: number): Promise<DeregisterResponse> {
     this.#requestDeparture();
     const link = this.#link ?? new AgentLink(this.#options.addresses[0] ?? '');
     return this.#answered(await link.deregister({ incarnation: this.#identity }, budgetMs));
   }
 
-  /** Says that it leaves, to any replica, until one has taken it over for good. @throws ServiceError after a while */
+  /** Asks any replica to leave, until one has recorded it durably. @throws ServiceError after a while */
   async leave(): Promise<DeregisterResponse> {
     this.#requestDeparture();
     return this.#persist(async (link) => {
@@ -155,7 +161,7 @@ export class ScriptedAgent implements AsyncDisposable {
     });
   }
 
-  /** Agent and Envoy are gone without a word. */
+  /** Agent and Envoy end without a message. */
   async crash(): Promise<void> {
     this.#note({ kind: 'crashed' });
     await this[Symbol.asyncDispose]();
@@ -168,7 +174,7 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#envoy.disconnect();
   }
 
-  /** Its host is cut off, and all others have noticed. */
+  /** Cuts off its host; all others have noticed. */
   cut(): void {
     this.#note({ kind: 'cut' });
     this.#isCut = true;
@@ -176,7 +182,7 @@ export class ScriptedAgent implements AsyncDisposable {
     this.#envoy.disconnect();
   }
 
-  /** Its host reaches everybody again. */
+  /** Its host reaches all others again. */
   rejoin(): void {
     this.#note({ kind: 'rejoined' });
     this.#isCut = false;
@@ -268,7 +274,7 @@ export class ScriptedAgent implements AsyncDisposable {
 
   #requestDeparture(): void {
     this.#note({ kind: 'requested' });
-    // That a restart of the control plane puts the object once more is what `Confirm` is for, and not played here.
+    // The emulation leaves out `Confirm`, which undoes an object that a restarted control plane puts once more.
     this.#isConnected = false;
     this.say('deregistering', false);
   }
@@ -278,7 +284,7 @@ export class ScriptedAgent implements AsyncDisposable {
     return answer;
   }
 
-  /** Where it is attached first, then at each of the others. */
+  /** Asks first where it is attached, then at each of the others. */
   async #persist<T>(ask: (link: AgentLink) => Promise<T>): Promise<T> {
     const { addresses } = this.#options;
     let at = 0;

@@ -10,11 +10,11 @@ export interface ScriptedEnvoyOptions {
   readonly controlPlane: ControlPlane;
   readonly store: WatchedStore;
   readonly key: ResourceKey;
-  /** What its kuma-dp brings, if it does: then the control plane writes the object as the stream opens. */
+  /** The resource that its kuma-dp brings, if any: the control plane then writes the object as the stream opens. */
   readonly brings: Fields | undefined;
 }
 
-/** What a control plane records of a dataplane's stream, without the stream. */
+/** The records that a control plane makes of a dataplane's stream, without the stream. */
 export class ScriptedEnvoy {
   readonly #options: ScriptedEnvoyOptions;
   #subscription: string | undefined;

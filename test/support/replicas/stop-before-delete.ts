@@ -1,13 +1,13 @@
 /**
- * Preloaded into a companion with `--import`: it pauses itself once, with the bytes of its first DELETE in
- * its hand. No check is left between here and the kernel.
+ * Preloaded into a companion with `--import`: it pauses once, just before it writes the bytes of its first DELETE. No
+ * check lies between this point and the kernel.
  */
 import { Socket } from 'node:net';
 import process from 'node:process';
 
 type Write = (this: Socket, ...given: readonly unknown[]) => void;
 
-// Where all writes of Node's sockets come together; not documented.
+// All writes of Node's sockets pass through it; it is not documented.
 const NAME = '_writeGeneric';
 const prototype = Socket.prototype as unknown as Record<typeof NAME, Write>;
 const write = prototype[NAME];

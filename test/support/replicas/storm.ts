@@ -15,10 +15,10 @@ export interface StormOptions {
 
 /** Agents wait so long for an epoch before they start without. */
 const START_BUDGET_MS = 1_000;
-/** A name is free for another run after so many stops and crashes of its holder. */
+/** A name is free for another run after this many stops and crashes of its holder. */
 const QUIET_MS = 90_000;
 
-/** Everything that can happen to replicas and agents, in a random order, all at once. */
+/** Applies everything that can happen to replicas and agents, in a random order, all at once. */
 export class Storm {
   /** What was done, in order. */
   readonly plan: string[] = [];
@@ -39,7 +39,9 @@ export class Storm {
     this.#names = Array.from({ length: names }, (_, at) => `web-${at}`);
   }
 
-  /** Blows, and then waits until all is mended and nothing is left to be done. @throws Error if that never comes */
+  /**
+   * Runs the storm, then waits until all faults are mended and no work is left. @throws Error if that takes too long
+   */
   async blow(): Promise<void> {
     for (const { companion } of this.#fleet.replicas.slice(0, 1))
       await withAdminClient(companion.adminSocket, (client) =>
@@ -54,12 +56,12 @@ export class Storm {
     await this.#calm();
   }
 
-  /** Who is to be there now. */
+  /** The agents that should be present now. */
   get living(): readonly ScriptedAgent[] {
     return [...this.#current.values()].filter((agent) => !agent.isOver && !agent.isSuperseded);
   }
 
-  /** Incarnations that left something behind: an object, or work that is not done. */
+  /** Incarnations that left something behind: an object, or unfinished work. */
   async remaining(): Promise<ReadonlySet<string>> {
     const rows = await this.#fleet.query("select incarnation from dataplanes where state <> 'attached'");
     const holders = this.#names.flatMap((name) => this.#fleet.holder(name) ?? []);
@@ -203,14 +205,14 @@ export class Storm {
     await mend(proxy);
   }
 
-  /** What was begun is brought to its end, and whatever is due happens. */
+  /** Ends every fault that was begun, and lets due work happen. */
   async #calm(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
     this.#say('calm');
     await waitUntil(() => this.#isCalm(), { what: 'calm', budgetMs: QUIET_MS, pollMs: 250 }).catch(() => {});
   }
 
-  /** Each living dataplane has an object of its own run, and nothing is left of the others. */
+  /** Whether each living dataplane has an object of its own run, and nothing is left of the others. */
   async #isCalm(): Promise<boolean> {
     const { living } = this;
     const left = await this.remaining();

@@ -2,13 +2,13 @@ import { networkingOf } from '../kuma/dataplane-model.ts';
 import { Store, type ResourceKey, type StoredObject } from '../kuma/store.ts';
 import type { HistoryEvent } from './history.ts';
 
-/** The inbound tag by which a test knows whose object it is. The companion knows nothing of it. */
+/** The inbound tag by which a test knows whose object it is. The companion does not know it. */
 export const RUN_TAG = 'test-run';
 
-/** A control plane's objects, of which every write and every deletion is written down at the moment it happens. */
+/** A control plane's objects. Records every write and every deletion at the moment it happens. */
 export class WatchedStore extends Store {
   readonly #note: (event: HistoryEvent) => void;
-  /** Who writes now: what a test itself does is a dataplane's stream. */
+  /** Who writes now: a test's own write counts as a dataplane's stream. */
   #byStream = false;
 
   constructor(note: (event: HistoryEvent) => void) {
@@ -44,7 +44,7 @@ export class WatchedStore extends Store {
   }
 }
 
-/** Which incarnation wrote it, label or not. */
+/** The incarnation that wrote it, with or without a label. */
 export function runOf({ spec }: StoredObject): string | undefined {
   return networkingOf(spec).inbound?.[0]?.tags?.[RUN_TAG];
 }

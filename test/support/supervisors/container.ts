@@ -29,7 +29,7 @@ export class Container {
   /**
    * As docs/install/containers.md has it.
    *
-   * @param change to the command line, for what is not to be done
+   * @param change to the command line, for setups that the page warns of
    */
   static documented(
     host: DataplaneHost,
@@ -44,7 +44,7 @@ export class Container {
     const [unshare, ...options] = IN_PID_NAMESPACE;
     const { exited, pid } = this.#host.spawn(unshare, [...options, ...this.#argv]);
     this.#exited = exited;
-    // Seen from outside: inside it is 1.
+    // Its pid as seen from outside; inside it is 1.
     this.#pid = await waitUntil(() => childrenOf(pid)[0], { what: 'a first process in the container' });
   }
 

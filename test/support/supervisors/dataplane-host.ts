@@ -47,14 +47,14 @@ export type Member = 'agent' | 'kuma-dp' | 'envoy';
 /** Those that are not disposed of yet. */
 const hosts = new Set<DataplaneHost>();
 
-/** Of tests that ran out of time: a supervisor that is left would start its dataplane again and again. */
+/** Left by tests that ran out of time: such a supervisor would start its dataplane again and again. */
 export async function disposeOfLeftHosts(): Promise<void> {
   await Promise.all([...hosts].map((host) => host[Symbol.asyncDispose]()));
 }
 
 /**
  * A host for one dataplane that another program supervises: the files of the documented commands, their environment,
- * and a look at what runs, whatever started it. Disposing kills all of it.
+ * and a view of all processes, whatever started them. Disposing kills all of them.
  */
 export class DataplaneHost implements AsyncDisposable {
   readonly dir: TemporaryDir;
@@ -122,7 +122,7 @@ export class DataplaneHost implements AsyncDisposable {
     return this.dir.join('kuma-dp.log');
   }
 
-  /** For the supervisor, which passes it on: ports that are free here, and no waiting that a test does not want. */
+  /** For the supervisor, which passes it on: ports that are free here, and short waits. */
   get environment(): Readonly<Record<string, string>> {
     const { drainTime = '30s', env = {} } = this.#options;
     return {
@@ -138,7 +138,7 @@ export class DataplaneHost implements AsyncDisposable {
     };
   }
 
-  /** Starts a supervisor in a session of its own. What it and its services say goes to {@link logFile}. */
+  /** Starts a supervisor in a session of its own. Its output, and that of its services, goes to {@link logFile}. */
   spawn(program: string, argv: readonly string[]): HostProcess {
     const log = openSync(this.logFile, 'a');
     const child = spawn(program, argv, {
@@ -214,7 +214,7 @@ export class DataplaneHost implements AsyncDisposable {
     return answersHttp(this.command.inboundPort);
   }
 
-  /** Begins a request that lasts until the application lets it go: what a drain waits for. */
+  /** Begins a request that lasts until the application releases it: a drain waits for it. */
   async hold(): Promise<HeldRequest> {
     const status = fetch(`http://${this.command.endpoint}/hold`).then(
       (response) => response.status,
@@ -249,7 +249,7 @@ export class DataplaneHost implements AsyncDisposable {
       .map((line) => (JSON.parse(line) as { readonly report: StopReport }).report);
   }
 
-  /** When kuma-dp heard that it is to stop, by its own log: milliseconds since the Unix epoch. */
+  /** When kuma-dp received a stop signal, by its own log: milliseconds since the Unix epoch. */
   get heardAtMs(): readonly number[] {
     return [...this.log.matchAll(/^(\S+)\tINFO\t\S+\treceived (?:second |third )?signal/gm)].map(
       ([, at = '']) => Date.parse(at),
@@ -277,7 +277,7 @@ export class DataplaneHost implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     hosts.delete(this);
-    // What is killed may just have started something, a supervisor above all.
+    // A process that is being killed may just have started another, a supervisor above all.
     for (let round = 0; this.living.length > 0 && round < 50; round += 1) {
       for (const { pid } of this.living) sendSignal(pid, 'SIGKILL');
       await delay(20);

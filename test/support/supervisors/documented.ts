@@ -18,9 +18,9 @@ export function documented(page: string, name: string): string {
 }
 
 /**
- * Puts a test's own paths and addresses in place of those that every page uses, and changes nothing else.
+ * Replaces the paths and addresses that every page uses by a test's own, and changes nothing else.
  *
- * @throws Error if nothing of `places` is in the text: then a test would run something else than it thinks
+ * @throws Error if none of `places` is in the text: the test would run something else than it claims
  */
 export function filledIn(text: string, places: ReadonlyMap<string, string>): string {
   // The longest first: one path is the beginning of another.

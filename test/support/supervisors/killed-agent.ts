@@ -1,17 +1,17 @@
 import { waitUntil } from '../world/wait-until.ts';
 import type { DataplaneHost } from './dataplane-host.ts';
 
-/** What was seen once the next agent was there. */
+/** The state when the next agent was there. */
 export interface OrphanedDrain {
   readonly sameKumaDp: boolean;
   readonly sameEnvoy: boolean;
-  /** How often kuma-dp was told to stop. */
+  /** How many stop signals kuma-dp received. */
   readonly told: number;
   /** Of the request that was under way. */
   readonly status: number | 'cut';
 }
 
-/** The old ones drain, told once, and lose nothing. */
+/** The old processes drain after one signal, and lose nothing. */
 export const DRAINED: OrphanedDrain = { sameKumaDp: true, sameEnvoy: true, told: 1, status: 200 };
 
 /** Kills the agent of a host that serves, with a request under way. @returns once the next one serves */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { DataplaneHost } from './dataplane-host.ts';
 import { documented, filledIn } from './documented.ts';
 
-/** Changes to documented files by their names, and files to add; for what is not to be done. */
+/** Changes to documented files by their names, and files to add, for setups that the pages warn of. */
 export type Changes = Readonly<Record<string, (text: string) => string>>;
 
 /**

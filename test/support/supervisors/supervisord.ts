@@ -4,7 +4,7 @@ import type { DataplaneHost } from './dataplane-host.ts';
 import { documented, filledIn } from './documented.ts';
 import { say, type Said } from './supervisors.ts';
 
-/** A change to a documented file, for what is not to be done. */
+/** A change to a documented file, for setups that the page warns of. */
 type Change = (text: string) => string;
 
 /** supervisord with the documented programs and no other. */
@@ -32,7 +32,7 @@ export class Supervisord {
     return say('supervisorctl', '--configuration', this.#configuration, ...argv);
   }
 
-  /** What supervisord itself says about its programs. */
+  /** supervisord's own log of its programs. */
   get log(): string {
     return readFileSync(this.#host.dir.join('supervisord.log'), 'utf8');
   }

@@ -7,9 +7,9 @@ import { TemporaryDir } from '../world/temporary-dir.ts';
 import { waitUntil } from '../world/wait-until.ts';
 
 export interface BootOptions {
-  /** A folder whose files lie over this machine's: what is installed. */
+  /** A folder whose files are laid over this machine's: the installed software. */
   readonly layer: string;
-  /** `own`: nothing but a loopback interface, which is invisible outside. */
+  /** `own`: only a loopback interface, invisible outside. */
   readonly network?: 'shared' | 'own';
 }
 
@@ -23,7 +23,7 @@ export interface JournalEntry {
   readonly message: string;
   /** As syslog counts: 6 is info, 4 warning, 3 error. */
   readonly priority: number;
-  /** `undefined` where systemd itself speaks of the unit. */
+  /** `undefined` for lines of systemd itself about the unit. */
   readonly pid: number | undefined;
   /** The program that wrote it, as the kernel names it. */
   readonly comm: string;
@@ -36,8 +36,8 @@ const PROJECT = join(import.meta.dirname, '..', '..', '..');
 export const PROJECT_INSIDE = '/opt/project';
 
 /**
- * A systemd that has booted, as PID 1 of its own namespaces over a throw-away overlay of this machine's root: units,
- * users and packages inside are real, and go with it. Needs root.
+ * A booted systemd as PID 1 of its own namespaces, over a throw-away overlay of this machine's root: units, users and
+ * packages inside are real, and vanish with it. Needs root.
  */
 export class BootedSystemd implements AsyncDisposable {
   /** Of its PID 1, as this machine sees it. */
@@ -58,7 +58,7 @@ export class BootedSystemd implements AsyncDisposable {
     const outer = opening.use(
       new ManagedProcess({
         command: 'setpriv',
-        // Whatever ends this process ends what it booted.
+        // The end of this process ends everything that it booted.
         argv: [
           '--pdeathsig',
           'KILL',
@@ -107,7 +107,7 @@ export class BootedSystemd implements AsyncDisposable {
     });
   }
 
-  /** A command that runs what follows it in the network of this host, and outside of it in every other respect. */
+  /** A command prefix: runs a command in the network of this host, and otherwise outside of it. */
   get besideIt(): readonly string[] {
     return ['nsenter', '--target', String(this.pid), '--net'];
   }
@@ -126,7 +126,7 @@ export class BootedSystemd implements AsyncDisposable {
     return (await this.systemctl('show', '--value', '--property', name, unit)).trim();
   }
 
-  /** What the journal has of a unit, oldest first. */
+  /** The unit's lines in the journal, oldest first. */
   async journal(unit: string): Promise<readonly JournalEntry[]> {
     await this.must(['journalctl', '--sync']);
     const text = await this.must(['journalctl', '--no-pager', '--all', '--output', 'json', '--unit', unit]);
@@ -160,7 +160,7 @@ export class BootedSystemd implements AsyncDisposable {
     await this.#outer.exited;
   }
 
-  /** Pulls the plug. */
+  /** Ends it without a shutdown, as a power loss. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#outer[Symbol.asyncDispose]();
     await removeControlGroup(basename(this.#scratch.path));

@@ -18,9 +18,9 @@ declare module 'vitest' {
   }
 }
 
-/** Once for all files: what every booted host has installed. */
+/** Runs once for all test files: the software that every booted host has installed. */
 export async function setup(project: TestProject): Promise<() => void> {
-  // From within, where nothing may be written, it could not be.
+  // Inside a booted host, where nothing may be written, it could not be installed.
   await envoyBinary();
   const folder = mkdtempSync(join(tmpdir(), 'kuma-installed-'));
   const layer = join(folder, 'layer');

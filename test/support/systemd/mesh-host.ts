@@ -44,7 +44,9 @@ export class MeshHost implements AsyncDisposable {
     return new MeshHost({ systemd, controlPlane, client }, disposables.move());
   }
 
-  /** Writes what a unit of ours reads, with an application that answers if none is named; does not start it. */
+  /**
+   * Writes the files that a unit of ours reads, and starts an application if none is named. Does not start the unit.
+   */
   async addDataplane(name: string, options: HostedOptions): Promise<Hosted> {
     const servicePort = options.servicePort ?? (await this.#application(name)).port;
     const { dataplaneUrl, httpsUrl, store, settings } = this.controlPlane;
@@ -73,14 +75,14 @@ export class MeshHost implements AsyncDisposable {
     return dataplane;
   }
 
-  /** A request under way in its application, which ends when that releases it. */
+  /** A request in progress in its application, until that releases it. */
   async hold({ name, command }: Hosted): Promise<{ readonly status: Promise<number> }> {
     const url = `http://${command.endpoint}`;
     // An object that its control plane has created is listed before its Envoy listens.
     await waitUntil(async () => (await fetch(url)).ok, { what: `${name} to answer` });
     const status = fetch(`${url}/hold`).then((answer) => answer.status);
     status.catch(() => {
-      // Every caller is told.
+      // Every caller gets the error.
     });
     await waitUntil(() => this.application(name).active > 0, { what: 'the request to arrive' });
     return { status };
@@ -100,7 +102,7 @@ export class MeshHost implements AsyncDisposable {
     });
   }
 
-  /** Waits until systemd has started the unit again, once, and it serves: a peer's list may be a second old. */
+  /** Waits until systemd has started the unit again, once, and it serves. A peer's list may be a second old. */
   async untilRestarted({ unit }: Hosted): Promise<void> {
     const property = (name: string): Promise<string> => this.systemd.property(unit, name);
     await waitUntil(

@@ -9,15 +9,15 @@ const VERSIONS = [
   { root: '/sys/fs/cgroup', limit: 'memory.max', events: 'memory.events' },
 ] as const;
 
-/** A page is more than it may have. */
+/** Less than any process uses, so that it gets no further page. */
 const LIMIT_BYTES = 4_096;
 
-/** A control group of this machine in which a process gets no memory any more: what it asks for next kills it. */
+/** A control group of this machine whose processes get no memory any more: the next request for memory kills them. */
 export class OutOfMemory implements Disposable {
   readonly #path: string;
   readonly #events: string;
 
-  /** @param pid as this machine counts; what it has already, it keeps */
+  /** @param pid on this machine; it keeps the memory that it has */
   constructor(pid: number) {
     const version = VERSIONS.find(({ root, limit }) => existsSync(join(root, limit))) ?? VERSIONS[1];
     using name = new TemporaryDir();

@@ -13,7 +13,7 @@ const UNITS = '/etc/systemd/system';
 const NODE = `${PROJECT_INSIDE}/scripts/pinned-node`;
 const APPLICATION = `${PROJECT_INSIDE}/test/support/systemd/application.ts`;
 
-/** What the units of the three are. */
+/** The units of the three dataplanes. */
 export interface Units {
   /** `ours`: as installed. `documented`: the unit of Kuma's documentation, one for each name. */
   readonly dataplane: 'ours' | 'documented';
@@ -64,7 +64,7 @@ export async function bootThree(layer: string, units: Units): Promise<MeshHost> 
   return host;
 }
 
-/** The drop-in that is shipped, with the changes that it names for several dataplanes on a host. */
+/** The shipped drop-in, with the changes that it names for several dataplanes on a host. */
 function dropIn(): string {
   const file = join(import.meta.dirname, '../../../systemd/application.conf');
   return readFileSync(file, 'utf8')

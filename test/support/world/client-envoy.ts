@@ -24,13 +24,13 @@ export interface ClientEnvoyOptions {
   readonly endpointsDir: string;
 }
 
-/** How the client Envoy passes on what it gets: each has a listener and a cluster of its own. */
+/** The protocols that the client Envoy passes on: each has a listener and a cluster of its own. */
 const CLIENT_PROTOCOLS = ['http1', 'http2', 'tcp'] as const;
 export type ClientProtocol = (typeof CLIENT_PROTOCOLS)[number];
 
 /**
- * A peer of the dataplanes: a real Envoy that balances over the published endpoints of one service, round robin, without
- * retries and without health checks. What it cannot reach, its clients see.
+ * A peer of the dataplanes: a real Envoy that balances over the published endpoints of one service, round robin,
+ * without retries and without health checks. Its clients see every failure to reach an endpoint.
  */
 export class ClientEnvoy implements AsyncDisposable {
   readonly ports: Readonly<Record<ClientProtocol, number>>;

@@ -60,13 +60,13 @@ export class Instance implements AsyncDisposable {
     return acceptsConnections(this.command.inboundPort);
   }
 
-  /** Kills what still runs: kuma-dp as well, which would drain on for half a minute if only the agent were killed. */
+  /** Kills every process that still runs: kuma-dp as well, which would otherwise drain for half a minute. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     if (this.#process?.running === true) await losePower(this.#process);
   }
 
-  /** Whether its own Envoy answers, asked past every peer. */
+  /** Whether its own Envoy answers, without a peer in between. */
   async answers(): Promise<boolean> {
     try {
       const response = await fetch(`http://${this.command.endpoint}/`, {

@@ -40,7 +40,7 @@ export class HttpApplication implements AsyncDisposable {
       void this.#answer(request, response);
     });
     http2.on('sessionError', () => {
-      // A peer that resets is no news.
+      // A peer that resets is no error.
     });
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
@@ -74,7 +74,7 @@ export class HttpApplication implements AsyncDisposable {
     return this.#active;
   }
 
-  /** Answers what `/hold` holds. */
+  /** Answers the requests that `/hold` holds. */
   release(): void {
     const held = this.#held;
     this.#held = [];

@@ -35,7 +35,7 @@ export interface LoadSummary {
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** Sends requests at a constant rate, however long the answers take, and keeps what became of each. */
+/** Sends requests at a constant rate, however long the answers take, and records each result. */
 export class LoadGenerator implements AsyncDisposable {
   readonly results: LoadResult[] = [];
   readonly #sender: Sender;
@@ -86,7 +86,7 @@ export class LoadGenerator implements AsyncDisposable {
     };
   }
 
-  /** Sends no more and waits for what is on its way. */
+  /** Sends no more and waits for requests in flight. */
   async stop(): Promise<LoadSummary> {
     this.#stopped = true;
     clearTimeout(this.#timer);

@@ -17,7 +17,7 @@ export interface LoadTarget {
   readonly fresh?: true;
 }
 
-/** A successful answer: who gave it. */
+/** A successful answer, with its sender. */
 interface LoadAnswer {
   readonly instance: string;
 }

@@ -51,13 +51,13 @@ export class ManagedProcess implements AsyncDisposable {
           this.#exit = exit;
           resolve(exit);
         };
-        // All output is there at 'close', but a descendant that lives on can hold that up.
+        // All output has arrived at 'close', but a living descendant can delay that.
         child.once('close', settle);
         setTimeout(settle, OUTPUT_GRACE_MS).unref();
       });
     });
     this.exited.catch(() => {
-      // A caller that waits for the end is told; none needs to wait.
+      // Callers that await the end get the error; the process need not be awaited.
     });
   }
 

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { ManagedProcess } from './managed-process.ts';
 
 /**
- * What a host that loses power does to its dataplane: agent, kuma-dp and Envoy are gone at the same moment, and none of
- * them gets to do anything about it.
+ * The effect of a power loss on a dataplane: agent, kuma-dp and Envoy end at the same moment, and none of them can
+ * react.
  *
  * @returns once they have ended
  */
@@ -14,10 +14,10 @@ export async function losePower(host: ManagedProcess): Promise<void> {
 }
 
 /**
- * A host that is cut off in both directions: its processes stand still. Their connections stay
- * open, as they do behind a partition that drops packets.
+ * A host that is cut off in both directions: its processes are stopped. Their connections stay open, as behind a
+ * partition that drops packets.
  *
- * @returns what ends it
+ * @returns a function that ends it
  */
 export function loseContact(host: ManagedProcess): () => void {
   const pids = [host.pid, ...descendantsOf(host.pid)];
@@ -27,7 +27,7 @@ export function loseContact(host: ManagedProcess): () => void {
   };
 }
 
-/** Pids of the processes that `pid` started, and theirs. */
+/** Pids of the processes that `pid` started, and of their descendants. */
 export function descendantsOf(pid: number): readonly number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }

@@ -7,7 +7,10 @@ import { type LoadTarget } from './load-requests.ts';
 
 const BEAT_MS = 200;
 
-/** What a user of Envoy keeps open: a TCP connection, a gRPC stream or a download, with something sent every 200 ms. */
+/**
+ * A connection that a user of Envoy keeps open: a TCP connection, a gRPC stream or a download, with data every 200
+ * ms.
+ */
 export class Session implements Disposable {
   #receivedAtMs: number | undefined;
   #endedAtMs: number | undefined;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A folder of a test's own that goes with it. Its path is short: Unix socket paths are limited to 107 bytes. */
+/** A folder for one test, deleted with it. Its path is short: Unix socket paths are limited to 107 bytes. */
 export class TemporaryDir implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'kw-'));
 

@@ -15,7 +15,7 @@ export interface Traffic {
 
 export const HTTP1: Traffic = { name: 'keep-alive HTTP/1.1', inbound: 'http', load: 'http1' };
 
-/** Holds load on a fleet while `change` happens, and for a hundred good answers after it. */
+/** Holds load on a fleet while `change` happens, and until a hundred good answers after it. */
 export async function underLoad(
   fleet: Pick<Fleet, 'client'>,
   traffic: Traffic,

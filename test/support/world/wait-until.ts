@@ -1,14 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface WaitOptions {
-  /** Names what is awaited, for the error: `endpoint 127.0.0.1:10001 to leave`. A function is asked when it is too late. */
+  /**
+   * Names the awaited state for the error: `endpoint 127.0.0.1:10001 to leave`. A function is called when the time is
+   * up.
+   */
   readonly what: string | (() => string);
   readonly budgetMs?: number;
   readonly pollMs?: number;
 }
 
 /**
- * Asks again and again until the answer is neither `undefined` nor `false`.
+ * Asks repeatedly until the answer is neither `undefined` nor `false`.
  *
  * @throws Error when the budget is spent, with the last error that `ask` threw as its cause
  */

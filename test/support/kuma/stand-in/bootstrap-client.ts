@@ -13,7 +13,7 @@ interface Reply {
 }
 
 /**
- * Asks the control plane until it answers, the request turns out to be wrong, the time is up or `stopped` aborts.
+ * Asks the control plane until it answers, rejects the request, the time is up or `stopped` aborts.
  *
  * @throws {@link CommandError} in kuma-dp's words
  * @see kuma v2.14.3 app/kuma-dp/pkg/dataplane/envoy/remote_bootstrap.go

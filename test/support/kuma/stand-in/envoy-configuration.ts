@@ -56,8 +56,8 @@ export function listenersFile(workDir: string): string {
 }
 
 /**
- * Envoy as Kuma configures it, in what the agent can see of it: admin address, names of listeners, clusters and
- * statistics, a stream to the control plane that must be accepted before any listener appears.
+ * Envoy as Kuma configures it, as far as the agent can see it: admin address, names of listeners, clusters and
+ * statistics, and a stream that the control plane must accept before any listener appears.
  */
 export function envoyConfiguration(
   answer: BootstrapAnswer,

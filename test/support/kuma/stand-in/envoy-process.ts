@@ -39,7 +39,7 @@ export async function resolveEnvoy(binaryPath: string): Promise<string> {
   return resolve(found);
 }
 
-/** `revision/version/status/type/tls`, as `envoy --version` prints it; known already for the installed one. */
+/** `revision/version/status/type/tls`, as `envoy --version` prints it; a constant for the installed one. */
 export function envoyBuild(binary: string): string {
   if (binary === CACHED_ENVOY) return ENVOY_BUILD;
   const output = execFileSync(binary, ['--version'], {

@@ -12,7 +12,7 @@ export function log(
   print(STDERR, `${new Date().toISOString()}\t${level}\tkuma-dp.run\t${message}${text}\n`);
 }
 
-/** Writes synchronously, and loses the text rather than fail without a reader. */
+/** Writes synchronously, and drops the text rather than fail without a reader. */
 export function print(descriptor: number, text: string): void {
   try {
     writeSync(descriptor, text);

@@ -6,7 +6,7 @@ import { run } from './run.ts';
 
 const STDOUT = 1;
 const STDERR = 2;
-/** What `kuma-dp version` says. The control plane's version decides about everything else. */
+/** The version that `kuma-dp version` prints. The control plane's version decides everything else. */
 const VERSION = process.env['KUMA_STAND_IN_VERSION'] ?? '2.14.3';
 
 async function main(argv: readonly string[]): Promise<number> {
