@@ -37,7 +37,12 @@ export type Spawned =
       /** Settles with a kuma-dp that the command has put into the background; the agent waits for its end. */
       readonly detached?: Promise<number>;
     }
-  | { readonly problem: string; readonly exitCode: number };
+  | {
+      readonly problem: string;
+      readonly exitCode: number;
+      /** The program is there, but the kernel creates no process for it. */
+      readonly noProcess?: true;
+    };
 
 /** The departing dataplane, and this run's marks on it. */
 export interface Departure {

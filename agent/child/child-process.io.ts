@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import os from 'node:os';
 
 import { kernelCalls } from '../../program/kernel-calls.ts';
@@ -13,7 +13,7 @@ import {
   realTimeSignal,
   type ChildExit,
 } from './exit-status.pure.ts';
-import { describeFailure, startExactly, stdioOf, type Gate } from './exact-process.io.ts';
+import { describeFailure, startExactly, stdioOf, tryToSpawn, type Gate } from './exact-process.io.ts';
 import { findProgram } from './find-program.io.ts';
 import type { Inherited } from './inherited.pure.ts';
 import { writeError } from './standard-streams.io.ts';
@@ -59,7 +59,7 @@ function start(path: string, request: SpawnRequest, { shell, inherited }: StartW
   if ('problem' in started) return started;
   const { process: own } = started;
   const { pid } = own;
-  if (pid === undefined) return cannotStart(request, 'the process could not be created');
+  if (pid === undefined) return noProcess(request);
   kernelCalls()?.follow(pid);
   const ended = endOf(own);
   const refused = refusalOf(started, path, request);
@@ -100,10 +100,6 @@ function endOf(started: ChildProcess): Promise<ChildExit> {
       else if (unnamed !== 0) resolve({ code: null, signal: realTimeSignal(unnamed) });
       else resolve({ code: code ?? 0, signal: null });
     });
-    // The kernel refused after all: the program was replaced, or there is no memory for another process.
-    started.once('error', (error: NodeJS.ErrnoException) => {
-      resolve({ code: error.code === 'ENOENT' ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, signal: null });
-    });
   });
 }
 
@@ -143,12 +139,14 @@ function watchDetached(
 
 function startAsText(path: string, request: SpawnRequest): Started | Extract<Spawned, { problem: string }> {
   const [argv0 = '', ...args] = request.argv;
-  try {
-    const started = spawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
-    return { process: started, gate: undefined };
-  } catch (error) {
-    return cannotStart(request, describeFailure(path, -Number((error as NodeJS.ErrnoException).errno)));
-  }
+  const started = tryToSpawn(path, args, { argv0, stdio: stdioOf(request), env: request.env });
+  return started === undefined ? noProcess(request) : { process: started, gate: undefined };
+}
+
+function noProcess(request: SpawnRequest): Extract<Spawned, { problem: string }> {
+  const why =
+    'no process can be created (limit of open files, processes or memory). It runs in place of the agent, so a stop will not deregister it';
+  return { ...cannotStart(request, why), noProcess: true };
 }
 
 function cannotStart({ argv }: SpawnRequest, why: string): { problem: string; exitCode: number } {

@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process';
-
 import type { ProcessRef } from '../state/host-state.pure.ts';
-import type { Gate } from './exact-process.io.ts';
+import { tryToSpawn, type Gate } from './exact-process.io.ts';
 
 /**
  * Reads from a pipe that only the agent holds. The kernel closes it after the last thread of the agent has ended, for
@@ -48,21 +46,20 @@ export function watchOver(
     readonly gate: Gate | undefined;
   },
 ): DeathWatch {
-  const watch = spawn(shell, ['-c', SCRIPT, WATCH_NAME, String(pid), String(startTicks)], {
+  const watch = tryToSpawn(shell, ['-c', SCRIPT, WATCH_NAME, String(pid), String(startTicks)], {
     stdio: ['pipe', gate?.fd ?? 'ignore', 'ignore'],
     env,
     // In a session of its own, so that signals to the agent's process group do not reach it.
     detached: true,
   });
   // Without the watch, kuma-dp runs anyway.
-  watch.on('error', () => gate?.open());
-  watch.once('exit', () => gate?.open());
-  if (watch.pid === undefined) gate?.open();
-  watch.stdin?.on('error', () => {});
-  watch.unref();
+  if (watch === undefined) gate?.open();
+  watch?.once('exit', () => gate?.open());
+  watch?.stdin?.on('error', () => {});
+  watch?.unref();
   return {
     end: () => {
-      watch.kill('SIGKILL');
+      watch?.kill('SIGKILL');
     },
   };
 }

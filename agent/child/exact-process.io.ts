@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { Socket } from 'node:net';
 import os from 'node:os';
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
@@ -44,10 +44,30 @@ export function startExactly(
   const free = stdio.findIndex((use, at) => at > 2 && use === 'ignore');
   const at = free === -1 ? stdio.length : free;
   stdio[at] = 'pipe';
-  const started = spawn(starter, [String(at)], { stdio, env: {} });
-  const stream = started.stdio[at];
-  if (started.pid === undefined || !(stream instanceof Socket)) return undefined;
+  const started = tryToSpawn(starter, [String(at)], { stdio, env: {} });
+  const stream = started?.stdio[at];
+  if (started === undefined || !(stream instanceof Socket)) return undefined;
   return { process: started, gate: gateOf(stream, bytes) };
+}
+
+/**
+ * Node reports some failures by an exception and others, such as too many open files, by an event that ends the process
+ * if it has no listener.
+ *
+ * @returns `undefined` where no process could be created
+ */
+export function tryToSpawn(
+  program: string,
+  args: readonly string[],
+  options: SpawnOptions,
+): ChildProcess | undefined {
+  try {
+    const started = spawn(program, args, options);
+    started.on('error', () => {});
+    return started.pid === undefined ? undefined : started;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A property of Node's streams that its types lack. */

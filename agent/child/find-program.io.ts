@@ -22,8 +22,8 @@ export function findProgram(
         denied ??= program.includes('/') ? path : undefined;
         continue;
       }
-      accessSync(path, constants.X_OK);
-      return { path };
+      if (mayExecute(path)) return { path };
+      denied ??= path;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EACCES') denied ??= path;
     }
@@ -31,4 +31,14 @@ export function findProgram(
   return denied === undefined
     ? { problem: `Cannot start "${program}": no such program`, exitCode: EXIT_NOT_FOUND }
     : { problem: `Cannot start "${program}": ${denied} may not be executed`, exitCode: EXIT_CANNOT_EXECUTE };
+}
+
+/** Where the kernel does not answer, as under a filter of system calls, the start itself shows whether it may. */
+function mayExecute(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'EACCES';
+  }
 }

@@ -98,8 +98,9 @@ function hearRealTime(handle: (signal: SignalName) => void): {
 } {
   const calls = kernelCalls();
   const fd = calls?.hearRealTime() ?? -1;
-  if (fd === -1) return { release: () => {} };
-  new Socket({ fd, readable: true, writable: false })
+  const socket = fd === -1 ? undefined : tryToRead(fd);
+  if (socket === undefined) return { release: () => {} };
+  socket
     .on('data', (numbers: Buffer) => {
       for (const number of numbers) handle(realTimeSignal(number));
     })
@@ -109,4 +110,13 @@ function hearRealTime(handle: (signal: SignalName) => void): {
       for (const number of REAL_TIME_NUMBERS.filter(which)) calls?.beDefault(number);
     },
   };
+}
+
+/** @returns `undefined` where a filter of system calls keeps Node from it */
+function tryToRead(fd: number): Socket | undefined {
+  try {
+    return new Socket({ fd, readable: true, writable: false });
+  } catch {
+    return undefined;
+  }
 }

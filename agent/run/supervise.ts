@@ -8,6 +8,7 @@ import { Fact } from '../../kernel/fact.ts';
 import type { Log } from '../../kernel/log.ts';
 import type { Spawner } from '../child/child-process.io.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
+import { becomeKumaDp } from '../child/in-place.io.ts';
 import { writeError } from '../child/standard-streams.io.ts';
 import { agentEvents, type AgentEvents } from '../events.ts';
 import { asPreApplied } from '../identity/kuma-dp-command.pure.ts';
@@ -189,6 +190,8 @@ class Supervision {
     const result = spawner.spawn({ ...how, stdin, descriptors });
     if ('problem' in result) {
       writeError(result.problem);
+      // The object that was registered before stays: kuma-dp, with its own resource, takes it over.
+      if (result.noProcess === true) becomeKumaDp(this.#request);
       this.#supervisor.onSpawnFailed(result.exitCode);
     } else this.#onSpawned(result);
   }

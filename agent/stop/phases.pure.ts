@@ -104,7 +104,12 @@ export interface Drained {
 export type Input =
   | { readonly type: 'registered' }
   | { readonly type: 'spawned' }
-  | { readonly type: 'spawn-failed'; readonly exit: ChildExit }
+  | {
+      readonly type: 'spawn-failed';
+      readonly exit: ChildExit;
+      /** For the object that was registered before. */
+      readonly deadlines: StopDeadlines;
+    }
   | { readonly type: 'envoy-seen' }
   | {
       readonly type: 'stop-requested';

@@ -58,6 +58,8 @@ function learn(record: RunRecord, before: Phase, input: Input): Partial<RunRecor
       };
     case 'child-exited':
       return { stop: record.stop ?? beginRecord('kuma-dp exited', crashDeadlines(input.atMs)) };
+    case 'spawn-failed':
+      return record.registered ? { stop: beginRecord('kuma-dp could not be started', input.deadlines) } : {};
     case 'deregistered':
       return learnAnswer(record, before, input);
     case 'deleted-again':
@@ -67,7 +69,6 @@ function learn(record: RunRecord, before: Phase, input: Input): Partial<RunRecor
     case 'confirmed':
       return before.name === 'confirming' ? { confirmed: input.confirmed } : {};
     case 'spawned':
-    case 'spawn-failed':
     case 'standby-requested':
     case 'drained':
       return {};

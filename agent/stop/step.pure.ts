@@ -86,7 +86,9 @@ function fromStarting(phase: Starting, input: Input): PhaseStep {
     case 'stop-requested':
       return abandonStart(phase, { code: null, signal: input.signal }, input.deadlines);
     case 'spawn-failed':
-      return to({ name: 'stopped', exit: input.exit }, { type: 'exit', exit: input.exit });
+      return phase.registered
+        ? abandonStart(phase, input.exit, input.deadlines)
+        : to({ name: 'stopped', exit: input.exit }, { type: 'exit', exit: input.exit });
     case 'envoy-seen':
     case 'standby-requested':
     case 'child-exited':
@@ -99,7 +101,7 @@ function fromStarting(phase: Starting, input: Input): PhaseStep {
   }
 }
 
-/** kuma-dp was never started: the agent ends as the signal would have ended it. */
+/** kuma-dp was never started: the agent ends with `exit`, after it has deleted the object that it registered. */
 function abandonStart(phase: Starting, exit: ChildExit, deadlines: StopDeadlines): PhaseStep {
   const cancel: Effect = { type: 'cancel-start' };
   if (!phase.registered) return to({ name: 'stopped', exit }, cancel, { type: 'exit', exit });

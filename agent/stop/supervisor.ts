@@ -106,7 +106,8 @@ export class Supervisor {
   }
 
   onSpawnFailed(exitCode: number): void {
-    this.#accept({ type: 'spawn-failed', exit: { code: exitCode, signal: null } });
+    const deadlines = crashDeadlines(this.#deps.clock.monotonicMs());
+    this.#accept({ type: 'spawn-failed', exit: { code: exitCode, signal: null }, deadlines });
   }
 
   /** @param admin `undefined` where Envoy runs but cannot be asked */
@@ -141,7 +142,7 @@ export class Supervisor {
   #run(effect: Effect): void {
     switch (effect.type) {
       case 'cancel-start':
-        this.#facts.beginStop('The start was cancelled by a signal');
+        this.#facts.beginStop('The start was cancelled');
         return;
       case 'deregister':
         this.#facts.beginStop('A stop has begun');

@@ -38,7 +38,7 @@ export const exitedAndKept = (exit: ChildExit): Input => ({
   atMs: 200,
   deadlines: undefined,
 });
-export const spawnFailed = (exit: ChildExit): Input => ({ type: 'spawn-failed', exit });
+export const spawnFailed = (exit: ChildExit): Input => ({ type: 'spawn-failed', exit, deadlines: CRASH });
 export const deregistered = (outcome: DeregistrationOutcome, atMs = 100): Input => ({
   type: 'deregistered',
   outcome,

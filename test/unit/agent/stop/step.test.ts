@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
+import { crashDeadlines } from '../../../../agent/stop/stop-budget.pure.ts';
 import {
   registered,
   armDrain,
@@ -333,6 +334,16 @@ describe('step(): before kuma-dp is there', () => {
       name: 'a command that cannot be started ends with its code',
       inputs: [spawnFailed({ code: 127, signal: null })],
       effects: [exit({ code: 127, signal: null })],
+      ends: stopped({ code: 127, signal: null }),
+    },
+    {
+      name: 'a command that cannot be started takes its registered object with it',
+      inputs: [registered, spawnFailed({ code: 127, signal: null }), deregistered('gone')],
+      effects: [
+        cancelStart,
+        { type: 'deregister', byMs: crashDeadlines(0).deregisterByMs },
+        exit({ code: 127, signal: null }),
+      ],
       ends: stopped({ code: 127, signal: null }),
     },
     {
