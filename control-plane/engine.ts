@@ -5,7 +5,6 @@ import { RequestedDepartures } from './departures/requested-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
 import { ControlPlaneNews } from './agents/control-plane-news.ts';
 import { ExpectedAgents } from './agents/expected-agents.ts';
-import { OwnPace } from './agents/own-pace.ts';
 import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
 import { DeletionAttempt } from './departures/attempt.ts';
 import { BrakeGate } from './evidence/brake-gate.ts';
@@ -70,7 +69,6 @@ export class Engine {
   readonly witnesses: Witnesses;
   readonly notes = new DepartureNotes();
   readonly #healer: Healer;
-  readonly #pace: OwnPace;
   readonly #news: ControlPlaneNews;
   readonly #looks: LookLog;
 
@@ -86,8 +84,7 @@ export class Engine {
     const onReturned = (): void => void this.#onReturned();
     const common = { clock, events, store, controlPlanes, replica, graceMs, nudge };
     this.deps = deps;
-    const pace = (this.#pace = new OwnPace({ clock, busyShare: deps.busyShare ?? (() => 0) }));
-    this.watch = new ZoneWatch({ ...common, onReturned });
+    this.watch = new ZoneWatch({ ...common, onReturned, busyShare: deps.busyShare });
     const { watch } = this;
     const looks = new LookLog(clock, watch.presence);
     this.#looks = looks;
@@ -105,7 +102,7 @@ export class Engine {
     this.departures = new Departures({ ...common, attempt, concurrency, onAttempt, share });
     this.agents = new AttachedAgents({
       ...common,
-      isLate: () => pace.wasLate,
+      isLate: () => watch.presence.hadBreak,
       onAttached,
       onReported,
       isRefused,
@@ -119,7 +116,7 @@ export class Engine {
     this.expected = new ExpectedAgents(store);
     this.heartbeat = new ReplicaHeartbeat({
       ...common,
-      busyMs: () => pace.busyMs,
+      busyMs: () => watch.presence.busyMs,
       held: () => agents.held,
       onExpected: (count) => this.expected.note(count),
       onBeat: (doubted, signal) => agents.catchUp(doubted, signal),
@@ -139,7 +136,6 @@ export class Engine {
     const { heal } = this.deps.settings;
     await Promise.all([
       this.watch.presence.run(signal),
-      this.#pace.run(signal),
       this.watch.run(signal),
       this.heartbeat.run(signal),
       this.#news.run(signal),

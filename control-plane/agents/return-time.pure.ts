@@ -1,6 +1,6 @@
 /** The longest pause of an agent before it attaches again; agent/companion/attach-pace.pure.ts. */
 const PAUSE_MS = 10_000;
-/** A replica attaches 400 agents a second and more. While it is slower, they have more time: own-pace.ts. */
+/** A replica attaches 400 agents a second and more. While it is slower, they have more time: evidence/presence.ts. */
 const EACH_MS = 3;
 
 /**

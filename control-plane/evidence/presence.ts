@@ -7,23 +7,33 @@ const BREAK_MS = 5_000;
 const LATE_MS = 2_000;
 /** How long a paused process needs to read what came meanwhile. */
 const BACKLOG_MS = 1_500;
+/** The effects of a break show within the interval and the timeout of the agents' pings. */
+const AFTERMATH_MS = 15_000;
+/** Above this share, agents wait for this process, not the other way round. */
+const BUSY = 0.75;
 
 /**
- * Since when this process has watched without a break. What it did not see during a break may have happened: agents and
- * streams may have come and gone. And messages that it reads afterwards may have been sent before. Read this whenever
- * an age is needed: the first reader after a break finds it, before any waiting timer has run.
+ * How well this process keeps up, and since when it has watched without a break. What it did not see during a break may
+ * have happened: agents and streams may have come and gone. And messages that it reads afterwards may have been sent
+ * before. Read this whenever an age is needed: the first reader after a break finds it, before any waiting timer has run.
  */
 export class Presence {
   readonly #clock: Clock;
+  readonly #busyShare: () => number;
   #sinceMs: number;
   #freshMs: number;
   #lateMs = 0;
   #lastMs: number;
   #lastWallMs: number;
+  /** When the last break of the monotonic clock ended. */
+  #brokeMs = Number.NEGATIVE_INFINITY;
+  #busyMs = 0;
   #isTicking = false;
 
-  constructor(clock: Clock) {
+  /** @param busyShare which share of the time since its last call this process was busy, from 0 to 1 */
+  constructor(clock: Clock, busyShare: () => number = () => 0) {
     this.#clock = clock;
+    this.#busyShare = busyShare;
     this.#sinceMs = clock.monotonicMs();
     this.#freshMs = this.#sinceMs;
     this.#lastMs = this.#sinceMs;
@@ -52,9 +62,22 @@ export class Presence {
     return this.freshMs > this.#clock.monotonicMs() ? this.#lateMs : 0;
   }
 
+  /** How long this process has been too busy to attach an agent, since it began, ms. */
+  get busyMs(): number {
+    this.#look();
+    return this.#busyMs;
+  }
+
+  /** Whether a break was so recent that agents may have given up because of it. */
+  get hadBreak(): boolean {
+    this.#look();
+    return this.#clock.monotonicMs() - this.#brokeMs < AFTERMATH_MS;
+  }
+
   /** Until `signal` aborts. Before and after it, no gap is a break. */
   async run(signal: AbortSignal): Promise<void> {
-    this.#tick();
+    this.#busyShare();
+    this.#begin();
     this.#isTicking = true;
     while (!signal.aborted) {
       await pause(this.#clock, TICK_MS, signal);
@@ -65,6 +88,12 @@ export class Presence {
   }
 
   #tick(): void {
+    const passedMs = this.#clock.monotonicMs() - this.#lastMs;
+    this.#busyMs += this.#busyShare() >= BUSY ? passedMs : Math.max(0, passedMs - TICK_MS);
+    this.#begin();
+  }
+
+  #begin(): void {
     this.#lastMs = this.#clock.monotonicMs();
     this.#lastWallMs = this.#clock.wallMs();
   }
@@ -79,6 +108,7 @@ export class Presence {
     this.#lateMs = gapMs + (this.#freshMs > this.#lastMs ? this.#lateMs : 0);
     this.#freshMs = nowMs + BACKLOG_MS;
     if (gapMs >= BREAK_MS) this.#sinceMs = nowMs;
+    if (nowMs - this.#lastMs >= BREAK_MS) this.#brokeMs = nowMs;
     this.#tick();
   }
 }

@@ -22,6 +22,8 @@ export interface ZoneWatchDeps {
   readonly replica: string;
   /** Called when a control plane answers again. */
   readonly onReturned: () => void;
+  /** As for {@link Presence}. */
+  readonly busyShare?: (() => number) | undefined;
 }
 
 /** Dataplanes by whether the control plane shows a stream of them open. */
@@ -64,7 +66,7 @@ export class ZoneWatch {
 
   constructor(deps: ZoneWatchDeps) {
     this.#deps = deps;
-    this.presence = new Presence(deps.clock);
+    this.presence = new Presence(deps.clock, deps.busyShare);
     this.clock = new ControlPlaneClock(deps.clock);
     this.#registry = new ZoneRegistry(deps);
     this.fleet = new FleetListing({
