@@ -3,7 +3,8 @@ import { createSecureContext } from 'node:tls';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { EndpointTls } from './connection-pool.io.ts';
 import { certificatesIn } from './credentials.ts';
-import { readRegularFileSync, versionOfSync } from '../program/regular-file.ts';
+import { KeptFiles, type OnFileKept } from '../program/kept-files.ts';
+import { readRegularFileSync } from '../program/regular-file.ts';
 
 export interface TlsFileNames {
   readonly caFile?: string | undefined;
@@ -14,9 +15,6 @@ export interface TlsFileNames {
   readonly skipVerify?: boolean;
 }
 
-/** Called once for each unusable content of a file. The last good content stays in use. */
-export type OnFileKept = (path: string, err: unknown) => void;
-
 interface Content {
   readonly ca: string | undefined;
   readonly clientCertificate: string | undefined;
@@ -24,64 +22,29 @@ interface Content {
 }
 
 /**
- * Certificates and a key from files that may be replaced while the program runs. They are read only on request, so that
- * a stop touches no disk. If a file is broken or missing, the last good content stays in use.
+ * Certificates and a key from files that may be replaced while the program runs.
+ *
+ * @throws `CONFIG_INVALID` for a file that cannot be used
  */
-export class TlsFiles implements EndpointTls {
-  readonly skipVerify: boolean;
-  readonly #names: TlsFileNames;
-  readonly #onKept: OnFileKept;
-  #content: Content;
-  #versions: string;
-  #problem: string | undefined;
-
-  /** @throws `CONFIG_INVALID` for a file that cannot be used */
-  constructor(names: TlsFileNames, onKept: OnFileKept) {
-    this.skipVerify = names.skipVerify ?? false;
-    this.#names = names;
-    this.#onKept = onKept;
-    this.#versions = versionsOf(names);
-    this.#content = readAll(names);
-  }
-
-  get ca(): string | undefined {
-    return this.#content.ca;
-  }
-
-  get clientCertificate(): string | undefined {
-    return this.#content.clientCertificate;
-  }
-
-  get clientKey(): string | undefined {
-    return this.#content.clientKey;
-  }
-
-  /** @returns whether the content in force is another one now */
-  refresh(): boolean {
-    const versions = versionsOf(this.#names);
-    if (versions === this.#versions) return false;
-    try {
-      const content = readAll(this.#names);
-      const changed = JSON.stringify(content) !== JSON.stringify(this.#content);
-      this.#content = content;
-      this.#versions = versions;
-      this.#problem = undefined;
-      return changed;
-    } catch (error) {
-      const problem = describeError(error);
-      if (problem !== this.#problem) this.#onKept(pathsOf(this.#names).join(', '), error);
-      this.#problem = problem;
-      return false;
-    }
-  }
+export function tlsFiles(names: TlsFileNames, onKept: OnFileKept): Required<EndpointTls> {
+  const files = new KeptFiles({ paths: pathsOf(names), load: () => readAll(names), onKept });
+  return {
+    skipVerify: names.skipVerify ?? false,
+    get ca() {
+      return files.current.ca;
+    },
+    get clientCertificate() {
+      return files.current.clientCertificate;
+    },
+    get clientKey() {
+      return files.current.clientKey;
+    },
+    refresh: () => files.refresh(),
+  };
 }
 
 function pathsOf({ caFile, clientCertificateFile, clientKeyFile }: TlsFileNames): readonly string[] {
   return [caFile, clientCertificateFile, clientKeyFile].filter((path) => path !== undefined);
-}
-
-function versionsOf(names: TlsFileNames): string {
-  return pathsOf(names).map(versionOfSync).join('; ');
 }
 
 function readAll({ caFile, ca, clientCertificateFile, clientKeyFile }: TlsFileNames): Content {

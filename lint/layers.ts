@@ -97,7 +97,9 @@ function foundations(): Override[] {
       allowed: ['./*.ts', '../kernel/*.ts', ...NODE, 'pino', 'prom-client'],
     }),
     restrict(['kuma/*.ts'], { allowed: kuma, typesOnly: [...IO, ...NODE] }),
-    restrict(['kuma/*.io.ts'], { allowed: [...kuma, ...NODE, 'got', '../program/regular-file.ts'] }),
+    restrict(['kuma/*.io.ts'], {
+      allowed: [...kuma, ...NODE, 'got', '../program/regular-file.ts', '../program/kept-files.ts'],
+    }),
   ];
 }
 

@@ -1,9 +1,8 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import type { Clock } from '../kernel/clock.ts';
 import { sendJson, type HttpRoute } from './http-listeners.ts';
-import { WatchedFile, type FileProblem } from './watched-file.ts';
+import { keptText, type OnFileKept } from './kept-files.ts';
 
 /** A cookie lasts as long as the browser is open. */
 const COOKIE_ATTRIBUTES = 'HttpOnly; SameSite=Lax; Path=/';
@@ -12,29 +11,33 @@ const HOW = 'Authorization: Bearer TOKEN, or ?token=TOKEN in a browser';
 /** The minimum length makes a token too long to guess. */
 const TOKEN = /^[\x21-\x7e]{16,512}$/;
 
-/** @throws OperationalError `CONFIG_INVALID` if the file cannot be used. @returns what gives the token that is in force */
-export async function openTokenFile(
-  path: string,
-  deps: { readonly clock: Clock; readonly report: (problem: FileProblem) => void },
-): Promise<() => Promise<string>> {
-  const file = await WatchedFile.open({
-    ...deps,
-    path,
+/**
+ * Requires the token of the file, if one is named: as a Bearer token, or once as `?token=`, which becomes a cookie and
+ * leaves the address. The cookie is derived from the token.
+ *
+ * @throws OperationalError `CONFIG_INVALID` if the file cannot be used
+ */
+export function guarded(
+  routes: readonly HttpRoute[],
+  tokenFile: string | undefined,
+  onKept: OnFileKept,
+): readonly HttpRoute[] {
+  if (tokenFile === undefined) return routes;
+  const file = keptText({
+    path: tokenFile,
     parse: (text) => (TOKEN.test(text.trim()) ? text.trim() : undefined),
     expected: 'a token of 16 to 512 visible characters',
+    onKept,
   });
-  return () => file.current();
+  return routes.map((route) => withToken(route, () => file.fresh));
 }
 
-/**
- * Requires the token, as a Bearer token or once as `?token=`, which becomes a cookie and leaves the address. The cookie
- * is derived from the token.
- */
-export function withToken(route: HttpRoute, current: () => Promise<string>): HttpRoute {
+/** @param current gives the token that is in force */
+export function withToken(route: HttpRoute, current: () => string): HttpRoute {
   return {
     path: route.path,
     serve: async (request, response) => {
-      const token = await current();
+      const token = current();
       const given = new URL(request.url ?? '', 'http://host').searchParams.get('token');
       if (given !== null && isSame(given, token)) exchange(route.path, token, response);
       else if (isAuthorised(request, token)) await route.serve(request, response);

@@ -1,14 +1,5 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readSync,
-  statSync,
-  type BigIntStats,
-  type Stats,
-} from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync, type Stats } from 'node:fs';
+import { open } from 'node:fs/promises';
 
 export interface ReadBounds {
   /** A larger file is an error; 1 MiB if left out. */
@@ -111,23 +102,11 @@ function asUnreadable(cause: unknown): never {
  * last change of its inode finds what keeps the other two, such as `rsync --inplace --times` or a corrected mode.
  * Where there is no file to look at, it says why.
  */
-export function versionOf(path: string): Promise<string> {
-  return stat(path, { bigint: true }).then(version, codeOf);
-}
-
-/** As {@link versionOf}, at once. */
-export function versionOfSync(path: string): string {
+export function versionOf(path: string): string {
   try {
-    return version(statSync(path, { bigint: true }));
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
   } catch (error) {
-    return codeOf(error);
+    return (error as NodeJS.ErrnoException).code ?? 'unknown';
   }
-}
-
-function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? 'unknown';
-}
-
-function version({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
-  return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
 }

@@ -3,6 +3,7 @@ import { createSecureContext, type SecureContextOptions, type Server, type TlsOp
 
 import type { Clock } from '../kernel/clock.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
+import { KeptFiles } from './kept-files.ts';
 import { readRegularFileSync } from './regular-file.ts';
 
 export interface CertificateFiles {
@@ -22,56 +23,50 @@ export interface CertificateEvents {
 /** How often the files are looked at. A renewed certificate is in force within that time. */
 const CHECK_MS = 30_000;
 
-type Material = Readonly<Record<'cert' | 'key', Buffer> & { ca: Buffer | undefined }>;
+interface Material {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca: Buffer | undefined;
+  /** ms since the epoch */
+  readonly expiresAtMs: number;
+}
 
 /** The server's certificate. New connections use the current files; open ones keep theirs. */
 export class ServerCertificate {
-  readonly #files: CertificateFiles;
+  readonly #names: CertificateFiles;
+  readonly #files: KeptFiles<Material>;
   readonly #events: CertificateEvents;
   readonly #servers = new Set<Server>();
-  #inForce: Material;
-  #lastRead: Material;
-  #lastProblem: string | undefined;
-  #expiresAtMs: number;
 
   /** @throws OperationalError `CONFIG_INVALID` if the files cannot be used */
-  constructor(files: CertificateFiles, events: CertificateEvents) {
-    this.#files = files;
+  constructor(names: CertificateFiles, events: CertificateEvents) {
+    const { certificateFile, keyFile, clientCaFile } = names;
+    this.#names = names;
     this.#events = events;
     try {
-      this.#inForce = readMaterial(files);
-      this.#lastRead = this.#inForce;
-      this.#expiresAtMs = check(this.#inForce);
+      this.#files = new KeptFiles({
+        paths: [certificateFile, keyFile, ...(clientCaFile === undefined ? [] : [clientCaFile])],
+        load: () => readMaterial(names),
+        onKept: (_paths, err) => {
+          events.certificateBroken(certificateFile, err);
+        },
+      });
     } catch (cause) {
-      const message = `Cannot use the certificate of ${files.certificateFile}: ${describeError(cause)}`;
+      const message = `Cannot use the certificate of ${certificateFile}: ${describeError(cause)}`;
       throw new OperationalError('CONFIG_INVALID', message, { cause });
     }
   }
 
   /** When the certificate in use expires, ms since the epoch. */
   get expiresAtMs(): number {
-    return this.#expiresAtMs;
+    return this.#files.current.expiresAtMs;
   }
 
   /** Looks at the files now. */
   reload(): void {
-    try {
-      const material = readMaterial(this.#files);
-      if (isSame(material, this.#lastRead)) {
-        if (this.#lastRead === this.#inForce) this.#lastProblem = undefined;
-        return;
-      }
-      // Even if it is broken: a certificate and a key that are replaced one after the other do not fit in between.
-      this.#lastRead = material;
-      this.#expiresAtMs = check(material);
-      this.#inForce = material;
-    } catch (error) {
-      this.#noteBroken(error);
-      return;
-    }
-    this.#lastProblem = undefined;
-    for (const server of this.#servers) server.setSecureContext(contextOf(this.#inForce));
-    this.#events.certificateReloaded(this.#files.certificateFile, this.#expiresAtMs);
+    if (!this.#files.refresh()) return;
+    for (const server of this.#servers) server.setSecureContext(contextOf(this.#files.current));
+    this.#events.certificateReloaded(this.#names.certificateFile, this.expiresAtMs);
   }
 
   /** Looks at the files every now and then. @returns what ends it */
@@ -92,9 +87,9 @@ export class ServerCertificate {
   /** The options of a new TLS server; {@link renewing} updates it. */
   get options(): TlsOptions {
     return {
-      ...contextOf(this.#inForce),
+      ...contextOf(this.#files.current),
       minVersion: 'TLSv1.2',
-      requestCert: this.#files.clientCaFile !== undefined,
+      requestCert: this.#names.clientCaFile !== undefined,
       rejectUnauthorized: true,
     };
   }
@@ -107,36 +102,18 @@ export class ServerCertificate {
     });
     return server;
   }
-
-  #noteBroken(error: unknown): void {
-    const problem = describeError(error);
-    if (problem === this.#lastProblem) return;
-    this.#lastProblem = problem;
-    this.#events.certificateBroken(this.#files.certificateFile, error);
-  }
 }
 
-function readMaterial(files: CertificateFiles): Material {
-  return {
-    cert: readRegularFileSync(files.certificateFile),
-    key: readRegularFileSync(files.keyFile),
-    ca: files.clientCaFile === undefined ? undefined : readRegularFileSync(files.clientCaFile),
-  };
+/** @throws if the key is not the certificate's */
+function readMaterial({ certificateFile, keyFile, clientCaFile }: CertificateFiles): Material {
+  const cert = readRegularFileSync(certificateFile);
+  const key = readRegularFileSync(keyFile);
+  const ca = clientCaFile === undefined ? undefined : readRegularFileSync(clientCaFile);
+  createSecureContext(contextOf({ cert, key, ca }));
+  if (ca !== undefined) void new X509Certificate(ca);
+  return { cert, key, ca, expiresAtMs: new X509Certificate(cert).validToDate.getTime() };
 }
 
-/** @throws if the key is not the certificate's. @returns when the certificate ends, ms since the epoch */
-function check(material: Material): number {
-  createSecureContext(contextOf(material));
-  if (material.ca !== undefined) void new X509Certificate(material.ca);
-  return new X509Certificate(material.cert).validToDate.getTime();
-}
-
-function contextOf({ cert, key, ca }: Material): SecureContextOptions {
+function contextOf({ cert, key, ca }: Omit<Material, 'expiresAtMs'>): SecureContextOptions {
   return { cert, key, ...(ca === undefined ? {} : { ca }) };
-}
-
-function isSame(one: Material, other: Material): boolean {
-  const sameCa =
-    one.ca === undefined || other.ca === undefined ? one.ca === other.ca : one.ca.equals(other.ca);
-  return sameCa && one.cert.equals(other.cert) && one.key.equals(other.key);
 }

@@ -1,8 +1,8 @@
 import { systemClock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { isLocal, parseListenerAddress, type ListenerAddress } from '../../kernel/listener-address.ts';
-import { openTokenFile, withToken } from '../../program/http-gate.ts';
-import { metricsRoute, startHttpListeners, type HttpRoute } from '../../program/http-listeners.ts';
+import { guarded } from '../../program/http-gate.ts';
+import { metricsRoute, startHttpListeners } from '../../program/http-listeners.ts';
 import { ServerCertificate } from '../../program/server-certificate.ts';
 import { agentMetrics, type MetricsSource } from './metrics.io.ts';
 
@@ -44,7 +44,7 @@ export async function openMetricsListener(
     address,
     certificate,
     ownNamesOnly: tokenFile === undefined,
-    routes: [await guarded(metricsRoute(agentMetrics(source)), tokenFile, source)],
+    routes: guarded([metricsRoute(agentMetrics(source))], tokenFile, source.onFileKept),
     onError: (_path, error) => {
       source.onError(error);
     },
@@ -76,19 +76,4 @@ function certificateOf(
     { certificateFile, keyFile, clientCaFile: undefined },
     { certificateReloaded: () => {}, certificateBroken: onFileKept },
   );
-}
-
-async function guarded(
-  route: HttpRoute,
-  tokenFile: string | undefined,
-  { onFileKept }: MetricsListenerEvents,
-): Promise<HttpRoute> {
-  if (tokenFile === undefined) return route;
-  const current = await openTokenFile(tokenFile, {
-    clock: systemClock,
-    report: ({ path, reason }) => {
-      onFileKept(path, new OperationalError('CONFIG_INVALID', reason));
-    },
-  });
-  return withToken(route, current);
 }

@@ -4,7 +4,8 @@ import { OperationalError } from '../../kernel/errors.ts';
 
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { readRegularFileSync } from '../../program/regular-file.ts';
-import { TlsFiles, type OnFileKept, type TlsFileNames } from '../../kuma/tls-files.io.ts';
+import type { OnFileKept } from '../../program/kept-files.ts';
+import { tlsFiles, type TlsFileNames } from '../../kuma/tls-files.io.ts';
 import { dataplaneToken, type DataplaneTokenSource } from '../identity/dataplane-token.io.ts';
 import { kumaRestEndpoint } from '../object/kuma-rest-endpoint.io.ts';
 import { userToken } from '../object/user-token.io.ts';
@@ -94,7 +95,7 @@ export function readTls(
 ): EndpointTls {
   const { caFile, clientCertificateFile, clientKeyFile } = options;
   const skipVerify = caFile === undefined && command?.skipVerify === true;
-  return new TlsFiles(
+  return tlsFiles(
     { ...authority(caFile, command), clientCertificateFile, clientKeyFile, skipVerify },
     onKept,
   );

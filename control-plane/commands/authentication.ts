@@ -25,11 +25,11 @@ interface AuthenticationParts {
  *
  * @throws {@link OperationalError} `CONFIG_INVALID` if a mounted file cannot be used
  */
-export async function openAuthentication(
+export function openAuthentication(
   options: ServeOptions,
   { urls, tls, userToken }: KumaAccess,
   { events, metrics, isKnownMesh }: AuthenticationParts,
-): Promise<Authenticator> {
+): Authenticator {
   if (options.authn === 'none') return openAuthenticator;
   const report = (problem: TokenProblem): void => {
     events.tokensDoubted(problem);
@@ -46,10 +46,10 @@ export async function openAuthentication(
   });
   const authenticator = tokenAuthenticator({
     sources: [
-      await publicKeyFiles({ files: options.publicKeys, clock: systemClock, report }),
+      publicKeyFiles(options.publicKeys, report),
       signingKeySecrets({ read, lookups, clock: systemClock }),
     ],
-    revocations: await tokenRevocations({
+    revocations: tokenRevocations({
       read,
       files: options.revocationsFile === undefined ? [] : [options.revocationsFile],
       clock: systemClock,

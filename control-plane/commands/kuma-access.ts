@@ -2,7 +2,8 @@ import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { tokenIn } from '../../kuma/credentials.ts';
 import { readRegularFileSync } from '../../program/regular-file.ts';
-import { TlsFiles, type OnFileKept } from '../../kuma/tls-files.io.ts';
+import { tlsFiles } from '../../kuma/tls-files.io.ts';
+import { KeptFiles, type OnFileKept } from '../../program/kept-files.ts';
 import { trustKnownRoots } from '../../program/known-roots.ts';
 import { DEFAULT_KUMA_API, type ServeOptions } from '../options.ts';
 
@@ -18,7 +19,9 @@ export interface KumaAccess {
  * @throws {@link OperationalError} `CONFIG_INVALID` for a file that is unusable from the beginning
  */
 export function kumaAccess(options: ServeOptions, onKept: OnFileKept = () => {}): KumaAccess {
-  const userToken = options.userTokenFile === undefined ? undefined : rereadable(options.userTokenFile);
+  const { userTokenFile: path } = options;
+  const token =
+    path === undefined ? undefined : new KeptFiles({ paths: [path], load: () => readToken(path), onKept });
   const urls = nonEmpty(options.kumaApi);
   const { kumaCaFile: caFile, kumaClientCertificateFile, kumaClientKeyFile } = options;
   if (caFile === undefined && urls.some(({ protocol }) => protocol === 'https:')) trustKnownRoots();
@@ -27,26 +30,17 @@ export function kumaAccess(options: ServeOptions, onKept: OnFileKept = () => {})
     clientCertificateFile: kumaClientCertificateFile,
     clientKeyFile: kumaClientKeyFile,
   };
-  return { urls, tls: new TlsFiles(files, onKept), userToken: () => userToken?.() };
+  return { urls, tls: tlsFiles(files, onKept), userToken: () => token?.fresh };
 }
 
-/** Reads the small local token file for each use, so that a rotated token applies at once. */
-function rereadable(path: string): () => string {
-  let last = '';
-  const read = (): string => {
-    try {
-      last = tokenIn(`user token file "${path}"`, readRegularFileSync(path));
-    } catch (cause) {
-      if (last === '') throw cause instanceof OperationalError ? cause : unreadable(path, cause);
-    }
-    return last;
-  };
-  read();
-  return read;
-}
-
-function unreadable(path: string, cause: unknown): OperationalError {
-  return new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
+function readToken(path: string): string {
+  let bytes: Uint8Array;
+  try {
+    bytes = readRegularFileSync(path);
+  } catch (cause) {
+    throw new OperationalError('CONFIG_INVALID', `Cannot read user token file "${path}"`, { cause });
+  }
+  return tokenIn(`user token file "${path}"`, bytes);
 }
 
 function nonEmpty(urls: readonly URL[]): readonly [URL, ...URL[]] {

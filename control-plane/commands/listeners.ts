@@ -13,7 +13,7 @@ import {
   type HttpListeners,
   type HttpRoute,
 } from '../../program/http-listeners.ts';
-import { openTokenFile, withToken } from '../../program/http-gate.ts';
+import { guarded } from '../../program/http-gate.ts';
 import type { Engine } from '../engine.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import { FleetFeed } from '../page/fleet-feed.ts';
@@ -36,15 +36,12 @@ export interface CompanionListenerParts {
 export async function startListeners(parts: CompanionListenerParts): Promise<HttpListeners | undefined> {
   const { engine, options, events, registry, refreshGauges } = parts;
   if (options.http === 'off') return undefined;
+  const routes = [metricsRoute(registry, refreshGauges), ...(await pageRoutes(parts))];
   const ready = readyRoute(systemClock, () => Promise.resolve(unreadiness(engine)));
   return startHttpListeners({
     address: options.http,
     ownNamesOnly: options.httpTokenFile === undefined,
-    routes: [
-      liveRoute(),
-      ready,
-      ...(await guarded(parts, [metricsRoute(registry, refreshGauges)], await pageRoutes(parts))),
-    ],
+    routes: [liveRoute(), ready, ...guarded(routes, options.httpTokenFile, events.fileKept)],
     onError: (_path, err) => {
       events.failedUnexpectedly(err);
     },
@@ -67,22 +64,6 @@ async function readPage(): Promise<string> {
   const folder = import.meta.dirname;
   const beside = readFile(join(folder, 'fleet.html'), 'utf8');
   return beside.catch(() => readFile(join(folder, '..', 'page', 'fleet.html'), 'utf8'));
-}
-
-async function guarded(
-  { options, events }: CompanionListenerParts,
-  metrics: readonly HttpRoute[],
-  page: readonly HttpRoute[],
-): Promise<readonly HttpRoute[]> {
-  const path = options.httpTokenFile;
-  if (path === undefined) return [...metrics, ...page];
-  const current = await openTokenFile(path, {
-    clock: systemClock,
-    report: (problem) => {
-      events.tokensDoubted(problem);
-    },
-  });
-  return [...metrics, ...page].map((route) => withToken(route, current));
 }
 
 /** Reasons for `/readyz` to fail. An unavailable store is not one of them: agents attach anyway. */

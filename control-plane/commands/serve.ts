@@ -206,7 +206,7 @@ async function startServer(parts: ServerParts): Promise<GaugeSources | undefined
   if (certificate === 'stopped') return undefined;
   if (certificate !== undefined) resources.defer(certificate.watch(systemClock));
   const isKnownMesh = (mesh: string): boolean => engine.watch.knowsMesh(mesh);
-  const authenticator = await openAuthentication(options, kuma, { events, metrics, isKnownMesh });
+  const authenticator = openAuthentication(options, kuma, { events, metrics, isKnownMesh });
   const bounds = new CallBounds({ clock: systemClock, onRefused: metrics.callRefused });
   let server: GrpcServer | undefined;
   const agentService = deregistrarService({

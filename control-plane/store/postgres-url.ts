@@ -1,5 +1,5 @@
 import { OperationalError } from '../../kernel/errors.ts';
-import { TlsFiles } from '../../kuma/tls-files.io.ts';
+import { tlsFiles } from '../../kuma/tls-files.io.ts';
 
 /** Without credentials. */
 export function describePlace(url: string): string {
@@ -21,7 +21,7 @@ export function connectionString(url: string): string {
 export function requireUsableFiles(url: string): void {
   const { searchParams } = new URL(connectionString(url));
   const named = (name: string): string | undefined => searchParams.get(name) ?? undefined;
-  void new TlsFiles(
+  void tlsFiles(
     { caFile: named('sslrootcert'), clientCertificateFile: named('sslcert'), clientKeyFile: named('sslkey') },
     () => {},
   );

@@ -4,7 +4,7 @@ import { readRevocations, revocationPaths } from '../../kuma/token-secrets.io.ts
 import { RefreshingCache } from './refreshing-cache.ts';
 import type { TokenProblem, TokenRevocations } from './token-ports.ts';
 import type { SecretReader } from './secret-reader.io.ts';
-import { WatchedFile } from '../../program/watched-file.ts';
+import { keptText } from '../../program/kept-files.ts';
 
 /** How long a control plane may serve a list from its cache, with a margin. */
 const FRESH_MS = 10_000;
@@ -27,19 +27,24 @@ export interface TokenRevocationsOptions {
  *
  * @throws {@link OperationalError} `CONFIG_INVALID` if a file cannot be read
  */
-export async function tokenRevocations(options: TokenRevocationsOptions): Promise<TokenRevocations> {
-  const { read, clock, report } = options;
-  const expected = 'a list of token ids';
-  const files = await Promise.all(
-    options.files.map((path) => WatchedFile.open({ path, parse: readRevocations, expected, clock, report })),
+export function tokenRevocations(options: TokenRevocationsOptions): TokenRevocations {
+  const { read, report } = options;
+  const files = options.files.map((path) =>
+    keptText({
+      path,
+      parse: readRevocations,
+      expected: 'a list of token ids',
+      onKept: (_path, err) => {
+        report({ kind: 'file-unusable', path, reason: describeError(err) });
+      },
+    }),
   );
   const isInSecrets = read === undefined ? undefined : revokedInSecrets(read, options);
   return {
     isRevoked: async (tokenId, mesh) => {
       // Kuma: a token without an id cannot be revoked.
       if (tokenId === '') return false;
-      const lists = await Promise.all(files.map((file) => file.current()));
-      if (lists.some((list) => list.has(tokenId))) return true;
+      if (files.some((file) => file.fresh.has(tokenId))) return true;
       return (await isInSecrets?.(tokenId, mesh)) ?? false;
     },
   };

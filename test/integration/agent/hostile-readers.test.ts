@@ -9,9 +9,9 @@ import { envoyFinder } from '../../../agent/envoy/envoy.io.ts';
 import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import { userToken } from '../../../agent/object/user-token.io.ts';
 import { readIfNamed } from '../../../agent/run/connection.ts';
-import { WatchedFile } from '../../../program/watched-file.ts';
+import { keptText } from '../../../program/kept-files.ts';
 import { systemClock } from '../../../kernel/clock.ts';
-import { TlsFiles } from '../../../kuma/tls-files.io.ts';
+import { tlsFiles } from '../../../kuma/tls-files.io.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 const OTHER_UID = 65_534;
@@ -46,15 +46,9 @@ const READERS: Readonly<Record<string, (at: string) => Promise<unknown>>> = {
   'the dataplane token': (at) => dataplaneToken({ file: at, inline: undefined }).refresh(),
   'the user token': (at) => userToken(at).refresh(),
   'a file of the connection': async (at) => readIfNamed(at),
-  'a CA file': async (at) => new TlsFiles({ caFile: at }, () => {}),
-  'a key of the companion': (at) =>
-    WatchedFile.open({
-      path: at,
-      parse: (text) => text,
-      expected: 'a key',
-      clock: systemClock,
-      report: () => {},
-    }),
+  'a CA file': async (at) => tlsFiles({ caFile: at }, () => {}),
+  'a key of the companion': async (at) =>
+    keptText({ path: at, parse: (text) => text, expected: 'a key', onKept: () => {} }),
 };
 
 describe.for(Object.entries(TRAPS))('%s', ([, lay]) => {

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, expect, it } from 'vitest';
 
-import { TlsFiles } from '../../../kuma/tls-files.io.ts';
+import { tlsFiles } from '../../../kuma/tls-files.io.ts';
 
 const FIXTURES = 'test/fixtures/tls';
 let folder: string;
@@ -32,8 +32,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function open(more: object = {}): TlsFiles {
-  return new TlsFiles({ caFile, ...more }, (path) => kept.push(path));
+function open(more: object = {}) {
+  return tlsFiles({ caFile, ...more }, (path) => kept.push(path));
 }
 
 function replace(path: string, text: string): void {

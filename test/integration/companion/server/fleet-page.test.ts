@@ -205,7 +205,7 @@ describe('the page behind a token', () => {
 
   beforeEach(async () => {
     listeners = await serve(new ScriptedFleet(mixedFleet(1)), {
-      guard: (route) => withToken(route, () => Promise.resolve(TOKEN)),
+      guard: (route) => withToken(route, () => TOKEN),
     });
   });
 
@@ -253,7 +253,7 @@ describe('the page behind a token', () => {
 
   test('a browser keeps the tokens of two programs on one host apart', async () => {
     const another = await serve(new ScriptedFleet(mixedFleet(1)), {
-      guard: (route) => withToken(route, () => Promise.resolve(`${TOKEN}-2`)),
+      guard: (route) => withToken(route, () => `${TOKEN}-2`),
     });
     const names = await Promise.all(
       [`http://${listeners.address}/?token=${TOKEN}`, `http://${another.address}/?token=${TOKEN}-2`].map(

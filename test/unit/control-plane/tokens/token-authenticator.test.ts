@@ -54,7 +54,7 @@ async function scene() {
   const control = new SecretsAtHand();
   control.secrets.set(KEY_PATH, KEY.privatePem);
   const problems: TokenProblem[] = [];
-  const revocations = await tokenRevocations({
+  const revocations = tokenRevocations({
     read: control.read,
     files: [],
     clock,
