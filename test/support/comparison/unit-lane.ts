@@ -94,11 +94,6 @@ export class UnitLane implements AsyncDisposable {
     this.start();
   }
 
-  /** Kills the main process alone: the agent, or kuma-dp without an agent. systemd kills the rest of the unit. */
-  async killMain(): Promise<void> {
-    await losePower(this.#running);
-  }
-
   /** Kills everything at once; nothing starts it again. */
   async losePower(): Promise<void> {
     this.#stopping = true;
@@ -125,10 +120,6 @@ export class UnitLane implements AsyncDisposable {
       what: `${this.#options.name} to serve no more`,
       budgetMs: SERVING_BUDGET_MS,
     });
-  }
-
-  untilSaid(text: string | RegExp): Promise<void> {
-    return this.#running.waitForOutput(text, SERVING_BUDGET_MS);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -92,10 +92,6 @@ export class ControlPlaneProcess implements AsyncDisposable {
     await this.#command('faults', fault);
   }
 
-  async clearFaults(): Promise<void> {
-    await this.#command('clear-faults');
-  }
-
   async pause(): Promise<void> {
     await this.#command('pause');
   }

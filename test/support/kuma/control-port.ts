@@ -18,9 +18,6 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   faults: (controlPlane, body) => {
     controlPlane.faults.add(body as Fault);
   },
-  'clear-faults': (controlPlane) => {
-    controlPlane.faults.clear();
-  },
   pause: (controlPlane) => {
     controlPlane.pause();
   },

@@ -24,6 +24,8 @@ const SETTINGS = [
   'unix_socket_directories=',
   'fsync=off',
   'full_page_writes=off',
+  // The fleets of tries that timed out end late: a further try needs connections beside them.
+  'max_connections=400',
 ];
 
 /** A PostgreSQL server for one test, on loopback, that accepts every password. */
