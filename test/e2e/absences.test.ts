@@ -12,7 +12,7 @@ import { companionWorld, deletedNames, GRACE_MS, LOSS_BUDGET_MS, LOST, tell } fr
 const WATCHED_MS = 30_000;
 
 describe.concurrent('the control plane is down until after one of three instances has stopped', () => {
-  test('a companion that was told takes it away as soon as the control plane is back', async () => {
+  test('a companion that recorded the departure deletes the object as soon as the control plane is back', async () => {
     await using world = await companionWorld();
     const { fleet } = world;
     const instance = fleet.instance(LOST);
@@ -29,7 +29,7 @@ describe.concurrent('the control plane is down until after one of three instance
     expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
   });
 
-  test('without a companion it stays', async () => {
+  test('the object stays without a companion', async () => {
     await using setting = await agentsAlone();
     await stopUnheard(setting.fleet, setting.fleet.instance(LOST));
 
@@ -41,7 +41,7 @@ describe.concurrent('the control plane is down until after one of three instance
 });
 
 describe('a host is cut off with everything on it, and comes back', () => {
-  test('it is kept while its control plane holds its stream, goes a grace after that ends, and comes back by itself', async () => {
+  test('its object stays while the control plane holds its stream, goes a grace after that, and comes back by itself', async () => {
     await using world = await companionWorld();
     const { fleet, companion } = world;
     const { process: agent, command } = fleet.instance(LOST);

@@ -38,7 +38,7 @@ async function killedForAMoment(companion: FleetCompanion): Promise<void> {
 
 describe.concurrent('the host of one of three instances loses power while the control plane is down', () => {
   test.for([false, true])(
-    'a companion takes it out of its peers’ lists once the control plane is back; it is killed as well: %s',
+    'a companion removes it from its peers’ lists once the control plane is back; the companion is killed as well: %s',
     async (companionDies) => {
       await using world = await companionWorld();
       const { fleet, companion } = world;
@@ -75,7 +75,7 @@ describe.concurrent('the host of one of three instances loses power while the co
     },
   );
 
-  test('without a companion it stays, and its share of the requests fails: the test above can fail', async () => {
+  test('the object stays without a companion, and its share of the requests fails: the test above can fail', async () => {
     await using fleet = await Fleet.create({ names: NAMES });
     await fleet.start(fleet.agent('--lifecycle', 'agent'));
 
@@ -95,7 +95,7 @@ describe.concurrent('the host of one of three instances loses power while the co
 describe.concurrent('the host of one of three instances loses power, with a Kuma that deletes no object (2.10.1)', () => {
   const controlPlane = { version: '2.10.1' } as const;
 
-  test('a companion takes it away after its grace', async () => {
+  test('a companion deletes its object after the grace', async () => {
     await using world = await companionWorld({ controlPlane }, ['--lifecycle', 'cp']);
     const { fleet } = world;
     const watch = fleet.watch();
@@ -114,7 +114,7 @@ describe.concurrent('the host of one of three instances loses power, with a Kuma
     expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
   });
 
-  test('without a companion it stays', async () => {
+  test('the object stays without a companion', async () => {
     await using fleet = await Fleet.create({ names: NAMES, controlPlane });
     await fleet.start(fleet.agent('--lifecycle', 'cp'));
 
@@ -181,7 +181,7 @@ describe('a rolling restart of three instances under load, with a companion and 
 });
 
 describe('no dataplane leaves', () => {
-  test('the control plane is restarted twice, once killed, and the companion is killed: nothing is deleted, no request fails', async () => {
+  test('the companion deletes nothing and no request fails, though the control plane restarts twice, once killed, and the companion is killed', async () => {
     await using world = await companionWorld();
     const { fleet, companion } = world;
     const watch = fleet.watch();
@@ -206,7 +206,7 @@ describe('no dataplane leaves', () => {
 });
 
 describe('the companion is down when an instance starts', () => {
-  test('it starts within a second, and is watched over once the companion is there', async () => {
+  test('the instance starts within a second, and the companion watches it later', async () => {
     await using fleet = await Fleet.create({ names: [LOST] });
     await using companion = await FleetCompanion.create(fleet);
     const instance = fleet.instance(LOST);

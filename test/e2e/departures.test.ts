@@ -37,11 +37,11 @@ function envoyOf(instance: Instance): number {
   return envoy;
 }
 
-describe.for(SETTINGS)('one of three instances goes, $name', ({ name, open }) => {
+describe.for(SETTINGS)('one of three instances ends, $name', ({ name, open }) => {
   test.for([
     { what: 'kuma-dp', pidOf: kumaDpOf },
     { what: 'Envoy', pidOf: envoyOf },
-  ])('its $what is killed: the agent takes the object away at once', async ({ what, pidOf }) => {
+  ])('its $what is killed: the agent deletes the object at once', async ({ what, pidOf }) => {
     await using setting = await open();
     const { fleet } = setting;
     const instance = fleet.instance(LOST);
@@ -65,7 +65,7 @@ describe.for(SETTINGS)('one of three instances goes, $name', ({ name, open }) =>
   });
 
   // kuma-dp is told once and drains for all of its time; health feedback takes it out of the list long before.
-  test('its agent is killed: kuma-dp follows, and only a companion takes the object away', async () => {
+  test('its agent is killed: kuma-dp follows, and only a companion deletes the object', async () => {
     await using setting = await open();
     const { fleet, watched } = setting;
     const instance = fleet.instance(LOST);

@@ -46,7 +46,7 @@ const TROUBLES: readonly Trouble[] = [
     lost: 0,
   },
   {
-    what: 'the companion hears it no more, while its peers reach it',
+    what: 'the companion does not hear it any more, while its peers reach it',
     begin: (fleet) => cutOff(fleet, [SUSPECT]),
     lost: 1,
   },
@@ -67,7 +67,7 @@ const TROUBLES: readonly Trouble[] = [
 
 const together = pLimit(TOGETHER);
 
-describe.concurrent('an instance that its clients reach stays in their list where', () => {
+describe.concurrent('an instance that its clients reach stays in their list when', () => {
   test.for(TROUBLES)('$what', async ({ needs, begin, lost }, context) => {
     needs?.(context);
     const taken = await together(() => takenOutDuring(begin, lost));

@@ -69,7 +69,7 @@ describe('the host of one of three instances', () => {
     },
   );
 
-  test('falls silent where no witness may be asked: still listed after 30 s', async () => {
+  test('falls silent where the companion may ask no witness: its peers still list it after 30 s', async () => {
     await using fleet = await NetworkFleet.start({
       names: NAMES,
       with: 'companion',
@@ -81,7 +81,7 @@ describe('the host of one of three instances', () => {
     expect(leavers(watcher)).toEqual([]);
   });
 
-  test('is killed while one of its two witnesses is redirected into a port that accepts everything: out all the same', async (context) => {
+  test('is killed while one of its two witnesses is redirected to a port that accepts everything: the companion still takes it out', async (context) => {
     need(context, 'iptables');
     await using fleet = await acquainted({ names: NAMES, with: 'companion', healthFeedback: false });
     fleet.instance('backend-1').host.redirect(APPLICATION_PORT, fleet.address);
@@ -97,7 +97,7 @@ describe('the host of one of three instances', () => {
     expect(leavers(watcher)).toHaveLength(1);
   });
 
-  test('is killed, and the companion in the middle of the look: no other is taken out, and it goes', async () => {
+  test('is killed, and the companion in the middle of the look: the companion takes no other out, and its object goes', async () => {
     await using fleet = await acquainted({ names: NAMES, with: 'companion', healthFeedback: false });
     const { companion } = fleet;
     const watcher = fleet.watch();
@@ -118,7 +118,7 @@ describe('the host of one of three instances', () => {
   });
 });
 
-test('a rack of three out of eight falls silent: all three are out, and no other', async () => {
+test('a rack of three out of eight falls silent: the companion takes out all three, and no other', async () => {
   await using fleet = await acquainted({ names: EIGHT, with: 'companion' });
   const watcher = fleet.watch();
   const silentAtMs = performance.now();

@@ -49,7 +49,7 @@ describe('one of three instances stops under load, without retries', () => {
     expect(summary.failed).toBeGreaterThan(0);
   });
 
-  test('a request that takes longer than the settle time is answered before Envoy ends', async () => {
+  test('Envoy answers a request that takes longer than the settle time before it ends', async () => {
     await using fleet = await Fleet.create({ names: NAMES });
     await fleet.start(fleet.agent());
     const stopped = fleet.instance(STOPPED);

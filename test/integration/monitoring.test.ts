@@ -59,7 +59,7 @@ describe.concurrent('a real scrape, as Prometheus judges it', () => {
     );
   });
 
-  test('would not be accepted with a name against the convention', (context) => {
+  test('rejects a name against the convention', (context) => {
     const input = '# HELP kuma_stops Stops\n# TYPE kuma_stops counter\nkuma_stops 1\n';
     expect(promtool(context, ['check', 'metrics'], { input })).toMatchObject({
       code: 3,

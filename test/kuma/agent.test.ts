@@ -69,7 +69,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
 
   describe('one instance', { concurrent: false }, () => {
     test.for(['cp', 'agent'] as const)(
-      'a stop with --lifecycle %s: gone, out of the list, drained, no request fails',
+      'a stop with --lifecycle %s deletes the object, leaves the list and drains, and no request fails',
       async (lifecycle) => {
         await using fleet = await WorldFleet.create(world, { service: `stop-${lifecycle}`, size: 2 });
         const [leaving, staying] = fleet.instances as [Instance, Instance];
@@ -148,7 +148,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
     });
 
     test.for(['cp', 'agent'])(
-      'kuma-dp dies with --lifecycle %s: deregistered, same end',
+      'the agent deregisters when kuma-dp dies with --lifecycle %s, and ends the same way',
       async (lifecycle) => {
         await using fleet = await WorldFleet.create(world, { service: `crash-${lifecycle}` });
         const instance = await started(fleet, '--lifecycle', lifecycle);
@@ -164,7 +164,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
     );
 
     test.for(['cp', 'agent'])(
-      'an agent that is killed with --lifecycle %s leaves a state file by which its work is finished',
+      'an agent that is killed with --lifecycle %s leaves a state file, and another process finishes its work',
       async (lifecycle) => {
         await using fleet = await WorldFleet.create(world, {
           service: `killed-${lifecycle}`,
@@ -187,7 +187,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
       },
     );
 
-    test('a dataplane that an operator applied is drained and stays', async () => {
+    test('a dataplane that an operator applied drains, and its object stays', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'external', lifecycle: 'pre-applied' });
       const instance = fleet.only;
       expect((await fleet.objects.put(instance.command.resource)).status).toBe(201);
@@ -199,7 +199,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
       await fleet.objects.delete(instance.name);
     });
 
-    test('an application with a service probe is ready when it answers, not before', async () => {
+    test('the dataplane of an application with a service probe is ready when that answers, not before', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'probed', serviceProbe: true });
       const instance = fleet.only;
       const [application] = fleet.applications as [HttpApplication];
@@ -225,7 +225,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
     });
   });
 
-  describe('without health feedback, on a control plane that goes', { concurrent: false }, () => {
+  describe('without health feedback, while the control plane restarts', { concurrent: false }, () => {
     let unchecked: KumaWorld;
 
     beforeAll(async () => {
@@ -260,7 +260,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
     });
 
     test.runIf(real)(
-      'three instances restart one after the other under load: no request fails there either',
+      'three instances restart one after the other under load: no request fails here either',
       async () => {
         expect(await roll(unchecked)).toEqual(UNNOTICED);
       },

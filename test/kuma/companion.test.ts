@@ -110,7 +110,7 @@ describe.for(kumasUnderAgent)(
       expect(companion.process.seen('agent.refused')).toEqual([]);
     });
 
-    test('an agent that is killed: its kuma-dp follows, and its object goes after the grace', async () => {
+    test('an agent that is killed: its kuma-dp follows, and the companion deletes its object after the grace', async () => {
       await using here = await pair('agent-killed');
       const killedAtMs = performance.now();
       here.lost.process.signal('SIGKILL');
@@ -122,7 +122,7 @@ describe.for(kumasUnderAgent)(
       expect(await untilFinished(here)).toEqual([`default/${here.lost.name}`]);
     });
 
-    test('its control plane deletes it or not: an object of --lifecycle cp goes after a power loss', async () => {
+    test('an object of --lifecycle cp goes after a power loss: its control plane deletes it or not', async () => {
       await using here = await pair('leak', '--lifecycle', 'cp');
       const lostAtMs = performance.now();
       await losePower(here.lost.process);
@@ -160,7 +160,7 @@ describe.for(kumasUnderAgent)(
       expect(more).toEqual([]);
     });
 
-    test("what was its control plane's comes back as the agent's, though that deletes the name once more", async () => {
+    test("an object that was its control plane's comes back as the agent's, though the control plane deletes the name once more", async () => {
       await using here = await pair('taken-over', '--lifecycle', 'cp');
       const { fleet, companion, lost } = here;
       await losePower(lost.process);
@@ -172,7 +172,7 @@ describe.for(kumasUnderAgent)(
       expect(await lost.answers()).toBe(true);
     });
 
-    test('a host and its control plane are lost together: it goes once the control plane is back', async ({
+    test('a host and its control plane are lost together: the object goes once the control plane is back', async ({
       skip,
     }) => {
       if (!world.durable) skip('objects go with this control plane');

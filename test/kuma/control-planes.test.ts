@@ -42,7 +42,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     return made as DataplaneResource;
   }
 
-  test('each says who it is, or why not', async () => {
+  test('each reports its identity, or a reason', async () => {
     const [dead, living] = await controlPlanes.look(never);
     expect(dead).toEqual({ url: deadUrl, seen: { problem: expect.stringContaining('ECONNREFUSED') } });
     expect(living).toEqual({
@@ -51,7 +51,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     });
   });
 
-  test('an object is put, read, shown, deleted once, and put back as it was read', async () => {
+  test('the companion puts, reads, shows and deletes an object once, and puts it back as it was', async () => {
     const key = keyOf('undo');
     expect(await controlPlanes.overview(key, never)).toMatchObject({ overview: undefined });
     await controlPlanes.put(key, await resource('undo'), unfenced);
@@ -72,7 +72,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     }
   });
 
-  test('a fence that is lost leaves the object where it is', async () => {
+  test('a lost fence leaves the object in place', async () => {
     const key = keyOf('fenced');
     await controlPlanes.put(key, await resource('fenced'), unfenced);
     const lost = new OperationalError('FENCE_LOST', 'The hold may have ended');
@@ -88,7 +88,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     await objects.delete('fenced');
   });
 
-  test('all dataplanes are listed, with the control plane’s clock', async () => {
+  test('the companion lists all dataplanes, with the control plane’s clock', async () => {
     for (const name of ['list-1', 'list-2'])
       await controlPlanes.put(keyOf(name), await resource(name), unfenced);
     const { overviews, clockMs } = await controlPlanes.overviews(never);
@@ -98,14 +98,14 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     for (const name of ['list-1', 'list-2']) await objects.delete(name);
   });
 
-  test('an object in a mesh that is missing is gone, and cannot be put', async () => {
+  test('an object in a missing mesh counts as gone, and cannot be put', async () => {
     const key = { ...keyOf('nowhere'), mesh: 'nowhere' };
     expect(await controlPlanes.delete(key, () => {}, never)).toBe('already gone');
     const put = controlPlanes.put(key, { ...(await resource('nowhere')), mesh: 'nowhere' }, unfenced);
     await expect(put).rejects.toMatchObject({ code: 'ENDPOINT_REJECTED' });
   });
 
-  test('an administrator is issued dataplane tokens, signed with a key that is among the secrets', async () => {
+  test('an administrator gets dataplane tokens, signed with a key that is among the secrets', async () => {
     const asked = { name: 'b1', mesh: 'default', type: 'dataplane', tags: {}, validFor: '1h' };
     const { status, body } = await objects.call('/tokens/dataplane', { method: 'POST', body: asked });
     expect(status).toBe(200);
@@ -132,7 +132,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     expect(verify('sha256', signed, createPublicKey(pem), Buffer.from(signature, 'base64url'))).toBe(true);
   });
 
-  test('no token is issued without a mesh, for nonsense, or for a mesh that has no key', async () => {
+  test('the control plane issues no token without a mesh, for nonsense, or for a mesh without a key', async () => {
     const statuses: number[] = [];
     for (const body of [
       { name: 'b1', validFor: '1h' },
@@ -164,7 +164,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
 });
 
 describe.for(kumasUnderTest)('$label: a global control plane', ({ create }) => {
-  test('says so, and lets no caller write dataplanes', async () => {
+  test('reports it, and lets no caller write dataplanes', async () => {
     await using world = await create({ mode: 'global' });
     const controlPlanes = controlPlanesAt(world.restUrl);
     const [look] = await controlPlanes.look(never);
@@ -180,7 +180,7 @@ describe.for(kumasUnderTest)('$label: a global control plane', ({ create }) => {
 });
 
 describe.for(kumasUnderTest)('$label: ghosts of a control plane that was killed', ({ create }) => {
-  test('end after one to two idle timeouts, and the living stay online', async ({ skip }) => {
+  test('end after one to two idle timeouts, and living dataplanes stay online', async ({ skip }) => {
     const idleTimeoutMs = 4_000;
     await using world = await create({ idleTimeoutMs });
     if (!world.durable) skip('objects need a database to outlive their control plane, and there is none');

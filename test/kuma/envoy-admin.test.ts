@@ -30,7 +30,7 @@ describe.concurrent.for(kumasUnderTest)(
       await world[Symbol.asyncDispose]();
     });
 
-    test('it is found below kuma-dp and says on which ports Envoy listens', async () => {
+    test('the agent finds it below kuma-dp, and it names the ports on which Envoy listens', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'found' });
       const admin = await adminBelow(dataplane.process.pid);
       const { inboundPort } = dataplane.command;
@@ -40,7 +40,7 @@ describe.concurrent.for(kumasUnderTest)(
       admin.close();
     });
 
-    test('a request in progress is activity, the admin and the control plane are not', async () => {
+    test('a request in progress counts as activity, the admin and the control plane do not', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'active' });
       const admin = await adminBelow(dataplane.process.pid);
       await waitUntil(async () => (await inbound(admin)).requests === 0, { what: 'quiet' });
@@ -58,7 +58,7 @@ describe.concurrent.for(kumasUnderTest)(
       admin.close();
     });
 
-    test('while it drains it goes on counting', async () => {
+    test('it counts on while it drains', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'drains' });
       const admin = await adminBelow(dataplane.process.pid);
       const held = fetch(`http://${dataplane.command.endpoint}/hold`);
@@ -72,7 +72,7 @@ describe.concurrent.for(kumasUnderTest)(
       admin.close();
     });
 
-    test.runIf(real)('a request that it sends out is no work of its own inbounds', async () => {
+    test.runIf(real)('an outbound request does not count for the inbounds', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'called' });
       await using peer = await RealPeer.start(world, 'called');
       await waitUntil(async () => (await peer.endpoints()).length === 1, { what: 'the peer to know it' });

@@ -57,8 +57,8 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     });
   }
 
-  describe('is signalled', () => {
-    test('the first SIGTERM: unready at once, serving for the drain time, then exit 0', async () => {
+  describe('that gets a signal', () => {
+    test('is unready at once after the first SIGTERM, serves for the drain time, then exits 0', async () => {
       await using dataplane = await serving({ drainTime: '2s' });
       expect(await dataplane.readiness()).toMatchObject({ status: 200 });
       const toldAtMs = performance.now();
@@ -73,7 +73,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       expect(exit.atMs - toldAtMs).toBeLessThan(2_000 + AT_ONCE_MS);
     });
 
-    test('the second cuts the drain short, exit 0', async () => {
+    test('cuts the drain short at the second, and exits 0', async () => {
       await using dataplane = await serving({ drainTime: '60s' });
       dataplane.process.signal('SIGTERM');
       await waitUntil(async () => (await dataplane.readiness()).status === 503, { what: 'unreadiness' });
@@ -84,7 +84,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       expect(exit.atMs - toldAtMs).toBeLessThan(AT_ONCE_MS);
     });
 
-    test('the third does not wait for Envoy, exit 1', async () => {
+    test('does not wait for Envoy at the third, and exits 1', async () => {
       await using dataplane = await serving({ drainTime: '60s' });
       const envoy = dataplane.envoyPid();
       dataplane.process.signal('SIGTERM');
@@ -97,7 +97,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       await waitUntil(() => !isAlive(envoy), { what: 'Envoy to be gone' });
     });
 
-    test('SIGUSR2 drains and stays ready, a SIGTERM after it ends at once, exit 0', async () => {
+    test('drains at SIGUSR2 and stays ready, then ends at once at a SIGTERM, exit 0', async () => {
       await using dataplane = await serving({ drainTime: '60s' });
       dataplane.process.signal('SIGUSR2');
       await dataplane.process.waitForOutput('draining Envoy connections');
@@ -113,7 +113,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       ['SIGHUP', { code: null, signal: 'SIGHUP' }],
       ['SIGQUIT', { code: 2, signal: null }],
       ['SIGKILL', { code: null, signal: 'SIGKILL' }],
-    ] as const)('%s ends it without a drain, and Envoy with it', async ([signal, exit]) => {
+    ] as const)('ends at %s without a drain, and Envoy with it', async ([signal, exit]) => {
       await using dataplane = await serving({ drainTime: '60s' });
       const envoy = dataplane.envoyPid();
       expect(isAlive(envoy)).toBe(true);
@@ -122,7 +122,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       await waitUntil(() => !isAlive(envoy), { what: 'Envoy to be gone' });
     });
 
-    test('SIGTERM while it asks for its bootstrap ends it, exit 1', async () => {
+    test('ends at a SIGTERM while it asks for its bootstrap, exit 1', async () => {
       await using dataplane = await SoloDataplane.create(world, {
         name: freshName(),
         lifecycle: 'pre-applied',
@@ -133,14 +133,14 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       expect(await dataplane.process.exited).toMatchObject({ code: 1, signal: null });
     });
 
-    test('it ends when Envoy does', async () => {
+    test('ends when Envoy does', async () => {
       await using dataplane = await serving();
       process.kill(dataplane.envoyPid(), 'SIGKILL');
       expect((await dataplane.process.exited).signal).toBeNull();
     });
   });
 
-  describe('is given arguments', () => {
+  describe('that gets arguments', () => {
     test.for<[string, readonly string[], Readonly<Record<string, string>>, string]>([
       ['an unknown flag', ['--nope'], {}, 'unknown flag: --nope'],
       ['a flag without its value', ['--name'], {}, 'flag needs an argument: --name'],
@@ -167,7 +167,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
         '.Name must be non-empty',
       ],
       ['a CA that is missing', ['--name=n', '--mesh=m', '--ca-cert-file=/nowhere.crt'], {}, '/nowhere.crt'],
-    ])('%s: it says so and exits 1', async ([, argv, env, words]) => {
+    ])('%s: reports it and exits 1', async ([, argv, env, words]) => {
       await using child = run(argv, { env });
       const { code } = await child.exited;
       expect(`${child.stderr}${child.stdout}`).toContain(words);
@@ -192,7 +192,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       expect(ended).toBe(zoneProxies ? undefined : 1);
     });
 
-    test('a resource that is invalid ends it, exit 1', async () => {
+    test('ends with an invalid resource, exit 1', async () => {
       const { networking } = unused.resource as { readonly networking: object };
       const broken = JSON.stringify({ ...unused.resource, networking: { ...networking, address: '' } });
       await using child = run(['--dataplane', broken, ...withoutResource(unused).slice(1)]);
@@ -201,7 +201,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     });
   });
 
-  describe('is given a template', () => {
+  describe('that gets a template', () => {
     const VARS = {
       name: 'web-1',
       'net.address': '127.0.0.1',
@@ -271,8 +271,8 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     );
   });
 
-  describe('runs Envoy', () => {
-    test('in a process group of its own, with its bootstrap in the work directory', async () => {
+  describe('that runs Envoy', () => {
+    test('has it in a process group of its own, with its bootstrap in the work directory', async () => {
       await using dataplane = await serving({ drainTime: '7s' });
       const envoy = dataplane.envoyPid();
       expect(Number(readFileSync(`/proc/${envoy}/stat`, 'utf8').split(' ')[4])).toBe(envoy);

@@ -38,7 +38,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
   }
 
   describe.concurrent('while its control plane stays', () => {
-    test('given its resource, it is created when it connects and deleted after it left, if the version can', async ({
+    test('the control plane creates a dataplane with its resource when it connects, and deletes it after it left, if the version can', async ({
       skip,
     }) => {
       await using dataplane = await SoloDataplane.create(world, { name: 'direct' });
@@ -68,7 +68,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await objects.delete('direct');
     });
 
-    test('applied beforehand, it is neither created nor deleted', async () => {
+    test('the control plane neither creates nor deletes an applied dataplane', async () => {
       const options = { name: 'applied', lifecycle: 'pre-applied' } as const;
       await using dataplane = await SoloDataplane.create(world, options);
       await objects.put(dataplane.command.resource);
@@ -86,7 +86,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await objects.delete('applied');
     });
 
-    test('to be applied beforehand and missing, it waits until it is there', async () => {
+    test('a dataplane whose object is missing waits until an operator applies it', async () => {
       const options = { name: 'awaited', lifecycle: 'pre-applied' } as const;
       await using dataplane = await SoloDataplane.create(world, options);
       dataplane.start();
@@ -98,7 +98,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await objects.delete('awaited');
     });
 
-    test('its name is refused as long as its old stream is not done with, another name is not', async () => {
+    test('the control plane refuses its name until its old stream is finished, and accepts another name', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'refused' });
       await objects.untilOnline('refused');
       const { atMs: endedAtMs } = await dataplane.crash();
@@ -114,7 +114,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await Promise.all([dataplane.crash(), other.crash()]);
     });
 
-    test('applied beforehand, the same name is accepted at once', async () => {
+    test('the control plane accepts the name of an applied dataplane at once', async () => {
       const options = { name: 'again', lifecycle: 'pre-applied' } as const;
       await using dataplane = await SoloDataplane.create(world, options);
       await objects.put(dataplane.command.resource);
@@ -130,7 +130,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await objects.delete('again');
     });
 
-    test('deleted while connected it stays deleted, and its listener goes on serving', async () => {
+    test('a dataplane that is deleted while connected stays deleted, and its listener continues to serve', async () => {
       await using dataplane = await SoloDataplane.serving(world, { name: 'deleted', drainTime: '1s' });
       await objects.untilOnline('deleted');
       expect((await objects.delete('deleted')).status).toBe(200);
@@ -146,7 +146,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
   });
 
   describe('while its control plane goes', { concurrent: false }, () => {
-    test('a deleted one is created again with the next control plane, but not if it was applied', async () => {
+    test('the next control plane creates a deleted dataplane again, but not an applied one', async () => {
       await using direct = await SoloDataplane.serving(world, { name: 'recreated' });
       await using applied = await SoloDataplane.create(world, {
         name: 'not-recreated',
@@ -176,7 +176,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await Promise.all([direct.crash(), applied.crash()]);
     });
 
-    test('a control plane that stops in order deregisters no dataplane, connected or just gone', async ({
+    test('a control plane that stops normally deregisters no dataplane, connected or just gone', async ({
       skip,
     }) => {
       if (!world.durable) skip('objects need a database to outlive their control plane, and there is none');
@@ -195,7 +195,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
       await objects.delete('connected');
     });
 
-    test('a control plane that is killed leaves ghosts: gone, and online for all that REST says', async ({
+    test('a killed control plane leaves ghosts: they are gone, and REST shows them online', async ({
       skip,
     }) => {
       if (!world.durable) skip('objects need a database to outlive their control plane, and there is none');

@@ -51,7 +51,7 @@ describe.for(kumasUnderZones)(
       return { outMs, failed, said: hosts.said };
     }
 
-    test('killed: out within seconds, and at most a quarter as many requests fail as with Kuma alone', async (context) => {
+    test('is killed: out within seconds, and at most a quarter as many requests fail as with Kuma alone', async (context) => {
       needNetworkNamespaces(context);
       const bare = await killed('bare');
       const ours = await killed('companion');
@@ -59,7 +59,7 @@ describe.for(kumasUnderZones)(
       expect(ours.failed).toBeLessThan(bare.failed / 4);
     });
 
-    test('silent: out within 15 s, and back when its packets get through again', async (context) => {
+    test('falls silent: out within 15 s, and back when its packets get through again', async (context) => {
       needNetworkNamespaces(context);
       const given = { service: 'silent', size: SIZE, with: 'companion' } as const;
       await using hosts = await WorldHosts.start(world, given);

@@ -12,7 +12,7 @@ const ROUNDS = 5;
 
 type Resource = Readonly<Record<string, unknown>>;
 
-describe.concurrent.for(kumasUnderTest)('$label: what peers are told', ({ label, create, real }) => {
+describe.concurrent.for(kumasUnderTest)('$label: what peers learn', ({ label, create, real }) => {
   describe('without health feedback', { concurrent: !real }, () => {
     let world: KumaWorld;
 
@@ -24,7 +24,7 @@ describe.concurrent.for(kumasUnderTest)('$label: what peers are told', ({ label,
       await world[Symbol.asyncDispose]();
     });
 
-    test('a deleted object is out of the list after store cache and refresh interval, a put one in', async () => {
+    test('a deleted object leaves the list after store cache and refresh interval, and a put object enters it', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'propagation' });
       const { objects, only: instance } = fleet;
       instance.start('bare');
@@ -48,7 +48,7 @@ describe.concurrent.for(kumasUnderTest)('$label: what peers are told', ({ label,
       expect(await instance.answers()).toBe(true);
     });
 
-    test('an inbound that is put NotReady is not listed, serves on, and stays NotReady', async () => {
+    test('an inbound that is put NotReady leaves the list, continues to serve, and stays NotReady', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'held-back' });
       const { objects, only: instance } = fleet;
       instance.start('bare');
@@ -64,7 +64,7 @@ describe.concurrent.for(kumasUnderTest)('$label: what peers are told', ({ label,
       await fleet.untilListed();
     });
 
-    test('one that is put NotReady before it starts is configured in full and no peer sees it', async () => {
+    test('a dataplane that is put NotReady before it starts gets its whole configuration, and no peer sees it', async () => {
       await using fleet = await WorldFleet.create(world, { service: 'unlit', lifecycle: 'pre-applied' });
       const { objects, only: instance } = fleet;
       await objects.put(withState(instance.command.resource, 'NotReady'));

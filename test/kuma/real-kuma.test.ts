@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { kumasUnderTest, realKumaMissing } from '../support/kuma-worlds/worlds.ts';
 
-test('real Kuma is under test beside the emulator', ({ skip }) => {
+test('the suite tests real Kuma beside the emulator', ({ skip }) => {
   if (realKumaMissing !== undefined) {
     console.info(`Real Kuma was skipped: ${realKumaMissing}. See test/support/kuma-worlds/README.md`);
     skip(realKumaMissing);

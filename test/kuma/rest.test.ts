@@ -34,7 +34,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     return (await world.dataplane({ name, service: name, servicePort: 1 })).resource;
   }
 
-  test('index and configuration say what a departure depends on', async () => {
+  test('index and configuration have the facts that a departure depends on', async () => {
     const index = await objects.call('/');
     expect(index).toMatchObject({ status: 200, body: { product: 'Kuma', version: world.version } });
     const config = await objects.call('/config');
@@ -59,7 +59,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     });
   });
 
-  test('the same API is there over TLS, and its certificate verifies by the CA of kuma-dp', async () => {
+  test('the same API is available over TLS, and the CA of kuma-dp verifies its certificate', async () => {
     const status = await new Promise<number | undefined>((resolve, reject) => {
       get(`${world.secureRestUrl}/`, { ca: readFileSync(world.caFile), agent: false }, (response) => {
         response.resume();
@@ -87,7 +87,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     expect(await objects.call('/meshes/default/dataplanes/crud/_overview')).toMatchObject({ status: 404 });
   });
 
-  test('what was read can be put again as it is', async () => {
+  test('PUT accepts an object as GET shows it', async () => {
     expect((await objects.put(await resource('undo'))).status).toBe(201);
     const { body } = await objects.get('undo');
     await objects.delete('undo');
@@ -97,7 +97,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     await objects.delete('undo');
   });
 
-  test('a mesh that is missing is a 404 of its own', async () => {
+  test('a missing mesh is a 404 of its own', async () => {
     const path = '/meshes/nowhere/dataplanes/b1';
     const title = 'Failed to retrieve Mesh';
     expect(await objects.call(path)).toEqual(standardError(404, title));
@@ -171,7 +171,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     });
   });
 
-  test('an invalid token is a 401, whatever is asked, and nothing happens', async () => {
+  test('an invalid token is a 401 for every request, and nothing happens', async () => {
     const body = await resource('guarded');
     await objects.put(body);
     const authorization = 'Bearer not-a-token';
@@ -204,7 +204,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     for (const name of names) await objects.delete(name);
   });
 
-  test('a page is 1 to 1000 long', async () => {
+  test('a page has 1 to 1000 entries', async () => {
     const list = '/meshes/default/dataplanes?size=';
     expect((await objects.call(`${list}1000`)).status).toBe(200);
     expect((await objects.call(`${list}1001`)).status).toBe(400);

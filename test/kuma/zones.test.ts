@@ -73,7 +73,7 @@ describe.for(kumasUnderZones)('what one zone of $label learns of another', (kuma
     });
   });
 
-  test('an ingress and the last dataplane of a service: known and forgotten within the sum of the intervals', async () => {
+  test('zones learn of an ingress and of the last dataplane of a service, and forget them, within the sum of the intervals', async () => {
     const objects = new ObjectClient(zones.two.restUrl);
     const name = 'only';
     await begin(zones.two.dataplane({ name, service: SERVICE, servicePort: application.port }));
@@ -104,7 +104,7 @@ describe.for(kumasUnderZones)('what one zone of $label learns of another', (kuma
 });
 
 describe.for(kumasUnderZones)('event-based KDS of $label', (kuma) => {
-  test('the configuration says so, with its flush interval', async () => {
+  test('the configuration names it, with its flush interval', async () => {
     await using zones = await kuma.createZones({ kdsFlushMs: KDS_FLUSH_MS });
     const { body } = await new ObjectClient(zones.two.restUrl).call('/config');
     expect(body).toMatchObject({

@@ -35,7 +35,7 @@ describe.for(['sqlite', 'postgres'] as const)(
   'a companion on %s that is killed between any two steps',
   (database) => {
     test.for(Object.entries(SCENES))(
-      'during %s: nothing that lives goes, and nothing is left',
+      'during %s deletes nothing living, and leaves nothing',
       async ([name, faults]) => {
         let steps = Object.keys(SCENES).indexOf(name) % EVERY;
         for (let died = true; died && steps < MOST_STEPS; steps += EVERY) {

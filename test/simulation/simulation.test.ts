@@ -6,7 +6,7 @@ import { Simulation } from './simulation.ts';
 const CALM: History = { seed: 1, database: 'postgres', planes: 1, steps: [] };
 
 describe('the simulation itself', () => {
-  test('a calm one: every agent attaches, every dataplane connects and is ready, and nothing else happens', async () => {
+  test('attaches every agent of a calm history, connects every dataplane and makes it ready, and nothing else', async () => {
     const { violations, log } = await new Simulation(CALM).run();
     expect(violations).toEqual([]);
     const attached = log.filter((line) => line.includes('agent.attached'));
@@ -18,7 +18,7 @@ describe('the simulation itself', () => {
     expect(log.filter((line) => line.includes('deleted'))).toEqual([]);
   });
 
-  test('one seed is one history', async () => {
+  test('gives one history for one seed', async () => {
     const seeds = Array.from({ length: 10 }, (_, seed) => seed);
     for (const seed of seeds) {
       const [first, second] = [new Simulation(historyOf(seed)), new Simulation(historyOf(seed))];

@@ -47,7 +47,7 @@ describe.for(['sqlite', 'postgres'] as const)(
   'a companion on %s that is killed between any two steps',
   (database) => {
     test.for(Object.entries(SCENES))(
-      'while %s: nothing that serves stays out, and no record is left',
+      'while %s leaves nothing out that serves, and no record',
       async ([, scene]) => {
         const doers = new Set<string | undefined>();
         for (let steps = 0; steps < MOST_STEPS; steps += 1) {

@@ -43,7 +43,7 @@ function untilTwoAttached({ systemd }: MeshHost): Promise<unknown> {
 }
 
 describe('kuma-deregistrar.service', () => {
-  test('takes one away that lost power: nothing on its host could act any more', async () => {
+  test('deletes the object of a dataplane that lost power: nothing on its host could act any more', async () => {
     const world = await attached();
     await using host = world.host;
     const [staying, lost] = world.dataplanes;
@@ -58,7 +58,7 @@ describe('kuma-deregistrar.service', () => {
     expect(host.deletedOverRest).toEqual(['/meshes/default/dataplanes/web-2']);
   });
 
-  test('counts as started when agents can attach, says how many are, and stops in order', async () => {
+  test('counts as started when agents can attach, shows how many are attached, and stops in order', async () => {
     const world = await attached();
     await using host = world.host;
     await untilTwoAttached(host);

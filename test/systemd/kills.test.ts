@@ -50,7 +50,7 @@ describe('killed with -9', () => {
     },
   );
 
-  test('everything: ExecStopPost takes the object away; without it, it stays', async () => {
+  test('everything: ExecStopPost deletes the object; it stays without ExecStopPost', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     await host.systemd.systemctl('kill', '--signal', 'KILL', web.unit);
@@ -79,7 +79,7 @@ async function stir({ systemd }: MeshHost, { command }: Hosted): Promise<void> {
 }
 
 describe('killed by the kernel, out of memory', () => {
-  test.for(['agent', 'kuma-dp', 'Envoy'] as const)('%s: as killed with -9', async (victim) => {
+  test.for(['agent', 'kuma-dp', 'Envoy'] as const)('%s: the same as with -9', async (victim) => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     const pid = await pidOf(host, web, victim);
@@ -98,7 +98,7 @@ describe('killed by the kernel, out of memory', () => {
 });
 
 describe('the watchdog of a unit that has one', () => {
-  test('hears the agent, and ends one that stands still: the object goes, and the unit is started again', async () => {
+  test('hears the agent, and ends an agent that hangs: the object goes, and systemd starts the unit again', async () => {
     await using host = await MeshHost.boot({ layer });
     const limits = '[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\n';
     await host.systemd.write('/etc/systemd/system/kuma-dp.service.d/watchdog.conf', limits);

@@ -67,7 +67,7 @@ describe('a drop-in that breaks a stop', () => {
     expect(await stateOf(host.systemd, web.unit)).toBe(STOPPED_CLEANLY);
   });
 
-  test('an environment file that is not there: systemd does not start it, and doctor says why', async () => {
+  test('a missing environment file: systemd does not start the unit, and doctor says why', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.addDataplane('web-1', { unit: 'kuma-dp' });
     await host.systemd.write(DROP_IN, '[Service]\nEnvironmentFile=/etc/default/missing\n');
@@ -80,7 +80,7 @@ describe('a drop-in that breaks a stop', () => {
     expect(text).toContain('EnvironmentFile=');
   });
 
-  test('TimeoutStopSec=5s, and systemd does not listen: doctor names it; the drain is cut, the departure is not', async () => {
+  test('TimeoutStopSec=5s, and systemd does not listen: doctor names it; the agent deregisters, and its drain is cut', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await changed(host, 'TimeoutStopSec=5s\nNotifyAccess=none');
     const { code, text } = await diagnose(host);

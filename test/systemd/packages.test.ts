@@ -66,7 +66,7 @@ async function expectOrderlyStop({ host, web }: Awaited<ReturnType<typeof servin
 }
 
 describe('kuma-dp-agent as a package', () => {
-  test('is installed: the unit is there, the user and the folders as well, and nothing was started', async () => {
+  test('is installed: it brings the unit, the user and the folders, and starts nothing', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     await packages.install(systemd, 'kuma-dp-agent', 1);
@@ -90,7 +90,7 @@ describe('kuma-dp-agent as a package', () => {
     expect(doctor.stdout).not.toContain('FAIL');
   });
 
-  test('is upgraded under a dataplane that runs: it notices nothing, and its stop is as it was', async () => {
+  test('is upgraded under a running dataplane: the dataplane notices nothing, and stops as before', async () => {
     const serving = await servingHost();
     await using host = serving.host;
     const { systemd } = host;
@@ -116,7 +116,7 @@ describe('kuma-dp-agent as a package', () => {
     expect(await stateOf(systemd, unit)).toBe(STOPPED_CLEANLY);
   });
 
-  test('keeps what an operator has written into its environment file, over upgrades and a removal', async () => {
+  test('keeps an operator’s changes of its environment file, over upgrades and a removal', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     await packages.install(systemd, 'kuma-dp-agent', 1);
@@ -129,7 +129,7 @@ describe('kuma-dp-agent as a package', () => {
     expect(await systemd.must(['cat', '/etc/default/kuma-dp-agent'])).toBe('KUMA_DP_AGENT_STOP_BUDGET=42s\n');
   });
 
-  test('is removed under a dataplane that runs: it goes on, and its stop drains all the same', async () => {
+  test('is removed under a running dataplane: the dataplane continues, and its stop still drains', async () => {
     const serving = await servingHost();
     await using host = serving.host;
     const { systemd } = host;
@@ -153,7 +153,7 @@ describe('kuma-dp-agent as a package', () => {
     expect(await systemd.property(unit, 'FragmentPath')).toMatch(/\/lib\/systemd\/system\/kuma-dp\.service$/);
   });
 
-  test('is purged: what came with it is gone, what an operator wrote is there', async () => {
+  test('is purged: its own files are gone, an operator’s are there', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     await packages.install(systemd, 'kuma-dp-agent', 1);
@@ -184,7 +184,7 @@ describe('kuma-dp-agent as a package', () => {
     for (const link of links) expect((await systemd.run(['test', '-L', link])).code, link).toBe(1);
   });
 
-  test('leaves a unit that was there before in force, and lays over it what a stop needs', async () => {
+  test('leaves an existing unit in force, and lays its drop-in over it', async () => {
     await using host = await MeshHost.boot({ layer: packages.layer });
     const { systemd } = host;
     const own = '/etc/systemd/system/kuma-dp.service';
@@ -236,7 +236,7 @@ async function companionHost(): Promise<MeshHost> {
 describe('kuma-deregistrar as a package', () => {
   const UNIT = 'kuma-deregistrar.service';
 
-  test('is installed and started, goes on after an upgrade as the new version, and takes its state along when purged', async () => {
+  test('is installed and started, runs as the new version after an upgrade, and removes its state when purged', async () => {
     await using host = await companionHost();
     const { systemd } = host;
     expect(await systemd.property(UNIT, 'UnitFileState')).toBe('disabled');

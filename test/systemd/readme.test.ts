@@ -46,7 +46,7 @@ async function tags(systemd: BootedSystemd): Promise<ReadonlySet<unknown>> {
 }
 
 describe('README, "Use it", on a host that has the unit of Kuma’s documentation', () => {
-  test('four steps, and the doctor is green and a stop goes unnoticed', async () => {
+  test('after four steps the doctor is green and a stop goes unnoticed', async () => {
     const [install, dropIn, restart, doctor, ...more] = steps();
     expect([install, dropIn, restart, doctor].map((step) => step?.language)).toEqual([
       'sh',

@@ -8,7 +8,7 @@ ExecStart=/bin/sleep infinity
 ExecStop=/bin/sh -c 'systemctl list-jobs --no-legend --plain > /run/jobs'
 `;
 
-test('systemd tells a unit that stops whether it is restarted, in the words that the agent reads', async () => {
+test('systemd tells a stopping unit whether it restarts, in the words that the agent reads', async () => {
   await using systemd = await BootedSystemd.boot({ layer: inject('layer') });
   await systemd.write('/etc/systemd/system/proxy.service', UNIT);
   await systemd.systemctl('daemon-reload');

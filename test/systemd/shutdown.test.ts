@@ -89,7 +89,7 @@ class Host implements AsyncDisposable {
 
 describe('a host that shuts down', () => {
   test.for(['poweroff', 'reboot'] as const)(
-    '%s: the dataplane has left before network and names go',
+    '%s: the dataplane leaves before network and names go',
     async (how) => {
       await using host = await Host.boot();
       await host.systemd.systemctl('start', 'kuma-dp');
@@ -99,7 +99,7 @@ describe('a host that shuts down', () => {
     },
   );
 
-  test('without name resolution it leaves all the same: its connections are open', async () => {
+  test('the dataplane leaves without name resolution: its connections are open', async () => {
     await using host = await Host.boot();
     await host.systemd.systemctl('start', 'kuma-dp');
     await host.systemd.systemctl('stop', 'test-names');
@@ -108,7 +108,7 @@ describe('a host that shuts down', () => {
     expect(host.registered).toBe(false);
   });
 
-  test('where the network is ordered to go first, the object stays: the tests above can fail', async () => {
+  test('the object stays if the network is ordered to go first: the tests above can fail', async () => {
     await using host = await Host.boot();
     const cat = await host.systemd.must(['systemctl', 'cat', 'kuma-dp']);
     const unordered = cat.split('\n').filter((line) => !/^(After|Wants)=/.test(line));

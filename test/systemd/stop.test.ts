@@ -39,7 +39,7 @@ describe('a start', () => {
 });
 
 describe('a stop', () => {
-  test('takes the dataplane out, waits for the last request and says so, and leaves nothing behind', async () => {
+  test('takes the dataplane out, waits for the last request and logs it, and leaves nothing behind', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp' });
     await host.untilStatus(web, /^default\/web-1: serving$/);
@@ -80,7 +80,7 @@ describe('a stop', () => {
     for (const line of lines) expect(line).not.toContain('{');
   });
 
-  test('goes on in order while systemd reloads its files', async () => {
+  test('continues while systemd reloads its files', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp' });
     const held = await host.hold(web);
@@ -101,7 +101,7 @@ describe('a stop', () => {
     'restart systemd-journald',
     'kill --signal KILL systemd-journald',
     'kill --signal STOP systemd-journald',
-  ])('goes on in order over "systemctl %s"', async (loss) => {
+  ])('continues over "systemctl %s"', async (loss) => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp' });
     const held = await host.hold(web);
@@ -124,7 +124,7 @@ describe('a stop', () => {
 });
 
 describe('a restart', () => {
-  test('is a stop and a start: the object goes and comes back, without the wait where the agent owns it', async () => {
+  test('stops and starts: the object goes and comes back, without the wait if the agent owns it', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     await host.systemd.systemctl('restart', web.unit);
@@ -149,7 +149,7 @@ describe('systemctl kill', () => {
     expect(await stateOf(host.systemd, web.unit)).toBe('active running success 0 1');
   });
 
-  test('of all processes tells Envoy at once: the object goes all the same, and requests fail', async () => {
+  test('of all processes stops Envoy at once: the object still goes, and requests fail', async () => {
     await using host = await MeshHost.boot({ layer });
     const web = await host.serve('web-1', { unit: 'kuma-dp', env: OWNED });
     const held = await host.hold(web);

@@ -14,7 +14,7 @@ const DEPARTURE: Departure = {
 const RESOURCE = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
 const CLEAR = { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false };
 
-describe('a companion of 0.1.0, which knows of no wishes', () => {
+describe('an agent at a companion of 0.1.0, which does not know the field "wish"', () => {
   let open: AsyncDisposableStack;
 
   beforeEach(() => {
@@ -49,14 +49,17 @@ describe('a companion of 0.1.0, which knows of no wishes', () => {
     ['a look for what a companion sidelined', { state: 'unmarked' }, undefined, Rotation_Turn.LOOK],
     ['a resume', IN, undefined, Rotation_Turn.IN],
     ['a resume of an owner', IN, RESOURCE, Rotation_Turn.IN],
-  ])('%s is said so that it does the same', async ([, wish, template, turn]) => {
-    const fake = await companion();
-    await make(fake, { wish, template });
-    const [call] = fake.seen('register');
-    expect((call?.request as RegisterRequest | undefined)?.rotation?.turn).toBe(turn);
-  });
+  ])(
+    'the agent sends %s in older fields, and the companion does the same',
+    async ([, wish, template, turn]) => {
+      const fake = await companion();
+      await make(fake, { wish, template });
+      const [call] = fake.seen('register');
+      expect((call?.request as RegisterRequest | undefined)?.rotation?.turn).toBe(turn);
+    },
+  );
 
-  test('what it has only looked for is put by a second call', async () => {
+  test('the agent puts an object that it had only looked for by a second call', async () => {
     const answers = [{ found: false }, {}];
     const fake = await companion({ replies: { register: () => answers.shift() } });
     const want = { wish: { state: 'hidden', takeOver: false }, template: RESOURCE } as const;

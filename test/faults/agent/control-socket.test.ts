@@ -143,7 +143,7 @@ describe.concurrent('drain and resume', () => {
     },
   );
 
-  test('through a companion and nothing else, out of rotation and back', async () => {
+  test('an agent with a companion as its only endpoint takes the dataplane out of rotation and back', async () => {
     await using fleet = await Fleet.create({ names: ['web-1', 'web-2'], controlPlane: QUICK });
     await using companion = await FleetCompanion.start(fleet);
     for (const instance of fleet.instances) instance.start(companion.agent());
@@ -163,7 +163,7 @@ describe.concurrent('drain and resume', () => {
     expect(await fleet.client.endpoints()).toHaveLength(2);
   });
 
-  test('a resume while the control plane is down says so, and comes about when it is back', async () => {
+  test('a resume reports that the control plane is down, and the agent completes it when it is back', async () => {
     await using fleet = await fleetOf();
     await ask(fleet, 'drain', '--wait');
     await fleet.controlPlane.refuseConnections(['http']);
@@ -177,7 +177,7 @@ describe.concurrent('drain and resume', () => {
     await fleet.untilListed();
   });
 
-  test('several dataplanes, none, and another than there is: each is told apart', async () => {
+  test('the command distinguishes several dataplanes, none, and a name that does not run here', async () => {
     await using fleet = await fleetOf();
     const folder = `--state-dir=${fleet.stateDir}`;
     expect((await command('drain', folder)).stderr).toContain('choose one by --mesh and --name');
@@ -186,7 +186,7 @@ describe.concurrent('drain and resume', () => {
     expect((await command('doctor', folder)).stdout).toContain('FAIL dataplane: 2 agents run on this host\n');
   });
 
-  test('a state file that cannot be read is no host without dataplanes', async () => {
+  test('an unreadable state file does not count as a host without dataplanes', async () => {
     using dir = new TemporaryDir();
     writeFileSync(dir.join('dataplane~default~web-1.json'), 'damaged');
     expect(await command('status', `--state-dir=${dir.path}`)).toEqual({
@@ -227,7 +227,7 @@ async function stop(agent: AgentProcess): Promise<void> {
 }
 
 describe.concurrent('the control socket', () => {
-  test('a drain during a stop is answered at once, and the stop goes on; the socket goes with the agent', async () => {
+  test('the agent answers a drain during a stop at once and continues the stop; the socket ends with the agent', async () => {
     await using world = await sceneOf({ child: { contract: 'kuma', envoy: 'admin', busyMs: 1_500 } });
     const { scene } = world;
     const agent = await scene.start();
@@ -252,7 +252,7 @@ describe.concurrent('the control socket', () => {
     expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining('no agent runs it here') });
   });
 
-  test('a caller that waits for a drain may be interrupted, and the agent drains on', async () => {
+  test('a caller that waits for a drain may be interrupted; the agent continues the drain', async () => {
     await using world = await sceneOf({ child: { contract: 'kuma', envoy: 'admin' } });
     const { scene } = world;
     scene.controlPlane.pause();
@@ -266,7 +266,7 @@ describe.concurrent('the control socket', () => {
     await agent.waitForEvent('rotation.changed');
   });
 
-  test('an agent that was killed leaves a socket that the next one replaces', async () => {
+  test('a killed agent leaves a socket, and the next agent replaces it', async () => {
     // The drain of a kuma-dp whose agent was killed is never shortened.
     await using world = await sceneOf({ child: { contract: 'kuma', envoy: 'admin', drainMs: 200 } });
     const { scene } = world;
@@ -311,7 +311,7 @@ describe.concurrent('the control socket', () => {
     }
   });
 
-  test('a path that is too long for a socket costs the socket and nothing else', async () => {
+  test('a path that is too long costs the socket and nothing else', async () => {
     await using world = await sceneOf();
     const { scene } = world;
     const folder = scene.dir.join('x'.repeat(100));
@@ -347,7 +347,7 @@ describe.concurrent('the control socket', () => {
     flood.destroy();
   });
 
-  test('an object of another run is not drained', async () => {
+  test('the agent does not drain an object of another run', async () => {
     await using world = await sceneOf();
     const { scene } = world;
     const agent = await scene.start();

@@ -40,9 +40,9 @@ function watchOf(agent: AgentProcess): number {
   return watch.pid;
 }
 
-describe.concurrent('an agent that is killed', () => {
+describe.concurrent('when the agent is killed', () => {
   // The kernel's own notice of a parent's death comes once for each of its threads: four times of five, twice or more.
-  test.for([1, 2, 3, 4, 5])('kuma-dp is told once and drains to its end, time %i', async () => {
+  test.for([1, 2, 3, 4, 5])('kuma-dp gets one SIGTERM and drains to its end, time %i', async () => {
     await using killed = draining();
     const agent = await running(killed);
 
@@ -56,7 +56,7 @@ describe.concurrent('an agent that is killed', () => {
     expect((exiting?.atMs ?? 0) - (told[0]?.atMs ?? Infinity)).toBeGreaterThanOrEqual(DRAIN_MS - 20);
   });
 
-  test('kuma-dp is told although everybody of its unit was signalled before', async () => {
+  test('kuma-dp gets its SIGTERM although all processes of its unit had a signal before', async () => {
     await using killed = draining();
     const agent = await running(killed);
     const watch = watchOf(agent);
@@ -71,7 +71,7 @@ describe.concurrent('an agent that is killed', () => {
     expect(killed.child.signals('SIGTERM')).toHaveLength(1);
   });
 
-  test('another process with the pid of an ended kuma-dp is left alone', async () => {
+  test('another process with the pid of an ended kuma-dp gets no signal', async () => {
     await using bystander = new ManagedProcess({ command: 'sleep', argv: ['60'] });
     const { pid, startTicks } = linuxHost().processRef(bystander.pid) ?? { pid: 0, startTicks: 0 };
     for (const { ticks, spared } of [
@@ -108,7 +108,7 @@ async function killedWatching(pid: number, startTicks: number): Promise<void> {
 }
 
 describe.concurrent('the agent after one that was killed', () => {
-  test('waits until the kuma-dp that was left has drained, and then for its name', async () => {
+  test('waits until the remaining kuma-dp has drained, and then for its name', async () => {
     await using restarted = draining(60_000);
     const first = await running(restarted);
     const { kumaDp } = await restarted.untilPaced(DEREGISTRATION_DELAY_MS);
@@ -126,7 +126,7 @@ describe.concurrent('the agent after one that was killed', () => {
     await killAll(second);
   });
 
-  test('does not wait for ever, for example for a kuma-dp that was never told to stop', async () => {
+  test('stops waiting in the end, for example for a kuma-dp that got no signal', async () => {
     await using restarted = new Scene({
       controlPlane,
       child: { contract: 'ignores' },
@@ -144,7 +144,7 @@ describe.concurrent('the agent after one that was killed', () => {
     await killAll(second);
   });
 
-  test('is told to stop meanwhile: nothing was started', async () => {
+  test('starts nothing when it is stopped meanwhile', async () => {
     await using restarted = new Scene({ controlPlane, child: { contract: 'ignores' } });
     const first = await running(restarted);
     first.signal('SIGKILL');
@@ -165,7 +165,7 @@ async function killAll(agent: AgentProcess): Promise<void> {
   await agent.waitUntilNobodyLives();
 }
 
-describe('a kuma-dp that ends', () => {
+describe('a kuma-dp that has ended', () => {
   test('ends its watch, while its agent still has work to do', async () => {
     await using ended = new Scene({
       controlPlane,

@@ -98,7 +98,7 @@ function expectGone({ scene, agent }: Started): void {
   expect(agent.report.steps.map(({ step }) => step)).toContain(next);
 }
 
-describe.concurrent('one endpoint that answers wrongly', () => {
+describe.concurrent('with one endpoint that answers wrongly', () => {
   test.for(KINDS)('$name: kuma-dp drains as without an agent', async ({ action, retried }) => {
     // Where it fails at once, there is time for a drain that is clearly longer than a moment of quiet.
     const drainMs = retried ? DRAIN_MS : LONG_DRAIN_MS;
@@ -114,8 +114,8 @@ describe.concurrent('one endpoint that answers wrongly', () => {
   });
 });
 
-describe.concurrent('a bad endpoint and a good one', () => {
-  test.for(KINDS)('$name: the good one is asked', async ({ action }) => {
+describe.concurrent('with a bad endpoint and a good one', () => {
+  test.for(KINDS)('$name: the agent deregisters at the good one', async ({ action }) => {
     await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGET_MS });
     bad.faults.add({ path: scene.path, action });
     const agent = await scene.start();
@@ -125,7 +125,7 @@ describe.concurrent('a bad endpoint and a good one', () => {
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpUrl, reason: 'deleted' });
   });
 
-  test.for(['500', '401', 'no answer'])('%s at both: failed', async (name) => {
+  test.for(['500', '401', 'no answer'])('%s at both: the stop reports a failure', async (name) => {
     await using scene = open([bad.httpUrl, good.httpUrl], { budgetMs: BUDGET_MS });
     const action = FAULTS.find((fault) => fault.name === name)?.action ?? answer(500);
     for (const { faults } of [bad, good]) faults.add({ path: scene.path, action });
@@ -138,7 +138,7 @@ describe.concurrent('a bad endpoint and a good one', () => {
   });
 });
 
-describe.concurrent('an endpoint that gets better', () => {
+describe.concurrent('with an endpoint that recovers', () => {
   test.for(KINDS.filter(({ retried }) => retried))(
     '$name twice: gone with the next attempt',
     async ({ action, name }) => {
@@ -159,7 +159,7 @@ describe.concurrent('an endpoint that gets better', () => {
     },
   );
 
-  test.for(['GET', 'DELETE'])('%s fails now and then', async (method) => {
+  test.for(['GET', 'DELETE'])('the agent deregisters although %s fails now and then', async (method) => {
     await using scene = open([bad.httpUrl], { budgetMs: BUDGET_MS });
     for (const action of [answer(500), { kind: 'reset' }] as const) {
       bad.faults.add({ method, path: scene.path, times: 1, action });
@@ -172,11 +172,11 @@ describe.concurrent('an endpoint that gets better', () => {
   });
 });
 
-describe.concurrent('the deletion is done and its answer is lost', () => {
+describe.concurrent('when the control plane deletes and its answer is lost', () => {
   test.for([
     { name: 'reset', action: { kind: 'reset-after' } },
     { name: 'cut in half', action: { kind: 'half-body' } },
-  ] as const)('$name: read back, and that is success', async ({ action }) => {
+  ] as const)('$name: the agent reads the object again and reports success', async ({ action }) => {
     await using scene = open([bad.httpUrl], { budgetMs: BUDGET_MS });
     bad.faults.add({ method: 'DELETE', path: scene.path, times: 1, action });
     const agent = await scene.start();
@@ -218,8 +218,8 @@ describe.concurrent('redirects', () => {
   });
 });
 
-describe.concurrent('the network', () => {
-  test('no process listens: the start is not held up, the stop drains', async () => {
+describe.concurrent('on a faulty network', () => {
+  test('no process listens: the start does not wait, and the stop drains', async () => {
     await using scene = open([`http://127.0.0.1:${await freePort()}`], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
     await scene.untilRunning(agent, 0);
@@ -230,7 +230,7 @@ describe.concurrent('the network', () => {
     expect(scene.requests('GET')).toEqual([]);
   });
 
-  test('a black hole from the beginning', async () => {
+  test('a black hole from the beginning: the start does not wait, and the stop drains', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl, { kind: 'silence' });
     await using scene = open([proxy.url()], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
@@ -246,7 +246,7 @@ describe.concurrent('the network', () => {
     { mode: { kind: 'refuse' }, outcome: 'failed' },
     { mode: { kind: 'reset' }, outcome: 'failed' },
     { mode: { kind: 'delay', delayMs: 150 }, outcome: 'gone' },
-  ] as const)('becomes $mode.kind once the connection is warm', async ({ mode, outcome }) => {
+  ] as const)('the warm connection becomes $mode.kind: the stop drains', async ({ mode, outcome }) => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
     await using scene = open([proxy.url()], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
@@ -257,7 +257,7 @@ describe.concurrent('the network', () => {
     expect(scene.isThere).toBe(outcome === 'failed');
   });
 
-  test('a warm connection that died silently is replaced', async () => {
+  test('the agent replaces a warm connection that died silently', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
     // The second attempt goes on beside the drain, which ends once that has come to something.
     await using scene = open([proxy.url()], { budgetMs: 50_000, drainMs: 40_000 });
@@ -275,7 +275,7 @@ describe.concurrent('the network', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test('a warm connection that was cut costs nothing but another', async () => {
+  test('a cut warm connection costs one new connection and nothing else', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
     await using scene = open([proxy.url()], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
@@ -287,7 +287,7 @@ describe.concurrent('the network', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test('first silent, second good: hedged', async () => {
+  test('the agent asks the second endpoint while the first is silent', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl, { kind: 'silence' });
     await using scene = open([proxy.url(), good.httpUrl], { budgetMs: BUDGET_MS });
     const agent = await scene.start();
@@ -297,7 +297,7 @@ describe.concurrent('the network', () => {
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpUrl });
   });
 
-  test('answers are lost on the way, then the network heals: deleted once', async () => {
+  test('answers are lost until the network heals: the agent deletes the object once', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
     await using scene = open([proxy.url()], { budgetMs: 8_000 });
     const agent = await scene.start();
@@ -317,7 +317,7 @@ function caFile(name: string): string {
 }
 
 describe.concurrent('TLS', () => {
-  test('the right certificate', async () => {
+  test('the agent deregisters at an endpoint with the right certificate', async () => {
     await using scene = open([good.httpsUrl], { budgetMs: BUDGET_MS, options: [caFile('ca.crt')] });
     const agent = await scene.start();
     await scene.untilRunning(agent);
@@ -330,7 +330,7 @@ describe.concurrent('TLS', () => {
     { what: 'a certificate for another name', certificate: 'wrong-name', ca: 'ca.crt' },
     { what: 'an expired certificate', certificate: 'expired', ca: 'ca.crt' },
     { what: 'an unknown CA', certificate: 'server', ca: 'other-ca.crt' },
-  ] as const)('$what: nothing is sent, and asked once is enough', async ({ certificate, ca }) => {
+  ] as const)('$what: the agent sends nothing, and tries the endpoint once', async ({ certificate, ca }) => {
     await using controlPlane = await ControlPlane.start({ certificate }, bad.store);
     await using scene = open([controlPlane.httpsUrl], {
       budgetMs: BUDGET_MS,
@@ -347,7 +347,7 @@ describe.concurrent('TLS', () => {
     expect(controlPlane.journal.requests).toEqual([]);
   });
 
-  test('the wrong one first, the right one second', async () => {
+  test('the agent deregisters at the second endpoint when the first has the wrong certificate', async () => {
     await using wrong = await ControlPlane.start({ certificate: 'expired' }, bad.store);
     await using scene = open([wrong.httpsUrl, good.httpsUrl], {
       budgetMs: BUDGET_MS,
@@ -360,7 +360,7 @@ describe.concurrent('TLS', () => {
     expect(deregistration(agent)).toMatchObject({ endpoint: good.httpsUrl });
   });
 
-  test('a user token goes to the control plane and nowhere else', async () => {
+  test('the agent sends a user token to the control plane and nowhere else', async () => {
     const token = 'a-user-token';
     await using controlPlane = await ControlPlane.start({ userTokens: [token] }, bad.store);
     await using scene = open([controlPlane.httpUrl], {

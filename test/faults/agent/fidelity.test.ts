@@ -67,8 +67,8 @@ const FATAL_SIGNALS = [
   'SIGSYS',
 ] as const satisfies readonly NodeJS.Signals[];
 
-describe.concurrent('the exit status is the child’s', () => {
-  test.for([0, 1, 7, 126, 127, 255])('code %i', async (code) => {
+describe.concurrent('the agent exits as its child', () => {
+  test.for([0, 1, 7, 126, 127, 255])('with exit code %i', async (code) => {
     await using scene = aside({ mode: `exit-${code}` });
     const agent = await scene.start();
     expect(await agent.exited).toEqual({ code, signal: null });
@@ -107,14 +107,14 @@ describe.concurrent('a command that cannot be started', () => {
     expect(agent.spoken).toEqual([expect.stringContaining(program)]);
   });
 
-  test('also when no process reads standard error', async () => {
+  test('a command that cannot be started has the same exit code without a reader of standard error', async () => {
     await using scene = aside({});
     const agent = await scene.agent(['run', `--state-dir=${scene.stateDir}`, '--', 'no-such-kuma-dp', 'run']);
     agent.closeStderr();
     expect(await agent.exited).toEqual({ code: 127, signal: null });
   });
 
-  test('wrong options end with 78, every problem named by flag and variable, nothing started', async () => {
+  test('wrong options end with 78; the agent names every problem by flag and variable, and starts nothing', async () => {
     await using scene = aside({ mode: 'exit-0' });
     const agent = await scene.agent(
       ['run', '--stop-budget=soon', '--lifecycle=mine', '--nonsense', '--', CHILD, 'run'],
@@ -160,28 +160,28 @@ describe.concurrent('standard input', () => {
     { what: 'binary', bytes: BINARY },
     { what: 'nothing', bytes: Buffer.alloc(0) },
     { what: '300 KB', bytes: Buffer.alloc(300_000, BINARY) },
-  ])('-d - hands over the same bytes: $what', async ({ bytes }) => {
+  ])('-d - passes on the same bytes: $what', async ({ bytes }) => {
     await using scene = aside({ mode: 'echo-stdin', kumaDpOptions: ['-d', '-'] });
     const agent = await scene.start({ stdin: bytes });
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     expect(agent.stdout.equals(bytes)).toBe(true);
   });
 
-  test('-d - may be left unread', async () => {
+  test('a child may leave the input of -d - unread', async () => {
     await using scene = aside({ mode: 'ignore-stdin', kumaDpOptions: ['-d', '-'] });
     const agent = await scene.start({ stdin: Buffer.alloc(300_000, BINARY) });
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     expect(agent.seen('agent.failed')).toEqual([]);
   });
 
-  test('without -d - it belongs to kuma-dp alone', async () => {
+  test('without -d - standard input belongs to kuma-dp alone', async () => {
     await using scene = aside({ mode: 'echo-stdin' });
     const agent = await scene.start({ stdin: BINARY });
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     expect(agent.stdout.equals(BINARY)).toBe(true);
   });
 
-  test('a resource on standard input is understood as well as handed over', async () => {
+  test('the agent reads a resource on standard input and passes it on', async () => {
     await using scene = aside({ mode: 'echo-stdin', kumaDpOptions: ['-d', '-'] });
     const text = Buffer.from(JSON.stringify(scene.resource));
     const agent = await scene.start({ stdin: text });
@@ -239,8 +239,8 @@ describe.concurrent('standard input', () => {
   });
 });
 
-describe.concurrent('what kuma-dp is given', () => {
-  test('environment, working directory and arguments are those without the agent', async () => {
+describe.concurrent('what kuma-dp gets', () => {
+  test('environment, working directory and arguments are the same as without the agent', async () => {
     await using scene = aside({ mode: 'describe' });
     const env = {
       ...scene.childEnvironment,
@@ -267,7 +267,7 @@ describe.concurrent('what kuma-dp is given', () => {
     expect(comparable(bare)).toContain('env NOTIFY_SOCKET=/run/systemd/notify');
   });
 
-  test('argv[0] stays as it was written', async () => {
+  test('argv[0] stays as the operator wrote it', async () => {
     await using scene = aside({});
     const PATH = `${scene.dir.path}:${process.env['PATH'] ?? ''}`;
     symlinkSync('/bin/cat', scene.dir.join('kuma-dp'));
@@ -280,7 +280,7 @@ describe.concurrent('what kuma-dp is given', () => {
     expect(agent.stdout.toString().split('\0')).toEqual(['kuma-dp', '/proc/self/cmdline', 'run', '']);
   });
 
-  test('its output comes out as it went in', async () => {
+  test('the agent does not change its output', async () => {
     await using scene = aside({ mode: 'say' });
     const errors = scene.dir.join('errors');
     const fd = openSync(errors, 'a');
@@ -291,7 +291,7 @@ describe.concurrent('what kuma-dp is given', () => {
     expect(readFileSync(errors).equals(expected('err'))).toBe(true);
   });
 
-  test('no signal is ignored or blocked that was not before', async () => {
+  test('no more signals are ignored or blocked than before', async () => {
     await using scene = aside({});
     const dispositions = ['sh', '-c', 'grep -E "^Sig(Blk|Ign)" /proc/self/status', 'run'];
     const bare = execFileSync('sh', dispositions.slice(1)).toString();
@@ -302,7 +302,7 @@ describe.concurrent('what kuma-dp is given', () => {
     expect(bare).toContain('SigBlk');
   });
 
-  test('a pipe that blocks when it is full still does', async () => {
+  test('a pipe that blocks when it is full still blocks', async () => {
     await using scene = aside({ mode: 'flags' });
     await using pipe = NamedPipe.open(scene.dir);
     const agent = await scene.start({ stderrFd: pipe.writer });
@@ -372,11 +372,11 @@ class NamedPipe implements AsyncDisposable {
   }
 }
 
-describe.concurrent('a standard error that no process reads', () => {
+describe.concurrent('when no process reads standard error', () => {
   const options = ['--stop-budget=5s', '--settle=100ms'];
   const child = { contract: 'kuma', envoy: 'admin', exit: { code: 9 } } as const;
 
-  test('closed in mid-run: the stop takes its course', async () => {
+  test('a reader that ends in mid-run does not disturb the stop', async () => {
     await using scene = aside({ child, options });
     const agent = await scene.start();
     await scene.untilRunning(agent);
@@ -387,7 +387,7 @@ describe.concurrent('a standard error that no process reads', () => {
     expect(scene.child.signals('SIGTERM')).toHaveLength(2);
   });
 
-  test('closed from the beginning', async () => {
+  test('a reader that has ended at the start does not disturb the stop', async () => {
     await using scene = aside({ child, options });
     const agent = await scene.start({ prefix: ['sh', '-c', 'exec "$@" 2>&-', 'sh'] });
     await scene.untilRunning(agent, 0);
@@ -399,7 +399,7 @@ describe.concurrent('a standard error that no process reads', () => {
     expect(scene.isThere).toBe(false);
   });
 
-  test('a full pipe', async () => {
+  test('a full pipe does not disturb the stop', async () => {
     await using scene = aside({ child, options: [...options, '--report-file=report.jsonl'] });
     await using pipe = NamedPipe.open(scene.dir);
     const agent = await scene.start({ stderrFd: pipe.writer, cwd: scene.dir.path });
@@ -412,7 +412,7 @@ describe.concurrent('a standard error that no process reads', () => {
     expect(report.totalMs).toBeLessThanOrEqual(5_250);
   });
 
-  test('a full socket, as of a journal that hangs', async () => {
+  test('a full socket, as of a journal that hangs, does not disturb the stop', async () => {
     await using scene = aside({
       child,
       options: [...options, '--log-level=debug', '--report-file=report.jsonl'],
@@ -432,7 +432,7 @@ describe.concurrent('a standard error that no process reads', () => {
 });
 
 describe.concurrent('an agent that is killed', () => {
-  test('takes kuma-dp with it, in kuma-dp’s own way', async () => {
+  test('ends kuma-dp too, with a drain', async () => {
     await using scene = aside({ child: { contract: 'kuma', envoy: 'hidden', drainMs: 300 } });
     const agent = await scene.start();
     await scene.untilRunning(agent);
@@ -458,7 +458,7 @@ describe.concurrent('an agent that is killed', () => {
 
 describe.concurrent('signals that are not about stopping', () => {
   test.for(['SIGQUIT', 'SIGUSR1', 'SIGALRM', 'SIGWINCH', 'SIGCONT'] as const)(
-    '%s is passed on',
+    'the agent passes %s on',
     async (signal) => {
       await using scene = aside({ child: { contract: 'ignores' } });
       const script = `trap 'echo got ${signal}' ${signal.slice(3)}; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done`;
@@ -522,20 +522,20 @@ function stateOf(pid: number): string {
   return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
 }
 
-describe('as the first process of a container', () => {
+describe('the agent as the first process of a container', () => {
   beforeEach(needPidNamespace);
 
   test.for([
     { mode: 'die-SEGV', code: 139 },
     { mode: 'die-KILL', code: 137 },
     { mode: 'exit-7', code: 7 },
-  ])('$mode ends it with $code', async ({ mode, code }) => {
+  ])('ends with $code when its child $mode', async ({ mode, code }) => {
     await using scene = aside({ mode });
     const agent = await scene.start({ prefix: IN_PID_NAMESPACE, cwd: scene.dir.path });
     expect(await agent.exited).toEqual({ code, signal: null });
   });
 
-  test('a stop is the same', async () => {
+  test('stops as elsewhere', async () => {
     await using scene = aside({
       child: { contract: 'kuma', envoy: 'admin', exit: { code: 4 } },
       options: ['--settle=100ms'],

@@ -133,7 +133,7 @@ describe.concurrent('deregister --state FOLDER', () => {
     { what: 'names an endpoint that is no URL', change: { endpoints: ['cp.example'] } },
     { what: 'names a key that is not there', change: { clientKeyFile: '/nowhere/key' } },
     { what: 'names a control plane that is silent', change: { endpoints: ['silent'] } },
-  ])('a file that $what costs the others nothing', async ({ change }) => {
+  ])('a file that $what does not keep the others from being finished', async ({ change }) => {
     using folder = new StateFolder();
     const endpoints = change.endpoints?.map((url) => (url === 'silent' ? silentUrl : url));
     const odd = folder.leave({ ...change, ...(endpoints === undefined ? {} : { endpoints }) });
@@ -142,7 +142,7 @@ describe.concurrent('deregister --state FOLDER', () => {
     expect({ code, odd: odd.isThere, other: other.isThere }).toEqual({ code: 1, odd: true, other: false });
   });
 
-  test('ten silent control planes take no longer than one', async () => {
+  test('ten silent control planes take no longer than a single one', async () => {
     using folder = new StateFolder();
     for (let at = 0; at < 10; at += 1) folder.leave({ endpoints: [silentUrl] });
     const other = folder.leave();
@@ -172,7 +172,7 @@ describe.concurrent('at the end of a service', () => {
     expect(own.isThere).toBe(false);
   });
 
-  test('does not try again what the run has just tried', async () => {
+  test('does not repeat a deregistration that the run has just tried', async () => {
     using folder = new StateFolder();
     const own = folder.leave({ invocation: 'this-run', phase: 'ended', endedAtUptimeMs: 1 });
     const { code, spoken } = await finish(folder.path, { env: service });
@@ -185,7 +185,7 @@ describe.concurrent('at the end of a service', () => {
     expect((await finish(folder.path)).code, 'by hand it is tried').toBe(0);
   });
 
-  test('a control plane that is silent holds a restart up for less than two seconds', async () => {
+  test('waits less than two seconds for a silent control plane', async () => {
     using folder = new StateFolder();
     folder.leave({ invocation: 'this-run', endpoints: [silentUrl] });
     const { code, tookMs } = await finish(folder.path, { env: service });
@@ -195,7 +195,7 @@ describe.concurrent('at the end of a service', () => {
 });
 
 describe.runIf(isRoot).concurrent('root, in a folder of another user', () => {
-  test('finishes what that user could', async () => {
+  test('finishes a run as far as its user could', async () => {
     using folder = new StateFolder();
     const scene = folder.leave();
     folder.giveAway();
@@ -249,7 +249,7 @@ describe.runIf(isRoot).concurrent('root, in a folder of another user', () => {
     expect(scene.requests('GET').at(-1)?.headers['authorization']).toBe('Bearer of-root');
   });
 
-  test('a file of another user in a folder of root is refused', async () => {
+  test('refuses a file of another user in a folder of root', async () => {
     using folder = new StateFolder();
     const scene = folder.leave();
     chownSync(folder.fileOf(scene.name), UNPRIVILEGED, UNPRIVILEGED);
@@ -258,7 +258,7 @@ describe.runIf(isRoot).concurrent('root, in a folder of another user', () => {
     expect(spoken).toContain(`uid ${UNPRIVILEGED}`);
   });
 
-  test('what the file says reaches the terminal as text', async () => {
+  test('prints the file’s contents as harmless text', async () => {
     using folder = new StateFolder();
     folder.leave({ endpoints: ['cp\u001b]0;x\u0007\u009b31m'] });
     folder.giveAway();

@@ -18,7 +18,7 @@ test.for([
   ['whose shell is no program', 'mount --bind /dev/null "$(readlink -f /bin/sh)"'],
   ['without a shell', 'mount -t tmpfs none /usr/bin'],
 ])(
-  'an image %s: a program ends at once, with its exit code, while the name server is silent',
+  'in an image %s a program ends at once, with its exit code, although the name server is silent',
   async ([, how], context) => {
     if (process.getuid?.() !== 0) unavailable(context, 'a name server can only be set as root');
     await using nameServer = await SilentNameServer.start();

@@ -81,7 +81,7 @@ describe.runIf(needRoot())('a standard error without a reader, of an agent that 
       what: 'a terminal',
       script: 'exec script -q -f -c "${*@Q} & sleep 60" /dev/null | exec sleep 60',
     },
-  ])('$what of another user, full before the first line: the stop takes its course', async ({ script }) => {
+  ])('$what of another user, full before the first line, does not disturb the stop', async ({ script }) => {
     await using stalled = stalledScene();
     const held = await stalled.start({
       prefix: ['bash', '-c', script, 'bash', ...AS_ANOTHER],
@@ -126,7 +126,7 @@ describe.concurrent('signals', () => {
     },
   );
 
-  test.for([34, 36, 63])('a death by real-time signal %i is one of the agent too', async (number) => {
+  test.for([34, 36, 63])('the agent dies of real-time signal %i when its child does', async (number) => {
     await using scene = aside();
     const agent = await running(scene, `kill -${number} $$; sleep 5`, [
       'sh',
@@ -175,7 +175,7 @@ test.runIf(writesCoreHere).for(['SEGV', 'ABRT', 'QUIT'])(
 describe.concurrent('inherited descriptors', () => {
   const LIST = 'for fd in 3 4 5 9 700; do readlink /proc/$$/fd/$fd; done';
 
-  test('two that are the same pipe, and one of a high number', async () => {
+  test('kuma-dp gets two descriptors of one pipe, and one with a high number', async () => {
     await using scene = aside();
     const agent = await running(scene, LIST, [
       'bash',
@@ -189,7 +189,7 @@ describe.concurrent('inherited descriptors', () => {
     expect([fourth, high, ...more]).toEqual([third, '/dev/null']);
   });
 
-  test('both ends of one pipe, as of a job server', async () => {
+  test('kuma-dp gets both ends of one pipe, as of a job server', async () => {
     await using scene = aside();
     const agent = await running(scene, 'echo token >&9; read -r got <&8; echo "$got"', [
       'bash',
@@ -201,7 +201,7 @@ describe.concurrent('inherited descriptors', () => {
     expect(agent.stdout.toString()).toBe('token\n');
   });
 
-  test('an eventfd and a pidfd', async (context) => {
+  test('kuma-dp gets an eventfd and a pidfd', async (context) => {
     const python = spawnSync('python3', ['-c', 'import os; os.eventfd(0); os.pidfd_open(1)']);
     if (python.status !== 0) unavailable(context, 'no python3 that makes an eventfd');
     await using scene = aside();
@@ -215,7 +215,7 @@ describe.concurrent('inherited descriptors', () => {
     expect(agent.stdout.toString()).toMatch(/^anon_inode:\[eventfd\]\n(anon_inode:\[pidfd\]|pidfd:.*)\n$/);
   });
 
-  test('nothing is open that was not before', async () => {
+  test('kuma-dp has no more descriptors than without the agent', async () => {
     await using scene = aside();
     // Without a pipe: the shell would hold its end open for a moment, and not always.
     const list = 'cd /proc/$$/fd && echo *';
@@ -228,7 +228,7 @@ describe.concurrent('inherited descriptors', () => {
 });
 
 describe.concurrent('a program that the kernel refuses', () => {
-  test('one that is being written: 126 and one line', async () => {
+  test('a program that is being written ends with 126 and one line', async () => {
     await using scene = aside();
     const program = scene.dir.join('kuma-dp');
     copyFileSync('/bin/true', program);
@@ -245,7 +245,7 @@ describe.concurrent('a program that the kernel refuses', () => {
   test.for([
     ['whose interpreter is not there', '#!/no/such/interpreter\n', 127],
     ['that is for another processor', '\x7fELF\x02\x01\x01' + '\0'.repeat(57), 126],
-  ] as const)('one %s: a line and a shell’s exit code', async ([, text, code]) => {
+  ] as const)('a program %s ends with one line and a shell’s exit code', async ([, text, code]) => {
     await using scene = aside();
     writeFileSync(scene.dir.join('kuma-dp'), text, { encoding: 'latin1', mode: 0o755 });
     const agent = await scene.agent([
@@ -259,7 +259,7 @@ describe.concurrent('a program that the kernel refuses', () => {
     expect(agent.spoken.length).toBeGreaterThan(0);
   });
 
-  test('one without a first line is a shell’s, as execvp(3) has it', async () => {
+  test('a shell runs a program without a first line, as execvp(3) does', async () => {
     await using scene = aside();
     writeFileSync(scene.dir.join('kuma-dp'), 'echo "$0" "$@"\n', { mode: 0o755 });
     const agent = await scene.agent([
@@ -275,8 +275,8 @@ describe.concurrent('a program that the kernel refuses', () => {
   });
 });
 
-describe('nothing is left behind', () => {
-  test('by an agent that is killed in any of its first milliseconds', async () => {
+describe('no process is left', () => {
+  test('after a kill of the agent in any of its first milliseconds', async () => {
     await using scene = aside();
     for (let round = 0; round < 24; round += 1) {
       const agent = await running(scene, 'exec sleep 60');
@@ -291,7 +291,7 @@ describe('nothing is left behind', () => {
   describe('in a PID namespace', () => {
     beforeEach(needPidNamespace);
 
-    test('no zombie where the first process waits for none', async () => {
+    test('the agent leaves no zombie although the first process waits for none', async () => {
       await using scene = aside();
       const first = await running(scene, 'exec sleep 0.5', [
         ...IN_PID_NAMESPACE,
@@ -313,7 +313,7 @@ describe('nothing is left behind', () => {
       await first.exited;
     });
 
-    test('as the first process it waits for what others left', async () => {
+    test('the agent as the first process reaps orphans', async () => {
       await using scene = aside();
       const script = 'for i in 1 2 3 4 5; do (sh -c "sleep 0.$i" &); done; echo ready; sleep 30';
       const outer = await running(scene, script, [...IN_PID_NAMESPACE]);
@@ -348,7 +348,7 @@ function statesBelow(parent: number): readonly string[] {
 
 describe.runIf(needRoot())('a child of another user, and an agent that is not root', () => {
   test.for([['SIGTERM'], ['SIGTERM', 'SIGTERM', 'SIGTERM']] as const)(
-    '%j: the budget is kept, and why is said once',
+    '%j: the agent keeps its budget, and logs once why it cannot signal kuma-dp',
     async (signals) => {
       await using scene = aside({ programs });
       chmodSync(scene.dir.path, 0o777);
@@ -388,7 +388,7 @@ describe.runIf(needRoot())('a child of another user, and an agent that is not ro
   );
 });
 
-test.runIf(needRoot())('without /proc kuma-dp runs', async () => {
+test.runIf(needRoot())('kuma-dp runs without /proc', async () => {
   await using scene = aside();
   const agent = await running(scene, 'echo "$A" é; exit 5', [
     'unshare',

@@ -8,7 +8,7 @@ import { pathSeenBy, wordSeenBy } from '../../../agent/child/process-view.io.ts'
 import { unavailable } from '../../support/need.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
-test('a process with folders of its own: a path is read as that process sees it', async (context) => {
+test('a path of a process with folders of its own is read as that process sees it', async (context) => {
   if (process.getuid?.() !== 0) unavailable(context, 'a mount namespace needs root');
   using dir = new TemporaryDir();
   writeFileSync(dir.join('outside'), 'here');
@@ -30,7 +30,7 @@ test('a process with folders of its own: a path is read as that process sees it'
   }
 });
 
-test('a process that sees what we see: every path is as it is, links included', () => {
+test('a path of a process with our folders stays as it is, links included', () => {
   using dir = new TemporaryDir();
   writeFileSync(dir.join('file'), '');
   symlinkSync(dir.join('file'), dir.join('link'));

@@ -18,7 +18,7 @@ const ROWS = [
 ] as const;
 
 test.for(ROWS)(
-  'the name server is silent, and $what have names: the agent ends when its stop is over',
+  'the agent ends when its stop is over, although the name server is silent and $what have names',
   async ({ endpoints }, context) => {
     if (process.getuid?.() !== 0) unavailable(context, 'a name server can only be set as root');
     await using nameServer = await SilentNameServer.start();

@@ -105,7 +105,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     expect(scene.isThere).toBe(false);
   });
 
-  test('leaves an object alone whose stream is open: another run has it by now', async () => {
+  test('keeps an object whose stream is open: another run has it by now', async () => {
     await using scene = open();
     await killed(scene);
     scene.recreate('online');
@@ -129,7 +129,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     await agent.exited;
   });
 
-  test('refuses what another boot left', async () => {
+  test('refuses a state file of another boot', async () => {
     await using scene = open();
     const state = await killed(scene);
     writeFileSync(scene.stateFile, JSON.stringify({ ...state, bootId: 'another-boot' }));
@@ -139,7 +139,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     expect(scene.isThere).toBe(true);
   });
 
-  test('leaves the object of a newer incarnation alone', async () => {
+  test('keeps the object of a newer incarnation', async () => {
     await using scene = open();
     await killed(scene);
     const stored = controlPlane.store.find(scene.key);
@@ -152,7 +152,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     expect(scene.requests('DELETE')).toEqual([]);
   });
 
-  test('leaves an object at another address alone', async () => {
+  test('keeps an object at another address', async () => {
     await using scene = open();
     await killed(scene);
     const stored = controlPlane.store.find(scene.key);
@@ -167,7 +167,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
     { what: 'cut short', content: '{"schema":1,"incarnation":"x","dataplane":{"mes' },
     { what: 'of another schema', content: '{"schema":2}' },
     { what: 'binary', content: '\0\u0001\u0002' },
-  ])('says so if the file is $what', async ({ content }) => {
+  ])('names the problem if the file is $what', async ({ content }) => {
     await using scene = open();
     mkdirSync(scene.stateDir);
     writeFileSync(scene.stateFile, content);
@@ -208,7 +208,7 @@ describe.concurrent('deregister --state, after the agent was killed', () => {
 });
 
 describe.concurrent('deregister --mesh --name', () => {
-  test('deletes, and is content if there is nothing to delete', async () => {
+  test('deletes the object, and succeeds without one', async () => {
     await using scene = open();
     const argv = ['--endpoint', controlPlane.httpUrl, '--mesh=default', '--name', scene.name];
     expect(scene.isThere).toBe(true);
@@ -241,21 +241,24 @@ describe.concurrent('the state directory', () => {
     expect(await agent.exited).toEqual(OK);
   });
 
-  test.for(['a file', 'missing below a file'])('%s: a warning, and everything else works', async (what) => {
-    await using scene = open();
-    // As root nothing is read-only; a file in the way stops everybody.
-    writeFileSync(scene.dir.join('in-the-way'), '');
-    const stateDir = scene.dir.join(what === 'a file' ? 'in-the-way' : 'in-the-way/state');
-    const agent = await scene.start({ argv: replaced(scene.runArgv, `--state-dir=${stateDir}`) });
-    await scene.untilRunning(agent);
-    await agent.waitForEvent('state.unwritable');
-    agent.signal('SIGTERM');
-    expect(await agent.exited).toEqual(OK);
-    expect(scene.isThere).toBe(false);
-    expect(agent.seen('state.unwritable')).toHaveLength(1);
-  });
+  test.for(['a file', 'missing below a file'])(
+    '%s costs a warning, and everything else works',
+    async (what) => {
+      await using scene = open();
+      // As root nothing is read-only; a file in the way stops everybody.
+      writeFileSync(scene.dir.join('in-the-way'), '');
+      const stateDir = scene.dir.join(what === 'a file' ? 'in-the-way' : 'in-the-way/state');
+      const agent = await scene.start({ argv: replaced(scene.runArgv, `--state-dir=${stateDir}`) });
+      await scene.untilRunning(agent);
+      await agent.waitForEvent('state.unwritable');
+      agent.signal('SIGTERM');
+      expect(await agent.exited).toEqual(OK);
+      expect(scene.isThere).toBe(false);
+      expect(agent.seen('state.unwritable')).toHaveLength(1);
+    },
+  );
 
-  test('read-only: a warning, and everything else works', async ({ skip }) => {
+  test('a read-only one costs a warning, and everything else works', async ({ skip }) => {
     await using scene = open();
     mkdirSync(scene.stateDir);
     chmodSync(scene.stateDir, 0o500);
@@ -268,7 +271,7 @@ describe.concurrent('the state directory', () => {
     chmodSync(scene.stateDir, 0o700);
   });
 
-  test('a damaged file of the last run does not hold up the next', async () => {
+  test('a damaged file of the last run does not delay the next', async () => {
     await using scene = open();
     mkdirSync(scene.stateDir);
     writeFileSync(scene.stateFile, '{"schema":1');
@@ -327,7 +330,7 @@ async function stopOnce(scene: Scene): Promise<void> {
 }
 
 describe.concurrent('restart pacing', () => {
-  test('waits the rest of the control plane’s delay, and says so', async () => {
+  test('waits for the rest of the control plane’s delay, and logs it', async () => {
     await using scene = open();
     await stopOnce(scene);
     const endedAtMs = Date.now();
@@ -343,7 +346,7 @@ describe.concurrent('restart pacing', () => {
     agent.signal('SIGKILL');
   });
 
-  test('concerns a run that was killed as well, since the process that finished its departure knows when that was', async () => {
+  test('follows a killed run too, since the process that finished its departure has recorded the time', async () => {
     await using scene = open();
     await killed(scene);
     expect((await deregister(scene)).exit).toEqual(OK);
@@ -354,7 +357,7 @@ describe.concurrent('restart pacing', () => {
     agent.signal('SIGKILL');
   });
 
-  test('ends at once when it is told to stop meanwhile, and nothing was started', async () => {
+  test('ends at once when the agent is stopped meanwhile, and starts nothing', async () => {
     await using scene = open();
     await stopOnce(scene);
     const agent = await scene.start();
@@ -366,7 +369,7 @@ describe.concurrent('restart pacing', () => {
     expect(agent.report.totalMs).toBeLessThan(DEREGISTRATION_DELAY_MS / 2);
   });
 
-  test('does not concern a run whose Envoy got no configuration: the control plane does not know it', async () => {
+  test('does not follow a run whose Envoy got no configuration: the control plane does not know it', async () => {
     await using scene = open({ ...KUMA, refused: true });
     await stopOnce(scene);
     expect(scene.readState().connected).toBe(false);
@@ -376,7 +379,7 @@ describe.concurrent('restart pacing', () => {
     agent.signal('SIGKILL');
   });
 
-  test('may be switched off', async () => {
+  test('waits for nothing when it is off', async () => {
     await using scene = open(KUMA, ['--restart-pacing=off']);
     await stopOnce(scene);
     const agent = await scene.start();
@@ -385,7 +388,7 @@ describe.concurrent('restart pacing', () => {
     agent.signal('SIGKILL');
   });
 
-  test('does not concern another name on the same host', async () => {
+  test('does not follow a run of another name on the same host', async () => {
     await using scene = open();
     await stopOnce(scene);
     await using other = new Scene({ controlPlane, child: { contract: 'obedient' } });
@@ -396,7 +399,7 @@ describe.concurrent('restart pacing', () => {
     expect(await agent.exited).toEqual(OK);
   });
 
-  test('is over by itself after the delay', async () => {
+  test('is not needed after the delay', async () => {
     await using scene = open();
     await stopOnce(scene);
     await delay(DEREGISTRATION_DELAY_MS + 400);

@@ -40,7 +40,7 @@ const DOUBTFUL: readonly Doubtful[] = [
 ];
 
 describe.concurrent('a Dataplane file that is', () => {
-  test.for(DOUBTFUL)('$what: a warning names it, kuma-dp decides', async ({ content, names }) => {
+  test.for(DOUBTFUL)('$what: the agent warns, and kuma-dp decides', async ({ content, names }) => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT });
     if (content === undefined) rmSync(scene.resourceFile);
     else writeFileSync(scene.resourceFile, content);
@@ -57,7 +57,7 @@ describe.concurrent('a Dataplane file that is', () => {
     expect(agent.report.steps[0]).toMatchObject({ step: 'deregister', outcome: 'kept' });
   });
 
-  test.for(DOUBTFUL)('$what: with --require-identity nothing starts', async ({ content }) => {
+  test.for(DOUBTFUL)('$what: with --require-identity the agent starts nothing', async ({ content }) => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT, options: ['--require-identity'] });
     if (content === undefined) rmSync(scene.resourceFile);
     else writeFileSync(scene.resourceFile, content);
@@ -68,7 +68,7 @@ describe.concurrent('a Dataplane file that is', () => {
     expect(scene.child.events).toEqual([]);
   });
 
-  test('missing a variable: a warning names it, the rest is understood', async () => {
+  test('without a variable: the agent warns, and reads the rest', async () => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT, kumaDpOptions: ['-v', 'name=web-7'] });
     writeFileSync(
       scene.resourceFile,
@@ -89,7 +89,7 @@ function plannedSteps(said: string): readonly string[] {
 }
 
 describe.concurrent('plan', () => {
-  test('starts nothing, and says what it knows and what a stop would be', async () => {
+  test('starts nothing, and prints the facts and the timeline of a stop', async () => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)], { env: scene.childEnvironment });
     expect(await agent.exited).toEqual({ code: 0, signal: null });
@@ -104,7 +104,7 @@ describe.concurrent('plan', () => {
     expect(existsSync(scene.stateDir)).toBe(false);
   });
 
-  test('says so where the control plane cannot be reached', async () => {
+  test('reports a control plane that it cannot reach', async () => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT, endpoints: ['http://127.0.0.1:1'] });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
@@ -118,7 +118,7 @@ describe.concurrent('plan', () => {
     { missing: 'dataplane-file', option: '--dataplane-file=/none/dataplane.yaml' },
     { missing: 'dataplane-token-file', option: '--dataplane-token-file=/none/token' },
     { missing: 'ca-cert-file', option: '--ca-cert-file=/none/ca.crt' },
-  ])('says that kuma-dp does not start without its --$missing', async ({ option }) => {
+  ])('reports that kuma-dp does not start without its --$missing', async ({ option }) => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1), option]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
@@ -135,7 +135,7 @@ describe.concurrent('plan', () => {
       steps: ['drain', 'exit'],
     },
     { what: 'and --require-identity', own: ['--ca-file=/none/ca.crt', '--require-identity'], steps: [] },
-  ])('$what: nothing is deregistered, and it says what happens instead', async ({ own, steps }) => {
+  ])('$what: reports that a stop does not deregister, and what happens instead', async ({ own, steps }) => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', ...own, ...scene.runArgv.slice(1)]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
@@ -153,7 +153,7 @@ describe.concurrent('plan', () => {
     expect(agent.stdout.toString()).toMatch(/^problem .*--auth-type=aws.*companion refuses/m);
   });
 
-  test('says so where it cannot tell which dataplane it is', async () => {
+  test('reports that it cannot derive the dataplane', async () => {
     await using scene = new Scene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', '--', CHILD, 'help']);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
@@ -181,7 +181,7 @@ describe.concurrent('plan of a command with something in front of kuma-dp', () =
 
 describe('an upgrade while the agent runs', () => {
   test.for(['deleted', 'replaced by something else'])(
-    'its files are %s: the stop needs none',
+    'a stop needs none of its files: they are %s',
     async (how) => {
       await using scene = new Scene({
         controlPlane,

@@ -46,7 +46,7 @@ describe.for([
   { setup: "with --exclude-outbound-ports of the agent's endpoints", excluded: `${REST},${COMPANION}` },
   { setup: 'with the port of the companion alone', excluded: String(COMPANION) },
 ])('transparent proxying, $setup', ({ excluded }) => {
-  test('what the kernel does with each connection, over IPv4 and IPv6, is what the rules are read as', (context) => {
+  test('the kernel treats each connection, over IPv4 and IPv6, as the doctor reads the rules', (context) => {
     if (process.getuid?.() !== 0) unavailable(context, 'a network namespace needs root');
     need(context, 'iptables');
     const { lines, rules } = callAll(excluded);

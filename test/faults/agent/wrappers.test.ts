@@ -69,7 +69,7 @@ describe('a kuma-dp behind a program that does not pass signals on', () => {
     expect(pid === 1 || processRef(pid) === undefined).toBe(true);
   });
 
-  test('is waited for although what started it was killed, and gets the signals that follow', async () => {
+  test('keeps the agent waiting although its parent was killed, and gets the next signals', async () => {
     const log = join(folder, 'orphan');
     const { spawned, pid } = await spawn(['dash', '-c', `${kumaDp} run; exit $?`], log);
     spawned.child.signal('SIGCONT');
@@ -109,7 +109,7 @@ describe.concurrent('a kuma-dp that is sent to the background', () => {
     expect(processRef(Number(pid))).toBeUndefined();
   });
 
-  test('is told to stop when its agent is killed', async () => {
+  test('gets a SIGTERM when its agent is killed', async () => {
     const log = join(folder, 'killed');
     await using agent = await AgentProcess.start({
       argv: ['run', `--state-dir=${log}-state`, '--', 'setsid', '--fork', kumaDp, 'run'],

@@ -55,7 +55,7 @@ function keep(name: string): ObjectKeeper {
 
 describe.concurrent('an endpoint that answers wrongly', () => {
   test.for(FAULTS)(
-    '$name: failed, retried: $retried, and nothing is deleted',
+    '$name: the deregistration fails, retried: $retried, and nothing is deleted',
     async ({ action, retried }) => {
       const name = `web-${randomBytes(4).toString('hex')}`;
       const path = `/dataplanes/${name}(/|\\?|$)`;

@@ -14,7 +14,7 @@ afterAll(async () => {
   await controlPlane[Symbol.asyncDispose]();
 });
 
-test('a wrong value in the environment ends nothing: it is said, and the default holds', async () => {
+test('a wrong value in the environment ends nothing: the agent logs it and uses the default', async () => {
   await using scene = new Scene({ controlPlane, mode: 'exit-0' });
   const wrong = { KUMA_DP_AGENT_STOP_BUDGET: 'abc', KUMA_DP_AGENT_CLIENT_KEY_FILE: '/nowhere' };
   const agent = await scene.start({ env: wrong });

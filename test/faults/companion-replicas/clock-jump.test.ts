@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => postgres[Symbol.asyncDispose]());
 
 test.concurrent.for([HOUR_MS, -HOUR_MS])(
-  'a replica whose clock jumps by %i ms deletes no object too early, and goes on with its work',
+  'a replica whose clock jumps by %i ms deletes no object too early, and continues its work',
   async (shiftMs) => {
     await using fleet = await ReplicaFleet.create(postgres);
     fleet.addBystander();

@@ -10,7 +10,7 @@ import { startDatabase } from './database.ts';
 /** Longer than any hold, any lease and the time after which a silent replica is given up. */
 const AWAY_MS = 10_000;
 
-test.concurrent('without PostgreSQL for 10 s, agents attach and leave all the same; no other object is deleted, and all resumes', async () => {
+test.concurrent('agents attach and leave although PostgreSQL is away for 10 s; no other object is deleted, and all work resumes', async () => {
   await using postgres = await startDatabase();
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 3 });
   fleet.addBystander();
@@ -56,7 +56,7 @@ test.concurrent('without PostgreSQL for 10 s, agents attach and leave all the sa
 });
 
 test.concurrent(
-  'PostgreSQL crashes again and again while 30 agents leave and 10 come: every departure ends, once in effect',
+  'every departure of 30 agents takes effect once although PostgreSQL crashes again and again and 10 agents come',
   { timeout: 120_000 },
   async () => {
     await using postgres = await startDatabase();

@@ -45,12 +45,12 @@ interface Planted {
 
 const PLANTED: readonly Planted[] = [
   {
-    what: 'a deletion of one that is attached',
+    what: 'a deletion of an attached incarnation',
     history: [attached(10, 'one', 1), deleted(20, 'one')],
     rules: ['a live epoch was deleted'],
   },
   {
-    what: 'a deletion of one that came back in time',
+    what: 'a deletion of an incarnation that came back in time',
     history: [
       attached(10, 'one', 1),
       cut(20, 'one'),
@@ -61,17 +61,17 @@ const PLANTED: readonly Planted[] = [
     rules: ['a live epoch was deleted'],
   },
   {
-    what: 'a deletion of one that crashed a moment ago',
+    what: 'a deletion of an incarnation that crashed a moment ago',
     history: [attached(10, 'one', 1), crashed(1_000, 'one'), deleted(3_000, 'one')],
     rules: ['a silent one was deleted too early'],
   },
   {
-    what: 'a deletion of one that was cut off a moment ago',
+    what: 'a deletion of an incarnation that was cut off a moment ago',
     history: [attached(10, 'one', 1), cut(1_000, 'one'), deleted(3_000, 'one')],
     rules: ['a silent one was deleted too early'],
   },
   {
-    what: 'a late deletion that belongs to the old epoch and hits the new one',
+    what: 'a late deletion of the old epoch that hits the new one',
     history: [
       attached(10, 'one', 1),
       requested(20, 'one'),
@@ -97,7 +97,7 @@ const PLANTED: readonly Planted[] = [
     rules: ['an older epoch wrote the object'],
   },
   {
-    what: 'a requested departure whose object stands',
+    what: 'a requested departure whose object stays',
     history: [
       attached(10, 'one', 1),
       requested(20, 'one'),
@@ -107,7 +107,7 @@ const PLANTED: readonly Planted[] = [
     rules: ['a requested departure never ended'],
   },
   {
-    what: 'a lost one whose object stands',
+    what: 'a lost incarnation whose object stays',
     history: [attached(10, 'one', 1), crashed(20, 'one')],
     remaining: ['one'],
     rules: ['a lost one never ended'],
@@ -125,11 +125,11 @@ const HARMLESS: readonly Omit<Planted, 'rules'>[] = [
     history: [attached(10, 'one', 1), requested(20, 'one'), deleted(21, 'one')],
   },
   {
-    what: 'a lost one after the grace',
+    what: 'a deletion of a lost incarnation after the grace',
     history: [attached(10, 'one', 1), crashed(20, 'one'), deleted(5_100, 'one')],
   },
   {
-    what: 'one that was cut off for longer than the grace, up to its new epoch',
+    what: 'a deletion of an incarnation that was cut off for longer than the grace, up to its new epoch',
     history: [
       attached(10, 'one', 1),
       cut(20, 'one'),
@@ -140,7 +140,7 @@ const HARMLESS: readonly Omit<Planted, 'rules'>[] = [
     ],
   },
   {
-    what: 'what an older incarnation left behind, once a newer one has the name',
+    what: 'a leftover of an older incarnation, once a newer one has the name',
     history: [attached(10, 'one', 1), put(20, 'one'), attached(30, 'two', 2), deleted(40, 'one')],
   },
   {
@@ -156,12 +156,12 @@ const HARMLESS: readonly Omit<Planted, 'rules'>[] = [
     history: [attached(10, 'one', 1), attached(20, 'two', 2), put(30, 'one', 'stream'), put(40, 'one')],
   },
   {
-    what: 'one that crashed before the companion ever heard of it',
+    what: 'an incarnation that crashed before the companion ever heard of it',
     history: [at(10, 'one', { kind: 'started-unfenced' }), crashed(20, 'one')],
     remaining: ['one'],
   },
   {
-    what: 'a departure that was refused, and said so',
+    what: 'a departure whose refusal was reported',
     history: [
       attached(10, 'one', 1),
       requested(20, 'one'),
@@ -176,7 +176,7 @@ test.for(HARMLESS)('accepts $what', ({ history, remaining = [] }) => {
   expect(judged).toEqual({ violations: [], unfencedDeletions: [] });
 });
 
-test('tells apart a deletion of one that had not waited for an epoch', () => {
+test('distinguishes a deletion of an incarnation that had not waited for an epoch', () => {
   const history = [at(10, 'one', { kind: 'started-unfenced' }), put(20, 'one', 'stream'), deleted(30, 'one')];
   const judged = judgeHistory(history, RULES);
   expect(judged.violations).toEqual([]);

@@ -20,7 +20,7 @@ const SILENT_MS = 6_000;
 const CUTS = ['silence', 'refuse'] as const;
 
 test.concurrent.for(CUTS)(
-  'a replica without its database (%s) says so, goes on in memory, and catches up',
+  'a replica without its database (%s) reports it, continues in memory, and catches up',
   async (kind) => {
     await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
     fleet.addBystander();
@@ -52,7 +52,7 @@ test.concurrent.for(CUTS)(
   },
 );
 
-test.concurrent('the agents of a replica without its database are attached elsewhere before they count as lost', async () => {
+test.concurrent('the agents of a replica without its database attach elsewhere before they count as lost', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
   fleet.addBystander();
   // Their Envoys are not connected yet: nothing but their agents' streams says that they live.
@@ -76,7 +76,7 @@ test.concurrent('the agents of a replica without its database are attached elsew
   expect(fleet.deletions()).toEqual([]);
 });
 
-test.concurrent('what a replica cannot finish without a control plane, another one finishes', async () => {
+test.concurrent('another replica finishes a departure that a replica without a control plane cannot finish', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
   fleet.addBystander();
   const agent = fleet.agent('web-1', { order: [0] });
@@ -95,7 +95,7 @@ test.concurrent('what a replica cannot finish without a control plane, another o
   expect(fleet.deletions()).toHaveLength(2);
 });
 
-test.concurrent('agents that a replica does not hear any more are attached elsewhere, and none is lost', async () => {
+test.concurrent('agents that a replica cannot hear any more attach elsewhere, and none is lost', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
   fleet.addBystander();
   const agents = ['web-1', 'web-2'].map((name) => fleet.agent(name, { order: [0, 1] }));

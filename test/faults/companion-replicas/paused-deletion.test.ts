@@ -91,7 +91,7 @@ const PAUSES = STEPS.flatMap((step, at) => [
 ]);
 
 test.concurrent.for(PAUSES)(
-  'paused at $step of an $cause departure, put by $owner, it deletes nothing of the epoch that came meanwhile',
+  'a replica that is paused at $step of an $cause departure, put by $owner, deletes nothing of the epoch that came meanwhile',
   async ({ step, cause, owner }) => {
     await using pause = await pauseDeletion(cause, owner, { bin, env: { CRASH_AT: `stop:${step}` } });
     const { fleet, successor, pausedAtMs } = pause;
@@ -105,7 +105,7 @@ test.concurrent.for(PAUSES)(
   },
 );
 
-test.concurrent('woken while its hold is good, it deletes what is still the old epoch’s, and the new one waits', async () => {
+test.concurrent('a replica that wakes while its lock is good deletes the old epoch’s object, and the new one waits', async () => {
   await using pause = await pauseDeletion('requested', 'agent', {
     bin,
     env: { CRASH_AT: 'stop:attempt.sending' },
@@ -123,7 +123,7 @@ test.concurrent('woken while its hold is good, it deletes what is still the old 
   expect(fleet.deletions(successor.incarnation)).toEqual([]);
 });
 
-test.concurrent('woken after its lease, while PostgreSQL still holds the name for it, it gives up', async () => {
+test.concurrent('a replica that wakes after its lease gives up, although PostgreSQL still holds the name for it', async () => {
   await using pause = await pauseDeletion('requested', 'agent', {
     bin,
     env: { CRASH_AT: 'stop:attempt.sending' },
@@ -144,7 +144,7 @@ test.concurrent('woken after its lease, while PostgreSQL still holds the name fo
 /** In ms: the healer of a replica looks every 15 s, twice, and believes nothing before it has been up for 15 s. */
 const HEALED_WITHIN_MS = 45_000;
 
-test.concurrent('paused with the bytes of its DELETE in its hand, it deletes the new epoch’s object, which is put back', async () => {
+test.concurrent('a replica that is paused just before it writes its DELETE deletes the new epoch’s object, and the object is put back', async () => {
   await using pause = await pauseDeletion('requested', 'agent', { preload: STOP_BEFORE_DELETE });
   const { fleet, paused, successor } = pause;
   await successor.run();
@@ -155,7 +155,7 @@ test.concurrent('paused with the bytes of its DELETE in its hand, it deletes the
   expect(await healed(pause, wokenAtMs)).toHaveLength(1);
 });
 
-test.concurrent('a successor that starts without waiting for its epoch can be hit by the old one’s deletion, and is put back', async () => {
+test.concurrent('the old deletion can hit a successor that did not wait for its epoch, and its object is put back', async () => {
   await using pause = await pauseDeletion('requested', 'cp', {
     bin,
     env: { CRASH_AT: 'stop:attempt.sending' },

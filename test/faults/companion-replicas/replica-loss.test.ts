@@ -18,14 +18,14 @@ beforeAll(async () => {
 
 afterAll(() => postgres[Symbol.asyncDispose]());
 
-test('two replicas that start at once on an empty database make one schema, and both take agents', async () => {
+test('two replicas that start at once on an empty database make one schema, and both serve agents', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 3 });
   const agents = [0, 1, 2].map((at) => fleet.agent(`web-${at}`, { order: [at] }));
   const epochs = await Promise.all(agents.map((agent) => agent.run()));
   expect(new Set(epochs.map(({ epoch }) => epoch)).size).toBe(3);
 });
 
-test('the agents of a replica that is killed are attached elsewhere before any grace ends, and keep their epochs', async () => {
+test('the agents of a killed replica attach elsewhere before any grace ends, and keep their epochs', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 3 });
   fleet.addBystander();
   const agents = Array.from({ length: 12 }, (_, at) => fleet.agent(`web-${at}`, { order: rotated(at % 3) }));
@@ -98,7 +98,7 @@ const REQUESTED: readonly CrashPoint[] = [
 ];
 
 test.concurrent.for(REQUESTED)(
-  'killed at %s of a requested departure: another replica finishes it',
+  'another replica finishes a requested departure after a kill at the step %s',
   async (step) => {
     await using fleet = await ReplicaFleet.create(postgres);
     const killed = await fleet.add({ bin, env: { CRASH_AT: step } });
@@ -114,7 +114,7 @@ test.concurrent.for(REQUESTED)(
 );
 
 test.concurrent.for(REQUESTED.slice(1))(
-  'killed at %s of a fallback deletion: another replica finishes it',
+  'another replica finishes a fallback deletion after a kill at the step %s',
   async (step) => {
     await using fleet = await ReplicaFleet.create(postgres, { graceMs: 1_000 });
     fleet.addBystander();
@@ -131,7 +131,7 @@ test.concurrent.for(REQUESTED.slice(1))(
 const STARTS: readonly CrashPoint[] = ['attach.recorded', 'register.sending', 'register.put'];
 
 test.concurrent.for(STARTS)(
-  'killed at %s of a start: the agent goes on at another replica, as the same epoch',
+  'an agent whose replica is killed at its start, at the step %s, continues at another one with the same epoch',
   async (step) => {
     await using fleet = await ReplicaFleet.create(postgres);
     const killed = await fleet.add({ bin, env: { CRASH_AT: step } });

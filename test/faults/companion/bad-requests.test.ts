@@ -51,7 +51,7 @@ describe('a bad request', () => {
     ['an SQL quote', "default'--", 'web-1'],
   ];
 
-  test.for(NAMES)('%s is no name: for each kind of request', async ([, mesh, name]) => {
+  test.for(NAMES)('every kind of request refuses the name %s', async ([, mesh, name]) => {
     const words =
       /^INVALID_ARGUMENT: Cannot read the request: (name|mesh) is not the name of a (dataplane|mesh)$/;
     using agent = world.agent(name, { mesh, resource: dataplane(name) });
@@ -76,13 +76,13 @@ describe('a bad request', () => {
     ['a resource of 200 KB', { resource: encode({ ...dataplane('served'), x: 'x'.repeat(2e5) }) }, /larger/],
   ];
 
-  test.for(HELLOS)('a Hello with %s is refused in words', async ([, change, words]) => {
+  test.for(HELLOS)('the companion refuses a Hello with %s, with the reason', async ([, change, words]) => {
     using agent = world.agent('served', { hello: change });
     await expect(agent.attach()).rejects.toThrow(words);
     await expect(agent.ended).resolves.toMatchObject({ code: status.INVALID_ARGUMENT });
   });
 
-  test('a message of a megabyte is cut off by the limit, in every field', async () => {
+  test('the limit cuts off a message of a megabyte, in every field', async () => {
     const tooLong: readonly Partial<Hello>[] = [
       incarnation(MEGABYTE, 'web-1'),
       incarnation('default', MEGABYTE),
@@ -97,7 +97,7 @@ describe('a bad request', () => {
     }
   });
 
-  test('a stream that begins with something else, or greets twice, is ended', async () => {
+  test('the companion ends a stream without a Hello at its start, or with two', async () => {
     using phaseFirst = world.agent('web-1');
     phaseFirst.open();
     phaseFirst.phase('running');
@@ -114,14 +114,14 @@ describe('a bad request', () => {
     await expect(nothing.ended).resolves.toMatchObject({ code: status.INVALID_ARGUMENT });
   });
 
-  test('a phase that is no word ends the stream, and is a loss like any other', async () => {
+  test('an invalid phase ends the stream, and counts as a loss', async () => {
     using agent = await world.running('odd-phase');
     agent.phase('x'.repeat(33));
     await expect(agent.ended).resolves.toMatchObject({ code: status.INVALID_ARGUMENT });
     await world.waitForRow('odd-phase', { state: 'lost' });
   });
 
-  test('a stop report that is not one is left out of the log', async () => {
+  test('the companion does not log an invalid stop report', async () => {
     using agent = await world.running('reporter');
     agent.say({
       $case: 'stopped',
@@ -135,7 +135,7 @@ describe('a bad request', () => {
     ]);
   });
 
-  test('more streams of one name than an agent needs are refused', async () => {
+  test('the companion refuses more streams of one name than an agent needs', async () => {
     const agents = Array.from({ length: 8 }, () => world.agent('crowd', { incarnation: UUID }));
     const settled = await Promise.allSettled(agents.map((agent) => agent.attach()));
     const refused = settled.filter((one) => one.status === 'rejected').map(({ reason }) => String(reason));
@@ -177,7 +177,7 @@ test.concurrent('thousands of silent connections keep no caller out for long', a
   expect(await world.metric('connections{state="unauthenticated"}')).toBeLessThan(64);
 });
 
-test.concurrent('an agent that opens a stream and says nothing is told so in the end', async () => {
+test.concurrent('the companion ends the stream of an agent that sends nothing, with the reason', async () => {
   await using world = await CompanionWorld.start();
   using authenticated = await world.running('authenticated');
   // A second stream on a connection that is known.
@@ -190,7 +190,7 @@ test.concurrent('an agent that opens a stream and says nothing is told so in the
   expect(await world.row('authenticated')).toMatchObject({ state: 'attached' });
 });
 
-test.concurrent('a process that freezes, with its connection open, is noticed by the ping that it does not answer', async () => {
+test.concurrent('the companion notices a frozen process by its ping, although the connection is open', async () => {
   await using world = await CompanionWorld.start();
   await using proxy = await FaultProxy.start(`http://${world.companion.address}`);
   await world.running('silent', { address: `127.0.0.1:${proxy.port}` });

@@ -68,7 +68,7 @@ describe('a control plane that answers', () => {
     expect(world.requests(name)).toBe(1);
   });
 
-  test.concurrent('for long with errors: the caller hears why, the row stays, and it is finished when that ends', async () => {
+  test.concurrent('with errors for long: the caller learns why, the row stays, and the departure ends with the errors', async () => {
     const agent = await world.running('stormy');
     const endStorm = world.fault({ path: '/dataplanes/stormy', action: answer(503, '') });
     const { outcome, reason, durable } = await agent.leave(2_000);
@@ -82,7 +82,7 @@ describe('a control plane that answers', () => {
     expect(world.requests('stormy')).toBe(1);
   });
 
-  test.concurrent('429 with Retry-After: it is not asked again before', async () => {
+  test.concurrent('429 with Retry-After: the companion does not ask again before', async () => {
     const agent = await world.running('patient');
     const path = '/dataplanes/patient$';
     world.fault({ method: 'DELETE', path, times: 1, action: answer(429, '', { 'retry-after': '2' }) });
@@ -93,7 +93,7 @@ describe('a control plane that answers', () => {
   });
 });
 
-test.concurrent('a global control plane: nothing is deleted, and everybody is told', async () => {
+test.concurrent('as a global one: nothing is deleted, and every caller learns why', async () => {
   await using world = await CompanionWorld.start({ controlPlane: { mode: 'global' } });
   const agent = await world.running('web-1');
   expect(await agent.leave(700)).toEqual({
@@ -111,7 +111,7 @@ test.concurrent('a global control plane: nothing is deleted, and everybody is to
   expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
 });
 
-test.concurrent('a control plane that is replaced by another version, at its address: what was begun is finished', async () => {
+test.concurrent('as another version at the same address: the companion finishes departures in progress', async () => {
   await using world = await CompanionWorld.start();
   await world.running('bystander');
   const leaving = await world.running('leaving');
@@ -134,7 +134,7 @@ test.concurrent('a control plane that is replaced by another version, at its add
   expect(world.find('bystander')).toBeDefined();
 });
 
-test.concurrent('something that is no control plane at its address: nothing is believed, all is kept', async () => {
+test.concurrent('as another program: the companion believes no answer and keeps every object', async () => {
   const port = await freePort();
   await using impostor = await httpServer(port);
   await using world = await CompanionWorld.create({ companion: { kumaApi: [`http://127.0.0.1:${port}`] } });

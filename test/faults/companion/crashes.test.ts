@@ -91,7 +91,7 @@ beforeAll(async () => {
 
 describe('the steps', () => {
   test.concurrent.for(Object.entries(SCENARIOS))(
-    'of %s are the ones at which it is killed below',
+    'of %s are those at which the companion is killed below',
     async ([, scenario]) => {
       using dir = new TemporaryDir();
       const steps = dir.join('steps');
@@ -105,26 +105,29 @@ describe('the steps', () => {
   );
 });
 
-describe('killed at each step', () => {
-  test.concurrent.for(casesOf(true))('of %s, at %s: it is finished, once', async ([name, step, scenario]) => {
-    await using world = await killedAt(step, scenario);
-    // Its agent does not ask again, and a successor may use the name without a word: that its Envoy ended must be seen.
-    if (step === 'attach.recorded' || name.startsWith('a deregistration')) world.disconnect('subject');
-    await world.waitUntilGone('subject');
-    await waitUntil(async () => (await world.row('subject')) === undefined, {
-      what: 'the row to be released',
-      pollMs: 50,
-    });
-    expect(world.deletions('subject')).toBe(1);
-    const { outcome } = await world.waitForDeparture('subject');
-    expect(['deleted', 'already gone']).toContain(outcome);
-    expect(await nextEpoch(world)).toBeGreaterThan(1);
-    expect(world.requests('bystander')).toBe(0);
-    expect((await world.command('undo', 'default/subject')).code).toBe(0);
-  });
+describe('a companion', () => {
+  test.concurrent.for(casesOf(true))(
+    'finishes %s after a kill at the step %s, once',
+    async ([name, step, scenario]) => {
+      await using world = await killedAt(step, scenario);
+      // Its agent does not ask again, and a successor may use the name without a word: that its Envoy ended must be seen.
+      if (step === 'attach.recorded' || name.startsWith('a deregistration')) world.disconnect('subject');
+      await world.waitUntilGone('subject');
+      await waitUntil(async () => (await world.row('subject')) === undefined, {
+        what: 'the row to be released',
+        pollMs: 50,
+      });
+      expect(world.deletions('subject')).toBe(1);
+      const { outcome } = await world.waitForDeparture('subject');
+      expect(['deleted', 'already gone']).toContain(outcome);
+      expect(await nextEpoch(world)).toBeGreaterThan(1);
+      expect(world.requests('bystander')).toBe(0);
+      expect((await world.command('undo', 'default/subject')).code).toBe(0);
+    },
+  );
 
   test.concurrent.for(casesOf(false))(
-    'of %s, at %s: it is remembered, nothing is deleted',
+    'keeps the record of %s after a kill at the step %s, and deletes nothing',
     async ([, step, scenario]) => {
       await using world = await killedAt(step, scenario);
       // With nothing to delete, its departure may have ended by now.

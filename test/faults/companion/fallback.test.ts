@@ -8,7 +8,7 @@ const GRACE_MS = 2_000;
 const BOUND_MS = 40_000;
 
 /** With sockets and processes; every case of it is in `test/unit/control-plane/fallback.test.ts`. */
-describe('a stream that is lost', () => {
+describe('a lost stream', () => {
   let world: CompanionWorld;
 
   beforeAll(async () => {
@@ -25,7 +25,7 @@ describe('a stream that is lost', () => {
     await world[Symbol.asyncDispose]();
   });
 
-  test.concurrent('with its dataplane: the object is deleted after the grace, not before', async () => {
+  test.concurrent('of an ended dataplane: the companion deletes the object after the grace, not before', async () => {
     const agent = await world.running('lost');
     const lostAtMs = performance.now();
     agent.vanish();
@@ -44,7 +44,7 @@ describe('a stream that is lost', () => {
     expect(await world.row('lost')).toBeUndefined();
   });
 
-  test.concurrent('while its dataplane is connected: the object stays, and the status says why', async () => {
+  test.concurrent('of a connected dataplane: the object stays, and the status says why', async () => {
     const agent = await world.running('connected');
     agent.vanish();
     const { reason, epoch } = await world.waitForRow('connected', {

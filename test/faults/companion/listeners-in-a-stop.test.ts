@@ -18,7 +18,7 @@ async function deafTo(world: CompanionWorld): Promise<Socket> {
   return socket;
 }
 
-test('a scrape and a look at the page in the middle of a stop are answered, and delay no other call', async () => {
+test('the companion answers a scrape and a look at the page in the middle of a stop, and they delay no other call', async () => {
   // Without the quick pings of other tests: one in the middle of a shutdown ends a session of grpc-js.
   await using world = await CompanionWorld.start({ companion: { argv: [] } });
   const { companion } = world;

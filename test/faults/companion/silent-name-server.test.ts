@@ -17,7 +17,7 @@ test.for([
   ['after its first look', 'control-plane.lost'],
   ['once it serves', 'deregistrar.started'],
 ] as const)(
-  'the name server is silent: a companion that is asked to stop %s ends soon after',
+  'a companion that is asked to stop %s ends soon after, although the name server is silent',
   async ([, event], context) => {
     if (process.getuid?.() !== 0) unavailable(context, 'a name server can only be set as root');
     await using nameServer = await SilentNameServer.start();

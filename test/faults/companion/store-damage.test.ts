@@ -26,7 +26,7 @@ describe('a store', () => {
   ];
 
   test.concurrent.for(DAMAGES)(
-    'that is %s is refused with the way out, and not touched',
+    'that is %s is refused with the remedy, and not touched',
     async ([, damage, words]) => {
       await using world = await used();
       const { store } = world.companion;
@@ -42,7 +42,7 @@ describe('a store', () => {
     },
   );
 
-  test.concurrent('that another process has is refused, and that one is not disturbed', async () => {
+  test.concurrent('of another process is refused, and that process is not disturbed', async () => {
     await using world = await CompanionWorld.start();
     await using second = await CompanionProcess.create({
       kumaApi: [world.controlPlane.httpUrl],
@@ -57,7 +57,7 @@ describe('a store', () => {
     expect((await agent.deregister()).outcome).toBe(Outcome.DELETED);
   });
 
-  test.concurrent('with a disk that is full: agents are served all the same, are told so, nothing is lost, and it is over', async () => {
+  test.concurrent('on a full disk serves agents and tells them, loses nothing, and recovers', async () => {
     await using world = await CompanionWorld.start({ companion: { grace: '2s' } });
     const stays = await world.running('stays');
     const leaves = await world.running('leaves');

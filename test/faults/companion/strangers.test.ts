@@ -19,13 +19,13 @@ describe('a caller without a token', () => {
 
   afterAll(() => world[Symbol.asyncDispose]());
 
-  test('is not even told which control plane this is beside', async () => {
+  test('does not learn the control plane either', async () => {
     world.put('web-1');
     using stranger = world.agent('web-1');
     await expect(stranger.getControlPlane()).rejects.toThrow(/^UNAUTHENTICATED: /);
   });
 
-  test('finds no operators’ service where agents attach', async () => {
+  test('finds no operators’ service on the agents’ port', async () => {
     const client = new AdminClient(world.companion.address, credentials.createInsecure());
     try {
       const code = await new Promise((resolve) => {

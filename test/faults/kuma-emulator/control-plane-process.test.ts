@@ -11,7 +11,7 @@ const BODY = JSON.stringify({
 });
 
 describe('the control plane as a program', () => {
-  test('killed and started again it has the same ports and objects, and another instance id', async () => {
+  test('has the same ports and objects after a kill and a start, and another instance id', async () => {
     using dir = new TemporaryDir();
     await using controlPlane = await ControlPlaneProcess.start({ storeFile: dir.join('store.json') });
     const { httpUrl, instanceId } = controlPlane;
@@ -26,7 +26,7 @@ describe('the control plane as a program', () => {
     expect(await (await fetch(url)).json()).toEqual(before);
   });
 
-  test('takes faults, pauses and refuses over its control port, and shows its journal', async () => {
+  test('takes faults, pauses and refuses connections by its control port, and shows its journal', async () => {
     await using controlPlane = await ControlPlaneProcess.start();
     const url = `${controlPlane.httpUrl}/who-am-i`;
     await controlPlane.addFault({ path: 'who-am-i', times: 1, action: { kind: 'answer', status: 503 } });

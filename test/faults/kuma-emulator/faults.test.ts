@@ -51,7 +51,7 @@ describe('faults', () => {
     { status: 405 },
     { status: 302, headers: { location: 'http://elsewhere.test/' } },
     { status: 200, headers: { 'content-type': 'text/html' }, body: '<html></html>' },
-  ])('an answer of $status is given instead, once, and only to what it is meant for', async (answer) => {
+  ])('an answer of $status replaces one answer, of the matching request only', async (answer) => {
     inject({ kind: 'answer', ...answer });
     expect((await fetch(objectUrl())).status).toBe(200);
     const faulty = await remove();
@@ -63,14 +63,14 @@ describe('faults', () => {
     expect(isThere()).toBe(false);
   });
 
-  test('a request can hang without being done', async () => {
+  test('a request can hang without an effect', async () => {
     inject({ kind: 'hang' });
     await expect(remove(AbortSignal.timeout(100))).rejects.toThrow('aborted due to timeout');
     expect(controlPlane.journal.matching('DELETE', /b1$/)).toHaveLength(1);
     expect(isThere()).toBe(true);
   });
 
-  test('an answer can be late', async () => {
+  test('an answer can come late', async () => {
     inject({ kind: 'slow', delayMs: 150 });
     const startedAt = performance.now();
     expect((await remove()).status).toBe(200);
@@ -78,7 +78,7 @@ describe('faults', () => {
   });
 
   test.for(['half-body', 'reset-after'] as const)(
-    '%s does what was asked and loses the answer',
+    '%s carries the request out and loses the answer',
     async (kind) => {
       expect(isThere()).toBe(true);
       inject({ kind });
@@ -89,7 +89,7 @@ describe('faults', () => {
     },
   );
 
-  test('reset does nothing of what was asked', async () => {
+  test('reset carries nothing out', async () => {
     inject({ kind: 'reset' });
     await expect(remove()).rejects.toThrow('fetch failed');
     expect(isThere()).toBe(true);
@@ -102,7 +102,7 @@ describe('faults', () => {
     expect((await remove()).status).toBe(200);
   });
 
-  test('a paused control plane accepts and answers when it is resumed', async () => {
+  test('a paused control plane accepts connections, and answers after it is resumed', async () => {
     controlPlane.pause();
     const answer = remove();
     await expect(
@@ -115,7 +115,7 @@ describe('faults', () => {
 });
 
 describe('journal', () => {
-  test('tells who sent credentials, and finds a text wherever it was sent', async () => {
+  test('shows the sender of credentials, and finds a text wherever it was sent', async () => {
     await fetch(objectUrl(), { headers: { authorization: 'Bearer secret-token' } });
     expect(controlPlane.journal.matching('GET', /b1$/).map(({ authorization }) => authorization)).toEqual([
       true,

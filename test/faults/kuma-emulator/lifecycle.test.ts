@@ -139,7 +139,7 @@ describe('a zone proxy', () => {
 describe('a dataplane applied before', () => {
   const preApplied = { lifecycle: 'pre-applied' } as const;
 
-  test('deleted while connected: a new stream is refused with the reason, Envoy serves on', async () => {
+  test('that is deleted while connected: the control plane refuses a new stream with the reason, and Envoy continues to serve', async () => {
     const dataplane = await world.dataplane('b1', preApplied, { KUMA_CONTROL_PLANE_RETRY_BACKOFF: '50ms' });
     await world.put(dataplane.resource);
     await waitUntilServing(dataplane.inboundPort);

@@ -27,7 +27,7 @@ afterEach(async () => {
 
 describe('a load generator', () => {
   test.for(['http1', 'http2'] as const)(
-    '%s: sees who answers, keeps its rate and loses nothing by itself',
+    '%s: sees which instance answers, keeps its rate and loses nothing by itself',
     async (protocol) => {
       await using other = await HttpApplication.start({ name: 'other' });
       const kind = protocol === 'http1' ? 'http' : 'http2';
@@ -53,7 +53,7 @@ describe('a load generator', () => {
     },
   );
 
-  test('tcp: sees who answers', async () => {
+  test('tcp: sees which instance answers', async () => {
     await using echo = await EchoApplication.start({ name: 'echo' });
     await using watcher = new EndpointWatcher(client, 'tcp');
     const dataplane = await world.dataplane('b1', { protocol: 'tcp', servicePort: echo.port });

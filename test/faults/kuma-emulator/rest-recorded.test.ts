@@ -173,7 +173,7 @@ describe.for(RECORDED_VERSIONS)('REST answers of %s', (version) => {
     expect(answer).toEqual(wanted);
   });
 
-  test('the life of a dataplane reads as recorded: online, draining, offline, deleted, put back', async () => {
+  test('a dataplane’s states read as recorded: online, draining, offline, deleted, put back', async () => {
     await using controlPlane = await ControlPlane.start({ version, localhostIsAdmin: true });
     const world = new RecordedWorld(controlPlane);
     const agrees = async (name: string): Promise<void> => {

@@ -136,7 +136,7 @@ async function attach(
 }
 
 describe('the calls of a companion', () => {
-  test('a check tells what a departure depends on, and that the token is good for this name', async () => {
+  test('a check learns the facts that a departure depends on, and that the token is good for this name', async () => {
     const fake = await companion();
     const facts = await within(5_000, (signal) => endpointAt(fake.url).check(DEPARTURE.key, signal));
     expect(facts).toEqual({
@@ -171,7 +171,7 @@ describe('the calls of a companion', () => {
     expect(facts).toEqual({ ...DEFAULT_FACTS, hdsDelayMs: 1_500 });
   });
 
-  test('the object is put with the incarnation, first not ready and then ready', async () => {
+  test('Register puts the object with the incarnation, first not ready and then ready', async () => {
     const fake = await companion();
     const endpoint = endpointAt(fake.url);
     const wishes: readonly Wish[] = [{ state: 'hidden', takeOver: true }, readyAs(RESOURCE)];
@@ -200,7 +200,7 @@ describe('the calls of a companion', () => {
     ]);
   });
 
-  test('a deregistration says who leaves and how long it may take', async () => {
+  test('Deregister names the incarnation that leaves and the time limit', async () => {
     const fake = await companion();
     const outcome = await within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
     expect(outcome).toBe('deleted');
@@ -222,7 +222,7 @@ describe('the calls of a companion', () => {
   test.for([
     ['ALREADY_GONE', 'already gone'],
     ['DELETED', 'deleted'],
-  ] as const)('%s is success', async ([word, outcome]) => {
+  ] as const)('%s counts as success', async ([word, outcome]) => {
     const answer = { outcome: DeregisterResponse_Outcome[word], guard: '', reason: '', durable: true };
     const fake = await companion({ replies: { deregister: () => answer } });
     const asked = within(5_000, (signal) => deregister(endpointAt(fake.url), DEPARTURE, signal));
@@ -246,7 +246,7 @@ describe('the calls of a companion', () => {
       },
     ],
     ['UNSPECIFIED', { code: 'ANSWER_UNREADABLE' }],
-  ] as const)('%s is none', async ([word, expected]) => {
+  ] as const)('%s counts as failure', async ([word, expected]) => {
     const reason = 'the control plane is away';
     const answer = { outcome: DeregisterResponse_Outcome[word], guard: '', reason, durable: true };
     const fake = await companion({ replies: { deregister: () => answer } });
@@ -308,7 +308,7 @@ describe('the calls of a companion', () => {
     expect(message).not.toContain(TOKEN);
   });
 
-  test('says what to do about a refused token', async () => {
+  test('the error for a refused token has a remedy', async () => {
     const fake = await companion({
       replies: {
         getControlPlane: () => {
@@ -322,7 +322,7 @@ describe('the calls of a companion', () => {
     expect(message).toMatch(/--dataplane-token-file/);
   });
 
-  test('the token is read again at each check, and only then', async () => {
+  test('the agent reads the token again at each check, and only then', async () => {
     const fake = await companion();
     using dir = new TemporaryDir();
     const tokenFile = dir.join('token');
@@ -350,7 +350,7 @@ describe('the calls of a companion', () => {
   });
 });
 
-test('an invalid inline token is refused without being quoted', async () => {
+test('an invalid inline token is refused, and the error does not quote it', async () => {
   const token = dataplaneToken({ inline: 'of two\nlines', file: undefined });
   expect(token.current).toBeUndefined();
   expect(await failure(token.refresh())).toMatchObject({
@@ -365,8 +365,8 @@ test('an invalid key is an error of the settings', () => {
   ).toThrow(/^Cannot use the certificates or the key for grpcs:\/\/localhost:5690/);
 });
 
-describe('the way to a companion', () => {
-  test('over TLS by the CA that it was given', async () => {
+describe('a connection to a companion', () => {
+  test('is made over TLS with the given CA', async () => {
     const fake = await companion({ certificate: 'server' });
     const endpoint = endpointAt(fake.url, { tls: { ca: CA } });
     expect(await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal))).toMatchObject({
@@ -374,7 +374,7 @@ describe('the way to a companion', () => {
     });
   });
 
-  test('over TLS by its name', async () => {
+  test('is made over TLS to its name', async () => {
     const fake = await companion({ certificate: 'server' });
     const endpoint = endpointAt(`grpcs://localhost:${fake.port}`, { tls: { ca: CA } });
     expect(await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal))).toMatchObject({
@@ -390,7 +390,7 @@ describe('the way to a companion', () => {
     { certificate: 'server', ca: OTHER_CA, why: 'another CA' },
     { certificate: 'expired', ca: CA, why: 'an expired certificate' },
     { certificate: 'wrong-name', ca: CA, why: 'another name' },
-  ])('not with $why, and then no token is sent', async ({ certificate, ca }) => {
+  ])('is not made with $why, and then no token is sent', async ({ certificate, ca }) => {
     const fake = await companion({ certificate });
     const asked = within(5_000, (signal) =>
       endpointAt(fake.url, { tls: { ca } }).check(DEPARTURE.key, signal),
@@ -399,7 +399,7 @@ describe('the way to a companion', () => {
     expect(fake.calls).toEqual([]);
   });
 
-  test('with a certificate of another name where kuma-dp verifies none', async () => {
+  test('is made to a certificate of another name where kuma-dp verifies none', async () => {
     const fake = await companion({ certificate: 'wrong-name' });
     const endpoint = endpointAt(fake.url, { tls: { skipVerify: true } });
     expect(await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal))).toMatchObject({
@@ -407,7 +407,7 @@ describe('the way to a companion', () => {
     });
   });
 
-  test('not in plain text to a TLS server, nor over TLS to a plain-text server', async () => {
+  test('is made neither in plain text to a TLS server, nor over TLS to a plain-text server', async () => {
     const [secure, clear] = [await companion({ certificate: 'server' }), await companion()];
     const toSecure = endpointAt(`grpc://127.0.0.1:${secure.port}`);
     const toClear = endpointAt(`grpcs://127.0.0.1:${clear.port}`, { tls: { ca: CA } });
@@ -420,7 +420,7 @@ describe('the way to a companion', () => {
     expect([...secure.calls, ...clear.calls]).toEqual([]);
   });
 
-  test('no process listens', async () => {
+  test('fails where no process listens', async () => {
     const endpoint = endpointAt(`grpc://127.0.0.1:${await freePort()}`);
     expect(await failure(within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal)))).toMatchObject({
       code: 'ENDPOINT_UNREACHABLE',
@@ -433,7 +433,7 @@ describe('the way to a companion', () => {
     expect(await failure(asked)).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
   });
 
-  test('a silently dead connection costs one attempt: the next attempt opens a new one', async () => {
+  test('costs one attempt when it is silently dead: the next attempt opens a new one', async () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const endpoint = endpointAt(fake.urlAt(proxy.port));
@@ -449,7 +449,7 @@ describe('the way to a companion', () => {
 });
 
 describe('the stream to a companion', () => {
-  test('says hello with everything, and learns its epoch', async () => {
+  test('sends a whole Hello, and learns its epoch', async () => {
     const fake = await companion();
     const { attached } = await attach(endpointAt(fake.url));
     expect(attached).toMatchObject([{ epoch: 1, facts: { version: '2.14.3', propagationMs: 50 } }]);
@@ -467,7 +467,7 @@ describe('the stream to a companion', () => {
     ]);
   });
 
-  test('tells phases in the words of the contract', async () => {
+  test('sends phases in the words of the contract', async () => {
     const fake = await companion();
     const { stream } = await attach(endpointAt(fake.url));
     for (const phase of ['running', 'draining', 'confirming', 'stopped'] as const) {
@@ -508,7 +508,7 @@ describe('the stream to a companion', () => {
     expect(proxy.accepted).toBe(2);
   });
 
-  test('ends where a newer incarnation has the name', async () => {
+  test('ends if a newer incarnation has the name', async () => {
     const fake = await companion({
       replies: {
         attach: () => {
@@ -536,7 +536,7 @@ describe('the stream to a companion', () => {
     expect(await stream.ended).toMatchObject({ kind: 'lost', error: { code: 'ENDPOINT_UNREACHABLE' } });
   });
 
-  test('stays while a call on the same connection got no answer', async () => {
+  test('stays although a call on the same connection got no answer', async () => {
     const fake = await companion({ replies: { deregister: silent } });
     const endpoint = endpointAt(fake.url);
     const { stream } = await attach(endpoint);

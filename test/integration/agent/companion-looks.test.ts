@@ -36,7 +36,7 @@ describe('a look that a companion asks for', () => {
     timeout: { seconds: 3, nanos: 0 },
   };
 
-  test('is made by the witness, and answered with its id', async () => {
+  test('reaches the witness, and is answered with its id', async () => {
     const asked: LookRequest[] = [];
     const witness: Witness = {
       look: (request) => {
@@ -71,7 +71,7 @@ describe('a look that a companion asks for', () => {
     );
   });
 
-  test('is not answered by an agent that says it makes none, and its stream goes on', async () => {
+  test('gets no answer from an agent that makes none, and the stream stays', async () => {
     const fake = open.use(await FakeCompanion.start());
     await attach(fake, undefined);
     expect(fake.streams[0]?.hello.looks).toBe(false);
@@ -93,7 +93,7 @@ describe('a look that a companion asks for', () => {
   });
 });
 
-test('an agent keeps its place at a companion that is busy and says for how long', async () => {
+test('an agent keeps its place at a busy companion that names the wait', async () => {
   const turn = Promise.withResolvers<undefined>();
   const fake = open.use(
     await FakeCompanion.start({

@@ -55,7 +55,7 @@ describe('what agent and companion tell each other on their stream', () => {
     expect(fake.seen('getControlPlane')).toHaveLength(2);
   });
 
-  test('a companion that sends no news is asked each time', async () => {
+  test('a check asks a companion that sends no news each time', async () => {
     await start({});
     for (let nth = 0; nth < 3; nth += 1) await check();
     expect(fake.seen('getControlPlane')).toHaveLength(3);

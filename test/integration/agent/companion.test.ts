@@ -102,8 +102,8 @@ async function startDelayMs(agent: AgentProcess): Promise<number> {
   return Date.parse(String(spawned['time'])) - Date.parse(String(started['time']));
 }
 
-describe('with a companion and nothing else', () => {
-  test('the agent owns the object, and a stop takes it away, without any reach to the REST port', async () => {
+describe('an agent with a companion as its only endpoint', () => {
+  test('owns the object, and its stop deletes it, without access to the REST port', async () => {
     await using world = await QuickWorld.start();
     await using fake = await FakeCompanion.start({ replies: repliesOver(world.controlPlane.httpUrl) });
     const command = await dataplaneCommand({
@@ -150,7 +150,7 @@ describe('with a companion and nothing else', () => {
     expect(agent.stderr).not.toContain(TOKEN);
   });
 
-  test('settles as long as the companion says', async () => {
+  test('settles for the time that the companion names', async () => {
     const fake = await companion();
     const made = scene({ endpoints: [fake.url], options: ['--settle=auto'] });
     const agent = await start(made);
@@ -163,7 +163,7 @@ describe('with a companion and nothing else', () => {
     expect(made.isThere).toBe(false);
   });
 
-  test('over TLS by the CA of kuma-dp', async () => {
+  test('connects over TLS with the CA of kuma-dp', async () => {
     const fake = await companion({ certificate: 'server' });
     const made = scene({
       endpoints: [fake.url],
@@ -177,7 +177,7 @@ describe('with a companion and nothing else', () => {
     expect(fake.seen('deregister')).toMatchObject([{ token: TOKEN }]);
   });
 
-  test('a companion with another’s certificate never gets the token, and kuma-dp runs', async () => {
+  test('never sends the token to a companion with another’s certificate, and kuma-dp runs', async () => {
     const fake = await companion({ certificate: 'wrong-name' });
     const made = scene({
       endpoints: [fake.url],
@@ -224,7 +224,7 @@ describe('the start', () => {
     },
   );
 
-  test('a companion that drops every packet costs no more', async () => {
+  test('a companion that drops every packet costs no more time', async () => {
     const proxy = open.use(await FaultProxy.start('http://127.0.0.1:1', { kind: 'silence' }));
     const made = scene({ endpoints: [`grpc://127.0.0.1:${proxy.port}`], put: true });
     const agent = await start(made);
@@ -261,7 +261,7 @@ describe('the start', () => {
     await stop(agent);
   });
 
-  test('a zone proxy goes without, by the REST endpoint', async () => {
+  test('a zone proxy uses the REST endpoint instead', async () => {
     const fake = await companion();
     const made = scene({
       endpoints: [fake.url, controlPlane.httpUrl],
@@ -279,7 +279,7 @@ describe('the start', () => {
   });
 });
 
-describe('while it runs', () => {
+describe('an agent that runs', () => {
   test('comes back after a crash of the companion, as the same incarnation', async () => {
     const fake = await companion();
     const agent = await start(scene({ endpoints: [fake.url] }));
@@ -294,7 +294,7 @@ describe('while it runs', () => {
     await stop(agent);
   });
 
-  test('goes from one companion to the next on a redirect', async () => {
+  test('moves from one companion to the next on a redirect', async () => {
     const [first, second] = [await companion(), await companion()];
     const agent = await start(scene({ endpoints: [first.url, second.url] }));
     await agent.waitForEvent('dataplane.ready');
@@ -305,7 +305,7 @@ describe('while it runs', () => {
     expect(agent.seen('companion.lost')).toEqual([]);
   });
 
-  test('a newer incarnation of the name is no reason to touch kuma-dp', async () => {
+  test('does not touch kuma-dp when a newer incarnation has the name', async () => {
     const fake = await companion();
     const made = scene({ endpoints: [fake.url] });
     const agent = await start(made);
@@ -334,7 +334,7 @@ describe('a stop', () => {
     durable: true,
   };
 
-  test('is handed over where the companion cannot finish it in time', async () => {
+  test('is handed over if the companion cannot finish it in time', async () => {
     const fake = await companion({ replies: { deregister: () => ACCEPTED } });
     const made = scene({ endpoints: [fake.url], options: ['--stop-budget=3s'] });
     const agent = await start(made);
@@ -349,7 +349,7 @@ describe('a stop', () => {
     expect(agent.report.steps.map(({ step }) => step)).not.toContain('settle');
   });
 
-  test('is kept where a guard refuses it', async () => {
+  test('keeps the object if a guard refuses', async () => {
     const refused = {
       outcome: DeregisterResponse_Outcome.REFUSED,
       guard: 'newer-epoch',
@@ -369,7 +369,7 @@ describe('a stop', () => {
   });
 
   test.for(['a companion that hangs', 'a companion that went away', 'a companion in a black hole'])(
-    'goes by the REST API behind %s, which never sees the token',
+    'uses the REST API behind %s, which never gets the token',
     async (how) => {
       const fake = await companion();
       const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
@@ -390,7 +390,7 @@ describe('a stop', () => {
     },
   );
 
-  test('a companion that does not take the stop report delays no stop', async () => {
+  test('is not delayed by a companion that does not take the stop report', async () => {
     const fake = await companion();
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const made = scene({
@@ -417,7 +417,7 @@ function build(dir: TemporaryDir): { readonly prefix: readonly string[]; readonl
 }
 
 describe('what the agent loads', () => {
-  test('contains no gRPC unless a companion is named', async () => {
+  test('contains gRPC only if an endpoint is a companion', async () => {
     using dir = new TemporaryDir();
     const bare = build(dir);
     rmSync(dir.join('agent', 'companion-endpoint.js'));
@@ -428,7 +428,7 @@ describe('what the agent loads', () => {
     expect(deregistration(agent)).toMatchObject({ outcome: 'gone' });
   });
 
-  test('is there before a stop: nothing is loaded then', async () => {
+  test('is complete before a stop, which loads nothing', async () => {
     using dir = new TemporaryDir();
     const fake = await companion();
     const made = scene({ endpoints: [fake.url] });
@@ -469,7 +469,7 @@ describe('the other commands', () => {
     ]);
   });
 
-  test('deregister by name says whose token it uses', async () => {
+  test('deregister by name names the token that it uses', async () => {
     const fake = await companion();
     const made = scene({ endpoints: [fake.url], put: true });
     const asked = await made.agent([
@@ -484,7 +484,7 @@ describe('the other commands', () => {
     expect(made.isThere).toBe(false);
   });
 
-  test('plan shows who would be asked, and that the agent would own the object', async () => {
+  test('plan shows the endpoint, and that the agent would own the object', async () => {
     const fake = await companion();
     const made = scene({ endpoints: [controlPlane.httpUrl, fake.url] });
     const asked = await made.agent(['plan', ...made.runArgv.slice(1)]);
@@ -496,14 +496,14 @@ describe('the other commands', () => {
     expect(fake.streams).toEqual([]);
   });
 
-  test('an endpoint that would send the token in clear is refused', async () => {
+  test('the agent refuses an endpoint that would get the token in clear', async () => {
     const made = scene({ endpoints: ['grpc://companion.example:5690'] });
     const asked = await made.agent(made.runArgv);
     expect(await asked.exited).toEqual({ code: 78, signal: null });
     expect(asked.stderr).toContain('would send the dataplane token in clear');
   });
 
-  test('an inline token is not written down', async () => {
+  test('the agent writes no inline token to a file', async () => {
     const fake = await companion();
     const made = scene({ endpoints: [fake.url], kumaDpOptions: [`--dataplane-token=${TOKEN}`] });
     const agent = await made.start();

@@ -153,7 +153,7 @@ function complaints(stdout: string): readonly string[] {
 }
 
 describe.concurrent('doctor', () => {
-  test('finds nothing where all is well, of a run and of its command alone', async () => {
+  test('finds nothing wrong with a good run, nor with its command alone', async () => {
     const running = await examine({ unit: FINE, tokenExpiresIn: 86_400 * 30 });
     expect(complaints(running.stdout)).toEqual([]);
     expect(running.code).toBe(0);
@@ -174,7 +174,7 @@ describe.concurrent('doctor', () => {
     expect(found.findings.map(({ about }) => about)).toContain('KillMode');
   });
 
-  test('says what it could not see without systemd, and without a running agent', async () => {
+  test('names what it could not see without systemd, and without a running agent', async () => {
     const found = await examine({ runs: false });
     expect(found.code).toBe(0);
     expect(found.stdout).toContain('?    systemd: cannot tell which unit runs the dataplane');
@@ -186,7 +186,7 @@ describe.concurrent('doctor', () => {
     expect(nothing.stdout).toContain('FAIL dataplane: no agent was found running on this host');
   });
 
-  test('names a kuma-dp that runs without an agent, and what to write in front of it', async () => {
+  test('names a kuma-dp that runs without an agent, and the missing prefix', async () => {
     // Said by the command line alone, as of a real one.
     const lone = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60_000)', 'run'], {
       argv0: '/usr/bin/kuma-dp',
@@ -204,7 +204,7 @@ describe.concurrent('doctor', () => {
     }
   });
 
-  test('says since when a dataplane is drained', async () => {
+  test('shows since when a dataplane is drained', async () => {
     const found = await examine({
       unit: FINE,
       before: async ({ scene }) => {
@@ -217,7 +217,7 @@ describe.concurrent('doctor', () => {
     expect(found.code).toBe(1);
   });
 
-  test('names a drop-in that breaks the stop, and what would mend it', async () => {
+  test('names a drop-in that breaks the stop, and the remedy', async () => {
     const dropIn = '/etc/systemd/system/kuma-dp.service.d/short.conf';
     const found = await examine({
       unit: {
@@ -253,7 +253,7 @@ describe.concurrent('doctor', () => {
     expect(complaints(down.stdout)).toEqual([expect.stringMatching(/^FAIL endpoint http:.*ECONNREFUSED/)]);
   });
 
-  test('fails for an expired token, and for a notice that is shorter than the budget', async () => {
+  test('fails for an expired token, and for a supervisor’s limit below the budget', async () => {
     const found = await examine({ tokenExpiresIn: -60, runs: false, options: ['--supervisor-timeout=30s'] });
     expect(found.code).toBe(2);
     expect(complaints(found.stdout)).toEqual([
@@ -296,7 +296,7 @@ describe.concurrent('doctor', () => {
     ]);
   });
 
-  test('has nothing against the unit of Kuma’s documentation with our drop-in', async () => {
+  test('accepts the unit of Kuma’s documentation with our drop-in', async () => {
     const documented = { Type: 'simple', TimeoutStopUSec: '1min 30s', TimeoutStartUSec: '1min 30s' };
     const found = await examine({ unit: { ...FINE, ...documented } });
     expect(complaints(found.stdout)).toEqual([]);
@@ -334,7 +334,7 @@ describe('doctor, as a user who may see little', () => {
       unavailable(context, 'no other user can be tried: run as root, with a TMPDIR that it may enter');
   });
 
-  test('says what it could see, and of the rest that it could not', async () => {
+  test('shows what it can see, and marks what it cannot', async () => {
     const found = await examine({
       unit: {
         ...FINE,
@@ -367,7 +367,7 @@ describe('doctor, as a user who may see little', () => {
     );
   });
 
-  test('does not claim that no agent runs if it may not see them', async () => {
+  test('does not claim that no agent runs if it may not see agents', async () => {
     const found = await examine({ wrapped: false, as: another, before: halfVisible });
     expect(complaints(found.stdout)).toEqual([]);
     expect(found.stdout).toContain('?    dataplane: no agent was found running on this host');
@@ -378,7 +378,7 @@ describe('doctor, as a user who may see little', () => {
 
 // By itself: it looks for three seconds at an endpoint, which is short beside a dozen others.
 describe('doctor, beside a companion', () => {
-  test('fails for a companion that refuses the token, before a stop finds out', async () => {
+  test('fails for a companion that refuses the token, before a stop does', async () => {
     await using world = await CompanionWorld.start({
       controlPlane: { localhostIsAdmin: true },
       companion: { authn: 'token' },

@@ -47,13 +47,13 @@ describe.each([
   ['root’s', 0, /as root(?! or)/],
   ['a user’s without a name', 65_533, /as uid 65533 or as root/],
 ])('what is %s', (_title, uid, whom) => {
-  test.each(['status', 'drain', 'resume'])('%s names who may read the state folder', (command) => {
+  test.each(['status', 'drain', 'resume'])('%s names the users who may read the state folder', (command) => {
     const said = asAnother(command, `--state-dir=${give('state', uid, 0o700)}`);
     expect(said).toMatch(whom);
     expect(said).not.toContain('EACCES');
   });
 
-  test('doctor says that it cannot see, and who can', () => {
+  test('doctor reports that it cannot see, and names the users who can', () => {
     const state = `--state-dir=${give('state', uid, 0o700)}`;
     expect(asAnother('doctor', state)).toMatch(whom);
     const file = `--dataplane-file=${give('dataplane.yaml', uid, 0o600)}`;
@@ -62,7 +62,7 @@ describe.each([
     expect(said).toMatch(whom);
   });
 
-  test('deregister and status name who may read a state file', () => {
+  test('deregister and status name the users who may read a state file', () => {
     give('state', uid, 0o755);
     const file = give('state/web-1.json', uid, 0o600);
     for (const argv of [
@@ -73,6 +73,6 @@ describe.each([
   });
 });
 
-test('a state folder that is not there is not one that may not be read', () => {
+test('a missing state folder does not count as an unreadable one', () => {
   expect(asAnother('status', `--state-dir=${dir.join('none')}`)).toContain('there is none');
 });

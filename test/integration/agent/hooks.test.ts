@@ -11,7 +11,7 @@ async function open(options: readonly string[], parts: AsyncDisposableStack): Pr
   return parts.use(new Scene({ controlPlane, child: KUMA, options: ['--settle=100ms', ...options] }));
 }
 
-test('hooks run in the order of the stop, say so in the log, and Envoy serves until --on-leave has ended', async () => {
+test('hooks run in the order of the stop, the agent logs them, and Envoy serves until --on-leave has ended', async () => {
   await using parts = new AsyncDisposableStack();
   const scene = await open(
     [
@@ -36,7 +36,7 @@ test('hooks run in the order of the stop, say so in the log, and Envoy serves un
   expect(scene.isThere).toBe(false);
 });
 
-test('hooks that never end cost a stop no more than its budget, and leave nothing behind', async () => {
+test('hooks that never end keep a stop within its budget, and leave nothing behind', async () => {
   await using parts = new AsyncDisposableStack();
   const scene = await open(
     ['--stop-budget=4s', '--on-leave=sleep 600 & sleep 600', '--on-drained=trap "" TERM; sleep 600; :'],
@@ -51,7 +51,7 @@ test('hooks that never end cost a stop no more than its budget, and leave nothin
   await agent.waitUntilNobodyLives();
 });
 
-test('a command that cannot run, and a stop in a hurry, change nothing', async () => {
+test('a command that cannot run, and a hurried stop, change nothing', async () => {
   await using parts = new AsyncDisposableStack();
   const scene = await open(['--on-leave=/no/such/program', '--on-drained=sleep 600'], parts);
   const agent = await scene.start();

@@ -67,7 +67,7 @@ describe.for(Object.entries(TRAPS))('%s', ([, lay]) => {
   });
 });
 
-test('a file of /proc, which says no size, is read to its end', () => {
+test('a file of /proc, which has no size, is read to its end', () => {
   const text = readIfNamed('/proc/self/limits');
   expect(text).toContain('Max open files');
   expect(text?.endsWith('\n')).toBe(true);
@@ -152,7 +152,7 @@ describe('Envoy’s admin', () => {
     expect(process.memoryUsage().rss - beforeBytes).toBeLessThan(400 * 1024 * 1024);
   });
 
-  test('says yes to its health, by a POST without a body', async () => {
+  test('accepts a change of its health, by a POST without a body', async () => {
     const asked: string[] = [];
     await listening(
       createServer((request, response) => {
@@ -196,7 +196,7 @@ describe('Envoy’s admin', () => {
     expect(asked).toBe(0);
   });
 
-  test.runIf(process.getuid?.() === 0)('of another user is asked at a socket of that user', async () => {
+  test.runIf(process.getuid?.() === 0)('of another user is reached at a socket of that user', async () => {
     await listening(
       createServer((_request, response) => response.end('a: 1')),
       socket(),
@@ -206,7 +206,7 @@ describe('Envoy’s admin', () => {
     expect(await admin.stats('a')).toBe('a: 1');
   });
 
-  test('a bootstrap that is another file is not quoted', async () => {
+  test('an error about a bootstrap that is another file does not quote it', async () => {
     writeFileSync(path, 'root:*:1:0:\n\t{secret: [unclosed\n');
     const found = await find(path);
     expect(JSON.stringify(found)).not.toContain('secret');

@@ -78,8 +78,8 @@ const STOP = [
   'Stopped in N (signal SIGTERM; budget N): deregister N, settle N, drain N, exit N, confirm N [stop.reported]',
 ];
 
-describe.concurrent('for people', () => {
-  test('the journal gets a few lines with their priorities', async () => {
+describe.concurrent('the log for people', () => {
+  test('is a few lines with priorities in the journal', async () => {
     await using scene = open();
     const lines = await startAndStop(scene, { prefix: IN_JOURNAL });
     expect(lines.slice(0, START.length).toSorted()).toEqual(START.map((line) => `<6>${line}`).toSorted());
@@ -89,7 +89,7 @@ describe.concurrent('for people', () => {
   test.for([
     { name: 'in colour', env: {}, word: '\u001B[36mINFO \u001B[0m' },
     { name: 'without, where NO_COLOR is set', env: { NO_COLOR: '1' }, word: 'INFO ' },
-  ])('a terminal gets the time and a word, $name', async ({ env, word }) => {
+  ])('has the time and a word on a terminal, $name', async ({ env, word }) => {
     await using scene = open();
     const lines = await startAndStop(scene, {
       prefix: ['bash', '-c', 'exec script --quiet --return --command "exec ${*@Q}" /dev/null', 'bash'],
@@ -98,7 +98,7 @@ describe.concurrent('for people', () => {
     expect(lines.slice(START.length)).toEqual(STOP.map((line) => `TIME ${word} ${line}`));
   });
 
-  test('a pipe gets JSON, unless it is asked otherwise; then with the date', async () => {
+  test('is JSON in a pipe by default, and text with the date on request', async () => {
     await using json = open();
     const objects = await startAndStop(json, { env: { JOURNAL_STREAM: '1:2' } });
     expect(objects.map((line) => (JSON.parse(line) as { readonly program: string }).program)).toEqual(
@@ -109,7 +109,7 @@ describe.concurrent('for people', () => {
     expect(lines.slice(START.length)).toEqual(STOP.map((line) => `DATE INFO  ${line}`));
   });
 
-  test('the journal gets JSON on request, and otherwise problems by their priority', async () => {
+  test('is JSON in the journal on request, and otherwise has problems by their priority', async () => {
     await using json = open(['--log-format=json']);
     const objects = await startAndStop(json, { prefix: IN_JOURNAL });
     expect(objects.every((line) => line.startsWith('{'))).toBe(true);
@@ -125,7 +125,7 @@ describe.concurrent('for people', () => {
     );
   });
 
-  test('messages to the caller have a priority, too', async () => {
+  test('has a priority for messages to the caller, too', async () => {
     await using scene = open();
     const said = async (...argv: readonly string[]): Promise<readonly string[]> => {
       const agent: AgentProcess = await scene.agent(argv, { prefix: IN_JOURNAL });
@@ -151,7 +151,7 @@ describe.concurrent('for people', () => {
   });
 });
 
-test('the stop of an idle dataplane takes less than six seconds, and few lines, none of them twice', async () => {
+test('of an idle dataplane’s stop, which takes less than six seconds, has few lines, none of them twice', async () => {
   await using fleet = await Fleet.create({ names: ['web-1'] });
   const instance = fleet.instance('web-1');
   const { command, argv, env } = instance.command;

@@ -47,7 +47,7 @@ async function scrapeByTls(
 }
 
 describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () => {
-  test('want the token, by plain HTTP', async () => {
+  test('require the token, over plain HTTP', async () => {
     await using scene = open(['--metrics=0.0.0.0:0', '--metrics-token-file=token']);
     writeFileSync(scene.dir.join('token'), `${TOKEN}\n`);
     const port = await portOf(scene);
@@ -59,7 +59,7 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     expect(new Scrape(found.body).value('kuma_dp_agent_phase{phase="running"}')).toBe(1);
   });
 
-  test('are there by HTTPS with a certificate, and want the token there too', async () => {
+  test('are served over HTTPS with a certificate, and require the token there too', async () => {
     await using scene = open([
       '--metrics=[::]:0',
       '--metrics-token-file=token',
@@ -81,7 +81,7 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     );
   });
 
-  test('are answered beside clients that never finish a handshake, whose connections end', async () => {
+  test('are served beside clients that never finish a handshake, whose connections end', async () => {
     await using scene = open([
       '--metrics=127.0.0.1:0',
       '--metrics-cert-file=server.crt',
@@ -101,7 +101,7 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     expect(await scrapeByTls(port, {})).toMatchObject({ status: 200 });
   });
 
-  test('take another token when its file changes, and keep the last good one while that is broken', async () => {
+  test('take another token when its file changes, and keep the last good one while the file is broken', async () => {
     await using scene = open(['--metrics=127.0.0.1:0', '--metrics-token-file=token']);
     const file = scene.dir.join('token');
     writeFileSync(file, TOKEN);
@@ -173,7 +173,7 @@ describe.concurrent('the metrics of the agent, for a Prometheus elsewhere', () =
     },
   );
 
-  test('an address for all without a token, in the environment, costs the metrics and not the dataplane', async () => {
+  test('an address for all without a token, in the environment, costs the metrics but not the dataplane', async () => {
     await using scene = open(['--settle=100ms']);
     const agent = await scene.start({ env: { KUMA_DP_AGENT_METRICS: '0.0.0.0:0' } });
     await scene.untilRunning(agent);

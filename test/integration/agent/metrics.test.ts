@@ -119,7 +119,7 @@ describe.concurrent('the metrics of the agent', () => {
     });
   });
 
-  test('an agent that was killed is counted by the next one, which takes its socket over', async () => {
+  test('count a killed agent in its next run, which takes its socket over', async () => {
     using folder = new Scene({ controlPlane, put: false }).dir;
     const path = folder.join('m.sock');
     await using scene = open(`unix:${path}`, ['--restart-pacing=off']);
@@ -145,7 +145,7 @@ describe.concurrent('the metrics of the agent', () => {
     expect(Counters.parse(JSON.parse(readFileSync(countersFile(scene), 'utf8'))).open).toBe(false);
   });
 
-  test('clients that never read cost neither memory nor time of a stop, and others are served', async () => {
+  test('cost neither memory nor time of a stop when clients never read, and serve others', async () => {
     await using scene = open(ANY_PORT, ['--settle=200ms']);
     const { agent, address } = await running(scene);
     await scrape(address);
@@ -165,7 +165,7 @@ describe.concurrent('the metrics of the agent', () => {
     for (const socket of sockets) socket.destroy();
   });
 
-  test('a port of another process costs a warning, and nothing of a stop', async () => {
+  test('cost a warning, and nothing of a stop, when another process has the port', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     const { port } = holder.address() as AddressInfo;
@@ -183,7 +183,7 @@ describe.concurrent('the metrics of the agent', () => {
     holder.close();
   });
 
-  test('a folder that is not there, or a file in the way, costs a warning too', async () => {
+  test('cost a warning too without the folder, or with a file in the way', async () => {
     await using scene = open('unix:/nowhere/m.sock');
     const agent = await scene.start();
     expect(JSON.stringify(await agent.waitForEvent('metrics.unavailable'))).toContain('/nowhere');

@@ -34,7 +34,7 @@ const ROWS = [
 
 describe.concurrent('kuma-dp without one of its files', () => {
   test.for(ROWS)(
-    '$missing: says so in its own words, and its exit code is the agent’s',
+    '$missing: reports it in its own words, and the agent exits with its code',
     async ({ missing, kumaDpSays }) => {
       using dir = new TemporaryDir();
       writeFileSync(dir.join('dataplane.yaml'), JSON.stringify(RESOURCE));

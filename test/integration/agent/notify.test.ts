@@ -42,7 +42,7 @@ function standIn(scene: Scene, seconds: number): { readonly PATH: string; readon
 }
 
 describe.concurrent('systemd', () => {
-  test('hears when the dataplane serves, and every step of its stop, in real bytes', async (context) => {
+  test('learns when the dataplane serves, and every step of its stop, in real bytes', async (context) => {
     need(context, 'systemd-notify');
     await using socket = await NotifySocket.start();
     await using scene = new Scene({
@@ -77,7 +77,7 @@ describe.concurrent('systemd', () => {
     expect(agent.seen('notification.lost')).toEqual([]);
   });
 
-  test('is told that the agent lives, as often as its watchdog wants', async (context) => {
+  test('gets signs of life as often as its watchdog requires', async (context) => {
     need(context, 'systemd-notify');
     await using socket = await NotifySocket.start();
     await using scene = new Scene({ controlPlane, child: SERVES });
@@ -89,7 +89,7 @@ describe.concurrent('systemd', () => {
     expect(await agent.exited).toEqual({ code: 6, signal: null });
   });
 
-  test('costs a stop nothing, even if systemd-notify hangs: one runs, the others wait', async () => {
+  test('delays no stop, even if systemd-notify hangs: one runs, the others wait', async () => {
     await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=500ms'] });
     const { file, PATH } = standIn(scene, 5);
     const agent = await scene.start({ env: { NOTIFY_SOCKET: '/nowhere', PATH } });
@@ -106,7 +106,7 @@ describe.concurrent('systemd', () => {
     for (const { pid } of agent.living) process.kill(pid, 'SIGKILL');
   });
 
-  test('that cannot be told costs one warning', async () => {
+  test('that cannot be notified costs one warning', async () => {
     await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
     const agent = await scene.start({ env: { NOTIFY_SOCKET: scene.dir.join('no-socket') } });
     await agent.waitForEvent('notification.lost');
@@ -117,7 +117,7 @@ describe.concurrent('systemd', () => {
     expect(scene.isThere).toBe(false);
   });
 
-  test('that does not listen gets no message: nothing is spawned', async () => {
+  test('that does not listen gets no message, and the agent spawns nothing', async () => {
     await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
     const { file, PATH } = standIn(scene, 0);
     const agent = await scene.start({ env: { NOTIFY_SOCKET: undefined, PATH } });

@@ -8,7 +8,7 @@ import { childrenByParent, childrenOf, kumaDpAmong } from '../../../agent/child/
 import { unavailable } from '../../support/need.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
-test('children are the same by the kernel’s list and by their parent’s id', async () => {
+test('the kernel’s list of children equals the list by parent id', async () => {
   const child = spawn('sh', ['-c', 'sleep 30 & sleep 30 & wait']);
   await once(child, 'spawn');
   try {
@@ -24,7 +24,7 @@ test('children are the same by the kernel’s list and by their parent’s id', 
   expect(childrenOf(child.pid ?? 0)).toEqual([]);
 });
 
-test('kuma-dp is found behind hundreds of other processes', async () => {
+test('the agent finds kuma-dp behind hundreds of other processes', async () => {
   const many = 'i=0; while [ $i -lt 300 ]; do sleep 30 & i=$((i+1)); done';
   const child = spawn('bash', ['-c', `${many}; (exec -a kuma-dp sleep 30) & echo $!; wait`], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -43,25 +43,22 @@ test.each([
   ['dataplane', 'run', true],
   ['start.sh', 'run --cp-address=https://cp:5678', true],
   ['other', 'start', false],
-])(
-  'a kuma-dp of another name is known by the Envoy that it has started: %s %s',
-  async (name, words, isKnown) => {
-    using dir = new TemporaryDir();
-    const program = (file: string, text: string): void => {
-      writeFileSync(dir.join(file), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
-    };
-    program('envoy', 'echo $PPID; read line');
-    program(name, `${dir.join('envoy')} --config-path /tmp/bootstrap.yaml; :`);
-    const child = spawn('sh', ['-c', `${dir.join(name)} ${words}; :`], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const [line] = (await once(child.stdout, 'data')) as [Buffer];
-    const found = kumaDpAmong(child.pid ?? 0);
-    child.stdin.end('over\n');
-    await once(child, 'exit');
-    expect(found).toBe(isKnown ? Number(line.toString()) : undefined);
-  },
-);
+])('the agent recognises a kuma-dp of another name by its Envoy: %s %s', async (name, words, isKnown) => {
+  using dir = new TemporaryDir();
+  const program = (file: string, text: string): void => {
+    writeFileSync(dir.join(file), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  };
+  program('envoy', 'echo $PPID; read line');
+  program(name, `${dir.join('envoy')} --config-path /tmp/bootstrap.yaml; :`);
+  const child = spawn('sh', ['-c', `${dir.join(name)} ${words}; :`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const found = kumaDpAmong(child.pid ?? 0);
+  child.stdin.end('over\n');
+  await once(child, 'exit');
+  expect(found).toBe(isKnown ? Number(line.toString()) : undefined);
+});
 
 /** Without the group that may see all, and without CAP_SYS_PTRACE, as an agent that is not root. */
 const LOOK_AT_ANOTHER_USERS_CHILD = `
@@ -78,7 +75,7 @@ const LOOK_AT_ANOTHER_USERS_CHILD = `
   console.log('ended', ...childrenOf(child.pid));
 `;
 
-test('a process that /proc hides is not one that has no children', (context) => {
+test('a process that /proc hides does not count as one without children', (context) => {
   const script =
     'mount -t proc -o hidepid=invisible proc /proc && exec setpriv --regid=65533 --clear-groups --bounding-set=-sys_ptrace "$@"';
   const argv = [process.execPath, '--input-type=module', '--eval', LOOK_AT_ANOTHER_USERS_CHILD];
@@ -93,7 +90,7 @@ test('a process that /proc hides is not one that has no children', (context) => 
   ]);
 });
 
-test('the agent whose kuma-dp has ended is not the kuma-dp of the Envoy that is left', () => {
+test('an agent whose kuma-dp has ended does not take itself for the kuma-dp of the remaining Envoy', () => {
   const script = `
     import { spawn } from 'node:child_process';
     import { once } from 'node:events';

@@ -18,7 +18,7 @@ const DATAPLANE_TOKEN = signToken(
 );
 
 /** What docs/security/threat-model.md says of the files of a host and of the log. */
-test('no token is in the log, in the state folder, in the report or in what status and doctor say', async () => {
+test('no token is in the log, the state folder, the report, or the output of status and doctor', async () => {
   await using controlPlane = await ControlPlane.start({ userTokens: [USER_TOKEN] });
   await using scene = new Scene({
     controlPlane,

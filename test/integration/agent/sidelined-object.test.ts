@@ -11,7 +11,7 @@ import { losePower } from '../../support/world/power-loss.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-test('an object that a companion sidelined before it was removed is put back by its own agent', async () => {
+test('an agent puts back its own object that a companion sidelined before its removal', async () => {
   using dir = new TemporaryDir();
   // Health feedback would set the port Ready as well, and leave the mark.
   await using controlPlane = await ControlPlane.start({ healthFeedback: false });

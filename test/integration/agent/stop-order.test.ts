@@ -21,7 +21,7 @@ const SETTLE_MS = 700;
 const BUDGET = ['--stop-budget=10s', `--settle=${SETTLE_MS}ms`];
 
 describe.concurrent('the order of a stop', () => {
-  test('kuma-dp hears of a stop only when the object is gone and the peers have been told', async () => {
+  test('kuma-dp gets its SIGTERM only after the object is gone and the peers know', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
@@ -49,7 +49,7 @@ describe.concurrent('the order of a stop', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test("without Envoy's admin, kuma-dp drains as long as it wants within the budget", async () => {
+  test("kuma-dp drains as long as it wants within the budget without Envoy's admin", async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'hidden', drainMs: 1_200 },
@@ -66,7 +66,7 @@ describe.concurrent('the order of a stop', () => {
     expect(agent.report.steps.find(({ step }) => step === 'drain')?.outcome).toBe('exit code 0');
   });
 
-  test('a kuma-dp that another process told already is not told twice', async () => {
+  test('a kuma-dp that has had a SIGTERM from another process gets no second one', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', busyMs: 1_000, readinessPort: await freePort() },
@@ -84,7 +84,7 @@ describe.concurrent('the order of a stop', () => {
     expect(scene.deletions).toHaveLength(1);
   });
 
-  test('SIGUSR2 is passed on when the object is gone, and the SIGTERM after it comes once', async () => {
+  test('kuma-dp gets SIGUSR2 after the object is gone, and one SIGTERM after that', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
@@ -111,7 +111,7 @@ describe.concurrent('a kuma-dp that never started an Envoy', () => {
     ['a dataplane connected a little before this run', 8_000, true],
     ['a dataplane connected since, which may be its own Envoy', 0, false],
     ['no dataplane is connected', undefined, false],
-  ])('%s: the object stays: %s', async ([, connectedAgoMs, stays]) => {
+  ])('leaves its object: %s: %s', async ([, connectedAgoMs, stays]) => {
     await using scene = new Scene({ controlPlane, child: { contract: 'obedient' }, options: BUDGET });
     if (connectedAgoMs !== undefined) scene.recreate('online', connectedAgoMs);
     const agent = await scene.start();
@@ -124,8 +124,8 @@ describe.concurrent('a kuma-dp that never started an Envoy', () => {
   });
 });
 
-describe.concurrent('asked again', () => {
-  test('the second signal hastens the deregistration and does not cancel it', async () => {
+describe.concurrent('a second request to stop', () => {
+  test('hastens the deregistration and does not cancel it', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
@@ -152,7 +152,7 @@ describe.concurrent('asked again', () => {
 });
 
 describe.concurrent('confirm', () => {
-  test('an object that was created again in mid-drain is deleted again', async () => {
+  test('deletes an object again that was created again in mid-drain', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', busyMs: 700 },
@@ -174,8 +174,8 @@ describe.concurrent('confirm', () => {
   });
 });
 
-describe.concurrent('kuma-dp ends by itself', () => {
-  test('by a signal: it is deregistered, and the agent ends the same way', async () => {
+describe.concurrent('a kuma-dp that ends by itself', () => {
+  test('by a signal is deregistered, and the agent ends the same way', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', exit: { signal: 'SIGSEGV' }, exitAfterMs: 1_000 },
@@ -189,7 +189,7 @@ describe.concurrent('kuma-dp ends by itself', () => {
     expect(agent.report).toMatchObject({ cause: 'kuma-dp exited', asked: 0 });
   });
 
-  test('with --on-crash keep the object stays', async () => {
+  test('keeps its object with --on-crash keep', async () => {
     await using scene = new Scene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', exit: { code: 7 }, exitAfterMs: 1_000 },

@@ -16,7 +16,7 @@ describe('attaching', () => {
 
   afterAll(() => world[Symbol.asyncDispose]());
 
-  test('an agent learns its epoch, the grace, and the facts that its departure depends on', async () => {
+  test('gives an agent its epoch, the grace, and the facts that its departure depends on', async () => {
     const agent = world.agent('hears');
     const attached = await agent.attach();
     expect(attached).toEqual({
@@ -45,7 +45,7 @@ describe('attaching', () => {
     });
   });
 
-  test('each incarnation of a name gets a higher epoch, one that comes back keeps its own', async () => {
+  test('gives each incarnation of a name a higher epoch, and one that comes back its own', async () => {
     const incarnation = randomUUID();
     const first = world.agent('epochs', { incarnation });
     const { epoch } = await first.attach();
@@ -54,7 +54,7 @@ describe('attaching', () => {
     expect((await world.agent('epochs').attach()).epoch).toBeGreaterThan(epoch);
   });
 
-  test('the older stream of one incarnation is ended without a departure', async () => {
+  test('ends the older stream of the same incarnation without a departure', async () => {
     const incarnation = randomUUID();
     const first = world.agent('twice', { incarnation });
     await first.attach();
@@ -64,7 +64,7 @@ describe('attaching', () => {
     expect(await world.row('twice')).toMatchObject({ state: 'attached', incarnation });
   });
 
-  test('a superseded incarnation learns that, and can neither attach nor deregister any more', async () => {
+  test('tells an incarnation that it is superseded, and it can neither attach nor deregister any more', async () => {
     const older = await world.running('superseded');
     const newer = world.agent('superseded');
     await newer.attach();
@@ -87,7 +87,7 @@ describe('attaching', () => {
     });
   });
 
-  test('phases are in the status, the stop report in the log', async () => {
+  test('brings phases into the status, and the stop report into the log', async () => {
     const agent = world.agent('phases');
     await agent.attach();
     agent.phase('running', true);
@@ -102,7 +102,7 @@ describe('attaching', () => {
     });
   });
 
-  test('a stream that ends without leaving is a loss, one that ends after leaving is not', async () => {
+  test('ends with a loss without a leave request, and without one after it', async () => {
     const lost = world.agent('lost');
     await lost.attach();
     lost.hangUp();
@@ -118,7 +118,7 @@ describe('attaching', () => {
     expect(await world.row('left')).toBeUndefined();
   });
 
-  test('one that has left attaches again while it drains, and is told that it left', async () => {
+  test('is open to an incarnation that has left and drains, and tells it that it left', async () => {
     const agent = world.agent('drains');
     const { epoch } = await agent.attach();
     await agent.deregister();
@@ -129,7 +129,7 @@ describe('attaching', () => {
 });
 
 describe('a companion that ends', () => {
-  test.concurrent('redirects its agents at SIGTERM; they come back, without a departure', async () => {
+  test.concurrent('at SIGTERM redirects its agents; they come back, without a departure', async () => {
     await using world = await CompanionWorld.start();
     const agents = await Promise.all(['web-1', 'web-2', 'web-3'].map((name) => world.running(name)));
     const before = await world.status();
@@ -153,7 +153,7 @@ describe('a companion that ends', () => {
     expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
   });
 
-  test.concurrent('is killed: agents that come back keep their epochs, one that does not is deleted', async () => {
+  test.concurrent('by a kill keeps the epochs of agents that come back, and deletes the object of one that does not', async () => {
     await using world = await CompanionWorld.start();
     const [returns, stays] = await Promise.all([world.running('returns'), world.running('stays')]);
     const before = await world.status();

@@ -8,7 +8,7 @@ const VANISHING = ['web-1', 'web-2', 'web-3', 'web-4', 'db-1'];
 const RELEASE = 'released by `kuma-deregistrar brake release` or';
 
 /** Through sockets and the command line; what the brake decides over time: `test/unit/control-plane/brake.test.ts`. */
-test('a third of the fleet vanishes at once: some are deleted, the rest waits for an operator and says why', async () => {
+test('when a third of the fleet vanishes, the companion deletes some, and holds the rest for an operator with the reason', async () => {
   await using world = await CompanionWorld.start({ companion: { argv: [] } });
   const agents = new Map(
     await Promise.all(FLEET.map(async (name) => [name, await world.running(name)] as const)),

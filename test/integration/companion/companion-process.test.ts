@@ -5,7 +5,7 @@ import { CompanionProcess } from '../../support/companion-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
-test('the companion is killed and started again on the same ports and store, and stands still on demand', async () => {
+test('a test can kill the companion, start it again on the same ports and store, and pause it', async () => {
   using dir = new TemporaryDir();
   await using controlPlane = await ControlPlane.start();
   await using companion = await CompanionProcess.start({ kumaApi: [controlPlane.httpUrl], dir: dir.path });
@@ -26,7 +26,7 @@ test('the companion is killed and started again on the same ports and store, and
   expect(companion.spoken).toEqual([]);
 });
 
-test('a companion that cannot start says why', async () => {
+test('a companion that cannot start reports the reason', async () => {
   using dir = new TemporaryDir();
   await using companion = await CompanionProcess.create({
     kumaApi: ['not-a-url'],

@@ -48,13 +48,13 @@ describe('questions that another control plane may answer better go to the next 
     expect(asked()).toEqual({ one: 1, two: 2 });
   });
 
-  test('no control plane there', async () => {
+  test('the error is retryable if no control plane listens', async () => {
     await one.refuseConnections();
     expect(await controlPlanes.delete(KEY, () => {}, never)).toBe('deleted');
     expect(one.store.list('Dataplane')).toEqual([]);
   });
 
-  test('and to each one once: if none can answer, all failures are reported under the first one’s code', async () => {
+  test('go to each one once; if none can answer, the error has all failures and the first one’s code', async () => {
     one.faults.add({ action: { kind: 'answer', status: 503, headers: { 'retry-after': '7' } } });
     two.faults.add({ action: { kind: 'reset' } });
     const failed = controlPlanes.read(KEY, never);
@@ -67,8 +67,8 @@ describe('questions that another control plane may answer better go to the next 
   });
 });
 
-describe('a refusal holds for all of them', () => {
-  test.for([400, 401, 403])('%i in the words of Kuma', async (status) => {
+describe('a refusal by one control plane', () => {
+  test.for([400, 401, 403])('counts for all with %i in the words of Kuma', async (status) => {
     const body = JSON.stringify({ type: '/std-errors', status, title: 'Could not delete a resource' });
     one.faults.add({ action: { kind: 'answer', status, body } });
     const refused = controlPlanes.delete(KEY, () => {}, never);
@@ -77,7 +77,7 @@ describe('a refusal holds for all of them', () => {
     expect(one.store.list('Dataplane')).toHaveLength(1);
   });
 
-  test.for([400, 401, 403, 404, 405])('but %i in other words is no word of Kuma', async (status) => {
+  test.for([400, 401, 403, 404, 405])('does not count with %i in other words', async (status) => {
     one.faults.add({ action: { kind: 'answer', status, body: '{"message":"no"}' } });
     expect(await controlPlanes.delete(KEY, () => {}, never)).toBe('deleted');
     expect(asked()).toEqual({ one: 1, two: 1 });
@@ -85,14 +85,14 @@ describe('a refusal holds for all of them', () => {
 });
 
 describe('a deletion', () => {
-  test('whose answer was lost is asked for again elsewhere, checked again, and found done', async () => {
+  test('whose answer was lost is repeated elsewhere, after another check, and found done', async () => {
     one.faults.add({ method: 'DELETE', action: { kind: 'reset-after' } });
     let checks = 0;
     expect(await controlPlanes.delete(KEY, () => (checks += 1), never)).toBe('already gone');
     expect({ checks, asked: asked() }).toEqual({ checks: 2, asked: { one: 1, two: 1 } });
   });
 
-  test('that lost its fence is sent to no other control plane', async () => {
+  test('that lost its fence goes to no other control plane', async () => {
     const lost = new OperationalError('FENCE_LOST', 'The hold may have ended');
     const refused = controlPlanes.delete(
       KEY,
@@ -133,7 +133,7 @@ describe('a deletion', () => {
 });
 
 describe('a look', () => {
-  test('asks every one, and a problem of one is not the others’', async () => {
+  test('asks every control plane, and a problem of one does not affect the others', async () => {
     await one.refuseConnections();
     const [first, second] = await controlPlanes.look(never);
     expect(first).toMatchObject({
@@ -160,7 +160,7 @@ describe('a look', () => {
     expect(first).not.toMatchObject({ seen: { facts: { mode: 'zone' } } });
   });
 
-  test('takes a configuration that could not be answered for a problem', async () => {
+  test('reports a configuration without an answer as a problem', async () => {
     one.faults.add({ path: '/config', action: { kind: 'answer', status: 500 } });
     const [first] = await controlPlanes.look(never);
     expect(first).toMatchObject({ seen: { problem: expect.stringContaining('status 500') } });
@@ -199,7 +199,7 @@ describe('a list', () => {
     ]);
   });
 
-  test('shows what comes twice once, as it was seen last', async () => {
+  test('shows a duplicate once, as it was seen last', async () => {
     answerList(one, { items: [shown('a', 'old'), shown('b')], next: 'http://x/?offset=1000' }, 1);
     answerList(one, { items: [shown('a', 'new')], next: null }, 1);
     const { overviews } = await controlPlanes.overviews(never);
@@ -209,7 +209,7 @@ describe('a list', () => {
     ]);
   });
 
-  test('leaves out what cannot be read', async () => {
+  test('leaves out unreadable entries', async () => {
     answerList(one, { items: [{ mesh: 'default' }, shown('b')], next: null });
     expect((await controlPlanes.overviews(never)).overviews.map(({ name }) => name)).toEqual(['b']);
   });
@@ -220,7 +220,7 @@ describe('a list', () => {
     ['goes on nowhere', { items: [shown('a')], next: 'http://x/' }],
     ['has no overview in it', { items: [{ kind: 'odd' }], next: null }],
     ['is no list', { total: 1 }],
-  ])('that %s is none of a control plane’s', async ([, body]) => {
+  ])('that %s does not count as a control plane’s', async ([, body]) => {
     const alone = controlPlanesAt(one.httpUrl);
     answerList(one, body);
     await expect(alone.overviews(never)).rejects.toMatchObject({ code: 'ANSWER_UNREADABLE' });
@@ -228,7 +228,7 @@ describe('a list', () => {
   });
 });
 
-test('an overview of another object than the one asked for is not believed', async () => {
+test('an overview of another object than the requested one is rejected', async () => {
   const alone = controlPlanesAt(one.httpUrl);
   one.faults.add({ action: { kind: 'answer', status: 200, body: JSON.stringify(shown('web-2')) } });
   await expect(alone.overview(KEY, never)).rejects.toMatchObject({ code: 'ANSWER_UNREADABLE' });
@@ -236,7 +236,7 @@ test('an overview of another object than the one asked for is not believed', asy
   alone.close();
 });
 
-test('a control plane that comes back is asked again when the other goes', async () => {
+test('the companion asks a returned control plane again when the other one ends', async () => {
   await one.refuseConnections();
   await controlPlanes.read(KEY, never);
   await one.acceptConnections();

@@ -25,7 +25,7 @@ describe('deregistering', () => {
 
   afterAll(() => world[Symbol.asyncDispose]());
 
-  test('when the answer comes, the object is deleted, once, and only its body is kept', async () => {
+  test('deletes the object once before it answers, and keeps only its body', async () => {
     const agent = await world.running('web-1');
     expect(await agent.deregister()).toEqual(DELETED);
     expect(world.find('web-1')).toBeUndefined();
@@ -39,7 +39,7 @@ describe('deregistering', () => {
     });
   });
 
-  test('a requested departure is timed from the request to its end', async () => {
+  test('measures a requested departure from the request to its end', async () => {
     const before = await world.metric('deregister_seconds_count');
     const agent = await world.running('timed');
     expect(await agent.deregister()).toEqual(DELETED);
@@ -48,13 +48,13 @@ describe('deregistering', () => {
     expect(await world.metric('departures_unrecorded')).toBe(0);
   });
 
-  test('the stream of its own kuma-dp, which still drains, holds nothing back', async () => {
+  test('is not held back by the stream of its own kuma-dp, which still drains', async () => {
     const agent = await world.running('drains');
     world.connect('drains');
     expect(await agent.deregister()).toEqual(DELETED);
   });
 
-  test('asked again and at once, it is deleted once and answered the same', async () => {
+  test('deletes once and answers the same when it is repeated at once', async () => {
     const agent = await world.running('again');
     const answers = await Promise.all(Array.from({ length: 6 }, () => agent.deregister()));
     expect(answers).toEqual(answers.map(() => DELETED));
@@ -62,14 +62,14 @@ describe('deregistering', () => {
     expect(world.requests('again')).toBe(1);
   });
 
-  test('an agent that never attached may leave too', async () => {
+  test('is open to an agent that never attached', async () => {
     world.run('unattached');
     world.disconnect('unattached');
     const agent = world.agent('unattached');
     expect(await agent.deregister()).toEqual(DELETED);
   });
 
-  test('a missing object counts as gone', async () => {
+  test('reports a missing object as gone', async () => {
     const agent = world.agent('nothing');
     await agent.attach();
     expect(await agent.deregister()).toEqual({
@@ -81,7 +81,7 @@ describe('deregistering', () => {
     expect(world.requests('nothing')).toBe(0);
   });
 
-  test('another incarnation’s object is refused, with the guard and a sentence for people', async () => {
+  test('refuses another incarnation’s object, with the guard and a sentence for people', async () => {
     const agent = await world.running('foreign');
     world.put('foreign', { labels: { [INCARNATION_LABEL]: 'another-run-of-it' } });
     expect(await agent.deregister()).toEqual({
@@ -95,7 +95,7 @@ describe('deregistering', () => {
     expect(await world.row('foreign')).toBeUndefined();
   });
 
-  test('a cancelled call changes nothing: the deletion goes on', async () => {
+  test('continues the deletion when the call is cancelled', async () => {
     const agent = await world.running('cancelled');
     world.fault({ method: 'DELETE', path: 'dataplanes/cancelled$', times: 1, action: { kind: 'hang' } });
     const cancel = new AbortController();
@@ -107,7 +107,7 @@ describe('deregistering', () => {
     expect(world.deletions('cancelled')).toBe(1);
   });
 
-  test('a connection that breaks changes nothing either: neither the call nor the stream is needed', async () => {
+  test('continues the deletion when the connection breaks: it needs neither the call nor the stream', async () => {
     await using proxy = await FaultProxy.start(`http://${world.companion.address}`);
     const agent = await world.running('broken', { address: `127.0.0.1:${proxy.port}` });
     world.fault({ method: 'DELETE', path: 'dataplanes/broken$', times: 1, action: { kind: 'hang' } });
@@ -120,7 +120,7 @@ describe('deregistering', () => {
     expect(world.deletions('broken')).toBe(1);
   });
 
-  test('an answer that was lost on its way from the control plane is asked for again', async () => {
+  test('repeats a request whose answer from the control plane was lost', async () => {
     const agent = await world.running('reset');
     world.fault({ method: 'DELETE', path: 'dataplanes/reset$', times: 1, action: { kind: 'reset-after' } });
     const { outcome } = await agent.deregister();
@@ -129,13 +129,13 @@ describe('deregistering', () => {
   });
 
   describe('confirming', () => {
-    test('an object that stayed away is gone', async () => {
+    test('reports an object that stayed away as gone', async () => {
       const agent = await world.running('stayed-away');
       await agent.deregister();
       expect(await agent.confirm()).toEqual({ verdict: Verdict.GONE, reason: '' });
     });
 
-    test('one that carries its own mark is deleted again, once its stream has ended', async () => {
+    test('deletes an object with its own label again, once its stream has ended', async () => {
       const agent = await world.running('re-created');
       await agent.deregister();
       world.run('re-created', { labels: { [INCARNATION_LABEL]: agent.incarnation.id } });
@@ -146,7 +146,7 @@ describe('deregistering', () => {
       expect(world.deletions('re-created')).toBe(2);
     });
 
-    test('a successor’s is left alone', async () => {
+    test('leaves a successor’s object alone', async () => {
       const agent = await world.running('succeeded');
       await agent.deregister();
       await world.running('succeeded');

@@ -6,8 +6,8 @@ import { CompanionWorld } from '../../support/companion-world.ts';
 const AN_HOUR_AND_MORE_MS = 3_605_000;
 
 /** What a sweep and healing decide, and when: `test/unit/control-plane/sweep-and-heal.test.ts`. */
-describe('a sweep that is asked for', () => {
-  test('says through socket and command line who would go, who is held back, and by what', async () => {
+describe('a requested sweep', () => {
+  test('names over socket and command line what it would delete, and the guard that holds back the rest', async () => {
     await using world = await CompanionWorld.create({ companion: { sweepOfflineAfter: 'report' } });
     world.put('offline');
     world.connect('offline', { endedForMs: AN_HOUR_AND_MORE_MS });

@@ -48,7 +48,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
     expect(server.received).toHaveLength(1);
   });
 
-  test('is not written at all if the check throws', async () => {
+  test('is never written if the check throws', async () => {
     const refused = client.deleteFenced(
       'thing',
       () => {
@@ -83,7 +83,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
     expect(server.requests).toEqual([...warm, 'GET /after']);
   });
 
-  test('a process that is stopped with an open connection checks when it wakes', async () => {
+  test('is checked after a process wakes that was stopped with an open connection', async () => {
     using dir = new TemporaryDir();
     const plan = { ...planOf(server), connection, halt: 'stop', file: dir.join('lost') } as const;
     await using child = start(plan);
@@ -95,7 +95,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
     expect(server.received.join('')).not.toContain('DELETE');
   });
 
-  test('a process that stops running right after the check has written it', async () => {
+  test('is written before a process stops running right after the check', async () => {
     using dir = new TemporaryDir();
     const plan = { ...planOf(server), connection, halt: 'block', file: dir.join('arrived') } as const;
     server.onRequest = (request) => {
@@ -108,7 +108,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
   });
 });
 
-test('a fenced DELETE is not written to a server that cannot be trusted', async () => {
+test('a fenced DELETE is not written to an untrusted server', async () => {
   await using server = await WireServer.start('https');
   const client = clientOf(server.url, readFileSync(join(TLS_FIXTURES, 'other-ca.crt'), 'utf8'));
   let checks = 0;

@@ -9,7 +9,7 @@ describe('systemd', () => {
     need(context, 'systemd-notify');
   });
 
-  test('hears when agents can attach, how many do, and that it stops', async () => {
+  test('learns when agents can attach, how many are attached, and that the companion stops', async () => {
     await using socket = await NotifySocket.start();
     await using world = await CompanionWorld.start({ companion: { env: { NOTIFY_SOCKET: socket.path } } });
     const ready = await socket.waitFor('READY=1');

@@ -39,7 +39,7 @@ describe('an operator', () => {
     expect(world.companion.seen('departure.undone')).toHaveLength(1);
   });
 
-  test('learns what cannot be put back', async () => {
+  test('learns that an object cannot be put back', async () => {
     expect(await world.command('undo', 'default/never-there')).toEqual({
       code: 69,
       stdout: '',
@@ -49,7 +49,7 @@ describe('an operator', () => {
     expect((await world.command('undo', '../etc/passwd')).code).toBe(78);
   });
 
-  test('sees who is attached and who left, as JSON too', async () => {
+  test('sees attached dataplanes and departures, as JSON too', async () => {
     await world.running('seen');
     const left = await world.running('left');
     await left.deregister();
@@ -69,7 +69,7 @@ describe('an operator', () => {
     expect(text).toMatch(/default\/left +requested +deleted +its agent said that it leaves +undo possible/);
   });
 
-  test('cannot ask a program that does not run', async () => {
+  test('gets an error if the program does not run', async () => {
     await using other = await CompanionWorld.create();
     expect(await other.command('status')).toEqual({
       code: 69,
@@ -83,7 +83,7 @@ describe('doctor', () => {
   const CERTIFICATE = certificate('server');
   const FINE: CompanionWorldOptions = { controlPlane: { localhostIsAdmin: true } };
 
-  test.concurrent('finds nothing where all is well', async () => {
+  test.concurrent('finds nothing wrong with a good setup', async () => {
     expect(await examine(FINE, CERTIFICATE)).toEqual({ code: 0, findings: [] });
   });
 
@@ -130,7 +130,7 @@ describe('doctor', () => {
     expect(found.findings).toEqual([expect.stringMatching(/^FAIL token keys: .*key\.pem/)]);
   });
 
-  test.concurrent('fails for a certificate that is expired, or not there', async () => {
+  test.concurrent('fails for an expired or missing certificate', async () => {
     const expired = await examine(FINE, certificate('expired'));
     expect(expired.code).toBe(2);
     expect(expired.findings).toEqual([expect.stringMatching(/^FAIL certificate: .*expired\.crt, expired$/)]);
@@ -144,7 +144,7 @@ describe('doctor', () => {
     expect(missing.findings).toEqual([expect.stringMatching(/^FAIL certificate: .*\/nowhere\.crt/)]);
   });
 
-  test.concurrent('asks the program that runs about its store, and fails if another one has it', async () => {
+  test.concurrent('asks the running program about its store, and fails if another program has it', async () => {
     const running = await examine(FINE, CERTIFICATE, async ({ companion }) => {
       await companion.start();
       await companion.waitUntilReady();

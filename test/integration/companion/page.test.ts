@@ -49,7 +49,7 @@ describe('the page of the companion', () => {
     expect(unknown.paths).toEqual(['/livez', '/readyz', '/metrics', '/', '/fleet', '/fleet/events']);
   });
 
-  test('shows the control plane, the store and who is attached', async () => {
+  test('shows the control plane, the store and attached dataplanes', async () => {
     await using world = await CompanionWorld.start();
     await world.running('web-1');
     const { head, dataplanes } = await waitUntil(
@@ -90,7 +90,7 @@ describe('the page of the companion', () => {
     await reader.find('change', ({ gone = [] }: FleetChange) => gone.includes('default/web-1'));
   });
 
-  test('shows who is lost, and draws the fallback by its silence', async () => {
+  test('shows lost dataplanes, and draws the fallback by its silence', async () => {
     await using world = await CompanionWorld.start();
     using reader = await follow(world);
     const agent = world.owner('web-1');
@@ -108,7 +108,7 @@ describe('the page of the companion', () => {
     expect(totalMs).toBeGreaterThanOrEqual(1_000);
   });
 
-  test('names the guard that holds one back, and its reason', async () => {
+  test('names the guard that holds a departure back, and its reason', async () => {
     await using world = await CompanionWorld.start({
       companion: { argv: ['--brake-share', '5%', '--brake-min', '1'] },
     });
@@ -147,7 +147,7 @@ describe('the page of the companion', () => {
     expect(head?.controlPlanes[0]?.problem).not.toBe('');
   });
 
-  test('a stop of the companion does not wait for readers of the page', async () => {
+  test('does not delay a stop of the companion', async () => {
     await using world = await CompanionWorld.start();
     using reader = await follow(world);
     await reader.find('snapshot');
@@ -183,7 +183,7 @@ describe('the page beyond loopback', () => {
     ['is empty', '', 'this is not a token of 16 to 512 visible characters'],
     ['is short', 'short\n', 'this is not a token of 16 to 512 visible characters'],
     ['has two lines', `${TOKEN}\n${TOKEN}`, 'this is not a token of 16 to 512 visible characters'],
-  ] as const)('a token file that %s is a mistake of its configuration', async ([, text, problem]) => {
+  ] as const)('reports a token file that %s as a wrong option', async ([, text, problem]) => {
     await using world = await CompanionWorld.create();
     const file = world.dir.join('token');
     if (text !== undefined) writeFileSync(file, text);
@@ -193,7 +193,7 @@ describe('the page beyond loopback', () => {
     expect(other.companion.spoken.join()).toContain(problem);
   });
 
-  test('needs the token for metrics and page, and for no probe; a new one holds soon', async () => {
+  test('requires the token for metrics and page, but not for probes; a new token applies soon', async () => {
     await using place = await CompanionWorld.create();
     const file = place.dir.join('token');
     writeFileSync(file, `${TOKEN}\n`);

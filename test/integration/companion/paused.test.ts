@@ -8,7 +8,7 @@ import { waitUntil } from '../../support/world/wait-until.ts';
 /** Longer than a busy moment, and than the callers below wait. */
 const PAUSE_MS = 3_500;
 
-describe('a companion that stood still', () => {
+describe('a companion that was paused', () => {
   let world: CompanionWorld;
 
   beforeAll(async () => {
@@ -34,7 +34,7 @@ describe('a companion that stood still', () => {
     });
   }
 
-  test('deletes nothing for a caller that has given up meanwhile and whose successor serves', async () => {
+  test('deletes nothing for a caller that gave up meanwhile and whose successor serves', async () => {
     const agent = await world.running('given-up');
     await stopped(async () => {
       await expect(agent.deregister({ budgetMs: 1_000 })).rejects.toThrow(/^DEADLINE_EXCEEDED/);

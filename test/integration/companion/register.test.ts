@@ -21,7 +21,7 @@ describe('registering', () => {
     return networkingOf(object.spec).inbound?.every(isReady) === true ? 'Ready' : 'NotReady';
   }
 
-  test('the object is put NotReady with the incarnation on it, and becomes Ready when its agent serves', async () => {
+  test('puts the object NotReady with the incarnation’s label, and makes it Ready when its agent serves', async () => {
     const agent = world.owner('ready');
     await agent.attach();
     await agent.register(false);
@@ -32,7 +32,7 @@ describe('registering', () => {
     expect(world.find('ready')?.labels).toMatchObject({ [INCARNATION_LABEL]: agent.incarnation.id });
   });
 
-  test("ports that the resource holds back stay NotReady, and other writers' changes stay", async () => {
+  test("leaves ports that the resource holds back NotReady, and keeps other writers' changes", async () => {
     const resource = { ...dataplane('kept'), labels: { team: 'blue' } };
     const agent = world.owner('kept', { resource });
     await agent.attach();
@@ -48,7 +48,7 @@ describe('registering', () => {
     expect(world.find('kept')?.labels).toMatchObject({ team: 'blue', found: 'later' });
   });
 
-  test('a successor takes the object over; then its predecessor can neither put it nor make it ready', async () => {
+  test('lets a successor take the object over; then its predecessor can neither put it nor make it ready', async () => {
     const older = world.owner('taken');
     await older.attach();
     await older.register(false);
@@ -63,7 +63,7 @@ describe('registering', () => {
     expect(stateOf('taken')).toBe('NotReady');
   });
 
-  test('one that leaves is not put again', async () => {
+  test('does not put the object of a leaving incarnation again', async () => {
     world.fault({ method: 'DELETE', path: 'dataplanes/leaves$', action: { kind: 'answer', status: 503 } });
     const agent = world.owner('leaves');
     await agent.attach();
@@ -78,14 +78,14 @@ describe('registering', () => {
     expect(world.find('leaves')).toBeUndefined();
   });
 
-  test('one that never attached puts nothing', async () => {
+  test('puts nothing for an incarnation that never attached', async () => {
     await expect(world.owner('stranger').register(false)).rejects.toThrow(
       'FAILED_PRECONDITION: Dataplane default/stranger stays as it is: this incarnation is not attached',
     );
     expect(world.requests('stranger', 'PUT')).toBe(0);
   });
 
-  test('another run’s object under the name is not made ready', async () => {
+  test('does not make another run’s object ready', async () => {
     const agent = world.owner('foreign');
     await agent.attach();
     world.put('foreign', { labels: { [INCARNATION_LABEL]: 'another-run-of-it' } });
@@ -96,7 +96,7 @@ describe('registering', () => {
     expect(world.find('foreign')).toEqual(before);
   });
 
-  test('the caller tries a failing control plane again', async () => {
+  test('leaves retries at a failing control plane to the caller', async () => {
     const agent = world.owner('retries');
     await agent.attach();
     world.fault({ method: 'PUT', times: 1, action: { kind: 'answer', status: 503 } });
@@ -105,7 +105,7 @@ describe('registering', () => {
     expect(stateOf('retries')).toBe('NotReady');
   });
 
-  test('an object that its control plane owns goes out of rotation and back, and is otherwise unchanged', async () => {
+  test('takes an object that its control plane owns out of rotation and back, and changes nothing else', async () => {
     const agent = await world.running('turned');
     const before = world.find('turned');
     const { found, states } = await agent.rotate(Rotation_Turn.LOOK);
@@ -119,7 +119,7 @@ describe('registering', () => {
     expect(world.find('turned')?.spec).toEqual(before?.spec);
   });
 
-  test('a rotation creates nothing, and is refused for another run’s object or an unknown turn', async () => {
+  test('creates nothing for a rotation, and refuses another run’s object or an unknown turn', async () => {
     const agent = world.agent('unturned');
     await agent.attach();
     expect(await agent.rotate(Rotation_Turn.OUT)).toMatchObject({ found: false, changed: false });

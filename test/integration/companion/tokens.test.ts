@@ -125,7 +125,7 @@ describe('a dataplane token', () => {
   }
 
   test.for(UNAUTHENTICATED)(
-    'that is %s is invalid: everything is refused, nothing changes',
+    'that is %s is invalid: the companion refuses everything, and nothing changes',
     async ([, token]) => {
       expect(await refusals(token, 'unauthenticated')).toEqual({
         words: [NO_TOKEN],
@@ -135,13 +135,16 @@ describe('a dataplane token', () => {
     },
   );
 
-  test.for(DENIED)('%s is not for this one: everything is refused, nothing changes', async ([, token]) => {
-    expect(await refusals(token, 'permission-denied')).toEqual({
-      words: [NOT_FOR_IT],
-      counted: 4,
-      changed: false,
-    });
-  });
+  test.for(DENIED)(
+    '%s is not for this dataplane: the companion refuses everything, and nothing changes',
+    async ([, token]) => {
+      expect(await refusals(token, 'permission-denied')).toEqual({
+        words: [NOT_FOR_IT],
+        counted: 4,
+        changed: false,
+      });
+    },
+  );
 
   /** What everything that an agent can ask leads to with this token. */
   async function refusals(
@@ -165,7 +168,7 @@ describe('a dataplane token', () => {
     return JSON.stringify([rows, departures, world.find('web-1'), world.requests('web-1')]);
   }
 
-  test('a stranger hears the same words whether a dataplane exists or not', async () => {
+  test('that does not fit gets the same answer whether the dataplane exists or not', async () => {
     const token = tokenOf({ Name: 'web-2' });
     expect(await attempts(token, 'no-such-one')).toEqual(await attempts(token, 'web-1'));
     const bound = tokenOf({ Name: '', Tags: { 'kuma.io/service': ['db'] } });
@@ -174,7 +177,7 @@ describe('a dataplane token', () => {
     expect(await attempts(expired, 'no-such-one')).toEqual(await attempts(expired, 'web-1'));
   });
 
-  test('bound to tags, it does not take a name over by bringing a resource that fits', async () => {
+  test('bound to tags does not take a name over with a resource that fits', async () => {
     const token = tokenOf({ Name: '', Tags: { 'kuma.io/service': ['db'] } });
     using stranger = world.agent('web-1', { token, resource: dataplane('web-1', 'db') });
     await expect(stranger.attach()).rejects.toThrow(NOT_FOR_IT);
@@ -183,7 +186,7 @@ describe('a dataplane token', () => {
   });
 
   test.for([...UNAUTHENTICATED, ...MISNAMED])(
-    'that is %s: not even what a departure depends on is told',
+    'that is %s does not show the facts of a departure either',
     async ([, token]) => {
       using stranger = world.agent('web-1', { token });
       const refused = /^(?:UNAUTHENTICATED|PERMISSION_DENIED): /;
@@ -191,7 +194,7 @@ describe('a dataplane token', () => {
     },
   );
 
-  test.for([...GOOD, ...MISMATCHED])('%s is told what a departure depends on', async ([, token]) => {
+  test.for([...GOOD, ...MISMATCHED])('%s shows the facts that a departure depends on', async ([, token]) => {
     using asking = world.agent('web-1', { token });
     expect(await asking.getControlPlane()).toEqual({
       version: '2.14.3',
@@ -203,7 +206,7 @@ describe('a dataplane token', () => {
     });
   });
 
-  test('bound to tags, it is told that before there is a dataplane, too', async () => {
+  test('bound to tags shows them before there is a dataplane, too', async () => {
     const token = tokenOf({ Name: '', Tags: { 'kuma.io/service': ['web'] } });
     using early = world.agent('no-such-one', { token });
     expect(await early.getControlPlane()).toMatchObject({ mode: 'zone' });
@@ -215,7 +218,7 @@ describe('a dataplane token', () => {
     expect(await world.row('web-1')).toMatchObject({ state: 'attached' });
   });
 
-  test('is nowhere in the log, in no part, nor asked of the control plane', () => {
+  test('is not in the log, not in part either, and is not sent to the control plane', () => {
     const log = [
       ...world.companion.events.map((line) => JSON.stringify(line)),
       ...world.companion.spoken,

@@ -113,7 +113,7 @@ test.concurrent(
 );
 
 test.concurrent(
-  'before a companion is removed, it puts back what is out of rotation, although the host stays lost',
+  'before its removal a companion puts back what is out of rotation, although the host stays lost',
   TEST,
   async () => {
     await using world = await WitnessWorld.start();

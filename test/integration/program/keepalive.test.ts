@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { readSocketTable, tableAddress } from '../../../kernel/socket-table.ts';
 import { keepAlive, knowsKeepAlive } from '../../../program/keepalive.ts';
 
-test('this Node has the kernel ask after 2 s, and says so without a connection', async () => {
+test('this Node lets the kernel probe after 2 s, and reports so without a connection', async () => {
   expect(knowsKeepAlive()).toBe(true);
   const server = createServer((peer) => peer.resume());
   server.listen(0, '127.0.0.1');

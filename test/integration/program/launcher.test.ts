@@ -145,7 +145,7 @@ async function version(command: string, options: { cwd?: string; PATH?: string }
 const WORKS = { code: 0, said: `kuma-dp-agent ${VERSION}\n` };
 
 describe('a launcher', () => {
-  test('runs from a path with blanks, by a link, relative, and after it was moved', async () => {
+  test('runs from a path with blanks, by a link, from a relative path, and after a move', async () => {
     using dir = new TemporaryDir();
     const base = unpacked(dir, 'a path  with "blanks"');
     expect(await version(join(base, 'bin/kuma-dp-agent'))).toEqual(WORKS);
@@ -203,7 +203,7 @@ describe('a launcher', () => {
     },
   );
 
-  test('is called by its program’s name in a list of processes', async () => {
+  test('has its program’s name in a list of processes', async () => {
     await using agent = new ManagedProcess({ command: AGENT_BIN, argv: ['run', '--', 'sleep', '30'] });
     await waitUntil(() => agent.stderr.includes('child.spawned'), { what: 'a child' });
     expect(readFileSync(`/proc/${agent.pid}/comm`, 'utf8')).toBe('kuma-dp-agent\n');

@@ -29,7 +29,7 @@ describe('a TCP connect of a witness', () => {
     server.close();
   });
 
-  test('is accepted by a listening port, sends nothing, and ends with a FIN', async () => {
+  test('to a listening port is accepted, sends nothing, and ends with a FIN', async () => {
     const address = server.address();
     if (address === null || typeof address === 'string') throw new TypeError('It does not listen');
     const connecting = tcpConnect({ address: '127.0.0.1', port: address.port });
@@ -42,21 +42,21 @@ describe('a TCP connect of a witness', () => {
     expect(connecting.outcome()).toBe('accepted');
   });
 
-  test('is refused by a closed port', async () => {
+  test('to a closed port is refused', async () => {
     const connecting = tcpConnect({ address: '127.0.0.1', port: await freePort() });
     await connecting.settled;
     expect(connecting.outcome()).toEqual({ code: 'ECONNREFUSED' });
     connecting.close();
   });
 
-  test('of an IPv6 address is one', async () => {
+  test('works for an IPv6 address', async () => {
     const connecting = tcpConnect({ address: '::1', port: await freePort() });
     await connecting.settled;
     expect(connecting.outcome()).toMatchObject({ code: expect.stringMatching(/^E/) });
     connecting.close();
   });
 
-  test('that is closed early has no answer and no error', async () => {
+  test('that is closed early has neither answer nor error', async () => {
     const connecting = tcpConnect({ address: '127.0.0.1', port: 1 });
     connecting.close();
     await new Promise((resolve) => {

@@ -39,7 +39,7 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
     ['is read-only after a failover', 'default_transaction_read_only = on'],
     ['has a role that may not write', 'role = pg_monitor'],
     ['does not see the tables', 'search_path = nowhere'],
-  ])('%s: is not used again', async (_what, setting) => {
+  ])('is not used again: %s', async (_what, setting) => {
     const store = await pg.open();
     await spoil(setting);
     await waitUntil(async () => (await attachMany(store)) === 24, { what: 'spoilt sessions' });
@@ -82,7 +82,7 @@ describe('PgBouncer in front of PostgreSQL', () => {
     ['transaction', 'statement_timeout, lock_timeout, idle_in_transaction_session_timeout'],
     ['session', undefined],
   ] as const)(
-    'in %s mode, ignoring %s: names are locked, and every limit holds',
+    'in %s mode, ignoring %s, locks names and keeps every limit',
     async ([poolMode, ignored], context) => {
       need(context, 'pgbouncer');
       await using bouncer = await PgBouncer.start(pg.server, {
@@ -108,7 +108,7 @@ describe('PgBouncer in front of PostgreSQL', () => {
     },
   );
 
-  test('in statement mode: refused in words', async (context) => {
+  test('in statement mode is refused with the reason', async (context) => {
     need(context, 'pgbouncer');
     await using bouncer = await PgBouncer.start(pg.server, { poolMode: 'statement' });
     await expect(

@@ -75,7 +75,7 @@ describe('stores on one PostgreSQL', () => {
   const pg = new PostgresForTests();
   const web = introductionOf('web-1');
 
-  test('a sequence that is behind its rows, as after a failover to a logical replica, moves above them', async () => {
+  test('move a sequence that is behind its rows, as after a failover to a logical replica, above them', async () => {
     const store = await pg.open();
     for (let at = 0; at < 30; at += 1) await store.attach(introductionOf(`web-${at}`), 'replica-1');
     await pg.server.query(`select setval('epochs', 1, false)`, pg.database);
@@ -110,7 +110,7 @@ describe('stores on one PostgreSQL', () => {
     return { store, release };
   };
 
-  test('neither heartbeats nor agents that leave wait for connections that others have taken', async () => {
+  test('let neither heartbeats nor leaving agents wait for connections that others have taken', async () => {
     const names = Array.from({ length: 10 }, (_, at) => `held-${at}`);
     const { store, release } = await hold(names);
     const attaching = names.map((name) => store.attach(introductionOf(name), 'replica-1'));
@@ -125,7 +125,7 @@ describe('stores on one PostgreSQL', () => {
     expect(order).toEqual(['heartbeat and stop', 'others']);
   });
 
-  test('however many ask for one name, they take one connection', async () => {
+  test('take one connection for one name, however many callers want it', async () => {
     const { store, release } = await hold(['held']);
     const attaching = Array.from({ length: 40 }, () => store.attach(introductionOf('held'), 'replica-1'));
     const leaving = Array.from({ length: 40 }, () => leave(store, 'held'));
@@ -139,7 +139,7 @@ describe('stores on one PostgreSQL', () => {
     await Promise.all([...attaching, ...leaving]);
   });
 
-  test('a database of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
+  test('upgrade a database of 0.1.0 in place, and keep its contents', async () => {
     const before = await pg.open();
     await before.attach(web, 'replica-1');
     await before.close();
@@ -156,14 +156,14 @@ describe('stores on one PostgreSQL', () => {
     expect(await store.bindZone({ name: 'a', clusterId: undefined })).toMatchObject({ name: 'a' });
   });
 
-  test('replicas that start at once migrate once', async () => {
+  test('migrate once when they start at once', async () => {
     const stores = await Promise.all(Array.from({ length: 4 }, () => pg.open()));
     await Promise.all(stores.map((store, index) => leave(store, `web-${index}`)));
     const epochs = (await stores.at(0)?.records())?.map(({ epoch }) => epoch);
     expect(epochs).toEqual([1, 2, 3, 4]);
   });
 
-  test('a server whose clock is set back: time goes on for those that saw it before, and for a new replica', async () => {
+  test('advance time although the server’s clock is set back, for old replicas and a new one', async () => {
     const store = await pg.open();
     const HOUR_MS = 3_600_000;
     await store.heartbeat('replica-1', HOUR_MS);
@@ -201,7 +201,7 @@ describe('stores on one PostgreSQL', () => {
     });
   });
 
-  test('a departure, from its announcement to its end, takes at most eight round trips', async () => {
+  test('take at most eight round trips for a departure, from its request to its end', async () => {
     await using counted = await roundTrips(pg.server.port);
     const store = await pg.open({}, pg.server.url(pg.database, counted.port));
     const withBody: AttemptResult = { ...DELETED, body: '{}' };
@@ -222,7 +222,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await store.lastDeletedBody(introductionOf('web-1').key)).toMatchObject({ resource: '{}' });
   });
 
-  test('one of an older version than the schema is refused', async () => {
+  test('refuse to open with a newer schema', async () => {
     await pg.open();
     await pg.server.query(
       `insert into kysely_migration values ('9999-of-the-future', '2999-01-01T00:00:00.000Z')`,
@@ -234,7 +234,7 @@ describe('stores on one PostgreSQL', () => {
     });
   });
 
-  test('no two of them ever have the same record', async () => {
+  test('never work on the same record', async () => {
     const stores = await Promise.all([pg.open(), pg.open(), pg.open()]);
     const names = Array.from({ length: 60 }, (_, index) => `web-${index}`);
     await Promise.all(names.map((name, index) => leave(stores[index % 3] as Store, name)));
@@ -255,7 +255,7 @@ describe('stores on one PostgreSQL', () => {
     expect(seen.toSorted()).toEqual(names.toSorted());
   });
 
-  test('more attempts than there are connections take their turns, and their bodies are kept', async () => {
+  test('queue more attempts than there are connections, and keep their bodies', async () => {
     const store = await pg.open();
     const names = Array.from({ length: 40 }, (_, index) => `web-${index}`);
     await Promise.all(names.map((name) => leave(store, name)));
@@ -269,7 +269,7 @@ describe('stores on one PostgreSQL', () => {
     expect((await store.deletedBodies(0)).length).toBe(40);
   });
 
-  test('an agent that attaches at one replica waits for a deletion at the other, and survives it', async () => {
+  test('let an agent that attaches at one replica wait for a deletion at the other, and survive it', async () => {
     const [one, other] = await Promise.all([pg.open(PATIENT), pg.open(PATIENT)]);
     await leave(one, 'web-1');
     const steps: string[] = [];
@@ -289,7 +289,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await other.departures({ limit: 5 })).toMatchObject([{ epoch: 1, outcome: 'deleted' }]);
   });
 
-  test('two agents that attach under one name get different epochs; the last one has the name', async () => {
+  test('give two agents that attach under one name different epochs; the last one has the name', async () => {
     const [one, other] = await Promise.all([pg.open(), pg.open()]);
     const attachments = await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
@@ -304,7 +304,7 @@ describe('stores on one PostgreSQL', () => {
     );
   });
 
-  test('a sweep and an attach of one name at once: the agent has it in the end', async () => {
+  test('leave a name to the agent when a sweep and an attach come at once', async () => {
     const [one, other] = await Promise.all([pg.open(), pg.open()]);
     for (let round = 0; round < 10; round += 1) {
       const introduction = introductionOf(`web-${round}`);
@@ -313,7 +313,7 @@ describe('stores on one PostgreSQL', () => {
     }
   });
 
-  test('a replica that was paused with a name deletes nothing: its lease ends before the name is free', async () => {
+  test('keep a replica that was paused with a name from deleting: its lease ends before the name is free', async () => {
     const [paused, other] = await Promise.all([pg.open({ leaseMs: 150, sessionMs: 600 }), pg.open(PATIENT)]);
     await leave(paused, 'web-1');
     let fenceError: unknown;
@@ -350,7 +350,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await paused.attach(web, 'replica-1')).toEqual({ kind: 'superseded' });
   });
 
-  test('a database that crashes in the middle of an attempt: it is due again, and nothing is lost', async () => {
+  test('make an attempt due again when the database crashes in its middle, and lose nothing', async () => {
     const store = await pg.open({ leaseMs: 3_600_000 });
     await leave(store, 'web-1');
     const before = await store.records();
@@ -370,7 +370,7 @@ describe('stores on one PostgreSQL', () => {
     });
   });
 
-  test('while the database is down, everything says so; then everything goes on', async () => {
+  test('report that the database is down, then continue', async () => {
     const store = await pg.open();
     await leave(store, 'web-1');
     await pg.server.stop();
@@ -389,7 +389,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
   });
 
-  test('a database that accepts everything and answers nothing: no caller waits for long, not even in the queue', async () => {
+  test('let no caller wait for long, not even in the queue, when the database accepts everything and answers nothing', async () => {
     await using proxy = await FaultProxy.start(`http://127.0.0.1:${pg.server.port}`);
     const limits = { statementMs: 300 };
     const store = await pg.open(limits, pg.server.url(pg.database, proxy.port));
@@ -413,7 +413,7 @@ describe('stores on one PostgreSQL', () => {
     await store.close();
   });
 
-  test('connections that the administrator ends are replaced, and no name stays taken', async () => {
+  test('replace connections that the administrator ends, and leave no name taken', async () => {
     const store = await pg.open();
     await leave(store, 'web-1');
     const attempt = store.attempt('next due', async () => {
@@ -427,7 +427,7 @@ describe('stores on one PostgreSQL', () => {
     expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
   });
 
-  test('what went wrong is what is said, also if the connection was lost meanwhile', async () => {
+  test('report the original error, also if the connection was lost meanwhile', async () => {
     const store = await pg.open({ leaseMs: 3_600_000 });
     await leave(store, 'web-1');
     const failure = new Error('no answer');
@@ -441,7 +441,7 @@ describe('stores on one PostgreSQL', () => {
     await expect(attempt).rejects.toBe(failure);
   });
 
-  test('an unreachable database is reported without the password', async () => {
+  test('report an unreachable database without the password', async () => {
     await pg.server.stop();
     const url = pg.server.url(pg.database).replace('kuma@', 'kuma:secret@');
     const error: unknown = await openStore(url, { clock: systemClock }).catch((thrown: unknown) => thrown);

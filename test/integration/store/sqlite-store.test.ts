@@ -47,7 +47,7 @@ describe('the SQLite file', () => {
     expect((await world.open(path)).kind).toBe('sqlite');
   });
 
-  test('a departure that 0.1.0 recorded is a requested one; 0.1.0 can read the new ones', async () => {
+  test('reads a departure of 0.1.0 as a requested one, and writes departures that 0.1.0 can read', async () => {
     const before = await world.open(path);
     for (const name of ['old', 'new']) {
       await leave(before, name);
@@ -80,7 +80,7 @@ describe('the SQLite file', () => {
     });
   });
 
-  test('a store of 0.1.0 is upgraded in place, and keeps what it holds', async () => {
+  test('of 0.1.0 is upgraded in place, and keeps its contents', async () => {
     await fill(2);
     edit(`alter table dataplanes drop column serving; alter table dataplanes drop column unseen;
       drop table instances; drop table zones; alter table dataplanes drop column peer;
@@ -94,7 +94,7 @@ describe('the SQLite file', () => {
     expect(await store.attach(introductionOf('web-2'), HERE)).toMatchObject({ kind: 'attached', epoch: 3 });
   });
 
-  test('a second process is refused at once, and gets it when the first was killed', async () => {
+  test('is refused to a second process at once, and opens for it after a kill of the first', async () => {
     const first = new StoreProcess(path, 'first');
     await first.until(() => first.left.length > 0, 'the first to write');
     const second = new StoreProcess(path, 'second');
@@ -109,7 +109,7 @@ describe('the SQLite file', () => {
     expect(await names(await world.open(path))).toEqual(expect.arrayContaining([...first.left]));
   });
 
-  test('a process that is killed in the middle of writing loses nothing that it was told is written', async () => {
+  test('loses no acknowledged write when its process is killed while it writes', async () => {
     for (const round of [1, 2, 3]) {
       const writer = new StoreProcess(path, `round-${round}`);
       await writer.until(() => writer.left.length > 30 * round, 'it to write');
@@ -124,7 +124,7 @@ describe('the SQLite file', () => {
     }
   });
 
-  test('streams that an earlier process held are lost from when the next one has looked', async () => {
+  test('shows streams of an earlier process as lost since the next one has looked', async () => {
     const clock = new FakeClock();
     const first = await world.open(path, { clock });
     await first.heartbeat('old-process', HOUR_MS);
@@ -152,7 +152,7 @@ describe('the SQLite file', () => {
     });
   });
 
-  describe('that cannot be used is refused, and left as it is', () => {
+  describe('that cannot be used is refused, and stays as it is', () => {
     test.for<{ readonly name: string; readonly spoil: () => void; readonly says: RegExp }>([
       {
         name: 'cut in the middle',
@@ -223,12 +223,12 @@ describe('the SQLite file', () => {
       expect(readFileSync(path).equals(before)).toBe(true);
     });
 
-    test('a folder that is not there', async () => {
+    test('in a missing folder is refused', async () => {
       await expect(world.open(`${path}/store.db`)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' });
     });
   });
 
-  test('a full disk is said, loses nothing, and is over when there is room', async () => {
+  test('on a full disk reports it, loses nothing, and recovers when there is room', async () => {
     const writer = new StoreProcess(path, 'full', 1024);
     await writer.until(() => writer.failures.length > 0, 'the disk to be full');
     expect(new Set(writer.failures.map(({ code }) => code))).toEqual(new Set(['STORE_UNAVAILABLE']));
@@ -240,7 +240,7 @@ describe('the SQLite file', () => {
   });
 
   describe('the clock', () => {
-    test.for([HOUR_MS, -HOUR_MS])('a wall clock that jumps by %d ms moves nothing', async (jumpMs) => {
+    test.for([HOUR_MS, -HOUR_MS])('does not move when the wall clock jumps by %d ms', async (jumpMs) => {
       const clock = new FakeClock();
       const store = await world.open(path, { clock });
       const startMs = await store.nowMs();
@@ -250,7 +250,7 @@ describe('the SQLite file', () => {
       expect(await store.nowMs()).toBe(startMs + 1_000);
     });
 
-    test('goes on from the latest time that was written, if the wall clock is behind that', async () => {
+    test('starts at the latest recorded time, if the wall clock is behind that', async () => {
       const clock = new FakeClock();
       const first = await world.open(path, { clock });
       clock.advance(500);
@@ -301,7 +301,7 @@ describe('the SQLite file', () => {
   });
 
   describe('group commit', () => {
-    test('what arrives together is written together', async () => {
+    test('writes jobs together that arrive together', async () => {
       const store = await world.open(path);
       const writtenBy = async (work: () => Promise<unknown>) => {
         const before = statSync(`${path}-wal`).size;
@@ -318,7 +318,7 @@ describe('the SQLite file', () => {
       expect(together).toBeLessThan(oneByOne / 5);
     });
 
-    test('one that fails does not fail the others, and leaves nothing behind', async () => {
+    test('undoes a job that fails, and keeps the others', async () => {
       await fill(0);
       edit(
         `create trigger poison before insert on dataplanes when new.incarnation = 'poison'
@@ -338,7 +338,7 @@ describe('the SQLite file', () => {
       expect([await names(store), await store.departures({ limit: 5 })]).toEqual([['old', 'a', 'b'], []]);
     });
 
-    test('one that ends the whole transaction fails all that were in it, and no other', async () => {
+    test('fails all jobs of a transaction that a job ends, and no other', async () => {
       await fill(0);
       edit(
         `create trigger poison before insert on dataplanes when new.name = 'poison'

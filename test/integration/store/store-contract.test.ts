@@ -95,7 +95,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       });
     });
 
-    test('a lost incarnation that comes back is attached as if nothing had been', async () => {
+    test('attaches a lost incarnation that comes back as before', async () => {
       await attach();
       const before = await store.find(web.key);
       await detach();
@@ -108,7 +108,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await outcomes()).toEqual([]);
     });
 
-    test('a leaving incarnation keeps leaving when its stream comes back', async () => {
+    test('keeps a leaving incarnation leaving when its stream comes back', async () => {
       await attach();
       await leave({}, { headStartMs: 5 });
       const before = await store.find(web.key);
@@ -145,14 +145,14 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       ]);
     });
 
-    test('an agent supersedes a sweep', async () => {
+    test('lets an agent supersede a sweep', async () => {
       await store.beginSweep(web.key);
       expect(await attach()).toEqual({ kind: 'attached', epoch: 2, leaving: false });
       expect(await outcomes()).toEqual([{ epoch: 1, incarnation: '', cause: 'sweep', ...SUPERSEDED }]);
     });
 
     test.for(['deleted', 'already gone', 'refused'] as const)(
-      'one whose departure ended as %s, and that still drains, has nothing left to be done for it',
+      'leaves nothing to do for an agent that still drains after its departure ended as %s',
       async (outcome) => {
         await attach();
         await leave();
@@ -164,7 +164,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       },
     );
 
-    test('a caller without an incarnation is never a known one', async () => {
+    test('never takes a caller without an incarnation for a known one', async () => {
       await store.beginSweep(web.key);
       expect([await attach({ incarnation: '' }), await attach({ incarnation: '' })]).toEqual([
         { kind: 'attached', epoch: 2, leaving: false },
@@ -172,7 +172,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       ]);
     });
 
-    test('never gives an epoch twice, whatever became of its row', async () => {
+    test('never gives an epoch twice, whatever happened to its row', async () => {
       const epochs: number[] = [];
       for (const incarnation of ['a', 'b', 'c']) {
         const left = await leave({ incarnation });
@@ -194,13 +194,13 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
     });
 
-    test('leaves it to the replica that its agent has found since', async () => {
+    test('leaves a record to the replica that its agent has found since', async () => {
       await attach({}, 'replica-2');
       expect(await reattach()).toEqual({ kind: 'elsewhere' });
       expect(await outline()).toMatchObject({ replica: 'replica-2' });
     });
 
-    test('an incarnation that the store has not heard of yet attaches, and one that was superseded does not', async () => {
+    test('attaches an unknown incarnation, and no superseded one', async () => {
       expect(await reattach()).toEqual({ kind: 'attached', epoch: 1, leaving: false });
       await attach(SECOND, 'replica-2');
       expect(await reattach()).toEqual({ kind: 'superseded' });
@@ -213,7 +213,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   });
 
   describe('detach()', () => {
-    test('a record is lost from then on, and due at once', async () => {
+    test('marks a record as lost from then on, and due at once', async () => {
       await attach();
       const before = await store.find(web.key);
       await tick(store);
@@ -231,7 +231,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(lostAtMs).toBeGreaterThan(before?.sinceMs ?? 0);
     });
 
-    test('one that leaves goes on leaving, without a stream', async () => {
+    test('keeps a leaving record leaving, without a stream', async () => {
       await attach();
       await leave({}, { headStartMs: 60_000 });
       const before = await store.find(web.key);
@@ -240,13 +240,13 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(after).toEqual({ ...before, lostAtMs: expect.any(Number), replica: undefined });
     });
 
-    test('a record that the companion would not delete is dropped', async () => {
+    test('drops a record that the companion would not delete', async () => {
       await attach({ deletable: false });
       await detach();
       expect([await store.records(), await outcomes()]).toEqual([[], []]);
     });
 
-    test('does nothing to a record that has moved on', async () => {
+    test('does nothing to a record of a newer epoch', async () => {
       await attach();
       await detach(1, 'replica-2');
       expect(await outline()).toMatchObject({ epoch: 1, state: 'attached', open: true });
@@ -264,7 +264,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   });
 
   describe('leave()', () => {
-    test('one that was attached leaves, is due after the head start, and keeps its stream', async () => {
+    test('makes an attached incarnation leaving, due after the head start, with its stream', async () => {
       await attach();
       const before = await store.find(web.key);
       await tick(store);
@@ -284,7 +284,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(sinceMs).toBeGreaterThan(before?.sinceMs ?? 0);
     });
 
-    test('a second request changes nothing', async () => {
+    test('changes nothing at a second request', async () => {
       await attach();
       await leave({}, { headStartMs: 60_000 });
       const before = await store.find(web.key);
@@ -293,7 +293,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await store.find(web.key)).toEqual(before);
     });
 
-    test('a lost incarnation leaves, and its loss keeps its time', async () => {
+    test('makes a lost incarnation leaving, and keeps the time of its loss', async () => {
       await attach();
       await detach();
       const lost = await store.find(web.key);
@@ -304,7 +304,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(left?.sinceMs).toBeGreaterThan(lost?.sinceMs ?? 0);
     });
 
-    test('an unknown incarnation gets a record at once, without a stream', async () => {
+    test('gives an unknown incarnation a record at once, without a stream', async () => {
       expect(await leave({}, { headStartMs: 250 })).toEqual({ kind: 'leaving', epoch: 1 });
       const record = await store.find(web.key);
       const sinceMs = record?.sinceMs ?? 0;
@@ -323,7 +323,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       });
     });
 
-    test('one that could not be recorded at once leaves since it said so, whether it was seen before or not', async () => {
+    test('dates a request that could not be recorded at once by its arrival, whether its incarnation was seen before or not', async () => {
       const agoMs = 600_000;
       const other = introductionOf('web-2');
       await store.attach(other, HERE);
@@ -334,7 +334,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
         expect(nowMs - ((await store.find(key))?.sinceMs ?? 0)).toBeGreaterThanOrEqual(agoMs);
     });
 
-    test('one that has departed is told how that ended; if it was created again, it leaves again', async () => {
+    test('returns the outcome to an incarnation that has departed; if its object was created again, it leaves again', async () => {
       await leave();
       await end(1, { kind: 'ended', outcome: 'refused', guard: 'not-lifecycle-managed', reason: 'by hand' });
       const known = await store.departures({ key: web.key, limit: 1 });
@@ -350,7 +350,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       ]);
     });
 
-    test('one that has departed does not leave again under a successor', async () => {
+    test('does not let a departed incarnation leave again under a successor', async () => {
       await leave();
       await end(1);
       await attach(SECOND);
@@ -382,16 +382,16 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
     });
 
     test.for<{ readonly name: string; readonly prepare: () => Promise<unknown>; readonly ends: object }>([
-      { name: 'nothing is known', prepare: () => Promise.resolve(), ends: { kind: 'leaving', epoch: 1 } },
+      { name: 'the name is unknown', prepare: () => Promise.resolve(), ends: { kind: 'leaving', epoch: 1 } },
       { name: 'an agent is attached', prepare: () => attach(), ends: { kind: 'superseded' } },
       {
-        name: 'it was lost',
+        name: 'its agent was lost',
         prepare: () => attach().then(() => detach()),
         ends: { kind: 'leaving', epoch: 1 },
       },
       { name: 'it leaves', prepare: () => leave(), ends: { kind: 'leaving', epoch: 1 } },
       {
-        name: 'it is swept',
+        name: 'a sweep has it',
         prepare: () => store.beginSweep(web.key),
         ends: { kind: 'leaving', epoch: 1 },
       },
@@ -405,7 +405,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       expect(await leave({ incarnation: '' })).toEqual(ends);
     });
 
-    test('an operator changes nothing of what an agent said of itself', async () => {
+    test('keeps an agent’s own facts when an operator asks', async () => {
       await attach();
       await detach();
       const before = await store.find(web.key);
@@ -416,7 +416,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   });
 
   describe('beginSweep()', () => {
-    test('makes a record that is due, unless there is one', async () => {
+    test('makes a record that is due, unless the name has one', async () => {
       expect(await store.beginSweep(web.key)).toBe(true);
       expect(await outline()).toEqual({
         epoch: 1,

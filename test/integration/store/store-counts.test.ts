@@ -7,7 +7,7 @@ const HERE = 'replica-1';
 const REFUSED: AttemptResult = { kind: 'ended', outcome: 'refused', reason: 'not its own' };
 const BRAKED: AttemptResult = { kind: 'later', afterMs: 60_000, guard: 'brake', reason: 'too many at once' };
 
-describe.for(STORE_KINDS)('what the %s store says without loading it all', (kind) => {
+describe.for(STORE_KINDS)('what the %s store counts without loading everything', (kind) => {
   let store: Store;
 
   openStores(kind, (opened) => {
@@ -21,7 +21,7 @@ describe.for(STORE_KINDS)('what the %s store says without loading it all', (kind
     );
   const refuse = () => store.attempt('next due', () => Promise.resolve(REFUSED));
 
-  test('departures: whether their object is kept, also among those that share a name', async () => {
+  test('departures: whether their object is kept, also among departures of one name', async () => {
     await leave('kept');
     await store.attempt('next due', async (_record, fence) => {
       await fence.keepBody('{"kept":true}');

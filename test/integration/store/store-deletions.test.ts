@@ -36,7 +36,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
   };
 
   describe('attempt()', () => {
-    test('an end removes the record, and is kept as a departure', async () => {
+    test('removes a record at its end, and keeps it as a departure', async () => {
       await leave();
       const before = await store.find(web.key);
       const result: AttemptResult = {
@@ -68,7 +68,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       ]);
     });
 
-    test('a postponed departure is due later, and keeps its reason', async () => {
+    test('makes a postponed departure due later, and keeps its reason', async () => {
       await leave();
       const before = await store.find(web.key);
       const beganMs = await store.nowMs();
@@ -94,7 +94,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       });
     });
 
-    test('takes what has been due for longest, and leaves what is not due', async () => {
+    test('takes the record that has been due for longest, and none that is not due', async () => {
       for (const name of ['b', 'a', 'c']) {
         await leave(name);
         await tick(store);
@@ -114,7 +114,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.attempt(at(1), act)).toMatchObject({ result: DELETED });
     });
 
-    test('has the time at which the hold began', async () => {
+    test('gets the time at which it began', async () => {
       await leave();
       const beforeMs = await store.nowMs();
       let beganMs = 0;
@@ -126,7 +126,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(beganMs).toBeLessThanOrEqual(await store.nowMs());
     });
 
-    test('an attempt that throws only keeps the body', async () => {
+    test('keeps only the body when it throws', async () => {
       await leave();
       const before = await store.find(web.key);
       const failure = new Error('the control plane fell over');
@@ -140,7 +140,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.attempt('next due', () => Promise.resolve(DELETED))).toBeDefined();
     });
 
-    test('an agent that attaches meanwhile waits, and gets the next epoch', async () => {
+    test('lets an agent that attaches meanwhile wait, and gives it the next epoch', async () => {
       await leave();
       const steps: string[] = [];
       const acting = Promise.withResolvers<void>();
@@ -165,7 +165,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.departures({ key: web.key, limit: 5 })).toMatchObject([{ outcome: 'deleted' }]);
     });
 
-    test('a caller that waits for too long gets an error', async () => {
+    test('gives a caller that waits for too long an error', async () => {
       const impatient = await world.openNew({ limits: { lockWaitMs: 50 } });
       await impatient.leave(web, { replica: HERE, headStartMs: 0 });
       await impatient.attempt('next due', async () => {
@@ -181,7 +181,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await impatient.attach(web, HERE)).toEqual({ kind: 'attached', epoch: 1, leaving: true });
     });
 
-    test('a row that another caller has locked is passed over, and does not count as due', async () => {
+    test('skips a row that another caller has locked, and does not count it as due', async () => {
       await leave('a');
       await tick(store);
       await leave('b');
@@ -200,7 +200,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(seen).toEqual(['a', 'b']);
     });
 
-    test('alone() holds one thing for one attempt, whatever their names', async () => {
+    test('alone() holds one name for one attempt, whatever the names', async () => {
       await leave('a');
       await leave('b');
       const steps: string[] = [];
@@ -248,7 +248,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
   });
 
   describe('the fence', () => {
-    test('holds nothing any more once its lease has passed', async () => {
+    test('throws once its lease has passed', async () => {
       const short = await world.openNew({ limits: { leaseMs: 20 } });
       await short.leave(web, { replica: HERE, headStartMs: 0 });
       const before = await short.find(web.key);
@@ -262,7 +262,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await short.find(web.key)).toEqual(before);
     });
 
-    test('holds until then', async () => {
+    test('does not throw before', async () => {
       await leave();
       const attempt = store.attempt('next due', (_record, fence) => {
         fence.assertHeld();
@@ -306,7 +306,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(steps).toEqual(['ran', 'attached']);
     });
 
-    test('passes errors on', async () => {
+    test('rethrows errors', async () => {
       await store.attach(web, HERE);
       const failure = new Error('no answer');
       await expect(store.whileCurrent(at(1), () => Promise.reject(failure))).rejects.toBe(failure);
@@ -327,7 +327,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     store.noteSilence({ self: 'asks', owedMs: 0, silentMs, returnMs: () => LONG_MS, anew: false });
 
   describe('heartbeat() and noteSilence()', () => {
-    test('a replica that lives keeps its streams', async () => {
+    test('keep the streams of a living replica', async () => {
       await store.attach(web, HERE);
       expect(await store.heartbeat(HERE, LONG_MS)).toMatchObject({ replicas: [HERE] });
       expect(await store.heartbeat('replica-2', LONG_MS)).toMatchObject({ replicas: [HERE, 'replica-2'] });
@@ -335,7 +335,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.find(web.key)).toMatchObject({ state: 'attached', replica: HERE });
     });
 
-    test('one that is silent has lost them as of its last heartbeat, but not before they came', async () => {
+    test('mark streams of a silent replica as lost since its last heartbeat, but not before they came', async () => {
       await store.attach(introductionOf('before'), HERE);
       await store.attach(introductionOf('leaves'), HERE);
       await store.leave(introductionOf('leaves'), { replica: HERE, headStartMs: LONG_MS });
@@ -369,7 +369,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await namesDue()).toEqual([]);
     });
 
-    test('an unknown one has lost them only now', async () => {
+    test('mark streams of an unknown replica as lost only now', async () => {
       await store.attach(web, 'unheard-of');
       await tick(store);
       const beforeMs = await store.nowMs();
@@ -445,7 +445,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       });
     });
 
-    test('releases of the brake that have not ended; a new one of a mesh replaces the old', async () => {
+    test('releases of the brake that have not ended; a new release of a mesh replaces the old one', async () => {
       const nowMs = await store.nowMs();
       const releases = [
         { mesh: '', untilMs: nowMs + LONG_MS },
@@ -457,7 +457,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
       expect(await store.brakeReleases()).toEqual(releases);
     });
 
-    test('prune() forgets what is old, and nothing that is not over', async () => {
+    test('prune() drops old rows, and none that is open', async () => {
       await store.heartbeat('long-gone', LONG_MS);
       await store.heartbeat(HERE, LONG_MS);
       await store.attach(introductionOf('attached'), HERE);
@@ -493,7 +493,7 @@ describe.for(STORE_KINDS)('deletions in the %s store', (kind) => {
     await expect(store.attach(web, HERE)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   });
 
-  test('a reopened store has what was written', async () => {
+  test('a reopened store has all writes', async () => {
     const location = await world.newLocation();
     const first = await world.open(location);
     await first.leave(web, { replica: HERE, headStartMs: LONG_MS });

@@ -29,7 +29,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     store.notePhase(at(epoch), { phase: serving ? 'running' : 'starting', serving });
 
   describe('a name that two incarnations want', () => {
-    test('the second is held while the first one serves, and is told who has the name', async () => {
+    test('holds the second while the first serves, and tells it who has the name', async () => {
       await attach();
       await serve(1);
       const given = await attach(SECOND);
@@ -52,14 +52,14 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect(await attach(SECOND)).toMatchObject({ kind: 'attached', epoch: 2 });
     });
 
-    test('the second gets the name where the Envoy of the first one refused the companion', async () => {
+    test('goes to the second if the Envoy of the first refused the companion', async () => {
       await attach();
       await serve(1);
       expect(await store.attach({ ...web, ...SECOND }, HERE, refused(7))).toMatchObject({ kind: 'held' });
       expect(await store.attach({ ...web, ...SECOND }, HERE, refused(1))).toMatchObject({ epoch: 2 });
     });
 
-    test('the first one gets it back when the second has left, and when it has been lost for long', async () => {
+    test('returns to the first when the second has left, or has been lost for long', async () => {
       await attach();
       await attach(SECOND);
       expect(await attach()).toEqual({ kind: 'superseded' });
@@ -73,7 +73,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect(await store.attach(web, HERE, { graceMs: 0 })).toMatchObject({ kind: 'attached', epoch: 5 });
     });
 
-    test('the first one leaves like any other when the second is over', async () => {
+    test('lets the first leave like any other when the second has ended', async () => {
       await attach();
       await attach(SECOND);
       await leave(SECOND);
@@ -82,7 +82,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     });
   });
 
-  test('epochs continue above the one that an agent shows, as after the store went back in time', async () => {
+  test('epochs continue above the epoch that an agent shows, as after the store went back in time', async () => {
     await attach();
     const shown = { ...introductionOf('web-2'), shownEpoch: 70 };
     expect(await store.attach(shown, HERE)).toEqual({
@@ -128,7 +128,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
   };
 
   describe('a record that is unseen', () => {
-    test('has the time that so many agents need to return; no attempt finds it before, and it is not hastened', async () => {
+    test('has the time that so many agents need to return; no attempt takes it before, and nothing hastens it', async () => {
       const beganMs = await store.nowMs();
       expect(await miss(['web-1', 'web-2', 'web-3'], 1_000_000)).toMatchObject({ unseen: 3, lost: 0 });
       const record = await store.find(web.key);
@@ -148,14 +148,14 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect((await due())?.record.key.name).toBe('web-1');
     });
 
-    test('has more time by what its replica was too busy to take it in', async () => {
+    test('has more time if its replica was too busy to attach it', async () => {
       await miss(['web-1'], 0);
       await tick(store);
       expect(await silence(() => 0, false, { owedMs: 3_600_000 })).toMatchObject({ lost: 0, expected: 1 });
       expect(await silence(() => 0)).toMatchObject({ lost: 1 });
     });
 
-    test('is one whose stream ended while its replica could not hear it', async () => {
+    test('includes one whose stream ended while its replica could not hear it', async () => {
       await attach();
       await store.detach(at(1), HERE, 3_600_000);
       expect(await store.find(web.key)).toMatchObject({ state: 'unseen', unseen: true });
@@ -163,7 +163,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect(await attach()).toMatchObject({ epoch: 1 });
     });
 
-    test('is none of the replica that asks, however old its last heartbeat is by then', async () => {
+    test('is never one of the replica that asks, however old its last heartbeat is by then', async () => {
       await store.heartbeat(HERE, 60_000);
       await attach();
       await tick(store);
@@ -171,7 +171,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
       expect(await store.find(web.key)).toMatchObject({ state: 'attached' });
     });
 
-    test('has its time anew where no replica was there to return to', async () => {
+    test('gets its time anew if no replica was up to return to', async () => {
       await miss(['web-1'], 0);
       expect(await silence(() => 3_600_000, true)).toMatchObject({ unseen: 0, lost: 0 });
       expect(await silence(() => 0)).toMatchObject({ unseen: 0, lost: 0 });
@@ -207,7 +207,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     });
   });
 
-  test('one whose Envoy served serves still when its agent returns, unless it does not run', async () => {
+  test('keeps its Envoy serving when its agent returns and runs', async () => {
     const running = { phase: 'running' };
     await attach(running);
     await serve(1);
@@ -222,13 +222,13 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
   describe('bindZone()', () => {
     const NEW = { name: undefined, clusterId: undefined };
 
-    test('the first zone binds it, and no other changes that', async () => {
+    test('binds the store to the first zone, and no other zone changes that', async () => {
       expect(await store.bindZone({ name: 'a', clusterId: 'c1' })).toEqual({ name: 'a', clusterId: 'c1' });
       expect(await store.bindZone({ name: 'b', clusterId: 'c2' })).toEqual({ name: 'a', clusterId: 'c1' });
       expect(await store.bindZone(NEW)).toEqual({ name: 'a', clusterId: 'c1' });
     });
 
-    test('what the zone did not say at first is filled in later, by the same zone only', async () => {
+    test('fills in unknown parts later, for the same zone only', async () => {
       expect(await store.bindZone(NEW)).toEqual(NEW);
       expect(await store.bindZone({ ...NEW, name: 'a' })).toEqual({ ...NEW, name: 'a' });
       expect(await store.bindZone({ name: 'b', clusterId: 'c2' })).toEqual({ ...NEW, name: 'a' });
@@ -236,7 +236,7 @@ describe.for(STORE_KINDS)('evidence in the %s store', (kind) => {
     });
   });
 
-  test('noteInstances() keeps the last that was noted of each, and forgets the old', async () => {
+  test('noteInstances() keeps the last note of each instance, and drops old ones', async () => {
     const named = { id: 'cp-a', url: 'http://cp', standing: 'named' } as const;
     const unnamed = { id: 'cp-b', url: undefined, standing: 'unnamed' } as const;
     await store.noteInstances([named, unnamed], 0);

@@ -16,7 +16,7 @@ describe.for(STORE_KINDS)('what the %s store keeps of departures', (kind) => {
   const web = introductionOf('web-1');
   const leave = (name: string) => store.leave(introductionOf(name), { replica: HERE, headStartMs: 0 });
 
-  test('the bodies of what was deleted for one of some causes', async () => {
+  test('lists the bodies of objects that were deleted for one of some causes', async () => {
     await leave('requested');
     await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":1}' }));
     await store.beginSweep(introductionOf('swept').key);
@@ -27,7 +27,7 @@ describe.for(STORE_KINDS)('what the %s store keeps of departures', (kind) => {
     expect(await store.deletedBodies(0)).toHaveLength(2);
   });
 
-  test('prune() keeps the newest three bodies and a hundred departures of a name, and all of the others', async () => {
+  test('prune() keeps the newest three bodies and a hundred departures of a name, and all of other names', async () => {
     await leave('web-2');
     await store.attempt('next due', () => Promise.resolve({ ...DELETED, body: '{"version":0}' }));
     for (let run = 1; run <= 105; run += 1) {

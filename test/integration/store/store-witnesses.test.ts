@@ -51,7 +51,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
 
   const reserve = (...records: readonly SideliningRecord[]) => store.reserveSidelinings(() => records);
 
-  test('a record keeps where its stream comes from, and says it again once that is known', async () => {
+  test('a record keeps the address of its stream, and takes a newly known one', async () => {
     await store.attach({ ...web, peer: '10.0.0.7' }, HERE);
     expect(await store.find(web.key)).toMatchObject({ peer: '10.0.0.7' });
     await store.attach(web, HERE);
@@ -60,7 +60,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     expect(await store.find(web.key)).toMatchObject({ peer: '10.0.0.8' });
   });
 
-  test('what is reserved is known to the next decision, with everything that it says', async () => {
+  test('the next decision sees reserved sidelinings, with all their fields', async () => {
     const first = sideliningOf('web-1', { unanswered: true, timeBefore: '2026-01-01T00:00:00Z' });
     expect(await reserve(first)).toEqual([first]);
     let known: readonly SideliningRecord[] = [];
@@ -74,7 +74,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     expect(await store.sidelinings()).toEqual([first]);
   });
 
-  test('one decision at a time: of several at once, each knows what those before it have reserved', async () => {
+  test('of several concurrent decisions each sees the reservations of those before it', async () => {
     const counts = await Promise.all(
       Array.from({ length: 8 }, async (_, at) => {
         let count = -1;
@@ -88,7 +88,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     expect(counts.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
-  test('one that is over is none, and gives its name to the next', async () => {
+  test('a finished sidelining does not count, and frees its name', async () => {
     await reserve(sideliningOf('web-1', { stage: 'released' }));
     expect(await store.sidelining(web.key)).toBeUndefined();
     expect(await store.sidelinings()).toEqual([]);
@@ -97,7 +97,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     expect(await store.sidelining(web.key)).toMatchObject({ lostAtMs: 20, stage: 'out' });
   });
 
-  test('one is due when its time has come, or when it is out and an agent of its name serves', async () => {
+  test('a sidelining is due when its time has come, or when it is out and an agent of its name serves', async () => {
     const later = (await store.nowMs()) + 60_000;
     await reserve(
       sideliningOf('due'),
@@ -119,7 +119,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
   });
 
   describe('a name alone', () => {
-    test('shows the record and the sidelining, and writes down what it becomes', async () => {
+    test('shows the record and the sidelining, and records the change', async () => {
       await store.attach(web, HERE);
       await reserve(sideliningOf('web-1'));
       const seen = await store.whileAlone(web.key, ({ record, sidelining, fence }) => {
@@ -131,7 +131,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
       expect(await store.sidelining(web.key)).toMatchObject({ stage: 'restoring' });
     });
 
-    test('without a record there is none, and an agent that attaches waits', async () => {
+    test('without a record has none, and an agent that attaches waits', async () => {
       const order: string[] = [];
       const begun = Promise.withResolvers<void>();
       const end = Promise.withResolvers<void>();
@@ -150,7 +150,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
       expect(order).toEqual(['written', 'attached']);
     });
 
-    test('an attempt to delete and a sidelining never act at the same time', async () => {
+    test('never lets an attempt to delete and a sidelining act at the same time', async () => {
       await store.attach(web, HERE);
       await store.detach({ key: web.key, epoch: 1 }, HERE);
       let acting = 0;
@@ -172,7 +172,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
       expect(most).toBe(1);
     });
 
-    test('what is kept before a write stays, although the rest fails', async () => {
+    test('keeps a sidelining from before a write, although the rest fails', async () => {
       await reserve(sideliningOf('web-1', { stage: 'outstanding' }));
       const failing = store.whileAlone(web.key, async ({ keep }) => {
         await keep(sideliningOf('web-1', { stage: 'outstanding', unanswered: true }));
@@ -183,7 +183,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     });
   });
 
-  test('acquaintances are found by place, the latest meeting of each, as long as they are valid', async () => {
+  test('acquaintances are found by address, with the latest meeting of each, while they are valid', async () => {
     await store.noteAcquaintances([met('a:80', 'x', 5), met('a:80', 'y', 10), met('b:80', 'x', 10)]);
     await store.noteAcquaintances([met('a:80', 'x', 20)]);
     await store.noteAcquaintances([]);
@@ -198,7 +198,7 @@ describe.for(STORE_KINDS)('lost hosts in the %s store', (kind) => {
     expect(await store.acquaintances(['a:80', 'b:80'], 0)).toEqual([]);
   });
 
-  test('streams are counted over all replicas, and lost ones are told with their time', async () => {
+  test('the store counts streams over all replicas, and lists lost ones with their times', async () => {
     const beforeMs = await store.nowMs();
     for (const [at, name] of ['web-1', 'web-2', 'web-3'].entries())
       await store.attach(introductionOf(name), `replica-${at}`);

@@ -42,7 +42,7 @@ function world() {
 }
 
 describe('ConnectionLimits', () => {
-  test('one address may have only so many strangers, and other addresses are let in', () => {
+  test('limits unauthenticated connections of one address, and lets other addresses in', () => {
     const { connect, limits, cuts } = world();
     expect(['a', 'b', 'c'].map((name) => connect(name, '192.0.2.1'))).toEqual([
       'in',
@@ -54,7 +54,7 @@ describe('ConnectionLimits', () => {
     expect(cuts).toEqual([]);
   });
 
-  test('an authenticated connection makes room for a stranger', () => {
+  test('lets a new connection in when another is authenticated', () => {
     const { connect, open, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
@@ -63,7 +63,7 @@ describe('ConnectionLimits', () => {
     expect(limits.counts).toEqual({ authenticated: 1, unauthenticated: 2 });
   });
 
-  test('a newcomer takes the place of the oldest stranger, if that one has had a third of its time', () => {
+  test('gives a newcomer the place of the oldest unauthenticated connection, if that one has had a third of its time', () => {
     const { connect, clock, cuts } = world();
     connect('a', '192.0.2.1');
     clock.advance(1);
@@ -77,7 +77,7 @@ describe('ConnectionLimits', () => {
     expect(connect('e', '192.0.2.1')).toBe('unauthenticated-per-address');
   });
 
-  test('a connection that waits for the companion loses no time, and has all of it from then on', () => {
+  test('does not count the time in which a connection waits for the companion', () => {
     const { connect, open, clock, cuts, limits } = world();
     connect('a', '192.0.2.1');
     clock.advance(8_000);
@@ -92,7 +92,7 @@ describe('ConnectionLimits', () => {
     expect(limits.counts.unauthenticated).toBe(0);
   });
 
-  test('all strangers together may be only so many', () => {
+  test('limits all unauthenticated connections together', () => {
     const { connect, clock, cuts } = world();
     const names = ['a', 'b', 'c', 'd', 'e'];
     expect(names.map((name, index) => connect(name, `192.0.2.${index}`))).toEqual([
@@ -107,7 +107,7 @@ describe('ConnectionLimits', () => {
     expect(cuts).toEqual(['a: unauthenticated']);
   });
 
-  test('no connection beyond the total is admitted, however many of the others are authenticated', () => {
+  test('admits no connection beyond the total, however many of the others are authenticated', () => {
     const { connect, open } = world();
     for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
       expect(connect(name, '192.0.2.1')).toBe('in');
@@ -118,7 +118,7 @@ describe('ConnectionLimits', () => {
     expect(connect('h', '192.0.2.2')).toBe('in');
   });
 
-  test('one subject and one address have only so many authenticated connections, and others still get in', () => {
+  test('limits the authenticated connections of one subject and of one address, and lets others in', () => {
     const { connect, clock, open, limits } = world();
     const limit = (name: string, address: string, subject: string): string | undefined => {
       expect(connect(name, address)).toBe('in');
@@ -139,7 +139,7 @@ describe('ConnectionLimits', () => {
     expect(clock.armed).toBe(0);
   });
 
-  test('the connections of one address leave room for another', () => {
+  test('leaves room for another address', () => {
     const limits = new ConnectionLimits({ ...SETTINGS, authenticatedPerAddress: 2 }, new FakeClock());
     const attach = (address: string, subject: string): string | undefined => {
       const admitted = limits.admit(address, () => {});
@@ -156,7 +156,7 @@ describe('ConnectionLimits', () => {
     expect(attach('192.0.2.2', '4')).toBeUndefined();
   });
 
-  test('a stranger has only its time; authenticated connections stay', () => {
+  test('ends an unauthenticated connection after its time, and keeps authenticated ones', () => {
     const { connect, clock, open, cuts, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
@@ -170,7 +170,7 @@ describe('ConnectionLimits', () => {
     expect(clock.armed).toBe(0);
   });
 
-  test('nothing is left of connections that have ended', () => {
+  test('keeps nothing of connections that have ended', () => {
     const { connect, clock, open, limits } = world();
     connect('a', '192.0.2.1');
     connect('b', '192.0.2.1');
@@ -188,13 +188,13 @@ describe('ConnectionLimits', () => {
     ['2001:db8::6', '2001:db8:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['::1', '0:0:0:0::/64'],
-  ] as const)('%s counts as %s', ([address, block]) => {
+  ] as const)('counts %s as %s', ([address, block]) => {
     expect(addressBlock(address)).toBe(block);
   });
 });
 
 describe('connections of one token', () => {
-  test('the one over the limit is answered, and cut; the others stay', async () => {
+  test('beyond the limit: the companion answers the newest and cuts it; the others stay', async () => {
     const clock = new FakeClock();
     await using server = await startTestServer({ clock, limits: { authenticatedPerSubject: 2 } });
     const clients = [server.client(), server.client(), server.client()];
@@ -208,7 +208,7 @@ describe('connections of one token', () => {
 });
 
 describe('silent connections', () => {
-  test('3,000 of them are held to the limits while an agent is served, and are gone after their time', async () => {
+  test('stay within the limits, 3,000 of them, while an agent is served, and end after their time', async () => {
     await using server = await startTestServer({
       limits: { unauthenticated: 500, unauthenticatedPerAddress: 400, firstCallMs: 3_000 },
     });
@@ -229,7 +229,7 @@ describe('silent connections', () => {
     await expect(ask(server.client())).resolves.toBe('ok');
   });
 
-  test('an authenticated call extends the time, another one does not', async () => {
+  test('get more time by an authenticated call, and by no other', async () => {
     const clock = new FakeClock();
     await using server = await startTestServer({ clock });
     const good = server.client();
@@ -245,7 +245,7 @@ describe('silent connections', () => {
     await expect(ask(good)).resolves.toBe('ok');
   });
 
-  test('a stream that is opened and never says a word is cut with its connection', async () => {
+  test('end with a stream that is open and never sends a message', async () => {
     const clock = new FakeClock();
     await using server = await startTestServer({ clock });
     const stream = server.client().attach(token());

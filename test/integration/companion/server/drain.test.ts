@@ -32,7 +32,7 @@ async function untilUnarmed(clock: FakeClock): Promise<void> {
 }
 
 describe('drain()', () => {
-  test('lets a call in progress end, and accepts no new ones', async () => {
+  test('lets a call in progress end, and accepts no new call', async () => {
     const clock = new FakeClock();
     await using world = await startTestServer({ clock });
     const { stream, ended } = await openStream(world);
@@ -95,7 +95,7 @@ describe('drain()', () => {
     await untilUnarmed(clock);
   });
 
-  test('may be asked for twice', async () => {
+  test('may be called twice', async () => {
     await using world = await startTestServer();
     const first = world.server.drain(60_000);
     expect(world.server.drain(0)).toBe(first);

@@ -69,7 +69,7 @@ async function dial(listeners: HttpListeners): Promise<Socket> {
 }
 
 describe('the fleet page over HTTP', () => {
-  test('is one document, whose policy lets nothing run but what is in it', async () => {
+  test('is one document, whose policy lets only its own script run', async () => {
     const listeners = await serve(new ScriptedFleet(mixedFleet()));
     const response = await fetch(`http://${listeners.address}/`);
     expect(await response.text()).toBe(PAGE_HTML);
@@ -82,17 +82,17 @@ describe('the fleet page over HTTP', () => {
     });
   });
 
-  test('names no other place, and has no style or handler outside of its two blocks', () => {
+  test('refers to no other host, and has no style or handler outside of its two blocks', () => {
     expect(PAGE_HTML).not.toMatch(/https?:\/\/|\bsrc=|url\(|@import|\sstyle="|\son[a-z]+="/);
   });
 
-  test('is there as JSON', async () => {
+  test('is available as JSON', async () => {
     const fleet = new ScriptedFleet(mixedFleet());
     const listeners = await serve(fleet);
     expect(await (await fetch(`http://${listeners.address}/fleet`)).json()).toEqual(fleet.now);
   });
 
-  test('tells everything first, and then only what changes', async () => {
+  test('sends everything first, and then only changes', async () => {
     const fleet = new ScriptedFleet(mixedFleet(2));
     const before = fleet.now;
     const reader = await read(await serve(fleet));
@@ -114,7 +114,7 @@ describe('the fleet page over HTTP', () => {
     ]);
   });
 
-  test('says every ten seconds that it is still there', async () => {
+  test('sends a sign of life every ten seconds', async () => {
     const reader = await read(await serve(new ScriptedFleet(mixedFleet(1))));
     await reader.find('snapshot');
     await clock.pass(30_000);
@@ -136,7 +136,7 @@ describe('the fleet page over HTTP', () => {
     expect(fleet.followers).toBe(0);
   });
 
-  test('has room for twenty, and tells that to one more', async () => {
+  test('serves twenty readers, and tells the next one so', async () => {
     const listeners = await serve(new ScriptedFleet(mixedFleet(1)));
     const readers = await Promise.all(Array.from({ length: 20 }, () => read(listeners)));
     const refused = await fetch(`http://${listeners.address}/fleet/events`);
@@ -231,7 +231,7 @@ describe('the page behind a token', () => {
     }
   });
 
-  test('a Bearer sees it', async () => {
+  test('a Bearer token opens it', async () => {
     const headers = { authorization: `bearer ${TOKEN}` };
     expect((await ask('/', headers)).status).toBe(200);
     expect((await ask('/fleet', headers)).status).toBe(200);
@@ -239,7 +239,7 @@ describe('the page behind a token', () => {
     await reader.find('snapshot');
   });
 
-  test('a browser brings it once, and it leaves the address', async () => {
+  test('a browser sends it once, and the redirect removes it from the address', async () => {
     const exchanged = await ask(`/?token=${TOKEN}`);
     const cookie = exchanged.headers.get('set-cookie') ?? '';
     expect([exchanged.status, exchanged.headers.get('location')]).toEqual([303, '/']);
@@ -251,7 +251,7 @@ describe('the page behind a token', () => {
     expect((await ask('/fleet', { cookie: `${name}=${TOKEN}` })).status, 'the token is no value').toBe(401);
   });
 
-  test('a browser keeps the tokens of two programs on one host apart', async () => {
+  test('a browser distinguishes the tokens of two programs on one host', async () => {
     const another = await serve(new ScriptedFleet(mixedFleet(1)), {
       guard: (route) => withToken(route, () => `${TOKEN}-2`),
     });

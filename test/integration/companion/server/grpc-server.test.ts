@@ -17,7 +17,7 @@ const PREFACE = Buffer.concat([
 ]);
 
 group('the gRPC server', () => {
-  test('a call is served, and an unknown one is answered as unknown', async () => {
+  test('the server serves a call, and answers an unknown one with UNIMPLEMENTED', async () => {
     await using world = await startTestServer();
     const client = world.client();
     await expect(ask(client)).resolves.toBe('ok');
@@ -39,14 +39,14 @@ group('the gRPC server', () => {
     { how: 'as it is', options: {} },
     // A megabyte of one letter is a kilobyte on the wire.
     { how: 'compressed', options: { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } },
-  ])('a message of 1 MB, $how, is refused, and the next one is served', async ({ options }) => {
+  ])('the server refuses a message of 1 MB, $how, and serves the next one', async ({ options }) => {
     await using world = await startTestServer();
     const client = world.client(0, options);
     await expect(askBig(client, 1_000_000)).resolves.toMatch(/^8 /);
     await expect(askBig(client, 200_000)).resolves.toBe('ok');
   });
 
-  test('metadata of 100 KB are refused, and the next call is served', async () => {
+  test('the server refuses metadata of 100 KB, and serves the next call', async () => {
     await using world = await startTestServer();
     const big = new Metadata();
     big.set('authorization', 'x'.repeat(100_000));
@@ -72,7 +72,7 @@ group('the gRPC server', () => {
     await expect(Promise.race([ended, asked])).resolves.toBe('still there');
   });
 
-  test('a host that falls silent is noticed', async () => {
+  test('the server notices a host that falls silent', async () => {
     await using world = await startTestServer({ limits: { pingMs: 200, pingTimeoutMs: 200 } });
     const socket = await world.dial();
     socket.write(PREFACE);
@@ -82,7 +82,7 @@ group('the gRPC server', () => {
     expect(world.events).toEqual([]);
   });
 
-  test('a connection does not carry more streams at once than it may', async () => {
+  test('a connection carries no more streams at once than allowed', async () => {
     await using world = await startTestServer({ limits: { streamsPerConnection: 2 } });
     const client = world.client();
     await expect(ask(client)).resolves.toBe('ok');
@@ -109,17 +109,20 @@ group('the gRPC server', () => {
     await expect(ask(world.client(1))).resolves.toMatch(/^12 /);
   });
 
-  test.for(['0.0.0.0:0', '[::]:0', 'companion.test:5680'])('%s without TLS is refused', async (address) => {
-    const start = startTestServer({ listeners: (service) => [plaintext(address, [service])] });
-    await expect(start).rejects.toThrow(
-      expect.objectContaining({
-        code: 'CONFIG_INVALID',
-        message: expect.stringContaining('without TLS: tokens would travel unencrypted') as string,
-      }),
-    );
-  });
+  test.for(['0.0.0.0:0', '[::]:0', 'companion.test:5680'])(
+    'the server refuses %s without TLS',
+    async (address) => {
+      const start = startTestServer({ listeners: (service) => [plaintext(address, [service])] });
+      await expect(start).rejects.toThrow(
+        expect.objectContaining({
+          code: 'CONFIG_INVALID',
+          message: expect.stringContaining('without TLS: tokens would travel unencrypted') as string,
+        }),
+      );
+    },
+  );
 
-  test('if one listener cannot start, none does', async () => {
+  test('no listener starts if one cannot', async () => {
     await using world = await startTestServer();
     const [taken = ''] = world.server.addresses;
     using folder = new TemporaryDir();

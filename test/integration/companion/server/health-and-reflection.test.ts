@@ -62,7 +62,7 @@ describe('the health service', () => {
     await expect(check(client, 'deregistrar.v1.Deregistrar')).resolves.toBe('NOT_SERVING');
   });
 
-  test('tells its watchers, and ends the watch when the server shuts down', async () => {
+  test('notifies its watchers, and ends the watch when the server shuts down', async () => {
     await using world = await startTestServer();
     using client = rawClient(world);
     const call = watch(client, '');

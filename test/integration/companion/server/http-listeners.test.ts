@@ -74,7 +74,7 @@ const LINE =
   /^(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(?:\{[a-z_]+="[^"\n]*"(?:,[a-z_]+="[^"\n]*")*\})? (?:-?\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf))$/;
 
 describe('the HTTP listeners', () => {
-  test('say that the process lives', async () => {
+  test('report that the process lives', async () => {
     await using world = await start([liveRoute()]);
     const { status, body, headers } = await world.get('/livez?verbose');
     expect({ status, body, type: headers.get('content-type') }).toEqual({
@@ -100,7 +100,7 @@ describe('the HTTP listeners', () => {
       status: 503,
       told: ['No such table'],
     },
-  ])('say whether it is ready when $when', async ({ reasons, status, told }) => {
+  ])('report whether it is ready when $when', async ({ reasons, status, told }) => {
     // oxlint-disable-next-line typescript/require-await -- one of them throws
     await using world = await start([readyRoute(new FakeClock(), async () => reasons())]);
     const answer = await world.get('/readyz');
@@ -181,7 +181,7 @@ describe('the HTTP listeners', () => {
     expect(lines).toContain('kuma_deregistrar_connections_refused_total{limit="connections"} 0');
   });
 
-  test('bring the gauges up to date for each scrape, and show none rather than old ones', async () => {
+  test('update the gauges for each scrape, and show none rather than old ones', async () => {
     const registry = new Registry();
     const metrics = createMetrics(registry);
     let totals: RecordTotals | undefined = TOTALS;
@@ -219,7 +219,7 @@ describe('the HTTP listeners', () => {
     });
   });
 
-  test('tell a client nothing of the error of a page', async () => {
+  test('do not show the error of a page to a client', async () => {
     const broken: HttpRoute = {
       path: '/broken',
       serve: () => {
@@ -231,7 +231,7 @@ describe('the HTTP listeners', () => {
     expect(world.errors).toEqual(['/broken: Error: secret']);
   });
 
-  test('a page may go on for as long as it has something to say', async () => {
+  test('serve a page that sends data without end', async () => {
     const events: HttpRoute = {
       path: '/events',
       serve: (_request, response) => {
@@ -249,7 +249,7 @@ describe('the HTTP listeners', () => {
     await closed;
   });
 
-  test('a client that does not finish its request is cut, and others are served meanwhile', async () => {
+  test('cut a client that does not finish its request, and serve others meanwhile', async () => {
     await using world = await start([liveRoute()]);
     const socket = await world.dial();
     socket.write('GET /livez HTTP/1.1\r\nhost: ');
@@ -259,7 +259,7 @@ describe('the HTTP listeners', () => {
     await closed;
   });
 
-  test('a client that asks for more in one go than it may is cut off, and gets no more answers', async () => {
+  test('cut off a client with too many requests at once, and send it no more answers', async () => {
     await using world = await start([liveRoute()]);
     const socket = await world.dial();
     let received = '';
@@ -274,7 +274,7 @@ describe('the HTTP listeners', () => {
     expect(await world.get('/livez')).toMatchObject({ status: 200 });
   });
 
-  test('headers of 16 KB are refused', async () => {
+  test('refuse headers of 16 KB', async () => {
     await using world = await start([liveRoute()]);
     const socket = await world.dial();
     socket.write(`GET /livez HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(16_384)}\r\n\r\n`);
@@ -282,7 +282,7 @@ describe('the HTTP listeners', () => {
     expect(bytes.toString()).toMatch(/^HTTP\/1\.1 431 /);
   });
 
-  test('are there on a Unix socket as well, for its owner only, and gone afterwards', async () => {
+  test('also serve on a Unix socket, for its owner only, and remove it afterwards', async () => {
     using dir = new TemporaryDir();
     const path = dir.join('listeners.sock');
     const listeners = await startHttpListeners({
@@ -313,21 +313,18 @@ describe('the HTTP listeners', () => {
     ['127.0.0.1.evil.example', 403],
     ['localhost.evil.example', 403],
     ['', 403],
-  ] as const)(
-    'a foreign site gets no answer that shows what exists: "%s" gets %i',
-    async ([host, status]) => {
-      await using world = await start([liveRoute()]);
-      for (const path of ['/livez', '/nothing']) {
-        const socket = await world.dial();
-        socket.write(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
-        const [bytes] = (await once(socket, 'data')) as [Buffer];
-        const expected = status === 200 && path === '/nothing' ? 404 : status;
-        expect(bytes.toString().split(' ', 2)[1]).toBe(String(expected));
-      }
-    },
-  );
+  ] as const)('answer a foreign site without data: "%s" gets %i', async ([host, status]) => {
+    await using world = await start([liveRoute()]);
+    for (const path of ['/livez', '/nothing']) {
+      const socket = await world.dial();
+      socket.write(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+      const [bytes] = (await once(socket, 'data')) as [Buffer];
+      const expected = status === 200 && path === '/nothing' ? 404 : status;
+      expect(bytes.toString().split(' ', 2)[1]).toBe(String(expected));
+    }
+  });
 
-  test('a probe of HTTP/1.0 names no host, and is answered', async () => {
+  test('answer a probe of HTTP/1.0, which names no host', async () => {
     await using world = await start([liveRoute()]);
     const socket = await world.dial();
     socket.write('GET /livez HTTP/1.0\r\n\r\n');
@@ -335,7 +332,7 @@ describe('the HTTP listeners', () => {
     expect(bytes.toString().split(' ', 2)[1]).toBe('200');
   });
 
-  test('however many connect and say nothing, a probe is answered; one with a request under way stays', async () => {
+  test('answer a probe beside any number of silent connections; a connection with a request stays', async () => {
     const over = Promise.withResolvers<undefined>();
     const slow: HttpRoute = {
       path: '/slow',
@@ -359,7 +356,7 @@ describe('the HTTP listeners', () => {
     expect((await first).body).toBe('slow');
   });
 
-  test('a port that is taken is said to be', async () => {
+  test('report a taken port', async () => {
     await using world = await start([liveRoute()]);
     const { remotePort = 0 } = await world.dial();
     const again = startHttpListeners({

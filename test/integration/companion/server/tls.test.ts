@@ -76,7 +76,7 @@ async function shakeHands(world: TlsWorld, options: ConnectionOptions): Promise<
 }
 
 describe('TLS', () => {
-  test('a client that trusts the authority is served, one that does not is not', async () => {
+  test('serves a client that trusts the authority, and no other', async () => {
     await using world = await startTlsServer();
     const { folder, server } = world;
     await expect(ask(server.client(0, {}, trusting(folder)))).resolves.toBe('ok');
@@ -112,7 +112,7 @@ describe('TLS', () => {
     await expect(shakeHands(world, { ...rest, ALPNProtocols: [...ALPNProtocols] })).resolves.toBe(agreed);
   });
 
-  test('with a client CA, only a client with a certificate of it is served', async () => {
+  test('with a client CA serves only clients with a certificate of it', async () => {
     await using world = await startTlsServer({ clientCa: true });
     const { folder, server } = world;
     makeCertificate(folder, 'agent');
@@ -123,13 +123,13 @@ describe('TLS', () => {
     await waitUntil(() => server.events.length > 1, { what: 'both failed handshakes to be told' });
   });
 
-  test('plain text to a TLS listener is no call, and others are served', async () => {
+  test('accepts no plain text, and serves others', async () => {
     await using world = await startTlsServer();
     await expect(ask(world.server.client())).resolves.toMatch(/^14 /);
     await expect(ask(world.server.client(0, {}, trusting(world.folder)))).resolves.toBe('ok');
   });
 
-  test('a handshake that never ends is cut, and others are served meanwhile', async () => {
+  test('cuts a handshake that never ends, and serves others meanwhile', async () => {
     await using world = await startTlsServer({ firstCallMs: 1_500 });
     const slow = await world.server.dial();
     slow.resume();
@@ -144,7 +144,7 @@ describe('TLS', () => {
 });
 
 describe('new certificate files', () => {
-  test('are used for new connections, and open ones stay', async () => {
+  test('apply to new connections, and open ones stay', async () => {
     await using world = await startTlsServer();
     const { folder, server } = world;
     const before = server.client(0, {}, trusting(folder));
@@ -166,7 +166,7 @@ describe('new certificate files', () => {
     await once(stream, 'status');
   });
 
-  test('that are broken change nothing and are told once', async () => {
+  test('that are broken change nothing and are logged once', async () => {
     await using world = await startTlsServer();
     const { folder, server } = world;
     const good = readFileSync(folder.join('server.crt'));
@@ -184,7 +184,7 @@ describe('new certificate files', () => {
     await expect(ask(server.client(0, {}, trusting(folder)))).resolves.toBe('ok');
   });
 
-  test('that are gone change nothing and are told once, and may come back', async () => {
+  test('that are missing change nothing, are logged once, and may come back', async () => {
     await using world = await startTlsServer();
     const { folder, server } = world;
     const good = readFileSync(folder.join('server.key'));
@@ -202,7 +202,7 @@ describe('new certificate files', () => {
     expect(world.reloads).toEqual([gone, 'reloaded', gone]);
   });
 
-  test('of which only one is new yet wait for the other', async () => {
+  test('of which only one is new wait for the other', async () => {
     await using world = await startTlsServer();
     const { folder, server } = world;
     makeCertificate(folder, 'renewed', 'new-ca');
@@ -215,7 +215,7 @@ describe('new certificate files', () => {
     expect(world.reloads).toEqual([expect.stringContaining('key values mismatch'), 'reloaded']);
   });
 
-  test('are noticed without being told, until the watch ends', async () => {
+  test('are noticed without a signal, until the watch ends', async () => {
     await using world = await startTlsServer();
     const clock = new FakeClock();
     const end = world.certificate.watch(clock);

@@ -67,7 +67,7 @@ describe('the token is checked before the message is read', () => {
     return { ...service, interceptors: [tokens.interceptor] };
   }
 
-  test('a good one: the call is served', async () => {
+  test('a good one: the companion serves the call', async () => {
     await expect(ask(server.client(), token(GOOD))).resolves.toBe('ok');
     expect([asked, read.length]).toEqual([['default'], 1]);
   });
@@ -75,12 +75,12 @@ describe('the token is checked before the message is read', () => {
   test.for([
     ['a forged one', FORGED],
     ['none', ''],
-  ])('%s: refused, and nothing of a message of 200 KB is read', async ([, given = '']) => {
+  ])('%s: the companion refuses, and reads nothing of a message of 200 KB', async ([, given = '']) => {
     await expect(askBig(server.client(), 200_000, token(given))).resolves.toMatch(/^16 /);
     expect(read).toEqual([]);
   });
 
-  test('a token that names no mesh: four messages of one address are read at once', async () => {
+  test('a token without a mesh: the companion reads four messages of one address at once', async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => ask(server.client(), token(MESHLESS))));
     expect(answers).toEqual(['ok', 'ok', 'ok', 'ok']);
     // Each has given its place back.
@@ -88,7 +88,7 @@ describe('the token is checked before the message is read', () => {
     expect(asked).toEqual([]);
   });
 
-  test('unfinished messages of strangers hold the four places, and no other call', async () => {
+  test('unfinished messages of such tokens hold the four places, and no other call', async () => {
     const stranger = server.client();
     const silent = Array.from({ length: 4 }, () => stranger.attach(token(MESHLESS)));
     for (const stream of silent) stream.on('error', () => {});

@@ -37,7 +37,7 @@ describe('a listener on a Unix socket', () => {
     expect(existsSync(path)).toBe(false);
   });
 
-  test('knows no strangers: its mode says who may', async () => {
+  test('limits no unauthenticated connections: its mode decides who may connect', async () => {
     using folder = new TemporaryDir();
     const path = folder.join('admin');
     await using world = await startTestServer({
@@ -63,7 +63,7 @@ describe('a listener on a Unix socket', () => {
     await expect(ask(world.client())).resolves.toBe('ok');
   });
 
-  test('of a process that lives is left to it', async () => {
+  test('of a living process stays', async () => {
     using folder = new TemporaryDir();
     const path = folder.join('admin');
     await using world = await start(path);
@@ -89,7 +89,7 @@ describe('a listener on a Unix socket', () => {
     expect(existsSync(path)).toBe(true);
   });
 
-  test('in a folder that is not there is refused', async () => {
+  test('in a missing folder is refused', async () => {
     using folder = new TemporaryDir();
     const path = folder.join('nowhere', 'admin');
     await expect(start(path)).rejects.toThrow(
