@@ -1,4 +1,4 @@
-import { pause, type Clock } from '../../kernel/clock.ts';
+import { pause, unlessAborted, type Clock } from '../../kernel/clock.ts';
 import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import type { DeletionAttempt } from './attempt.ts';
@@ -39,6 +39,7 @@ const UNRECORDED_HOLD_MS = 2_500;
 export class RequestedDepartures {
   readonly #deps: RequestedDeparturesDeps;
   readonly #unrecorded = new Map<string, Unrecorded>();
+  #added = Promise.withResolvers<void>();
 
   constructor(deps: RequestedDeparturesDeps) {
     this.#deps = deps;
@@ -78,6 +79,8 @@ export class RequestedDepartures {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, store, replica, departures, events } = this.#deps;
     while (!signal.aborted) {
+      this.#added = Promise.withResolvers();
+      if (this.#unrecorded.size === 0) await unlessAborted(signal, this.#added.promise);
       await pause(clock, RETRY_MS, signal);
       for (const [name, unrecorded] of this.#unrecorded) {
         try {
@@ -99,7 +102,10 @@ export class RequestedDepartures {
     const { clock } = this.#deps;
     const unrecorded = { introduction, atMs: clock.monotonicMs(), atWallMs: clock.wallMs() };
     const standing = await this.#tryUnrecorded(unrecorded);
-    if (standing.kind === 'pending') this.#unrecorded.set(describeKey(introduction.key), unrecorded);
+    if (standing.kind === 'pending') {
+      this.#unrecorded.set(describeKey(introduction.key), unrecorded);
+      this.#added.resolve();
+    }
     return { ...standing, durable: false };
   }
 

@@ -59,6 +59,8 @@ export class ZoneWatch {
   readonly #known = new Instances();
   #size: ZoneSize | undefined;
   #looks: readonly InstanceLook[] = [];
+  /** Of the control planes that answered the last look. */
+  #answering: readonly ControlPlaneFacts[] = [];
   #syncing: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
   /** Services of the dataplanes in the last listing. */
@@ -181,10 +183,6 @@ export class ZoneWatch {
     for (const id of this.#known.takeUnnamed(nowMs)) this.#deps.events.controlPlaneUnnamed(id);
   }
 
-  get #answering(): readonly ControlPlaneFacts[] {
-    return this.#looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
-  }
-
   async #sync(): Promise<void> {
     await this.#registry.check(this.#answering);
     await this.#registry.sync(this.#known);
@@ -237,6 +235,7 @@ export class ZoneWatch {
       if (nowMs - lastMs > FORGET_AFTER_MS) this.#instances.delete(id);
     }
     this.#looks = looks;
+    this.#answering = looks.flatMap(({ seen }) => ('facts' in seen ? [seen.facts] : []));
     this.#known.noteLooks(looks, nowMs);
     return returned;
   }

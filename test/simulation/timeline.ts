@@ -3,6 +3,7 @@ import { nextTick } from 'node:process';
 import type { Clock } from '../../kernel/clock.ts';
 
 const BEGAN_MS = Date.UTC(2026, 0, 1);
+const SETTLED = Promise.resolve();
 
 interface Timer {
   readonly dueMs: number;
@@ -34,18 +35,32 @@ export class Timeline implements Clock {
     };
   }
 
-  /** Passes time. After each event, everything that follows from it without waiting happens before the next one. */
-  async pass(ms: number): Promise<void> {
+  /** Passes time. After each event, every promise that could settle settles before the next event. */
+  pass(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
+    return new Promise((resolve) => {
+      const step = (): void => {
+        if (this.#fireNext(untilMs)) nextTick(goOn);
+        else resolve();
+      };
+      // Node runs ticks once no microtask is left, and the microtasks of all ticks together afterwards.
+      const goOn = (): void => void SETTLED.then(step);
+      step();
+    });
+  }
+
+  /** @returns `false` once nothing is due until then */
+  #fireNext(untilMs: number): boolean {
     for (let next = this.#queue[0]; next !== undefined && next.dueMs <= untilMs; next = this.#queue[0]) {
       this.#pop();
-      if (next.fire === undefined) continue;
+      const { fire } = next;
+      if (fire === undefined) continue;
       this.#nowMs = next.dueMs;
-      next.fire();
-      // oxlint-disable-next-line no-await-in-loop -- one event after the other
-      await quiet();
+      fire();
+      return true;
     }
     this.#nowMs = untilMs;
+    return false;
   }
 
   #push(timer: Timer): void {
@@ -79,11 +94,4 @@ export class Timeline implements Clock {
 
 function isSooner(a: Timer, b: Timer): boolean {
   return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);
-}
-
-/** Once every promise that could settle has settled. */
-function quiet(): Promise<void> {
-  return new Promise((resolve) => {
-    nextTick(resolve);
-  });
 }

@@ -45,21 +45,25 @@ export class Wires {
 
   /** A request that was sent arrives, whatever becomes of its sender. */
   rest(process: SimProcess): FakeWire {
+    const arrive = (call: string, plane: FakePlane): void => {
+      this.#requirePlane(plane);
+      if (call === 'put' && this.#isNow('writes are refused')) throw refused(plane);
+    };
+    const hear = (plane: FakePlane): void => {
+      this.#requirePlane(plane);
+      if (this.#isNow('answers are lost') && this.#random() < 0.3) throw unreachable(plane);
+    };
     return {
-      request: async (call, plane) => {
+      request: (call, plane) => {
         const delayMs = this.#delayMs('control planes are slow', SLOW_PLANE_MS);
-        if (delayMs > 0) {
-          await new Promise<void>((resolve) => {
-            this.#timeline.after(delayMs, resolve);
-          });
-        }
-        this.#requirePlane(plane);
-        if (call === 'put' && this.#isNow('writes are refused')) throw refused(plane);
+        if (delayMs === 0) return arrive(call, plane);
+        return new Promise<void>((resolve) => {
+          this.#timeline.after(delayMs, resolve);
+        }).then(() => arrive(call, plane));
       },
-      answer: async (_call, plane) => {
-        await process.step(this.#delayMs('control planes are slow', SLOW_PLANE_MS));
-        this.#requirePlane(plane);
-        if (this.#isNow('answers are lost') && this.#random() < 0.3) throw unreachable(plane);
+      answer: (_call, plane) => {
+        const waiting = process.step(this.#delayMs('control planes are slow', SLOW_PLANE_MS));
+        return waiting === undefined ? hear(plane) : waiting.then(() => hear(plane));
       },
     };
   }
@@ -133,19 +137,20 @@ function interposed<Port extends object>(
   change: (method: string, given: readonly unknown[]) => readonly unknown[] = (_method, given) => given,
 ): Port {
   const members = new Map<string | symbol, unknown>();
+  const answered = (result: unknown): unknown => pass()?.then(() => result) ?? result;
   return new Proxy(port, {
     get(target, method) {
       const known = members.get(method);
       if (known !== undefined) return known;
       const member: unknown = Reflect.get(target, method);
       if (typeof member !== 'function' || method === 'close') return member;
+      const apply = (given: readonly unknown[]): Promise<unknown> =>
+        (Reflect.apply(member, target, change(String(method), given)) as Promise<unknown>).then(answered);
+      // `async` turns what a pass throws at once into a rejection.
       const call = async (...given: readonly unknown[]): Promise<unknown> => {
         const before = pass();
         if (before !== undefined) await before;
-        const result: unknown = await Reflect.apply(member, target, change(String(method), given));
-        const after = pass();
-        if (after !== undefined) await after;
-        return result;
+        return apply(given);
       };
       members.set(method, call);
       return call;
