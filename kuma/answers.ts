@@ -1,8 +1,17 @@
 import * as z from 'zod/mini';
 
 import { OperationalError } from '../kernel/errors.ts';
-import type { RestAnswer } from './rest-client.io.ts';
 import { isObject } from '../kernel/json.ts';
+
+/** An answer of the API server. `body` is the parsed JSON, or `undefined` for an empty one. */
+export interface RestAnswer {
+  readonly status: number;
+  readonly body: unknown;
+  /** Seconds or a date, as the server wrote it. */
+  readonly retryAfter: string | undefined;
+  /** The server's clock when it answered, ms since the epoch, cut to the second; `undefined` if it did not say. */
+  readonly clockMs?: number | undefined;
+}
 
 /**
  * The body of every error of Kuma's API server.

@@ -1,19 +1,9 @@
 import got, { HTTPError, RequestError, type Got } from 'got';
 
 import { describeError, hasCode, OperationalError } from '../kernel/errors.ts';
-import { METHOD_NOT_ALLOWED } from './answers.ts';
+import { METHOD_NOT_ALLOWED, type RestAnswer } from './answers.ts';
 import { connectionPool, type ConnectionPool, type EndpointTls } from './connection-pool.io.ts';
 import { sendFenced, type FencedRequest, type PlainAnswer } from './fenced-request.io.ts';
-
-/** An answer of the API server. `body` is the parsed JSON, or `undefined` for an empty one. */
-export interface RestAnswer {
-  readonly status: number;
-  readonly body: unknown;
-  /** Seconds or a date, as the server wrote it. */
-  readonly retryAfter: string | undefined;
-  /** The server's clock when it answered, ms since the epoch, cut to the second; `undefined` if it did not say. */
-  readonly clockMs?: number | undefined;
-}
 
 export interface RestClientOptions {
   /** `http://127.0.0.1:5681` or `https://cp.example:5682`; a path in front of Kuma's is kept. */

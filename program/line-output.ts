@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync, type Stats } from 'node:fs';
 
 import { kernelCalls } from './kernel-calls.ts';
+import { withoutSecretsIn } from './redaction.ts';
 import { STANDARD_ERROR_FD } from './standard-error.ts';
 
 /** The output for finished lines. Never throws, never waits. */
@@ -9,6 +10,18 @@ export interface LineOutput {
   write(line: string): void;
   /** Lines that could not be written, and were left out. */
   readonly dropped: number;
+}
+
+/** The last step before a line is written. */
+export function withoutSecrets(output: LineOutput): LineOutput {
+  return {
+    get dropped() {
+      return output.dropped;
+    },
+    write: (line) => {
+      output.write(withoutSecretsIn(line));
+    },
+  };
 }
 
 /** @returns how many bytes were written @throws if none can be written now */

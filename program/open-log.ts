@@ -1,7 +1,6 @@
 import { systemClock } from '../kernel/clock.ts';
 import type { Log, LogFormat } from '../kernel/log.ts';
-import { standardErrorLines } from './line-output.ts';
-import { withoutSecrets } from './redaction.ts';
+import { standardErrorLines, withoutSecrets } from './line-output.ts';
 import { readerOf, STANDARD_ERROR_FD } from './standard-error.ts';
 import { textLog } from './text-log.ts';
 

@@ -1,5 +1,3 @@
-import type { LineOutput } from './line-output.ts';
-
 /** JSON web tokens, such as dataplane and user tokens, and truncated ones. */
 const TOKEN = /\beyJ[\w-]{10,}(?:\.[\w-]*){0,2}/g;
 /** User and password of a URL; a password may have a slash that should have been encoded. */
@@ -7,18 +5,7 @@ const CREDENTIALS = /:\/\/[^\s"'\\]+@/g;
 /** Tokens in a query. */
 const NAMED = /([?&#][\w-]*(?:token|secret|passw|key)[\w-]*=)[^\s&"'\\]+/gi;
 
-/** The last step before a line is written. No part logs a secret on purpose, but errors quote what others sent. */
-export function withoutSecrets(output: LineOutput): LineOutput {
-  return {
-    get dropped() {
-      return output.dropped;
-    },
-    write: (line) => {
-      output.write(withoutSecretsIn(line));
-    },
-  };
-}
-
+/** No part logs a secret on purpose, but errors quote what others sent. */
 export function withoutSecretsIn(text: string): string {
   return text
     .replaceAll(TOKEN, '[redacted]')

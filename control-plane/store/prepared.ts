@@ -1,6 +1,6 @@
-import { createQueryId, type Compilable, type CompiledQuery, type QueryResult } from 'kysely';
+import { createQueryId, type Compilable, type CompiledQuery, type Kysely, type QueryResult } from 'kysely';
 
-import type { Session } from './session.ts';
+import type { Schema } from './schema.ts';
 
 /** Stands for the value of a parameter while the query is built. */
 class Parameter {
@@ -11,7 +11,11 @@ class Parameter {
   }
 }
 
-type Place = Pick<Session, 'kind' | 'db'>;
+/** Where queries run. */
+export interface Place {
+  readonly kind: 'sqlite' | 'postgres';
+  readonly db: Kysely<Schema>;
+}
 
 /**
  * A query that is built once for each kind of database. Building one takes longer than SQLite takes to execute it.
@@ -22,7 +26,7 @@ export function prepared<Values extends object, Row>(
   names: readonly (keyof Values & string)[],
   build: (place: Place, values: Values) => Compilable<Row>,
 ): (place: Place, values: Values) => Promise<QueryResult<Row>> {
-  const known = new Map<Session['kind'], CompiledQuery<Row>>();
+  const known = new Map<Place['kind'], CompiledQuery<Row>>();
   const stand = Object.fromEntries(names.map((name) => [name, new Parameter(name)])) as Values;
   return (place, values) => {
     const query = known.get(place.kind) ?? build(place, stand).compile();

@@ -1,8 +1,8 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
 import { ERROR_CODES, OperationalError } from '../../kernel/errors.ts';
-import { requireAnswer } from '../../kuma/answers.ts';
-import type { RestAnswer, RestClient } from '../../kuma/rest-client.io.ts';
+import { requireAnswer, type RestAnswer } from '../../kuma/answers.ts';
+import type { RestClient } from '../../kuma/rest-client.io.ts';
 import { readSecret } from '../../kuma/token-secrets.io.ts';
 import { Failover } from '../control-planes/failover.io.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../../kernel/errors.ts';
-import { METHOD_NOT_ALLOWED, requireAnswer } from '../../../kuma/answers.ts';
-import type { RestAnswer } from '../../../kuma/rest-client.io.ts';
+import { METHOD_NOT_ALLOWED, requireAnswer, type RestAnswer } from '../../../kuma/answers.ts';
+
 import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
 
 const ACTION = 'delete dataplane default/web-1';

@@ -8,7 +8,7 @@ import type { DataplaneRecord } from '../../../control-plane/records.pure.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import type { Log } from '../../../kernel/log.ts';
 import { DEFAULT_FACTS } from '../../../kuma/control-plane.ts';
-import { withoutSecrets } from '../../../program/redaction.ts';
+import { withoutSecrets } from '../../../program/line-output.ts';
 import { textLog } from '../../../program/text-log.ts';
 import { recordOf } from '../../support/fakes/dataplane-record.ts';
 import { FakeOutput } from '../../support/fake-output.ts';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { OperationalError } from '../../../kernel/errors.ts';
 import type { Log, LogFields } from '../../../kernel/log.ts';
 import { pinoLog } from '../../../program/pino-log.ts';
-import { withoutSecrets } from '../../../program/redaction.ts';
+import { withoutSecrets } from '../../../program/line-output.ts';
 import { callerLines, type PipeReader } from '../../../program/standard-error.ts';
 import { textLog } from '../../../program/text-log.ts';
 import { FakeOutput } from '../../support/fake-output.ts';
