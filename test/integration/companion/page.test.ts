@@ -157,43 +157,21 @@ describe('the page of the companion', () => {
 });
 
 describe('the page beyond loopback', () => {
-  test.for(['0.0.0.0:5691', '[::]:5691', 'fleet.example:5691', '127.0.0.1.example:5691'])(
-    'is not served at %s without a token',
-    async (http) => {
-      await using world = await CompanionWorld.create({ companion: { http } });
-      await world.companion.start();
-      expect(await world.companion.exited()).toEqual({ code: 78, signal: null });
-      expect(world.companion.spoken).toEqual([
-        `kuma-deregistrar: --http (KUMA_DEREGISTRAR_HTTP): any caller could see the fleet at ${http}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
-      ]);
-    },
-  );
-
-  test('is not served at an invalid address', async () => {
-    await using world = await CompanionWorld.create({ companion: { http: ':5691' } });
+  test('is not served without a token', async () => {
+    await using world = await CompanionWorld.create({ companion: { http: '0.0.0.0:5691' } });
     await world.companion.start();
     expect(await world.companion.exited()).toEqual({ code: 78, signal: null });
-    expect(world.companion.spoken).toEqual([
-      'kuma-deregistrar: --http (KUMA_DEREGISTRAR_HTTP): expected HOST:PORT, [IPV6]:PORT or unix:PATH: ":5691"',
-    ]);
+    expect(world.companion.spoken.join()).toContain('any caller could see the fleet at 0.0.0.0:5691');
   });
 
-  test.for([
-    ['is missing', undefined, 'ENOENT'],
-    ['is empty', '', 'this is not a token of 16 to 512 visible characters'],
-    ['is short', 'short\n', 'this is not a token of 16 to 512 visible characters'],
-    ['has two lines', `${TOKEN}\n${TOKEN}`, 'this is not a token of 16 to 512 visible characters'],
-  ] as const)('reports a token file that %s as a wrong option', async ([, text, problem]) => {
-    await using world = await CompanionWorld.create();
-    const file = world.dir.join('token');
-    if (text !== undefined) writeFileSync(file, text);
-    await using other = await CompanionWorld.create({ companion: { argv: ['--http-token-file', file] } });
-    await other.companion.start();
-    expect(await other.companion.exited()).toEqual({ code: 78, signal: null });
-    expect(other.companion.spoken.join()).toContain(problem);
+  test('is not served where the token file is missing', async () => {
+    await using world = await CompanionWorld.create({ companion: { argv: ['--http-token-file', '/none'] } });
+    await world.companion.start();
+    expect(await world.companion.exited()).toEqual({ code: 78, signal: null });
+    expect(world.companion.spoken.join()).toContain('ENOENT');
   });
 
-  test('requires the token for metrics and page, but not for probes; a new token applies soon', async () => {
+  test('requires the token for metrics and page, but not for probes; a new token applies at once', async () => {
     await using place = await CompanionWorld.create();
     const file = place.dir.join('token');
     writeFileSync(file, `${TOKEN}\n`);
@@ -216,10 +194,7 @@ describe('the page beyond loopback', () => {
     expect(await asked()).toEqual([200, 200, 401, 401, 401, 401]);
     expect(await asked(TOKEN)).toEqual([200, 200, 200, 200, 200, 200]);
     writeFileSync(file, 'another-token-than-before\n');
-    await waitUntil(async () => (await ask('/fleet', 'another-token-than-before')) === 200, {
-      what: 'the other token to hold',
-      pollMs: 100,
-    });
+    expect(await ask('/fleet', 'another-token-than-before')).toBe(200);
     expect(await asked(TOKEN)).toEqual([200, 200, 401, 401, 401, 401]);
   });
 });

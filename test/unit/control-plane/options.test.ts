@@ -37,3 +37,23 @@ test.each(['http://127.0.0.1:5681/?mesh=a', 'https://cp.example?', 'https://cp.e
     expect(problems.join()).toContain('no query');
   },
 );
+
+describe('--http', () => {
+  const problemsOfHttp = (http: string): readonly string[] =>
+    resolveServeOptions({ flags: new Map([['http', [http]]]), env: {} }).problems;
+
+  test.each(['0.0.0.0:5691', '[::]:5691', 'fleet.example:5691', '127.0.0.1.example:5691'])(
+    '%s is refused without a token',
+    (http) => {
+      expect(problemsOfHttp(http)).toEqual([
+        `--http (KUMA_DEREGISTRAR_HTTP): any caller could see the fleet at ${http}: only for loopback, or with --http-token-file (KUMA_DEREGISTRAR_HTTP_TOKEN_FILE)`,
+      ]);
+    },
+  );
+
+  test('an invalid address is refused', () => {
+    expect(problemsOfHttp(':5691')).toEqual([
+      '--http (KUMA_DEREGISTRAR_HTTP): expected HOST:PORT, [IPV6]:PORT or unix:PATH: ":5691"',
+    ]);
+  });
+});
