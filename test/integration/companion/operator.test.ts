@@ -3,6 +3,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { doctor } from '../../../control-plane/commands/doctor.ts';
+import { resolveServeOptions } from '../../../control-plane/options.ts';
 import { CompanionWorld, type CompanionWorldOptions } from '../../support/companion-world.ts';
 import { TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import { makeSigningKey } from '../../support/signed-token.ts';
@@ -83,11 +85,17 @@ describe('doctor', () => {
   const CERTIFICATE = certificate('server');
   const FINE: CompanionWorldOptions = { controlPlane: { localhostIsAdmin: true } };
 
-  test.concurrent('finds nothing wrong with a good setup', async () => {
-    expect(await examine(FINE, CERTIFICATE)).toEqual({ code: 0, findings: [] });
+  test('finds nothing wrong with a good setup', async () => {
+    await using world = await CompanionWorld.create(FINE);
+    const argv = Object.entries({ ...placeOf(world), ...CERTIFICATE });
+    const { code, stdout } = await world.command(
+      'doctor',
+      ...argv.flatMap(([flag, value]) => [`--${flag}`, value]),
+    );
+    expect({ code, findings: findingsIn(stdout) }).toEqual({ code: 0, findings: [] });
   });
 
-  test.concurrent('fails for a global control plane', async () => {
+  test('fails for a global control plane', async () => {
     const found = await examine({ controlPlane: { mode: 'global', localhostIsAdmin: true } }, CERTIFICATE);
     expect(found.code).toBe(2);
     expect(found.findings).toEqual([
@@ -95,13 +103,13 @@ describe('doctor', () => {
     ]);
   });
 
-  test.concurrent('fails for a control plane that is down', async () => {
+  test('fails for a control plane that is down', async () => {
     const found = await examine(FINE, CERTIFICATE, (world) => world.controlPlane.stop());
     expect(found.code).toBe(2);
     expect(found.findings[0]).toMatch(/^FAIL control plane http:.*ECONNREFUSED/);
   });
 
-  test.concurrent('fails without keys, warns of mounted ones without revocations', async () => {
+  test('fails without keys, warns of mounted ones without revocations', async () => {
     const unknown = await examine({}, CERTIFICATE);
     expect(unknown.code).toBe(2);
     expect(unknown.findings).toEqual([
@@ -112,7 +120,7 @@ describe('doctor', () => {
     const mounted = await examine({}, (world) => {
       const file = world.dir.join('key.pem');
       writeFileSync(file, makeSigningKey().pkixPem);
-      return [...CERTIFICATE, '--public-key', `1=${file}`];
+      return { ...CERTIFICATE, 'public-key': `1=${file}` };
     });
     expect(mounted.code).toBe(1);
     expect(mounted.findings).toEqual([
@@ -120,31 +128,29 @@ describe('doctor', () => {
     ]);
   });
 
-  test.concurrent('fails for an invalid key', async () => {
+  test('fails for an invalid key', async () => {
     const found = await examine(FINE, (world) => {
       const file = world.dir.join('key.pem');
       writeFileSync(file, readFileSync(join(TLS_FIXTURES, 'README.md')));
-      return [...CERTIFICATE, '--public-key', `1=${file}`];
+      return { ...CERTIFICATE, 'public-key': `1=${file}` };
     });
     expect(found.code).toBe(2);
     expect(found.findings).toEqual([expect.stringMatching(/^FAIL token keys: .*key\.pem/)]);
   });
 
-  test.concurrent('fails for an expired or missing certificate', async () => {
+  test('fails for an expired or missing certificate', async () => {
     const expired = await examine(FINE, certificate('expired'));
     expect(expired.code).toBe(2);
     expect(expired.findings).toEqual([expect.stringMatching(/^FAIL certificate: .*expired\.crt, expired$/)]);
-    const missing = await examine(FINE, [
-      '--tls-cert-file',
-      '/nowhere.crt',
-      '--tls-key-file',
-      '/nowhere.key',
-    ]);
+    const missing = await examine(FINE, {
+      'tls-cert-file': '/nowhere.crt',
+      'tls-key-file': '/nowhere.key',
+    });
     expect(missing.code).toBe(2);
     expect(missing.findings).toEqual([expect.stringMatching(/^FAIL certificate: .*\/nowhere\.crt/)]);
   });
 
-  test.concurrent('asks the running program about its store, and fails if another program has it', async () => {
+  test('asks the running program about its store, and fails if another program has it', async () => {
     const running = await examine(FINE, CERTIFICATE, async ({ companion }) => {
       await companion.start();
       await companion.waitUntilReady();
@@ -160,32 +166,40 @@ describe('doctor', () => {
   });
 });
 
-/** What the doctor says beside a companion that does not run, if `prepare` does not start it. */
+type Flags = Readonly<Record<string, string>>;
+
+/** What the doctor says, beside a companion that runs only if `prepare` starts it. */
 async function examine(
   options: CompanionWorldOptions,
-  argv: readonly string[] | ((world: CompanionWorld) => readonly string[]),
+  flags: Flags | ((world: CompanionWorld) => Flags),
   prepare: (world: CompanionWorld) => Promise<unknown> = () => Promise.resolve(),
 ): Promise<{ readonly code: number | null; readonly findings: readonly string[] }> {
   await using world = await CompanionWorld.create(options);
   await prepare(world);
-  const { code, stdout } = await world.command(
-    'doctor',
-    '--kuma-api',
-    world.controlPlane.httpUrl,
-    '--store',
-    world.companion.store,
-    '--admin-socket',
-    world.companion.adminSocket,
-    ...(typeof argv === 'function' ? argv(world) : argv),
-  );
-  return { code, findings: stdout.split('\n').filter((line) => /^(FAIL|WARN)/.test(line)) };
+  const all = { ...placeOf(world), ...(typeof flags === 'function' ? flags(world) : flags) };
+  const { values } = resolveServeOptions({
+    flags: new Map(Object.entries(all).map(([flag, value]) => [flag, [value]])),
+    env: {},
+  });
+  const { code, text } = await doctor(values);
+  return { code, findings: findingsIn(text) };
 }
 
-function certificate(name: string): readonly string[] {
-  return [
-    '--tls-cert-file',
-    join(TLS_FIXTURES, `${name}.crt`),
-    '--tls-key-file',
-    join(TLS_FIXTURES, `${name}.key`),
-  ];
+function placeOf({ controlPlane, companion }: CompanionWorld): Flags {
+  return {
+    'kuma-api': controlPlane.httpUrl,
+    store: companion.store,
+    'admin-socket': companion.adminSocket,
+  };
+}
+
+function findingsIn(text: string): readonly string[] {
+  return text.split('\n').filter((line) => /^(FAIL|WARN)/.test(line));
+}
+
+function certificate(name: string): Flags {
+  return {
+    'tls-cert-file': join(TLS_FIXTURES, `${name}.crt`),
+    'tls-key-file': join(TLS_FIXTURES, `${name}.key`),
+  };
 }
