@@ -1,13 +1,13 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
-import type { EngineSettings } from '../../../control-plane/engine.ts';
-import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
+import type { EngineSettings } from '../../../../control-plane/engine.ts';
+import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
 import {
   ConfirmResponse_Verdict as Verdict,
   DeregisterResponse_Outcome as Outcome,
-} from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { CompanionScene, incarnationOf, keyOf, resourceOf } from '../../support/fakes/companion-scene.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+} from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { CompanionScene, incarnationOf, keyOf, resourceOf } from '../../../support/fakes/companion-scene.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 /** A loss without a request is believed after the grace (15 s), Envoy's longest backoff, and a look. */
 const BELIEVED_MS = 60_000;

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { returnTimeMs } from '../../../control-plane/agents/return-time.pure.ts';
-import type { ControlPlanes } from '../../../control-plane/ports.ts';
-import { CompanionScene, uuidOf } from '../../support/fakes/companion-scene.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+import { returnTimeMs } from '../../../../control-plane/agents/return-time.pure.ts';
+import type { ControlPlanes } from '../../../../control-plane/ports.ts';
+import { CompanionScene, uuidOf } from '../../../support/fakes/companion-scene.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 const GRACE_MS = 15_000;
 const BEAT_MS = 2_000;

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import { deregistrarEvents } from '../../../control-plane/events.ts';
-import { FakeLog } from '../../support/fake-log.ts';
-import { recordOf } from '../../support/fakes/dataplane-record.ts';
+import { deregistrarEvents } from '../../../../control-plane/events.ts';
+import { FakeLog } from '../../../support/fake-log.ts';
+import { recordOf } from '../../../support/fakes/dataplane-record.ts';
 
 test.for([
   { state: 'leaving', cause: 'requested' },

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { CompanionScene } from '../../support/fakes/companion-scene.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+import { CompanionScene } from '../../../support/fakes/companion-scene.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 /** The grace (15 s), Envoy's longest backoff, and looks in between. */
 const LONG_MS = 90_000;

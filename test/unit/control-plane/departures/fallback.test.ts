@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
-import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
+import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import {
   CompanionScene,
   keyOf,
   resourceOf,
   registerOwn,
   uuidOf,
-} from '../../support/fakes/companion-scene.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+} from '../../../support/fakes/companion-scene.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 const GRACE_MS = 15_000;
 /** The grace, Envoy's longest backoff, and looks in between. */

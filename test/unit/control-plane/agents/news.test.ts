@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { CompanionScene } from '../../support/fakes/companion-scene.ts';
-import type { FakeAgentStream } from '../../support/fakes/fake-agent-stream.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { CompanionScene } from '../../../support/fakes/companion-scene.ts';
+import type { FakeAgentStream } from '../../../support/fakes/fake-agent-stream.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 /** Which control planes the companion has told this agent of. */
 function news(stream: FakeAgentStream): readonly string[] {

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { Store } from '../../../control-plane/ports.ts';
-import { OperationalError } from '../../../kernel/errors.ts';
-import { DeregisterResponse_Outcome as Outcome } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { CompanionScene, incarnationOf, uuidOf } from '../../support/fakes/companion-scene.ts';
-import type { FakeAgentStream } from '../../support/fakes/fake-agent-stream.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
-import { MemoryStore } from '../../support/fakes/memory-store.ts';
+import type { Store } from '../../../../control-plane/ports.ts';
+import { OperationalError } from '../../../../kernel/errors.ts';
+import { DeregisterResponse_Outcome as Outcome } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { CompanionScene, incarnationOf, uuidOf } from '../../../support/fakes/companion-scene.ts';
+import type { FakeAgentStream } from '../../../support/fakes/fake-agent-stream.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
+import { MemoryStore } from '../../../support/fakes/memory-store.ts';
 
 const GRACE_MS = 15_000;
 /** The grace, Envoy's longest backoff, and looks in between. */

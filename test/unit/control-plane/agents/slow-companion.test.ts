@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { returnTimeMs } from '../../../control-plane/agents/return-time.pure.ts';
-import { CompanionScene } from '../../support/fakes/companion-scene.ts';
-import type { FakeAgentStream } from '../../support/fakes/fake-agent-stream.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+import { returnTimeMs } from '../../../../control-plane/agents/return-time.pure.ts';
+import { CompanionScene } from '../../../support/fakes/companion-scene.ts';
+import type { FakeAgentStream } from '../../../support/fakes/fake-agent-stream.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 const BEAT_MS = 2_000;
 const NAMES = Array.from({ length: 10 }, (_, at) => `web-${at}`);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
-import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
+import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import {
   bytesOf,
   CompanionScene,
@@ -9,9 +9,9 @@ import {
   keyOf,
   resourceOf,
   uuidOf,
-} from '../../support/fakes/companion-scene.ts';
-import type { FakeAgentStream } from '../../support/fakes/fake-agent-stream.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+} from '../../../support/fakes/companion-scene.ts';
+import type { FakeAgentStream } from '../../../support/fakes/fake-agent-stream.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 function put(at: MemoryCompanion, id: string, ready: boolean) {
   return at.register({

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
-import { Owner } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import type { Store } from '../../../control-plane/ports.ts';
-import { CompanionScene, incarnationOf, keyOf, resourceOf } from '../../support/fakes/companion-scene.ts';
-import { FakeControlPlanes } from '../../support/fakes/fake-control-planes.ts';
-import { FakeZone, type FakePlane } from '../../support/fakes/fake-zone.ts';
-import type { MemoryCompanion } from '../../support/fakes/memory-companion.ts';
+import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import type { Store } from '../../../../control-plane/ports.ts';
+import { CompanionScene, incarnationOf, keyOf, resourceOf } from '../../../support/fakes/companion-scene.ts';
+import { FakeControlPlanes } from '../../../support/fakes/fake-control-planes.ts';
+import { FakeZone, type FakePlane } from '../../../support/fakes/fake-zone.ts';
+import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 
 const MINUTE_MS = 60_000;
 /** Envoy's longest backoff, nearly. */
