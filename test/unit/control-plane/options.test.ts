@@ -38,10 +38,11 @@ test.each(['http://127.0.0.1:5681/?mesh=a', 'https://cp.example?', 'https://cp.e
   },
 );
 
-describe('--http', () => {
-  const problemsOfHttp = (http: string): readonly string[] =>
-    resolveServeOptions({ flags: new Map([['http', [http]]]), env: {} }).problems;
+function problemsOfHttp(http: string): readonly string[] {
+  return resolveServeOptions({ flags: new Map([['http', [http]]]), env: {} }).problems;
+}
 
+describe('--http', () => {
   test.each(['0.0.0.0:5691', '[::]:5691', 'fleet.example:5691', '127.0.0.1.example:5691'])(
     '%s is refused without a token',
     (http) => {
