@@ -5,19 +5,11 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 
 import { pause, systemClock, unlessAborted, within } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
-import { parseListenerAddress } from '../../kernel/listener-address.ts';
 import type { NotifyTarget } from '../../kernel/service-fields.ts';
 import { openLog } from '../../program/open-log.ts';
 import { ServiceManager } from '../../program/service-manager.ts';
 import { systemdNotify } from '../../program/systemd-notify.ts';
-import {
-  DEFAULT_LIMITS,
-  startGrpcServer,
-  type GrpcServer,
-  type ServerLimits,
-} from '../server/grpc-server.io.ts';
-import { descriptorLimit } from '../server/descriptor-limit.io.ts';
-import { adviceOnDescriptors, connectionsWithin } from '../server/descriptors.pure.ts';
+import type { GrpcServer } from '../server/grpc-server.io.ts';
 import { kumaControlPlanes } from '../control-planes/kuma-control-planes.io.ts';
 import { createMetrics, type Metrics } from '../server/metrics.io.ts';
 import { isRefusedByEnvoy } from '../agents/envoy-look.io.ts';
@@ -26,17 +18,14 @@ import { busyShare } from '../agents/busy-share.io.ts';
 import { Engine } from '../engine.ts';
 import type { ZoneStanding } from '../evidence/guards.pure.ts';
 import { deregistrarEvents, type DeregistrarEvents } from '../events.ts';
-import { DEFAULT_LISTEN, type ServeOptions } from '../options.ts';
+import type { ServeOptions } from '../options.ts';
 import type { Store } from '../ports.ts';
-import { CallBounds } from '../rpc/call-bounds.ts';
-import { adminService, deregistrarService } from '../rpc/services.ts';
 import { openStore } from '../store/open-store.ts';
-import { openAuthentication } from './authentication.ts';
-import { openCertificate } from './certificate.ts';
 import { startListeners } from './listeners.ts';
-import { kumaAccess, type KumaAccess } from './kuma-access.ts';
+import { kumaAccess } from './kuma-access.ts';
 import { witnessSettings } from './witness.ts';
-import { gaugeRefresh, meter, noteAttempt, type GaugeSources } from './metering.ts';
+import { gaugeRefresh, meter, noteAttempt } from './metering.ts';
+import { startServer } from './start-server.ts';
 
 export interface ServeRequest {
   readonly options: ServeOptions;
@@ -187,72 +176,6 @@ async function openPatiently(
   return undefined;
 }
 
-interface ServerParts {
-  readonly engine: Engine;
-  readonly events: DeregistrarEvents;
-  readonly metrics: Metrics;
-  readonly options: ServeOptions;
-  readonly kuma: KumaAccess;
-  readonly stop: AbortSignal;
-  readonly resources: AsyncDisposableStack;
-}
-
-/** @returns `undefined` if asked to stop first */
-async function startServer(parts: ServerParts): Promise<GaugeSources | undefined> {
-  const { engine, options, events, metrics, kuma, stop, resources } = parts;
-  const startedAtMs = systemClock.monotonicMs();
-  const addresses = options.listen.length === 0 ? [DEFAULT_LISTEN] : options.listen;
-  const certificate = await openCertificate(options, { addresses, kuma, events, stop });
-  if (certificate === 'stopped') return undefined;
-  if (certificate !== undefined) resources.defer(certificate.watch(systemClock));
-  const isKnownMesh = (mesh: string): boolean => engine.watch.knowsMesh(mesh);
-  const authenticator = openAuthentication(options, kuma, { events, metrics, isKnownMesh });
-  const bounds = new CallBounds({ clock: systemClock, onRefused: metrics.callRefused });
-  let server: GrpcServer | undefined;
-  const agentService = deregistrarService({
-    engine,
-    authenticator,
-    onDenied: () => {
-      metrics.tokenRejected('permission-denied');
-    },
-    bounds,
-    markAuthenticated: (call, subject) => server?.authenticated(call, subject),
-    connectionOf: (call) => server?.connectionOf(call),
-  });
-  const limits = limitsOf(options);
-  const descriptors = await descriptorLimit();
-  const connections = connectionsWithin(limits.connections, descriptors);
-  server = await startGrpcServer({
-    listeners: [
-      ...addresses.map((address) => ({ address, certificate, services: [agentService] })),
-      {
-        address: parseListenerAddress(`unix:${options.adminSocket}`),
-        certificate: undefined,
-        services: [adminService(engine, startedAtMs)],
-      },
-    ],
-    limits: { ...limits, connections, expected: () => engine.expected.size },
-    clock: systemClock,
-    events: {
-      connectionRefused: (limit, address) => {
-        metrics.connectionRefused(limit);
-        const isFull = limit === 'connections';
-        const advice = isFull ? adviceOnDescriptors(limits.connections, descriptors) : '';
-        events.connectionRefused(limit, address, advice);
-      },
-      handshakeFailed: (address, err) => {
-        metrics.handshakeFailed();
-        events.handshakeFailed(address, err);
-      },
-    },
-  });
-  const started = server;
-  resources.defer(() => started.drain(0));
-  server.setServing(true);
-  events.started({ listen: server.addresses, store: engine.deps.store.kind, replica: engine.deps.replica });
-  return { engine, server, bounds, certificate };
-}
-
 function settingsOf(options: ServeOptions): Engine['deps']['settings'] {
   const { sweepOfflineAfter } = options;
   return {
@@ -266,11 +189,6 @@ function settingsOf(options: ServeOptions): Engine['deps']['settings'] {
       windowMs: options.brakeWindowMs,
     },
   };
-}
-
-/** Time for the answer to a ping: as much as the kernel takes to miss a host, so that it finds those first. */
-function limitsOf({ pingIntervalMs: pingMs }: ServeOptions): ServerLimits {
-  return { ...DEFAULT_LIMITS, pingMs, pingTimeoutMs: Math.min(DEFAULT_LIMITS.pingTimeoutMs, 2 * pingMs) };
 }
 
 const SWEEP_MS = 600_000;
