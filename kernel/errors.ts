@@ -112,7 +112,7 @@ export class OperationalError extends Error {
 /** The message of a thrown value, with the messages of its causes, for one line of a log or a report. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const said = error.message.replace(ADVICE_OF_NODE, '');
+  const said = nameTlsFault(error.message.replace(ADVICE_OF_NODE, ''));
   const own = said === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : said;
   if (error.cause === undefined) return own;
   const cause = describeError(error.cause);
@@ -121,6 +121,36 @@ export function describeError(error: unknown): string {
 
 /** It names an option of Node, which the operator does not start. */
 const ADVICE_OF_NODE = /; if the root CA is installed locally, try running Node\.js with --use-system-ca$/;
+
+/** As Node passes them on: `write EPROTO 40…:error:0A00010B:SSL routines:tls_…:wrong version number:../deps/…:77:`. */
+const OPENSSL_LINE =
+  /(?:(?:write|read) )?EPROTO [0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):\S*?:\d+:[^\n]*\n?/g;
+
+/** OpenSSL's reasons whose cause is known. */
+const TLS_FAULTS: readonly (readonly [reason: RegExp, fault: string])[] = [
+  [
+    /wrong version number|packet length too long|http request|unknown protocol/,
+    'the other side does not speak TLS: the scheme or the port of the URL is wrong',
+  ],
+  [
+    /alert certificate required|alert bad certificate/,
+    'the server requires a client certificate that it trusts',
+  ],
+  [/alert unknown ca/, 'the server does not trust the CA of the client certificate'],
+  [
+    /alert protocol version|unsupported protocol/,
+    'the server and this program have no TLS version in common',
+  ],
+  [/alert handshake failure|no shared cipher/, 'the server refuses the TLS handshake'],
+];
+
+/** Replaces OpenSSL's own words, which no operator can use. */
+export function nameTlsFault(message: string): string {
+  return message.replace(OPENSSL_LINE, (_line, reason: string) => {
+    const known = TLS_FAULTS.find(([pattern]) => pattern.test(reason));
+    return known?.[1] ?? `TLS: ${reason}`;
+  });
+}
 
 export function hasCode(error: unknown, code: ErrorCode): boolean {
   return error instanceof OperationalError && error.code === code;

@@ -14,11 +14,13 @@ export interface RestAnswer {
 }
 
 /**
- * The body of every error of Kuma's API server.
+ * The body of every error of Kuma's API server. `type` tells it from the problem documents of other programs (RFC 9457),
+ * such as a gateway that has no route.
  *
  * @see kuma pkg/core/rest/errors/types/errors.go
  */
 const StandardError = z.looseObject({
+  type: z.literal('/std-errors'),
   status: z.number(),
   title: z.string(),
   detail: z.optional(z.string()),
@@ -72,15 +74,15 @@ function rejection(
       details: { status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
     });
   }
-  const isRedirect = status >= 300 && status < 400;
-  if (standard === undefined && !isRedirect && answer.body !== METHOD_NOT_ALLOWED) {
+  const isMoved = status === 301 || status === 308;
+  if (standard === undefined && !isMoved && answer.body !== METHOD_NOT_ALLOWED) {
     return new OperationalError(
       'ANSWER_UNREADABLE',
       `Cannot ${action}: status ${status}, ${said}: another program answered, perhaps a load balancer`,
       { details: { status } },
     );
   }
-  const remedy = isRedirect ? 'redirects are not followed with credentials' : REMEDIES[status];
+  const remedy = isMoved ? 'redirects are not followed with credentials' : REMEDIES[status];
   return new OperationalError(
     'ENDPOINT_REJECTED',
     `Cannot ${action}: status ${status}, ${said}${remedy === undefined ? '' : ` (${remedy})`}`,

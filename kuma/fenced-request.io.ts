@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 
+import { OperationalError } from '../kernel/errors.ts';
 import type { ConnectionPool } from './connection-pool.io.ts';
 
 export interface FencedRequest {
@@ -10,6 +11,8 @@ export interface FencedRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
   readonly pool: ConnectionPool;
+  /** A longer answer is abandoned. */
+  readonly mostBytes: number;
   /** Called right before the bytes are written; if it throws, none is. */
   readonly beforeSend: () => void;
   readonly signal: AbortSignal;
@@ -46,7 +49,7 @@ export async function sendFenced(fenced: FencedRequest): Promise<PlainAnswer> {
   signal.addEventListener('abort', giveUp, { once: true });
   request.on('error', reject);
   request.once('response', (response) => {
-    readAnswer(response).then(resolve, reject);
+    readAnswer(response, fenced.mostBytes).then(resolve, reject);
   });
   request.once('socket', (socket) => {
     onceConnected(request, socket, () => {
@@ -98,12 +101,23 @@ function endUnlessRefused(request: http.ClientRequest, { beforeSend, body }: Fen
   request.end(body);
 }
 
-async function readAnswer(response: http.IncomingMessage): Promise<PlainAnswer> {
+/** An error in the loop destroys the response, and its connection with it. */
+async function readAnswer(response: http.IncomingMessage, mostBytes: number): Promise<PlainAnswer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > mostBytes) throw answerTooLong(mostBytes);
+    chunks.push(chunk);
+  }
   return {
     status: response.statusCode ?? 0,
     headers: response.headers,
     text: Buffer.concat(chunks).toString(),
   };
+}
+
+export function answerTooLong(mostBytes: number): OperationalError {
+  const limit = `${mostBytes / 1024 / 1024} MiB`;
+  return new OperationalError('ANSWER_UNREADABLE', `Cannot read the answer: it is longer than ${limit}`);
 }

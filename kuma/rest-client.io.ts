@@ -3,7 +3,7 @@ import got, { HTTPError, RequestError, type Got } from 'got';
 import { describeError, hasCode, OperationalError } from '../kernel/errors.ts';
 import { METHOD_NOT_ALLOWED, type RestAnswer } from './answers.ts';
 import { connectionPool, type ConnectionPool, type EndpointTls } from './connection-pool.io.ts';
-import { sendFenced, type FencedRequest, type PlainAnswer } from './fenced-request.io.ts';
+import { answerTooLong, sendFenced, type FencedRequest, type PlainAnswer } from './fenced-request.io.ts';
 
 export interface RestClientOptions {
   /** `http://127.0.0.1:5681` or `https://cp.example:5682`; a path in front of Kuma's is kept. */
@@ -18,6 +18,9 @@ export interface RestClientOptions {
   /** Reads without got, which takes a quarter of the CPU time: for programs that read by the thousand. */
   readonly lean?: boolean;
 }
+
+/** A page of a thousand dataplanes has a few MiB. An answer without an end must not fill the memory. */
+const MOST_BYTES = 64 * 1024 * 1024;
 
 /**
  * Kuma's REST API, one attempt per call: retries and deadlines are the caller's. Redirects are not followed, since
@@ -93,10 +96,14 @@ export class RestClient {
    */
   #send(path: string, init: RestCall): Promise<RestAnswer> {
     return this.#attempt(`${init.method} /${path}`, init.signal, async (action) => {
+      using bound = boundAnswer(init.signal);
       const { https } = this.#pool;
-      const response = await this.#got(path, { ...init, https, headers: this.#authorization() });
-      const { statusCode: status, headers, body: text } = response;
-      return toRestAnswer(action, { status, headers, text });
+      const headers = this.#authorization();
+      const request = this.#got(path, { ...init, signal: bound.signal, https, headers });
+      const response = await request.on('downloadProgress', bound.onProgress).catch(bound.explain);
+      const { statusCode: status, headers: said, body } = response;
+      // got gives bytes where the server has compressed its answer, although no request allows that.
+      return toRestAnswer(action, { status, headers: said, text: Buffer.from(body).toString() });
     });
   }
 
@@ -107,7 +114,10 @@ export class RestClient {
     return this.#attempt(`${init.method} /${path}`, init.signal, async (action) => {
       const url = new URL(`${this.#base}${path}`);
       const headers = { ...this.#headers, ...this.#authorization(), ...describeBody(init.body) };
-      return toRestAnswer(action, await sendFenced({ ...init, url, headers, pool: this.#pool }));
+      return toRestAnswer(
+        action,
+        await sendFenced({ ...init, url, headers, pool: this.#pool, mostBytes: MOST_BYTES }),
+      );
     });
   }
 
@@ -143,6 +153,28 @@ export class RestClient {
 function describeBody(body: string | undefined): Readonly<Record<string, string>> {
   if (body === undefined) return {};
   return { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) };
+}
+
+/** Ends a call of got that is given up, or whose answer becomes too long. */
+function boundAnswer(signal: AbortSignal) {
+  const call = new AbortController();
+  const giveUp = (): void => {
+    call.abort(signal.reason);
+  };
+  if (signal.aborted) giveUp();
+  signal.addEventListener('abort', giveUp, { once: true });
+  return {
+    signal: call.signal,
+    onProgress: ({ transferred }: { readonly transferred: number }): void => {
+      if (transferred > MOST_BYTES) call.abort(answerTooLong(MOST_BYTES));
+    },
+    explain: (error: unknown): never => {
+      throw call.signal.reason instanceof OperationalError ? call.signal.reason : error;
+    },
+    [Symbol.dispose]: () => {
+      signal.removeEventListener('abort', giveUp);
+    },
+  };
 }
 
 interface RestCall {

@@ -1,6 +1,6 @@
 import { status, type ServiceError } from '@grpc/grpc-js';
 
-import { OperationalError, type ErrorCode } from '../../kernel/errors.ts';
+import { nameTlsFault, OperationalError, type ErrorCode } from '../../kernel/errors.ts';
 
 /** grpc-js reports a failed handshake only in the words of OpenSSL and Node. */
 const TLS_WORDS =
@@ -40,7 +40,8 @@ export function fromServiceError(action: string, error: ServiceError): Operation
   const { code, details } = error;
   const name = status[code];
   const remedy = code === status.UNAUTHENTICATED || code === status.PERMISSION_DENIED ? TOKEN_REMEDY : '';
-  return new OperationalError(errorCode(code, details), `Cannot ${action}: ${name}: ${details}${remedy}`, {
+  const said = nameTlsFault(details);
+  return new OperationalError(errorCode(code, details), `Cannot ${action}: ${name}: ${said}${remedy}`, {
     details: { status: name },
   });
 }

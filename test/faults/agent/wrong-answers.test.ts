@@ -7,6 +7,7 @@ import { Endpoints } from '../../../agent/object/endpoints.ts';
 import { ObjectKeeper } from '../../../agent/object/keeper.ts';
 import { kumaRestEndpoint } from '../../../agent/object/kuma-rest-endpoint.io.ts';
 import { systemClock } from '../../../kernel/clock.ts';
+import { RestClient } from '../../../kuma/rest-client.io.ts';
 import { FakeLog } from '../../support/fake-log.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { timestampNow } from '../../support/kuma/timestamp.ts';
@@ -69,4 +70,20 @@ describe.concurrent('an endpoint that answers wrongly', () => {
       expect(controlPlane.store.find({ type: 'Dataplane', mesh: 'default', name })).toBeDefined();
     },
   );
+});
+
+test.for([false, true])('an answer without an end is abandoned, lean: %s', async (lean) => {
+  const client = new RestClient({
+    url: new URL(controlPlane.httpUrl),
+    tls: { ca: undefined, clientCertificate: undefined, clientKey: undefined, skipVerify: false },
+    userToken: () => undefined,
+    lean,
+  });
+  const path = `endless-${randomBytes(4).toString('hex')}`;
+  controlPlane.faults.add({ path, action: { kind: 'endless' } });
+  await expect(client.get(path, AbortSignal.timeout(30_000))).rejects.toMatchObject({
+    code: 'ANSWER_UNREADABLE',
+    message: 'Cannot read the answer: it is longer than 64 MiB',
+  });
+  client.close();
 });

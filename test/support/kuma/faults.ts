@@ -13,6 +13,8 @@ export type FaultAction =
   | { readonly kind: 'slow'; readonly delayMs: number }
   /** Does what was asked, sends half of the answer's body and resets the connection. */
   | { readonly kind: 'half-body' }
+  /** Does nothing, and answers with blanks for ever. */
+  | { readonly kind: 'endless' }
   /** Resets the connection without doing anything. */
   | { readonly kind: 'reset' }
   /** Does what was asked and resets the connection: the answer is lost. */

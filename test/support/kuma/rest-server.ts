@@ -65,6 +65,15 @@ async function misbehave(action: FaultAction, response: ServerResponse, act: () 
       });
       send(response, act());
       return;
+    case 'endless': {
+      const blanks = Buffer.alloc(1 << 20, 0x20);
+      const more = (): void => {
+        while (!response.destroyed && response.write(blanks));
+      };
+      response.on('drain', more).writeHead(200);
+      more();
+      return;
+    }
     case 'half-body': {
       const body = bodyText(act());
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length + 2 });

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
-import { describeError, ERROR_CODES, OperationalError, type ErrorCode } from '../../../kernel/errors.ts';
+import {
+  describeError,
+  ERROR_CODES,
+  nameTlsFault,
+  OperationalError,
+  type ErrorCode,
+} from '../../../kernel/errors.ts';
 
 describe('OperationalError', () => {
   test.for(Object.entries(ERROR_CODES))('%s is as retryable as its table says', ([code, { retryable }]) => {
@@ -70,4 +76,29 @@ describe('describeError()', () => {
   ])('$name: "$text"', ({ error, text }) => {
     expect(describeError(error)).toBe(text);
   });
+});
+
+test.for([
+  [
+    'tls_validate_record_header:wrong version number',
+    'the other side does not speak TLS: the scheme or the port of the URL is wrong',
+  ],
+  [
+    'ssl3_read_bytes:tlsv13 alert certificate required',
+    'the server requires a client certificate that it trusts',
+  ],
+  ['ssl3_read_bytes:tlsv1 alert unknown ca', 'the server does not trust the CA of the client certificate'],
+  [
+    'ssl3_read_bytes:tlsv1 alert protocol version',
+    'the server and this program have no TLS version in common',
+  ],
+  ['ssl3_read_bytes:ssl/tls alert handshake failure', 'the server refuses the TLS handshake'],
+  ['ssl3_read_bytes:sslv3 alert bad record mac', 'TLS: sslv3 alert bad record mac'],
+] as const)('OpenSSL’s %s is named', ([reason, fault]) => {
+  const line = `write EPROTO 40FD03F8A47F0000:error:0A00010B:SSL routines:${reason}:../deps/openssl/openssl/ssl/x.c:77:SSL alert number 40\n`;
+  const error = new Error('Cannot GET /', { cause: new Error(line) });
+  expect(describeError(error)).toBe(`Cannot GET /: ${fault}`);
+  expect(nameTlsFault(`No connection established. Last error: ${line}. Resolution note: x`)).toBe(
+    `No connection established. Last error: ${fault}. Resolution note: x`,
+  );
 });

@@ -52,6 +52,16 @@ describe('requireAnswer(): success', () => {
   });
 });
 
+test.for([401, 403, 404, 410])(
+  '%i in the problem document of another program is no word of Kuma’s',
+  (status) => {
+    for (const type of ['about:blank', 'https://gateway.test/errors', undefined]) {
+      const given = answer(status, { type, status, title: 'No', detail: 'no route' });
+      expect(failureOf(given).code).toBe('ANSWER_UNREADABLE');
+    }
+  },
+);
+
 describe('requireAnswer(): failure', () => {
   test.for<{
     readonly given: RestAnswer;
@@ -65,9 +75,9 @@ describe('requireAnswer(): failure', () => {
       says: 'status 301, no error of Kuma’s (redirects are not followed with credentials)',
     },
     {
-      given: answer(304),
+      given: answer(308),
       code: 'ENDPOINT_REJECTED',
-      says: 'status 304, no error of Kuma’s (redirects are not followed with credentials)',
+      says: 'status 308, no error of Kuma’s (redirects are not followed with credentials)',
     },
     {
       given: standard(400, 'Could not process a resource', 'Resource is not valid'),
