@@ -1,11 +1,11 @@
-import { backoffMs, spread } from '../../kernel/spread.ts';
+import { backoffMs } from '../../kernel/spread.ts';
 
 /** Why a stream to a companion ended. */
 export type AttachEnd = 'redirected' | 'superseded' | 'lost';
 
 const RETRY = { baseMs: 200, capMs: 10_000 };
-/** This run does not expect the name back. But if the newer run was a mistake, this run should notice its end. */
-const SUPERSEDED_RETRY_MS = 60_000;
+/** If the newer run was a mistake, this run gets its name back within seconds of its end. Each attempt is one call. */
+const SUPERSEDED_RETRY = { baseMs: 2_000, capMs: 10_000 };
 /** A stream of this length proves that the companion is well. */
 const STEADY_MS = 10_000;
 
@@ -17,8 +17,7 @@ const STEADY_MS = 10_000;
  * @param random in [0, 1)
  */
 export function attachPauseMs(end: AttachEnd, failures: number, random: number): number {
-  if (end === 'superseded') return spread(SUPERSEDED_RETRY_MS, random);
-  return backoffMs(failures, random, RETRY);
+  return backoffMs(failures, random, end === 'superseded' ? SUPERSEDED_RETRY : RETRY);
 }
 
 /** How many attempts have failed in a row, after one that lasted `lastedMs`. */

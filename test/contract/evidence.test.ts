@@ -24,7 +24,7 @@ const NAMES = `## Who gets a name
 An incarnation asks for a name that another one has. \`control-plane/evidence/entry.pure.ts\` decides.
 
 - **enter**: it gets the name and the next epoch. **held**: it waits on its stream until the other one leaves, is lost or
-  stops serving. **superseded**: it asks again after a minute.
+  stops serving. **superseded**: it asks again within 10 s.
 `;
 
 function cell(decision: Decision): string {

@@ -16,9 +16,9 @@ describe('attachPauseMs()', () => {
     expect(attachPauseMs('redirected', failures, 0.999)).toBeLessThan(ceilingMs);
   });
 
-  test('asks about once a minute where a newer incarnation has the name', () => {
-    expect([0, 0.5, 1].map((random) => attachPauseMs('superseded', 0, random))).toEqual([
-      45_000, 60_000, 75_000,
+  test('asks within ten seconds where a newer incarnation has the name', () => {
+    expect([0, 1, 2, 3, 60].map((failures) => attachPauseMs('superseded', failures, 0.5))).toEqual([
+      1_000, 2_000, 4_000, 5_000, 5_000,
     ]);
   });
 });
