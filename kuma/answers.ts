@@ -13,18 +13,24 @@ export interface RestAnswer {
   readonly clockMs?: number | undefined;
 }
 
+/** As RFC 9110 names the statuses that are told apart here. */
+const REASON_PHRASE =
+  /^(?:\d{3}:? )?(?:bad request|unauthorized|forbidden|(?:page )?not found|method not allowed|gone)$/i;
+
 /**
- * The body of every error of Kuma's API server. `type` tells it from the problem documents of other programs (RFC 9457),
- * such as a gateway that has no route.
+ * The body of every error of Kuma's API server. Type and title tell it from the problem documents of other programs
+ * (RFC 9457), such as a gateway that has no route: those name a type of their own, or title it by its status.
  *
  * @see kuma pkg/core/rest/errors/types/errors.go
  */
-const StandardError = z.looseObject({
-  type: z.literal('/std-errors'),
-  status: z.number(),
-  title: z.string(),
-  detail: z.optional(z.string()),
-});
+const StandardError = z
+  .looseObject({
+    type: z.optional(z.literal('/std-errors')),
+    status: z.number(),
+    title: z.string(),
+    detail: z.optional(z.string()),
+  })
+  .check(z.refine(({ type, title }) => type !== undefined || !REASON_PHRASE.test(title)));
 
 /** What a failed request means for the operator. Keyed by status. */
 const REMEDIES: Readonly<Record<number, string>> = {

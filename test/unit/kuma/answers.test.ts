@@ -52,15 +52,20 @@ describe('requireAnswer(): success', () => {
   });
 });
 
-test.for([401, 403, 404, 410])(
-  '%i in the problem document of another program is no word of Kuma’s',
-  (status) => {
-    for (const type of ['about:blank', 'https://gateway.test/errors', undefined]) {
-      const given = answer(status, { type, status, title: 'No', detail: 'no route' });
-      expect(failureOf(given).code).toBe('ANSWER_UNREADABLE');
-    }
-  },
-);
+test.for([
+  { type: 'about:blank', title: 'No' },
+  { type: 'https://gateway.test/errors', title: 'Could not retrieve a resource' },
+  ...['Not Found', '404 page not found', 'Forbidden', 'Unauthorized', 'Gone', 'Method Not Allowed'].map(
+    (title) => ({
+      title,
+    }),
+  ),
+])('the problem document %o of another program is no word of Kuma’s', (problem) => {
+  for (const status of [401, 403, 404, 410]) {
+    const given = answer(status, { ...problem, status, detail: 'no route' });
+    expect(failureOf(given).code).toBe('ANSWER_UNREADABLE');
+  }
+});
 
 describe('requireAnswer(): failure', () => {
   test.for<{
