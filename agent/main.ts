@@ -4,6 +4,7 @@ import { describeError, OperationalError } from '../kernel/errors.ts';
 import type { OptionTable } from '../kernel/options.ts';
 import { carryOut, type Actions, type Call } from '../program/commands.ts';
 import { endNow, endWith } from '../program/end-process.ts';
+import { printOut } from '../program/standard-output.ts';
 import { boundNameLookups } from '../program/name-lookups.ts';
 import { INHERITED } from './child/inherited.io.ts';
 import { inheritedDescriptors } from './child/inherited-descriptors.io.ts';
@@ -108,7 +109,7 @@ function printJudged({ text, code }: { readonly text: string; readonly code: num
 }
 
 function print(text: string): ChildExit {
-  process.stdout.write(text);
+  printOut(text);
   return { code: 0, signal: null };
 }
 

@@ -3,6 +3,7 @@ import process from 'node:process';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { resolveOptions, type OptionTable, type ResolvedOptions } from '../kernel/options.ts';
 import { readNotifyTarget } from '../kernel/service-fields.ts';
+import { printOut } from '../program/standard-output.ts';
 import { carryOut, type Actions, type Sources } from '../program/commands.ts';
 import { endNow, endWith } from '../program/end-process.ts';
 import { boundNameLookups } from '../program/name-lookups.ts';
@@ -85,7 +86,7 @@ async function serveUntilStopped(options: ServeOptions): Promise<number> {
 }
 
 function print(text: string): number {
-  process.stdout.write(text);
+  printOut(text);
   return 0;
 }
 

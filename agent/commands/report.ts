@@ -2,6 +2,7 @@ import process from 'node:process';
 
 import { describeError } from '../../kernel/errors.ts';
 import { inJson, inLines } from '../../kernel/one-line.ts';
+import { printOut } from '../../program/standard-output.ts';
 import { writeError } from '../child/standard-streams.io.ts';
 import { EXIT_CONFIG, type ChildExit } from '../child/exit-status.pure.ts';
 import { readBounded } from '../state/bounded-file.io.ts';
@@ -34,7 +35,7 @@ export function report({ reportFile, json }: ReportOptions, argument: string | u
       : reports.length === 0
         ? `"${path}" has no stop yet`
         : inLines(drawReports(last, summary, width).join('\n'));
-    process.stdout.write(`${text}\n`);
+    printOut(`${text}\n`);
     return { code: 0, signal: null };
   } catch (error) {
     writeError(`cannot read the report file: ${describeError(error)}`);

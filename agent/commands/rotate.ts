@@ -1,8 +1,7 @@
-import process from 'node:process';
-
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { inOneLine } from '../../kernel/one-line.ts';
+import { printOut } from '../../program/standard-output.ts';
 import { describeKey } from '../../kuma/dataplane.ts';
 import { askAgent } from '../control/control-socket.io.ts';
 import { linuxHost } from '../state/host.io.ts';
@@ -35,7 +34,7 @@ export async function rotate(ask: 'drain' | 'resume', options: RotateOptions): P
     if (answer.answer !== 'rotation')
       throw new OperationalError('CONTROL_UNAVAILABLE', 'Cannot control the agent: it is of another version');
     if (answer.outcome === 'done') {
-      process.stdout.write(`${inOneLine(`${label}: ${answer.detail}`)}\n`);
+      printOut(`${inOneLine(`${label}: ${answer.detail}`)}\n`);
       return { code: 0, signal: null };
     }
     writeError(`${label}: ${answer.detail}`);

@@ -1,8 +1,7 @@
-import process from 'node:process';
-
 import { systemClock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { inJson, inLines } from '../../kernel/one-line.ts';
+import { printOut } from '../../program/standard-output.ts';
 import { askAgent } from '../control/control-socket.io.ts';
 import { linuxHost } from '../state/host.io.ts';
 import { writeError } from '../child/standard-streams.io.ts';
@@ -29,7 +28,7 @@ export async function status({ stateDir, json }: StatusOptions): Promise<ChildEx
     ? inJson({ schema: 1, dataplanes: statuses })
     : inLines(statuses.map((one) => statusLines(one).join('\n')).join('\n\n'));
   const none = found.unreadable > 0 ? '' : 'no dataplane has run here since this host booted\n';
-  process.stdout.write(text === '' ? none : `${text}\n`);
+  printOut(text === '' ? none : `${text}\n`);
   const bad =
     found.unreadable > 0 || statuses.some(({ phase }) => phase === 'lost' || phase === 'unreachable');
   return { code: bad ? 1 : 0, signal: null };

@@ -17,8 +17,11 @@ export interface RunRequest {
   readonly descriptors: readonly number[];
 }
 
-/** The options that differ from their defaults. */
+/** Commands of the operator may hold a password. */
+const COMMANDS: ReadonlySet<string> = new Set<keyof RunOptions>(['onReady', 'onLeave', 'onDrained']);
+
+/** The options that differ from their defaults, without what may be secret. */
 export function settingsGiven({ options, origins }: RunRequest): Record<string, unknown> {
   const given = Object.entries(options).filter(([key]) => origins[key as keyof RunOptions] !== 'default');
-  return Object.fromEntries(given);
+  return Object.fromEntries(given.map(([key, value]) => [key, COMMANDS.has(key) ? 'given' : value]));
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -8,9 +9,11 @@ import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { Scene } from '../../support/signal-scene.ts';
 import { bySha, makeSigningKey, signToken } from '../../support/signed-token.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
+import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const USER_TOKEN = 'user-token-that-must-stay-secret';
+const HOOK_SECRET = 'hook-password-that-must-stay-secret';
 const DATAPLANE_TOKEN = signToken(
   { alg: 'RS256', kid: '1', typ: 'JWT' },
   { Name: '', Mesh: 'default', Tags: {} },
@@ -24,7 +27,7 @@ test('no token is in the log, the state folder, the report, or the output of sta
     controlPlane,
     child: { contract: 'kuma', envoy: 'admin', drainMs: 30_000 },
     kumaDpOptions: [`--dataplane-token=${DATAPLANE_TOKEN}`],
-    options: ['--settle=100ms', '--log-level=debug'],
+    options: ['--settle=100ms', '--log-level=debug', `--on-leave=: ${HOOK_SECRET}`],
   });
   const tokenFile = scene.dir.join('user-token');
   const reportFile = scene.dir.join('reports.jsonl');
@@ -55,8 +58,8 @@ test('no token is in the log, the state folder, the report, or the output of sta
   };
   // Each is there, and speaks of this dataplane.
   for (const text of Object.values(written)) expect(text).toContain(scene.name);
-  const told = Object.entries(written).filter(
-    ([, text]) => text.includes(USER_TOKEN) || text.includes(DATAPLANE_TOKEN),
+  const told = Object.entries(written).filter(([, text]) =>
+    [USER_TOKEN, DATAPLANE_TOKEN, HOOK_SECRET].some((secret) => text.includes(secret)),
   );
   expect(told.map(([where]) => where)).toEqual([]);
   // The control plane was really asked with the one, and never with the other.
@@ -65,6 +68,40 @@ test('no token is in the log, the state folder, the report, or the output of sta
   expect(statSync(scene.stateDir).mode & 0o777).toBe(0o700);
   expect(statSync(scene.stateFile).mode & 0o777).toBe(0o600);
   expect(statSync(reportFile).mode & 0o007).toBe(0);
+});
+
+test.for([
+  'https://u:S3CR3T@127.0.0.1:1/',
+  'postgres://u:S3CR3T#/?@127.0.0.1:1/db',
+  'eyJhbGciOiJSUzI1NiJ9.S3CR3T.c2ln',
+  '-----BEGIN EC PRIVATE KEY-----\nS3CR3T',
+])('%s in place of a file is not shown by any command', async (value) => {
+  using dir = new TemporaryDir();
+  const kumaDp = ['--', 'kuma-dp', 'run', '--name=a', '--mesh=b'];
+  const asked = [
+    ...['ca-file', 'user-token-file', 'client-key-file', 'state-dir'].map((flag) => [
+      'plan',
+      `--${flag}`,
+      value,
+      ...kumaDp,
+    ]),
+    [
+      'plan',
+      ...kumaDp,
+      `--dataplane-token-file=${value}`,
+      `--ca-cert-file=${value}`,
+      `--dataplane-file=${value}`,
+    ],
+    ['status', '--state-dir', value],
+    ['drain', '--state', value],
+    ['deregister', '--state', value],
+    ['report', value],
+    ['doctor', '--ca-file', value, ...kumaDp],
+  ];
+  for (const argv of asked) {
+    const { stdout, stderr } = spawnSync(AGENT_BIN, argv, { cwd: dir.path, encoding: 'utf8' });
+    expect(`${stdout}${stderr}`, argv.join(' ')).not.toContain('S3CR3T');
+  }
 });
 
 async function output(...argv: readonly string[]): Promise<string> {

@@ -112,6 +112,7 @@ describe('a line that a program writes', () => {
     ['http://h/#access_token=S3CR3T', 'http://h/#access_token=[redacted]'],
     ['{"url":"http://h:1/a","mail":"a@b"}', '{"url":"http://h:1/a","mail":"a@b"}'],
     ['http://a:1/x and b@c', 'http://a:1/x and b@c'],
+    ['key "-----BEGIN RSA PRIVATE KEY-----\\nS3CR3T", "b"', 'key "[redacted]", "b"'],
     ['file "eyJhbGciOiJSUzI1NiJ9.S3CR3T.c2ln"', 'file "[redacted]"'],
   ])('%s', (line, written) => {
     expect(withoutSecretsIn(line)).toBe(written);
