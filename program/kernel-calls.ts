@@ -1,3 +1,5 @@
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 
@@ -39,7 +41,29 @@ export function nativeFile(name: 'exec-bytes' | 'kernel-calls'): string {
   return join(import.meta.dirname, folder, `${name}-${process.arch}`);
 }
 
+/** A copy first: the kernel maps the file, and the program would crash if an installation wrote over it in place. */
 function load(path: string): KernelCalls | undefined {
+  return loadCopy(path, tmpdir()) ?? loadCopy(path, '/dev/shm') ?? loadFile(path);
+}
+
+/** A file without a name, so that none is left behind. @see open(2), O_TMPFILE */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+/** @returns `undefined` in a folder that is missing, full, read-only or mounted noexec */
+function loadCopy(path: string, folder: string): KernelCalls | undefined {
+  let copy: number | undefined;
+  try {
+    const library = readFileSync(path);
+    copy = openSync(folder, O_TMPFILE | constants.O_RDWR, 0o700);
+    return writeSync(copy, library) === library.length ? loadFile(`/proc/self/fd/${copy}`) : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (copy !== undefined) closeSync(copy);
+  }
+}
+
+function loadFile(path: string): KernelCalls | undefined {
   const library: { exports: unknown } = { exports: {} };
   try {
     process.dlopen(library, path);

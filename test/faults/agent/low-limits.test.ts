@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -69,6 +69,25 @@ describe('a kuma-dp that cannot be started', () => {
     const agent = await scene.agent([...scene.runArgv]);
     expect(await agent.exited).toEqual({ code, signal: null });
     expect(agent.seen('dataplane.registered')).toHaveLength(1);
+    expect(scene.isThere).toBe(false);
+  });
+});
+
+describe('an agent whose own files are replaced in place while it runs', () => {
+  test('ends as kuma-dp does, and deregisters', async () => {
+    using copy = new TemporaryDir();
+    const build = join(AGENT_BIN, '..', '..');
+    cpSync(build, copy.join('dist'), { recursive: true });
+    symlinkSync(join(ROOT, 'node_modules'), copy.join('node_modules'));
+    await using scene = sceneOf('cp', copy.join('dist', 'bin', 'kuma-dp-agent'));
+    const agent = await scene.agent(scene.runArgv);
+    await agent.waitForEvent('endpoint.reached');
+    // `cp -r dist/` over a running agent, at its worst moment: each file is empty, then new. A running program is busy.
+    for (const file of readdirSync(copy.join('dist', 'kuma-dp-agent')).filter(
+      (name) => !name.startsWith('exec-'),
+    ))
+      writeFileSync(copy.join('dist', 'kuma-dp-agent', file), '');
+    expect(await stopOnceItRuns(agent), agent.stderr).toEqual(RAN_AND_ENDED);
     expect(scene.isThere).toBe(false);
   });
 });
