@@ -234,7 +234,7 @@ function companionEvents(log: Log) {
     companionMissed: (budgetMs: number) => {
       log.warn(
         'companion.missed',
-        `Starting kuma-dp without an epoch: no companion gave one within ${formatDuration(Math.round(budgetMs))}`,
+        `No companion attached this agent within ${formatDuration(Math.round(budgetMs))}: starting kuma-dp now; the agent keeps trying`,
         { budgetMs },
       );
     },
@@ -247,7 +247,7 @@ function companionEvents(log: Log) {
     nameSuperseded: (url: string, err: unknown) => {
       log.warn(
         'name.superseded',
-        'A newer incarnation uses the name of this dataplane; kuma-dp keeps running',
+        'A newer incarnation uses the name of this dataplane; kuma-dp keeps running. Unless this host was replaced, rename one of the two',
         {
           url,
           err,
@@ -259,14 +259,14 @@ function companionEvents(log: Log) {
 
 function rotationEvents(log: Log) {
   return {
-    rotationWanted: (wanted: 'out' | 'in') => {
+    rotationRequested: (wanted: 'out' | 'in') => {
       const what =
         wanted === 'out'
           ? 'drain: taking the dataplane out of rotation until resume'
           : 'resume: putting the dataplane back into rotation';
       log.info('rotation.requested', what, { wanted });
     },
-    rotationTurned: (wanted: 'out' | 'in', found: boolean) => {
+    rotationChanged: (wanted: 'out' | 'in', found: boolean) => {
       const now = wanted === 'out' ? 'Out of rotation' : 'In rotation again';
       log.info('rotation.changed', found ? `${now}: the object is updated` : `${now}: there is no object`, {
         wanted,
@@ -281,9 +281,13 @@ function rotationEvents(log: Log) {
       });
     },
     healthcheckUntold: (err: unknown) => {
-      log.warn('healthcheck.unset', "Cannot set Envoy's own health: Kuma's health checks may undo this", {
-        err,
-      });
+      log.warn(
+        'healthcheck.unset',
+        "Cannot set Envoy's own health: Kuma's health checks may undo the drain or resume",
+        {
+          err,
+        },
+      );
     },
     controlUnavailable: (err: unknown) => {
       log.warn(

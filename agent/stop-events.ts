@@ -93,7 +93,11 @@ export function endEvents(log: Log) {
       });
     },
     failedUnexpectedly: (err: unknown) => {
-      log.error('agent.failed', 'Bug in the agent: the stop continues without this step', { err });
+      log.error(
+        'agent.failed',
+        'Bug in the agent: the stop continues without this step. Report it with this line',
+        { err },
+      );
     },
   };
 }

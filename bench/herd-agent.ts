@@ -30,10 +30,10 @@ export interface Herd {
  */
 export class HerdAgent {
   readonly #herd: Herd;
-  readonly #place: Place;
+  readonly #place: HerdPlace;
   readonly #hello: Buffer;
 
-  constructor(herd: Herd, place: Place) {
+  constructor(herd: Herd, place: HerdPlace) {
     this.#herd = herd;
     this.#place = place;
     this.#hello = framed(attachRequest(`herd-${place.at}`));
@@ -82,14 +82,14 @@ export class HerdAgent {
 }
 
 /** Where the companion listens, and the number of the agent. */
-export interface Place {
+export interface HerdPlace {
   readonly port: number;
   readonly at: number;
   readonly tls: boolean;
 }
 
 /** A connection of its own, from one of many addresses. */
-export function openSession({ port, at, tls }: Place): ClientHttp2Session {
+export function openSession({ port, at, tls }: HerdPlace): ClientHttp2Session {
   const host = '127.0.0.1';
   const localAddress = `127.0.${1 + Math.floor((at % SOURCES) / 200)}.${1 + (at % 200)}`;
   const socket = connect({ host, port, localAddress });

@@ -10,13 +10,13 @@ import type { ControlPlaneMessage } from './control-plane.ts';
 const PATIENCE_MS = 10_000;
 
 /** The benchmarks' own control plane, while it runs. */
-export interface ControlPlane extends Disposable {
+export interface BenchControlPlane extends Disposable {
   readonly urls: Readonly<Record<'http' | 'https', string>>;
   /** Nanoseconds of the monotonic clock at which the next DELETE arrives. */
   nextDeletion(): Promise<bigint>;
 }
 
-export async function startControlPlane(): Promise<ControlPlane> {
+export async function startControlPlane(): Promise<BenchControlPlane> {
   const server = fork(join(import.meta.dirname, 'control-plane.ts'));
   const next = async (): Promise<ControlPlaneMessage> => {
     const [message] = (await once(server, 'message', { signal: AbortSignal.timeout(PATIENCE_MS) })) as [

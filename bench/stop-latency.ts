@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { MeasuredProcess, startControlPlane, type ControlPlane } from './measured-process.ts';
+import { MeasuredProcess, startControlPlane, type BenchControlPlane } from './measured-process.ts';
 import { machine, median, percentile, shuffled, table } from './statistics.ts';
 import { agent, AGENT, CHILD_STARTED, ENDPOINT_REACHED, kumaDp, shellWrapper } from './wrappers.ts';
 
@@ -47,7 +47,7 @@ try {
   rmSync(workDir, { recursive: true });
 }
 
-function contenders({ urls }: ControlPlane): readonly (readonly [Contender, Contender])[] {
+function contenders({ urls }: BenchControlPlane): readonly (readonly [Contender, Contender])[] {
   const child = kumaDp(workDir);
   return (['http', 'https'] as const).map((scheme) => {
     const url = urls[scheme];
@@ -69,7 +69,11 @@ function contenders({ urls }: ControlPlane): readonly (readonly [Contender, Cont
 }
 
 /** Starts all contenders, waits, and stops them one after the other. */
-async function measure(all: readonly Contender[], controlPlane: ControlPlane, ageS: number): Promise<void> {
+async function measure(
+  all: readonly Contender[],
+  controlPlane: BenchControlPlane,
+  ageS: number,
+): Promise<void> {
   await using running = new AsyncDisposableStack();
   const started: { readonly process: MeasuredProcess; readonly samplesMs: number[] }[] = [];
   for (const { argv, ready, samplesMs } of shuffled(all)) {

@@ -49,7 +49,11 @@ function processEvents(log: Log) {
       log.warn('notification.lost', `Cannot notify systemd, so the unit does not become active: ${problem}`);
     },
     failedUnexpectedly: (err: unknown) => {
-      log.error('deregistrar.failed', 'Bug in the companion: it continues without this step', { err });
+      log.error(
+        'deregistrar.failed',
+        'Bug in the companion: it continues without this step. Report it with this line',
+        { err },
+      );
     },
   };
 }
@@ -74,7 +78,7 @@ function zoneEvents(log: Log) {
     controlPlaneWrong: (url: string, mode: string) => {
       log.error(
         'control-plane.wrong',
-        `${url} is a ${mode} control plane: name the zone's control planes in --kuma-api`,
+        `${url} is a ${mode} control plane, so the companion deletes nothing: name the zone's control planes in --kuma-api`,
         {
           url,
           mode,
@@ -125,7 +129,7 @@ function agentEvents(log: Log) {
     superseded: (known: Known) => {
       log.warn(
         'agent.superseded',
-        'A newer incarnation uses this name: two hosts share it, or the older one came back',
+        'A newer incarnation uses this name: two hosts share it, or the older one came back. Give each host a name of its own',
         named(known),
       );
     },
@@ -229,7 +233,7 @@ function storeEvents(log: Log) {
     storeLost: (err: unknown) => {
       log.error(
         'store.lost',
-        'The store is unavailable: requested departures go on in memory, no other object is deleted',
+        'The store is unavailable: requested departures continue in memory, and no other object is deleted',
         { err },
       );
     },
@@ -239,7 +243,7 @@ function storeEvents(log: Log) {
     epochsRaised: (epoch: number) => {
       log.warn(
         'store.behind',
-        `The store has lost epochs that it gave out, as after a failover or a restored copy: continuing at epoch ${epoch}`,
+        `The store has lost epochs that it gave out, as after a failover or a restored copy. No dataplane is affected: epochs continue at ${epoch}`,
         { epoch },
       );
     },
@@ -253,7 +257,7 @@ function storeEvents(log: Log) {
     agentsMissing: (count: number) => {
       log.warn(
         'agents.missing',
-        `${count} agents did not attach again after the loss of their replica: the companion judges their dataplanes now`,
+        `${count} agents did not attach again after the loss of their replica: their dataplanes count as lost`,
         { count },
       );
     },
@@ -302,10 +306,14 @@ function connectionEvents(log: Log) {
       });
     },
     certificateBroken: (file: string, err: unknown) => {
-      log.error('certificate.broken', 'Cannot use the new certificate; the old one stays in use', {
-        file,
-        err,
-      });
+      log.error(
+        'certificate.broken',
+        'Cannot use the new certificate: the old one stays in use. Repair the files; the companion reads them again',
+        {
+          file,
+          err,
+        },
+      );
     },
   };
 }

@@ -77,7 +77,7 @@ async function serveUntilStopped(options: ServeOptions): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     // A second signal ends the process at once: all departures are on disk.
     process.once(signal, () => {
-      stop.abort(new OperationalError('CANCELLED', `Asked to stop: ${signal}`));
+      stop.abort(new OperationalError('CANCELLED', `Cancelled: ${signal} asked to stop`));
     });
   }
   const { serve } = await import('./commands/serve.ts');

@@ -1,12 +1,12 @@
 import { NetworkFleet, untilAcquainted } from '../test/support/world/network-fleet.ts';
-import { added, AFFECTED, NAMES, type Scene, underLoad } from './scene.ts';
+import { added, AFFECTED, NAMES, type DemoScene, underLoad } from './scene.ts';
 import type { Notes } from './timeline.ts';
 
 /** Kuma alone takes about 160 s: what its kernel needs to give up the connection. */
 const WATCHED_MS = 20_000;
 
 /** No packet of one instance's host gets through any more, while its control plane lives. Seconds since then. */
-export const LOST_HOST_SCENES: readonly Scene[] = [
+export const LOST_HOST_SCENES: readonly DemoScene[] = [
   { title: 'host lost, with the companion', start: (meshes) => start('companion', meshes) },
   { title: 'host lost, Kuma alone', start: (meshes) => start('bare', meshes) },
 ];

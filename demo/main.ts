@@ -10,8 +10,8 @@ import { isolate } from './isolation.ts';
 import { LOST_HOST_SCENES } from './lost-host.ts';
 import { POWER_LOSS_SCENES } from './power-loss.ts';
 import { RESTART_SCENES } from './restart.ts';
-import { AFFECTED, NAMES, RATE_PER_SECOND, type Play, type Scene } from './scene.ts';
-import { Timeline } from './timeline.ts';
+import { AFFECTED, NAMES, RATE_PER_SECOND, type Play, type DemoScene } from './scene.ts';
+import { DemoTimeline } from './timeline.ts';
 
 const isolation = isolate();
 if (isolation.kind === 'elsewhere') process.exit(isolation.exitCode);
@@ -36,7 +36,7 @@ if (interrupted.signal.aborted) {
 }
 
 async function demonstrate(stack: AsyncDisposableStack): Promise<void> {
-  const timeline = new Timeline();
+  const timeline = new DemoTimeline();
   console.log(
     `Meshes of ${NAMES.length} instances each and one peer, ${RATE_PER_SECOND} requests/s, no retries. Starting two …`,
   );
@@ -66,8 +66,8 @@ async function demonstrate(stack: AsyncDisposableStack): Promise<void> {
 
 /** Two at a time, at the same moment: that much a small machine bears. What they started ends with them. */
 async function playTogether(
-  scenes: readonly Scene[],
-  timeline: Timeline,
+  scenes: readonly DemoScene[],
+  timeline: DemoTimeline,
   { stack, opening }: { readonly stack: AsyncDisposableStack; readonly opening: string },
 ): Promise<void> {
   await using meshes = stack.use(new AsyncDisposableStack());

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { FleetCompanion } from '../test/support/world/fleet-companion.ts';
-import type { Fleet, Wrapping } from '../test/support/world/fleet.ts';
+import type { Fleet, InstanceWrapping } from '../test/support/world/fleet.ts';
 import { losePower } from '../test/support/world/power-loss.ts';
-import { AFFECTED, type Scene, startFleet, underLoad, untilGone } from './scene.ts';
+import { AFFECTED, type DemoScene, startFleet, underLoad, untilGone } from './scene.ts';
 import type { Milestone, Notes } from './timeline.ts';
 
 /** How long the control plane is down before the host loses power, and after it. */
@@ -15,7 +15,7 @@ const WATCHED_MS = 25_000;
  * The host of one instance loses power while the control plane is down, and the control plane comes back. Seconds since
  * it is back; before, no peer can be told anything.
  */
-export const POWER_LOSS_SCENES: readonly Scene[] = [
+export const POWER_LOSS_SCENES: readonly DemoScene[] = [
   scene('power loss, with the companion', async (fleet, disposables) => {
     const companion = disposables.use(await FleetCompanion.create(fleet));
     await companion.start();
@@ -26,8 +26,8 @@ export const POWER_LOSS_SCENES: readonly Scene[] = [
 
 function scene(
   title: string,
-  wrap: (fleet: Fleet, disposables: AsyncDisposableStack) => Promise<Wrapping>,
-): Scene {
+  wrap: (fleet: Fleet, disposables: AsyncDisposableStack) => Promise<InstanceWrapping>,
+): DemoScene {
   return {
     title,
     start: async (meshes) => {

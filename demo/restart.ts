@@ -1,7 +1,7 @@
-import type { Fleet, Instance, Wrapping } from '../test/support/world/fleet.ts';
+import type { Fleet, Instance, InstanceWrapping } from '../test/support/world/fleet.ts';
 import { childrenOf } from '../test/support/world/power-loss.ts';
 import { waitUntil } from '../test/support/world/wait-until.ts';
-import { AFFECTED, type Scene, startFleet, underLoad, untilGone } from './scene.ts';
+import { AFFECTED, type DemoScene, startFleet, underLoad, untilGone } from './scene.ts';
 import type { MilestoneName, Notes } from './timeline.ts';
 
 /** Envoy's reconnect backoff decides how long the bare restart takes; by then it is over. */
@@ -9,7 +9,7 @@ const PATIENCE_MS = 90_000;
 
 interface Restart {
   readonly title: string;
-  readonly wrapping: (fleet: Fleet) => Wrapping;
+  readonly wrapping: (fleet: Fleet) => InstanceWrapping;
   /** Ends the instance the way its supervisor would. */
   readonly stop: (instance: Instance) => void;
 }
@@ -33,7 +33,7 @@ const RESTARTS: readonly Restart[] = [
 ];
 
 /** One instance is stopped and started again, as its unit does it. Seconds since the stop. */
-export const RESTART_SCENES: readonly Scene[] = RESTARTS.map((side) => ({
+export const RESTART_SCENES: readonly DemoScene[] = RESTARTS.map((side) => ({
   title: side.title,
   start: async (meshes) => {
     const fleet = await startFleet(meshes, (made) => Promise.resolve(side.wrapping(made)));

@@ -1,4 +1,4 @@
-import { Fleet, type Wrapping } from '../test/support/world/fleet.ts';
+import { Fleet, type InstanceWrapping } from '../test/support/world/fleet.ts';
 import { LoadGenerator } from '../test/support/world/load-generator.ts';
 import type { Notes } from './timeline.ts';
 
@@ -13,7 +13,7 @@ const GONE: ReadonlySet<string> = new Set(['deleted', 'deregistered']);
 export type Mesh = Pick<Fleet, 'client' | 'controlPlane'>;
 
 /** One row of the demo, in a mesh of its own. */
-export interface Scene {
+export interface DemoScene {
   readonly title: string;
   /** Starts the mesh, and adds it to `meshes` before it is there: an interruption in between must find it. */
   readonly start: (meshes: AsyncDisposableStack) => Promise<Play>;
@@ -25,7 +25,7 @@ export type Play = (notes: Notes) => Promise<void>;
 /** @param wrap how its instances are run, once there is a mesh */
 export async function startFleet(
   meshes: AsyncDisposableStack,
-  wrap: (fleet: Fleet) => Promise<Wrapping>,
+  wrap: (fleet: Fleet) => Promise<InstanceWrapping>,
 ): Promise<Fleet> {
   const fleet = await added(meshes, Fleet.create({ names: NAMES }));
   await fleet.start(await wrap(fleet));

@@ -46,7 +46,7 @@ const HEADINGS: readonly (readonly [string, string])[] = [
 const COLUMN_WIDTH = 11;
 
 /** Prints milestones of several sides: line by line as they come, then all of them as a table, one row each. */
-export class Timeline {
+export class DemoTimeline {
   readonly #rows: Row[] = [];
 
   /** Adds a row. */

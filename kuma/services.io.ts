@@ -19,5 +19,5 @@ export async function lookForSibling(
   requireAnswer(action, answer);
   const found = hasSibling(answer.body, { name: key.name, service });
   if (found !== undefined) return found;
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not a list of dataplanes`);
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: the answer is not a list of dataplanes`);
 }

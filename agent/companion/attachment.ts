@@ -101,7 +101,7 @@ export class CompanionAttachment {
    * The final owner of the object. If the companion knows another one, the agent tells it on the same stream, once it
    * has answered. An agent that gave up its place in the queue would only make a busy companion busier.
    */
-  settleOwner(owner: Owner): void {
+  confirmOwner(owner: Owner): void {
     if (owner === this.#owner) return;
     this.#owner = owner;
     this.#tellOwner();

@@ -241,6 +241,9 @@ function readOutcome(
         details: { guard },
       });
     case Outcome.UNSPECIFIED:
-      throw new OperationalError('ANSWER_UNREADABLE', `Cannot deregister dataplane ${name}: no outcome`);
+      throw new OperationalError(
+        'ANSWER_UNREADABLE',
+        `Cannot deregister dataplane ${name}: the companion's answer has no outcome`,
+      );
   }
 }

@@ -24,7 +24,7 @@ export interface ControlDeps {
   readonly beganAtMs: number;
   readonly endpoints: Endpoints;
   readonly attachment: CompanionAttachment | undefined;
-  /** `undefined` for the zone proxies: their objects have no state to turn. */
+  /** `undefined` for the zone proxies: their objects have no state to change. */
   readonly rotation: Rotation | undefined;
   readonly phase: () => Phase;
   /** What a drain waits for, in words. */
@@ -58,7 +58,7 @@ async function answer(deps: ControlDeps, request: ControlRequest, gone: AbortSig
   }
   const { wait, timeoutMs } = request;
   const wanted = request.ask === 'drain' ? 'out' : 'in';
-  return { v: 1, answer: 'rotation', ...(await rotation.turn({ wanted, wait, timeoutMs, cancel: gone })) };
+  return { v: 1, answer: 'rotation', ...(await rotation.change({ wanted, wait, timeoutMs, cancel: gone })) };
 }
 
 function refuse({

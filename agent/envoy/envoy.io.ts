@@ -175,7 +175,7 @@ async function textWithin(answer: AsyncIterable<Buffer> & { destroy(): unknown }
       answer.destroy();
       throw new OperationalError(
         'ANSWER_UNREADABLE',
-        "Cannot read what Envoy's admin answers: it has no end",
+        "Cannot read the answer of Envoy's admin: it has no end",
       );
     }
     chunks.push(chunk);

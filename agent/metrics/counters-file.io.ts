@@ -21,7 +21,7 @@ export class CountersFile {
       return Counters.parse(JSON.parse(readBounded(path)));
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw new OperationalError('STATE_UNUSABLE', `Cannot go on from the counts in "${path}"`, { cause });
+      throw new OperationalError('STATE_UNUSABLE', `Cannot continue the counters of "${path}"`, { cause });
     }
   }
 

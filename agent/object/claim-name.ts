@@ -46,7 +46,7 @@ export async function claimName(deps: ClaimDeps, claim: Claim): Promise<Owner> {
   const byMs = clock.monotonicMs() + CLAIM_BUDGET_MS;
   const fenced = await attach(deps, claim, byMs);
   const settled = fenced || owner !== 'agent' ? await register(deps, claim, byMs) : 'cp';
-  attachment?.settleOwner(settled);
+  attachment?.confirmOwner(settled);
   return settled;
 }
 

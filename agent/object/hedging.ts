@@ -139,7 +139,10 @@ class Race<T> {
   #end(settle: () => void): void {
     if (this.#over.signal.aborted) return;
     this.#over.abort(
-      new OperationalError('CANCELLED', `Cancelled to ${this.#call.action}: another endpoint has answered`),
+      new OperationalError(
+        'CANCELLED',
+        `Cancelled the attempt to ${this.#call.action}: another endpoint has answered`,
+      ),
     );
     settle();
   }

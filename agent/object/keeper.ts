@@ -34,7 +34,7 @@ export interface ObjectKeeperDeps {
 }
 
 /** The rotation that a drain or resume wants, and its callbacks. */
-export interface Turning {
+export interface RotationWish {
   /** `undefined` while in rotation. */
   readonly record: RotationRecord | undefined;
   /** Called before the object's ports change. */
@@ -47,7 +47,7 @@ export interface Turning {
 /** The limit of one attempt to make the object ready, for which nothing waits. */
 const KEEP_BUDGET_MS = 5_000;
 /** The limit of one attempt of a drain or resume: its caller waits, and a failure is retried. */
-const TURN_BUDGET_MS = 3_000;
+const ROTATION_BUDGET_MS = 3_000;
 /** The interval while Envoy does not serve yet; longer than most starts. */
 const HIDDEN_LOOK_MS = 2_000;
 /** The interval while an abandoned write may still be carried out. */
@@ -75,7 +75,7 @@ export class ObjectKeeper {
     serving: false,
     leaving: false,
     ready: 'no',
-    turning: undefined,
+    rotation: undefined,
   };
   /** When the object was last seen not ready, as wanted before Envoy serves. */
   #hiddenAtMs = 0;
@@ -156,8 +156,8 @@ export class ObjectKeeper {
   }
 
   /** The controller of drain and resume. */
-  follow(turning: Turning): void {
-    this.#run.turning = turning;
+  follow(rotation: RotationWish): void {
+    this.#run.rotation = rotation;
     this.wake();
   }
 
@@ -263,15 +263,15 @@ export class ObjectKeeper {
   async #attempt(plan: ObjectPlan, changed: AbortSignal): Promise<number | undefined> {
     const { news } = this.#writes;
     try {
-      if (plan.why === 'turn') await this.#run.turning?.prepare();
+      if (plan.why === 'rotation') await this.#run.rotation?.prepare();
       if (changed.aborted) return undefined;
       const made = await this.#make(plan, {
         action: ACTIONS[plan.wish.state],
-        budgetMs: plan.why === 'turn' ? TURN_BUDGET_MS : KEEP_BUDGET_MS,
+        budgetMs: plan.why === 'rotation' ? ROTATION_BUDGET_MS : KEEP_BUDGET_MS,
         changed,
       });
       this.#seenNews = news;
-      return isAborted(changed) && plan.why === 'turn' ? undefined : this.#onMade(plan, made);
+      return isAborted(changed) && plan.why === 'rotation' ? undefined : this.#onMade(plan, made);
     } catch (error) {
       return isAborted(changed) ? undefined : this.#onFailed(plan, error);
     }
@@ -285,13 +285,13 @@ export class ObjectKeeper {
   }
 
   #plan(): ObjectPlan | undefined {
-    const { owned, serving, leaving, turning } = this.#run;
+    const { owned, serving, leaving, rotation } = this.#run;
     if (leaving) return undefined;
     return planObject({
       owned,
       serving,
       template: this.#deps.template,
-      rotation: turning?.record,
+      rotation: rotation?.record,
       doubtful: this.isDoubtful('ready'),
       madeReady: this.wasReady,
       unattended: this.#isUnattended,
@@ -301,7 +301,7 @@ export class ObjectKeeper {
 
   #onMade({ why, wish }: ObjectPlan, made: Made): number | undefined {
     const { events, clock } = this.#deps;
-    if (why === 'turn') return this.#run.turning?.onMade(made);
+    if (why === 'rotation') return this.#run.rotation?.onMade(made);
     if (why === 'unmark') return this.#onUnmarked(made);
     if (wish.state === 'hidden') {
       if (made.changed && !made.found) events.registeredAgain();
@@ -330,7 +330,7 @@ export class ObjectKeeper {
 
   #onFailed({ why, wish }: ObjectPlan, error: unknown): number | undefined {
     const { events, random } = this.#deps;
-    if (why === 'turn') return this.#run.turning?.onFailed(error);
+    if (why === 'rotation') return this.#run.rotation?.onFailed(error);
     if (why === 'unmark') return this.#attendance.onFailed();
     if (why === 'mend' || wish.state === 'hidden') return spread(HIDDEN_LOOK_MS, random());
     if (this.#run.ready === 'no') {
@@ -381,7 +381,7 @@ interface KeeperFacts {
   leaving: boolean;
   /** `failed`: the agent could not make it ready yet, and has logged that. */
   ready: 'no' | 'failed' | 'yes';
-  turning: Turning | undefined;
+  rotation: RotationWish | undefined;
 }
 
 const STRANGER = 'Envoy never got a configuration: the object belongs to another run';

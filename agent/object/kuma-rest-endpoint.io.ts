@@ -44,7 +44,7 @@ async function check(client: RestClient, signal: AbortSignal): Promise<ControlPl
   if (facts !== undefined) return facts;
   throw new OperationalError(
     'ANSWER_UNREADABLE',
-    'Cannot read the version: this is not a Kuma control plane',
+    'Cannot read the version: another program than a Kuma control plane answers',
   );
 }
 
@@ -108,7 +108,10 @@ async function read(
   if (requireAnswer(`read dataplane ${name}`, answer) === 'missing') return undefined;
   const parsed = DataplaneResource.safeParse(answer.body);
   if (parsed.success) return parsed.data;
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot read dataplane ${name}: this is not a Dataplane`);
+  throw new OperationalError(
+    'ANSWER_UNREADABLE',
+    `Cannot read dataplane ${name}: the answer is not a Dataplane`,
+  );
 }
 
 async function isLastOfService(
@@ -135,7 +138,7 @@ async function confirm(
   if (overview === undefined) {
     throw new OperationalError(
       'ANSWER_UNREADABLE',
-      `Cannot look at dataplane ${name}: this is not an overview`,
+      `Cannot look at dataplane ${name}: the answer is not an overview`,
     );
   }
   const recreation = stage === 'serving' ? judgeReturn(own, overview) : judgeRecreation(own, overview);

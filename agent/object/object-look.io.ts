@@ -35,7 +35,7 @@ export async function lookAtObject(request: ObjectLookRequest, signal: AbortSign
     if (requireAnswer(action, answer) === 'missing') return { overview: undefined, clockMs };
     const overview = readOverview(answer.body);
     if (overview !== undefined) return { overview, clockMs };
-    throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not an overview`);
+    throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: the answer is not an overview`);
   } finally {
     client.close();
   }

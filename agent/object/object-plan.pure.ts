@@ -23,11 +23,11 @@ export interface ObjectFacts {
 }
 
 /**
- * `turn`: a drain or resume. `keep`: what the object's owner maintains. `mend`: what a late write may undo. `unmark`: the
+ * `rotation`: a drain or resume. `keep`: what the object's owner maintains. `mend`: what a late write may undo. `unmark`: the
  * sidelining of a companion that is not there any more.
  */
 export interface ObjectPlan extends Want {
-  readonly why: 'turn' | 'keep' | 'mend' | 'unmark';
+  readonly why: 'rotation' | 'keep' | 'mend' | 'unmark';
 }
 
 /** @returns `undefined` if this run must not change the object */
@@ -35,14 +35,14 @@ export function planObject(facts: ObjectFacts): ObjectPlan | undefined {
   const { template, serving, rotation } = facts;
   const owned = facts.owned ? template : undefined;
   if (rotation?.wanted === 'out')
-    return { why: 'turn', wish: { state: 'out', states: rotation.states }, template: owned };
+    return { why: 'rotation', wish: { state: 'out', states: rotation.states }, template: owned };
   // An owned object becomes ready when its Envoy serves, and not before.
   if (owned !== undefined && !serving)
     return { why: 'keep', wish: { state: 'hidden', takeOver: false }, template: owned };
   if (rotation === undefined) return planInRotation(facts, owned);
   const { states } = rotation;
   return {
-    why: 'turn',
+    why: 'rotation',
     wish: { state: 'ready', states, leaveProbed: facts.healthFeedback },
     template: owned,
   };

@@ -13,7 +13,7 @@ import {
 import { untilDrained } from '../envoy/drain-watch.ts';
 import type { AgentEvents } from '../events.ts';
 import type { EnvoyAdmin } from '../ports.ts';
-import type { ObjectKeeper, Turning } from './keeper.ts';
+import type { ObjectKeeper, RotationWish } from './keeper.ts';
 
 export interface RotationDeps {
   readonly clock: Clock;
@@ -53,10 +53,10 @@ const POLL_MS = 50;
 const PROBE_PATIENCE_MS = 15_000;
 
 /** The state of the wanted rotation. All times are monotonic. */
-interface Turn {
+interface RotationProgress {
   readonly wantedAtMs: number;
   /** When the object was first seen so, or seen so again. */
-  readonly turnedAtMs?: number;
+  readonly changedAtMs?: number;
   /** When a look last found the object as wanted, without a write by this agent. */
   readonly heldAtMs?: number;
   readonly failure?: unknown;
@@ -67,17 +67,17 @@ interface Turn {
 const NO_OBJECT: Made = { found: false, changed: false, states: {} };
 
 /** Takes the dataplane out of rotation and back while everything keeps running. The keeper writes the object. */
-export class Rotation implements Turning {
+export class Rotation implements RotationWish {
   readonly #deps: RotationDeps;
   #record: RotationRecord | undefined;
   #admin: EnvoyAdmin | undefined;
-  #turn: Turn;
+  #progress: RotationProgress;
   #last: Made = NO_OBJECT;
 
   constructor(deps: RotationDeps) {
     this.#deps = deps;
     const { clock, initial, template } = deps;
-    this.#turn = { wantedAtMs: clock.monotonicMs() };
+    this.#progress = { wantedAtMs: clock.monotonicMs() };
     this.#record =
       initial === undefined ? undefined : { ...initial, states: { ...template, ...initial.states } };
   }
@@ -103,10 +103,10 @@ export class Rotation implements Turning {
   /** How long a stop must still wait until peers have dropped the endpoint. */
   get settleLeftMs(): number {
     const { clock, keeper } = this.#deps;
-    const { turnedAtMs } = this.#turn;
+    const { changedAtMs } = this.#progress;
     const outForMs =
-      this.isWantedOut && turnedAtMs !== undefined && this.#holds(turnedAtMs)
-        ? clock.monotonicMs() - turnedAtMs
+      this.isWantedOut && changedAtMs !== undefined && this.#holds(changedAtMs)
+        ? clock.monotonicMs() - changedAtMs
         : undefined;
     return settleLeftMs(keeper.settleMs, outForMs);
   }
@@ -118,12 +118,12 @@ export class Rotation implements Turning {
   }
 
   /** Idempotent. Never throws. After the time limit the agent keeps trying. */
-  async turn(request: RotationRequest): Promise<RotationResult> {
+  async change(request: RotationRequest): Promise<RotationResult> {
     const { clock, stopping } = this.#deps;
     const { wanted, cancel, timeoutMs } = request;
     const untilMs = clock.monotonicMs() + timeoutMs;
     const changed = this.#want(wanted);
-    const settled = (): boolean => (request.wait ? this.#settled(wanted) : this.#turned(wanted));
+    const settled = (): boolean => (request.wait ? this.#settled(wanted) : this.#isChanged(wanted));
     while (!settled()) {
       if (stopping.aborted) return stoppingNow(changed);
       if (cancel.aborted || this.#overruled(wanted))
@@ -147,8 +147,8 @@ export class Rotation implements Turning {
     const fresh = owned && !keeper.wasReady ? template : {};
     const since = new Date(clock.wallMs()).toISOString();
     this.#record = { wanted, since, states: before?.states ?? fresh };
-    this.#turn = { wantedAtMs: clock.monotonicMs() };
-    events.rotationWanted(wanted);
+    this.#progress = { wantedAtMs: clock.monotonicMs() };
+    events.rotationRequested(wanted);
     note(this.#record);
     keeper.wake();
     return true;
@@ -164,7 +164,7 @@ export class Rotation implements Turning {
     const record = this.#record;
     if (record === undefined) return 0;
     this.#last = made;
-    this.#turn = { ...this.#turn, failure: undefined, warned: false };
+    this.#progress = { ...this.#progress, failure: undefined, warned: false };
     if (record.wanted === 'out' && this.#remember(record, made)) return 0;
     this.#onTurned(record.wanted, made);
     if (record.wanted === 'in' && this.#isIn(record)) {
@@ -177,13 +177,13 @@ export class Rotation implements Turning {
 
   onFailed(error: unknown): number {
     const { wanted = 'in' } = this.#record ?? {};
-    if (this.#turn.warned !== true) this.#deps.events.rotationFailed(wanted, error);
-    this.#turn = { ...this.#turn, failure: error, warned: true };
+    if (this.#progress.warned !== true) this.#deps.events.rotationFailed(wanted, error);
+    this.#progress = { ...this.#progress, failure: error, warned: true };
     return this.#lookAgainMs();
   }
 
   #lookAgainMs(): number {
-    return lookAgainMs(this.#deps.clock.monotonicMs() - this.#turn.wantedAtMs, this.#last.found);
+    return lookAgainMs(this.#deps.clock.monotonicMs() - this.#progress.wantedAtMs, this.#last.found);
   }
 
   /**
@@ -192,7 +192,7 @@ export class Rotation implements Turning {
    * @returns whether the object waits for that
    */
   #remember(record: RotationRecord, { found, states }: Made): boolean {
-    if (!found || this.#turn.turnedAtMs !== undefined) return false;
+    if (!found || this.#progress.changedAtMs !== undefined) return false;
     const waits = Object.keys(states).some((port) => record.states[port] === undefined);
     this.#record = { ...record, states: rememberStates(record.states, states) };
     this.#deps.note(this.#record);
@@ -202,24 +202,27 @@ export class Rotation implements Turning {
   #onTurned(wanted: 'out' | 'in', made: Made): void {
     const { clock, events } = this.#deps;
     const nowMs = clock.monotonicMs();
-    const first = this.#turn.turnedAtMs === undefined;
-    this.#turn = { ...this.#turn, ...(first || made.changed ? { turnedAtMs: nowMs } : { heldAtMs: nowMs }) };
-    if (first) events.rotationTurned(wanted, made.found);
+    const first = this.#progress.changedAtMs === undefined;
+    this.#progress = {
+      ...this.#progress,
+      ...(first || made.changed ? { changedAtMs: nowMs } : { heldAtMs: nowMs }),
+    };
+    if (first) events.rotationChanged(wanted, made.found);
   }
 
   /** The object has been as wanted for the settle time, and no late health report has undone it. */
   #isIn({ states }: RotationRecord): boolean {
-    const { turnedAtMs, wantedAtMs, failure } = this.#turn;
-    if (turnedAtMs === undefined || failure !== undefined || this.#isDoubtful('in')) return false;
+    const { changedAtMs, wantedAtMs, failure } = this.#progress;
+    if (changedAtMs === undefined || failure !== undefined || this.#isDoubtful('in')) return false;
     const nowMs = this.#deps.clock.monotonicMs();
-    if (nowMs - turnedAtMs < this.#deps.keeper.settleMs) return false;
+    if (nowMs - changedAtMs < this.#deps.keeper.settleMs) return false;
     return stillOut(states, this.#last.states).length === 0 || nowMs - wantedAtMs > PROBE_PATIENCE_MS;
   }
 
-  #turned(wanted: 'out' | 'in'): boolean {
+  #isChanged(wanted: 'out' | 'in'): boolean {
     if (wanted === 'in' && this.#record === undefined) return true;
     return (
-      this.#turn.turnedAtMs !== undefined && this.#record?.wanted === wanted && !this.#isDoubtful(wanted)
+      this.#progress.changedAtMs !== undefined && this.#record?.wanted === wanted && !this.#isDoubtful(wanted)
     );
   }
 
@@ -239,9 +242,9 @@ export class Rotation implements Turning {
   }
 
   /** An earlier health report may put it back once. With HDS on, only a look after that counts. */
-  #holds(turnedAtMs: number): boolean {
+  #holds(changedAtMs: number): boolean {
     const { hdsDelayMs } = this.#deps.keeper.facts;
-    return hdsDelayMs === undefined || (this.#turn.heldAtMs ?? 0) >= turnedAtMs + STALE_REPORT_MS;
+    return hdsDelayMs === undefined || (this.#progress.heldAtMs ?? 0) >= changedAtMs + STALE_REPORT_MS;
   }
 
   #overruled(wanted: 'out' | 'in'): boolean {
@@ -289,8 +292,8 @@ export class Rotation implements Turning {
 
   #whyPending(wanted: 'out' | 'in'): string {
     const what = wanted === 'out' ? 'not out of rotation yet' : 'not in rotation yet';
-    if (this.#turn.failure !== undefined)
-      return `${what}; the agent keeps trying: ${describeError(this.#turn.failure)}`;
+    if (this.#progress.failure !== undefined)
+      return `${what}; the agent keeps trying: ${describeError(this.#progress.failure)}`;
     if (this.#tooEarly(wanted)) return `${what}: Envoy does not serve yet`;
     if (this.#isDoubtful(wanted)) return `${what}: a write without an answer may still change the object`;
     const out = wanted === 'in' ? stillOut(this.#record?.states ?? {}, this.#last.states) : [];

@@ -23,7 +23,9 @@ export class WorkLoop {
 
   /** The wish has changed: an attempt for the old one gets a moment to end. */
   wake(): void {
-    this.#changed.abort(new OperationalError('CANCELLED', 'Something else is wanted of the object'));
+    this.#changed.abort(
+      new OperationalError('CANCELLED', 'Cancelled a write of the object: a newer request replaced it'),
+    );
   }
 
   /** Before `act`, and after the tasks that were asked for earlier. */
@@ -35,7 +37,7 @@ export class WorkLoop {
   }
 
   close(): void {
-    this.#over.abort(new OperationalError('CANCELLED', 'The agent ends'));
+    this.#over.abort(new OperationalError('CANCELLED', 'Cancelled: the agent ends'));
     this.wake();
   }
 

@@ -22,7 +22,7 @@ import { judgeChoices } from '../stop/stop-choices.pure.ts';
 import { Supervisor, type RunEnd } from '../stop/supervisor.ts';
 import type { ServiceNotices } from '../systemd/service-notices.ts';
 import { followEnvoy } from './follow-envoy.ts';
-import { sayLastWords } from './last-words.ts';
+import { finishWrites } from './closing-writes.ts';
 import { openFaces } from './open-listeners.ts';
 import { openService } from './open-service.ts';
 import { prepare } from './prepare.ts';
@@ -253,7 +253,7 @@ class Supervision {
   async #end({ exit, report }: RunEnd): Promise<ChildExit> {
     const { reportFile, onCrash } = this.#request.options;
     await this.#hooks.finish();
-    await sayLastWords(report, {
+    await finishWrites(report, {
       clock,
       events: this.#events,
       onCrash,
@@ -263,7 +263,7 @@ class Supervision {
         (each) => each !== undefined,
       ),
     });
-    this.#closed.abort(new Error('The agent ends'));
+    this.#closed.abort(new Error('Cancelled: the agent ends'));
     this.#service?.close();
     return exit;
   }

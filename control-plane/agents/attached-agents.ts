@@ -17,7 +17,7 @@ import { UnrecordedEnds } from './unrecorded-ends.ts';
 type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
 
 /** Wait after a pause of this process, until it has learned which connections ended meanwhile. */
-const SETTLE_MS = 1_500;
+const AFTER_PAUSE_MS = 1_500;
 /** How many streams are checked in parallel: SQLite records them with one sync of the disk. */
 const TOGETHER = 32;
 
@@ -219,7 +219,7 @@ export class AttachedAgents {
    * streams.
    */
   async catchUp(doubted: boolean, signal: AbortSignal): Promise<void> {
-    if (doubted) await pause(this.#deps.clock, SETTLE_MS, signal);
+    if (doubted) await pause(this.#deps.clock, AFTER_PAUSE_MS, signal);
     if (doubted && !this.#redirects.isShuttingDown) {
       // Each stays set until the store has confirmed its stream; the next heartbeat checks busy ones again.
       for (const agent of this.#agents.values()) this.#doubted.add(agent);

@@ -37,7 +37,7 @@ export interface ServeRequest {
 }
 
 /** How long calls under way may go on once we are asked to stop; agents attach elsewhere meanwhile. */
-const DRAIN_MS = 5_000;
+const SHUTDOWN_MS = 5_000;
 /** How long looks and deletions under way may then take: a lookup of a name cannot be cancelled. The store has all of them. */
 const ENDING_MS = 3_000;
 /** Retry interval: the control plane or the database may start later than the companion. */
@@ -121,7 +121,7 @@ async function runUntil(
   service?.tell({ stopping: true, status: `stopping: redirecting ${engine.agents.size} agents` });
   events.stopping(engine.agents.size);
   engine.agents.shutDown('this replica is stopping');
-  await server.drain(DRAIN_MS);
+  await server.shutDown(SHUTDOWN_MS);
   over.abort(new OperationalError('CANCELLED', 'The companion stops'));
   await within(systemClock, ENDING_MS, Promise.all([running, told]));
   events.stopped();

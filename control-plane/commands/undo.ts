@@ -30,14 +30,14 @@ async function undoOne({ adminSocket, json }: UndoOptions, operand: string): Pro
 
 async function undoAll({ adminSocket, json }: UndoOptions, operand: string): Promise<string> {
   if (operand !== '')
-    throw new OperationalError('CONFIG_INVALID', `Say --all or ${operand}: --all takes no dataplane`);
+    throw new OperationalError('CONFIG_INVALID', `Give either --all or ${operand}, not both`);
   const { restored, unrestored } = await withAdminClient(adminSocket, (client) =>
     client.undo({ dataplane: undefined, allSidelined: true }),
   );
   if (unrestored.length > 0)
     throw new OperationalError(
       'ENDPOINT_REJECTED',
-      `Cannot put ${namesOf(unrestored)} back: the control plane does not take it. Look at the companion's log and try again`,
+      `Cannot put ${namesOf(unrestored)} back: the control plane does not accept it. Look at the companion's log and try again`,
     );
   if (json) return `${JSON.stringify({ restored })}\n`;
   if (restored.length === 0) return 'Nothing is out of rotation.\n';

@@ -121,7 +121,7 @@ async function overview(client: RestClient, key: DataplaneKey, signal: AbortSign
   if (found !== undefined && found.name === key.name && found.mesh === key.mesh) {
     return { overview: found, clockMs };
   }
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not its overview`);
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: the answer is not its overview`);
 }
 
 async function read(
@@ -134,7 +134,7 @@ async function read(
   if (requireAnswer(action, answer) === 'missing') return undefined;
   const parsed = DataplaneResource.safeParse(answer.body);
   if (parsed.success && parsed.data.name === key.name) return parsed.data;
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not its resource`);
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: the answer is not its resource`);
 }
 
 async function put(

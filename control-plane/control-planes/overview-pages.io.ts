@@ -52,7 +52,8 @@ async function readPage(client: RestClient, offset: string, signal: AbortSignal)
   const query = new URLSearchParams({ size: String(PAGE_SIZE), ...(offset === '0' ? {} : { offset }) });
   const answer = await client.get(`dataplanes/_overview?${query.toString()}`, signal);
   const parsed = z.safeParse(Page, answer.body);
-  if (requireAnswer(ACTION, answer) === 'missing' || !parsed.success) throw unreadable('this is not a page');
+  if (requireAnswer(ACTION, answer) === 'missing' || !parsed.success)
+    throw unreadable('the answer is not a page of dataplanes');
   const { items, next } = parsed.data;
   const overviews = items.map((item) => readOverview(item)).filter((item) => item !== undefined);
   if (items.length > 0 && overviews.length === 0) throw unreadable('there is no overview in it');

@@ -98,7 +98,7 @@ export class Departures {
    * Tries at once and waits until `byMs` (monotonic), trying again when it is due. Every waiting caller respects a
    * control plane that asks for patience. The departure continues whatever the answer is.
    */
-  async settle(at: DepartureAt, byMs: number): Promise<Standing> {
+  async waitForEnd(at: DepartureAt, byMs: number): Promise<Standing> {
     const { clock } = this.#deps;
     let last: DepartureLook = { kind: 'pending', reason: 'it is being deleted' };
     let dueMs = clock.monotonicMs();

@@ -65,7 +65,7 @@ export class RequestedDepartures {
       if (leave.kind === 'departed') return { ...standingOf(leave.departure), durable: true };
       const { key, incarnation } = introduction;
       events.leaving({ key, incarnation, epoch: leave.epoch });
-      const standing = await departures.settle({ key, incarnation, epoch: leave.epoch }, byMs);
+      const standing = await departures.waitForEnd({ key, incarnation, epoch: leave.epoch }, byMs);
       return { ...standing, durable: true };
     } catch (error) {
       if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
@@ -168,7 +168,10 @@ function unrecordedFence(clock: Clock, nowMs: number): Fence {
     nowMs,
     assertHeld() {
       if (clock.monotonicMs() < heldUntilMs) return;
-      throw new OperationalError('FENCE_LOST', 'Cancelled a deletion without the store: it took too long');
+      throw new OperationalError(
+        'FENCE_LOST',
+        'Cancelled a deletion without the store: it did not begin in time',
+      );
     },
     // Without the store the body cannot be kept; the agent brought one like it.
     keepBody: () => Promise.resolve(),

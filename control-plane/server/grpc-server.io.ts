@@ -67,7 +67,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
 /** Together the 15 s within which a silent host is then missed. */
 const LONE_PINGS = { pingMs: 10_000, pingTimeoutMs: 4_000 };
 
-/** How long a connection without an authenticated call stays open after the server has announced its shutdown. */
+/** How long a connection without an authenticated call stays open after the server has begun to shut down. */
 const PARTING_MS = 250;
 
 /** Identifies the connection of a call. */
@@ -101,7 +101,7 @@ export async function startGrpcServer(settings: GrpcServerSettings): Promise<Grp
       );
     }
   } catch (error) {
-    await server.drain(0);
+    await server.shutDown(0);
     throw error;
   }
   return server;
@@ -113,7 +113,7 @@ export class GrpcServer {
   readonly #limits: ConnectionLimits;
   readonly #health: Health;
   readonly #clock: Clock;
-  #drained: Promise<void> | undefined;
+  #shuttingDown: Promise<void> | undefined;
 
   constructor(limits: ConnectionLimits, health: Health, clock: Clock) {
     this.#limits = limits;
@@ -173,12 +173,12 @@ export class GrpcServer {
    * Ends the server. It accepts nothing new, sends clients elsewhere (GOAWAY), gives calls in progress `graceMs` to
    * end, then cuts the rest. The first call counts. Never rejects.
    */
-  drain(graceMs: number): Promise<void> {
-    this.#drained ??= this.#drain(graceMs);
-    return this.#drained;
+  shutDown(graceMs: number): Promise<void> {
+    this.#shuttingDown ??= this.#shutDown(graceMs);
+    return this.#shuttingDown;
   }
 
-  async #drain(graceMs: number): Promise<void> {
+  async #shutDown(graceMs: number): Promise<void> {
     this.setServing(false);
     this.#health.endWatches();
     const closed = this.#listeners.map((listener) => listener.close());

@@ -9,14 +9,14 @@ import type { Session } from './session.ts';
 export interface Holding<T> {
   act(row: DataplaneRow, fence: Fence): Promise<T>;
   /** Runs in the transaction that releases the lock. Left out where there is nothing to record. */
-  readonly settle?: (session: Session, row: DataplaneRow, value: T) => Promise<void>;
+  readonly record?: (session: Session, row: DataplaneRow, value: T) => Promise<void>;
 }
 
 /** The work on a locked name. */
 export interface NameHolding<T> {
   readonly act: (held: HeldName) => Promise<T>;
   /** Runs in the transaction that releases the lock. */
-  readonly settle: (session: Session, value: T) => Promise<void>;
+  readonly record: (session: Session, value: T) => Promise<void>;
 }
 
 export interface HeldName {

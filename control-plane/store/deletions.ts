@@ -103,7 +103,11 @@ function isDue(
 }
 
 /** Records the result of an attempt. The caller has locked the name since it read the row. */
-export async function settle(session: Session, row: DataplaneRow, result: AttemptResult): Promise<void> {
+export async function recordResult(
+  session: Session,
+  row: DataplaneRow,
+  result: AttemptResult,
+): Promise<void> {
   const { kind, db, nowMs } = session;
   const { guard = null, reason } = result;
   const attempts = row.attempts + 1;

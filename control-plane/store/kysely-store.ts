@@ -3,7 +3,7 @@ import type { Alone, AttemptedDeletion, EntryView, Store } from '../ports.ts';
 import type { SideliningRecord } from '../records.pure.ts';
 import { attach, leave, reattach } from './attaching.ts';
 import type { Backend } from './backend.ts';
-import { beginSweep, hasten, prune, settle, type Wanted } from './deletions.ts';
+import { beginSweep, hasten, prune, recordResult, type Wanted } from './deletions.ts';
 import * as queries from './queries.ts';
 import { recordOf } from './rows.ts';
 import * as sidelinings from './sidelinings.ts';
@@ -82,7 +82,11 @@ async function attempt(
   act: Parameters<Store['attempt']>[1],
 ): Promise<AttemptedDeletion | undefined> {
   const wanted = wantedOf(which);
-  const held = await backend.hold(wanted, { act: (row, fence) => act(recordOf(row), fence), settle }, false);
+  const held = await backend.hold(
+    wanted,
+    { act: (row, fence) => act(recordOf(row), fence), record: recordResult },
+    false,
+  );
   return held === undefined ? undefined : { record: recordOf(held.row), result: held.value };
 }
 
@@ -97,7 +101,7 @@ async function whileAlone<T>(
   const held = await backend.holdName(key, {
     act: ({ row, sidelining, fence }) =>
       act({ record: row === undefined ? undefined : recordOf(row), sidelining, fence, keep }),
-    settle: async (session, { sidelining }) => {
+    record: async (session, { sidelining }) => {
       if (sidelining !== undefined) await sidelinings.keep(session, sidelining);
     },
   });

@@ -162,12 +162,12 @@ class PostgresBackend implements Backend {
       };
       const value = await holding.act(row, fence);
       // Advanced by this process's clock, which saves a query.
-      await holding.settle?.({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
+      await holding.record?.({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
       return { row, value };
     });
   }
 
-  async holdName<T>(key: DataplaneKey, { act, settle }: NameHolding<T>): Promise<T> {
+  async holdName<T>(key: DataplaneKey, { act, record }: NameHolding<T>): Promise<T> {
     const name = describeKey(key);
     const release = await this.#names.take(name);
     try {
@@ -181,7 +181,7 @@ class PostgresBackend implements Backend {
         };
         const sidelining = await findAnySidelining(session, key);
         const value = await act({ row, sidelining, fence: { nowMs: session.nowMs, assertHeld } });
-        await settle(await this.#session(db), value);
+        await record(await this.#session(db), value);
         return value;
       });
     } finally {

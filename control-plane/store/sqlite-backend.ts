@@ -149,15 +149,15 @@ class SqliteBackend implements Backend {
           hold(await this.#locks.take(`alone ${what}`));
         },
       });
-      const { settle } = holding;
-      if (settle !== undefined) await this.#batches.run((session) => settle(session, row, value));
+      const { record } = holding;
+      if (record !== undefined) await this.#batches.run((session) => record(session, row, value));
       return { row, value };
     } finally {
       for (const release of held) release();
     }
   }
 
-  async holdName<T>(key: DataplaneKey, { act, settle }: NameHolding<T>): Promise<T> {
+  async holdName<T>(key: DataplaneKey, { act, record }: NameHolding<T>): Promise<T> {
     const assertHeld = lease(this.#clock, this.#limits.leaseMs);
     const release = await this.#locks.take(describeKey(key));
     try {
@@ -167,7 +167,7 @@ class SqliteBackend implements Backend {
         nowMs: session.nowMs,
       }));
       const value = await act({ ...found, fence: { nowMs, assertHeld } });
-      await this.#batches.run((session) => settle(session, value));
+      await this.#batches.run((session) => record(session, value));
       return value;
     } finally {
       release();

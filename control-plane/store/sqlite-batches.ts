@@ -22,7 +22,7 @@ export interface BatchesDeps {
 interface Job {
   run(session: Session): Promise<void>;
   /** Called once the commit survives a power failure. */
-  readonly settle: () => void;
+  readonly answer: () => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -74,12 +74,12 @@ export class SqliteBatches {
         run: async (session) => {
           value = await work(session);
         },
-        settle: () => {
+        answer: () => {
           resolve(value);
         },
         reject,
       });
-      this.#running ??= this.#drain();
+      this.#running ??= this.#flush();
     });
   }
 
@@ -90,7 +90,7 @@ export class SqliteBatches {
     await this.#syncing;
   }
 
-  async #drain(): Promise<void> {
+  async #flush(): Promise<void> {
     while (this.#waiting.length > 0) {
       await new Promise((resolve) => {
         setImmediate(resolve);
@@ -119,7 +119,7 @@ export class SqliteBatches {
       return;
     }
     // What a reader saw may not be on the disk yet.
-    if (this.#deps.sync === undefined || (isRead && this.#syncing === undefined)) settleAll(done);
+    if (this.#deps.sync === undefined || (isRead && this.#syncing === undefined)) answerAll(done);
     else {
       this.#unsynced.push(...done);
       this.#syncing ??= this.#syncAll(this.#deps.sync);
@@ -132,7 +132,7 @@ export class SqliteBatches {
       this.#unsynced = [];
       try {
         await sync();
-        settleAll(jobs);
+        answerAll(jobs);
       } catch (error) {
         const reason = notSynced(this.#deps.path, error);
         for (const job of jobs) job.reject(reason);
@@ -170,8 +170,8 @@ export class SqliteBatches {
 
 type Statement = Database.Statement<[]>;
 
-function settleAll(jobs: readonly Job[]): void {
-  for (const job of jobs) job.settle();
+function answerAll(jobs: readonly Job[]): void {
+  for (const job of jobs) job.answer();
 }
 
 /** As after a commit whose answer was lost: the change may have happened. */

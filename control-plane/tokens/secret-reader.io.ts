@@ -47,7 +47,7 @@ function readAnswer(action: string, answer: RestAnswer): Buffer | undefined {
   if (requireAnswer(action, answer) === 'missing') return undefined;
   const secret = readSecret(answer.body);
   if (secret !== undefined) return secret;
-  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: this is not a secret`);
+  throw new OperationalError('ANSWER_UNREADABLE', `Cannot ${action}: the answer is not a secret`);
 }
 
 /** The client's error quotes the beginning of an unreadable answer, and the parser's error the place. */

@@ -1,7 +1,7 @@
 import { AGENT_WORDS } from '../../agent/command-table.ts';
-import type { Program } from './manual-page.ts';
+import type { ManualProgram } from './manual-page.ts';
 
-export const AGENT_PROGRAM: Program = {
+export const AGENT_PROGRAM: ManualProgram = {
   ...AGENT_WORDS,
   description: [
     'kuma-dp-agent wraps "kuma-dp run". When the host stops the dataplane, the agent first deletes its object at the control plane (deregister). Envoy keeps serving until the peers have dropped the endpoint (settle). Then the agent tells kuma-dp to stop, waits for the last request (drain), and ends exactly as kuma-dp did (exit). Finally it checks that the object is still gone (confirm). All steps fit into one budget.',

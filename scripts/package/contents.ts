@@ -9,13 +9,13 @@ import { bundledNode, bundledPackages } from './bundled.ts';
 import { copyright } from './copyright.ts';
 import { environmentFile } from './environment-file.ts';
 import { fishCompletion } from './fish-completion.ts';
-import { manualPage, type Program } from './manual-page.ts';
+import { manualPage, type ManualProgram } from './manual-page.ts';
 import type { PackagedFile, PackagedFiles } from './packaged-files.ts';
 import { systemdFilesOf } from './systemd-files.ts';
 import { zshCompletion } from './zsh-completion.ts';
 
 export interface Recipe {
-  readonly program: Program;
+  readonly program: ManualProgram;
   /** The variables for `/etc/default`: the unit's name without its suffix, its command, and the introduction. */
   readonly environment: {
     readonly file: string;

@@ -1,7 +1,7 @@
 import { DEREGISTRAR_WORDS } from '../../control-plane/command-table.ts';
-import type { Program } from './manual-page.ts';
+import type { ManualProgram } from './manual-page.ts';
 
-export const DEREGISTRAR_PROGRAM: Program = {
+export const DEREGISTRAR_PROGRAM: ManualProgram = {
   ...DEREGISTRAR_WORDS,
   description: [
     'kuma-deregistrar runs beside a zone control plane of Kuma and talks to its REST API on loopback. Agents (kuma-dp-agent) attach to it with the dataplane token that they already have. It deletes the object of each agent that stops or falls silent, and offline objects without an agent. It never deletes a living dataplane, and names the guard that holds a deletion back.',

@@ -3,7 +3,7 @@ import { synopsis, type Command, type ProgramWords } from '../../kernel/commands
 import { wrapped } from '../../kernel/wrapped-text.ts';
 
 /** The parts of the manual that `--help` does not have. */
-export interface Program extends ProgramWords {
+export interface ManualProgram extends ProgramWords {
   /** Paragraphs. */
   readonly description: readonly string[];
   /** After the commands, in this order. */
@@ -19,7 +19,7 @@ const WIDTH = 76;
 
 /** @param dated when, in seconds since 1970, and of which version */
 export function manualPage(
-  program: Program,
+  program: ManualProgram,
   dated: { readonly epoch: number; readonly version: string },
 ): string {
   const { name, section, summary, description, commands, sections } = program;
@@ -57,7 +57,7 @@ function boldened(program: string, name: string, words: Command): string {
 function manualOf(
   name: string,
   { operands, says, more, options, example }: Command,
-  program: Program,
+  program: ManualProgram,
 ): string {
   const same = Object.entries(program.commands).find(([, other]) => other.options === options)?.[0];
   const reference =

@@ -14,6 +14,8 @@ const NAMELESS = /\b(?:whoever|nobody|somebody|anybody|whose streams|of whom)\b/
 /** The name of an account of Unix systems, and this list itself. */
 const QUOTES = new Set(["  for (const wanted of ['postgres', 'nobody']) {"]);
 
+const TYPE = /^export (?:abstract )?(?:interface|type|class|enum) ([A-Z]\w*)/gm;
+
 /** Folders that git ignores, and its own. There may be no git where the tests run. */
 const NOT_OURS = /^(?:\.cache|\.git|coverage|dist[^/]*|node_modules)(?:\/|$)/;
 
@@ -40,6 +42,17 @@ describe('plain English', () => {
         .filter(({ line }) => NAMELESS.test(line) && !QUOTES.has(line)),
     );
     expect(nameless).toEqual([]);
+  });
+
+  test('exported types of different files have different names', () => {
+    const files = new Map<string, string[]>();
+    for (const path of textFiles().filter(
+      (each) => /(?<!\.d)\.ts$/.test(each) && !each.startsWith('proto/gen/'),
+    ))
+      for (const [, name = ''] of readFileSync(new URL(path, ROOT), 'utf8').matchAll(TYPE))
+        files.set(name, [...(files.get(name) ?? []), path]);
+    expect(files.size).toBeGreaterThan(500);
+    expect([...files].filter(([, paths]) => paths.length > 1)).toEqual([]);
   });
 
   test('events and metrics use the words of docs/concepts/glossary.md', () => {

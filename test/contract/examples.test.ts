@@ -12,7 +12,7 @@ import { KUMA_DP_OPTIONS, nomadTask, read } from '../support/examples.ts';
 import { ROOT } from '../support/documents.ts';
 import { problemsOfShown } from '../support/shown-commands.ts';
 
-/** Above the default budget and the agent's last words. */
+/** Above the default budget and the agent's closing writes. */
 const GRANTED_MS = 75_000;
 
 const TaskDefinition = z.strictObject({

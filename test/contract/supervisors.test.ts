@@ -14,7 +14,7 @@ import { documented } from '../support/supervisors/documented.ts';
 
 const PAGE = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'install', 'supervisors.md'), 'utf8');
 const DRAIN_TIME_MS = 30_000;
-/** What every snippet grants: more than the default budget and the agent's last words. */
+/** What every snippet grants: more than the default budget and the agent's closing writes. */
 const GRANTED_S = 75;
 
 /** What the doctor says to the default budget below this limit. */

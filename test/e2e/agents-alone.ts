@@ -1,4 +1,4 @@
-import { Fleet, type Wrapping } from '../support/world/fleet.ts';
+import { Fleet, type InstanceWrapping } from '../support/world/fleet.ts';
 import { NAMES } from '../support/world/under-load.ts';
 
 export interface Setting extends AsyncDisposable {
@@ -11,7 +11,7 @@ export interface Setting extends AsyncDisposable {
 export async function agentsAlone(): Promise<Setting> {
   await using opening = new AsyncDisposableStack();
   const fleet = opening.use(await Fleet.create({ names: NAMES }));
-  const wrapping: Wrapping = fleet.agent('--lifecycle', 'agent');
+  const wrapping: InstanceWrapping = fleet.agent('--lifecycle', 'agent');
   await fleet.start(wrapping);
   const world = opening.move();
   return { fleet, watched: false, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };

@@ -11,7 +11,7 @@ export const GRACE_MS = 15_000;
 /** Grace, the control plane's caches, and a machine that is busy with three Envoys. Alone it takes 17 to 19 s. */
 export const LOSS_BUDGET_MS = 45_000;
 
-export interface CompanionWorld extends AsyncDisposable {
+export interface FleetWorld extends AsyncDisposable {
   readonly fleet: Fleet;
   readonly companion: FleetCompanion;
 }
@@ -20,7 +20,7 @@ export interface CompanionWorld extends AsyncDisposable {
 export async function companionWorld(
   options: Partial<FleetOptions> = {},
   agentOptions: readonly string[] = [],
-): Promise<CompanionWorld> {
+): Promise<FleetWorld> {
   await using opening = new AsyncDisposableStack();
   const fleet = opening.use(await Fleet.create({ names: NAMES, ...options }));
   const companion = opening.use(await FleetCompanion.start(fleet));

@@ -15,14 +15,14 @@ import {
   LOST,
   STAYING,
   tell,
-  type CompanionWorld,
+  type FleetWorld,
 } from './companion-world.ts';
 import { HTTP1, NAMES, underLoad } from '../support/world/under-load.ts';
 
 /** What does not happen is only known when it would have. */
 const WATCHED_MS = 30_000;
 
-async function restart({ fleet, companion }: CompanionWorld, instance: Instance): Promise<void> {
+async function restart({ fleet, companion }: FleetWorld, instance: Instance): Promise<void> {
   instance.process.signal('SIGTERM');
   expect(await instance.process.exited).toMatchObject({ code: 0, signal: null });
   instance.start(companion.agent());

@@ -3,11 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { Fleet, type Instance } from '../support/world/fleet.ts';
 import { childrenOf } from '../support/world/power-loss.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
-import { HTTP1, NAMES, type Traffic, underLoad } from '../support/world/under-load.ts';
+import { HTTP1, NAMES, type LoadTraffic, underLoad } from '../support/world/under-load.ts';
 
 const STOPPED = 'backend-2';
 
-const TRAFFIC: readonly Traffic[] = [
+const TRAFFIC: readonly LoadTraffic[] = [
   HTTP1,
   { name: 'HTTP/2', inbound: 'http2', load: 'http2' },
   { name: 'TCP', inbound: 'tcp', load: 'tcp' },

@@ -5,7 +5,7 @@ import { ControlPlane, TLS_CERTIFICATE } from '../support/kuma/control-plane.ts'
 import { agentCatalogue, companionCatalogue } from '../support/metric-catalogue.ts';
 import { promtool } from '../support/promtool.ts';
 import { scrape, type Scrape } from '../support/scrape.ts';
-import { Scene } from '../support/signal-scene.ts';
+import { SignalScene } from '../support/signal-scene.ts';
 
 /** Names of the metrics that a scrape has values of, without the suffixes of histograms. */
 function namesOf({ body }: Scrape): ReadonlySet<string> {
@@ -16,7 +16,7 @@ function namesOf({ body }: Scrape): ReadonlySet<string> {
 describe.concurrent('a real scrape, as Prometheus judges it', () => {
   test("accepts the agent's metrics, which are all the documented ones", async (context) => {
     await using controlPlane = await ControlPlane.start();
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
       options: ['--metrics=127.0.0.1:0', '--settle=100ms'],

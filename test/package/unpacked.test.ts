@@ -8,7 +8,7 @@ import { CompanionWorld } from '../support/companion-world.ts';
 import { ControlPlane } from '../support/kuma/control-plane.ts';
 import type { PackageName } from '../support/packages/build-packages.ts';
 import { PackageFile } from '../support/packages/package-file.ts';
-import { Scene } from '../support/signal-scene.ts';
+import { SignalScene } from '../support/signal-scene.ts';
 import { ManagedProcess } from '../support/world/managed-process.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
@@ -66,7 +66,7 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     const controlPlane = open.use(await ControlPlane.start());
     const unpacked = unpack('kuma-dp-agent');
     const scene = open.use(
-      new Scene({
+      new SignalScene({
         controlPlane,
         child: { contract: 'kuma', envoy: 'admin' },
         options: [
@@ -99,7 +99,7 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     const child = { contract: 'kuma', envoy: 'admin' } as const;
     const options = ['--stop-budget=10s', '--settle=50ms'];
     const scene = open.use(
-      new Scene({ controlPlane, child, options, kumaDpOptions: ['--dataplane-file=-'] }),
+      new SignalScene({ controlPlane, child, options, kumaDpOptions: ['--dataplane-file=-'] }),
     );
     const agent = await scene.start({ bin: unpacked.program, stdin: 'open' });
     await agent.waitForEvent('agent.started');
@@ -121,7 +121,7 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     const { companion, controlPlane } = world;
     const agentFiles = unpack('kuma-dp-agent');
     const scene = open.use(
-      new Scene({
+      new SignalScene({
         controlPlane,
         child: { contract: 'kuma', envoy: 'admin', listensOn: [20_001] },
         options: ['--stop-budget=10s', '--settle=50ms'],
@@ -140,7 +140,7 @@ describe('a dataplane whose agent was replaced on disk while it ran', () => {
     expect(scene.deletions).toHaveLength(1);
     expect(await world.departure(scene.name)).toMatchObject({ cause: 'requested', outcome: 'deleted' });
     expect(await (await fetch(`${companion.httpUrl}/`)).text()).toContain('<!doctype html>');
-    expect(await companion.stop(), companion.lastWords).toEqual({ code: 0, signal: null });
+    expect(await companion.stop(), companion.lastOutput).toEqual({ code: 0, signal: null });
     expect(companion.spoken).toEqual([]);
   });
 });

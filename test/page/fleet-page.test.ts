@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import type { FleetRow } from '../../control-plane/page/fleet-view.pure.ts';
-import { Browser, type Page } from '../support/browser.ts';
+import { Browser, type BrowserPage } from '../support/browser.ts';
 import {
   head,
   mixedFleet,
@@ -22,7 +22,7 @@ const KEPT = process.env['PAGE_SCREENSHOTS'];
 const FOCUSED = 'document.activeElement.dataset.id ?? document.activeElement.id';
 const IDS = `[...document.querySelectorAll('.row')].toSorted((a, b) => parseFloat(a.style.top) - parseFloat(b.style.top)).map((row) => row.dataset.id)`;
 
-function textOf(page: Page, selector: string): Promise<string> {
+function textOf(page: BrowserPage, selector: string): Promise<string> {
   return page.evaluate(`document.querySelector(${JSON.stringify(selector)}).innerText`);
 }
 
@@ -50,7 +50,7 @@ describe('the fleet page in Chromium', () => {
     await stack.disposeAsync();
   });
 
-  async function open(fleet: ScriptedFleet, port = 0): Promise<{ page: Page; url: string }> {
+  async function open(fleet: ScriptedFleet, port = 0): Promise<{ page: BrowserPage; url: string }> {
     stack = new AsyncDisposableStack();
     const listeners = await serveFleet(fleet, { port });
     stack.defer(() => listeners.close());
@@ -287,7 +287,7 @@ describe('the fleet page with 2,500 dataplanes', () => {
   let browser: Browser;
   let listeners: Awaited<ReturnType<typeof serveFleet>>;
   let fleet: ScriptedFleet;
-  let page: Page;
+  let page: BrowserPage;
 
   beforeAll(async () => {
     browser = await Browser.start();

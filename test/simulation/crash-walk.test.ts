@@ -2,10 +2,10 @@ import process from 'node:process';
 
 import { describe, expect, test } from 'vitest';
 
-import type { Fault, History, Step } from './history.ts';
+import type { HistoryFault, History, Step } from './history.ts';
 import { Simulation } from './simulation.ts';
 
-const SCENES: Readonly<Record<string, readonly Fault[]>> = {
+const SCENES: Readonly<Record<string, readonly HistoryFault[]>> = {
   'an agent that stops': [{ kind: 'host stops', host: 1 }],
   'an agent that is lost with its dataplane': [{ kind: 'host crashes', host: 1 }],
   'a dataplane that is replaced by another machine': [
@@ -24,7 +24,7 @@ const MOST_STEPS = 400;
 const EVERY = process.env['HISTORIES'] === undefined ? 5 : 1;
 
 /** The replica that ends at its `steps`th step to the store or a control plane, from the first fault on. */
-function historyWith(faults: readonly Fault[], database: History['database'], steps: number): History {
+function historyWith(faults: readonly HistoryFault[], database: History['database'], steps: number): History {
   const scene: readonly Step[] = faults.map((fault, at) => ({ afterMs: at === 0 ? 0 : 8_000, fault }));
   const dies: Step = { afterMs: 0, fault: { kind: 'replica dies', replica: 0, steps } };
   const later: Step = { afterMs: SCENE_MS, fault: { kind: 'host is joined', host: 0 } };

@@ -5,10 +5,10 @@ import type { WitnessFault } from './witness-history.ts';
 /** What happens, and how long after the one before. Hosts, control planes and replicas are numbers. */
 export interface Step {
   readonly afterMs: number;
-  readonly fault: Fault;
+  readonly fault: HistoryFault;
 }
 
-export type Fault =
+export type HistoryFault =
   | {
       readonly kind: 'host starts' | 'host is replaced';
       readonly host: number;
@@ -88,15 +88,15 @@ interface Shape {
   readonly replicas: number;
 }
 
-export function drawFault(draw: Draw, shape: Shape): Fault {
+export function drawFault(draw: Draw, shape: Shape): HistoryFault {
   const kinds = [ofHost, ofHost, ofHost, ofPlane, ofReplica, ofReplica, ofWire, ofDatabase];
   return draw.of(kinds)(draw, shape);
 }
 
-function ofHost(draw: Draw, { hosts }: Shape): Fault {
+function ofHost(draw: Draw, { hosts }: Shape): HistoryFault {
   const host = draw.below(hosts);
   const owner = draw.of(['cp', 'agent'] as const);
-  return draw.of<Fault>([
+  return draw.of<HistoryFault>([
     { kind: 'host starts', host, owner },
     { kind: 'host starts', host, owner },
     { kind: 'host is replaced', host, owner },
@@ -111,9 +111,9 @@ function ofHost(draw: Draw, { hosts }: Shape): Fault {
   ]);
 }
 
-function ofPlane(draw: Draw, { planes }: Shape): Fault {
+function ofPlane(draw: Draw, { planes }: Shape): HistoryFault {
   const plane = draw.below(planes);
-  return draw.of<Fault>([
+  return draw.of<HistoryFault>([
     { kind: 'control plane crashes', plane },
     { kind: 'control plane stops', plane },
     { kind: 'control plane starts', plane },
@@ -122,9 +122,9 @@ function ofPlane(draw: Draw, { planes }: Shape): Fault {
   ]);
 }
 
-function ofReplica(draw: Draw, { replicas }: Shape): Fault {
+function ofReplica(draw: Draw, { replicas }: Shape): HistoryFault {
   const replica = draw.below(replicas);
-  return draw.of<Fault>([
+  return draw.of<HistoryFault>([
     { kind: 'replica starts', replica },
     { kind: 'replica starts', replica },
     { kind: 'replica stops', replica },
@@ -134,7 +134,7 @@ function ofReplica(draw: Draw, { replicas }: Shape): Fault {
   ]);
 }
 
-function ofWire(draw: Draw, { replicas }: Shape): Fault {
+function ofWire(draw: Draw, { replicas }: Shape): HistoryFault {
   const kind = draw.of<Wire>([
     'store is cut off',
     'store is slow',
@@ -146,8 +146,8 @@ function ofWire(draw: Draw, { replicas }: Shape): Fault {
   return { kind, replica: draw.below(replicas), forMs: draw.of([2_000, 10_000, 40_000]) };
 }
 
-function ofDatabase(draw: Draw): Fault {
-  return draw.of<Fault>([
+function ofDatabase(draw: Draw): HistoryFault {
+  return draw.of<HistoryFault>([
     { kind: 'database clock', byMs: draw.of([-HOUR_MS, -10_000, 10_000, HOUR_MS]) },
     { kind: 'database goes back', byMs: draw.of([1_000, 1_000, 30_000]) },
   ]);

@@ -1,6 +1,6 @@
-import type { Fault, History } from './history.ts';
+import type { HistoryFault, History } from './history.ts';
 
-type Known = Omit<History, 'steps'> & { readonly steps: readonly (readonly [number, Fault])[] };
+type Known = Omit<History, 'steps'> & { readonly steps: readonly (readonly [number, HistoryFault])[] };
 
 /** Histories that once broke an invariant, as small as they were found. */
 const KNOWN: Readonly<Record<string, Known>> = {

@@ -4,7 +4,7 @@ import { STORE_LIMITS } from '../../control-plane/store/limits.ts';
 import { FakeZone, type ZoneObject } from '../support/fakes/fake-zone.ts';
 import { MemoryDatabase, type MemoryTables } from '../support/fakes/memory-database.ts';
 import { seededRandom } from '../support/replicas/random.ts';
-import { HOSTS, NAMES, replicasOf, type Fault, type History } from './history.ts';
+import { HOSTS, NAMES, replicasOf, type HistoryFault, type History } from './history.ts';
 import { SimConnections, type SimNetwork } from './sim-network.ts';
 import { SimReach } from './sim-reach.ts';
 import { SimHost, type SimRun } from './sim-host.ts';
@@ -42,7 +42,7 @@ const DARK_MS = 6_000;
 /** A control plane's TCP keepalive. */
 const PLANE_SILENCE_MS = 150_000;
 /** After these, times in the store say nothing about true time. */
-const UNSTEADY: ReadonlySet<Fault['kind']> = new Set([
+const UNSTEADY: ReadonlySet<HistoryFault['kind']> = new Set([
   'database clock',
   'replica clock',
   'replica pauses',
@@ -138,7 +138,7 @@ export class Simulation {
   }
 
   /** A failover goes back to what the database was a moment before. */
-  async #pass(ms: number, next: Fault): Promise<void> {
+  async #pass(ms: number, next: HistoryFault): Promise<void> {
     if (next.kind !== 'database goes back') return this.#timeline.pass(ms);
     await this.#timeline.pass(Math.max(0, ms - next.byMs));
     const before = this.#database.snapshot();
@@ -209,7 +209,7 @@ export class Simulation {
     return this.#history.steps.some(({ fault }) => LATE_WIRES.has(fault.kind));
   }
 
-  #happen(fault: Fault): void {
+  #happen(fault: HistoryFault): void {
     if (isWitnessFault(fault)) this.#witnesses?.happen(fault);
     else if ('host' in fault) this.#happenToHost(fault);
     else if ('plane' in fault) this.#happenToPlane(fault);
@@ -217,7 +217,7 @@ export class Simulation {
     else if (fault.kind === 'database clock') this.#databaseServer.wallSkewMs += fault.byMs;
   }
 
-  #happenToHost(fault: Exclude<Extract<Fault, { host: number }>, WitnessFault>): void {
+  #happenToHost(fault: Exclude<Extract<HistoryFault, { host: number }>, WitnessFault>): void {
     const host = this.#hosts[fault.host];
     if (host === undefined) return;
     switch (fault.kind) {
@@ -251,7 +251,7 @@ export class Simulation {
     if (others.every(({ run }) => run === undefined || run.isOver)) host.start(owner);
   }
 
-  #happenToPlane(fault: Extract<Fault, { plane: number }>): void {
+  #happenToPlane(fault: Extract<HistoryFault, { plane: number }>): void {
     const plane = this.#zone.planes[fault.plane];
     if (plane === undefined) return;
     if (fault.kind === 'control plane clock') plane.skewMs += fault.byMs;
@@ -262,7 +262,7 @@ export class Simulation {
     this.#planesUpSinceMs[fault.plane] = this.#timeline.monotonicMs();
   }
 
-  #happenToReplica(fault: Extract<Fault, { replica: number }>): void {
+  #happenToReplica(fault: Extract<HistoryFault, { replica: number }>): void {
     const replica = this.#replicas[fault.replica];
     if (replica === undefined) return;
     const { wires, process } = replica;
@@ -400,7 +400,7 @@ function isUnrecorded({ brought, subscriptions, resource }: ZoneObject): boolean
   return brought && subscriptions.length === 0 && resource.labels?.[INCARNATION_LABEL] === undefined;
 }
 
-function isWitnessFault(fault: Fault): fault is WitnessFault {
+function isWitnessFault(fault: HistoryFault): fault is WitnessFault {
   return fault.kind in WITNESS_FAULTS;
 }
 

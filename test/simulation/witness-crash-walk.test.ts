@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 
-import type { Fault, History, Step } from './history.ts';
+import type { HistoryFault, History, Step } from './history.ts';
 import { Simulation } from './simulation.ts';
 
 /** A fault of a dataplane, and when the replica begins to count the steps after which it ends. */
 interface Scene {
-  readonly fault: Fault;
+  readonly fault: HistoryFault;
   readonly countsAtMs: number;
   /** With PostgreSQL replica 0 begins the work in this history, and replica 1 finishes it. */
   readonly seed: number;

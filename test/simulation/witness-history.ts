@@ -1,6 +1,6 @@
 import { seededRandom } from '../support/replicas/random.ts';
 import { Draw } from './draw.ts';
-import { drawFault, replicasOf, type Fault, type History } from './history.ts';
+import { drawFault, replicasOf, type HistoryFault, type History } from './history.ts';
 import { FORBIDDEN } from './sim-reach.ts';
 import type { Flaw } from './sim-witness.ts';
 
@@ -114,7 +114,7 @@ export function witnessHistoryOf(seed: number): History {
   return { seed, database, planes: shape.planes, steps, witnesses: true, ...closed };
 }
 
-function drawWitnessFault(draw: Draw): Fault {
+function drawWitnessFault(draw: Draw): HistoryFault {
   if (draw.chance(0.25)) return { kind: 'host crashes', host: anyHost(draw) };
   return draw.of(Object.values(WITNESS_FAULTS))(draw);
 }

@@ -1,10 +1,10 @@
-import type { Fault, History, Step } from './history.ts';
+import type { HistoryFault, History, Step } from './history.ts';
 import { FORBIDDEN } from './sim-reach.ts';
 import { Simulation, WARM_UP_MS } from './simulation.ts';
 
 /** What happens, and what has to come of it. Times in ms. */
 interface Scene {
-  readonly faults: readonly (Fault & { readonly afterMs?: number })[];
+  readonly faults: readonly (HistoryFault & { readonly afterMs?: number })[];
   /** Its dataplane is out so long after the first fault; left out: nothing may be sidelined. */
   readonly outWithinMs?: number;
   /** Its object is deleted so long after the first fault. */
@@ -28,9 +28,9 @@ const UNSEEN_MS = 60_000;
 const BACK_AT_MS = 40_000;
 
 const dark = { kind: 'host goes dark', host: 0, forMs: BACK_AT_MS } as const;
-const crash: Fault = { kind: 'host crashes', host: 0 };
-const killed: Fault = { kind: 'agent is killed', host: 0 };
-const cut: Fault = { kind: 'companion is cut off', host: 0 };
+const crash: HistoryFault = { kind: 'host crashes', host: 0 };
+const killed: HistoryFault = { kind: 'agent is killed', host: 0 };
+const cut: HistoryFault = { kind: 'companion is cut off', host: 0 };
 const rejected = { kind: 'firewall rejects', host: 0, forMs: 15_000 } as const;
 
 /** Single faults, and a loss beside one fault of a witness. Host 0 is one of four of its service. */
@@ -174,7 +174,10 @@ function isWithin(atMs: number | undefined, latestMs: number): boolean {
 }
 
 function sceneHistory({ faults, closed, isOneReplica }: Scene, seed: number): History {
-  const steps: Step[] = faults.map(({ afterMs = 0, ...fault }) => ({ afterMs, fault: fault as Fault }));
+  const steps: Step[] = faults.map(({ afterMs = 0, ...fault }) => ({
+    afterMs,
+    fault: fault as HistoryFault,
+  }));
   // Nothing more happens until what is looked for has happened.
   steps.push({ afterMs: UNSEEN_MS, fault: { kind: 'operator edits', host: 5 } });
   const database = isOneReplica === true || seed % 2 === 0 ? 'sqlite' : 'postgres';

@@ -1,4 +1,4 @@
-import type { Fault, History, Step } from './history.ts';
+import type { HistoryFault, History, Step } from './history.ts';
 import { Simulation } from './simulation.ts';
 import { SERVED } from './witness-world.ts';
 
@@ -35,7 +35,7 @@ function returns(database: History['database']): readonly History[] {
  * An agent is killed, and its dataplane lives: both replicas look at it, as one saw the loss and the other one adopts it.
  * Then a firewall rejects connects to it, and at some moment `fault` happens.
  */
-function bothLook(fault: (host: number, moment: number) => Fault): readonly History[] {
+function bothLook(fault: (host: number, moment: number) => HistoryFault): readonly History[] {
   return moments({ fromMs: 0, toMs: REJECTED_MS + 5_000, everyMs: 250 }).map((afterMs, seed) => {
     const host = seed % 4;
     return historyOf({ seed, database: 'postgres' }, [

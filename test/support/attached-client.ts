@@ -45,7 +45,7 @@ export interface AttachedClientOptions {
 }
 
 /** How a stream ended: the gRPC `code` and the companion's words. */
-export interface StreamEnd {
+export interface ClientStreamEnd {
   readonly code: status;
   readonly details: string;
 }
@@ -62,7 +62,7 @@ export class AttachedClient implements Disposable {
   onLook: (look: Look) => void = () => {};
   readonly #options: AttachedClientOptions;
   #call: ClientDuplexStream<AttachRequest, AttachResponse> | undefined;
-  #ended = Promise.withResolvers<StreamEnd>();
+  #ended = Promise.withResolvers<ClientStreamEnd>();
 
   constructor(options: AttachedClientOptions) {
     const { address, name, mesh = 'default', incarnation = randomUUID() } = options;
@@ -78,7 +78,7 @@ export class AttachedClient implements Disposable {
   }
 
   /** The end of the current stream, on either side. */
-  get ended(): Promise<StreamEnd> {
+  get ended(): Promise<ClientStreamEnd> {
     return this.#ended.promise;
   }
 
@@ -109,7 +109,7 @@ export class AttachedClient implements Disposable {
   /** Opens a stream and sends nothing; {@link say} sends. */
   open(): void {
     this.heard.length = 0;
-    const ended = Promise.withResolvers<StreamEnd>();
+    const ended = Promise.withResolvers<ClientStreamEnd>();
     this.#ended = ended;
     const { metadata } = this;
     // The companion may only just be starting again.

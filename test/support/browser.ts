@@ -73,14 +73,14 @@ export class Browser implements AsyncDisposable {
     return new Browser(child, profile, socket);
   }
 
-  async open(url: string): Promise<Page> {
+  async open(url: string): Promise<BrowserPage> {
     const { targetId } = (await this.call('Target.createTarget', { url: 'about:blank' })) as {
       readonly targetId: string;
     };
     const { sessionId } = (await this.call('Target.attachToTarget', { targetId, flatten: true })) as {
       readonly sessionId: string;
     };
-    const page = new Page(this, sessionId);
+    const page = new BrowserPage(this, sessionId);
     await page.begin();
     await page.go(url);
     return page;
@@ -121,7 +121,7 @@ export class Browser implements AsyncDisposable {
 }
 
 /** One tab. */
-export class Page {
+export class BrowserPage {
   /** Errors that it wrote to its console or threw, and requests that its policy blocked. */
   readonly problems: string[] = [];
   /** All requests that it made. */

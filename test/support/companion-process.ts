@@ -110,7 +110,7 @@ export class CompanionProcess implements AsyncDisposable {
   /** @throws Error while it does not run */
   get pid(): number {
     const pid = this.#run?.child.pid;
-    if (pid === undefined || !this.running) throw new Error(`The companion does not run: ${this.lastWords}`);
+    if (pid === undefined || !this.running) throw new Error(`The companion does not run: ${this.lastOutput}`);
     return pid;
   }
 
@@ -219,7 +219,7 @@ export class CompanionProcess implements AsyncDisposable {
     return this.#run.ended;
   }
 
-  get lastWords(): string {
+  get lastOutput(): string {
     const events = this.events.slice(-10).map((event) => JSON.stringify(event));
     return [`run ${this.#runs}`, ...this.spoken.slice(-10), ...events].join('\n');
   }
@@ -240,9 +240,9 @@ export class CompanionProcess implements AsyncDisposable {
       return (await look()) ?? (ended ? 'ended' : undefined);
     };
     const found = await waitUntil(watched, { what, budgetMs }).catch((cause: unknown) => {
-      throw new Error(`The companion kept waiting for ${what}: ${this.lastWords}`, { cause });
+      throw new Error(`The companion kept waiting for ${what}: ${this.lastOutput}`, { cause });
     });
-    if (found === 'ended') throw new Error(`The companion ended before ${what}: ${this.lastWords}`);
+    if (found === 'ended') throw new Error(`The companion ended before ${what}: ${this.lastOutput}`);
     return found;
   }
 

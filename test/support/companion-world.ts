@@ -11,11 +11,11 @@ import { Owner } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { AttachedClient, type AttachedClientOptions } from './attached-client.ts';
 import { COMPANION_BIN, CompanionProcess, type CompanionOptions } from './companion-process.ts';
 import { ControlPlane } from './kuma/control-plane.ts';
-import type { Fault } from './kuma/faults.ts';
+import type { RestFault } from './kuma/faults.ts';
 import { ResourceManager } from './kuma/resource-manager.ts';
 import { specOf } from './kuma/rest-views.ts';
 import type { ControlPlaneOptions } from './kuma/settings.ts';
-import type { Fields, ResourceKey, StoredObject, Subscription } from './kuma/store.ts';
+import type { Fields, ResourceKey, StoredObject, StoredSubscription } from './kuma/store.ts';
 import { ManagedProcess } from './world/managed-process.ts';
 import { TemporaryDir } from './world/temporary-dir.ts';
 import { waitUntil } from './world/wait-until.ts';
@@ -122,7 +122,7 @@ export class CompanionWorld implements AsyncDisposable {
   connect(name: string, options: StreamOptions = {}): void {
     const { direct = true, connectedForMs = A_WHILE_MS, endedForMs } = options;
     const instanceId = options.instanceId ?? this.controlPlane.instanceId;
-    const subscription: Subscription = {
+    const subscription: StoredSubscription = {
       id: randomUUID(),
       controlPlaneInstanceId: instanceId ?? 'none',
       connectTime: new Date(Date.now() - Math.max(connectedForMs, endedForMs ?? 0)).toISOString(),
@@ -166,7 +166,7 @@ export class CompanionWorld implements AsyncDisposable {
 
   async waitUntilGone(name: string, budgetMs = 60_000): Promise<void> {
     await waitUntil(() => this.find(name) === undefined, {
-      what: () => `${name} to be gone; ${this.companion.lastWords}`,
+      what: () => `${name} to be gone; ${this.companion.lastOutput}`,
       budgetMs,
     });
   }
@@ -184,7 +184,7 @@ export class CompanionWorld implements AsyncDisposable {
   }
 
   /** @returns a function that ends the fault */
-  fault(fault: Fault): () => void {
+  fault(fault: RestFault): () => void {
     return this.controlPlane.faults.add(fault);
   }
 
@@ -216,7 +216,7 @@ export class CompanionWorld implements AsyncDisposable {
         return row !== undefined && matches(row, wanted) ? row : undefined;
       },
       {
-        what: () => `${name} to be ${JSON.stringify(wanted)}; ${this.companion.lastWords}`,
+        what: () => `${name} to be ${JSON.stringify(wanted)}; ${this.companion.lastOutput}`,
         budgetMs,
         pollMs: 50,
       },
@@ -229,7 +229,7 @@ export class CompanionWorld implements AsyncDisposable {
         const departure = await this.departure(name);
         return departure !== undefined && matches(departure, wanted) ? departure : undefined;
       },
-      { what: () => `${name} to have departed; ${this.companion.lastWords}`, budgetMs, pollMs: 50 },
+      { what: () => `${name} to have departed; ${this.companion.lastOutput}`, budgetMs, pollMs: 50 },
     );
   }
 

@@ -1,6 +1,6 @@
 import { type AgentExit } from './agent-process.ts';
 import { type ChildPlan } from './signal-child.ts';
-import { type Row } from './signal-pairwise.ts';
+import { type PairwiseRow } from './signal-pairwise.ts';
 
 export const SIGNAL_AXES = {
   signal: ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'],
@@ -24,7 +24,7 @@ export const SIGNAL_AXES = {
   child: ['obedient', 'kuma', 'slow', 'ignores', 'exits-7', 'dies-of-SEGV', 'forks'],
 } as const;
 
-export type SignalRow = Row<typeof SIGNAL_AXES>;
+export type SignalRow = PairwiseRow<typeof SIGNAL_AXES>;
 
 export const CHILD_PLANS: Readonly<Record<SignalRow['child'], ChildPlan>> = {
   obedient: { contract: 'obedient', envoy: 'hidden' },

@@ -1,7 +1,7 @@
 /** What a table of cases varies: each axis with its values, the values being strings that a title can show. */
 export type Axes = Readonly<Record<string, readonly string[]>>;
 
-export type Row<A extends Axes> = { readonly [Axis in keyof A]: A[Axis][number] };
+export type PairwiseRow<A extends Axes> = { readonly [Axis in keyof A]: A[Axis][number] };
 
 /** mulberry32: small, and the same everywhere for the same seed. */
 export function seededRandom(seed: number): () => number {
@@ -21,14 +21,14 @@ export function seededRandom(seed: number): () => number {
 export function pairwise<A extends Axes>(
   axes: A,
   random: () => number,
-  isPossible: (row: Row<A>) => boolean = () => true,
-): readonly Row<A>[] {
+  isPossible: (row: PairwiseRow<A>) => boolean = () => true,
+): readonly PairwiseRow<A>[] {
   const missing = new Set(pairsOf(axes));
-  const rows: Row<A>[] = [];
+  const rows: PairwiseRow<A>[] = [];
   for (const pair of missing) {
     if (!missing.has(pair)) continue;
     const candidates = Array.from({ length: 40 }, () => rowAround(axes, pair, random)).filter(isPossible);
-    const best = candidates.reduce<{ row: Row<A>; covers: number } | undefined>((winner, row) => {
+    const best = candidates.reduce<{ row: PairwiseRow<A>; covers: number } | undefined>((winner, row) => {
       const covers = pairsIn(row).filter((known) => missing.has(known)).length;
       return winner === undefined || covers > winner.covers ? { row, covers } : winner;
     }, undefined);
@@ -41,12 +41,12 @@ export function pairwise<A extends Axes>(
 }
 
 /** @param random in [0, 1) */
-export function randomRow<A extends Axes>(axes: A, random: () => number): Row<A> {
+export function randomRow<A extends Axes>(axes: A, random: () => number): PairwiseRow<A> {
   const row = Object.entries(axes).map(([axis, values]) => [axis, pick(values, random)] as const);
-  return Object.fromEntries(row) as Row<A>;
+  return Object.fromEntries(row) as PairwiseRow<A>;
 }
 
-function rowAround<A extends Axes>(axes: A, pair: string, random: () => number): Row<A> {
+function rowAround<A extends Axes>(axes: A, pair: string, random: () => number): PairwiseRow<A> {
   const fixed = Object.fromEntries(pair.split('&').map((part) => part.split('=') as [string, string]));
   return { ...randomRow(axes, random), ...fixed };
 }

@@ -30,7 +30,7 @@ export interface SceneOptions {
 }
 
 /** One agent, one child, one Dataplane object of their own; the control plane may be shared. */
-export class Scene implements AsyncDisposable {
+export class SignalScene implements AsyncDisposable {
   readonly name: string;
   readonly dir = new TemporaryDir();
   readonly child: ChildLog;

@@ -23,10 +23,10 @@ export function makeSigningKey(modulusLength = 2048): SigningKey {
   };
 }
 
-export type Json = Readonly<Record<string, unknown>>;
+export type TokenJson = Readonly<Record<string, unknown>>;
 
 /** Signs any input, right or wrong: an honest library would refuse half of the tokens that the tests need. */
-export function signToken(header: Json, claims: Json, sign: (input: string) => string): string {
+export function signToken(header: TokenJson, claims: TokenJson, sign: (input: string) => string): string {
   const input = `${encode(header)}.${encode(claims)}`;
   return `${input}.${sign(input)}`;
 }
@@ -40,6 +40,6 @@ export function byHmac(secret: string | Buffer): (input: string) => string {
   return (input) => createHmac('sha256', secret).update(input).digest('base64url');
 }
 
-function encode(part: Json): string {
+function encode(part: TokenJson): string {
   return Buffer.from(JSON.stringify(part)).toString('base64url');
 }

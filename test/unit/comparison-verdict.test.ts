@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
-import { type StopOutcome, worseThanAlone } from '../support/comparison/verdict.ts';
+import { type StopCost, worseThanAlone } from '../support/comparison/verdict.ts';
 
-const ALONE: StopOutcome = {
+const ALONE: StopCost = {
   sent: 100,
   failed: 2,
   byFailure: { ECONNRESET: 2 },

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { type AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { FleetCompanion } from '../../support/world/fleet-companion.ts';
 import { Fleet, AGENT, type Instance } from '../../support/world/fleet.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
@@ -198,10 +198,10 @@ describe.concurrent('drain and resume', () => {
 });
 
 async function sceneOf(
-  options: Partial<ConstructorParameters<typeof Scene>[0]> = {},
-): Promise<AsyncDisposable & { readonly scene: Scene }> {
+  options: Partial<ConstructorParameters<typeof SignalScene>[0]> = {},
+): Promise<AsyncDisposable & { readonly scene: SignalScene }> {
   const controlPlane = await ControlPlane.start();
-  const scene = new Scene({
+  const scene = new SignalScene({
     controlPlane,
     child: { contract: 'kuma', envoy: 'admin' },
     options: ['--stop-budget=10s', '--settle=100ms'],
@@ -216,7 +216,7 @@ async function sceneOf(
   };
 }
 
-function pathOf(scene: Scene): string {
+function pathOf(scene: SignalScene): string {
   return scene.stateFile.replace('.json', '.sock');
 }
 

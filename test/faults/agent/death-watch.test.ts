@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { linuxHost } from '../../../agent/state/host.io.ts';
 import { type AgentProcess, lives, processesWith, sendSignal } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -24,14 +24,14 @@ afterAll(async () => {
 const DEREGISTRATION_DELAY_MS = 2_000;
 const DRAIN_MS = 1_000;
 
-async function running(scene: Scene): Promise<AgentProcess> {
+async function running(scene: SignalScene): Promise<AgentProcess> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
   return agent;
 }
 
-function draining(drainMs = DRAIN_MS): Scene {
-  return new Scene({ controlPlane, child: { contract: 'kuma', envoy: 'admin', drainMs } });
+function draining(drainMs = DRAIN_MS): SignalScene {
+  return new SignalScene({ controlPlane, child: { contract: 'kuma', envoy: 'admin', drainMs } });
 }
 
 function watchOf(agent: AgentProcess): number {
@@ -127,7 +127,7 @@ describe.concurrent('the agent after one that was killed', () => {
   });
 
   test('stops waiting in the end, for example for a kuma-dp that got no signal', async () => {
-    await using restarted = new Scene({
+    await using restarted = new SignalScene({
       controlPlane,
       child: { contract: 'ignores' },
       kumaDpOptions: ['--drain-time=1s'],
@@ -145,7 +145,7 @@ describe.concurrent('the agent after one that was killed', () => {
   });
 
   test('starts nothing when it is stopped meanwhile', async () => {
-    await using restarted = new Scene({ controlPlane, child: { contract: 'ignores' } });
+    await using restarted = new SignalScene({ controlPlane, child: { contract: 'ignores' } });
     const first = await running(restarted);
     first.signal('SIGKILL');
     await first.exited;
@@ -167,7 +167,7 @@ async function killAll(agent: AgentProcess): Promise<void> {
 
 describe('a kuma-dp that has ended', () => {
   test('ends its watch, while its agent still has work to do', async () => {
-    await using ended = new Scene({
+    await using ended = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', exit: { code: 7 }, exitAfterMs: 1_500 },
     });

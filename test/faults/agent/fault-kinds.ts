@@ -2,7 +2,7 @@ import type { FaultAction } from '../../support/kuma/faults.ts';
 
 const html = '<html><body>Not here</body></html>';
 
-export interface Fault {
+export interface FaultKind {
   readonly name: string;
   /** What the agent's requests about its object meet. */
   readonly action: FaultAction;
@@ -19,7 +19,7 @@ function refusal(status: number): FaultAction {
   return answer(status, {}, JSON.stringify({ type: '/std-errors', status, title: 'No' }));
 }
 
-export const FAULTS: readonly Fault[] = [
+export const FAULTS: readonly FaultKind[] = [
   { name: '500', action: answer(500), retried: true },
   { name: '503 with Retry-After', action: answer(503, { 'retry-after': '1' }), retried: true },
   {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AgentProcess, sendSignal } from '../../support/agent-process.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { freePort } from '../../support/world/free-port.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 import { answer, FAULTS, KINDS } from './fault-kinds.ts';
@@ -35,7 +35,7 @@ const EXIT = { code: 5 };
 const SLACK_MS = 230;
 
 interface Started {
-  readonly scene: Scene;
+  readonly scene: SignalScene;
   readonly agent: AgentProcess;
 }
 
@@ -45,9 +45,9 @@ interface FaultOptions {
   readonly drainMs?: number;
 }
 
-function open(endpoints: readonly string[], faultOptions: FaultOptions): Scene {
+function open(endpoints: readonly string[], faultOptions: FaultOptions): SignalScene {
   const { budgetMs, options = [], drainMs = DRAIN_MS } = faultOptions;
-  return new Scene({
+  return new SignalScene({
     controlPlane: bad,
     child: { contract: 'kuma', envoy: 'admin', drainMs, exit: EXIT },
     endpoints,
@@ -75,7 +75,7 @@ function deregistration({ report }: AgentProcess): Readonly<Record<string, unkno
 }
 
 /** kuma-dp drained as long as it wanted: it was not told to end early. A second signal at the end can do no harm. */
-function expectFullDrain(scene: Scene, drainMs = DRAIN_MS): void {
+function expectFullDrain(scene: SignalScene, drainMs = DRAIN_MS): void {
   const [drain, end] = scene.child.signals('SIGTERM');
   const [exiting] = scene.child.seen('exiting');
   const startedAtMs = drain?.atMs ?? Infinity;

@@ -23,7 +23,7 @@ import {
 } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { IN_PID_NAMESPACE, needPidNamespace } from '../../support/need.ts';
-import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
+import { SignalScene, type SceneOptions } from '../../support/signal-scene.ts';
 import { type TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -38,8 +38,8 @@ afterAll(async () => {
 });
 
 /** A scene whose control plane plays no part. */
-function aside(options: Omit<SceneOptions, 'controlPlane'>): Scene {
-  return new Scene({ controlPlane, ...options });
+function aside(options: Omit<SceneOptions, 'controlPlane'>): SignalScene {
+  return new SignalScene({ controlPlane, ...options });
 }
 
 const FATAL_SIGNALS = [
@@ -483,7 +483,7 @@ describe.concurrent('signals that are not about stopping', () => {
 });
 
 /** An interactive shell in a terminal of its own, which turns control characters into signals. */
-async function shell(scene: Scene): Promise<AgentProcess> {
+async function shell(scene: SignalScene): Promise<AgentProcess> {
   return scene.agent(['-q', '-f', '-c', 'sh -i', '/dev/null'], {
     bin: '/usr/bin/script',
     stdin: 'open',

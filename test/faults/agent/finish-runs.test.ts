@@ -18,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HostState } from '../../../agent/state/host-state.pure.ts';
 import { AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 const BOOT_ID = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
@@ -63,8 +63,8 @@ class StateFolder implements Disposable {
   }
 
   /** @returns the dataplane, whose stream has ended and whose object is there */
-  leave(change: Partial<HostState> = {}): Scene {
-    const scene = new Scene({ controlPlane });
+  leave(change: Partial<HostState> = {}): SignalScene {
+    const scene = new SignalScene({ controlPlane });
     scene.recreate('ended');
     const state: HostState = {
       schema: 1,

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { AGENT_BIN } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { unavailable } from '../../support/need.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -54,7 +54,7 @@ describe.concurrent('on a host that hides', () => {
   test.for(
     HIDDEN.flatMap(([what, how]) => (['cp', 'agent'] as const).map((owner) => [what, owner, how] as const)),
   )('%s, kuma-dp runs, ends as ever, and is deregistered: --lifecycle %s', async ([, owner, how]) => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       put: owner === 'cp',
       options: [`--lifecycle=${owner}`, '--settle=100ms', '--stop-budget=10s'],

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AGENT_BIN, type AgentProcess, ROOT } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { unavailable } from '../../support/need.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -28,8 +28,8 @@ afterAll(async () => {
   programs[Symbol.dispose]();
 });
 
-function sceneOf(owner: 'cp' | 'agent', bin = AGENT_BIN, child = programs.join('kuma-dp')): Scene {
-  return new Scene({
+function sceneOf(owner: 'cp' | 'agent', bin = AGENT_BIN, child = programs.join('kuma-dp')): SignalScene {
+  return new SignalScene({
     controlPlane,
     put: owner === 'cp',
     options: [`--lifecycle=${owner}`, '--settle=100ms', '--stop-budget=5s'],

@@ -18,7 +18,7 @@ import { type AgentProcess, lives, sendSignal } from '../../support/agent-proces
 import { AS_ANOTHER, CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { IN_PID_NAMESPACE, needPidNamespace, unavailable } from '../../support/need.ts';
-import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
+import { SignalScene, type SceneOptions } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /*
@@ -40,12 +40,12 @@ afterAll(async () => {
   programs[Symbol.dispose]();
 });
 
-function aside(options: Omit<SceneOptions, 'controlPlane'> = {}): Scene {
-  return new Scene({ controlPlane, ...options });
+function aside(options: Omit<SceneOptions, 'controlPlane'> = {}): SignalScene {
+  return new SignalScene({ controlPlane, ...options });
 }
 
 /** The agent in front of a shell's script. */
-function running(scene: Scene, script: string, prefix: readonly string[] = []): Promise<AgentProcess> {
+function running(scene: SignalScene, script: string, prefix: readonly string[] = []): Promise<AgentProcess> {
   const argv = ['run', `--state-dir=${scene.stateDir}`, '--', 'sh', '-c', script, 'run'];
   return scene.agent(argv, { prefix, cwd: scene.dir.path });
 }
@@ -60,7 +60,7 @@ async function agentBehind(process: AgentProcess): Promise<number> {
   });
 }
 
-function stalledScene(): Scene {
+function stalledScene(): SignalScene {
   const made = aside({
     programs,
     child: { contract: 'kuma', exit: { code: 9 } },

@@ -16,7 +16,7 @@ import {
   stopsBefore,
 } from '../../support/signal-model.ts';
 import { pairwise, randomRow, seededRandom } from '../../support/signal-pairwise.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /** A row that failed comes again with the seed that is in the title of the suite. */
@@ -72,7 +72,7 @@ const ROWS: readonly SignalRow[] = [
 
 describe.concurrent(`signals, seed ${SEED} (SIGNAL_MATRIX_SEED)`, () => {
   test.for(ROWS)('$signal to the $target $count while $phase, a child that $child', async (row) => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: childFor(row),
       options: [`--stop-budget=${BUDGET_MS}ms`, `--settle=${row.phase === 'settling' ? 900 : 120}ms`],
@@ -95,7 +95,7 @@ describe.concurrent(`signals, seed ${SEED} (SIGNAL_MATRIX_SEED)`, () => {
 
 interface Outcome {
   readonly row: SignalRow;
-  readonly scene: Scene;
+  readonly scene: SignalScene;
   readonly agent: AgentProcess;
   readonly exit: Awaited<AgentProcess['exited']>;
   readonly tookMs: number;
@@ -137,13 +137,13 @@ function childFor({ phase, child }: SignalRow): ChildPlan {
   return plan;
 }
 
-function addFaults({ controlPlane: { faults }, path, name }: Scene, { phase }: SignalRow): void {
+function addFaults({ controlPlane: { faults }, path, name }: SignalScene, { phase }: SignalRow): void {
   if (phase === 'deregistering') faults.add({ path, times: 1, action: { kind: 'slow', delayMs: 600 } });
   if (phase === 'confirming')
     faults.add({ path: `${name}/_overview`, times: 1, action: { kind: 'slow', delayMs: 400 } });
 }
 
-async function untilPhase(scene: Scene, agent: AgentProcess, row: SignalRow): Promise<void> {
+async function untilPhase(scene: SignalScene, agent: AgentProcess, row: SignalRow): Promise<void> {
   if (row.phase === 'exec') return;
   if (row.phase === 'starting') {
     await agent.waitForEvent('child.spawned');
@@ -178,7 +178,7 @@ async function untilPhase(scene: Scene, agent: AgentProcess, row: SignalRow): Pr
   }
 }
 
-async function sendSignals(scene: Scene, agent: AgentProcess, row: SignalRow): Promise<void> {
+async function sendSignals(scene: SignalScene, agent: AgentProcess, row: SignalRow): Promise<void> {
   const signal = row.signal as NodeJS.Signals;
   const send = (count = 1): void => {
     if (row.target === 'group') agent.signalGroup(signal, count);
@@ -207,7 +207,7 @@ async function sendSignals(scene: Scene, agent: AgentProcess, row: SignalRow): P
 
 /** Until the agent has taken notice of a stop signal. Of the others it says nothing that a test could wait for. */
 async function untilNoticed(
-  scene: Scene,
+  scene: SignalScene,
   agent: AgentProcess,
   { row, asked }: { readonly row: SignalRow; readonly asked: number },
 ): Promise<void> {
@@ -227,7 +227,7 @@ async function untilNoticed(
 }
 
 /** After signals that do not stop anything: what was passed on has come, and kuma-dp lives. */
-async function end(scene: Scene, agent: AgentProcess, row: SignalRow): Promise<void> {
+async function end(scene: SignalScene, agent: AgentProcess, row: SignalRow): Promise<void> {
   if (row.phase === 'running') {
     const arrived = (): boolean => scene.child.seen('signal').length > 0;
     await waitUntil(() => !agent.running || arrived(), { what: `${row.signal} at the child` });
@@ -236,7 +236,7 @@ async function end(scene: Scene, agent: AgentProcess, row: SignalRow): Promise<v
 }
 
 /** Processes that a child left on purpose are no fault of the agent's. */
-async function cleanUp(scene: Scene): Promise<void> {
+async function cleanUp(scene: SignalScene): Promise<void> {
   for (const { pid } of scene.child.seen('forked')) {
     try {
       if (pid !== undefined) process.kill(pid, 'SIGKILL');

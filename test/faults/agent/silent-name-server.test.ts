@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { unavailable } from '../../support/need.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { SilentNameServer } from '../../support/silent-name-server.ts';
 
 const names = (scheme: string, count: number): readonly string[] =>
@@ -23,7 +23,7 @@ test.for(ROWS)(
     if (process.getuid?.() !== 0) unavailable(context, 'a name server can only be set as root');
     await using nameServer = await SilentNameServer.start();
     await using controlPlane = await ControlPlane.start();
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', drainMs: 100, exit: { code: 3 } },
       endpoints,

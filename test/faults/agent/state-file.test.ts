@@ -7,7 +7,7 @@ import { type HostState } from '../../../agent/state/host-state.pure.ts';
 import { type AgentExit, type AgentProcess, sendSignal } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { type ChildPlan } from '../../support/signal-child.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /** Short enough to wait for, long enough not to be over before the next start. */
@@ -26,12 +26,12 @@ afterAll(async () => {
 const KUMA: ChildPlan = { contract: 'kuma', envoy: 'admin', drainMs: 30_000 };
 const QUICK = ['--stop-budget=8s', '--settle=100ms'];
 
-function open(child: ChildPlan = KUMA, options: readonly string[] = []): Scene {
-  return new Scene({ controlPlane, child, options: [...QUICK, ...options] });
+function open(child: ChildPlan = KUMA, options: readonly string[] = []): SignalScene {
+  return new SignalScene({ controlPlane, child, options: [...QUICK, ...options] });
 }
 
 /** @returns what the agent left when it was killed; kuma-dp is gone as well, unless it ignores its signal */
-async function killed(scene: Scene): Promise<HostState> {
+async function killed(scene: SignalScene): Promise<HostState> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
   await scene.untilPaced(DEREGISTRATION_DELAY_MS);
@@ -48,7 +48,7 @@ async function killed(scene: Scene): Promise<HostState> {
 }
 
 async function deregister(
-  scene: Scene,
+  scene: SignalScene,
   argv: readonly string[] = ['--state', scene.stateFile],
 ): Promise<{ readonly exit: AgentExit; readonly agent: AgentProcess }> {
   const agent = await scene.agent(['deregister', '--timeout=3s', ...argv]);
@@ -301,7 +301,7 @@ describe.concurrent('two agents for one dataplane on one host', () => {
     await waitUntil(() => scene.readState().phase === 'running', { what: 'a state file' });
     const before = scene.readState();
 
-    await using other = new Scene({
+    await using other = new SignalScene({
       controlPlane,
       name: scene.name,
       child: { contract: 'obedient' },
@@ -321,7 +321,7 @@ describe.concurrent('two agents for one dataplane on one host', () => {
   });
 });
 
-async function stopOnce(scene: Scene): Promise<void> {
+async function stopOnce(scene: SignalScene): Promise<void> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
   agent.signal('SIGTERM');
@@ -391,7 +391,7 @@ describe.concurrent('restart pacing', () => {
   test('does not follow a run of another name on the same host', async () => {
     await using scene = open();
     await stopOnce(scene);
-    await using other = new Scene({ controlPlane, child: { contract: 'obedient' } });
+    await using other = new SignalScene({ controlPlane, child: { contract: 'obedient' } });
     const agent = await other.start({ argv: replaced(other.runArgv, `--state-dir=${scene.stateDir}`) });
     await other.child.waitFor('ready');
     expect(agent.seen('start.paced')).toEqual([]);

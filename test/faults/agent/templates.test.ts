@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { AGENT_BIN, CHILD } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 let controlPlane: ControlPlane;
@@ -41,7 +41,7 @@ const DOUBTFUL: readonly Doubtful[] = [
 
 describe.concurrent('a Dataplane file that is', () => {
   test.for(DOUBTFUL)('$what: the agent warns, and kuma-dp decides', async ({ content, names }) => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     if (content === undefined) rmSync(scene.resourceFile);
     else writeFileSync(scene.resourceFile, content);
     const agent = await scene.start();
@@ -58,7 +58,7 @@ describe.concurrent('a Dataplane file that is', () => {
   });
 
   test.for(DOUBTFUL)('$what: with --require-identity the agent starts nothing', async ({ content }) => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT, options: ['--require-identity'] });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT, options: ['--require-identity'] });
     if (content === undefined) rmSync(scene.resourceFile);
     else writeFileSync(scene.resourceFile, content);
     const agent = await scene.start();
@@ -69,7 +69,11 @@ describe.concurrent('a Dataplane file that is', () => {
   });
 
   test('without a variable: the agent warns, and reads the rest', async () => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT, kumaDpOptions: ['-v', 'name=web-7'] });
+    await using scene = new SignalScene({
+      controlPlane,
+      child: OBEDIENT,
+      kumaDpOptions: ['-v', 'name=web-7'],
+    });
     writeFileSync(
       scene.resourceFile,
       'type: Dataplane\nmesh: default\nname: "{{ name }}"\nnetworking:\n  address: "{{ address }}"\n',
@@ -90,7 +94,7 @@ function plannedSteps(said: string): readonly string[] {
 
 describe.concurrent('plan', () => {
   test('starts nothing, and prints the facts and the timeline of a stop', async () => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)], { env: scene.childEnvironment });
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     const said = agent.stdout.toString();
@@ -105,7 +109,7 @@ describe.concurrent('plan', () => {
   });
 
   test('reports a control plane that it cannot reach', async () => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT, endpoints: ['http://127.0.0.1:1'] });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT, endpoints: ['http://127.0.0.1:1'] });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1)]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
     const said = agent.stdout.toString();
@@ -119,7 +123,7 @@ describe.concurrent('plan', () => {
     { missing: 'dataplane-token-file', option: '--dataplane-token-file=/none/token' },
     { missing: 'ca-cert-file', option: '--ca-cert-file=/none/ca.crt' },
   ])('reports that kuma-dp does not start without its --$missing', async ({ option }) => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', ...scene.runArgv.slice(1), option]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
     const said = agent.stdout.toString();
@@ -136,7 +140,7 @@ describe.concurrent('plan', () => {
     },
     { what: 'and --require-identity', own: ['--ca-file=/none/ca.crt', '--require-identity'], steps: [] },
   ])('$what: reports that a stop does not deregister, and what happens instead', async ({ own, steps }) => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', ...own, ...scene.runArgv.slice(1)]);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
     const said = agent.stdout.toString();
@@ -146,7 +150,7 @@ describe.concurrent('plan', () => {
   });
 
   test("of Kong Mesh's IAM role names the companion that refuses it", async () => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     const endpoints = ['--endpoint=grpc://127.0.0.1:1', `--endpoint=${controlPlane.httpUrl}`];
     const agent = await scene.agent(['plan', ...endpoints, ...scene.runArgv.slice(1), '--auth-type=aws']);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
@@ -154,7 +158,7 @@ describe.concurrent('plan', () => {
   });
 
   test('reports that it cannot derive the dataplane', async () => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', '--', CHILD, 'help']);
     expect(await agent.exited).toEqual({ code: 2, signal: null });
     expect(agent.stdout.toString()).toContain('unknown');
@@ -170,7 +174,7 @@ describe.concurrent('plan of a command with something in front of kuma-dp', () =
     [2, ['setsid', '--fork', 'kuma-dp', 'run'], 'setsid'],
     [0, ['nice', 'kuma-dp', 'run'], 'a stop'],
   ])('ends with %i: %j', async ([code, argv, says]) => {
-    await using scene = new Scene({ controlPlane, child: OBEDIENT });
+    await using scene = new SignalScene({ controlPlane, child: OBEDIENT });
     const agent = await scene.agent(['plan', `--endpoint=${controlPlane.httpUrl}`, '--', ...argv], {
       env: { KUMA_DATAPLANE_NAME: 'web-1', KUMA_DATAPLANE_MESH: 'default' },
     });
@@ -183,7 +187,7 @@ describe('an upgrade while the agent runs', () => {
   test.for(['deleted', 'replaced by something else'])(
     'a stop needs none of its files: they are %s',
     async (how) => {
-      await using scene = new Scene({
+      await using scene = new SignalScene({
         controlPlane,
         child: { contract: 'kuma', envoy: 'admin', busyMs: 500, exit: { code: 6 } },
         options: ['--settle=100ms', '--report-file=report.jsonl'],

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { CHILD } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 
 let controlPlane: ControlPlane;
 
@@ -15,7 +15,7 @@ afterAll(async () => {
 });
 
 test('a wrong value in the environment ends nothing: the agent logs it and uses the default', async () => {
-  await using scene = new Scene({ controlPlane, mode: 'exit-0' });
+  await using scene = new SignalScene({ controlPlane, mode: 'exit-0' });
   const wrong = { KUMA_DP_AGENT_STOP_BUDGET: 'abc', KUMA_DP_AGENT_CLIENT_KEY_FILE: '/nowhere' };
   const agent = await scene.start({ env: wrong });
   expect(await agent.exited).toEqual({ code: 0, signal: null });

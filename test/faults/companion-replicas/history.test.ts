@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { judgeHistory, type HistoryEvent, type Violation } from '../../support/replicas/history.ts';
+import { judgeHistory, type HistoryEvent, type HistoryViolation } from '../../support/replicas/history.ts';
 
 const RULES = { graceMs: 5_000, slackMs: 1_000, remaining: new Set<string>() };
 
@@ -40,7 +40,7 @@ interface Planted {
   readonly what: string;
   readonly history: readonly HistoryEvent[];
   readonly remaining?: readonly string[];
-  readonly rules: readonly Violation['rule'][];
+  readonly rules: readonly HistoryViolation['rule'][];
 }
 
 const PLANTED: readonly Planted[] = [

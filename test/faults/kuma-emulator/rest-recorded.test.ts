@@ -6,7 +6,7 @@ import { networkingOf, withReadiness } from '../../support/kuma/dataplane-model.
 import { ended, Insights } from '../../support/kuma/insights.ts';
 import { ResourceManager } from '../../support/kuma/resource-manager.ts';
 import { recorded, type RecordedAnswer } from '../../support/kuma/settings.ts';
-import { type Fields, type Subscription } from '../../support/kuma/store.ts';
+import { type Fields, type StoredSubscription } from '../../support/kuma/store.ts';
 import { type KumaVersion } from '../../support/kuma/version-traits.ts';
 
 const RECORDED_VERSIONS = ['2.10.1', '2.14.3', '3.0.0-preview'] as const satisfies readonly KumaVersion[];
@@ -52,7 +52,7 @@ class RecordedWorld {
   readonly controlPlane: ControlPlane;
   readonly #manager: ResourceManager;
   readonly #insights: Insights;
-  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #subscriptions = new Map<string, StoredSubscription>();
 
   constructor(controlPlane: ControlPlane) {
     this.controlPlane = controlPlane;

@@ -20,7 +20,7 @@ import {
 } from '../../support/fake-companion.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
-import { Scene, type SceneOptions } from '../../support/signal-scene.ts';
+import { SignalScene, type SceneOptions } from '../../support/signal-scene.ts';
 import { AGENT } from '../../support/world/fleet.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntilServing } from '../../support/world/running-dataplane.ts';
@@ -56,10 +56,10 @@ async function companion(options: FakeCompanionOptions = {}): Promise<FakeCompan
   );
 }
 
-function scene(options: Partial<SceneOptions> & { readonly endpoints: readonly string[] }): Scene {
+function scene(options: Partial<SceneOptions> & { readonly endpoints: readonly string[] }): SignalScene {
   const { kumaDpOptions = [], options: agentOptions = [], ...rest } = options;
   const made = open.use(
-    new Scene({
+    new SignalScene({
       controlPlane,
       // Its Envoy cannot be asked, so it is taken to serve as soon as it is there.
       child: { contract: 'kuma', envoy: 'hidden', drainMs: 300 },
@@ -74,7 +74,7 @@ function scene(options: Partial<SceneOptions> & { readonly endpoints: readonly s
 }
 
 /** kuma-dp is given the token. */
-async function start(made: Scene, env: Readonly<Record<string, string>> = {}): Promise<AgentProcess> {
+async function start(made: SignalScene, env: Readonly<Record<string, string>> = {}): Promise<AgentProcess> {
   const argv = [...made.runArgv, `--dataplane-token-file=${made.dir.join('token')}`];
   const agent = await made.start({ argv, env });
   await made.child.waitFor('ready');

@@ -11,7 +11,7 @@ import { AS_ANOTHER, CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import type { ControlPlaneOptions } from '../../support/kuma/settings.ts';
 import { unavailable } from '../../support/need.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { makeSigningKey, bySha, signToken } from '../../support/signed-token.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -39,7 +39,7 @@ interface Given {
   readonly runs?: boolean;
   /** Whether the command is given, and not only looked for. */
   readonly wrapped?: boolean;
-  readonly before?: (world: { readonly controlPlane: ControlPlane; readonly scene: Scene }) => unknown;
+  readonly before?: (world: { readonly controlPlane: ControlPlane; readonly scene: SignalScene }) => unknown;
 }
 
 const SERVES = { contract: 'kuma', envoy: 'admin', exit: { code: 0 } } as const;
@@ -71,7 +71,7 @@ async function examine(given: Given): Promise<Examination> {
   const { controlPlane: settings = {}, runs = true, options = [] } = given;
   await using controlPlane = await ControlPlane.start(settings);
   const kumaDpOptions = given.tokenExpiresIn === undefined ? [] : ['--dataplane-token-file=token'];
-  await using scene = new Scene({
+  await using scene = new SignalScene({
     controlPlane,
     child: SERVES,
     kumaDpOptions,
@@ -93,7 +93,7 @@ async function examine(given: Given): Promise<Examination> {
   return { code, stdout, findings: options.includes('--json') ? readJson(stdout) : [] };
 }
 
-function argvOf(scene: Scene, { unit, wrapped = true, options = [] }: Given): readonly string[] {
+function argvOf(scene: SignalScene, { unit, wrapped = true, options = [] }: Given): readonly string[] {
   return [
     'doctor',
     ...(unit === undefined ? [] : ['--unit=kuma-dp.service']),
@@ -103,7 +103,7 @@ function argvOf(scene: Scene, { unit, wrapped = true, options = [] }: Given): re
 }
 
 /** @returns its pid, once everything that the doctor wants to know of it is there */
-async function startAgent(scene: Scene, { agentEnv = {} }: Given): Promise<number> {
+async function startAgent(scene: SignalScene, { agentEnv = {} }: Given): Promise<number> {
   // The doctor looks for its programs where the agent would.
   const agent = await scene.start({ cwd: scene.dir.path, env: { PATH: withStandIns(scene), ...agentEnv } });
   await scene.untilRunning(agent);
@@ -112,7 +112,7 @@ async function startAgent(scene: Scene, { agentEnv = {} }: Given): Promise<numbe
 }
 
 /** A `systemctl` that shows what it was told to, and a `systemd-notify`, in a folder that comes first on the path. */
-function standIn(scene: Scene, { unit, cat = '', ordered = '' }: Given, mainPid: number): string {
+function standIn(scene: SignalScene, { unit, cat = '', ordered = '' }: Given, mainPid: number): string {
   const program = scene.dir.join('systemctl');
   const finish = `{ path=/usr/bin/kuma-dp-agent ; argv[]=/usr/bin/kuma-dp-agent deregister --state ${scene.stateDir} ; ignore_errors=yes ; }`;
   const settings = Object.entries({ MainPID: String(mainPid), ExecStopPost: finish, ...unit }).map(
@@ -129,7 +129,7 @@ function standIn(scene: Scene, { unit, cat = '', ordered = '' }: Given, mainPid:
   return withStandIns(scene);
 }
 
-function withStandIns(scene: Scene): string {
+function withStandIns(scene: SignalScene): string {
   return `${scene.dir.path}:${process.env['PATH'] ?? ''}`;
 }
 
@@ -315,7 +315,7 @@ describe.concurrent('doctor', () => {
 const [SETPRIV, ...AS] = AS_ANOTHER;
 
 /** The program that the doctor asks is within reach, the state is not. */
-function halfVisible({ scene }: { readonly scene: Scene }): void {
+function halfVisible({ scene }: { readonly scene: SignalScene }): void {
   chmodSync(scene.dir.path, 0o711);
   chmodSync(scene.stateDir, 0o700);
 }
@@ -383,7 +383,7 @@ describe('doctor, beside a companion', () => {
       controlPlane: { localhostIsAdmin: true },
       companion: { authn: 'token' },
     });
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane: world.controlPlane,
       child: SERVES,
       endpoints: [`grpc://${world.companion.address}`],

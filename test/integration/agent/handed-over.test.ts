@@ -2,11 +2,11 @@ import { expect, test } from 'vitest';
 
 import { CompanionProcess } from '../../support/companion-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 
 test('after two stop requests with the control plane down, the agent knows that the companion has recorded the departure', async () => {
   await using controlPlane = await ControlPlane.start();
-  await using scene = new Scene({
+  await using scene = new SignalScene({
     controlPlane,
     child: { contract: 'kuma', envoy: 'hidden', drainMs: 300 },
     options: ['--stop-budget=10s'],

@@ -2,13 +2,13 @@ import { expect, test } from 'vitest';
 
 import type { ChildPlan } from '../../support/signal-child.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 
 const KUMA: ChildPlan = { contract: 'kuma', envoy: 'admin', drainMs: 30_000, exit: { code: 0 } };
 
-async function open(options: readonly string[], parts: AsyncDisposableStack): Promise<Scene> {
+async function open(options: readonly string[], parts: AsyncDisposableStack): Promise<SignalScene> {
   const controlPlane = parts.use(await ControlPlane.start());
-  return parts.use(new Scene({ controlPlane, child: KUMA, options: ['--settle=100ms', ...options] }));
+  return parts.use(new SignalScene({ controlPlane, child: KUMA, options: ['--settle=100ms', ...options] }));
 }
 
 test('hooks run in the order of the stop, the agent logs them, and Envoy serves until --on-leave has ended', async () => {

@@ -4,7 +4,7 @@ import { VERSION } from '../../../kernel/version.ts';
 import { AGENT_BIN, type AgentOptions, type AgentProcess } from '../../support/agent-process.ts';
 import { IN_JOURNAL } from '../../support/journal-stream.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { Fleet } from '../../support/world/fleet.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
@@ -19,8 +19,8 @@ afterAll(async () => {
   await controlPlane[Symbol.asyncDispose]();
 });
 
-function open(options: readonly string[] = [], endpoints?: readonly string[]): Scene {
-  return new Scene({
+function open(options: readonly string[] = [], endpoints?: readonly string[]): SignalScene {
+  return new SignalScene({
     controlPlane,
     child: { contract: 'kuma', envoy: 'admin' },
     options: ['--settle=100ms', ...options],
@@ -29,7 +29,7 @@ function open(options: readonly string[] = [], endpoints?: readonly string[]): S
 }
 
 /** Starts it and stops it once all is well. @returns what it wrote, without what differs from run to run */
-async function startAndStop(scene: Scene, how: Partial<AgentOptions>): Promise<readonly string[]> {
+async function startAndStop(scene: SignalScene, how: Partial<AgentOptions>): Promise<readonly string[]> {
   const agent = await scene.start(how);
   await scene.child.waitFor('ready');
   const written = (): string => `${agent.stderr}${agent.stdout.toString()}`;
@@ -46,14 +46,14 @@ async function startAndStop(scene: Scene, how: Partial<AgentOptions>): Promise<r
     .map((line) => normalised(line, scene));
 }
 
-async function seesEnvoy({ stateDir }: Scene): Promise<boolean> {
+async function seesEnvoy({ stateDir }: SignalScene): Promise<boolean> {
   const argv = ['status', '--json', `--state-dir=${stateDir}`];
   await using status = new ManagedProcess({ command: AGENT_BIN, argv });
   await status.exited;
   return /"envoy": ?true/.test(status.stdout);
 }
 
-function normalised(line: string, scene: Scene): string {
+function normalised(line: string, scene: SignalScene): string {
   return line
     .replaceAll(scene.name, 'NAME')
     .replaceAll(scene.dir.path, 'DIR')

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { ask, type HttpAnswer, Scrape, scrapeWith } from '../../support/scrape.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const TOKEN = 'a-token-of-the-central-prometheus';
@@ -23,12 +23,12 @@ beforeAll(async () => {
 
 afterAll(() => controlPlane[Symbol.asyncDispose]());
 
-function open(options: readonly string[]): Scene {
-  return new Scene({ controlPlane, child: { contract: 'obedient' }, options });
+function open(options: readonly string[]): SignalScene {
+  return new SignalScene({ controlPlane, child: { contract: 'obedient' }, options });
 }
 
 /** Of an agent on every address of the host. */
-async function portOf(scene: Scene): Promise<string> {
+async function portOf(scene: SignalScene): Promise<string> {
   const agent = await scene.start({ cwd: scene.dir.path });
   const served = await agent.waitForEvent('metrics.served');
   return new URL(`http://${String(served['address'])}`).port;

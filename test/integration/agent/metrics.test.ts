@@ -10,7 +10,7 @@ import { sendSignal, type AgentProcess } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { ask, scrape } from '../../support/scrape.ts';
 import type { ChildPlan } from '../../support/signal-child.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 let controlPlane: ControlPlane;
@@ -24,8 +24,8 @@ afterAll(() => controlPlane[Symbol.asyncDispose]());
 const KUMA: ChildPlan = { contract: 'kuma', envoy: 'admin', exit: { code: 6 } };
 const ANY_PORT = '127.0.0.1:0';
 
-function open(metrics: string, options: readonly string[] = []): Scene {
-  return new Scene({
+function open(metrics: string, options: readonly string[] = []): SignalScene {
+  return new SignalScene({
     controlPlane,
     child: KUMA,
     options: [`--metrics=${metrics}`, ...options],
@@ -37,13 +37,15 @@ async function addressOf(agent: AgentProcess, count = 1): Promise<string> {
   return String((await agent.waitForEvent('metrics.served', { count }))['address']);
 }
 
-async function running(scene: Scene): Promise<{ readonly agent: AgentProcess; readonly address: string }> {
+async function running(
+  scene: SignalScene,
+): Promise<{ readonly agent: AgentProcess; readonly address: string }> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
   return { agent, address: await addressOf(agent) };
 }
 
-function countersFile(scene: Scene): string {
+function countersFile(scene: SignalScene): string {
   return scene.stateFile.replace(/json$/, 'tallies');
 }
 
@@ -120,7 +122,7 @@ describe.concurrent('the metrics of the agent', () => {
   });
 
   test('count a killed agent in its next run, which takes its socket over', async () => {
-    using folder = new Scene({ controlPlane, put: false }).dir;
+    using folder = new SignalScene({ controlPlane, put: false }).dir;
     const path = folder.join('m.sock');
     await using scene = open(`unix:${path}`, ['--restart-pacing=off']);
     const { agent, address } = await running(scene);
@@ -187,7 +189,7 @@ describe.concurrent('the metrics of the agent', () => {
     await using scene = open('unix:/nowhere/m.sock');
     const agent = await scene.start();
     expect(JSON.stringify(await agent.waitForEvent('metrics.unavailable'))).toContain('/nowhere');
-    using folder = new Scene({ controlPlane, put: false }).dir;
+    using folder = new SignalScene({ controlPlane, put: false }).dir;
     writeFileSync(folder.join('file'), '');
     await using other = open(`unix:${folder.join('file')}`);
     const second = await other.start();
@@ -219,7 +221,7 @@ describe.concurrent('the metrics of the agent', () => {
   });
 
   test('without --metrics no port is opened and nothing is kept', async () => {
-    await using scene = new Scene({ controlPlane, child: KUMA, options: ['--settle=100ms'] });
+    await using scene = new SignalScene({ controlPlane, child: KUMA, options: ['--settle=100ms'] });
     const agent = await scene.start();
     await scene.untilRunning(agent);
     await waitUntil(() => existsSync(scene.stateFile.replace(/json$/, 'sock')), { what: 'a control socket' });

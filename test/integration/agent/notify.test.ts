@@ -6,7 +6,7 @@ import { need } from '../../support/need.ts';
 import { NotifySocket } from '../../support/notify-socket.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 
 let controlPlane: ControlPlane;
 
@@ -33,7 +33,7 @@ function untilStatus(socket: NotifySocket, status: string): Promise<unknown> {
 }
 
 /** A stand-in for systemd-notify that writes down what it was given, and takes its time. */
-function standIn(scene: Scene, seconds: number): { readonly PATH: string; readonly file: string } {
+function standIn(scene: SignalScene, seconds: number): { readonly PATH: string; readonly file: string } {
   const program = scene.dir.join('systemd-notify');
   const file = scene.dir.join('notified');
   writeFileSync(program, `#!/bin/sh\necho "$@" >>${file}\nexec sleep ${seconds}\n`);
@@ -45,7 +45,7 @@ describe.concurrent('systemd', () => {
   test('learns when the dataplane serves, and every step of its stop, in real bytes', async (context) => {
     need(context, 'systemd-notify');
     await using socket = await NotifySocket.start();
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { ...SERVES, listensAfterMs: 1_500 },
       options: ['--settle=500ms'],
@@ -80,7 +80,7 @@ describe.concurrent('systemd', () => {
   test('gets signs of life as often as its watchdog requires', async (context) => {
     need(context, 'systemd-notify');
     await using socket = await NotifySocket.start();
-    await using scene = new Scene({ controlPlane, child: SERVES });
+    await using scene = new SignalScene({ controlPlane, child: SERVES });
     const agent = await scene.start({ env: { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '1000000' } });
     await socket.waitFor('READY=1');
     const signs = (): number => socket.assignments.filter((one) => one === 'WATCHDOG=1').length;
@@ -90,7 +90,7 @@ describe.concurrent('systemd', () => {
   });
 
   test('delays no stop, even if systemd-notify hangs: one runs, the others wait', async () => {
-    await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=500ms'] });
+    await using scene = new SignalScene({ controlPlane, child: SERVES, options: ['--settle=500ms'] });
     const { file, PATH } = standIn(scene, 5);
     const agent = await scene.start({ env: { NOTIFY_SOCKET: '/nowhere', PATH } });
     await scene.untilRunning(agent);
@@ -107,7 +107,7 @@ describe.concurrent('systemd', () => {
   });
 
   test('that cannot be notified costs one warning', async () => {
-    await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
+    await using scene = new SignalScene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
     const agent = await scene.start({ env: { NOTIFY_SOCKET: scene.dir.join('no-socket') } });
     await agent.waitForEvent('notification.lost');
     await scene.untilRunning(agent);
@@ -118,7 +118,7 @@ describe.concurrent('systemd', () => {
   });
 
   test('that does not listen gets no message, and the agent spawns nothing', async () => {
-    await using scene = new Scene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
+    await using scene = new SignalScene({ controlPlane, child: SERVES, options: ['--settle=100ms'] });
     const { file, PATH } = standIn(scene, 0);
     const agent = await scene.start({ env: { NOTIFY_SOCKET: undefined, PATH } });
     await scene.untilRunning(agent);

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 import { AGENT_BIN } from '../../support/agent-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { bySha, makeSigningKey, signToken } from '../../support/signed-token.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
@@ -23,7 +23,7 @@ const DATAPLANE_TOKEN = signToken(
 /** What docs/security/threat-model.md says of the files of a host and of the log. */
 test('no token is in the log, the state folder, the report, or the output of status and doctor', async () => {
   await using controlPlane = await ControlPlane.start({ userTokens: [USER_TOKEN] });
-  await using scene = new Scene({
+  await using scene = new SignalScene({
     controlPlane,
     child: { contract: 'kuma', envoy: 'admin', drainMs: 30_000 },
     kumaDpOptions: [`--dataplane-token=${DATAPLANE_TOKEN}`],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { Scene } from '../../support/signal-scene.ts';
+import { SignalScene } from '../../support/signal-scene.ts';
 import { freePort } from '../../support/world/free-port.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -22,7 +22,7 @@ const BUDGET = ['--stop-budget=10s', `--settle=${SETTLE_MS}ms`];
 
 describe.concurrent('the order of a stop', () => {
   test('kuma-dp gets its SIGTERM only after the object is gone and the peers know', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
       options: BUDGET,
@@ -50,7 +50,7 @@ describe.concurrent('the order of a stop', () => {
   });
 
   test("kuma-dp drains as long as it wants within the budget without Envoy's admin", async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'hidden', drainMs: 1_200 },
       options: BUDGET,
@@ -67,7 +67,7 @@ describe.concurrent('the order of a stop', () => {
   });
 
   test('a kuma-dp that has had a SIGTERM from another process gets no second one', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', busyMs: 1_000, readinessPort: await freePort() },
       options: BUDGET,
@@ -85,7 +85,7 @@ describe.concurrent('the order of a stop', () => {
   });
 
   test('kuma-dp gets SIGUSR2 after the object is gone, and one SIGTERM after that', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
       options: BUDGET,
@@ -112,7 +112,7 @@ describe.concurrent('a kuma-dp that never started an Envoy', () => {
     ['a dataplane connected since, which may be its own Envoy', 0, false],
     ['no dataplane is connected', undefined, false],
   ])('leaves its object: %s: %s', async ([, connectedAgoMs, stays]) => {
-    await using scene = new Scene({ controlPlane, child: { contract: 'obedient' }, options: BUDGET });
+    await using scene = new SignalScene({ controlPlane, child: { contract: 'obedient' }, options: BUDGET });
     if (connectedAgoMs !== undefined) scene.recreate('online', connectedAgoMs);
     const agent = await scene.start();
     await scene.child.waitFor('ready');
@@ -126,7 +126,7 @@ describe.concurrent('a kuma-dp that never started an Envoy', () => {
 
 describe.concurrent('a second request to stop', () => {
   test('hastens the deregistration and does not cancel it', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin' },
       options: ['--stop-budget=20s', '--settle=8s'],
@@ -153,7 +153,7 @@ describe.concurrent('a second request to stop', () => {
 
 describe.concurrent('confirm', () => {
   test('deletes an object again that was created again in mid-drain', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', busyMs: 700 },
       options: BUDGET,
@@ -176,7 +176,7 @@ describe.concurrent('confirm', () => {
 
 describe.concurrent('a kuma-dp that ends by itself', () => {
   test('by a signal is deregistered, and the agent ends the same way', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', exit: { signal: 'SIGSEGV' }, exitAfterMs: 1_000 },
     });
@@ -190,7 +190,7 @@ describe.concurrent('a kuma-dp that ends by itself', () => {
   });
 
   test('keeps its object with --on-crash keep', async () => {
-    await using scene = new Scene({
+    await using scene = new SignalScene({
       controlPlane,
       child: { contract: 'kuma', envoy: 'admin', exit: { code: 7 }, exitAfterMs: 1_000 },
       options: ['--on-crash=keep'],

@@ -7,7 +7,7 @@ import { DeregisterResponse_Outcome as Outcome } from '../../../proto/gen/deregi
 import type { AttachedClient } from '../../support/attached-client.ts';
 import { CompanionWorld, dataplane } from '../../support/companion-world.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
-import { byHmac, bySha, makeSigningKey, signToken, type Json } from '../../support/signed-token.ts';
+import { byHmac, bySha, makeSigningKey, signToken, type TokenJson } from '../../support/signed-token.ts';
 
 const KEY = makeSigningKey();
 const OTHER_KEY = makeSigningKey();
@@ -17,7 +17,7 @@ const GLOBALLY_REVOKED = randomUUID();
 const NO_TOKEN = 'UNAUTHENTICATED: The caller has no valid dataplane token';
 const NOT_FOR_IT = 'PERMISSION_DENIED: The dataplane token is not for this dataplane';
 
-function claims(change: Json = {}): Json {
+function claims(change: TokenJson = {}): TokenJson {
   const seconds = Math.floor(Date.now() / 1_000);
   const times = { exp: seconds + 3_600, nbf: seconds - 300, iat: seconds - 300 };
   return {
@@ -32,7 +32,7 @@ function claims(change: Json = {}): Json {
 }
 
 /** As a control plane signs it. */
-function tokenOf(change: Json = {}): string {
+function tokenOf(change: TokenJson = {}): string {
   return signToken({ alg: 'RS256', kid: '1', typ: 'JWT' }, claims(change), bySha(256, KEY.privateKey));
 }
 

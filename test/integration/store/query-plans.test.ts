@@ -3,7 +3,7 @@ import { Kysely, SqliteDialect, type CompiledQuery } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { attach, leave } from '../../../control-plane/store/attaching.ts';
-import { readWanted, settle, wantedRows } from '../../../control-plane/store/deletions.ts';
+import { readWanted, recordResult, wantedRows } from '../../../control-plane/store/deletions.ts';
 import { departures, find } from '../../../control-plane/store/queries.ts';
 import type { DataplaneRow, Schema } from '../../../control-plane/store/schema.ts';
 import type { Session } from '../../../control-plane/store/session.ts';
@@ -36,7 +36,7 @@ const OFTEN: Readonly<Record<string, (session: Session) => Promise<unknown>>> = 
   'a departure that ends': async (session) => {
     await readWanted(session, { kind: 'waiting', ...at }, 1);
     const [row] = await readWanted(session, { kind: 'current', ...at }, 1);
-    await settle(session, row as DataplaneRow, {
+    await recordResult(session, row as DataplaneRow, {
       kind: 'ended',
       outcome: 'deleted',
       reason: 'its agent asked to leave',

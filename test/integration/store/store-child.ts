@@ -6,7 +6,7 @@ import { OperationalError } from '../../../kernel/errors.ts';
 import { introductionOf } from './store-worlds.ts';
 
 /** What the program says, a JSON line each: that it has the store, that a name is durable, that something failed. */
-export type Said =
+export type StoreChildAnswer =
   | { readonly said: 'open' }
   | { readonly said: 'left'; readonly name: string }
   | { readonly said: 'failed'; readonly code: string; readonly message: string };
@@ -35,7 +35,7 @@ async function main([location = '', prefix = '']: readonly string[]): Promise<vo
   await Promise.all(Array.from({ length: 8 }, leaveOn));
 }
 
-function say(what: Said): void {
+function say(what: StoreChildAnswer): void {
   process.stdout.write(`${JSON.stringify(what)}\n`);
 }
 

@@ -4,13 +4,13 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { waitUntil } from '../../support/world/wait-until.ts';
-import type { Said } from './store-child.ts';
+import type { StoreChildAnswer } from './store-child.ts';
 
 const PROGRAM = fileURLToPath(new URL('store-child.ts', import.meta.url));
 
 /** Another process that writes to a store; see `store-child.ts`. */
 export class StoreProcess implements AsyncDisposable {
-  readonly said: Said[] = [];
+  readonly said: StoreChildAnswer[] = [];
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
 
@@ -21,7 +21,9 @@ export class StoreProcess implements AsyncDisposable {
     this.#child = spawn('sh', ['-c', script, 'sh', ...argv], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#ended = once(this.#child, 'close');
     if (this.#child.stdout === null) throw new TypeError('It has no output');
-    createInterface(this.#child.stdout).on('line', (line) => this.said.push(JSON.parse(line) as Said));
+    createInterface(this.#child.stdout).on('line', (line) =>
+      this.said.push(JSON.parse(line) as StoreChildAnswer),
+    );
   }
 
   get pid(): number {
@@ -33,7 +35,7 @@ export class StoreProcess implements AsyncDisposable {
     return this.said.flatMap((one) => (one.said === 'left' ? [one.name] : []));
   }
 
-  get failures(): readonly Extract<Said, { said: 'failed' }>[] {
+  get failures(): readonly Extract<StoreChildAnswer, { said: 'failed' }>[] {
     return this.said.filter((one) => one.said === 'failed');
   }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { type KumaUnderTest } from '../kuma-worlds/worlds.ts';
-import { KUMAS, type Lane, SHORT, type StopScenario } from './scenario.ts';
+import { KUMAS, type LaneKind, SHORT, type StopScenario } from './scenario.ts';
 import { type Durations, type StartScenario } from './start-scenarios.ts';
 import { StopComparison } from './stop-comparison.ts';
 import { UnitLane } from './unit-lane.ts';
@@ -90,7 +90,7 @@ async function runStart(kuma: KumaUnderTest, scenario: StartScenario): Promise<D
     }),
   );
   const own = await endpoints?.(world, disposables);
-  const lane = async (name: Lane): Promise<UnitLane> =>
+  const lane = async (name: LaneKind): Promise<UnitLane> =>
     disposables.use(
       await UnitLane.create(world, {
         lane: name,

@@ -2,7 +2,7 @@ import { type KumaWorld, type Protocol } from '../kuma-worlds/kuma-world.ts';
 
 /** The same dataplane twice in one world: kuma-dp alone, and with the agent in front of it. */
 export const LANES = ['bare', 'agent'] as const;
-export type Lane = (typeof LANES)[number];
+export type LaneKind = (typeof LANES)[number];
 
 /**
  * The durations of a run. On the emulator, durations that only lengthen a stop are shorter; those by which Kuma and
@@ -48,11 +48,11 @@ export const THREE_A_SECOND: Use = { kind: 'requests', everyMs: 333, fresh: true
 export const IN_FLIGHT: Use = { kind: 'in flight', takesMs: 4_500 };
 
 /** What stops, and who uses it: peers a service; its own application a worker and a delegated gateway; clients a builtin one. */
-export type Subject = 'service' | 'worker' | 'delegated gateway' | 'builtin gateway';
+export type StopSubject = 'service' | 'worker' | 'delegated gateway' | 'builtin gateway';
 
 export interface StopScenario {
   readonly title: string;
-  readonly subject: Subject;
+  readonly subject: StopSubject;
   readonly protocol: Protocol;
   readonly use: Use;
   /** When the application behind a worker or a delegated gateway ends, seen from the stop; `after`: {@link Tempo.goesOnMs}. */
@@ -62,7 +62,7 @@ export interface StopScenario {
   /** Options of the agent beside its endpoints. */
   readonly options?: readonly string[];
   /** What else happens at the moment of the stop. */
-  readonly fault?: Fault;
+  readonly fault?: StopFault;
   /** Of the zone: two share one store, and dataplanes connect through one port in front of both. */
   readonly controlPlanes?: number;
   /** SIGKILL to everything so long after the stop was asked for, as supervisors do. */
@@ -73,7 +73,7 @@ export interface StopScenario {
   readonly withinMs?: number;
 }
 
-export interface Fault {
+export interface StopFault {
   /** At the stop, in the world of the scenario, which nothing else uses then. */
   readonly atStop: (world: KumaWorld, tempo: Tempo) => Promise<void> | void;
   /** When both have ended. */
@@ -81,7 +81,7 @@ export interface Fault {
 }
 
 /** The name of a service that belongs to one lane of one scenario. */
-export function laneName(id: string, lane: Lane): string {
+export function laneName(id: string, lane: LaneKind): string {
   return `${id}-${lane}`;
 }
 

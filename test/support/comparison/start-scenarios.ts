@@ -5,17 +5,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { type KumaWorld } from '../kuma-worlds/kuma-world.ts';
 import { childrenOf } from '../world/power-loss.ts';
-import { type Lane } from './scenario.ts';
+import { type LaneKind } from './scenario.ts';
 import { type UnitLane } from './unit-lane.ts';
 
 /** Two units in one world of their own. */
-export interface Scene {
+export interface UnitScene {
   readonly world: KumaWorld;
   readonly lanes: readonly [UnitLane, UnitLane];
 }
 
 /** Milliseconds. */
-export type Durations = Readonly<Record<Lane, number>>;
+export type Durations = Readonly<Record<LaneKind, number>>;
 
 /** A start, a crash or a stop while something is broken: how long it takes, alone and with the agent. */
 export interface StartScenario {
@@ -27,7 +27,7 @@ export interface StartScenario {
   readonly deregistrationDelayMs?: number;
   /** How much later the agent may be; a second if left out. */
   readonly laterMs?: number;
-  readonly run: (scene: Scene) => Promise<Durations>;
+  readonly run: (scene: UnitScene) => Promise<Durations>;
 }
 
 const WAITED_MS = 3_000;
@@ -169,31 +169,31 @@ export const BROKEN_STOPS: readonly StartScenario[] = [
   },
 ];
 
-async function firstStart({ lanes }: Scene): Promise<Durations> {
+async function firstStart({ lanes }: UnitScene): Promise<Durations> {
   const sinceMs = performance.now();
   start(lanes);
   return untilServing(lanes, sinceMs);
 }
 
-async function stopAfterServing({ lanes }: Scene): Promise<Durations> {
+async function stopAfterServing({ lanes }: UnitScene): Promise<Durations> {
   await serving(lanes);
   return untilStopped(lanes);
 }
 
-async function serving(lanes: Scene['lanes']): Promise<void> {
+async function serving(lanes: UnitScene['lanes']): Promise<void> {
   start(lanes);
   await each(lanes, (lane) => lane.untilServing());
 }
 
-function start(lanes: Scene['lanes']): void {
+function start(lanes: UnitScene['lanes']): void {
   for (const lane of lanes) lane.start();
 }
 
-async function untilServing(lanes: Scene['lanes'], sinceMs: number): Promise<Durations> {
+async function untilServing(lanes: UnitScene['lanes'], sinceMs: number): Promise<Durations> {
   return each(lanes, async (lane) => (await lane.untilServing()) - sinceMs);
 }
 
-async function untilStopped(lanes: Scene['lanes']): Promise<Durations> {
+async function untilStopped(lanes: UnitScene['lanes']): Promise<Durations> {
   const sinceMs = performance.now();
   return each(lanes, async (lane) => {
     await lane.stop();
@@ -201,9 +201,12 @@ async function untilStopped(lanes: Scene['lanes']): Promise<Durations> {
   });
 }
 
-async function each<T>(lanes: Scene['lanes'], act: (lane: UnitLane) => Promise<T>): Promise<Record<Lane, T>> {
+async function each<T>(
+  lanes: UnitScene['lanes'],
+  act: (lane: UnitLane) => Promise<T>,
+): Promise<Record<LaneKind, T>> {
   const results = await Promise.all(lanes.map(async (lane) => [lane.lane, await act(lane)] as const));
-  return Object.fromEntries(results) as Record<Lane, T>;
+  return Object.fromEntries(results) as Record<LaneKind, T>;
 }
 
 function kumaDpOf({ lane, mainPid }: UnitLane): number {

@@ -9,15 +9,15 @@ import { FrontPort } from './front-port.ts';
 import {
   callsThroughPeer,
   isCalling,
-  type Lane,
+  type LaneKind,
   laneName,
   LANES,
   type StopScenario,
   type Tempo,
 } from './scenario.ts';
 import { StopLane } from './stop-lane.ts';
-import { type Surroundings, untilAccepting } from './surroundings.ts';
-import { type Comparison, type StopOutcome } from './verdict.ts';
+import { type LaneSurroundings, untilAccepting } from './surroundings.ts';
+import { type Comparison, type StopCost } from './verdict.ts';
 
 const PROTOCOLS: readonly Protocol[] = ['http', 'http2', 'grpc', 'tcp'];
 /** Added to kuma-dp's drain time, it ends a stop that does not end by itself. */
@@ -39,12 +39,12 @@ interface Numbered {
  */
 export class StopComparison implements AsyncDisposable {
   readonly #numbered: readonly Numbered[];
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: LaneSurroundings;
   readonly #disposables: AsyncDisposableStack;
 
   private constructor(
     numbered: readonly Numbered[],
-    surroundings: Surroundings,
+    surroundings: LaneSurroundings,
     disposables: AsyncDisposableStack,
   ) {
     this.#numbered = numbered;
@@ -88,7 +88,7 @@ export class StopComparison implements AsyncDisposable {
     const [first, ...others] = world.dataplanePorts;
     const front =
       others.length === 0 ? undefined : disposables.use(await FrontPort.open([first ?? 0, ...others]));
-    const surroundings: Surroundings = {
+    const surroundings: LaneSurroundings = {
       world,
       tempo,
       peer: () => known(peer, 'the peer'),
@@ -107,7 +107,7 @@ export class StopComparison implements AsyncDisposable {
     );
     const { world, tempo } = this.#surroundings;
     await using opened = new AsyncDisposableStack();
-    const open = async (lane: Lane): Promise<StopLane> =>
+    const open = async (lane: LaneKind): Promise<StopLane> =>
       opened.use(await StopLane.open(this.#surroundings, { scenario, lane, id }));
     const lanes = await Promise.all(LANES.map(open));
     const each = (act: (lane: StopLane) => unknown): Promise<unknown> => Promise.all(lanes.map(act));
@@ -131,7 +131,7 @@ export class StopComparison implements AsyncDisposable {
     await scenario.fault?.after?.(world);
     if (!isCalling(scenario)) await delay(AFTERMATH_MS);
     await each((lane) => lane.endApplication());
-    const [bare, agent] = lanes.map((lane) => lane.outcome(stoppedAtMs)) as [StopOutcome, StopOutcome];
+    const [bare, agent] = lanes.map((lane) => lane.outcome(stoppedAtMs)) as [StopCost, StopCost];
     return { bare, agent };
   }
 

@@ -1,5 +1,5 @@
 import { formatDuration } from '../../../kernel/duration.ts';
-import { Instance, type Wrapping } from '../world/fleet.ts';
+import { Instance, type InstanceWrapping } from '../world/fleet.ts';
 import { freePort } from '../world/free-port.ts';
 import { type LoadTarget } from '../world/load-requests.ts';
 import { type ProcessExit } from '../world/managed-process.ts';
@@ -7,14 +7,14 @@ import { losePower } from '../world/power-loss.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { CLIENT_PROTOCOL, startApplication } from './applications.ts';
 import { Balancer } from './balancer.ts';
-import { callsThroughPeer, isCalling, type Lane, laneName, type StopScenario } from './scenario.ts';
-import { endpointsAt, type Surroundings, untilAccepting } from './surroundings.ts';
+import { callsThroughPeer, isCalling, type LaneKind, laneName, type StopScenario } from './scenario.ts';
+import { endpointsAt, type LaneSurroundings, untilAccepting } from './surroundings.ts';
 import { startUsers, type Users } from './users.ts';
-import { type StopOutcome } from './verdict.ts';
+import { type StopCost } from './verdict.ts';
 
 export interface LaneOptions {
   readonly scenario: StopScenario;
-  readonly lane: Lane;
+  readonly lane: LaneKind;
   readonly id: string;
 }
 
@@ -46,7 +46,7 @@ export class StopLane implements AsyncDisposable {
   }
 
   /** Starts the dataplane and waits until it serves and, where peers call it, until they know. */
-  static async open(surroundings: Surroundings, options: LaneOptions): Promise<StopLane> {
+  static async open(surroundings: LaneSurroundings, options: LaneOptions): Promise<StopLane> {
     const { scenario, lane, id } = options;
     const { world, tempo, frontPort } = surroundings;
     const service = laneName(id, lane);
@@ -107,7 +107,7 @@ export class StopLane implements AsyncDisposable {
     return this.#endApplication;
   }
 
-  outcome(stoppedAtMs: number): StopOutcome {
+  outcome(stoppedAtMs: number): StopCost {
     const users = this.#users;
     if (users === undefined || this.#exit === undefined) throw new Error('It did not stop');
     const { sent, failed, byFailure } = users.summary;
@@ -135,7 +135,11 @@ export class StopLane implements AsyncDisposable {
 /** A service that peers call and that stays: what a load balancer has beside the gateway that stops. */
 const ELSEWHERE = 'backend-http';
 
-function wrapping({ world }: Surroundings, { scenario, lane }: LaneOptions, name: string): Wrapping {
+function wrapping(
+  { world }: LaneSurroundings,
+  { scenario, lane }: LaneOptions,
+  name: string,
+): InstanceWrapping {
   if (lane === 'bare') return 'bare';
   const endpoints = world.secureRestUrls.flatMap((url) => ['--endpoint', url]);
   const places = ['--state-dir', world.join(`state-${name}`), '--report-file', world.join(`report-${name}`)];
@@ -150,7 +154,7 @@ interface Placed {
 
 /** Where its users call, once it serves them. */
 async function targetOf(
-  surroundings: Surroundings,
+  surroundings: LaneSurroundings,
   { scenario, instance, outboundPort }: Placed,
 ): Promise<LoadTarget & Partial<{ readonly balancer: Balancer }>> {
   const { peer, peerPort, tempo, gatewayPort } = surroundings;

@@ -7,7 +7,7 @@ import { waitUntil } from '../world/wait-until.ts';
 import { type Tempo } from './scenario.ts';
 
 /** What a lane needs of the world around it. */
-export interface Surroundings {
+export interface LaneSurroundings {
   readonly world: KumaWorld;
   readonly tempo: Tempo;
   /** A dataplane of another service, whose Envoy calls every lane's service. */

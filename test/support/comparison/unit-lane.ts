@@ -10,14 +10,14 @@ import { ManagedProcess } from '../world/managed-process.ts';
 import { losePower } from '../world/power-loss.ts';
 import { answersHttp } from '../world/running-dataplane.ts';
 import { waitUntil } from '../world/wait-until.ts';
-import { type Lane, type Tempo } from './scenario.ts';
+import { type LaneKind, type Tempo } from './scenario.ts';
 
 /** `RestartSec=` of the units. */
 const RESTART_MS = 1_000;
 const SERVING_BUDGET_MS = 60_000;
 
 export interface UnitOptions {
-  readonly lane: Lane;
+  readonly lane: LaneKind;
   readonly tempo: Tempo;
   readonly name: string;
   /** Of the agent, in place of the control planes' REST APIs. */
@@ -31,7 +31,7 @@ export interface UnitOptions {
  * `ExecStopPost=` after every end, before the next start.
  */
 export class UnitLane implements AsyncDisposable {
-  readonly lane: Lane;
+  readonly lane: LaneKind;
   readonly command: DataplaneCommand;
   readonly stateDir: string;
   readonly #options: UnitOptions;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { LoadGenerator, type LoadSummary } from '../world/load-generator.ts';
 import { type LoadTarget } from '../world/load-requests.ts';
-import { Session } from '../world/session.ts';
+import { ClientSession } from '../world/session.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { type Use } from './scenario.ts';
 
@@ -76,10 +76,10 @@ class RequestUsers implements Users {
 }
 
 class SessionUsers implements Users {
-  readonly #sessions: readonly Session[];
+  readonly #sessions: readonly ClientSession[];
 
   constructor(target: LoadTarget) {
-    this.#sessions = Array.from({ length: SESSIONS }, () => new Session(target));
+    this.#sessions = Array.from({ length: SESSIONS }, () => new ClientSession(target));
   }
 
   async ready(): Promise<void> {

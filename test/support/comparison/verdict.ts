@@ -1,5 +1,5 @@
 /** What a stop cost with kuma-dp alone or with the agent. Milliseconds since the stop was asked for. */
-export interface StopOutcome {
+export interface StopCost {
   readonly sent: number;
   readonly failed: number;
   readonly byFailure: Readonly<Record<string, number>>;
@@ -10,8 +10,8 @@ export interface StopOutcome {
 }
 
 export interface Comparison {
-  readonly bare: StopOutcome;
-  readonly agent: StopOutcome;
+  readonly bare: StopCost;
+  readonly agent: StopCost;
 }
 
 export interface Allowance {

@@ -10,10 +10,10 @@ import { freePort } from '../world/free-port.ts';
 import { HttpApplication } from '../world/http-application.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import { Balancer, type BalancerTarget } from './balancer.ts';
-import { type Lane, type Tempo } from './scenario.ts';
+import { type LaneKind, type Tempo } from './scenario.ts';
 import { endpointsAt, untilAccepting } from './surroundings.ts';
 import { startUsers } from './users.ts';
-import { type Comparison, type StopOutcome } from './verdict.ts';
+import { type Comparison, type StopCost } from './verdict.ts';
 import { type ZoneScenario } from './zone-scenario.ts';
 
 const SERVICE = 'backend';
@@ -128,7 +128,7 @@ export class ZoneComparison implements AsyncDisposable {
     return { bare, agent: await this.#stop('agent') };
   }
 
-  async #stop(lane: Lane): Promise<StopOutcome> {
+  async #stop(lane: LaneKind): Promise<StopCost> {
     await using disposables = new AsyncDisposableStack();
     const instance = disposables.use(new Instance(lane, await this.#command(lane)));
     const { world } = this;
@@ -191,7 +191,7 @@ export class ZoneComparison implements AsyncDisposable {
   }
 
   /** The client's Envoy knows a stop only from its endpoints; behind one address they do not change. */
-  async #untilKnown(present: boolean, lane: Lane): Promise<void> {
+  async #untilKnown(present: boolean, lane: LaneKind): Promise<void> {
     const count = this.#scenario.balanced === undefined && present ? 2 : 1;
     await waitUntil(
       async () => {

@@ -14,15 +14,15 @@ import {
 type Message = NonNullable<AttachResponse['message']>;
 
 /** How the companion ended a stream. */
-export type StreamEnd = { readonly code: number; readonly details: string } | 'closed';
+export type FakeStreamEnd = { readonly code: number; readonly details: string } | 'closed';
 
 /** An agent's end of an Attach stream, without a network: its messages arrive at once. */
 export class FakeAgentStream {
   readonly received: Message[] = [];
   /** Called with each message, and with the end that the companion makes. */
   onMessage: (message: Message) => void = () => {};
-  onEnd: (end: StreamEnd) => void = () => {};
-  end: StreamEnd | undefined;
+  onEnd: (end: FakeStreamEnd) => void = () => {};
+  end: FakeStreamEnd | undefined;
   /** The connection fell silent: neither side receives anything. */
   silent = false;
   /** Whether it answers an Ask by itself. */
@@ -47,7 +47,7 @@ export class FakeAgentStream {
       },
     };
     const wire = Object.assign(this.#wire, serverSide);
-    wire.on('error', (end: Exclude<StreamEnd, 'closed'>) => {
+    wire.on('error', (end: Exclude<FakeStreamEnd, 'closed'>) => {
       this.#finish({ code: end.code, details: end.details });
     });
     open(wire as unknown as ServerDuplexStream<AttachRequest, AttachResponse>);
@@ -102,7 +102,7 @@ export class FakeAgentStream {
     this.onMessage(message);
   }
 
-  #finish(end: StreamEnd): void {
+  #finish(end: FakeStreamEnd): void {
     if (this.end !== undefined) return;
     this.end = end;
     this.onEnd(end);

@@ -121,7 +121,7 @@ export class MemoryCompanion {
 
   /** Resolves once everything in progress has ended. */
   async stop(): Promise<void> {
-    this.#over.abort(new OperationalError('CANCELLED', 'The companion stops'));
+    this.#over.abort(new OperationalError('CANCELLED', 'Cancelled: the companion stops'));
     await this.#running;
   }
 

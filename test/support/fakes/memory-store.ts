@@ -182,10 +182,10 @@ export class MemoryStore implements Store {
     for (const record of this.#wanted(which)) {
       const release = this.#database.locks.tryTake(describeKey(record.key));
       if (release === undefined) continue;
-      const settle = (session: MemorySession, result: AttemptResult): void => {
+      const recordResult = (session: MemorySession, result: AttemptResult): void => {
         settleAttempt(session, record, result);
       };
-      const result = await this.#hold({ record, release, assertLeased, settle }, act);
+      const result = await this.#hold({ record, release, assertLeased, recordResult }, act);
       return { record, result };
     }
     return undefined;
@@ -204,7 +204,7 @@ export class MemoryStore implements Store {
       this.#assertOpen();
       return undefined;
     }
-    return this.#hold({ record, release, assertLeased, settle: () => {} }, act);
+    return this.#hold({ record, release, assertLeased, recordResult: () => {} }, act);
   }
 
   async find(key: DataplaneKey) {
@@ -321,11 +321,14 @@ export class MemoryStore implements Store {
     const release = await this.#database.locks.take(name);
     const keep = async (kept: SideliningRecord): Promise<void> =>
       this.#run(({ database: { tables } }) => void tables.sidelinings.set(name, kept));
-    const settle = ({ database }: MemorySession, { sidelining }: { sidelining?: SideliningRecord }): void => {
+    const recordResult = (
+      { database }: MemorySession,
+      { sidelining }: { sidelining?: SideliningRecord },
+    ): void => {
       if (sidelining !== undefined) database.tables.sidelinings.set(name, sidelining);
     };
     const record = this.#database.find(key);
-    const { value } = await this.#hold({ record, release, assertLeased, settle }, (found, fence) =>
+    const { value } = await this.#hold({ record, release, assertLeased, recordResult }, (found, fence) =>
       act({ record: found, sidelining: this.#database.tables.sidelinings.get(name), fence, keep }),
     );
     return value;
@@ -461,11 +464,11 @@ export class MemoryStore implements Store {
       readonly record: Held;
       readonly release: () => void;
       readonly assertLeased: () => void;
-      readonly settle: (session: MemorySession, value: T) => void;
+      readonly recordResult: (session: MemorySession, value: T) => void;
     },
     act: (record: Held, fence: Fence) => Promise<T>,
   ): Promise<T> {
-    const { record, assertLeased, settle } = hold;
+    const { record, assertLeased, recordResult } = hold;
     const database = this.#database;
     const releases = [hold.release];
     const held = { lost: false };
@@ -498,7 +501,7 @@ export class MemoryStore implements Store {
       });
       if (held.lost)
         throw new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: the connection was lost');
-      settle(this.#session(), value);
+      recordResult(this.#session(), value);
       return value;
     } finally {
       disarm();

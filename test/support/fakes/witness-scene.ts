@@ -68,7 +68,7 @@ export class WitnessHost {
 }
 
 /** A zone of hosts that reach each other or not, with companions that ask them. Only the companion is real. */
-export class WitnessScene {
+export class FakeWitnessZone {
   readonly clock = new FakeClock();
   readonly zone = new FakeZone(this.clock);
   readonly plane: FakePlane = this.zone.addPlane();

@@ -38,7 +38,7 @@ export class LoggedProcess {
   }
 
   /** The end of its log. */
-  get lastWords(): string {
+  get lastOutput(): string {
     return readFileSync(this.#logFile, 'utf8').slice(-LAST_WORDS);
   }
 

@@ -89,7 +89,7 @@ export class RealControlPlane implements AsyncDisposable {
     this.#process = started;
     await waitUntil(
       async () => {
-        if (!started.running) throw new Error(`kuma-cp ended: ${started.lastWords}`);
+        if (!started.running) throw new Error(`kuma-cp ended: ${started.lastOutput}`);
         const [api, ready] = await Promise.all([
           fetch(`${this.restUrl}/`),
           fetch(`http://127.0.0.1:${this.ports.diagnostics}/ready`),

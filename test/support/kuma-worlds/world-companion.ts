@@ -1,5 +1,5 @@
 import { CompanionProcess, type CompanionOptions } from '../companion-process.ts';
-import type { Wrapping } from '../world/fleet.ts';
+import type { InstanceWrapping } from '../world/fleet.ts';
 import { TemporaryDir } from '../world/temporary-dir.ts';
 import type { KumaWorld } from './kuma-world.ts';
 import type { WorldFleet } from './world-fleet.ts';
@@ -34,7 +34,7 @@ export class WorldCompanion implements AsyncDisposable {
   }
 
   /** An agent that has nothing but this companion to turn to; more options may follow. */
-  agent({ stateDir, reportFile }: WorldFleet, ...more: readonly string[]): Wrapping {
+  agent({ stateDir, reportFile }: WorldFleet, ...more: readonly string[]): InstanceWrapping {
     const endpoint = ['--endpoint', `grpcs://${this.process.address}`];
     return { agent: [...endpoint, '--state-dir', stateDir, '--report-file', reportFile, ...more] };
   }

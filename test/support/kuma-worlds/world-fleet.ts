@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { type StopReport } from '../../../agent/stop/stop-report.pure.ts';
-import { Instance, type Wrapping } from '../world/fleet.ts';
+import { Instance, type InstanceWrapping } from '../world/fleet.ts';
 import { HttpApplication } from '../world/http-application.ts';
 import { LoadGenerator } from '../world/load-generator.ts';
 import { waitUntil } from '../world/wait-until.ts';
@@ -71,7 +71,7 @@ export class WorldFleet implements AsyncDisposable {
   }
 
   /** The agent in front, with this world's control plane as its endpoint and these further options. */
-  agent(...more: readonly string[]): Wrapping {
+  agent(...more: readonly string[]): InstanceWrapping {
     const { secureRestUrl } = this.world;
     const places = ['--state-dir', this.stateDir, '--report-file', this.reportFile];
     return { agent: ['--endpoint', secureRestUrl, ...places, ...more] };

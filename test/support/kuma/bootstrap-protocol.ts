@@ -6,7 +6,7 @@ import { type Fields, type ResourceKey, type ResourceType } from './store.ts';
 export interface BootstrapRequest {
   readonly mesh: string;
   readonly name: string;
-  readonly proxyType: ProxyType;
+  readonly proxyType: StandInProxyType;
   readonly dataplaneToken: string;
   /** The resource given to kuma-dp as JSON text, or empty. */
   readonly dataplaneResource: string;
@@ -16,7 +16,7 @@ export interface BootstrapRequest {
   readonly envoyBuild: string;
 }
 
-export type ProxyType = 'dataplane' | 'ingress' | 'egress';
+export type StandInProxyType = 'dataplane' | 'ingress' | 'egress';
 
 /**
  * What the control plane tells a proxy before it connects. Kuma answers a finished Envoy configuration; here kuma-dp's
@@ -60,7 +60,7 @@ export interface GatewayListener {
 export interface NodeInfo {
   readonly mesh: string;
   readonly name: string;
-  readonly proxyType: ProxyType;
+  readonly proxyType: StandInProxyType;
   /** The resource given to kuma-dp as JSON text: its presence is what makes the lifecycle "direct". */
   readonly resource: string | undefined;
   readonly workdir: string;
@@ -82,14 +82,14 @@ export function decodeNode(headers: IncomingHttpHeaders): NodeInfo | undefined {
   return JSON.parse(Buffer.from(value, 'base64url').toString()) as NodeInfo;
 }
 
-export const RESOURCE_TYPES: Readonly<Record<ProxyType, ResourceType>> = {
+export const RESOURCE_TYPES: Readonly<Record<StandInProxyType, ResourceType>> = {
   dataplane: 'Dataplane',
   ingress: 'ZoneIngress',
   egress: 'ZoneEgress',
 };
 
 export function keyOf(node: {
-  readonly proxyType: ProxyType;
+  readonly proxyType: StandInProxyType;
   readonly mesh: string;
   readonly name: string;
 }): ResourceKey {

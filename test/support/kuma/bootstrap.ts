@@ -13,7 +13,7 @@ import { egressDir, publishedServices } from './endpoints-file.ts';
 import { validateSpec } from './dataplane-validation.ts';
 import { specOf } from './rest-views.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Fields, type Store } from './store.ts';
+import { type Fields, type KumaStore } from './store.ts';
 import { traitsOf } from './version-traits.ts';
 
 /** Unix socket paths are limited to 107 bytes; Kuma cuts at this length before it adds the suffix. */
@@ -27,7 +27,7 @@ const MAX_SOCKET_PATH = 98;
  */
 export function bootstrapReply(
   request: BootstrapRequest,
-  store: Store,
+  store: KumaStore,
   settings: ControlPlaneSettings,
 ): BootstrapReply {
   const traits = traitsOf(settings.version);
@@ -79,7 +79,7 @@ function endpointsDirOf(
   return endpointsDir !== undefined && proxyType === 'egress' ? egressDir(endpointsDir) : endpointsDir;
 }
 
-function protocolsOf(store: Store): Readonly<Record<string, string>> {
+function protocolsOf(store: KumaStore): Readonly<Record<string, string>> {
   const inbounds = store.list('Dataplane').flatMap(({ spec }) => networkingOf(spec).inbound ?? []);
   return Object.fromEntries(
     inbounds.flatMap(({ tags }) => {

@@ -1,9 +1,9 @@
-import { type Gate } from './gate.ts';
+import { type PauseGate } from './gate.ts';
 import { type Timers } from './timers.ts';
 
 export interface CachedTicks<T> {
   readonly timers: Timers;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
   /** How long the cache of the store answers before it is read anew; 0: there is none. */
   readonly cacheMs: number;
   readonly tickMs: number;

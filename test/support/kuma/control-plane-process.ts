@@ -6,7 +6,7 @@ import { type Readable } from 'node:stream';
 
 import { type ServerName } from './control-plane.ts';
 import { type ReadyLine } from './control-port.ts';
-import { type Fault } from './faults.ts';
+import { type RestFault } from './faults.ts';
 import { type LifecycleEvent, type SeenRequest } from './journal.ts';
 import { completeSettings, type ControlPlaneOptions } from './settings.ts';
 
@@ -88,7 +88,7 @@ export class ControlPlaneProcess implements AsyncDisposable {
     return this.#kill('SIGKILL');
   }
 
-  async addFault(fault: Fault): Promise<void> {
+  async addFault(fault: RestFault): Promise<void> {
     await this.#command('faults', fault);
   }
 

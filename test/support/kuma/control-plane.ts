@@ -11,7 +11,7 @@ import { EndpointPublisher } from './endpoint-publisher.ts';
 import { endpointsFile, writeEndpoints } from './endpoints-file.ts';
 import { type Federation } from './federation.ts';
 import { FaultQueue } from './faults.ts';
-import { Gate } from './gate.ts';
+import { PauseGate } from './gate.ts';
 import { HealthFeedback } from './health-feedback.ts';
 import { Insights } from './insights.ts';
 import { Journal } from './journal.ts';
@@ -20,7 +20,7 @@ import { RestRoutes } from './rest-routes.ts';
 import { ResourceManager } from './resource-manager.ts';
 import { completeSettings, type ControlPlaneOptions, type ControlPlaneSettings } from './settings.ts';
 import { type SocketServer } from './socket-server.ts';
-import { Store } from './store.ts';
+import { KumaStore } from './store.ts';
 import { Timers } from './timers.ts';
 
 export const TLS_FIXTURES = join(import.meta.dirname, '..', '..', 'fixtures', 'tls');
@@ -50,15 +50,15 @@ const SERVER_NAMES = ['http', 'https', 'dataplane'] as const;
  */
 export class ControlPlane implements AsyncDisposable {
   readonly settings: ControlPlaneSettings;
-  readonly store: Store;
+  readonly store: KumaStore;
   readonly journal = new Journal();
   readonly faults = new FaultQueue();
-  readonly #gate = new Gate();
+  readonly #gate = new PauseGate();
   readonly #federation: Federation | undefined;
   readonly #ports: Record<ServerName, number>;
   #run: Run | undefined;
 
-  private constructor(settings: ControlPlaneSettings, store: Store, federation: Federation | undefined) {
+  private constructor(settings: ControlPlaneSettings, store: KumaStore, federation: Federation | undefined) {
     this.settings = settings;
     this.store = store;
     this.#federation = federation;
@@ -71,12 +71,12 @@ export class ControlPlane implements AsyncDisposable {
    */
   static async start(
     options: ControlPlaneOptions = {},
-    store?: Store,
+    store?: KumaStore,
     federation?: Federation,
   ): Promise<ControlPlane> {
     const settings = await withPorts(completeSettings(options));
     if (settings.endpointsDir !== undefined) mkdirSync(settings.endpointsDir, { recursive: true });
-    const controlPlane = new ControlPlane(settings, store ?? new Store(settings.storeFile), federation);
+    const controlPlane = new ControlPlane(settings, store ?? new KumaStore(settings.storeFile), federation);
     await controlPlane.start();
     return controlPlane;
   }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 
 import { type ControlPlane, type ServerName } from './control-plane.ts';
-import { type Fault } from './faults.ts';
+import { type RestFault } from './faults.ts';
 import { readRequest } from './rest-server.ts';
 import { SocketServer } from './socket-server.ts';
 
@@ -16,7 +16,7 @@ type Command = (controlPlane: ControlPlane, body: unknown) => unknown;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   faults: (controlPlane, body) => {
-    controlPlane.faults.add(body as Fault);
+    controlPlane.faults.add(body as RestFault);
   },
   pause: (controlPlane) => {
     controlPlane.pause();

@@ -4,7 +4,7 @@ import { createServer } from 'node:tls';
 
 import { type BootstrapRequest, decodeNode, type NodeInfo } from './bootstrap-protocol.ts';
 import { type FaultQueue } from './faults.ts';
-import { type Gate } from './gate.ts';
+import { type PauseGate } from './gate.ts';
 import { GRPC_STATUS, GrpcStream } from './grpc-stream.ts';
 import { type Journal } from './journal.ts';
 import { readRequest } from './rest-server.ts';
@@ -22,7 +22,7 @@ export interface DataplaneServerOptions {
   readonly tls: { readonly cert: Buffer; readonly key: Buffer };
   readonly journal: Journal;
   readonly faults: FaultQueue;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
   readonly bootstrap: (request: BootstrapRequest) => Promise<BootstrapReply>;
   readonly discovery: (stream: GrpcStream, node: NodeInfo) => Promise<void>;
   /** `undefined` where health feedback is switched off. */

@@ -1,5 +1,5 @@
 import { type NodeInfo, keyOf } from './bootstrap-protocol.ts';
-import { type Gate } from './gate.ts';
+import { type PauseGate } from './gate.ts';
 import { GRPC_STATUS, type GrpcStream } from './grpc-stream.ts';
 import { ended, type Insights } from './insights.ts';
 import { type Journal } from './journal.ts';
@@ -7,17 +7,17 @@ import { decodeMessage, encodeMessage, stringAt } from './protobuf.ts';
 import { type ResourceManager } from './resource-manager.ts';
 import { specOf } from './rest-views.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Fields, keyText, type ResourceKey, type Store, type Subscription } from './store.ts';
+import { type Fields, keyText, type ResourceKey, type KumaStore, type StoredSubscription } from './store.ts';
 import { type Timers } from './timers.ts';
 import { traitsOf, type VersionTraits } from './version-traits.ts';
 
 export interface StreamDependencies {
   readonly settings: ControlPlaneSettings;
-  readonly store: Store;
+  readonly store: KumaStore;
   readonly manager: ResourceManager;
   readonly insights: Insights;
   readonly journal: Journal;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
   readonly timers: Timers;
 }
 
@@ -25,7 +25,7 @@ interface Connection {
   readonly key: ResourceKey;
   readonly node: NodeInfo;
   readonly stream: GrpcStream;
-  subscription: Subscription;
+  subscription: StoredSubscription;
 }
 
 const CLUSTER_TYPE = 'type.googleapis.com/envoy.config.cluster.v3.Cluster';

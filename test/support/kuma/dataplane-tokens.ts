@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 
 import { parseDuration } from '../../../kernel/duration.ts';
-import { type Violation } from './rest-errors.ts';
+import { type FieldViolation } from './rest-errors.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Store } from './store.ts';
+import { type KumaStore } from './store.ts';
 import { traitsOf } from './version-traits.ts';
 
 /** Body of `POST /tokens/dataplane`. */
@@ -28,15 +28,15 @@ const PROXY_TYPES = new Set(['', 'dataplane', 'ingress', 'egress']);
  * @see kuma pkg/core/tokens/issuer.go, pkg/tokens/builtin/issuer/token.go, recorded `dataplane-token-decoded.json`
  */
 export class DataplaneTokens {
-  readonly #store: Store;
+  readonly #store: KumaStore;
   readonly #settings: ControlPlaneSettings;
 
-  constructor(store: Store, settings: ControlPlaneSettings) {
+  constructor(store: KumaStore, settings: ControlPlaneSettings) {
     this.#store = store;
     this.#settings = settings;
   }
 
-  validate(request: DataplaneTokenRequest): readonly Violation[] {
+  validate(request: DataplaneTokenRequest): readonly FieldViolation[] {
     const { mesh = '', validFor = '', type = '' } = request;
     return [
       ...(mesh === '' ? [{ field: 'mesh', reason: 'cannot be empty' }] : []),

@@ -1,12 +1,16 @@
 import { isIP } from 'node:net';
 
 import { networkingOf, type Inbound, type Networking } from './dataplane-model.ts';
-import { type Violation } from './rest-errors.ts';
+import { type FieldViolation } from './rest-errors.ts';
 import { type Fields, type ResourceType } from './store.ts';
 import { type VersionTraits } from './version-traits.ts';
 
 /** The checks of Kuma that a client can fail by accident. The emulator has no other rules of Kuma's. */
-export function validateSpec(type: ResourceType, spec: Fields, traits: VersionTraits): readonly Violation[] {
+export function validateSpec(
+  type: ResourceType,
+  spec: Fields,
+  traits: VersionTraits,
+): readonly FieldViolation[] {
   if (type !== 'Dataplane') return [];
   if (typeof spec['networking'] !== 'object' || spec['networking'] === null) {
     return [{ field: 'networking', reason: 'must be defined' }];
@@ -23,8 +27,8 @@ export function validateSpec(type: ResourceType, spec: Fields, traits: VersionTr
 export function validateMeta(
   url: { readonly name: string; readonly mesh: string },
   body: Fields,
-): readonly Violation[] {
-  const violations: Violation[] = [];
+): readonly FieldViolation[] {
+  const violations: FieldViolation[] = [];
   const expect = (field: string, wanted: string): void => {
     if ((body[field] ?? '') !== wanted) {
       violations.push({ field, reason: `${field} from the URL has to be the same as in body` });
@@ -41,7 +45,7 @@ export function validateMeta(
   return violations;
 }
 
-function validateShape(networking: Networking, traits: VersionTraits): readonly Violation[] {
+function validateShape(networking: Networking, traits: VersionTraits): readonly FieldViolation[] {
   const inbounds = networking.inbound ?? [];
   if (networking.gateway !== undefined && inbounds.length > 0) {
     return [{ field: 'networking.inbound', reason: 'inbound cannot be defined for delegated gateways' }];
@@ -52,7 +56,7 @@ function validateShape(networking: Networking, traits: VersionTraits): readonly 
   return [];
 }
 
-function validateAddress(address: string): readonly Violation[] {
+function validateAddress(address: string): readonly FieldViolation[] {
   const field = 'networking.address';
   if (address === '') return [{ field, reason: "address can't be empty" }];
   if (address === '0.0.0.0' || address === '::') return [{ field, reason: 'must not be 0.0.0.0 or ::' }];
@@ -62,9 +66,9 @@ function validateAddress(address: string): readonly Violation[] {
   return [];
 }
 
-function validateInbound(inbound: Inbound, index: number, traits: VersionTraits): readonly Violation[] {
+function validateInbound(inbound: Inbound, index: number, traits: VersionTraits): readonly FieldViolation[] {
   const field = `networking.inbound[${index}]`;
-  const violations: Violation[] = [];
+  const violations: FieldViolation[] = [];
   if (!isPort(inbound.port)) {
     violations.push({ field: `${field}.port`, reason: 'port must be in the range [1, 65535]' });
   }

@@ -1,30 +1,30 @@
 import { actOnCachedTicks } from './cached-ticks.ts';
 import { isReady, networkingOf } from './dataplane-model.ts';
-import { egressDir, type Endpoint, writeEndpoints } from './endpoints-file.ts';
+import { egressDir, type PublishedEndpoint, writeEndpoints } from './endpoints-file.ts';
 import { type Federation } from './federation.ts';
-import { type Gate } from './gate.ts';
+import { type PauseGate } from './gate.ts';
 import { type Journal } from './journal.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Store, type StoredObject } from './store.ts';
+import { type KumaStore, type StoredObject } from './store.ts';
 import { type Timers } from './timers.ts';
 
 export interface PublisherDependencies {
   readonly settings: ControlPlaneSettings;
-  readonly store: Store;
+  readonly store: KumaStore;
   readonly journal: Journal;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
   readonly timers: Timers;
   readonly federation: Federation | undefined;
 }
 
-type ByService = ReadonlyMap<string, readonly Endpoint[]>;
+type ByService = ReadonlyMap<string, readonly PublishedEndpoint[]>;
 
 /** What the control plane knows when it reads its store. */
 interface Known {
   readonly local: ByService;
   /** Of other zones, where their ingresses are. */
   readonly remote: ByService;
-  readonly egresses: readonly Endpoint[];
+  readonly egresses: readonly PublishedEndpoint[];
 }
 
 /** What peers and egresses learn: the endpoints of each service. */
@@ -71,7 +71,7 @@ export class EndpointPublisher {
       .filter((file) => file.startsWith(`${dir}:`))
       .map((file) => file.slice(dir.length + 1))
       .filter((service) => !services.has(service))
-      .map((service): [string, readonly Endpoint[]] => [service, []]);
+      .map((service): [string, readonly PublishedEndpoint[]] => [service, []]);
     for (const [service, endpoints] of [...services, ...forgotten]) {
       const text = endpoints.map(({ address, port }) => `${address}:${port}`).join(' ');
       const file = `${dir}:${service}`;
@@ -95,8 +95,8 @@ function merged(local: ByService, remote: ByService): ByService {
 }
 
 /** By tag `kuma.io/service` up to 2.14, by label `app` on 3. An unready inbound still makes its service known. */
-function endpointsByService(objects: readonly StoredObject[]): Map<string, Endpoint[]> {
-  const services = new Map<string, Endpoint[]>();
+function endpointsByService(objects: readonly StoredObject[]): Map<string, PublishedEndpoint[]> {
+  const services = new Map<string, PublishedEndpoint[]>();
   for (const { labels, spec } of objects) {
     const networking = networkingOf(spec);
     for (const inbound of networking.inbound ?? []) {

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-export interface Endpoint {
+export interface PublishedEndpoint {
   readonly address: string;
   readonly port: number;
 }
@@ -30,7 +30,7 @@ export function endpointsFile(dir: string, service: string): string {
  *
  * @see https://www.envoyproxy.io/docs/envoy/v1.36.4/api-v3/config/core/v3/config_source.proto
  */
-export function writeEndpoints(dir: string, service: string, endpoints: readonly Endpoint[]): void {
+export function writeEndpoints(dir: string, service: string, endpoints: readonly PublishedEndpoint[]): void {
   mkdirSync(dir, { recursive: true });
   const response = {
     version_info: String(performance.now()),

@@ -20,7 +20,7 @@ export type FaultAction =
   /** Does what was asked and resets the connection: the answer is lost. */
   | { readonly kind: 'reset-after' };
 
-export interface Fault {
+export interface RestFault {
   /** Any method if left out. */
   readonly method?: string;
   /** Regular expression that the path with its query must match; any path if left out. */
@@ -32,10 +32,10 @@ export interface Fault {
 
 /** Faults waiting for a request. The oldest that matches is used. */
 export class FaultQueue {
-  #waiting: { readonly fault: Fault; left: number }[] = [];
+  #waiting: { readonly fault: RestFault; left: number }[] = [];
 
   /** @returns what takes it back */
-  add(fault: Fault): () => void {
+  add(fault: RestFault): () => void {
     const waiting = { fault, left: fault.times ?? Number.POSITIVE_INFINITY };
     this.#waiting.push(waiting);
     return () => {
@@ -56,7 +56,7 @@ export class FaultQueue {
   }
 }
 
-function matches(fault: Fault, method: string, path: string): boolean {
+function matches(fault: RestFault, method: string, path: string): boolean {
   if (fault.method !== undefined && fault.method !== method) return false;
   return fault.path === undefined || new RegExp(fault.path).test(path);
 }

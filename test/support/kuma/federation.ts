@@ -1,9 +1,9 @@
 import { actOnCachedTicks } from './cached-ticks.ts';
 import { networkingOf } from './dataplane-model.ts';
-import { type Endpoint } from './endpoints-file.ts';
-import { type Gate } from './gate.ts';
+import { type PublishedEndpoint } from './endpoints-file.ts';
+import { type PauseGate } from './gate.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Fields, type Store, type StoredObject } from './store.ts';
+import { type Fields, type KumaStore, type StoredObject } from './store.ts';
 import { type Timers } from './timers.ts';
 
 /** What a zone shows to others. */
@@ -19,9 +19,9 @@ interface AvailableService {
 
 export interface ZoneControlPlane {
   readonly settings: ControlPlaneSettings;
-  readonly store: Store;
+  readonly store: KumaStore;
   readonly timers: Timers;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
 }
 
 /**
@@ -68,8 +68,8 @@ export class Federation {
   }
 
   /** The endpoints through which other zones are reached, as a zone knows them now: by service. */
-  endpoints(zone: string): ReadonlyMap<string, readonly Endpoint[]> {
-    const byService = new Map<string, Endpoint[]>();
+  endpoints(zone: string): ReadonlyMap<string, readonly PublishedEndpoint[]> {
+    const byService = new Map<string, PublishedEndpoint[]>();
     for (const { address, port, services } of this.#atZone.get(zone) ?? []) {
       for (const service of services) {
         const endpoints = byService.get(service) ?? [];
@@ -101,7 +101,7 @@ function availableServices(dataplanes: readonly StoredObject[]): readonly Availa
   return [...new Set(services)].toSorted().map((service) => ({ tags: { 'kuma.io/service': service } }));
 }
 
-function updateIngresses(store: Store, services: readonly AvailableService[]): void {
+function updateIngresses(store: KumaStore, services: readonly AvailableService[]): void {
   for (const ingress of store.list('ZoneIngress')) {
     const spec: Fields = { ...ingress.spec, availableServices: services };
     if (JSON.stringify(spec) !== JSON.stringify(ingress.spec)) store.save({ ...ingress, spec });

@@ -2,7 +2,7 @@
  * A gate that everything in a control plane passes: while it is closed, the control plane stands still as a stopped
  * process does.
  */
-export class Gate {
+export class PauseGate {
   #opened: PromiseWithResolvers<void> | undefined;
 
   get closed(): boolean {

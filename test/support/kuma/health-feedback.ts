@@ -1,7 +1,7 @@
 import { parseDuration } from '../../../kernel/duration.ts';
 import { type NodeInfo, keyOf } from './bootstrap-protocol.ts';
 import { type Inbound, networkingOf, withReadiness, workloadOf } from './dataplane-model.ts';
-import { type Gate } from './gate.ts';
+import { type PauseGate } from './gate.ts';
 import { GRPC_STATUS, type GrpcStream } from './grpc-stream.ts';
 import { type Journal } from './journal.ts';
 import {
@@ -14,15 +14,15 @@ import {
 } from './protobuf.ts';
 import { type ResourceManager } from './resource-manager.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Store, type StoredObject } from './store.ts';
+import { type KumaStore, type StoredObject } from './store.ts';
 import { type Timers } from './timers.ts';
 
 export interface HealthDependencies {
   readonly settings: ControlPlaneSettings;
-  readonly store: Store;
+  readonly store: KumaStore;
   readonly manager: ResourceManager;
   readonly journal: Journal;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
   readonly timers: Timers;
 }
 

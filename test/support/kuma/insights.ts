@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 
 import { type NodeInfo, keyOf } from './bootstrap-protocol.ts';
 import { type ControlPlaneSettings, recorded } from './settings.ts';
-import { type Fields, type ResourceKey, type Store, type Subscription } from './store.ts';
+import { type Fields, type ResourceKey, type KumaStore, type StoredSubscription } from './store.ts';
 import { timestampNow } from './timestamp.ts';
 import { traitsOf } from './version-traits.ts';
 
@@ -18,7 +18,7 @@ interface RecordedOverview {
  * nothing comes back to life, once that is gone.
  */
 export class Insights {
-  readonly #store: Store;
+  readonly #store: KumaStore;
   readonly #settings: ControlPlaneSettings;
   readonly #instanceId: string;
   /**
@@ -29,7 +29,7 @@ export class Insights {
   /** Subscriptions that the last look of {@link finalizeGhosts} found without a stream here. */
   #suspects: ReadonlySet<string> = new Set();
 
-  constructor(store: Store, settings: ControlPlaneSettings, instanceId: string) {
+  constructor(store: KumaStore, settings: ControlPlaneSettings, instanceId: string) {
     this.#store = store;
     this.#settings = settings;
     this.#instanceId = instanceId;
@@ -39,7 +39,7 @@ export class Insights {
   }
 
   /** A subscription for a stream that opens now; not written yet. */
-  subscription(node: NodeInfo): Subscription {
+  subscription(node: NodeInfo): StoredSubscription {
     return {
       id: randomUUID(),
       controlPlaneInstanceId: this.#instanceId,
@@ -50,7 +50,7 @@ export class Insights {
   }
 
   /** The first configuration was acknowledged. */
-  acknowledged(subscription: Subscription): Subscription {
+  acknowledged(subscription: StoredSubscription): StoredSubscription {
     const status = this.#template.subscriptions[0]?.['status'] as Fields;
     return { ...subscription, status: { ...status, lastUpdateTime: timestampNow(9) } };
   }
@@ -59,7 +59,7 @@ export class Insights {
    * Adds or replaces a subscription. A new one ends all that came before it, which is how a ghost of a crashed control
    * plane disappears when its dataplane comes back.
    */
-  write(node: NodeInfo, subscription: Subscription): void {
+  write(node: NodeInfo, subscription: StoredSubscription): void {
     const key = keyOf(node);
     const existing = this.#store.findInsight(key)?.subscriptions ?? [];
     const known = existing.some(({ id }) => id === subscription.id);
@@ -138,7 +138,7 @@ export class Insights {
   }
 }
 
-export function ended(subscription: Subscription): Subscription {
+export function ended(subscription: StoredSubscription): StoredSubscription {
   return { ...subscription, disconnectTime: subscription.disconnectTime ?? timestampNow(9) };
 }
 

@@ -1,6 +1,6 @@
 import { ControlPlane } from './control-plane.ts';
 import { type ControlPlaneOptions } from './settings.ts';
-import { type StoredObject, type Subscription } from './store.ts';
+import { type StoredObject, type StoredSubscription } from './store.ts';
 import { type DataplaneOptions } from '../world/dataplane-command.ts';
 import { HttpApplication } from '../world/http-application.ts';
 import { type RunningDataplane, startDataplane, waitUntilServing } from '../world/running-dataplane.ts';
@@ -68,7 +68,7 @@ export class QuickWorld implements AsyncDisposable {
     return this.controlPlane.store.find({ type: 'Dataplane', mesh: 'default', name });
   }
 
-  subscriptions(name: string): readonly Subscription[] {
+  subscriptions(name: string): readonly StoredSubscription[] {
     return (
       this.controlPlane.store.findInsight({ type: 'Dataplane', mesh: 'default', name })?.subscriptions ?? []
     );

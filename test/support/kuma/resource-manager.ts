@@ -1,6 +1,6 @@
 import { type Inbound, type Networking, networkingOf } from './dataplane-model.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Fields, type ResourceKey, type Store, type StoredObject } from './store.ts';
+import { type Fields, type ResourceKey, type KumaStore, type StoredObject } from './store.ts';
 import { timestampNow } from './timestamp.ts';
 import { traitsOf, type VersionTraits } from './version-traits.ts';
 
@@ -16,11 +16,11 @@ export interface Written {
  * @see kuma v2.14.3 pkg/core/managers/apis/dataplane/dataplane_manager.go, pkg/core/resources/labels/compute.go
  */
 export class ResourceManager {
-  readonly #store: Store;
+  readonly #store: KumaStore;
   readonly #settings: ControlPlaneSettings;
   readonly #traits: VersionTraits;
 
-  constructor(store: Store, settings: ControlPlaneSettings) {
+  constructor(store: KumaStore, settings: ControlPlaneSettings) {
     this.#store = store;
     this.#settings = settings;
     this.#traits = traitsOf(settings.version);

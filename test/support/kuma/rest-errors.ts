@@ -1,5 +1,5 @@
 /** A problem with one field of a request. */
-export interface Violation {
+export interface FieldViolation {
   readonly field: string;
   readonly reason: string;
 }
@@ -15,7 +15,7 @@ export interface Problem {
   readonly status: number;
   readonly title: string;
   readonly detail: string;
-  readonly violations?: readonly Violation[];
+  readonly violations?: readonly FieldViolation[];
 }
 
 /** Kuma's error body, with the fields that it keeps for old clients. */
@@ -36,7 +36,7 @@ export function notFound(title: string): Answer {
   return errorAnswer({ status: 404, title, detail: 'Not found' });
 }
 
-export function invalid(title: string, violations: readonly Violation[]): Answer {
+export function invalid(title: string, violations: readonly FieldViolation[]): Answer {
   return errorAnswer({ status: 400, title, detail: 'Resource is not valid', violations });
 }
 

@@ -15,7 +15,13 @@ import { listAnswer } from './rest-paging.ts';
 import { RestSecrets } from './rest-secrets.ts';
 import { overviewView, resourceView, specOf } from './rest-views.ts';
 import { type ControlPlaneSettings, effectiveConfig, recorded } from './settings.ts';
-import { type Fields, type ResourceKey, type ResourceType, type Store, type StoredObject } from './store.ts';
+import {
+  type Fields,
+  type ResourceKey,
+  type ResourceType,
+  type KumaStore,
+  type StoredObject,
+} from './store.ts';
 import { traitsOf, type VersionTraits } from './version-traits.ts';
 
 export interface RestRequest {
@@ -28,7 +34,7 @@ export interface RestRequest {
 
 export interface RestDependencies {
   readonly settings: ControlPlaneSettings;
-  readonly store: Store;
+  readonly store: KumaStore;
   readonly manager: ResourceManager;
   readonly instanceId: string;
   /** Called after an object was deleted over REST. */

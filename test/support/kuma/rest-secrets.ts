@@ -2,7 +2,7 @@ import { type DataplaneTokenRequest, type DataplaneTokens } from './dataplane-to
 import { denied, type User } from './rest-access.ts';
 import { type Answer, errorAnswer, invalid, METHOD_NOT_ALLOWED, notFound } from './rest-errors.ts';
 import { type ControlPlaneSettings } from './settings.ts';
-import { type Fields, type SecretKey, type Store } from './store.ts';
+import { type Fields, type SecretKey, type KumaStore } from './store.ts';
 
 export interface SecretRequest {
   readonly path: string;
@@ -13,11 +13,11 @@ export interface SecretRequest {
 
 /** Secrets and tokens made with them: for administrators only. */
 export class RestSecrets {
-  readonly #store: Store;
+  readonly #store: KumaStore;
   readonly #settings: ControlPlaneSettings;
   readonly #tokens: DataplaneTokens;
 
-  constructor(store: Store, settings: ControlPlaneSettings, tokens: DataplaneTokens) {
+  constructor(store: KumaStore, settings: ControlPlaneSettings, tokens: DataplaneTokens) {
     this.#store = store;
     this.#settings = settings;
     this.#tokens = tokens;

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createSecureServer } from 'node:https';
 
 import { type FaultAction, type FaultQueue } from './faults.ts';
-import { type Gate } from './gate.ts';
+import { type PauseGate } from './gate.ts';
 import { type Journal, type SeenRequest } from './journal.ts';
 import { type Answer } from './rest-errors.ts';
 import { type RestRoutes } from './rest-routes.ts';
@@ -12,7 +12,7 @@ export interface RestServerOptions {
   readonly routes: RestRoutes;
   readonly faults: FaultQueue;
   readonly journal: Journal;
-  readonly gate: Gate;
+  readonly gate: PauseGate;
   readonly host: string;
   readonly port: number;
   /** HTTPS with this certificate, or HTTP. */

@@ -24,7 +24,7 @@ export interface StoredObject extends ResourceKey {
   readonly spec: Fields;
 }
 
-export interface Subscription extends Fields {
+export interface StoredSubscription extends Fields {
   readonly id: string;
   readonly controlPlaneInstanceId: string;
   readonly connectTime: string;
@@ -32,7 +32,7 @@ export interface Subscription extends Fields {
 }
 
 export interface Insight {
-  readonly subscriptions: readonly Subscription[];
+  readonly subscriptions: readonly StoredSubscription[];
   readonly metadata?: Fields;
 }
 
@@ -60,7 +60,7 @@ interface Persisted {
  * PostgreSQL as Kuma uses it: objects and their insights, which are deleted with their object. With a file, every
  * write is on disk before it is answered, so that `kill -9` loses nothing.
  */
-export class Store {
+export class KumaStore {
   readonly #file: string | undefined;
   readonly #objects = new Map<string, StoredObject>();
   readonly #insights = new Map<string, Insight>();

@@ -30,7 +30,7 @@ export type HistoryEvent = {
   | { readonly kind: 'deleted' }
 );
 
-export interface Violation {
+export interface HistoryViolation {
   readonly rule:
     | 'a live epoch was deleted'
     | 'a silent one was deleted too early'
@@ -46,9 +46,9 @@ export interface Violation {
 }
 
 export interface Judged {
-  readonly violations: readonly Violation[];
+  readonly violations: readonly HistoryViolation[];
   /** Deleted while it lived, without an epoch: it had not waited for one. */
-  readonly unfencedDeletions: readonly Violation[];
+  readonly unfencedDeletions: readonly HistoryViolation[];
 }
 
 export interface HistoryRules {
@@ -77,7 +77,7 @@ export function judgeHistory(events: readonly HistoryEvent[], rules: HistoryRule
 }
 
 interface JudgedDeletion {
-  readonly violation: Violation;
+  readonly violation: HistoryViolation;
   readonly fenced: boolean;
 }
 
@@ -142,7 +142,7 @@ function isReplaced(history: readonly HistoryEvent[], deletion: Of<'deleted'>): 
   );
 }
 
-function judgeEpochs(history: readonly HistoryEvent[]): readonly Violation[] {
+function judgeEpochs(history: readonly HistoryEvent[]): readonly HistoryViolation[] {
   const attached = ofKind(history, 'attached').filter(
     ({ epoch, leaving }) => epoch !== undefined && !leaving,
   );
@@ -161,7 +161,7 @@ function judgeEpochs(history: readonly HistoryEvent[]): readonly Violation[] {
 }
 
 /** An object that an older epoch writes over a newer one's hides it from its peers. */
-function judgeWriters(history: readonly HistoryEvent[]): readonly Violation[] {
+function judgeWriters(history: readonly HistoryEvent[]): readonly HistoryViolation[] {
   const attached = ofKind(history, 'attached').filter(({ epoch }) => epoch !== undefined);
   return ofKind(history, 'put').flatMap((put) => {
     const before = attached.filter(({ name, atMs }) => name === put.name && atMs < put.atMs);
@@ -183,7 +183,10 @@ function isCopy(history: readonly HistoryEvent[], put: Of<'put'>): boolean {
   return last?.incarnation === put.incarnation;
 }
 
-function judgeEnds(history: readonly HistoryEvent[], { remaining }: HistoryRules): readonly Violation[] {
+function judgeEnds(
+  history: readonly HistoryEvent[],
+  { remaining }: HistoryRules,
+): readonly HistoryViolation[] {
   const left = ofKind(history, 'answered')
     .filter(({ incarnation, outcome }) => remaining.has(incarnation) && outcome !== 'refused')
     .map((event) => violate('a requested departure never ended', event, `it was answered ${event.outcome}`));
@@ -212,9 +215,9 @@ function epochOf({ epoch }: Of<'attached'>): number {
 }
 
 function violate(
-  rule: Violation['rule'],
+  rule: HistoryViolation['rule'],
   { name, incarnation, atMs }: HistoryEvent,
   detail: string,
-): Violation {
+): HistoryViolation {
   return { rule, name, incarnation, atMs: Math.round(atMs), detail };
 }

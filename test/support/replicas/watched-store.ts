@@ -1,12 +1,12 @@
 import { networkingOf } from '../kuma/dataplane-model.ts';
-import { Store, type ResourceKey, type StoredObject } from '../kuma/store.ts';
+import { KumaStore, type ResourceKey, type StoredObject } from '../kuma/store.ts';
 import type { HistoryEvent } from './history.ts';
 
 /** The inbound tag by which a test knows whose object it is. The companion does not know it. */
 export const RUN_TAG = 'test-run';
 
 /** A control plane's objects. Records every write and every deletion at the moment it happens. */
-export class WatchedStore extends Store {
+export class WatchedStore extends KumaStore {
   readonly #note: (event: HistoryEvent) => void;
   /** Who writes now: a test's own write counts as a dataplane's stream. */
   #byStream = false;

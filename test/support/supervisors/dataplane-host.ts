@@ -16,7 +16,7 @@ import { waitUntil } from '../world/wait-until.ts';
 
 const MARK = 'SUPERVISOR_TEST_MARK';
 
-export interface HostOptions {
+export interface SupervisedHostOptions {
   readonly controlPlane: ControlPlane;
   /** kuma-dp's `--drain-time`. */
   readonly drainTime?: string;
@@ -63,10 +63,10 @@ export class DataplaneHost implements AsyncDisposable {
   readonly application: HttpApplication;
   readonly command: DataplaneCommand;
   readonly #mark = randomUUID();
-  readonly #options: HostOptions;
+  readonly #options: SupervisedHostOptions;
 
   private constructor(
-    options: HostOptions,
+    options: SupervisedHostOptions,
     parts: {
       readonly dir: TemporaryDir;
       readonly application: HttpApplication;
@@ -83,7 +83,7 @@ export class DataplaneHost implements AsyncDisposable {
     writeFileSync(this.dir.join('dataplane.yaml'), JSON.stringify(parts.command.resource));
   }
 
-  static async create(options: HostOptions): Promise<DataplaneHost> {
+  static async create(options: SupervisedHostOptions): Promise<DataplaneHost> {
     const dir = new TemporaryDir();
     const name = `web-${randomUUID().slice(0, 8)}`;
     const application = await HttpApplication.start({ name });

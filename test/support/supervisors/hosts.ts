@@ -1,13 +1,13 @@
 import { afterAll, beforeAll } from 'vitest';
 
 import { ControlPlane } from '../kuma/control-plane.ts';
-import { DataplaneHost, disposeOfLeftHosts, type HostOptions } from './dataplane-host.ts';
+import { DataplaneHost, disposeOfLeftHosts, type SupervisedHostOptions } from './dataplane-host.ts';
 
 /**
  * For the top of a test file: a control plane for all its tests. @returns a function that makes a host for one of
  * them
  */
-export function hostsOfThisFile(): (options?: Partial<HostOptions>) => Promise<DataplaneHost> {
+export function hostsOfThisFile(): (options?: Partial<SupervisedHostOptions>) => Promise<DataplaneHost> {
   let controlPlane: ControlPlane;
 
   beforeAll(async () => {

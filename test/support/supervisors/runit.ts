@@ -1,6 +1,6 @@
 import type { DataplaneHost } from './dataplane-host.ts';
 import { type Changes, writeService } from './service-directory.ts';
-import { say, type Said } from './supervisors.ts';
+import { say, type CommandResult } from './supervisors.ts';
 
 /** runsvdir with the documented service and no other. */
 export class Runit {
@@ -23,7 +23,7 @@ export class Runit {
   }
 
   /** `sv` on the service; the word comes last of `argv`. */
-  sv(...argv: readonly string[]): Promise<Said> {
+  sv(...argv: readonly string[]): Promise<CommandResult> {
     return say('sv', ...argv, this.#service);
   }
 }

@@ -1,6 +1,6 @@
 import type { DataplaneHost } from './dataplane-host.ts';
 import { type Changes, writeService } from './service-directory.ts';
-import { say, type Said } from './supervisors.ts';
+import { say, type CommandResult } from './supervisors.ts';
 
 /** s6-svscan with the documented service and no other. */
 export class S6 {
@@ -23,11 +23,11 @@ export class S6 {
   }
 
   /** `s6-svc` on the service. */
-  svc(...argv: readonly string[]): Promise<Said> {
+  svc(...argv: readonly string[]): Promise<CommandResult> {
     return say('s6-svc', ...argv, this.#service);
   }
 
-  svscanctl(...argv: readonly string[]): Promise<Said> {
+  svscanctl(...argv: readonly string[]): Promise<CommandResult> {
     return say('s6-svscanctl', ...argv, this.#scanned);
   }
 

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 import type { DataplaneHost } from './dataplane-host.ts';
 import { documented, filledIn } from './documented.ts';
-import { say, type Said } from './supervisors.ts';
+import { say, type CommandResult } from './supervisors.ts';
 
 /** A change to a documented file, for setups that the page warns of. */
 type Change = (text: string) => string;
@@ -28,7 +28,7 @@ export class Supervisord {
   }
 
   /** `supervisorctl`, as an operator would type it. */
-  ctl(...argv: readonly string[]): Promise<Said> {
+  ctl(...argv: readonly string[]): Promise<CommandResult> {
     return say('supervisorctl', '--configuration', this.#configuration, ...argv);
   }
 

@@ -4,13 +4,13 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 /** How a supervisor's own command ended, and what it said. */
-export interface Said {
+export interface CommandResult {
   readonly code: number;
   readonly text: string;
 }
 
 /** Runs a supervisor's own command to its end, whatever that is. */
-export async function say(program: string, ...argv: readonly string[]): Promise<Said> {
+export async function say(program: string, ...argv: readonly string[]): Promise<CommandResult> {
   try {
     const { stdout, stderr } = await run(program, argv);
     return { code: 0, text: `${stdout}${stderr}`.trim() };

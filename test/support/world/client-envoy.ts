@@ -8,7 +8,7 @@ import { endpointsCluster } from '../kuma/stand-in/envoy-configuration.ts';
 import {
   http2Options,
   httpFilter,
-  type Json,
+  type EnvoyJson,
   listener,
   tcpFilter,
 } from '../kuma/stand-in/envoy-resources.ts';
@@ -115,8 +115,8 @@ function configuration(
   { service, endpointsDir }: ClientEnvoyOptions,
   adminSocket: string,
   ports: Readonly<Record<ClientProtocol, number>>,
-): Json {
-  const cluster = (name: ClientProtocol): Json => ({
+): EnvoyJson {
+  const cluster = (name: ClientProtocol): EnvoyJson => ({
     ...endpointsCluster(service, endpointsDir),
     name,
     ...(name === 'http2' ? http2Options() : {}),

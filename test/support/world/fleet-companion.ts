@@ -1,5 +1,5 @@
 import { CompanionProcess, type CompanionOptions } from '../companion-process.ts';
-import type { Fleet, Wrapping } from './fleet.ts';
+import type { Fleet, InstanceWrapping } from './fleet.ts';
 import { TemporaryDir } from './temporary-dir.ts';
 
 /**
@@ -48,7 +48,7 @@ export class FleetCompanion implements AsyncDisposable {
   }
 
   /** The agent's options with nothing but the companion to turn to; more may follow. */
-  agent(...more: readonly string[]): Wrapping {
+  agent(...more: readonly string[]): InstanceWrapping {
     const { stateDir } = this.#fleet;
     return { agent: ['--endpoint', `grpc://${this.process.address}`, '--state-dir', stateDir, ...more] };
   }

@@ -27,7 +27,7 @@ export interface FleetOptions {
 }
 
 /** How one instance is run: bare, or with the agent in front and these options of it. */
-export type Wrapping = 'bare' | { readonly agent: readonly string[] };
+export type InstanceWrapping = 'bare' | { readonly agent: readonly string[] };
 
 /** One application with its dataplane, which can be stopped and started again under the same name. */
 export class Instance implements AsyncDisposable {
@@ -46,7 +46,7 @@ export class Instance implements AsyncDisposable {
     return this.#process;
   }
 
-  start(wrapping: Wrapping, extraEnv: Readonly<Record<string, string>> = {}): ManagedProcess {
+  start(wrapping: InstanceWrapping, extraEnv: Readonly<Record<string, string>> = {}): ManagedProcess {
     if (this.#disposed) throw new Error(`${this.name} is not to be started any more`);
     const { command, argv, env } = this.command;
     const [program, args] =
@@ -149,14 +149,14 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Starts every instance, and waits until the peer lists all of them and each one serves. */
-  async start(wrapping: Wrapping): Promise<void> {
+  async start(wrapping: InstanceWrapping): Promise<void> {
     for (const instance of this.instances) instance.start(wrapping);
     await this.untilListed();
     await this.untilServing();
   }
 
   /** The agent's options for this fleet; more may follow. */
-  agent(...more: readonly string[]): Wrapping {
+  agent(...more: readonly string[]): InstanceWrapping {
     return { agent: ['--endpoint', this.controlPlane.httpUrl, '--state-dir', this.stateDir, ...more] };
   }
 

@@ -11,7 +11,7 @@ const BEAT_MS = 200;
  * A connection that a user of Envoy keeps open: a TCP connection, a gRPC stream or a download, with data every 200
  * ms.
  */
-export class Session implements Disposable {
+export class ClientSession implements Disposable {
   #receivedAtMs: number | undefined;
   #endedAtMs: number | undefined;
   #closed = false;

@@ -7,18 +7,18 @@ export const NAMES = ['backend-1', 'backend-2', 'backend-3'];
 
 const RATE_PER_SECOND = 100;
 
-export interface Traffic {
+export interface LoadTraffic {
   readonly name: string;
   readonly inbound: 'http' | 'http2' | 'tcp';
   readonly load: 'http1' | 'http2' | 'tcp';
 }
 
-export const HTTP1: Traffic = { name: 'keep-alive HTTP/1.1', inbound: 'http', load: 'http1' };
+export const HTTP1: LoadTraffic = { name: 'keep-alive HTTP/1.1', inbound: 'http', load: 'http1' };
 
 /** Holds load on a fleet while `change` happens, and until a hundred good answers after it. */
 export async function underLoad(
   fleet: Pick<Fleet, 'client'>,
-  traffic: Traffic,
+  traffic: LoadTraffic,
   change: (load: LoadGenerator) => Promise<void>,
 ): Promise<LoadSummary> {
   await using load = new LoadGenerator({

@@ -70,10 +70,10 @@ describe('the health service', () => {
     world.server.setServing(false);
     await expect(nextStatus(call)).resolves.toBe('NOT_SERVING');
     const ended = once(call, 'status');
-    const drained = world.server.drain(60_000);
+    const shutDown = world.server.shutDown(60_000);
     call.resume();
     await expect(ended).resolves.toEqual([expect.objectContaining({ code: 0 })]);
-    await drained;
+    await shutDown;
   });
 });
 

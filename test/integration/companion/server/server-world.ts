@@ -119,7 +119,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     [Symbol.asyncDispose]: async () => {
       for (const client of clients) client.close();
       for (const socket of sockets) socket.destroy();
-      await server.drain(0);
+      await server.shutDown(0);
     },
   };
 }

@@ -1,5 +1,5 @@
 import { parseDuration } from '../../../../kernel/duration.ts';
-import { type ProxyType } from '../bootstrap-protocol.ts';
+import { type StandInProxyType } from '../bootstrap-protocol.ts';
 import { CommandError, type FlagName, type FlagValues } from './flags.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -8,7 +8,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export interface Configuration {
   readonly name: string;
   readonly mesh: string;
-  readonly proxyType: ProxyType;
+  readonly proxyType: StandInProxyType;
   readonly drainTimeMs: number;
   readonly controlPlaneUrl: string;
   /** PEM. Wins over the file. */
@@ -84,7 +84,7 @@ export function loadConfiguration(flags: FlagValues, env: Environment, version: 
   const configuration: Configuration = {
     name: read(SETTINGS.name),
     mesh: read(SETTINGS.mesh),
-    proxyType: read(SETTINGS.proxyType) as ProxyType,
+    proxyType: read(SETTINGS.proxyType) as StandInProxyType,
     drainTimeMs: duration(SETTINGS.drainTime, read),
     controlPlaneUrl: read(SETTINGS.controlPlaneUrl),
     caCert: read(SETTINGS.caCert),

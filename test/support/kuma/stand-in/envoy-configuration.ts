@@ -6,7 +6,7 @@ import { type Configuration } from './configuration.ts';
 import {
   assignment,
   http2Options,
-  type Json,
+  type EnvoyJson,
   listener,
   listenersResponse,
   passingListener,
@@ -20,9 +20,9 @@ import {
 
 interface EnvoyConfiguration {
   /** For `<workdir>/bootstrap.yaml`; JSON is YAML. */
-  readonly bootstrap: Json;
+  readonly bootstrap: EnvoyJson;
   /** For {@link listenersFile}. */
-  readonly listeners: Json;
+  readonly listeners: EnvoyJson;
 }
 
 interface SystemNames {
@@ -107,13 +107,17 @@ export function envoyConfiguration(
   return { bootstrap, listeners: listenersResponse(listeners(answer, inbounds)) };
 }
 
-function adminAddress({ admin }: BootstrapAnswer): Json {
+function adminAddress({ admin }: BootstrapAnswer): EnvoyJson {
   return 'socket' in admin
     ? { pipe: { path: admin.socket, mode: SOCKET_MODE } }
     : socketAddress({ address: '127.0.0.1', port: admin.port });
 }
 
-function discoveryService(answer: BootstrapAnswer, configuration: Configuration, names: SystemNames): Json {
+function discoveryService(
+  answer: BootstrapAnswer,
+  configuration: Configuration,
+  names: SystemNames,
+): EnvoyJson {
   const metadata = [
     { key: NODE_HEADER, value: encodeNode(answer.node) },
     ...(configuration.token === '' ? [] : [{ key: 'authorization', value: configuration.token }]),
@@ -125,7 +129,10 @@ function discoveryService(answer: BootstrapAnswer, configuration: Configuration,
   };
 }
 
-function discoveryCluster({ controlPlaneUrl, caCert, skipVerify }: Configuration, names: SystemNames): Json {
+function discoveryCluster(
+  { controlPlaneUrl, caCert, skipVerify }: Configuration,
+  names: SystemNames,
+): EnvoyJson {
   const url = new URL(controlPlaneUrl);
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const matchers = ['DNS', 'IP_ADDRESS'].map((sanType) => ({ san_type: sanType, matcher: { exact: host } }));
@@ -155,7 +162,7 @@ function discoveryCluster({ controlPlaneUrl, caCert, skipVerify }: Configuration
   };
 }
 
-function inboundClusters(answer: BootstrapAnswer, inbounds: readonly Inbound[]): readonly Json[] {
+function inboundClusters(answer: BootstrapAnswer, inbounds: readonly Inbound[]): readonly EnvoyJson[] {
   const clusters = inbounds.map((inbound) =>
     staticCluster(inboundCluster(answer, inbound), socketAddress(workloadOf(inbound)), protocolOf(inbound)),
   );
@@ -164,7 +171,7 @@ function inboundClusters(answer: BootstrapAnswer, inbounds: readonly Inbound[]):
   );
 }
 
-function listeners(answer: BootstrapAnswer, inbounds: readonly Inbound[]): readonly Json[] {
+function listeners(answer: BootstrapAnswer, inbounds: readonly Inbound[]): readonly EnvoyJson[] {
   const { address = '127.0.0.1', port, outbound = [] } = networkingOf(answer.spec);
   const shared = { traffic_direction: 'INBOUND', enable_reuse_port: answer.reusePort };
   const incoming = inbounds.map((inbound) => {
@@ -194,7 +201,10 @@ function listeners(answer: BootstrapAnswer, inbounds: readonly Inbound[]): reado
 }
 
 /** @see kuma v2.14.3 pkg/plugins/runtime/gateway/listener_generator.go */
-function gatewayListeners({ gatewayListeners: gateways }: BootstrapAnswer, address: string): readonly Json[] {
+function gatewayListeners(
+  { gatewayListeners: gateways }: BootstrapAnswer,
+  address: string,
+): readonly EnvoyJson[] {
   return gateways.map(({ name, port, backend }) => ({
     ...listener(`${name}:HTTP:${port}`, { address, port }, proxyFilter(backend, 'http')),
     traffic_direction: 'INBOUND',
@@ -202,7 +212,7 @@ function gatewayListeners({ gatewayListeners: gateways }: BootstrapAnswer, addre
   }));
 }
 
-function outboundClusters(answer: BootstrapAnswer): readonly Json[] {
+function outboundClusters(answer: BootstrapAnswer): readonly EnvoyJson[] {
   const { spec, endpointsDir, protocols, idleTimeouts, gatewayListeners: gateways } = answer;
   if (endpointsDir === undefined) return [];
   if (answer.passedOn.length > 0)
@@ -218,7 +228,7 @@ function outboundClusters(answer: BootstrapAnswer): readonly Json[] {
 }
 
 /** A cluster whose endpoints come from the file that the emulated control plane publishes. */
-export function endpointsCluster(service: string, endpointsDir: string): Json {
+export function endpointsCluster(service: string, endpointsDir: string): EnvoyJson {
   const path = join(endpointsDir, `${service}.json`);
   const source = { path, watched_directory: { path: endpointsDir } };
   return {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 /** Pieces of Envoy configuration, as the JSON that Envoy reads. */
-export type Json = { readonly [field: string]: unknown };
+export type EnvoyJson = { readonly [field: string]: unknown };
 
 const TYPE = 'type.googleapis.com/envoy';
 const TLS_FIXTURES = join(import.meta.dirname, '..', '..', '..', 'fixtures', 'tls');
@@ -10,16 +10,16 @@ const TLS_FIXTURES = join(import.meta.dirname, '..', '..', '..', 'fixtures', 'tl
 const HTTP_PROTOCOLS = new Set(['http', 'http2', 'grpc']);
 const HTTP2_PROTOCOLS = new Set(['http2', 'grpc']);
 
-export interface Target {
+export interface EnvoyTarget {
   readonly address: string;
   readonly port: number;
 }
 
-export function socketAddress({ address, port }: Target): Json {
+export function socketAddress({ address, port }: EnvoyTarget): EnvoyJson {
   return { socket_address: { address, port_value: port } };
 }
 
-export function staticCluster(name: string, address: Json, protocol = 'tcp'): Json {
+export function staticCluster(name: string, address: EnvoyJson, protocol = 'tcp'): EnvoyJson {
   return {
     name,
     type: 'STATIC',
@@ -29,17 +29,17 @@ export function staticCluster(name: string, address: Json, protocol = 'tcp'): Js
   };
 }
 
-export function assignment(cluster: string, addresses: readonly Json[]): Json {
+export function assignment(cluster: string, addresses: readonly EnvoyJson[]): EnvoyJson {
   const endpoints = addresses.map((address) => ({ endpoint: { address } }));
   return { cluster_name: cluster, endpoints: [{ lb_endpoints: endpoints }] };
 }
 
-export function http2Options(options: Json = {}): Json {
+export function http2Options(options: EnvoyJson = {}): EnvoyJson {
   return httpOptions({ explicit_http_config: { http2_protocol_options: options } });
 }
 
 /** How an HTTP cluster speaks upstream, and when it closes a connection without a request. */
-export function upstreamOptions(protocol: string, idleTimeoutMs?: number): Json {
+export function upstreamOptions(protocol: string, idleTimeoutMs?: number): EnvoyJson {
   if (!HTTP_PROTOCOLS.has(protocol)) return {};
   const config = HTTP2_PROTOCOLS.has(protocol)
     ? { http2_protocol_options: {} }
@@ -52,7 +52,7 @@ export function upstreamOptions(protocol: string, idleTimeoutMs?: number): Json 
   });
 }
 
-function httpOptions(options: Json): Json {
+function httpOptions(options: EnvoyJson): EnvoyJson {
   const type = `${TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions`;
   return {
     typed_extension_protocol_options: {
@@ -62,11 +62,11 @@ function httpOptions(options: Json): Json {
 }
 
 /** One network filter that passes everything on to `cluster`: an HTTP connection manager or a TCP proxy. No retries. */
-export function proxyFilter(cluster: string, protocol: string): Json {
+export function proxyFilter(cluster: string, protocol: string): EnvoyJson {
   return HTTP_PROTOCOLS.has(protocol) ? httpFilter(cluster) : tcpFilter(cluster);
 }
 
-export function tcpFilter(cluster: string): Json {
+export function tcpFilter(cluster: string): EnvoyJson {
   const config = {
     '@type': `${TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy`,
     stat_prefix: cluster,
@@ -75,7 +75,7 @@ export function tcpFilter(cluster: string): Json {
   return { name: 'envoy.filters.network.tcp_proxy', typed_config: config };
 }
 
-export function httpFilter(cluster: string): Json {
+export function httpFilter(cluster: string): EnvoyJson {
   const route = { match: { prefix: '/' }, route: { cluster, timeout: '0s' } };
   const config = {
     '@type': `${TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
@@ -92,12 +92,12 @@ export function httpFilter(cluster: string): Json {
   return { name: 'envoy.filters.network.http_connection_manager', typed_config: config };
 }
 
-export function listener(name: string, target: Target, filter: Json): Json {
+export function listener(name: string, target: EnvoyTarget, filter: EnvoyJson): EnvoyJson {
   return { name, address: socketAddress(target), filter_chains: [{ filters: [filter] }] };
 }
 
 /** A listener that takes plain text and TLS, as an inbound of a mesh with permissive mTLS does. */
-export function permissiveListener(name: string, target: Target, filter: Json): Json {
+export function permissiveListener(name: string, target: EnvoyTarget, filter: EnvoyJson): EnvoyJson {
   const certificate = { filename: join(TLS_FIXTURES, 'server.crt') };
   const key = { filename: join(TLS_FIXTURES, 'server.key') };
   const tls = {
@@ -119,7 +119,7 @@ export function permissiveListener(name: string, target: Target, filter: Json): 
 }
 
 /** A zone proxy's listener: passes each connection on to the cluster that its TLS server name says, as it is. */
-export function passingListener(name: string, target: Target): Json {
+export function passingListener(name: string, target: EnvoyTarget): EnvoyJson {
   const bySni = {
     name: 'envoy.filters.network.sni_cluster',
     typed_config: { '@type': `${TYPE}.extensions.filters.network.sni_cluster.v3.SniCluster` },
@@ -133,7 +133,7 @@ export function passingListener(name: string, target: Target): Json {
 }
 
 /** A cluster that is called over TLS with its service as server name. Who answers is not verified. */
-export function tlsTo(service: string): Json {
+export function tlsTo(service: string): EnvoyJson {
   return {
     transport_socket: {
       name: 'envoy.transport_sockets.tls',
@@ -145,7 +145,7 @@ export function tlsTo(service: string): Json {
   };
 }
 
-function tlsInspector(): Json {
+function tlsInspector(): EnvoyJson {
   return {
     name: 'envoy.filters.listener.tls_inspector',
     typed_config: { '@type': `${TYPE}.extensions.filters.listener.tls_inspector.v3.TlsInspector` },
@@ -153,7 +153,7 @@ function tlsInspector(): Json {
 }
 
 /** A `DiscoveryResponse` of listeners, for a file that Envoy watches. */
-export function listenersResponse(listeners: readonly Json[]): Json {
+export function listenersResponse(listeners: readonly EnvoyJson[]): EnvoyJson {
   return {
     version_info: '1',
     resources: listeners.map((one) => ({ '@type': `${TYPE}.config.listener.v3.Listener`, ...one })),

@@ -422,7 +422,7 @@ describe('Attachment', () => {
     const only = companion('a', attaches(1));
     const made = attachment(only);
     await begin(made);
-    made.settleOwner('cp');
+    made.confirmOwner('cp');
     await clock.settle();
     expect(only.hellos.map(({ hello, atMs }) => [hello.owner, atMs])).toEqual([
       ['agent', 0],
@@ -435,7 +435,7 @@ describe('Attachment', () => {
     const only = companion('a', late(1_500, { epoch: 1, facts: FACTS }), attaches(1));
     const made = attachment(only);
     await begin(made);
-    made.settleOwner('cp');
+    made.confirmOwner('cp');
     await clock.pass(1_000);
     expect(only.hellos.map(({ hello, atMs }) => [hello.owner, atMs])).toEqual([
       ['agent', 0],
@@ -447,7 +447,7 @@ describe('Attachment', () => {
     const only = companion('a', late(1_500, { epoch: 7, facts: FACTS, takesOwner: true }));
     const made = attachment(only);
     await begin(made);
-    made.settleOwner('cp');
+    made.confirmOwner('cp');
     await clock.pass(5_000);
     expect(attempts(only)).toEqual([0]);
     expect(only.streams[0]?.owners).toEqual(['cp']);
@@ -458,8 +458,8 @@ describe('Attachment', () => {
     const only = companion('a', late(0, { epoch: 7, facts: FACTS, takesOwner: true }));
     const made = attachment(only);
     await begin(made);
-    made.settleOwner('cp');
-    made.settleOwner('cp');
+    made.confirmOwner('cp');
+    made.confirmOwner('cp');
     expect(only.streams[0]?.owners).toEqual(['cp']);
     only.streams[0]?.end(lost());
     await clock.pass(1_000);
@@ -471,7 +471,7 @@ describe('Attachment', () => {
     const only = companion('a', attaches(1));
     const made = attachment(only);
     await begin(made);
-    made.settleOwner('agent');
+    made.confirmOwner('agent');
     await clock.settle();
     expect(attempts(only)).toEqual([0]);
   });
@@ -496,7 +496,7 @@ describe('Attachment', () => {
     return { reports: stream.reports, atMs: atMs ?? Number.NaN };
   }
 
-  describe('the last words', () => {
+  describe('the last message', () => {
     test('are said, and the agent does not attach again', async () => {
       expect(await finish(true)).toEqual({ reports: ['{}'], atMs: 0 });
     });

@@ -33,14 +33,14 @@ describe('claimName()', () => {
   });
 
   /** @param epochAfterMs `undefined`: never */
-  function attachment(epochAfterMs: number | undefined): Pick<CompanionAttachment, 'begin' | 'settleOwner'> {
+  function attachment(epochAfterMs: number | undefined): Pick<CompanionAttachment, 'begin' | 'confirmOwner'> {
     return {
       async begin(_owner, budgetMs, cancel) {
         const late = epochAfterMs === undefined || epochAfterMs > budgetMs;
         await sleep(clock, late ? budgetMs : epochAfterMs, cancel).catch(() => {});
         return late || cancel.aborted ? undefined : 7;
       },
-      settleOwner: (owner) => settledOwners.push(owner),
+      confirmOwner: (owner) => settledOwners.push(owner),
     };
   }
 

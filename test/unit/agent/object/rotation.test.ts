@@ -85,7 +85,7 @@ describe('Rotation', () => {
     const startMs = clock.monotonicMs();
     let result: RotationResult | undefined;
     const request = { wanted, wait: true, timeoutMs: 60_000, cancel: new AbortController().signal, ...how };
-    void one.turn(request).then((value) => (result = value));
+    void one.change(request).then((value) => (result = value));
     await clock.passUntil(() => result !== undefined);
     if (result === undefined) throw new Error('There was no result');
     return { ...result, tookMs: clock.monotonicMs() - startMs };
@@ -194,7 +194,7 @@ describe('Rotation', () => {
     const drained = turn(one, 'out');
     await clock.pass(100);
     const cancel = new AbortController().signal;
-    void one.turn({ wanted: 'in', wait: false, timeoutMs: 1_000, cancel });
+    void one.change({ wanted: 'in', wait: false, timeoutMs: 1_000, cancel });
     expect(await drained).toMatchObject({
       outcome: 'refused',
       detail: 'Cancelled: the caller hung up, or a newer drain or resume replaced this one',

@@ -23,7 +23,7 @@ import {
   giveUp,
   hasten,
   KILLED,
-  type Row,
+  type StepRow,
   serving,
   spawned,
   standbyAsked,
@@ -36,7 +36,7 @@ import {
 
 describe('step(): a deregistration that is late', () => {
   const late = [...serving, stop, fired('deregister')];
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'is tried on while kuma-dp drains',
       inputs: late,
@@ -130,7 +130,7 @@ describe('step(): a deregistration that is late', () => {
 
 describe('step(): neither an object nor an Envoy', () => {
   const begin = [deregister, watchUsers, armKill, ...DRAIN];
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'kuma-dp is told at once, and the attempts outlive it by a moment',
       inputs: [spawned, stop, exited(FAILED), fired('give-up'), deregistered('failed')],

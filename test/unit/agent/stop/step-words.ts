@@ -73,7 +73,7 @@ export const BEGIN = [deregister, watchUsers, armDeregister, armKill];
 export const DRAIN = [tell('drain'), watchDrain, armDrain];
 export const serving = [spawned, envoySeen];
 
-export interface Row {
+export interface StepRow {
   readonly name: string;
   readonly inputs: readonly Input[];
   readonly effects: readonly Effect[];

@@ -28,7 +28,7 @@ import {
   follow,
   hasten,
   KILLED,
-  type Row,
+  type StepRow,
   serving,
   spawned,
   spawnFailed,
@@ -41,7 +41,7 @@ import {
 } from './step-words.ts';
 
 describe('step(): one request to stop', () => {
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'deregisters, settles, drains, ends and confirms, in that order',
       inputs: [...serving, stop, deregistered('gone'), fired('settle'), drained, exited(CLEAN), confirmed],
@@ -131,7 +131,7 @@ describe('step(): one request to stop', () => {
 });
 
 describe('step(): asked again', () => {
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'a second request while deregistering hastens it, and skips every wait after it',
       inputs: [...serving, stop, stop, deregistered('gone'), exited(CLEAN), confirmed],
@@ -217,7 +217,7 @@ describe('step(): asked again', () => {
 });
 
 describe('step(): kuma-dp ends by itself', () => {
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'while running: it is deregistered within the short deadline, then mirrored',
       inputs: [...serving, exited(KILLED), deregistered('gone')],
@@ -311,7 +311,7 @@ describe('step(): kuma-dp ends by itself', () => {
 });
 
 describe('step(): before kuma-dp is there', () => {
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'a stop ends as the signal would have',
       inputs: [stop],
@@ -358,7 +358,7 @@ describe('step(): before kuma-dp is there', () => {
 });
 
 describe('step(): SIGUSR2, drain and stay', () => {
-  test.for<Row>([
+  test.for<StepRow>([
     {
       name: 'deregisters, then passes it on',
       inputs: [...serving, standbyAsked, deregistered('gone')],

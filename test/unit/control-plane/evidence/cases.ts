@@ -13,7 +13,7 @@ export const GRACE_MS = 15_000;
 export const SWEEP_AFTER_MS = 600_000;
 
 /** A row of a table of deletions: what is otherwise clear, with `given`. */
-export interface Row {
+export interface CaseRow {
   readonly name: string;
   readonly given: Partial<DeletionCase>;
   readonly judgement: Judgement;

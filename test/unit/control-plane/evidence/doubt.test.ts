@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { judgeDeletion, type DeletionCase } from '../../../../control-plane/evidence/guards.pure.ts';
-import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type Row } from './cases.ts';
+import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type CaseRow } from './cases.ts';
 
 const DOUBTFUL = { ...AROUND, doubtfulInstances: new Set(['cp-b']) };
 
@@ -21,7 +21,7 @@ test.for(['requested', 'fallback', 'sweep'] as const)(
 );
 
 describe('a fallback, of which something cannot be known', () => {
-  test.for<Row>([
+  test.for<CaseRow>([
     {
       name: 'no replica saw its stream end: it has a grace more to attach elsewhere',
       given: { unseen: true, around: AROUND },

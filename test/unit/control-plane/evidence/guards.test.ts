@@ -20,7 +20,7 @@ import {
   shown,
   stream,
   wait,
-  type Row,
+  type CaseRow,
 } from './cases.ts';
 
 const JUST_UP = 'the control plane or the companion has just started';
@@ -133,7 +133,7 @@ describe('a requested departure', () => {
   const QUIET_MS = GRACE_MS + 30_000;
   const CAME = 'its object or streams changed after its agent had left: unchanged for';
 
-  test.for<Row>([
+  test.for<CaseRow>([
     {
       name: 'while its agent is attached, its own stream proves nothing, however young',
       given: { stored: shown({ subscriptions: [stream('cp-now', 10)], writtenMs: 10 }) },
@@ -250,7 +250,7 @@ describe('a requested departure', () => {
 });
 
 describe('a fallback', () => {
-  test.for<Row>([
+  test.for<CaseRow>([
     {
       name: 'its agent is attached again',
       given: { missingMs: undefined },
@@ -354,7 +354,7 @@ describe('a fallback', () => {
 describe('a fallback of what was never seen connected', () => {
   const TOO_YOUNG = wait('evidence-too-young', 'silent for 15 s of 600 s', SWEEP_AFTER_MS - GRACE_MS);
 
-  test.for<Row>([
+  test.for<CaseRow>([
     {
       name: 'an agent put it, and no peer is told of it',
       given: { stored: shown({ labels: MINE, networking: NOT_READY }) },
@@ -427,7 +427,7 @@ describe('a fallback of what was never seen connected', () => {
 describe('a sweep', () => {
   const NEEDED_MS = GRACE_MS + 30_000;
 
-  test.for<Row>([
+  test.for<CaseRow>([
     {
       name: 'it is connected: that ends the sweep',
       given: { stored: shown({ metadata: BROUGHT, subscriptions: [stream('cp-now', 60_000)] }) },

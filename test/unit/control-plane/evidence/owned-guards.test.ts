@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { judgeDeletion } from '../../../../control-plane/evidence/guards.pure.ts';
-import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type Row } from './cases.ts';
+import { AROUND, CLEAR, DELETE, GRACE_MS, shown, stream, wait, type CaseRow } from './cases.ts';
 
 const JUST_UP = 'the control plane or the companion has just started';
 
@@ -10,7 +10,7 @@ describe('a fallback of an object that its agent put', () => {
   const around = { ...AROUND, deregistrationDelayMs: 10_000 };
   const ENDED = shown({ subscriptions: [stream('cp-now', 60_000, 10_000)] });
 
-  test.for<Row>([
+  test.for<CaseRow>([
     {
       name: 'goes when the control plane would delete one of its own',
       given: { missingMs: 10_000, unchangedMs: 10_000, stored: ENDED },

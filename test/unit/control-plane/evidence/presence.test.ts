@@ -63,7 +63,7 @@ describe('how well this process keeps up', () => {
   });
 
   test('after its end no silence of its own is late', async () => {
-    over.abort(new Error('The companion stops'));
+    over.abort(new Error('Cancelled: the companion stops'));
     await ended;
     clock.advance(60_000);
     expect(presence.hadBreak).toBe(false);

@@ -58,7 +58,7 @@ export interface Deletion {
  * A companion on its own store. The store is what `ports.ts` promises, in a few lines; every decision is the real one.
  * All that `#process` holds is gone with the process; `rows`, `#ended` and `#past` outlive it.
  */
-export class WorldCompanion {
+export class SimpleCompanion {
   readonly rows = new Map<string, Row>();
   upSinceMs: number | undefined;
   pausedUntilMs = 0;

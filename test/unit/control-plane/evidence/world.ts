@@ -1,5 +1,5 @@
 import type { ObjectOwner } from '../../../../control-plane/records.pure.ts';
-import { GRACE_MS, WorldCompanion, type Deletion } from './world-companion.ts';
+import { GRACE_MS, SimpleCompanion, type Deletion } from './world-companion.ts';
 import { WorldControlPlane } from './world-control-plane.ts';
 
 interface Incarnation {
@@ -46,7 +46,7 @@ const RECORDED_WITHIN_MS = 1_000;
 /** Hosts, a control plane and a companion in simulated time. Starts with a fleet that runs. */
 export class World {
   readonly controlPlane = new WorldControlPlane();
-  readonly companion: WorldCompanion;
+  readonly companion: SimpleCompanion;
   readonly hosts: readonly Host[];
   readonly violations: string[] = [];
   readonly log: string[] = [];
@@ -56,7 +56,7 @@ export class World {
 
   constructor(hosts: number, random: () => number) {
     this.#random = random;
-    this.companion = new WorldCompanion(this.controlPlane, (deletion) => this.#check(deletion));
+    this.companion = new SimpleCompanion(this.controlPlane, (deletion) => this.#check(deletion));
     this.controlPlane.start(this.#nowMs);
     this.companion.start(this.#nowMs);
     this.hosts = Array.from({ length: hosts }, (_, at) => ({

@@ -14,7 +14,7 @@ import type { TokenProblem } from '../../../../control-plane/tokens/token-ports.
 import { describeError, OperationalError } from '../../../../kernel/errors.ts';
 import { permits } from '../../../../kuma/token-rules.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
-import { byHmac, bySha, makeSigningKey, signToken, type Json } from '../../../support/signed-token.ts';
+import { byHmac, bySha, makeSigningKey, signToken, type TokenJson } from '../../../support/signed-token.ts';
 import { DOWN, FORBIDDEN, SecretsAtHand } from './secrets-at-hand.ts';
 
 const KEY = makeSigningKey();
@@ -42,7 +42,9 @@ const CLAIMS = {
 const ADDRESS = '192.0.2.1';
 const BY = { mesh: 'default', address: ADDRESS };
 
-const signed = (change: { readonly header?: Json; readonly claims?: Json; readonly key?: typeof KEY } = {}) =>
+const signed = (
+  change: { readonly header?: TokenJson; readonly claims?: TokenJson; readonly key?: typeof KEY } = {},
+) =>
   signToken(
     { ...HEADER, ...change.header },
     { ...CLAIMS, ...change.claims },

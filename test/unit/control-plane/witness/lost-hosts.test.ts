@@ -5,7 +5,7 @@ import { OperationalError } from '../../../../kernel/errors.ts';
 import { SIDELINED_LABEL } from '../../../../kuma/sidelined.ts';
 import { Owner, Wish_State } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { incarnationOf, keyOf } from '../../../support/fakes/companion-scene.ts';
-import { WitnessScene, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
+import { FakeWitnessZone, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
 
 const OWNERS = [
   { owner: Owner.CONTROL_PLANE, name: 'the control plane' },
@@ -34,7 +34,7 @@ function withoutPuts(port: ControlPlanes, onPut = (): void => {}): ControlPlanes
 }
 
 /** Four hosts of one service that know each other. */
-async function four(scene: WitnessScene, owner: Owner = Owner.AGENT) {
+async function four(scene: FakeWitnessZone, owner: Owner = Owner.AGENT) {
   const hosts: WitnessHost[] = [];
   for (const name of ['web-1', 'web-2', 'web-3', 'web-4']) hosts.push(await scene.serve(name, { owner }));
   await scene.meet();
@@ -44,7 +44,7 @@ async function four(scene: WitnessScene, owner: Owner = Owner.AGENT) {
 }
 
 /** One of four hosts is silent, and out. */
-async function sidelined(scene: WitnessScene, owner: Owner = Owner.AGENT) {
+async function sidelined(scene: FakeWitnessZone, owner: Owner = Owner.AGENT) {
   const companion = scene.companion();
   const { lost, peers } = await four(scene, owner);
   scene.lose(lost, 'silent');
@@ -55,7 +55,7 @@ async function sidelined(scene: WitnessScene, owner: Owner = Owner.AGENT) {
 
 /** When the object of a host that was killed is deleted, and what is kept of it. */
 const deletedAtMs = async (isOn: boolean) => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   scene.companion({ isOn });
   const { lost } = await four(scene);
   const lostMs = scene.clock.monotonicMs();
@@ -69,7 +69,7 @@ describe.for(OWNERS)('an object that belongs to $name', ({ owner }) => {
   test.for(['killed', 'silent'] as const)(
     'is out where the host is %s, and back when an agent serves',
     async (how) => {
-      await using scene = new WitnessScene();
+      await using scene = new FakeWitnessZone();
       scene.companion();
       const { lost } = await four(scene, owner);
       scene.lose(lost, how);
@@ -89,7 +89,7 @@ describe.for(OWNERS)('an object that belongs to $name', ({ owner }) => {
 });
 
 test('switched off, a lost host stays in its peers’ lists until it is deleted', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   scene.companion({ isOn: false });
   const { lost } = await four(scene);
   scene.lose(lost, 'killed');
@@ -100,7 +100,7 @@ test('switched off, a lost host stays in its peers’ lists until it is deleted'
 });
 
 test('a companion that starts with --witness off puts back what was taken out', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   const companion = scene.companion();
   const { lost } = await four(scene, Owner.EXTERNAL);
   scene.lose(lost, 'killed');
@@ -114,7 +114,7 @@ test('a companion that starts with --witness off puts back what was taken out', 
 
 describe('what stays in rotation', () => {
   test('an agent that was killed while its Envoy serves', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     const { lost } = await four(scene);
     lost.stream?.lose();
@@ -124,7 +124,7 @@ describe('what stays in rotation', () => {
   });
 
   test('a host that one of its peers reaches, and the companion does not', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     const { lost, peers } = await four(scene);
     lost.foundBy.set(peers[1]?.address ?? '', 'reached');
@@ -134,7 +134,7 @@ describe('what stays in rotation', () => {
   });
 
   test('a process that froze while its kernel answers', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     const { lost } = await four(scene);
     lost.found = 'silent';
@@ -145,7 +145,7 @@ describe('what stays in rotation', () => {
   });
 
   test('a host behind a firewall that no witness has ever crossed', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     await scene.serve('web-2', { owner: Owner.EXTERNAL });
     await scene.serve('web-3', { owner: Owner.EXTERNAL });
@@ -158,7 +158,7 @@ describe('what stays in rotation', () => {
   });
 
   test('a host whose peers run agents that do not look', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     for (const name of ['web-2', 'web-3']) await scene.serve(name, { looks: false, owner: Owner.EXTERNAL });
     const lost = await scene.serve('web-1', { looks: false, owner: Owner.EXTERNAL });
@@ -170,7 +170,7 @@ describe('what stays in rotation', () => {
   });
 
   test('a host whose witnesses are all unable, late, or answer another question', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     const { lost, peers } = await four(scene);
     const [a, b, c] = peers;
@@ -185,7 +185,7 @@ describe('what stays in rotation', () => {
   });
 
   test('the last ready one of its service', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     await scene.serve('api-1', { service: 'api' });
     await scene.serve('api-2', { service: 'api' });
@@ -198,7 +198,7 @@ describe('what stays in rotation', () => {
   });
 
   test('everything, if the companion is cut off from its agents', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     const { lost, peers } = await four(scene);
     for (const host of [lost, ...peers]) {
@@ -216,7 +216,7 @@ describe('a mesh of two hosts', () => {
     { reaches: true, state: 'NotReady' },
     { reaches: false, state: 'Ready' },
   ])('one is lost, the companion has reached it before: $reaches', async ({ reaches, state }) => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     await scene.serve('web-1', { owner: Owner.EXTERNAL });
     const lost = await scene.serve('web-2', { owner: Owner.EXTERNAL });
@@ -230,7 +230,7 @@ describe('a mesh of two hosts', () => {
 });
 
 test('of a mesh of two hosts, both stay where the companion is cut off from both', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   scene.companion();
   const hosts = [
     await scene.serve('web-1', { owner: Owner.EXTERNAL }),
@@ -248,7 +248,7 @@ test('of a mesh of two hosts, both stay where the companion is cut off from both
 
 describe('a sidelined dataplane', () => {
   test('is back where two rounds reach it while its control plane shows its stream online', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { lost } = await sidelined(scene);
     lost.found = 'reached';
     await scene.clock.pass(6_000);
@@ -256,7 +256,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('stays out where another host answers at its address', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { lost } = await sidelined(scene);
     scene.endXds(lost);
     lost.found = 'reached';
@@ -274,7 +274,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('is released when its object is gone', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { lost } = await sidelined(scene);
     scene.endXds(lost);
     await scene.clock.pass(120_000);
@@ -283,7 +283,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('is sidelined once for one loss', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { companion, lost } = await sidelined(scene);
     await companion.engine.witnesses.sidelinings.restore(keyOf('web-1'));
     await scene.clock.pass(RELEASED_MS);
@@ -295,7 +295,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('goes back with all others before a companion is removed, and nothing goes out for a minute', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { companion, peers } = await sidelined(scene);
     const undone = companion.undo({ dataplane: undefined, allSidelined: true });
     await scene.clock.pass(2_000);
@@ -310,7 +310,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('is named where the control plane does not take it back', async () => {
-    await using scene = new WitnessScene({}, 'postgres');
+    await using scene = new FakeWitnessZone({}, 'postgres');
     const { companion } = await sidelined(scene);
     await companion.stop();
     const refusing = scene.companion({ controlPlanes: (port) => withoutPuts(port) });
@@ -320,7 +320,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('whose mark an operator removed stays as the operator left it', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { lost } = await sidelined(scene);
     const object = scene.object('web-1');
     if (object === undefined) throw new TypeError('There is an object');
@@ -335,7 +335,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('is put back where a late write lands after its return', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { lost } = await sidelined(scene);
     const late = scene.object('web-1');
     if (late === undefined) throw new TypeError('There is an object');
@@ -349,7 +349,7 @@ describe('a sidelined dataplane', () => {
   });
 
   test('that its agent drains at once goes back to Ready by the resume', async () => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     const { companion, lost } = await sidelined(scene);
     lost.found = 'reached';
     const resource = Buffer.from(JSON.stringify(lost.resource));
@@ -376,7 +376,7 @@ describe('a sidelined dataplane', () => {
 });
 
 test('a write that is refused is tried again, and an agent that returns meanwhile wins', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   let refused = 0;
   scene.companion({
     controlPlanes: (port) =>
@@ -396,7 +396,7 @@ test('a write that is refused is tried again, and an agent that returns meanwhil
 });
 
 test('what one replica decided, another one carries out and puts back', async () => {
-  await using scene = new WitnessScene({}, 'postgres');
+  await using scene = new FakeWitnessZone({}, 'postgres');
   const first = scene.companion({ controlPlanes: (port) => withoutPuts(port) });
   await scene.clock.pass(10_000);
   const { lost } = await four(scene);

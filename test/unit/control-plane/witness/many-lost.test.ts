@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
 
 import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { WitnessScene, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
+import { FakeWitnessZone, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
 
 /** A part of what the bound is for. Time is not real here. */
 const FLEET = 300;
 const LOST = 90;
 
 test('of a rack that is lost at once, all are out within 20 s but those whose acquaintances are lost too, and no other', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   scene.companion();
   const hosts: WitnessHost[] = [];
   for (let at = 0; at < FLEET; at += 1) {
@@ -27,7 +27,7 @@ test('of a rack that is lost at once, all are out within 20 s but those whose ac
 });
 
 test('of a rack with more than half of a service, half of it goes and the rest is held by name', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   const companion = scene.companion();
   const hosts: WitnessHost[] = [];
   for (let at = 0; at < 8; at += 1)

@@ -4,12 +4,12 @@ import { SIDELINED_LABEL } from '../../../../kuma/sidelined.ts';
 import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { keyOf } from '../../../support/fakes/companion-scene.ts';
 import { emptyTables } from '../../../support/fakes/memory-database.ts';
-import { WitnessScene, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
+import { FakeWitnessZone, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
 
 const FOUND_MS = 25_000;
 
 /** One of four hosts, owned by its control plane, with the mark that a companion left on it. */
-async function marked(scene: WitnessScene, mark: string): Promise<WitnessHost> {
+async function marked(scene: FakeWitnessZone, mark: string): Promise<WitnessHost> {
   scene.companion();
   const hosts: WitnessHost[] = [];
   for (const name of ['web-1', 'web-2', 'web-3', 'web-4'])
@@ -28,7 +28,7 @@ async function marked(scene: WitnessScene, mark: string): Promise<WitnessHost> {
 test.for(['1-1767225600000-1', '0-0-1', '999999999999999999999-1-1'])(
   'a mark %s that the store does not know is taken off a dataplane that serves',
   async (mark) => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     await marked(scene, mark);
     scene.database.tables = { ...emptyTables(), rows: scene.database.tables.rows };
     await scene.clock.pass(FOUND_MS);
@@ -39,7 +39,7 @@ test.for(['1-1767225600000-1', '0-0-1', '999999999999999999999-1-1'])(
 );
 
 test('a mark on a dataplane whose agent is away stays', async () => {
-  await using scene = new WitnessScene();
+  await using scene = new FakeWitnessZone();
   const host = await marked(scene, '1-1767225600000-1');
   host.stream?.lose();
   await scene.clock.pass(10_000);

@@ -1,16 +1,16 @@
 import { expect, test } from 'vitest';
 
-import { WitnessScene } from '../../../support/fakes/witness-scene.ts';
+import { FakeWitnessZone } from '../../../support/fakes/witness-scene.ts';
 
 /** Whether a loss of `web-1` would be noticed at once, once it was looked for witnesses. */
-function problemOf(scene: WitnessScene): string | undefined {
+function problemOf(scene: FakeWitnessZone): string | undefined {
   const [companion] = scene.companions;
   return companion?.engine.witnesses.search.watchfulness('default/web-1')?.problem;
 }
 
 interface Case {
   readonly what: string;
-  readonly make: (scene: WitnessScene) => Promise<void>;
+  readonly make: (scene: FakeWitnessZone) => Promise<void>;
   readonly problem: RegExp;
 }
 
@@ -67,7 +67,7 @@ test.for<Case>([
 ])(
   'it is said of each dataplane whether its loss would be noticed at once: $what',
   async ({ make, problem }) => {
-    await using scene = new WitnessScene();
+    await using scene = new FakeWitnessZone();
     scene.companion();
     await make(scene);
     await scene.meet();

@@ -31,18 +31,18 @@ async function untilUnarmed(clock: FakeClock): Promise<void> {
   await waitUntil(() => clock.armed === 0, { what: 'no timer to be left' });
 }
 
-describe('drain()', () => {
+describe('shutDown()', () => {
   test('lets a call in progress end, and accepts no new call', async () => {
     const clock = new FakeClock();
     await using world = await startTestServer({ clock });
     const { stream, ended } = await openStream(world);
-    const drained = world.server.drain(5_000);
+    const shutDown = world.server.shutDown(5_000);
     await expect(ask(world.client())).resolves.toMatch(/^14 /);
     stream.write(HELLO);
     await once(stream, 'data');
     stream.end();
     await expect(ended).resolves.toBe(0);
-    await drained;
+    await shutDown;
     await untilUnarmed(clock);
   });
 
@@ -50,13 +50,13 @@ describe('drain()', () => {
     const clock = new FakeClock();
     await using world = await startTestServer({ clock });
     const { stream, ended } = await openStream(world);
-    const drained = world.server.drain(5_000);
+    const shutDown = world.server.shutDown(5_000);
     clock.advance(4_999);
     stream.write(HELLO);
     await once(stream, 'data');
     clock.advance(1);
     await expect(ended).resolves.toBe(14);
-    await drained;
+    await shutDown;
     expect(world.server.connections).toEqual({ authenticated: 0, unauthenticated: 0 });
     await untilUnarmed(clock);
   });
@@ -66,9 +66,9 @@ describe('drain()', () => {
     await using world = await startTestServer({ clock });
     await expect(ask(world.client())).resolves.toBe('ok');
     await world.dial();
-    const drained = world.server.drain(5_000);
+    const shutDown = world.server.shutDown(5_000);
     clock.advance(250);
-    await drained;
+    await shutDown;
     await untilUnarmed(clock);
   });
 
@@ -89,16 +89,16 @@ describe('drain()', () => {
     await expect(ask(world.client(0, {}, trusting))).resolves.toBe('ok');
     const slow = await world.dial();
     slow.write(Buffer.of(22, 3, 1, 2, 0, 1));
-    const drained = world.server.drain(5_000);
+    const shutDown = world.server.shutDown(5_000);
     clock.advance(250);
-    await drained;
+    await shutDown;
     await untilUnarmed(clock);
   });
 
   test('may be called twice', async () => {
     await using world = await startTestServer();
-    const first = world.server.drain(60_000);
-    expect(world.server.drain(0)).toBe(first);
+    const first = world.server.shutDown(60_000);
+    expect(world.server.shutDown(0)).toBe(first);
     await first;
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { agentEvents } from '../../../../agent/events.ts';
-import { sayLastWords, type LastWordsDeps } from '../../../../agent/run/last-words.ts';
+import { finishWrites, type ClosingWritesDeps } from '../../../../agent/run/closing-writes.ts';
 import { divideBudget } from '../../../../agent/stop/stop-budget.pure.ts';
 import { beginRecord, finishReport, recordPhase } from '../../../../agent/stop/stop-report.pure.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
@@ -39,7 +39,7 @@ function reportOf({ deregistered }: { readonly deregistered: boolean }): ReturnT
   );
 }
 
-function deps(change: Partial<LastWordsDeps> = {}): LastWordsDeps {
+function deps(change: Partial<ClosingWritesDeps> = {}): ClosingWritesDeps {
   return {
     clock,
     events: agentEvents(log),
@@ -58,12 +58,12 @@ function deps(change: Partial<LastWordsDeps> = {}): LastWordsDeps {
 
 test('the companion hears the report', async () => {
   const report = reportOf({ deregistered: true });
-  await sayLastWords(report, deps());
+  await finishWrites(report, deps());
   expect(said).toEqual([{ report: JSON.stringify(report), keep: false }]);
 });
 
 test('without a stop the companion hears nothing', async () => {
-  await sayLastWords(undefined, deps());
+  await finishWrites(undefined, deps());
   expect(said).toEqual([]);
 });
 
@@ -74,13 +74,13 @@ test.for([
 ] as const)(
   '--on-crash $onCrash, deregistered $deregistered: keep is $keep',
   async ({ onCrash, deregistered, keep }) => {
-    await sayLastWords(reportOf({ deregistered }), deps({ onCrash }));
+    await finishWrites(reportOf({ deregistered }), deps({ onCrash }));
     expect(said).toMatchObject([{ keep }]);
   },
 );
 
 test('a file of reports that cannot be written is said, and the companion hears the report all the same', async () => {
-  await sayLastWords(
+  await finishWrites(
     reportOf({ deregistered: true }),
     deps({ append: () => Promise.reject(new Error('no space left')) }),
   );
@@ -88,14 +88,14 @@ test('a file of reports that cannot be written is said, and the companion hears 
   expect(log.events).toEqual(['report.unwritable']);
 });
 
-test('last words that fail are a bug that is logged', async () => {
-  await sayLastWords(undefined, deps({ pending: [Promise.reject(new Error('a bug'))] }));
+test('the agent logs closing writes that fail as a bug', async () => {
+  await finishWrites(undefined, deps({ pending: [Promise.reject(new Error('a bug'))] }));
   expect(log.events).toEqual(['agent.failed']);
 });
 
-test('last words may take 250 ms, not more', async () => {
+test('closing writes take 250 ms at most', async () => {
   const never = new Promise<never>(() => {});
-  const end = sayLastWords(undefined, deps({ pending: [never] })).then(() => clock.monotonicMs());
+  const end = finishWrites(undefined, deps({ pending: [never] })).then(() => clock.monotonicMs());
   await clock.pass(1_000);
   expect(await end).toBe(250);
 });

@@ -4,7 +4,7 @@ import type { AgentEvents } from '../events.ts';
 import type { StopReport } from '../stop/stop-report.pure.ts';
 
 /** Writes and sends the reports, the state and the last message after kuma-dp has ended. */
-export interface LastWordsDeps {
+export interface ClosingWritesDeps {
   readonly clock: Clock;
   readonly events: AgentEvents;
   readonly onCrash: 'deregister' | 'keep';
@@ -19,12 +19,12 @@ export interface LastWordsDeps {
 const BUDGET_MS = 250;
 
 /** kuma-dp has ended, so the agent must end, even if these writes fail. Never throws. */
-export async function sayLastWords(report: StopReport | undefined, deps: LastWordsDeps): Promise<void> {
+export async function finishWrites(report: StopReport | undefined, deps: ClosingWritesDeps): Promise<void> {
   const { clock, events } = deps;
   await within(clock, BUDGET_MS, say(report, deps)).catch(events.failedUnexpectedly);
 }
 
-async function say(report: StopReport | undefined, deps: LastWordsDeps): Promise<void> {
+async function say(report: StopReport | undefined, deps: ClosingWritesDeps): Promise<void> {
   const { events, attachment, append, pending } = deps;
   if (report === undefined) {
     await Promise.all(pending);
