@@ -53,7 +53,7 @@ async function restart(fleet: Fleet, side: Restart, notes: Notes): Promise<void>
   };
   side.stop(instance);
   const over = Promise.withResolvers<undefined>();
-  // Where Envoy reconnects quickly the object is back before any peer has noticed that it was gone.
+  // If Envoy reconnects quickly, the object is back before any peer has noticed that it was gone.
   const unlessOver = (milestone: Promise<void>): Promise<void> => Promise.race([milestone, over.promise]);
   const gone = untilGone(fleet, wallMs, PATIENCE_MS);
   const left = watch.waitFor('left', instance.command.endpoint, { sinceMs, budgetMs: PATIENCE_MS });

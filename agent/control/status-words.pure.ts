@@ -14,9 +14,9 @@ export interface DataplaneStatus {
   readonly rotation: string;
   readonly drainedSince: string | undefined;
   readonly lastStop: HostState['lastStop'];
-  /** Where the agent answered. */
+  /** The report of its agent; `undefined` without an answer. */
   readonly agent: AgentStatusReport | undefined;
-  /** Why it did not. */
+  /** Why there is no answer. */
   readonly problem: string | undefined;
 }
 

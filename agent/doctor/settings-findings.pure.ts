@@ -10,7 +10,7 @@ export interface SettingsGiven {
   readonly texts: ReadonlyMap<string, string>;
   /** The agent's flags in the command, without values. */
   readonly flags: readonly string[];
-  /** The agent's own variables that it was started with; `undefined` where this user may not see. */
+  /** The agent's own variables at its start; `undefined` if this user may not read them. */
   readonly variables: readonly string[] | undefined;
 }
 

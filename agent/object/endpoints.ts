@@ -84,7 +84,7 @@ export class Endpoints {
     return this.#deps.endpoints.filter(({ remembers }) => remembers === true);
   }
 
-  /** The control planes themselves. */
+  /** The endpoints that are control planes, not companions. */
   get direct(): readonly Endpoint[] {
     return this.#deps.endpoints.filter(({ remembers }) => remembers !== true);
   }

@@ -13,7 +13,7 @@ export function judgeControlPlane({ url, seen }: InstanceLook): Finding {
   return judgeMode(about, seen.facts);
 }
 
-/** The clocks agree, and every instance that holds a stream is named. */
+/** Judges whether the clocks agree, and whether every instance that holds a stream is named. */
 export function judgeClocks(given: {
   readonly overviews: readonly DataplaneOverview[];
   readonly clockMs: number | undefined;

@@ -1,6 +1,6 @@
 const UNRELEASED = '## Unreleased';
 
-/** What a section says, without its heading. @returns `undefined` if there is none of that version */
+/** The text of a section, without its heading. @returns `undefined` if that version has none */
 export function sectionOf(changelog: string, version: string): string | undefined {
   const sections = changelog.split(/^(?=## )/m);
   const section = sections.find((text) => text.startsWith(`## ${version} (`));

@@ -75,7 +75,7 @@ const BASE: Evidence = {
 const SERVING: StreamEvidence = { kind: 'open', serving: true, heardSince: true };
 const BODY = { type: 'Dataplane', mesh: 'default', name: 'web-1' };
 
-/** What is asked, with evidence that lets it happen. */
+/** The questions, each with evidence that lets it happen. */
 export const QUESTIONS: Readonly<Record<string, Evidence>> = {
   'its agent left': BASE,
   'its replica was lost': {
@@ -99,7 +99,7 @@ export const QUESTIONS: Readonly<Record<string, Evidence>> = {
 
 type Change = (given: Evidence) => Evidence;
 
-/** What the object is like instead, where it is there. */
+/** Changes the object, if it exists. */
 function object(fields: Fields): Change {
   return (given) =>
     given.object.kind === 'missing'
@@ -119,7 +119,7 @@ function justBack(envoy: Evidence['envoy']): Change {
   });
 }
 
-/** What the stream is like instead, where an agent was ever heard of. */
+/** Changes the stream, if an agent was ever heard of. */
 function streamed(change: StreamEvidence): Change {
   return (given) => (given.stream.kind === 'none' ? given : { ...given, stream: change });
 }

@@ -16,7 +16,7 @@ const VIOLATIONS: readonly (readonly [file: string, imports: string])[] = [
   ['control-plane/evidence/planted.ts', '../../agent/stop/step.pure.ts'],
   ['control-plane/commands/planted.ts', '../../agent/options.ts'],
   ['control-plane/rpc/admin/planted.ts', '../../../agent/options.ts'],
-  // What is below both.
+  // A package in a folder below both programs.
   ['kernel/planted.ts', 'pg'],
   ['kernel/planted-upwards.ts', '../program/open-log.ts'],
   ['kernel/planted-world.ts', 'node:fs'],
@@ -127,7 +127,7 @@ async function lint(): Promise<ReadonlySet<string>> {
     'program',
     'proto',
   ];
-  // Its exit status says that it found something, which is what is wanted.
+  // Its exit status reports a violation, which the test expects.
   execFile(process.execPath, args, { cwd: root, maxBuffer: 64 * 2 ** 20 }, (_error, stdout) => {
     resolve(stdout);
   });

@@ -8,7 +8,7 @@ import { ROOT, rowsOf } from '../support/documents.ts';
 const text = readFileSync(join(ROOT, 'docs', 'security', 'threat-model.md'), 'utf8');
 const hardening = text.slice(text.indexOf('\n## Hardening in the units\n'));
 
-/** Of a unit with what the package lays over it, but for what is switched off. */
+/** The directives of a unit and its drop-in, without those that are off. */
 function directivesOf(unit: string): readonly string[] {
   const files = unit === 'kuma-dp.service' ? [unit, 'kuma-dp-agent.conf'] : [unit];
   return files

@@ -5,7 +5,7 @@ import { ownFlags, problemsOfShown } from '../support/shown-commands.ts';
 
 const PAGES = pages();
 
-/** Of kuma-dp, kumactl, curl, our own scripts and others that the pages speak of. */
+/** Options of kuma-dp, kumactl, curl, our own scripts and other programs that the pages mention. */
 const THEIRS: ReadonlySet<string> = new Set([
   'auth-type',
   'ca-cert-file',

@@ -14,7 +14,7 @@ const ROWS = rowsOf(DOCUMENT)
     signals.split(', ').map((signal) => ({ signal: signal as NodeJS.Signals, action })),
   );
 
-/** What the supervisor does with a signal while kuma-dp serves, told by its effects alone. */
+/** The supervisor's reaction to a signal while kuma-dp serves, derived from its effects alone. */
 async function actionOf(signal: NodeJS.Signals): Promise<string> {
   const run = new FakeRun();
   run.serve();

@@ -17,7 +17,7 @@ const DRAIN_TIME_MS = 30_000;
 /** What every snippet grants: more than the default budget and the agent's closing writes. */
 const GRANTED_S = 75;
 
-/** What the doctor says to the default budget below this limit. */
+/** The stop budget that the doctor proposes below this limit. */
 function budgetFor(supervisorMs: number): string {
   const budgetMs = RUN_OPTIONS.stopBudgetMs.fallback;
   const given = { budgetMs, settleMs: settleMs(DEFAULT_FACTS), drainTimeMs: DRAIN_TIME_MS, supervisorMs };

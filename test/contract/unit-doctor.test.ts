@@ -10,7 +10,7 @@ import type { Finding } from '../../kernel/findings.ts';
 
 const FOLDER = join(import.meta.dirname, '..', '..', 'systemd');
 
-/** The settings of what is shipped for a dataplane, its drop-in last, as `systemctl show` names them. */
+/** The settings that we ship for a dataplane, the drop-in last, as `systemctl show` names them. */
 const SHIPPED = ['kuma-dp.service', 'kuma-dp-agent.conf']
   .map((name) => join(FOLDER, name))
   .filter((path) => existsSync(path))
@@ -36,7 +36,7 @@ function complaints(settings: Readonly<Record<string, string>>): readonly Findin
   }).filter(({ level }) => level !== 'ok');
 }
 
-/** Where the unit says nothing, systemd's defaults, as version 252 shows them. */
+/** systemd's defaults for settings that the unit leaves out, as version 252 shows them. */
 const DEFAULTS = {
   LoadState: 'loaded',
   DefaultDependencies: 'yes',

@@ -45,7 +45,7 @@ function plain(text: string): readonly string[] {
   return text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-/** What the doctor has against a unit under which the agent runs, apart from what is `ok`. */
+/** The doctor's findings about a unit under which the agent runs, without those at level `ok`. */
 function complaints(given: {
   readonly type: string;
   readonly timeoutStop: string;
@@ -215,7 +215,7 @@ describe('systemd-analyze security', () => {
   });
 });
 
-/** 0.1.0 had no bounding set: what a user laid over its units must start after an upgrade. */
+/** 0.1.0 had no bounding set: a unit with an operator's changes to it must start after an upgrade. */
 test.each([unit, template])(
   '$name: a command that switches the user has the capabilities for it',
   (shipped) => {

@@ -78,9 +78,9 @@ describe('a host is cut off with everything on it, and comes back', () => {
 });
 
 /**
- * It is told twice to stop, so that it does not drain, while its control plane is down.
+ * Sends it two stop signals, so that it does not drain, while its control plane is down.
  *
- * @returns `performance.now()` when that is back
+ * @returns `performance.now()` when the control plane is back
  */
 async function stopUnheard({ controlPlane }: Fleet, { process: agent }: Instance): Promise<number> {
   // A stream that began less than 2 s before the departure request might be another run's: that costs 45 s.

@@ -15,7 +15,7 @@ export function leavers(watcher: EndpointWatcher): readonly EndpointChange[] {
   return watcher.changes.filter(({ kind }) => kind === 'left');
 }
 
-/** @returns ms from `sinceMs` (epoch) until the companion said that it took one out; `undefined` if it did not */
+/** @returns ms from `sinceMs` (epoch) until the companion logged that it took one out; `undefined` if it did not */
 export function sidelinedIn({ companion }: NetworkFleet, sinceMs: number): number | undefined {
   const said = companion?.events.find(({ event }) => event === 'dataplane.sidelined');
   return said === undefined ? undefined : Date.parse(String(said['time'])) - sinceMs;

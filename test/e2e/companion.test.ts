@@ -215,7 +215,7 @@ describe('the companion is down when an instance starts', () => {
     await agent.waitForOutput('child.spawned');
     const waitedMs = timeOf(agent.stderr, 'child.spawned') - timeOf(agent.stderr, 'agent.started');
     tell('companion down at start: kuma-dp starts after', waitedMs);
-    // Of which it waits 0.8 s; what it takes to load is up to the machine.
+    // It waits 0.8 s; the rest is the time that this machine takes to load the agent.
     expect(waitedMs).toBeLessThan(2_000);
     await agent.waitForOutput(/"companion\.missed","budgetMs":(?:799|800)/);
     await fleet.untilListed();

@@ -13,7 +13,7 @@ import { HTTP1, underLoad } from '../support/world/under-load.ts';
 /** What does not happen is only known when it would have. */
 const WATCHED_MS = 30_000;
 
-/** With a companion as only endpoint, and with the REST API as only endpoint. */
+/** A companion as the only endpoint, and the REST API as the only endpoint. */
 const SETTINGS = [
   { name: 'agent and companion', open: watchedOver },
   { name: 'agent alone', open: agentsAlone },
@@ -64,7 +64,7 @@ describe.for(SETTINGS)('one of three instances ends, $name', ({ name, open }) =>
     expect(deletedNames(fleet)).toEqual([`default/${LOST}`]);
   });
 
-  // kuma-dp is told once and drains for all of its time; health feedback takes it out of the list long before.
+  // kuma-dp gets one signal and drains for its whole time; health feedback takes it out of the list long before.
   test('its agent is killed: kuma-dp follows, and only a companion deletes the object', async () => {
     await using setting = await open();
     const { fleet, watched } = setting;
@@ -98,7 +98,7 @@ describe.for(SETTINGS)('one of three instances ends, $name', ({ name, open }) =>
     const summary = await underLoad(fleet, HTTP1, async () => {
       await fleet.controlPlane.crash();
       agent.signal('SIGTERM');
-      // By then kuma-dp drains without the object being gone.
+      // By then kuma-dp drains although the object still exists.
       await agent.waitForOutput(/deregistration\.(?:late|failed)|dataplane\.handed-over/, 30_000);
       await fleet.controlPlane.start();
       const backAtMs = performance.now();

@@ -27,7 +27,7 @@ interface Trouble {
   readonly what: string;
   readonly needs?: (context: TestContext) => void;
   readonly begin: (fleet: NetworkFleet) => () => void;
-  /** Streams that the companion loses in that time; 0: none. */
+  /** How many streams the companion loses in that time. */
   readonly lost: number;
 }
 
@@ -75,7 +75,7 @@ describe.concurrent('an instance that its clients reach stays in their list when
   });
 });
 
-/** What left the peer's list, and what the companion said of it. */
+/** The endpoints that left the peer's list, and the companion's log lines about them. */
 async function takenOutDuring(begin: Trouble['begin'], lost: number) {
   await using fleet = await acquainted({ names: NAMES, with: 'companion' });
   const watcher = fleet.watch();

@@ -19,7 +19,7 @@ const SILENT_MS = 15_000;
 const BACK_MS = 8_000;
 /** So long a row without witnesses is watched. */
 const BARE_MS = 30_000;
-/** Kuma's caches add 1.3 s on average, half of what a tenth of a bare loss is: these add 0.2 s. */
+/** Kuma's caches add 1.3 s on average, half of a tenth of a bare loss; these add 0.2 s. */
 const QUICK_CACHES = { storeCacheMs: 200, refreshMs: 200 };
 const EIGHT = Array.from({ length: 8 }, (_, at) => `backend-${at + 1}`);
 const RACK = EIGHT.slice(0, 3);

@@ -13,7 +13,7 @@ const TRAFFIC: readonly LoadTraffic[] = [
   { name: 'TCP', inbound: 'tcp', load: 'tcp' },
 ];
 
-/** As `systemctl stop` does with KillMode=control-group: kuma-dp and its Envoy at the same moment. */
+/** Stops kuma-dp and its Envoy at the same moment, as `systemctl stop` does with KillMode=control-group. */
 function stopAsKumasUnitDoes({ process: { pid } }: Instance): void {
   const members = childrenOf(pid);
   expect(members, 'there is an Envoy to stop').toHaveLength(1);

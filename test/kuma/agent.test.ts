@@ -12,9 +12,9 @@ import { childrenOf } from '../support/world/power-loss.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 
 const MARGIN_MS = 1_500;
-/** What a start takes without the 11 s and more that a refused name costs. */
+/** The duration of a start without the 11 s and more that a refused name costs. */
 const QUICK_MS = 9_000;
-/** With nothing to wait for but the peers, kuma-dp's own end and this machine. */
+/** For a stop that waits only for the peers, kuma-dp's own end and this machine. */
 const STOP_BUDGET_MS = 10_000;
 
 interface RollOutcome {

@@ -8,7 +8,7 @@ import { kumasUnderAgent } from '../support/kuma-worlds/worlds.ts';
 import { type Instance } from '../support/world/fleet.ts';
 import { losePower } from '../support/world/power-loss.ts';
 
-/** Of the companion's looks, the control plane's records and caches, on a busy machine. */
+/** For the companion's looks, the control plane's records and its caches, on a busy machine. */
 const MARGIN_MS = 25_000;
 /** A peer's Envoy that lost its control plane as well tries again after up to 30 s. */
 const RECONNECT_MS = 30_000;

@@ -63,7 +63,7 @@ describe.for(kumasUnderTest)('$label: what the companion asks of a control plane
     expect(await controlPlanes.delete(key, () => {}, never)).toBe('already gone');
     expect(await controlPlanes.read(key, never)).toBeUndefined();
     if (stored === undefined || overview === undefined) throw new Error('It was never there');
-    // Both forms of it can be put: the one that was read, and the one that was shown.
+    // PUT accepts both forms: the object as it was read, and as it was shown.
     for (const body of [stored, overview.resource]) {
       await controlPlanes.put(key, body, unfenced);
       const again = await controlPlanes.read(key, never);

@@ -51,7 +51,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     return new ManagedProcess({
       command: unused.command,
       argv: ['run', ...argv.map((argument) => (argument === RESOURCE ? resource : argument))],
-      // What a killed kuma-dp leaves behind goes with the world.
+      // Files that a killed kuma-dp leaves are removed with the world.
       env: { ...unused.env, TMPDIR: world.join(), ...env },
       stdin,
     });

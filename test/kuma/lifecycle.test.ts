@@ -28,7 +28,7 @@ describe.concurrent.for(kumasUnderTest)('$label: a dataplane comes and goes', ({
     return delay(deregistrationDelayMs + storeCacheMs + refreshMs + 500);
   }
 
-  /** How long after `sinceMs` the object went; `undefined` if it is there when it should have gone. */
+  /** How long after `sinceMs` the object went; `undefined` if it stays beyond its time. */
   async function goneAfter(name: string, sinceMs: number): Promise<number | undefined> {
     try {
       return (await objects.untilGone(name, world.timing.deregistrationDelayMs + MARGIN_MS)) - sinceMs;

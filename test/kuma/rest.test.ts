@@ -25,7 +25,7 @@ describe.for(kumasUnderTest)('$label: the REST API to a caller that is no admini
     await world[Symbol.asyncDispose]();
   });
 
-  /** What a write that succeeded answers. */
+  /** The answer to a successful write. */
   function done(): object | undefined {
     return world.behaviour.answersWrites ? {} : undefined;
   }

@@ -126,7 +126,7 @@ function untilListed(at: Instance, service: string, endpoints: readonly string[]
   );
 }
 
-/** Of all services that a zone proxy passes on: their clusters bear the mesh's name in Kuma. */
+/** The endpoints of all services that a zone proxy passes on: Kuma names their clusters after the mesh too. */
 async function allEndpoints(proxy: Instance): Promise<readonly string[]> {
   const names = [SERVICE, `default:${SERVICE}`];
   return (await Promise.all(names.map((name) => endpointsAt(proxy, name)))).flat();

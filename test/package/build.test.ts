@@ -37,7 +37,7 @@ describe('a second build', () => {
     for (const file of parts.split('\0').filter((name) => name !== ''))
       cpSync(join(ROOT, file), join(checkout, file));
     symlinkSync(join(ROOT, 'node_modules'), join(checkout, 'node_modules'));
-    // What was fetched for the images is no part of the sources.
+    // Downloads for the images are not part of the sources.
     symlinkSync(join(ROOT, '.cache'), join(checkout, '.cache'));
     const env = { TZ: 'Pacific/Auckland', LC_ALL: 'C', HOME: dir.path };
     const umask = process.umask(0o077);
@@ -82,8 +82,8 @@ describe('a version', () => {
 });
 
 /**
- * A copy with a small program in place of Node's: lintian looks at every word of a binary, which takes it half a minute.
- * What it has against Node itself is in the overrides.
+ * A copy with a small program in place of Node: lintian reads every word of a binary, which takes half a minute. The
+ * overrides have its complaints about Node itself.
  */
 function withoutNode(unpacked: PackageFile, dir: TemporaryDir): string {
   const root = dir.join('root');
@@ -217,7 +217,7 @@ Installed-Size: ${size}
   test('passes lintian, but for what its overrides give a reason for', () => {
     using dir = new TemporaryDir();
     const copy = withoutNode(unpacked, dir);
-    // Of another compression than what is published.
+    // Compressed otherwise than the published packages.
     const suppress = ['--suppress-tags', 'malformed-deb-archive,md5sum-mismatch'];
     const lintian = spawnSync('lintian', ['--allow-root', '--fail-on', 'error,warning', ...suppress, copy], {
       encoding: 'utf8',

@@ -23,7 +23,7 @@ const lockfile = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'
   readonly packages: Readonly<Record<string, { readonly version: string; readonly integrity?: string }>>;
 };
 
-/** Every version of a package that the lockfile has, with what npm's registry says of its bytes. */
+/** Every version of a package in the lockfile, with npm's checksum of its bytes. */
 function locked(name: string): readonly { readonly version: string; readonly sha512: string }[] {
   return Object.entries(lockfile.packages)
     .filter(([folder]) => folder.endsWith(`node_modules/${name}`))

@@ -8,7 +8,7 @@ import { AGENT_WORDS } from '../../agent/command-table.ts';
 import { PackageFile } from '../support/packages/package-file.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
-/** Splits the words as Readline does, and prints what the registered completion proposes for the last one. */
+/** Splits the words as Readline does, and prints the proposals of the registered completion for the last one. */
 const ASK_BASH = `
 source "$1"
 shift

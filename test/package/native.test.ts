@@ -9,7 +9,7 @@ import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** Debian 12's, which made what is committed; another compiler makes other bytes. */
+/** Debian 12's compiler, which made the committed binaries; another compiler makes other bytes. */
 const COMPILER_VERSION = '12.2.0';
 
 function versionOf(compiler: string): string | undefined {

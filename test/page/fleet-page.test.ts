@@ -17,7 +17,7 @@ import {
 import { freePort } from '../support/world/free-port.ts';
 import { TemporaryDir } from '../support/world/temporary-dir.ts';
 
-/** Where the pictures stay for inspection; a temporary folder if not set. */
+/** The folder that keeps the pictures for inspection; a temporary folder if not set. */
 const KEPT = process.env['PAGE_SCREENSHOTS'];
 const FOCUSED = 'document.activeElement.dataset.id ?? document.activeElement.id';
 const IDS = `[...document.querySelectorAll('.row')].toSorted((a, b) => parseFloat(a.style.top) - parseFloat(b.style.top)).map((row) => row.dataset.id)`;

@@ -104,7 +104,7 @@ describe.concurrent('a container', () => {
       await here.untilServing();
 
       container.exec('sh', '-c', 'sleep 3.5 &');
-      // The shell that is to become it may not have done so yet.
+      // The shell may not have become the orphan yet.
       const { pid: orphan } = await waitUntil(
         () => here.living.find(({ command }) => command === 'sleep 3.5'),
         { what: 'the orphan' },

@@ -12,7 +12,7 @@ import type { DataplaneHost } from '../support/supervisors/dataplane-host.ts';
 import { filledIn } from '../support/supervisors/documented.ts';
 import { hostsOfThisFile } from '../support/supervisors/hosts.ts';
 
-/** ECS's own, and the most that Nomad grants unless its client says more. */
+/** ECS's own limit, and the most that Nomad grants unless its client raises it. */
 const LIMIT_MS = 30_000;
 
 const host = hostsOfThisFile();

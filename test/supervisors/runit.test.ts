@@ -118,7 +118,7 @@ describe.concurrent('runit', () => {
   });
 
   test('all of them are killed: the finish script does what is left to do', async () => {
-    // One that does not delete by itself meanwhile.
+    // A control plane that does not delete by itself meanwhile.
     await using patient = await ControlPlane.start();
     await using here = await host({ controlPlane: patient });
     const runit = new Runit(here);

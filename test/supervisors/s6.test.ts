@@ -104,7 +104,7 @@ describe.concurrent('s6', () => {
     { finish: 'as documented', deletions: 1 },
     { finish: 'that does nothing', deletions: 0 },
   ])('all of them are killed, with a finish script $finish', async ({ finish, deletions }) => {
-    // One that does not delete by itself meanwhile.
+    // A control plane that does not delete by itself meanwhile.
     await using patient = await ControlPlane.start();
     await using here = await host({ controlPlane: patient });
     const s6 = new S6(here, finish === 'as documented' ? {} : { finish: () => '#!/bin/sh\n' });

@@ -35,7 +35,7 @@ async function attached(): Promise<{ readonly host: MeshHost; readonly dataplane
   return { host, dataplanes };
 }
 
-/** As `systemctl status` shows it. */
+/** Reads the status that `systemctl status` shows. */
 function untilTwoAttached({ systemd }: MeshHost): Promise<unknown> {
   return waitUntil(async () => /2 agents/.test(await systemd.property(COMPANION, 'StatusText')), {
     what: 'both agents to be attached',

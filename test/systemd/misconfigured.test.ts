@@ -13,7 +13,7 @@ const TOO_LONG_MS = 7_000;
 interface Diagnosis {
   /** 0 for nothing to do, 1 for warnings, 2 for failures. */
   readonly code: number | null;
-  /** What is not `ok`, with its remedy below. */
+  /** Findings that are not `ok`, each with its remedy below. */
   readonly text: string;
 }
 
@@ -89,7 +89,7 @@ describe('a drop-in that breaks a stop', () => {
 
     const held = await host.hold(web);
     const stopping = host.systemd.systemctl('stop', web.unit);
-    // The documented order: out first, then the peers let go, and what is cut is the wait for the last request.
+    // The documented order: out first, then the peers drop it; only the wait for the last request is cut.
     await host.untilListed([]);
     expect(await stateOf(host.systemd, web.unit)).toMatch(/^deactivating stop-sigterm success /);
     await stopping;

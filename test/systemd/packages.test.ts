@@ -25,7 +25,7 @@ afterAll(() => {
 const VENDOR = '/usr/lib/systemd/system';
 const DROP_IN = `${VENDOR}/kuma-dp.service.d/10-kuma-dp-agent.conf`;
 
-/** The files and folders of those that are there. */
+/** Those of the files and folders that exist. */
 async function existing(systemd: BootedSystemd, paths: readonly string[]): Promise<readonly string[]> {
   const { stdout } = await systemd.run([
     'sh',

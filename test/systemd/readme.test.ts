@@ -29,7 +29,7 @@ function steps(): readonly Step[] {
   );
 }
 
-/** The tags of everything that the unit's processes have said. */
+/** The tags of every line of the unit's processes. */
 async function tags(systemd: BootedSystemd): Promise<ReadonlySet<unknown>> {
   const lines = await systemd.must([
     'journalctl',
@@ -57,7 +57,7 @@ describe('README, "Use it", on a host that has the unit of Kuma’s documentatio
     expect(more).toEqual([]);
     expect(dropIn?.text.trim().split('\n'), 'a drop-in of three lines').toHaveLength(3);
 
-    // The default ports of Kuma: nothing here says which.
+    // Kuma's default ports: no setting names them here.
     const ports = { http: 5_681, https: 5_682, dataplane: 5_678 };
     await using host = await MeshHost.boot({
       layer: inject('bareLayer'),

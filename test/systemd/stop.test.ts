@@ -12,14 +12,14 @@ const layer = inject('layer');
 const OWNED = { KUMA_DP_AGENT_LIFECYCLE: 'agent' };
 const DROP_INS = '/etc/systemd/system/kuma-dp.service.d';
 
-/** What kuma-dp's stand-in says when it is asked to stop; real kuma-dp uses the same words. */
+/** The log line of kuma-dp's stand-in when it gets a stop signal; real kuma-dp uses the same words. */
 const TOLD = /received signal, stopping instance gracefully/;
 
 async function toldKumaDp(host: MeshHost, { unit }: Hosted): Promise<readonly JournalEntry[]> {
   return (await host.systemd.journal(unit)).filter(({ message }) => TOLD.test(message));
 }
 
-/** What `systemctl status` says while a request is in progress. */
+/** The status that `systemctl status` shows while a request is in progress. */
 const HELD = /stopping: .*waiting for \d+ inbound request/;
 
 describe('a start', () => {
@@ -70,7 +70,7 @@ describe('a stop', () => {
     const tookMs = performance.now() - begunMs;
 
     const entries = (await host.systemd.journal(web.unit)).slice(before);
-    // Envoy and kuma-dp say what they have always said; systemd and the agent are what is looked at here.
+    // Envoy and kuma-dp log as always; this test looks at systemd and the agent.
     const lines = entries
       .filter(({ message }) => !/\tINFO\t|^\[\d{4}-/.test(message))
       .map(({ message }) => message);

@@ -84,7 +84,7 @@ describe.concurrent('when the agent is killed', () => {
   });
 });
 
-/** A process that has `pid` watched, as an agent does, and is killed; returns when the watch has done what it does. */
+/** A process that watches `pid` as an agent does, and is killed; returns when the watch has finished. */
 async function killedWatching(pid: number, startTicks: number): Promise<void> {
   const mark = `WATCH_TEST_MARK=${randomUUID()}`;
   const module = join(import.meta.dirname, '..', '..', '..', 'agent', 'child', 'death-watch.io.ts');
@@ -159,7 +159,7 @@ describe.concurrent('the agent after one that was killed', () => {
   });
 });
 
-/** The agent and those who do not listen to it. */
+/** Kills the agent, and the processes that ignore its end. */
 async function killAll(agent: AgentProcess): Promise<void> {
   for (const { pid } of agent.living) sendSignal(pid, 'SIGKILL');
   await agent.waitUntilNobodyLives();

@@ -4,7 +4,7 @@ const html = '<html><body>Not here</body></html>';
 
 export interface FaultKind {
   readonly name: string;
-  /** What the agent's requests about its object meet. */
+  /** The fault that the agent's requests about its object meet. */
   readonly action: FaultAction;
   /** Whether the same request may succeed later, so that it is worth another attempt. */
   readonly retried: boolean;

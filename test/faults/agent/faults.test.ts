@@ -259,7 +259,7 @@ describe.concurrent('on a faulty network', () => {
 
   test('the agent replaces a warm connection that died silently', async () => {
     await using proxy = await FaultProxy.start(bad.httpUrl);
-    // The second attempt goes on beside the drain, which ends once that has come to something.
+    // The second attempt continues beside the drain, which ends once that attempt has a result.
     await using scene = open([proxy.url()], { budgetMs: 50_000, drainMs: 40_000 });
     const agent = await scene.start();
     await scene.untilRunning(agent);

@@ -323,7 +323,7 @@ describe.concurrent('what kuma-dp gets', () => {
   });
 });
 
-/** What the child prints in mode `say`. */
+/** The output of the child in mode `say`. */
 function expected(stream: string): Buffer {
   return Buffer.concat([
     Buffer.from(`${stream}\0\u0001`),

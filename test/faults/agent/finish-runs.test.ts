@@ -26,7 +26,7 @@ const UNPRIVILEGED = 65_534;
 const isRoot = process.geteuid?.() === 0;
 
 let controlPlane: ControlPlane;
-/** Takes connections and says nothing. */
+/** Accepts connections and never answers. */
 let silent: Server;
 let silentUrl: string;
 

@@ -10,7 +10,7 @@ import { SignalScene } from '../../support/signal-scene.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
-/** What a hardened unit, a container or a bare root hides from the agent. */
+/** The things that a hardened unit, a container or a bare root hides from the agent. */
 const HIDDEN: readonly (readonly [what: string, how: string])[] = [
   ['nothing', ':'],
   ['everything of /proc but processes', 'mount -t proc -o subset=pid proc /proc'],

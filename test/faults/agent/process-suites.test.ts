@@ -22,12 +22,12 @@ import { SignalScene, type SceneOptions } from '../../support/signal-scene.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /*
- * What the test suites of process wrappers (dumb-init, tini, execa, foreground-child, Supervisor, CPython's subprocess,
- * coreutils) ask of a program that stands in front of another one.
+ * The requirements that test suites of process wrappers (dumb-init, tini, execa, foreground-child, Supervisor,
+ * CPython's subprocess, coreutils) have for a program in front of another one.
  */
 
 let controlPlane: ControlPlane;
-/** For the agents that are not root. */
+/** A copy for the agents that are not root. */
 let programs: CopyForOthers;
 
 beforeAll(async () => {

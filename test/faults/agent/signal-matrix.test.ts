@@ -25,7 +25,7 @@ const RANDOM_ROWS = Number(process.env['SIGNAL_MATRIX_ROWS'] ?? 8);
 
 const BUDGET_MS = 3_000;
 const REPORT_MARGIN_MS = 250;
-/** For two cores that do other things as well; what the agent itself says is held to the margin above. */
+/** For a machine of two cores with other work; the margin above holds for the times that the agent itself reports. */
 const NOISE_MS = 4_000;
 
 let controlPlane: ControlPlane;
@@ -101,7 +101,7 @@ interface Outcome {
   readonly tookMs: number;
 }
 
-/** What the model forbids and happened all the same, in words. */
+/** The rules of the model that the run broke, in words. */
 function brokenRules({ row, scene, agent, exit, tookMs }: Outcome): readonly string[] {
   const { exits, mostTerms, gone, reported } = predict(row);
   const { reports } = agent;
@@ -205,7 +205,7 @@ async function sendSignals(scene: SignalScene, agent: AgentProcess, row: SignalR
   }
 }
 
-/** Until the agent has taken notice of a stop signal. Of the others it says nothing that a test could wait for. */
+/** Waits until the agent has logged a stop signal. It logs nothing for other signals that a test could wait for. */
 async function untilNoticed(
   scene: SignalScene,
   agent: AgentProcess,
@@ -226,7 +226,7 @@ async function untilNoticed(
   );
 }
 
-/** After signals that do not stop anything: what was passed on has come, and kuma-dp lives. */
+/** Ends a row whose signals stop nothing: the forwarded signals have arrived, and kuma-dp lives. */
 async function end(scene: SignalScene, agent: AgentProcess, row: SignalRow): Promise<void> {
   if (row.phase === 'running') {
     const arrived = (): boolean => scene.child.seen('signal').length > 0;

@@ -30,7 +30,7 @@ function open(child: ChildPlan = KUMA, options: readonly string[] = []): SignalS
   return new SignalScene({ controlPlane, child, options: [...QUICK, ...options] });
 }
 
-/** @returns what the agent left when it was killed; kuma-dp is gone as well, unless it ignores its signal */
+/** @returns the state that a killed agent left; kuma-dp has ended too, unless it ignores its signal */
 async function killed(scene: SignalScene): Promise<HostState> {
   const agent = await scene.start();
   await scene.untilRunning(agent);
@@ -42,7 +42,7 @@ async function killed(scene: SignalScene): Promise<HostState> {
   await scene.child.waitForSignal('SIGTERM');
   sendSignal(pid ?? 0, 'SIGTERM');
   await agent.waitUntilNobodyLives(10_000);
-  // What the control plane writes down when the stream closes: the only proof there is that it is over.
+  // The control plane's record of the closed stream: the only proof that the run is over.
   scene.recreate('ended');
   return scene.readState();
 }

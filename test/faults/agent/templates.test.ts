@@ -23,7 +23,7 @@ const OBEDIENT = { contract: 'obedient', exit: { code: 3 } } as const;
 interface Doubtful {
   readonly what: string;
   readonly content: string | undefined;
-  /** What the warning names beside the file. */
+  /** The name that the warning has beside the file. */
   readonly names: string;
 }
 
@@ -47,7 +47,7 @@ describe.concurrent('a Dataplane file that is', () => {
     const agent = await scene.start();
     const warning = await agent.waitForEvent('dataplane.unknown');
     const message = String(warning['msg']);
-    // kuma-dp takes an empty file for none.
+    // kuma-dp treats an empty file as missing.
     expect(message).toContain(content === '' ? '--name' : scene.resourceFile);
     expect(message).toContain(names);
     await scene.child.waitFor('ready');

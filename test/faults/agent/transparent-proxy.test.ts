@@ -9,7 +9,7 @@ const KUMA_DP = 5678;
 const REST = 5682;
 const COMPANION = 5690;
 
-/** The rules of Kuma that concern what this host calls, in an empty network; what answers says who it is. */
+/** Kuma's rules for outbound connections of this host, in an empty network; each answer names its sender. */
 const SCRIPT = `set -e
 ip link set lo up; ip addr add 192.0.2.9/32 dev lo; ip -6 addr add 2001:db8::9/128 dev lo nodad
 for t in iptables ip6tables; do

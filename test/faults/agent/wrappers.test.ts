@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'wrappers-'));
 const kumaDp = join(folder, 'kuma-dp');
 const unknown = join(folder, 'to-background');
 
-/** They kill what they started 2 s after a SIGTERM of their own. */
+/** They kill their child 2 s after their own SIGTERM. */
 const USER_SWITCHES: readonly (readonly [name: string, argv: (line: string) => readonly string[]])[] = [
   ['a PID namespace', (line) => ['unshare', '--pid', '--fork', ...line.split(' ')]],
   ['namespaces', (line) => ['unshare', '--mount', '--ipc', '--uts', ...line.split(' ')]],
@@ -26,7 +26,7 @@ const USER_SWITCHES: readonly (readonly [name: string, argv: (line: string) => r
 
 beforeAll(() => {
   chmodSync(folder, 0o777);
-  // Says that it runs, takes its time after a SIGTERM, and says that it ended in order.
+  // Prints that it runs, takes its time after a SIGTERM, and prints that it ended normally.
   writeFileSync(
     kumaDp,
     `#!/bin/sh\ntrap 'sleep 2.5; echo drained >>"$LOG"; exit 7' TERM\necho "$$" >"$LOG"\nwhile :; do sleep 0.05; done\n`,

@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 afterAll(() => postgres[Symbol.asyncDispose]());
 
-/** After which a replica that says nothing to the database is taken for dead, in ms. */
+/** A replica that is silent at the database for this long counts as dead, in ms. */
 const SILENT_MS = 6_000;
 const CUTS = ['silence', 'refuse'] as const;
 
@@ -55,7 +55,7 @@ test.concurrent.for(CUTS)(
 test.concurrent('the agents of a replica without its database attach elsewhere before they count as lost', async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 2 });
   fleet.addBystander();
-  // Their Envoys are not connected yet: nothing but their agents' streams says that they live.
+  // Their Envoys are not connected yet: only their agents' streams show that they live.
   const agents = ['web-1', 'web-2'].map((name) => fleet.agent(name, { order: [0, 1] }));
   for (const agent of agents) {
     agent.start();

@@ -15,10 +15,10 @@ import type { Epoch, ScriptedAgent } from '../../support/replicas/scripted-agent
 import { waitUntil } from '../../support/world/wait-until.ts';
 import { startDatabase } from './database.ts';
 
-/** `STORE_LIMITS`, in ms: the paused process believes for so long that it has the name, and has it for so long. */
+/** `STORE_LIMITS`, in ms: how long the paused process assumes that it has the name, and how long it has it. */
 const LEASE_MS = 5_000;
 const SESSION_MS = 8_000;
-/** An agent waits so long for its epoch, then starts without. */
+/** How long an agent waits for its epoch before it starts without one. */
 const START_BUDGET_MS = 1_000;
 const STOP_BEFORE_DELETE = join(import.meta.dirname, '../../support/replicas/stop-before-delete.ts');
 
@@ -141,7 +141,7 @@ test.concurrent('a replica that wakes after its lease gives up, although Postgre
   expectOnlyEarlyDeletions(pause, epoch);
 });
 
-/** In ms: the healer of a replica looks every 15 s, twice, and believes nothing before it has been up for 15 s. */
+/** In ms: a replica's healer looks every 15 s, twice, and acts only after it has been up for 15 s. */
 const HEALED_WITHIN_MS = 45_000;
 
 test.concurrent('a replica that is paused just before it writes its DELETE deletes the new epoch’s object, and the object is put back', async () => {
@@ -150,7 +150,7 @@ test.concurrent('a replica that is paused just before it writes its DELETE delet
   await successor.run();
   const wokenAtMs = performance.now();
   paused.companion.continue();
-  // Kuma deletes unconditionally: what was checked before the pause does not count after it.
+  // Kuma deletes unconditionally: a check from before the pause does not count after it.
   await fleet.waitUntilDeleted(successor);
   expect(await healed(pause, wokenAtMs)).toHaveLength(1);
 });

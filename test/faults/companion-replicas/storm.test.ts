@@ -10,7 +10,7 @@ import { startDatabase } from './database.ts';
 /** `STORM_SEEDS=1,2,3` plays others, `STORM_MS` for longer. */
 const SEEDS = (process.env['STORM_SEEDS'] ?? '7,4711').split(',').map(Number);
 const DURATION_MS = Number(process.env['STORM_MS'] ?? 25_000);
-/** One heartbeat, and what a busy machine needs to notice. */
+/** One heartbeat, and the time that a busy machine needs to notice. */
 const SLACK_MS = 3_000;
 
 let postgres: PostgresServer;

@@ -12,7 +12,7 @@ let bin: string;
 
 const INCARNATION = 'the-incarnation';
 
-/** What a companion does for one dataplane, `subject`, that takes it past crash points. */
+/** An action of a companion for one dataplane, `subject`, that passes crash points. */
 interface Scenario {
   readonly act: (world: CompanionWorld) => Promise<unknown>;
   /** The steps that it passes, in order. */
@@ -70,8 +70,8 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
 };
 
 /**
- * Each step of the scenarios that take the object away, or of those that do not; `STEP:2` is the second time. What an
- * agent has not requested yet is a fallback's to finish.
+ * Each step of the scenarios that delete the object, or of the others; `STEP:2` is the second time. A fallback
+ * finishes what no agent has requested yet.
  */
 function casesOf(leaves: boolean): readonly (readonly [string, string, Scenario])[] {
   return Object.entries(SCENARIOS)

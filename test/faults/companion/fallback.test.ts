@@ -7,7 +7,7 @@ const GRACE_MS = 2_000;
 /** What may follow the grace on an idle machine; on a busy one it takes longer. */
 const BOUND_MS = 40_000;
 
-/** With sockets and processes; every case of it is in `test/unit/control-plane/departures/fallback.test.ts`. */
+/** With sockets and processes; `test/unit/control-plane/departures/fallback.test.ts` has every case. */
 describe('a lost stream', () => {
   let world: CompanionWorld;
 

@@ -101,7 +101,7 @@ describe('a store', () => {
     expect(await world.row('stays')).toMatchObject({ state: 'attached' });
     expect(world.requests('stays') + world.requests('newcomer')).toBe(0);
     expect(world.deletions('leaves')).toBe(1);
-    // It is on the disk: a crash forgets none of it.
+    // It is on the disk: a crash loses nothing.
     await world.companion.restart('kill');
     expect((await stays.ended).code).not.toBe(0);
     expect(await stays.attach()).toMatchObject({ fenced: true, leaving: false });
@@ -119,7 +119,7 @@ async function used(): Promise<CompanionWorld> {
   return world;
 }
 
-/** Files of this process may not grow beyond `bytes`: what a full disk is to a database. */
+/** Limits the files of this process to `bytes`, as a full disk would. */
 function limitFiles({ companion }: CompanionWorld, bytes: number | 'unlimited'): void {
   execFileSync('prlimit', [`--pid=${companion.pid}`, `--fsize=${bytes}:`]);
 }

@@ -6,7 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AdminClient } from '../../../proto/gen/deregistrar/v1/admin.ts';
 import { CompanionWorld } from '../../support/companion-world.ts';
 
-/** What docs/security/threat-model.md says of who has nothing but reach. That a wrong token changes nothing: `tokens.test.ts`. */
+/**
+ * The claims of docs/security/threat-model.md about a caller with network access only. `tokens.test.ts` shows that a
+ * wrong token changes nothing.
+ */
 describe('a caller without a token', () => {
   let world: CompanionWorld;
 

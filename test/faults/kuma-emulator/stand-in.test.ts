@@ -72,7 +72,7 @@ function recordedFile(version: KumaVersion, file: string): string {
   return readFileSync(new URL(`../../support/kuma/recorded/${version}/${file}`, import.meta.url), 'utf8');
 }
 
-/** All but the workers', of which there are as many as the host has processors. */
+/** All names but those of workers: Envoy has one worker for each processor. */
 function recordedStatNames(version: KumaVersion): readonly string[] {
   return recordedFile(version, 'envoy-stats-idle.txt')
     .split('\n')

@@ -90,7 +90,7 @@ function endpointAt(
   );
 }
 
-/** As the registration asks: with a deadline of its own. */
+/** Calls as the registration does: with a deadline of its own. */
 function within<T>(budgetMs: number, ask: (by: AbortSignal, wait: DeadlineScope) => Promise<T>): Promise<T> {
   return withDeadline({ clock: systemClock, action: 'ask', budgetMs }, (wait) => ask(wait.signal, wait));
 }
@@ -438,7 +438,7 @@ describe('a connection to a companion', () => {
     const proxy = open.use(await FaultProxy.start(`http://127.0.0.1:${fake.port}`));
     const endpoint = endpointAt(fake.urlAt(proxy.port));
     await within(5_000, (signal) => endpoint.check(DEPARTURE.key, signal));
-    // What is open stays silent; what is opened from now on goes through.
+    // Open connections stay silent; new ones pass.
     await proxy.become({ kind: 'silence' });
     const asked = within(300, (signal) => deregister(endpoint, DEPARTURE, signal));
     await failure(asked);

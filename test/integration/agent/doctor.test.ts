@@ -26,7 +26,7 @@ interface Given {
   /** Settings of the unit that the stand-in for systemctl shows; without any there is no systemd. */
   readonly unit?: Readonly<Record<string, string>>;
   readonly cat?: string;
-  /** What it says of the units that are ordered after that one. */
+  /** Its answer about the units that are ordered after that one. */
   readonly ordered?: string;
   /** Programs that another user may run, who the doctor is then; this user if left out. */
   readonly as?: CopyForOthers;
@@ -111,7 +111,7 @@ async function startAgent(scene: SignalScene, { agentEnv = {} }: Given): Promise
   return agent.pid;
 }
 
-/** A `systemctl` that shows what it was told to, and a `systemd-notify`, in a folder that comes first on the path. */
+/** A `systemctl` with prepared answers, and a `systemd-notify`, in a folder that comes first on the path. */
 function standIn(scene: SignalScene, { unit, cat = '', ordered = '' }: Given, mainPid: number): string {
   const program = scene.dir.join('systemctl');
   const finish = `{ path=/usr/bin/kuma-dp-agent ; argv[]=/usr/bin/kuma-dp-agent deregister --state ${scene.stateDir} ; ignore_errors=yes ; }`;

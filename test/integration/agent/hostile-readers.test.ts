@@ -15,7 +15,7 @@ import { tlsFiles } from '../../../kuma/tls-files.io.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 const OTHER_UID = 65_534;
-/** A reader that waits for a FIFO, or for the end of what has none, takes longer. */
+/** A reader that waits for a FIFO, or for the end of an endless file, takes longer. */
 const SOON_MS = 3_000;
 const ENDLESS_BYTES = 3 * 1024 ** 3;
 
@@ -73,7 +73,7 @@ test('a file of /proc, which has no size, is read to its end', () => {
   expect(text?.endsWith('\n')).toBe(true);
 });
 
-/** What is found of an Envoy whose command names `bootstrap`, run by another user if `uid` is given. */
+/** The agent's findings about an Envoy whose command names `bootstrap`; `uid` is the user that runs it. */
 async function find(bootstrap: string, uid?: number) {
   // The shell, since another user may not reach the Node below this clone.
   const argv = ['-c', 'echo up; while sleep 1; do :; done', 'envoy', '--config-path', bootstrap];
@@ -116,7 +116,7 @@ async function listening(server: Server, at: string): Promise<void> {
   await new Promise<void>((resolve) => server.listen(at, resolve));
 }
 
-/** Where Envoy’s admin listens. */
+/** The socket of Envoy’s admin. */
 function socket(): string {
   return dir.join('admin.sock');
 }

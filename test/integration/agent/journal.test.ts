@@ -28,7 +28,9 @@ function open(options: readonly string[] = [], endpoints?: readonly string[]): S
   });
 }
 
-/** Starts it and stops it once all is well. @returns what it wrote, without what differs from run to run */
+/**
+ * Starts the agent and stops it once it is ready. @returns its output, without the parts that differ from run to run
+ */
 async function startAndStop(scene: SignalScene, how: Partial<AgentOptions>): Promise<readonly string[]> {
   const agent = await scene.start(how);
   await scene.child.waitFor('ready');

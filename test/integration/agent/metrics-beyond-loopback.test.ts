@@ -27,7 +27,7 @@ function open(options: readonly string[]): SignalScene {
   return new SignalScene({ controlPlane, child: { contract: 'obedient' }, options });
 }
 
-/** Of an agent on every address of the host. */
+/** The port of an agent that listens on every address of the host. */
 async function portOf(scene: SignalScene): Promise<string> {
   const agent = await scene.start({ cwd: scene.dir.path });
   const served = await agent.waitForEvent('metrics.served');

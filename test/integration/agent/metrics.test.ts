@@ -32,7 +32,7 @@ function open(metrics: string, options: readonly string[] = []): SignalScene {
   });
 }
 
-/** Where the agent says that it serves its metrics. */
+/** The address at which the agent reports that it serves its metrics. */
 async function addressOf(agent: AgentProcess, count = 1): Promise<string> {
   return String((await agent.waitForEvent('metrics.served', { count }))['address']);
 }
@@ -252,7 +252,7 @@ async function deafClient(address: string): Promise<Socket> {
   await once(socket, 'connect');
   socket.on('error', () => {}).pause();
   const requests = 'GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(8);
-  // Into the kernel's buffers, whether a process reads it or not.
+  // The bytes go into the kernel's buffers, even if no process reads them.
   await new Promise((sent) => socket.write(requests, sent));
   return socket;
 }

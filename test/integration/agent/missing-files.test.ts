@@ -25,7 +25,7 @@ const RESOURCE = {
   networking: { address: '127.0.0.1', inbound: [{ port: 20_001, tags: { 'kuma.io/service': 'web' } }] },
 };
 
-/** As in a unit whose files are not there, or not yet. */
+/** As in a unit whose files are missing, for now or for good. */
 const ROWS = [
   { missing: 'dataplane.yaml', kumaDpSays: /Error: .*dataplane\.yaml/ },
   { missing: 'token', kumaDpSays: /Error: .*token: no such file or directory/ },

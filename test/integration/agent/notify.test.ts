@@ -32,7 +32,7 @@ function untilStatus(socket: NotifySocket, status: string): Promise<unknown> {
   return waitUntil(() => statusesOf(socket.assignments).includes(status), { what: `the status "${status}"` });
 }
 
-/** A stand-in for systemd-notify that writes down what it was given, and takes its time. */
+/** A stand-in for systemd-notify that records its arguments, and takes its time. */
 function standIn(scene: SignalScene, seconds: number): { readonly PATH: string; readonly file: string } {
   const program = scene.dir.join('systemd-notify');
   const file = scene.dir.join('notified');

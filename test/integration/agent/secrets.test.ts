@@ -20,7 +20,7 @@ const DATAPLANE_TOKEN = signToken(
   bySha(256, makeSigningKey().privateKey),
 );
 
-/** What docs/security/threat-model.md says of the files of a host and of the log. */
+/** The claims of docs/security/threat-model.md about the files of a host and the log. */
 test('no token is in the log, the state folder, the report, or the output of status and doctor', async () => {
   await using controlPlane = await ControlPlane.start({ userTokens: [USER_TOKEN] });
   await using scene = new SignalScene({

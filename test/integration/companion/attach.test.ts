@@ -143,7 +143,7 @@ describe('a companion that ends', () => {
       agent.hangUp();
     }
     expect(await stopped).toEqual({ code: 0, signal: null });
-    // Nothing is waited for once the last agent has gone.
+    // The companion waits for nothing once the last agent has gone.
     expect(performance.now() - begunMs).toBeLessThan(4_000);
     await world.companion.start();
     await Promise.all(agents.map((agent) => agent.attach()));

@@ -7,7 +7,7 @@ const FLEET = Array.from({ length: 11 }, (_, at) => `web-${at + 1}`);
 const VANISHING = ['web-1', 'web-2', 'web-3', 'web-4', 'db-1'];
 const RELEASE = 'released by `kuma-deregistrar brake release` or';
 
-/** Through sockets and the command line; what the brake decides over time: `test/unit/control-plane/departures/brake.test.ts`. */
+/** Through sockets and the command line; `test/unit/control-plane/departures/brake.test.ts` has the decisions over time. */
 test('when a third of the fleet vanishes, the companion deletes some, and holds the rest for an operator with the reason', async () => {
   await using world = await CompanionWorld.start({ companion: { argv: [] } });
   const agents = new Map(

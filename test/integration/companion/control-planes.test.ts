@@ -43,7 +43,7 @@ describe('questions that another control plane may answer better go to the next 
     one.faults.add({ action });
     expect(await controlPlanes.read(KEY, never)).toMatchObject({ name: 'web-1' });
     expect(asked()).toEqual({ one: 1, two: 1 });
-    // The one that answered is asked first from now on.
+    // From now on the companion asks the one first that answered.
     expect(await controlPlanes.overview(KEY, never)).toMatchObject({ overview: { name: 'web-1' } });
     expect(asked()).toEqual({ one: 1, two: 2 });
   });

@@ -163,7 +163,7 @@ describe('deregistering', () => {
 describe('a departure that was accepted', () => {
   test('is finished although the companion is killed while the control plane is down', async () => {
     await using world = await CompanionWorld.start();
-    // Their objects carry their label: no other run's stream can be meant once agent and companion are gone.
+    // Their objects carry their label, so once agent and companion are gone no other run's stream can be meant.
     const agents = await Promise.all(
       ['web-1', 'web-2', 'web-3'].map(async (name) => {
         const agent = world.owner(name);

@@ -5,7 +5,7 @@ import { CompanionWorld } from '../../support/companion-world.ts';
 /** The control plane's clock has whole seconds. */
 const AN_HOUR_AND_MORE_MS = 3_605_000;
 
-/** What a sweep and healing decide, and when: `test/unit/control-plane/evidence/sweep-and-heal.test.ts`. */
+/** `test/unit/control-plane/evidence/sweep-and-heal.test.ts` has the decisions of sweep and healing over time. */
 describe('a requested sweep', () => {
   test('names over socket and command line what it would delete, and the guard that holds back the rest', async () => {
     await using world = await CompanionWorld.create({ companion: { sweepOfflineAfter: 'report' } });

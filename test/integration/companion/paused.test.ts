@@ -25,7 +25,7 @@ describe('a companion that was paused', () => {
     });
   }
 
-  /** What it read when it woke is done once it has done what came after. */
+  /** A companion that wakes has handled everything that it read once it has handled later requests. */
   async function waitUntilCaughtUp(name: string): Promise<void> {
     const probe = await world.running(name);
     const leave = (): Promise<Outcome> => probe.deregister().then(({ outcome }) => outcome);

@@ -14,7 +14,7 @@ describe('registering', () => {
 
   afterAll(() => world[Symbol.asyncDispose]());
 
-  /** Whether peers are told of it. */
+  /** Whether peers see it. */
   function stateOf(name: string): 'Ready' | 'NotReady' | undefined {
     const object = world.find(name);
     if (object === undefined) return undefined;

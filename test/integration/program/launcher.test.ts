@@ -16,7 +16,7 @@ const STARTER = join(ROOT, 'native/prebuilt', `exec-bytes-${process.arch}`);
 interface Start {
   /** Bytes, one a character. */
   readonly env?: readonly string[];
-  /** What the agent wraps; the same. */
+  /** The command that the agent wraps, with the same notation. */
   readonly wrapped: readonly string[];
   readonly ignored?: bigint;
   readonly blocked?: bigint;

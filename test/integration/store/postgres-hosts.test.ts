@@ -14,7 +14,7 @@ const web = introductionOf('web-1');
 
 const pg = new PostgresForTests();
 
-/** As many calls at once as open every session of the pool. @returns how many failed */
+/** Calls the store often enough at once to open every session of the pool. @returns how many calls failed */
 async function attachMany(store: Store): Promise<number> {
   const names = Array.from({ length: 24 }, (_, at) => introductionOf(`web-${at}`));
   const calls = await Promise.allSettled(names.map((name) => store.attach(name, 'replica-1')));
@@ -26,7 +26,7 @@ async function sessions(): Promise<readonly number[]> {
   return ((await pg.server.query(query)) as readonly { readonly pid: number }[]).map(({ pid }) => pid);
 }
 
-/** New sessions are spoilt and stay so, as those of a server that was demoted; those after `mend` are not. */
+/** Breaks new sessions for good, like those of a demoted server; sessions after `mend` are good. */
 async function spoil(setting: string): Promise<void> {
   await pg.server.query(`alter database ${pg.database} set ${setting}`);
   await pg.server.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${OURS}`);
@@ -98,7 +98,7 @@ describe('PgBouncer in front of PostgreSQL', () => {
       const attempt = store.attempt('next due', () => over.promise);
       attempt.catch(() => {});
       await waitUntil(isHeld, { what: 'the name to be held' });
-      // The limit for a lock: the other replica is told, and does not wait for ever.
+      // The limit for a lock: the other replica gets an error, and does not wait for ever.
       await expect(other.attach(web, 'replica-2')).rejects.toMatchObject({ code: 'STORE_BUSY' });
       // The limit for a silent replica: PostgreSQL takes the name away from it.
       await waitUntil(() => other.attach(web, 'replica-2'), { what: 'the name to be free' });

@@ -5,7 +5,7 @@ import { systemClock } from '../../../kernel/clock.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import { introductionOf } from './store-worlds.ts';
 
-/** What the program says, a JSON line each: that it has the store, that a name is durable, that something failed. */
+/** The program's output, one JSON line each: that it has the store, that a name is durable, that a call failed. */
 export type StoreChildAnswer =
   | { readonly said: 'open' }
   | { readonly said: 'left'; readonly name: string }
@@ -14,7 +14,7 @@ export type StoreChildAnswer =
 /**
  * `store-child LOCATION PREFIX`: lets one dataplane after the other leave, eight at a time, until it is killed.
  *
- * As a program of its own: what it holds has to end with it.
+ * It is a program of its own, so that its locks end with it.
  */
 async function main([location = '', prefix = '']: readonly string[]): Promise<void> {
   const store = await openStore(location, { clock: systemClock });

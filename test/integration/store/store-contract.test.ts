@@ -26,7 +26,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
   const detach = (epoch = 1, replica = HERE) => store.detach(at(epoch), replica);
   const end = (epoch: number, result: AttemptResult = DELETED) =>
     store.attempt(at(epoch), () => Promise.resolve(result));
-  /** What is to be known of the name, without times. */
+  /** The store's records of the name, without times. */
   const outline = async () => {
     const record = await store.find(web.key);
     if (record === undefined) return undefined;

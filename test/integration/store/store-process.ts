@@ -43,7 +43,7 @@ export class StoreProcess implements AsyncDisposable {
     return waitUntil(done, { what, budgetMs: 60_000 });
   }
 
-  /** Ends it as a power failure would, and reads to the end what it said. */
+  /** Ends it as a power failure would, and reads its output to the end. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#ended;

@@ -66,7 +66,7 @@ async function startPostgres(): Promise<PostgresServer> {
   return started;
 }
 
-/** Where stores of one kind live: a folder, a server, or memory. Closes whatever was opened. */
+/** A place for stores of one kind: a folder, a server, or memory. Closes every store that was opened. */
 export class StoreWorld implements AsyncDisposable {
   readonly #parts: AsyncDisposableStack;
   readonly #place: StorePlace;

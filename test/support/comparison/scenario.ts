@@ -47,7 +47,10 @@ export const SPARSE: Use = { kind: 'requests', everyMs: 2_000, fresh: true };
 export const THREE_A_SECOND: Use = { kind: 'requests', everyMs: 333, fresh: true };
 export const IN_FLIGHT: Use = { kind: 'in flight', takesMs: 4_500 };
 
-/** What stops, and who uses it: peers a service; its own application a worker and a delegated gateway; clients a builtin one. */
+/**
+ * The dataplane that stops, and its users: peers use a service; its own application uses a worker and a delegated
+ * gateway; clients use a builtin gateway.
+ */
 export type StopSubject = 'service' | 'worker' | 'delegated gateway' | 'builtin gateway';
 
 export interface StopScenario {

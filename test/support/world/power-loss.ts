@@ -32,7 +32,7 @@ export function descendantsOf(pid: number): readonly number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-/** Pids of the processes that any thread of `pid` started, as Linux lists them; of one that has ended, none. */
+/** Pids of the processes that any thread of `pid` started, as Linux lists them; empty for a process that has ended. */
 export function childrenOf(pid: number): readonly number[] {
   const tasks = unlessGone(() => readdirSync(`/proc/${pid}/task`)) ?? [];
   return tasks

@@ -254,7 +254,7 @@ describe('out of rotation and back', () => {
   });
 });
 
-/** Without what a wish may change. */
+/** Everything that a wish may not change. */
 function rest(resource: DataplaneResource): unknown {
   const { networking } = resource;
   return {

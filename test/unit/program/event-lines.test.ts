@@ -198,7 +198,10 @@ function rendered(say: (log: Log) => void): readonly string[] {
 
 const SECRET = 'eyJhbGciOiJSUzI1NiJ9.eyJOYW1lIjoid2ViLTEifQ.c2lnbmF0dXJl';
 
-/** As the journal and docs/operate/messages.md want it: a priority, a sentence, its event; nothing that could end or turn it. */
+/**
+ * The form that the journal and docs/operate/messages.md require: a priority, a sentence, its event; no character
+ * that could end or turn the line.
+ */
 const ONE_LINE = /^<[3467]>[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+ \[[a-z-]+\.[a-z-]+\]\n$/u;
 
 describe('for a person, in the journal', () => {

@@ -21,7 +21,7 @@ import {
 
 const STREAMS = 40;
 
-/** Opens streams, each on a connection of its own, and says when all are attached. */
+/** Opens streams, each on a connection of its own, and prints a line when all are attached. */
 const AGENTS = `
   import { Client, credentials } from '@grpc/grpc-js';
   const [address, count] = process.argv.slice(1);

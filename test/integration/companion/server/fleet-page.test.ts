@@ -54,7 +54,7 @@ async function read(
   return reader;
 }
 
-/** One that asks for the events and reads nothing of the answer, unless told to. */
+/** A client that asks for the events, and reads the answer only when a test says so. */
 async function dial(listeners: HttpListeners): Promise<Socket> {
   const { hostname, port } = new URL(`tcp://${listeners.address}`);
   const socket = connect(Number(port), hostname);
@@ -177,7 +177,7 @@ describe('a client that never reads', () => {
     expect((await fetch(`http://${listeners.address}/`)).status).toBe(200);
     await clock.pass(10_000);
     reader[Symbol.dispose]();
-    // Only one of the two has gone by itself.
+    // Only one of the two has ended by itself.
     await waitUntil(() => fleet.followers === 0, { what: 'both to be gone' });
     const closed = once(deaf, 'close');
     deaf.resume();

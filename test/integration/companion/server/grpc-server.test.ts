@@ -10,7 +10,7 @@ import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
 import { ask, askBig, HELLO, plaintext, startTestServer, token } from './server-world.ts';
 
-/** An HTTP/2 preface and empty settings: a client that says no more than that. */
+/** An HTTP/2 preface and empty settings: a client that sends nothing else. */
 const PREFACE = Buffer.concat([
   Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
   Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),

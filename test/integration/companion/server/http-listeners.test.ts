@@ -69,7 +69,7 @@ const TOTALS = totalsOf([
   { mesh: 'a "quoted" mesh', state: 'lost', guard: 'brake', count: 4, oldestSinceMs: 1_800_000_000_500 },
 ]);
 
-/** What a Prometheus server accepts as one line, and no more than that. */
+/** A line that a Prometheus server accepts, and nothing else. */
 const LINE =
   /^(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(?:\{[a-z_]+="[^"\n]*"(?:,[a-z_]+="[^"\n]*")*\})? (?:-?\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf))$/;
 

@@ -10,7 +10,7 @@ import { TemporaryDir } from '../../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../../support/world/wait-until.ts';
 import { HELLO, makeCertificate, startTestServer, token, type TestServer } from './server-world.ts';
 
-/** Opens one stream and says so. */
+/** Opens one stream and prints a line when it is open. */
 const AGENT = `
   import { Client, credentials, Metadata } from '@grpc/grpc-js';
   const [address, secured] = process.argv.slice(1);

@@ -47,7 +47,7 @@ export interface TestServer extends AsyncDisposable {
   readonly streams: readonly { end(): void }[];
   /** Writes a message to every attach stream. */
   say(): void;
-  /** Of the streams that have ended: why, in the order they ended. */
+  /** Why streams have ended, in order. */
   readonly losses: readonly LossCause[];
   client(index?: number, options?: Partial<ClientOptions>, secrets?: ChannelCredentials): DeregistrarClient;
   /** Plain TCP to a listener. */
@@ -162,7 +162,7 @@ export const HELLO: AttachRequest = {
   message: { $case: 'phaseChanged', value: { phase: 'running', serving: true, owner: Owner.UNSPECIFIED } },
 };
 
-/** Makes NAME.crt and NAME.key anew, signed by `authority`, whose own AUTHORITY.crt is made if there is none. */
+/** Makes NAME.crt and NAME.key anew, signed by `authority`, and AUTHORITY.crt if it is missing. */
 export function makeCertificate(
   folder: TemporaryDir,
   name: string,

@@ -59,7 +59,7 @@ function trusting(folder: TemporaryDir, authority = 'ca', own?: string): Channel
   return credentials.createSsl(read(`${authority}.crt`), read(`${own}.key`), read(`${own}.crt`));
 }
 
-/** A handshake by hand. @returns what was agreed on, or the error's code */
+/** A handshake by hand. @returns the agreed parameters, or the error's code */
 async function shakeHands(world: TlsWorld, options: ConnectionOptions): Promise<string> {
   const socket: TLSSocket = connect({
     socket: await world.server.dial(),

@@ -58,7 +58,7 @@ class FakeStream implements AttachStream {
 
 type Welcome = (onAttached: (attached: Attached) => void, wait: AttachWait) => Promise<FakeStream>;
 
-/** A companion that welcomes as it is told; the last welcome repeats. */
+/** A companion that welcomes as a test says; the last welcome repeats. */
 class FakeCompanionEndpoint extends FakeEndpoint implements Companion {
   readonly hellos: { readonly hello: Hello; readonly atMs: number }[] = [];
   readonly streams: FakeStream[] = [];

@@ -153,7 +153,7 @@ describe('readActivity()', () => {
   });
 });
 
-/** What a recorded Envoy has. */
+/** The inbounds of a recorded Envoy. */
 const INBOUNDS: Directions = {
   filters: new Map([
     ['localhost_20001', 'inbound'],

@@ -25,7 +25,7 @@ const RECORDED: readonly Recorded[] = readFileSync('test/fixtures/dataplane-file
   .split('\n')
   .map((line) => JSON.parse(line) as Recorded);
 
-/** What Go says of a document that it cannot parse, or of a value that the agent would act upon. */
+/** Go's errors about a document that it cannot parse, or about a value that the agent would use. */
 const NOT_READABLE =
   /control characters|UTF-8|Unicode character|!!|map merge|anchor|alias|map key|base64|^Error: name: invalid|uint32|unsupported value|mesh: invalid/;
 
@@ -150,7 +150,7 @@ async function readBytes(bytes: Uint8Array): Promise<DataplaneResource> {
   return resource;
 }
 
-/** What the agent relies on. Kuma leaves out what has its default. */
+/** The facts that the agent relies on. Kuma leaves out fields with their default. */
 function factsOf(resource: DataplaneResource | undefined): unknown {
   const { type, mesh = '', name, labels = {}, networking } = resource ?? {};
   return {

@@ -35,7 +35,7 @@ describe('firstAnswer()', () => {
     endpoints = replies.map((deregister, at) => new FakeEndpoint(clock, 'abc'.charAt(at), { deregister }));
   }
 
-  /** @param random what the jitter rolls: 1 is never rolled, but makes the pauses easy to read */
+  /** @param random the jitter's random number: 1 never occurs, but makes the pauses easy to read */
   function ask(budgetMs = 5_000, random = 1): Promise<HedgedAnswer<string>> {
     return withDeadline({ clock, action: 'deregister', budgetMs }, (scope) =>
       firstAnswer<string>({
@@ -72,7 +72,7 @@ describe('firstAnswer()', () => {
       },
     );
     await clock.passUntil(() => outcome !== undefined);
-    // What was abandoned must find its own end as well.
+    // Abandoned attempts must end as well.
     await clock.settle();
     return outcome;
   }

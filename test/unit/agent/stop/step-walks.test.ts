@@ -50,7 +50,7 @@ const STOP_PHASES: ReadonlySet<Phase['name']> = new Set([
   'confirming',
 ]);
 
-/** What a walk has done so far, as far as a rule depends on it. */
+/** The past of a walk, as far as a rule depends on it. */
 interface Done {
   readonly drain: number;
   readonly end: number;
@@ -94,7 +94,7 @@ function addUp(done: Done, change: Change): Done {
   };
 }
 
-/** The rules that hold for every order of inputs, possible or not. @returns those that are broken */
+/** The rules that hold for every order of inputs, possible or not. @returns the broken ones */
 function brokenAlways(before: Done, after: Done, change: Change): readonly string[] {
   const { effects } = change;
   const stages = stagesOf(effects);
@@ -179,7 +179,7 @@ const BEGINNING: World = {
   asked: 0,
 };
 
-/** More requests than this do what the last one did. */
+/** More requests than this have the effect of the last one. */
 const ASKED_AT_MOST = 4;
 
 function isPossible(world: World, input: Input): boolean {
@@ -221,7 +221,7 @@ function armedAfter(world: World, input: Input, effects: readonly Effect[]): rea
   return [...new Set([...left, ...armed])].toSorted((a, b) => a.localeCompare(b));
 }
 
-/** Whether something that an effect begins goes on after this input. */
+/** Whether something that an effect begins still runs after this input. */
 function goesOn(was: boolean, begins: number, ends: boolean): boolean {
   return begins > 0 || (was && !ends);
 }

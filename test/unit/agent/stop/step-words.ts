@@ -68,7 +68,7 @@ export const confirm: Effect = { type: 'confirm', byMs: 60_000 };
 export const tell = (stage: 'drain' | 'end' | 'kill' | 'standby'): Effect => ({ type: 'tell-child', stage });
 export const exit = (as: ChildExit): Effect => ({ type: 'exit', exit: as });
 
-/** What a stop does up to each phase, so that a row says only what is special about it. */
+/** The effects of a stop up to each phase, so that a row has only its own. */
 export const BEGIN = [deregister, watchUsers, armDeregister, armKill];
 export const DRAIN = [tell('drain'), watchDrain, armDrain];
 export const serving = [spawned, envoySeen];

@@ -86,7 +86,7 @@ test('any signals to any kuma-dp with any control plane: the stop ends once, in 
       expect(run.log.events.filter((event) => event === 'child.exited')).toEqual(['child.exited']);
       expect(run.reports[0]?.exit).toEqual(run.ended?.exit);
 
-      // What the storm itself and a second SIGTERM on its way had armed.
+      // The timers that the storm itself and a second SIGTERM had armed.
       await clock.pass(30_000);
       expect(clock.armed).toBe(0);
     }),

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { fullBudget, takeLook, type LookBudget } from '../../../../agent/witness/look-budget.pure.ts';
 
-/** @returns how many of `times` looks were made, and what is left */
+/** @returns how many of `times` looks were made, and the rest of the budget */
 function take(budget: LookBudget, times: number, how: { atMs: number; address?: (nth: number) => string }) {
   let left = budget;
   let made = 0;

@@ -5,7 +5,7 @@ import { OperationalError } from '../../../../kernel/errors.ts';
 
 type Note = readonly [name: string, phase: string];
 
-/** A store that writes when it is told to. */
+/** A store that writes when a test says so. */
 class SlowStore {
   readonly written: Note[] = [];
   readonly #underWay: (() => void)[] = [];

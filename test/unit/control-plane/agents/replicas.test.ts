@@ -29,7 +29,7 @@ describe('two replicas on one database', () => {
     await scene.serve(second, 'bystander');
     web = await scene.serve(first, 'web-1');
     await scene.clock.pass(5_000);
-    // From here on, nothing but its agent's stream says that it lives.
+    // From here on, only its agent's stream shows that it lives.
     scene.disconnectForGood('web-1');
   });
 
@@ -153,7 +153,7 @@ describe('two replicas on one database', () => {
     await scene.clock.pass(1_000);
     expect(await left).toMatchObject({ outcome: Outcome.DELETED, durable: false });
     expect(scene.object('owned')).toBeUndefined();
-    // Another one's mark, or none, may be a successor's that the database knows.
+    // Another label, or none, may be a successor's that the database knows.
     const unmarked = first.deregister({ incarnation: incarnationOf('web-1', 'a') });
     await scene.clock.pass(1_000);
     expect(await unmarked).toMatchObject({ outcome: Outcome.ACCEPTED, durable: false });

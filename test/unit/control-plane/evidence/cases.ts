@@ -12,7 +12,7 @@ export const NOW_MS = Date.UTC(2026, 0, 1, 12);
 export const GRACE_MS = 15_000;
 export const SWEEP_AFTER_MS = 600_000;
 
-/** A row of a table of deletions: what is otherwise clear, with `given`. */
+/** A row of a table of deletions: a clear case, changed by `given`. */
 export interface CaseRow {
   readonly name: string;
   readonly given: Partial<DeletionCase>;
@@ -63,7 +63,7 @@ export interface ObjectFields {
   readonly networking?: object;
   readonly subscriptions?: readonly Subscription[];
   readonly metadata?: Readonly<Record<string, unknown>>;
-  /** Written so long ago. */
+  /** How long ago it was written. */
   readonly writtenMs?: number;
 }
 
@@ -85,7 +85,7 @@ export function shown(fields: ObjectFields = {}): DataplaneOverview {
 
 const LONG_MS = 7_200_000;
 
-/** One of each cause that no guard holds: the neighbour of every row that one does. */
+/** One case of each cause that no guard holds: the neighbour of every row that a guard holds. */
 export const CLEAR: Readonly<Record<DeletionCase['cause'], DeletionCase>> = {
   requested: {
     cause: 'requested',

@@ -55,7 +55,7 @@ async function guards(dryRun: boolean): Promise<Readonly<Record<string, string>>
   return Object.fromEntries(candidates.map(({ dataplane, guard }) => [dataplane?.name ?? '', guard]));
 }
 
-/** As Kuma's own races do it. */
+/** Deletes it as Kuma's own races do. */
 function remove(name: string): void {
   scene.zone.delete(keyOf(name), 'kuma');
 }
@@ -79,7 +79,7 @@ describe('a sweep', () => {
       'only-just': 'evidence-too-young',
     });
     await scene.clock.pass(HOUR_MS / 12);
-    // Told to report only, it says so once.
+    // In report mode it reports once.
     expect(companion.log.events.filter((event) => event === 'sweep.reported')).toHaveLength(2);
     for (const name of ['offline', 'ours', 'by-hand', 'only-just']) expect(scene.object(name)).toBeDefined();
   });

@@ -47,7 +47,7 @@ interface Look {
   readonly sinceMs: number;
 }
 
-/** What a deletion was done for: checked against what is true. */
+/** The reason of a deletion, to be checked against the truth. */
 export interface Deletion {
   readonly name: string;
   readonly cause: Cause;
@@ -55,14 +55,14 @@ export interface Deletion {
 }
 
 /**
- * A companion on its own store. The store is what `ports.ts` promises, in a few lines; every decision is the real one.
- * All that `#process` holds is gone with the process; `rows`, `#ended` and `#past` outlive it.
+ * A companion on its own store. The store is the contract of `ports.ts` in a few lines; every decision is the real
+ * one. The contents of `#process` end with the process; `rows`, `#ended` and `#past` outlive it.
  */
 export class SimpleCompanion {
   readonly rows = new Map<string, Row>();
   upSinceMs: number | undefined;
   pausedUntilMs = 0;
-  /** What the wall clock says more than the truth. */
+  /** How far the wall clock is ahead of the truth. */
   wallSkewMs = 0;
   released = false;
   readonly #controlPlane: WorldControlPlane;
@@ -83,7 +83,7 @@ export class SimpleCompanion {
     this.#onDeletion = onDeletion;
   }
 
-  /** What is remembered of objects, in this process. */
+  /** How many objects this process remembers. */
   get remembered(): number {
     return this.#looks.size;
   }
@@ -92,7 +92,7 @@ export class SimpleCompanion {
     return this.upSinceMs !== undefined && nowMs >= this.pausedUntilMs;
   }
 
-  /** The store's clock starts from the wall clock, but never before what it has written. */
+  /** The store's clock starts from the wall clock, but never before its latest record. */
   start(nowMs: number): void {
     if (this.upSinceMs !== undefined) return;
     this.upSinceMs = nowMs;

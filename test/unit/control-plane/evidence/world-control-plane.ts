@@ -25,9 +25,9 @@ interface StoredObject {
   streams: Stream[];
 }
 
-/** Kuma waits so long after a closed stream before it deletes, and refuses the name meanwhile. */
+/** How long Kuma waits after a closed stream before it deletes; it refuses the name meanwhile. */
 const DEREGISTRATION_DELAY_MS = 10_000;
-/** From the object that is written to the stream that is recorded. */
+/** From the written object to the recorded stream. */
 const REGISTER_MS = 1_000;
 /** Until a stream that is open is recorded again at an object that was put back under it. */
 const RECORD_AGAIN_MS = 20_000;

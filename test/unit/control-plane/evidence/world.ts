@@ -103,7 +103,7 @@ export class World {
     });
   }
 
-  /** What is not as it should be once the world is calm. */
+  /** Everything that is wrong once the world is calm. */
   unfinished(): readonly string[] {
     const { objects } = this.controlPlane;
     return [
@@ -208,7 +208,7 @@ export class World {
     return connected && (owner === 'cp' || this.#nowMs - connectedAtMs > RECORDED_WITHIN_MS);
   }
 
-  /** What the control plane and the companion learn late. */
+  /** Tells the control plane and the companion what they learn late. */
   #notice(host: Host): void {
     if (host.streamEndsMs !== undefined && host.streamEndsMs <= this.#nowMs) {
       this.controlPlane.disconnect(host.name, this.#nowMs);

@@ -145,7 +145,7 @@ describe('a pause of the companion itself', () => {
     scene.plane.start();
     await scene.clock.pass(4_000);
     scene.clock.skip(MINUTE_MS);
-    // What was due fires before the agents, which live, come back.
+    // Due timers fire before the living agents come back.
     await scene.clock.pass(3_000);
     expect(standing()).toEqual(NAMES);
     for (const name of NAMES) await scene.attach(companion, name);

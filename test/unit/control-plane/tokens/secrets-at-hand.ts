@@ -6,7 +6,7 @@ export class SecretsAtHand {
   readonly secrets = new Map<string, string | Buffer>();
   /** The paths that were read, in order. */
   readonly reads: string[] = [];
-  /** What a read fails with, while it is set. */
+  /** The error of every read, while it is set. */
   failure: OperationalError | undefined;
   /** Whether reads are held until {@link release}. */
   held = false;

@@ -231,7 +231,7 @@ describe('signingKeySecrets()', () => {
     for (let kid = 10; kid < 110; kid += 1) await find('default', String(kid));
     for (let mesh = 0; mesh < 100; mesh += 1) await find(`mesh-${mesh}`, '1');
     expect(await find('default', '1')).toBe('found');
-    // A rotation: the next number, although the stranger goes on.
+    // A rotation: the next number, although the unknown caller continues.
     control.secrets.set(KEY_PATH.replace(/1$/, '2'), KEY.privatePem);
     expect(await find('default', '2')).toBe('found');
     control.secrets.set(KEY_PATH.replace(/1$/, '5'), KEY.privatePem);

@@ -12,7 +12,7 @@ const OWNERS = [
   { owner: Owner.AGENT, name: 'the agent' },
   { owner: Owner.EXTERNAL, name: 'an operator' },
 ] as const;
-/** Of a host that is silent or killed, and of what the control plane's caches add, the first part. */
+/** The first part of the bound for a silent or killed host, and of the delay of the control plane's caches. */
 const OUT_MS = 2_500;
 const RELEASED_MS = 20_000;
 
@@ -53,7 +53,7 @@ async function sidelined(scene: FakeWitnessZone, owner: Owner = Owner.AGENT) {
   return { companion, lost, peers };
 }
 
-/** When the object of a host that was killed is deleted, and what is kept of it. */
+/** When the companion deletes the object of a killed host, and what it keeps of it. */
 const deletedAtMs = async (isOn: boolean) => {
   await using scene = new FakeWitnessZone();
   scene.companion({ isOn });

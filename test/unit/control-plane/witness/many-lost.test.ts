@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Owner } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { FakeWitnessZone, type WitnessHost } from '../../../support/fakes/witness-scene.ts';
 
-/** A part of what the bound is for. Time is not real here. */
+/** A part of the fleet for which the bound is meant. Time is simulated. */
 const FLEET = 300;
 const LOST = 90;
 

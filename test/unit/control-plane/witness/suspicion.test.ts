@@ -314,7 +314,7 @@ describe('whatever the witnesses say', () => {
   });
 });
 
-/** What speaks against a sidelining, said in another way than the rules say it. */
+/** The objections to a sidelining, written otherwise than the rules. */
 function objectionsTo({
   cause,
   rounds,
