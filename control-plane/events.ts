@@ -37,9 +37,7 @@ function processEvents(log: Log) {
       log.info(
         'deregistrar.stopping',
         `Shutting down: redirecting ${attached} agents to other replicas; their dataplanes stay registered`,
-        {
-          attached,
-        },
+        { attached },
       );
     },
     stopped: () => {
@@ -49,11 +47,8 @@ function processEvents(log: Log) {
       log.warn('notification.lost', `Cannot notify systemd, so the unit does not become active: ${problem}`);
     },
     failedUnexpectedly: (err: unknown) => {
-      log.error(
-        'deregistrar.failed',
-        'Bug in the companion: it continues without this step. Report it with this line',
-        { err },
-      );
+      const what = 'Bug in the companion: it continues without this step. Report it with this line';
+      log.error('deregistrar.failed', what, { err });
     },
   };
 }
@@ -61,12 +56,7 @@ function processEvents(log: Log) {
 function zoneEvents(log: Log) {
   return {
     controlPlaneFound: (url: string, { version, instanceId, mode }: ControlPlaneFacts) => {
-      log.info('control-plane.found', `Control plane ${url} answers`, {
-        url,
-        version,
-        instanceId,
-        mode,
-      });
+      log.info('control-plane.found', `Control plane ${url} answers`, { url, version, instanceId, mode });
     },
     controlPlaneLost: (url: string, problem: string) => {
       log.warn(
@@ -79,14 +69,11 @@ function zoneEvents(log: Log) {
       log.error(
         'control-plane.wrong',
         `${url} is a ${mode} control plane, so the companion deletes nothing: name the zone's control planes in --kuma-api`,
-        {
-          url,
-          mode,
-        },
+        { url, mode },
       );
     },
     zoneForeign: (reason: string) => {
-      log.error('zone.foreign', `The companion deletes no object: ${reason}`);
+      log.error('zone.foreign', `The companion deletes no object: ${reason}. Check --store and --kuma-api`);
     },
     controlPlaneUnnamed: (instanceId: string) => {
       log.warn(
@@ -106,10 +93,7 @@ function agentEvents(log: Log) {
         how.fenced
           ? 'An agent attached'
           : 'An agent attached; the store is unavailable, so it is not recorded yet',
-        {
-          ...named(known),
-          ...how,
-        },
+        { ...named(known), ...how },
       );
     },
     /** @param graceMs `undefined`: the companion does not delete it */
@@ -300,19 +284,14 @@ function connectionEvents(log: Log) {
       });
     },
     fileKept: (path: string, err: unknown) => {
-      log.warn('file.kept', `Cannot use the new content of ${path}: using the last good one`, {
-        err,
-        path,
-      });
+      const what = `Cannot use the new content of ${path}: using the last good one`;
+      log.warn('file.kept', what, { err, path });
     },
     certificateBroken: (file: string, err: unknown) => {
       log.error(
         'certificate.broken',
         'Cannot use the new certificate: the old one stays in use. Repair the files; the companion reads them again',
-        {
-          file,
-          err,
-        },
+        { file, err },
       );
     },
   };

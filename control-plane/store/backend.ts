@@ -6,14 +6,14 @@ import type { DataplaneRow } from './schema.ts';
 import type { Session } from './session.ts';
 
 /** The work on a locked row. */
-export interface Holding<T> {
+export interface RowWork<T> {
   act(row: DataplaneRow, fence: Fence): Promise<T>;
   /** Runs in the transaction that releases the lock. Left out where there is nothing to record. */
   readonly record?: (session: Session, row: DataplaneRow, value: T) => Promise<void>;
 }
 
 /** The work on a locked name. */
-export interface NameHolding<T> {
+export interface NameWork<T> {
   readonly act: (held: HeldName) => Promise<T>;
   /** Runs in the transaction that releases the lock. */
   readonly record: (session: Session, value: T) => Promise<void>;
@@ -44,12 +44,12 @@ export interface Backend {
    *
    * @param patient waits a moment for the caller that has the name, instead of skipping the row
    */
-  hold<T>(
+  lockRow<T>(
     wanted: Wanted,
-    holding: Holding<T>,
+    work: RowWork<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined>;
   /** Locks a name while `act` runs, whether it has a row or not. Waits a moment for another holder. */
-  holdName<T>(key: DataplaneKey, holding: NameHolding<T>): Promise<T>;
+  lockName<T>(key: DataplaneKey, work: NameWork<T>): Promise<T>;
   close(): Promise<void>;
 }

@@ -36,7 +36,7 @@ export function kyselyStore(backend: Backend): Store {
     beginSweep: (key) => backend.runAlone(key, (session) => beginSweep(session, key)),
     attempt: (which, act) => attempt(backend, which, act),
     async whileCurrent(at, act) {
-      const held = await backend.hold(
+      const held = await backend.lockRow(
         { ...at, kind: 'current' },
         { act: (row, fence) => act(recordOf(row), fence) },
         true,
@@ -82,7 +82,7 @@ async function attempt(
   act: Parameters<Store['attempt']>[1],
 ): Promise<AttemptedDeletion | undefined> {
   const wanted = wantedOf(which);
-  const held = await backend.hold(
+  const held = await backend.lockRow(
     wanted,
     { act: (row, fence) => act(recordOf(row), fence), record: recordResult },
     false,
@@ -98,7 +98,7 @@ async function whileAlone<T>(
   const keep = (sidelining: SideliningRecord): Promise<void> =>
     // In a transaction of its own: it must stay even if this one is rolled back.
     backend.run((session) => sidelinings.keep(session, sidelining));
-  const held = await backend.holdName(key, {
+  const held = await backend.lockName(key, {
     act: ({ row, sidelining, fence }) =>
       act({ record: row === undefined ? undefined : recordOf(row), sidelining, fence, keep }),
     record: async (session, { sidelining }) => {

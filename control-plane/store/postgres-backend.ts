@@ -5,7 +5,7 @@ import { OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import type { Fence } from '../ports.ts';
 import { sharedTime } from './advancing-time.ts';
-import type { Backend, Holding, NameHolding } from './backend.ts';
+import type { Backend, RowWork, NameWork } from './backend.ts';
 import { keepBody, wantedRows, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
@@ -19,7 +19,7 @@ import { currentRow, type Session } from './session.ts';
 import { findAny as findAnySidelining } from './sidelinings.ts';
 
 /** How many attempts may run at once: each keeps a connection while it acts. */
-const HOLDS = 16;
+const ATTEMPTS = 16;
 const CONNECTIONS = 8;
 /** Connections for agents that leave: a stop never waits for other work. */
 const LEAVING = 4;
@@ -48,7 +48,7 @@ export async function openPostgres(
   return new PostgresBackend({
     clock,
     limits,
-    holds: new PostgresConnections({ ...common, max: HOLDS }),
+    attempts: new PostgresConnections({ ...common, max: ATTEMPTS }),
     connections: new PostgresConnections({ ...common, max: CONNECTIONS }),
     leaving: new PostgresConnections({ ...common, max: LEAVING }),
     heartbeats: new PostgresConnections({ ...common, max: 1 }),
@@ -58,7 +58,7 @@ export async function openPostgres(
 interface PostgresDeps {
   readonly clock: Clock;
   readonly limits: StoreLimits;
-  readonly holds: PostgresConnections;
+  readonly attempts: PostgresConnections;
   readonly connections: PostgresConnections;
   readonly leaving: PostgresConnections;
   readonly heartbeats: PostgresConnections;
@@ -101,25 +101,25 @@ class PostgresBackend implements Backend {
     return this.#alone(this.#deps.leaving, key, work);
   }
 
-  async hold<T>(
+  async lockRow<T>(
     wanted: Wanted,
-    holding: Holding<T>,
+    work: RowWork<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
-    if (wanted.kind === 'due') return this.#hold(wanted, holding, patient);
+    if (wanted.kind === 'due') return this.#lockRow(wanted, work, patient);
     const name = describeKey(wanted.key);
     const release = patient ? await this.#names.take(name) : this.#names.tryTake(name);
     if (release === undefined) return undefined;
     try {
-      return await this.#hold(wanted, holding, patient);
+      return await this.#lockRow(wanted, work, patient);
     } finally {
       release();
     }
   }
 
   async close(): Promise<void> {
-    const { holds, connections, leaving, heartbeats } = this.#deps;
-    await Promise.all([holds, connections, leaving, heartbeats].map((each) => each.close()));
+    const { attempts, connections, leaving, heartbeats } = this.#deps;
+    await Promise.all([attempts, connections, leaving, heartbeats].map((each) => each.close()));
   }
 
   async #alone<T>(
@@ -136,12 +136,12 @@ class PostgresBackend implements Backend {
     }
   }
 
-  #hold<T>(
+  #lockRow<T>(
     wanted: Wanted,
-    holding: Holding<T>,
+    work: RowWork<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
-    return this.#transact(this.#deps.holds, async (db, connection) => {
+    return this.#transact(this.#deps.attempts, async (db, connection) => {
       // Counts from before the lock is requested; PostgreSQL counts from later.
       const assertLeased = lease(this.#deps.clock, this.#deps.limits.leaseMs);
       const session = await this.#session(db);
@@ -160,18 +160,18 @@ class PostgresBackend implements Backend {
           await sql`select ${lockOf(`alone ${what}`)}`.execute(db);
         },
       };
-      const value = await holding.act(row, fence);
+      const value = await work.act(row, fence);
       // Advanced by this process's clock, which saves a query.
-      await holding.record?.({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
+      await work.record?.({ ...session, nowMs: this.#time(session.nowMs) }, row, value);
       return { row, value };
     });
   }
 
-  async holdName<T>(key: DataplaneKey, { act, record }: NameHolding<T>): Promise<T> {
+  async lockName<T>(key: DataplaneKey, { act, record }: NameWork<T>): Promise<T> {
     const name = describeKey(key);
     const release = await this.#names.take(name);
     try {
-      return await this.#transact(this.#deps.holds, async (db, connection) => {
+      return await this.#transact(this.#deps.attempts, async (db, connection) => {
         const assertLeased = lease(this.#deps.clock, this.#deps.limits.leaseMs);
         const session = await this.#session(db, lockOf(name));
         const row = await currentRow(session, key);

@@ -4,7 +4,7 @@ import { Kysely, SqliteDialect } from 'kysely';
 import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { advancingTime } from './advancing-time.ts';
-import type { Backend, Holding, NameHolding } from './backend.ts';
+import type { Backend, RowWork, NameWork } from './backend.ts';
 import { keepBody, readWanted, type Wanted } from './deletions.ts';
 import { lease } from './lease.ts';
 import type { StoreLimits } from './limits.ts';
@@ -122,9 +122,9 @@ class SqliteBackend implements Backend {
     return this.runAlone(key, work);
   }
 
-  async hold<T>(
+  async lockRow<T>(
     wanted: Wanted,
-    holding: Holding<T>,
+    work: RowWork<T>,
     patient: boolean,
   ): Promise<{ readonly row: DataplaneRow; readonly value: T } | undefined> {
     // Counts from before the name is requested.
@@ -141,7 +141,7 @@ class SqliteBackend implements Backend {
       });
       if (claimed === undefined) return undefined;
       const { row, nowMs } = claimed;
-      const value = await holding.act(row, {
+      const value = await work.act(row, {
         nowMs,
         assertHeld,
         keepBody: (body) => this.#batches.run((session) => keepBody(session, recordOf(row), body)),
@@ -149,7 +149,7 @@ class SqliteBackend implements Backend {
           hold(await this.#locks.take(`alone ${what}`));
         },
       });
-      const { record } = holding;
+      const { record } = work;
       if (record !== undefined) await this.#batches.run((session) => record(session, row, value));
       return { row, value };
     } finally {
@@ -157,7 +157,7 @@ class SqliteBackend implements Backend {
     }
   }
 
-  async holdName<T>(key: DataplaneKey, { act, record }: NameHolding<T>): Promise<T> {
+  async lockName<T>(key: DataplaneKey, { act, record }: NameWork<T>): Promise<T> {
     const assertHeld = lease(this.#clock, this.#limits.leaseMs);
     const release = await this.#locks.take(describeKey(key));
     try {

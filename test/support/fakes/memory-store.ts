@@ -182,10 +182,10 @@ export class MemoryStore implements Store {
     for (const record of this.#wanted(which)) {
       const release = this.#database.locks.tryTake(describeKey(record.key));
       if (release === undefined) continue;
-      const recordResult = (session: MemorySession, result: AttemptResult): void => {
+      const write = (session: MemorySession, result: AttemptResult): void => {
         settleAttempt(session, record, result);
       };
-      const result = await this.#hold({ record, release, assertLeased, recordResult }, act);
+      const result = await this.#hold({ record, release, assertLeased, write }, act);
       return { record, result };
     }
     return undefined;
@@ -204,7 +204,7 @@ export class MemoryStore implements Store {
       this.#assertOpen();
       return undefined;
     }
-    return this.#hold({ record, release, assertLeased, recordResult: () => {} }, act);
+    return this.#hold({ record, release, assertLeased, write: () => {} }, act);
   }
 
   async find(key: DataplaneKey) {
@@ -321,14 +321,11 @@ export class MemoryStore implements Store {
     const release = await this.#database.locks.take(name);
     const keep = async (kept: SideliningRecord): Promise<void> =>
       this.#run(({ database: { tables } }) => void tables.sidelinings.set(name, kept));
-    const recordResult = (
-      { database }: MemorySession,
-      { sidelining }: { sidelining?: SideliningRecord },
-    ): void => {
+    const write = ({ database }: MemorySession, { sidelining }: { sidelining?: SideliningRecord }): void => {
       if (sidelining !== undefined) database.tables.sidelinings.set(name, sidelining);
     };
     const record = this.#database.find(key);
-    const { value } = await this.#hold({ record, release, assertLeased, recordResult }, (found, fence) =>
+    const { value } = await this.#hold({ record, release, assertLeased, write }, (found, fence) =>
       act({ record: found, sidelining: this.#database.tables.sidelinings.get(name), fence, keep }),
     );
     return value;
@@ -464,11 +461,11 @@ export class MemoryStore implements Store {
       readonly record: Held;
       readonly release: () => void;
       readonly assertLeased: () => void;
-      readonly recordResult: (session: MemorySession, value: T) => void;
+      readonly write: (session: MemorySession, value: T) => void;
     },
     act: (record: Held, fence: Fence) => Promise<T>,
   ): Promise<T> {
-    const { record, assertLeased, recordResult } = hold;
+    const { record, assertLeased, write } = hold;
     const database = this.#database;
     const releases = [hold.release];
     const held = { lost: false };
@@ -501,7 +498,7 @@ export class MemoryStore implements Store {
       });
       if (held.lost)
         throw new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: the connection was lost');
-      recordResult(this.#session(), value);
+      write(this.#session(), value);
       return value;
     } finally {
       disarm();
