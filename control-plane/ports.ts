@@ -90,9 +90,9 @@ export interface Fence {
   /** The store's time when the lock began. */
   readonly nowMs: number;
   /**
-   * Call it with nothing between it and the bytes of a DELETE.
+   * Call it right before the bytes of a DELETE, with nothing in between.
    *
-   * @throws `FENCE_LOST` once the hold may have ended, on whichever clock: after a pause of the process, say
+   * @throws `FENCE_LOST` once the lock may have ended on either clock, for example after a pause of the process
    */
   assertHeld(): void;
   /** Stores the object durably before it is deleted, whatever the result of the attempt. */
@@ -217,12 +217,12 @@ export interface Store {
     said: { readonly phase: string; readonly serving: boolean },
   ): Promise<void>;
   /**
-   * Records that this incarnation leaves; one that was never seen gets a record on the spot. The first attempt of
-   * other replicas are due after `headStartMs`: the replica that recorded it tries first. With `again`, one that has departed
-   * leaves once more: its object was created again.
+   * Records that this incarnation leaves; an unknown one gets a record at once. Other replicas make their first
+   * attempt after `headStartMs`, since the replica that recorded it tries first. With `again`, an incarnation that
+   * has departed leaves once more: its object was created again.
    */
   leave(introduction: Introduction, options: LeaveOptions & { readonly replica: string }): Promise<Leave>;
-  /** @returns `false` if there is a record of this name already: then another part knows better */
+  /** @returns `false` if the name has a record already, which then decides */
   beginSweep(key: DataplaneKey): Promise<boolean>;
 
   /**
@@ -287,8 +287,8 @@ export interface Store {
   /**
    * Decides in one transaction about all candidates, one replica after the other.
    *
-   * @param choose from what is known of each name; called once, and what it returns is written
-   * @returns what was written
+   * @param choose gets all facts about each name, is called once, and returns the sidelinings to write
+   * @returns the written ones
    */
   reserveSidelinings(
     choose: (known: readonly SideliningRecord[], nowMs: number) => readonly SideliningRecord[],

@@ -49,8 +49,8 @@ export function adoptedChildren(): readonly number[] {
 }
 
 /**
- * Settles when no child is left that this process has to wait for; where PID 1 waits for none, such a child would stay
- * a zombie. Kills what has not ended soon.
+ * Resolves when no child is left that this process must wait for: where PID 1 waits for none, such a child would stay
+ * a zombie. Kills children that do not end soon.
  */
 export async function untilNoChildIsLeft(): Promise<void> {
   await untilGone();

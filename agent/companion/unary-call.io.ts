@@ -23,7 +23,7 @@ export interface UnaryCall<Request, Response> {
 }
 
 /**
- * One call that ends with `signal`, of which grpc-js knows nothing. A cancelled call changes nothing at the companion.
+ * One call that ends with `signal`; grpc-js knows no signals. A cancelled call changes nothing at the companion.
  *
  * @throws `OperationalError`, or the reason of `signal`
  */

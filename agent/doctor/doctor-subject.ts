@@ -21,7 +21,7 @@ export interface DoctorRequest {
   readonly env: SubjectEnvironment;
 }
 
-/** The run that is examined: the one that the command would be, or the one that is. */
+/** The run that the doctor examines: the future run of a given command, or the present one. */
 export interface Subject {
   readonly argv: readonly string[];
   readonly env: SubjectEnvironment;

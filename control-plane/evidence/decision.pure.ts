@@ -79,8 +79,8 @@ export interface Evidence {
 
 /**
  * - `go`: it may be deleted now. The brake is asked last, elsewhere.
- * - `gone`: it is not there, and nothing is to be done.
- * - `put back`: it may be put now, while the name is held and if a read of this one object finds nothing either.
+ * - `gone`: it is not there, and nothing is left to do.
+ * - `put back`: it may be put now, while the name is locked and if a read of this one object finds nothing either.
  * - `stay`: it stays, and its departure, if there is one, is over.
  * - `wait`: it stays, and is judged again after `retryAfterMs`.
  */

@@ -46,7 +46,7 @@ const TIMES_ITS_COST = 10;
 /** The interval of the brake, which lists all dataplanes of the control plane, while it holds no deletion back. */
 const BRAKES_MS = 10_000;
 
-/** Reads the page's content once for all open pages, and not while none is open. */
+/** Reads the page's content once for all open pages, and only while one is open. */
 export class FleetFeed {
   readonly #deps: FleetFeedDeps;
   readonly #startedAtMs: number;
