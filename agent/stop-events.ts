@@ -80,7 +80,11 @@ export function endEvents(log: Log) {
           'recreation.undone',
           'A control plane had created the object again: the agent has deleted it',
         );
-      } else log.warn('recreation.unclear', `Cannot confirm that the object is gone: ${reason ?? outcome}`);
+      } else
+        log.warn(
+          'recreation.unclear',
+          `Cannot confirm that the object is gone, so peers may still list it: ${reason ?? outcome}`,
+        );
     },
     stopReported: (report: StopReport) => {
       const { totalMs, budgetMs, cause, steps } = report;

@@ -191,7 +191,10 @@ export function fromConfirmation({ verdict, reason }: ConfirmResponse): Confirma
     case ConfirmResponse_Verdict.LEAVE:
       return { verdict: 'leave', reason };
     case ConfirmResponse_Verdict.UNSPECIFIED:
-      throw new OperationalError('ANSWER_UNREADABLE', 'Cannot confirm: the companion gave no verdict');
+      throw new OperationalError(
+        'ANSWER_UNREADABLE',
+        'Cannot confirm that the object is gone: the companion gave no verdict',
+      );
   }
 }
 

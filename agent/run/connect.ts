@@ -25,7 +25,7 @@ export interface PrepareContext {
   readonly stdin: Promise<Uint8Array> | undefined;
   /** Aborts when a stop comes first. */
   readonly stopping: AbortSignal;
-  /** Called when the facts that a departure depends on were learnt. */
+  /** Called when the agent has learned the facts that a departure depends on. */
   readonly onFacts: () => void;
 }
 

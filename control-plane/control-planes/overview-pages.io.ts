@@ -62,8 +62,8 @@ async function readPage(client: RestClient, offset: string, signal: AbortSignal)
 }
 
 /**
- * Takes only the offset of the next page: a proxy or our own request headers made the rest of the link, and the
- * credential must not go there.
+ * Takes only the offset from the link to the next page: a proxy or our own request headers may have made the rest, and
+ * the credential must not go there.
  */
 function offsetOf(next: string | null | undefined): string | undefined {
   if (next === null || next === undefined) return undefined;

@@ -51,7 +51,7 @@ async function load(read: SecretReader, path: string): Promise<KeyObject | undef
 function tooMany(): OperationalError {
   return new OperationalError(
     'ENDPOINT_BUSY',
-    `Cannot look up another signing key: too many unknown ones within ${LOOKUP_SPAN_MS / 1_000} s`,
+    `Cannot look up another signing key: too many tokens had unknown keys within ${LOOKUP_SPAN_MS / 1_000} s`,
     { details: { retryAfterMs: LOOKUP_SPAN_MS } },
   );
 }

@@ -25,7 +25,7 @@ export interface NetworkHost {
   readonly prefix: readonly string[];
   /** No packet gets through any more, in either direction; on the host everything looks as before. */
   fallSilent(): void;
-  /** Packets get through again. */
+  /** Lets packets through again. */
   comeBack(): void;
   /** The host receives packets, but its own do not reach `address`. */
   loseWayTo(address: string): void;
