@@ -69,7 +69,7 @@ export async function startServer(parts: ServerParts): Promise<GaugeSources | un
     events: connectionEvents(parts, { most: limits.connections, descriptors }),
   });
   const started = server;
-  resources.defer(() => started.drain(0));
+  resources.defer(() => started.shutDown(0));
   server.setServing(true);
   events.started({ listen: server.addresses, store: engine.deps.store.kind, replica: engine.deps.replica });
   return { engine, server, bounds, certificate };

@@ -12,7 +12,7 @@ class Parameter {
 }
 
 /** Where queries run. */
-export interface Place {
+export interface QueryPlace {
   readonly kind: 'sqlite' | 'postgres';
   readonly db: Kysely<Schema>;
 }
@@ -24,9 +24,9 @@ export interface Place {
  */
 export function prepared<Values extends object, Row>(
   names: readonly (keyof Values & string)[],
-  build: (place: Place, values: Values) => Compilable<Row>,
-): (place: Place, values: Values) => Promise<QueryResult<Row>> {
-  const known = new Map<Place['kind'], CompiledQuery<Row>>();
+  build: (place: QueryPlace, values: Values) => Compilable<Row>,
+): (place: QueryPlace, values: Values) => Promise<QueryResult<Row>> {
+  const known = new Map<QueryPlace['kind'], CompiledQuery<Row>>();
   const stand = Object.fromEntries(names.map((name) => [name, new Parameter(name)])) as Values;
   return (place, values) => {
     const query = known.get(place.kind) ?? build(place, stand).compile();

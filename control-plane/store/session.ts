@@ -1,12 +1,12 @@
 import { sql, type ExpressionBuilder, type SqlBool, type Expression } from 'kysely';
 
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
-import { prepared, type Place } from './prepared.ts';
+import { prepared, type QueryPlace } from './prepared.ts';
 import { KEY_COLUMNS, keyColumns, type KeyValues } from './rows.ts';
 import type { DataplaneRow, Schema } from './schema.ts';
 
 /** One transaction, at one moment of the store's time. */
-export interface Session extends Place {
+export interface Session extends QueryPlace {
   readonly nowMs: number;
 }
 
