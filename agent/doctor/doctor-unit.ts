@@ -1,6 +1,6 @@
 import type { Finding } from '../../kernel/findings.ts';
 import { isOnPath } from '../child/find-program.io.ts';
-import { processFacts, serviceOf } from '../systemd/process-facts.io.ts';
+import { processFacts, serviceOf, serviceUserOf } from '../systemd/process-facts.io.ts';
 import { systemctl, type Said } from '../systemd/systemctl.io.ts';
 import { isCompanion } from '../object/endpoint-url.pure.ts';
 import type { HostState } from '../state/host-state.pure.ts';
@@ -13,7 +13,7 @@ import {
 } from '../systemd/systemd-unit.pure.ts';
 import { judgeCare, type HelperProgram } from './unit-care.pure.ts';
 import { judgeCrashes } from './unit-crashes.pure.ts';
-import { judgeUnit } from './unit-findings.pure.ts';
+import { judgeUnit, supervisorOf } from './unit-findings.pure.ts';
 import type { RunOptions } from '../options.ts';
 import type { DoctorRequest } from './doctor-subject.ts';
 
@@ -44,14 +44,17 @@ export async function findUnit(
         : `the agent, pid ${onlyAgent}, runs outside any service; if systemd stops it, name the unit with --unit`;
     return { ...unknown, problem };
   }
-  const control = systemctl(env);
+  const isNamed = options.unit !== undefined || onlyAgent === undefined;
+  const control = systemctl(env, isNamed ? undefined : serviceUserOf(onlyAgent));
   const [shown, cat] = await Promise.all([control.show(name), control.cat(name)]);
   if ('problem' in shown) return { ...unknown, problem: shown.problem };
   const settings = readUnitSettings(shown.text);
   const applications = applicationsOf(settings);
   const shownToo = applications.length === 0 ? undefined : await control.showOrdered(applications);
+  // The main process may be a supervisor, or a program in front of the agent.
+  const isIn = onlyAgent !== undefined && serviceOf(onlyAgent) === settings.id;
   return {
-    agentPid: settings.mainPid ?? onlyAgent,
+    agentPid: isIn ? onlyAgent : (settings.mainPid ?? onlyAgent),
     settings,
     cat: textOf(cat),
     orderedAfter: shownToo === undefined ? [] : readOrderedUnits(textOf(shownToo)),
@@ -78,9 +81,11 @@ export function examineUnit(
   const { mainPid } = settings;
   const mainArgv = mainPid === undefined ? undefined : processFacts(mainPid).argv;
   const { stopBudgetMs: budgetMs, stateDir, endpoints } = options;
+  const judged = judgeUnit({ unit: settings, cat, budgetMs, mainArgv, needsNames });
+  if (supervisorOf(mainArgv ?? []) !== undefined) return judged;
   return [
     ...judgeCrashes(settings),
-    ...judgeUnit({ unit: settings, cat, budgetMs, mainArgv, needsNames }),
+    ...judged,
     ...judgeCare({
       unit: settings,
       cat,

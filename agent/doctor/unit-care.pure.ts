@@ -24,6 +24,7 @@ export function judgeCare(given: CareGiven): readonly Finding[] {
     judgeAfterKill(given),
     judgeRestart(given),
     ...judgeStateFolder(given),
+    ...judgeExecStop(given),
     ...judgeLastKill(given),
     ...judgeShutdown(given),
     ...judgeDescriptors(given),
@@ -99,6 +100,23 @@ function judgeStateFolder({ unit, stateDir }: CareGiven): readonly Finding[] {
       about: 'RuntimeDirectory',
       says: `${stateDir} is removed at each stop: the agent forgets a drain, and a start does not wait until its name is accepted`,
       remedy: 'RuntimeDirectoryPreserve=yes',
+    },
+  ];
+}
+
+const ENDS_AT_ONCE =
+  /\b(?:p?kill|killall|skill)\b.*(?:-(?:s *)?(?:SIG)?(?:9|KILL|ABRT|6|QUIT|3)\b|\b(?:envoy|kuma-dp)\b)/;
+
+/** ExecStop runs first, and the agent hears of the stop only after it. */
+function judgeExecStop({ unit: { execStop } }: CareGiven): readonly Finding[] {
+  const hasty = execStop.find((command) => ENDS_AT_ONCE.test(command) && !command.includes('kuma-dp-agent'));
+  if (hasty === undefined) return [];
+  return [
+    {
+      level: 'failure',
+      about: 'ExecStop',
+      says: `${hasty}: ends kuma-dp or Envoy before the agent hears of the stop`,
+      remedy: 'ExecStop= (empty) in a drop-in: systemd then sends SIGTERM to the agent',
     },
   ];
 }

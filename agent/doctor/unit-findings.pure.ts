@@ -30,6 +30,10 @@ export function judgeUnit(given: UnitGiven): readonly Finding[] {
       },
     ];
   }
+  const supervisor = supervisorOf(given.mainArgv ?? []);
+  if (supervisor !== undefined) {
+    return [judgeReload(unit), judgeSupervisor(unit, supervisor), judgeKillMode(given)];
+  }
   return [
     judgeReload(unit),
     judgeKillMode(given),
@@ -114,7 +118,7 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
   const { type, notifyAccess } = unit;
   const about = 'Type';
   const says = `${type}${setBy(cat, about)}, NotifyAccess=${notifyAccess}`;
-  if (type === 'simple' || type === 'exec') {
+  if (type === 'simple' || type === 'exec' || type === 'idle') {
     return {
       level: 'ok',
       about,
@@ -147,6 +151,45 @@ function judgeReadiness({ unit, cat }: UnitGiven): Finding {
     };
   }
   return { level: 'ok', about, says };
+}
+
+/** Programs that start the agent themselves, by the setting that bounds its stop. */
+const SUPERVISORS: Readonly<Record<string, string>> = {
+  supervisord: 'stopwaitsecs= (10 s by default)',
+  runsvdir: '"sv -w" (7 s by default) and its "force-" commands',
+  runsv: '"sv -w" (7 s by default) and its "force-" commands',
+  's6-svscan': 'timeout-kill',
+  's6-supervise': 'timeout-kill',
+  monit: '"with timeout"',
+  nomad: 'kill_timeout (5 s by default)',
+  dockerd: '--stop-timeout (10 s by default)',
+  containerd: '--stop-timeout (10 s by default)',
+  'containerd-shim-runc-v2': '--stop-timeout (10 s by default)',
+  conmon: '--stop-timeout (10 s by default)',
+  pm2: 'kill_timeout (1.6 s by default)',
+  circusd: 'graceful_timeout (30 s by default)',
+};
+
+interface FoundSupervisor {
+  readonly program: string;
+  readonly bound: string;
+}
+
+/** The program may be a script: its name is then the second word. */
+export function supervisorOf(argv: readonly string[]): FoundSupervisor | undefined {
+  const program = argv.slice(0, 2).map((word) => programOf([word]));
+  const found = program.find((name) => SUPERVISORS[name] !== undefined);
+  const bound = found === undefined ? undefined : SUPERVISORS[found];
+  return found === undefined || bound === undefined ? undefined : { program: found, bound };
+}
+
+function judgeSupervisor({ id, mainPid }: UnitSettings, { program, bound }: FoundSupervisor): Finding {
+  return {
+    level: 'warning',
+    about: 'supervisor',
+    says: `${program} (pid ${mainPid}, ${id}) starts and stops the agent, so the limit is its own: ${bound}`,
+    remedy: `set it above the stop budget, and ask again with --supervisor-timeout`,
+  };
 }
 
 const AGENT = /(^|\/)kuma-dp-agent(\/main\.js)?$/;

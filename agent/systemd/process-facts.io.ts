@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 
-import { unitOfCgroup } from './systemd-unit.pure.ts';
+import { unitOfCgroup, userManagerOf } from './systemd-unit.pure.ts';
 
 /** Facts about a process, from procfs; `undefined` if it has ended or this user may not see them. */
 export interface ProcessFacts {
@@ -32,6 +32,12 @@ export function processFacts(pid: number): ProcessFacts {
 export function serviceOf(pid: number): string | undefined {
   const cgroup = read(pid, 'cgroup');
   return cgroup === undefined ? undefined : unitOfCgroup(cgroup);
+}
+
+/** The user whose own systemd has the process's service, as `systemctl --user` shows it. */
+export function serviceUserOf(pid: number): number | undefined {
+  const cgroup = read(pid, 'cgroup');
+  return cgroup === undefined ? undefined : userManagerOf(cgroup);
 }
 
 /** Whether a process belongs to the systemd service that this process belongs to. */

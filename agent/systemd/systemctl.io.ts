@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import process from 'node:process';
 
 import { ORDERED_UNIT_PROPERTIES, UNIT_PROPERTIES } from './systemd-unit.pure.ts';
 
@@ -17,13 +18,21 @@ export interface Systemctl {
 /** How long a stop waits for systemd's answer. */
 const JOBS_PATIENCE_MS = 200;
 
-export function systemctl(env: UnitEnvironment): Systemctl {
-  const ask = (args: readonly string[]): Promise<Said> => run(env, { args, patienceMs: PATIENCE_MS });
+/** @param uid the user whose own systemd is asked; `undefined`: the host's */
+export function systemctl(env: UnitEnvironment, uid?: number): Systemctl {
+  const manager = managerOf(uid);
+  const ask = (args: readonly string[]): Promise<Said> =>
+    run(env, { args: [...manager, ...args], patienceMs: PATIENCE_MS });
   return {
     show: (unit) => ask(['show', `--property=${UNIT_PROPERTIES.join(',')}`, '--', unit]),
     showOrdered: (units) => ask(['show', `--property=${ORDERED_UNIT_PROPERTIES.join(',')}`, '--', ...units]),
     cat: (unit) => ask(['cat', '--', unit]),
   };
+}
+
+function managerOf(uid: number | undefined): readonly string[] {
+  if (uid === undefined) return [];
+  return uid === process.getuid?.() ? ['--user'] : ['--user', `--machine=${uid}@.host`];
 }
 
 type UnitEnvironment = Readonly<Record<string, string | undefined>>;

@@ -41,6 +41,7 @@ export interface UnitSettings {
   readonly capabilities: readonly string[] | undefined;
   /** Each command as words. */
   readonly execStopPost: readonly string[];
+  readonly execStop: readonly string[];
   readonly runtimeDirectories: readonly string[];
   readonly runtimeDirectoryPreserve: string;
   /** The hard limit, which kuma-dp and Envoy may raise theirs to. `undefined` if it is not told; infinity for none. */
@@ -83,6 +84,7 @@ export const UNIT_PROPERTIES = [
   'ExecStart',
   'CapabilityBoundingSet',
   'ExecStopPost',
+  'ExecStop',
   'RuntimeDirectory',
   'RuntimeDirectoryPreserve',
   'LimitNOFILE',
@@ -128,6 +130,7 @@ export function readUnitSettings(text: string): UnitSettings {
     execStart: words((values.get('ExecStart') ?? []).flatMap(commandOf).join(' ')),
     capabilities: values.has('CapabilityBoundingSet') ? words(value('CapabilityBoundingSet')) : undefined,
     execStopPost: (values.get('ExecStopPost') ?? []).flatMap(commandOf),
+    execStop: (values.get('ExecStop') ?? []).flatMap(commandOf),
     runtimeDirectories: words(value('RuntimeDirectory')),
     runtimeDirectoryPreserve: value('RuntimeDirectoryPreserve'),
     limitNofile: readLimit(value('LimitNOFILE')),
@@ -244,6 +247,12 @@ export function unitOfCgroup(cgroup: string): string | undefined {
       .map((path) => path.split('/').findLast((part) => part.endsWith('.service')))
       .find((service) => service !== undefined && !service.startsWith('user@'))
   );
+}
+
+/** The user whose own systemd has the unit of a process, in its /proc/PID/cgroup; `undefined` for the host's systemd. */
+export function userManagerOf(cgroup: string): number | undefined {
+  const uid = /\/user@(\d+)\.service\/.*\.service\b/.exec(cgroup)?.[1];
+  return uid === undefined ? undefined : Number(uid);
 }
 
 /**

@@ -106,6 +106,21 @@ describe('judgeCare()', () => {
       },
       expected: [],
     },
+    ...[
+      '/bin/kill -9 $MAINPID',
+      '/bin/kill -s KILL $MAINPID',
+      '/usr/bin/pkill -KILL -f kuma-dp',
+      '/usr/bin/killall envoy',
+      '/bin/sh -c "pkill kuma-dp"',
+    ].map((command) => ({
+      name: `ExecStop=${command}`,
+      unit: { execStop: [command] },
+      expected: [{ level: 'failure', about: 'ExecStop' }] as const,
+      says: 'before the agent hears',
+    })),
+    ...['/bin/kill -TERM $MAINPID', '/usr/bin/kuma-dp-agent drain --wait', '/usr/bin/logger stops'].map(
+      (command) => ({ name: `ExecStop=${command}`, unit: { execStop: [command] }, expected: [] }),
+    ),
     { name: 'Restart=no', unit: { restart: 'no' }, expected: warning('Restart') },
     { name: 'Restart=on-success', unit: { restart: 'on-success' }, expected: warning('Restart') },
     { name: 'Restart=on-failure', unit: { restart: 'on-failure' }, expected: [] },

@@ -76,6 +76,7 @@ describe('judgeUnit()', () => {
     },
     { name: 'a limit unsaid', unit: { timeoutStopMs: undefined }, about: 'TimeoutStopSec', level: 'unseen' },
     { name: 'exec', unit: { type: 'exec', notifyAccess: 'none' }, about: 'Type', level: 'ok' },
+    { name: 'idle', unit: { type: 'idle', notifyAccess: 'none' }, about: 'Type', level: 'ok' },
     { name: 'forking', unit: { type: 'forking' }, about: 'Type', level: 'failure' },
     { name: 'notify, deaf', unit: { notifyAccess: 'none' }, about: 'Type', level: 'failure' },
     { name: 'notify, main only', unit: { notifyAccess: 'main' }, about: 'Type', level: 'failure' },
@@ -135,6 +136,24 @@ describe('judgeUnit()', () => {
     const needsRemedy = level === 'warning' || level === 'failure';
     expect(finding?.remedy !== undefined, 'a remedy where there is something to mend').toBe(needsRemedy);
   });
+
+  test.for([
+    ['/usr/bin/python3', '/usr/bin/supervisord', '-n', '-c', '/etc/supervisor/supervisord.conf'],
+    ['/usr/bin/runsvdir', '-P', '/etc/service'],
+    ['s6-svscan', '/run/service'],
+    ['/usr/bin/containerd-shim-runc-v2', '-namespace', 'moby'],
+  ])(
+    'a supervisor that starts the agent is named, and its unit not taken for the agent’s: %s %s',
+    (mainArgv) => {
+      const found = judge({ type: 'forking', notifyAccess: 'none', killMode: 'process' }, { mainArgv });
+      expect(found.map(({ about, level }) => `${about}: ${level}`)).toEqual([
+        'unit kuma-dp.service: ok',
+        'supervisor: warning',
+        'KillMode: warning',
+      ]);
+      expect(found[1]?.remedy).toContain('--supervisor-timeout');
+    },
+  );
 
   test('names the file that has the last word', () => {
     const cat = '# /etc/systemd/system/kuma-dp.service.d/b.conf\n[Service]\nKillMode=control-group\n';

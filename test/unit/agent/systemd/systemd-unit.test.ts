@@ -7,6 +7,7 @@ import {
   readOrderedUnits,
   readUnitSettings,
   unitOfCgroup,
+  userManagerOf,
   whoSets,
 } from '../../../../agent/systemd/systemd-unit.pure.ts';
 
@@ -132,6 +133,16 @@ describe('unitOfCgroup()', () => {
   ])('%j', ([cgroup, unit]) => {
     expect(unitOfCgroup(cgroup)).toBe(unit);
   });
+});
+
+test.for<[string, number | undefined]>([
+  ['0::/user.slice/user-1000.slice/user@1000.service/app.slice/kuma-dp.service\n', 1000],
+  ['0::/user.slice/user-0.slice/user@0.service/app.slice/app-a.slice/a@b.service\n', 0],
+  ['0::/user.slice/user-0.slice/user@0.service/init.scope\n', undefined],
+  ['0::/user.slice/user-0.slice/session-3.scope\n', undefined],
+  ['0::/system.slice/kuma-dp.service\n', undefined],
+])('userManagerOf(%j)', ([cgroup, uid]) => {
+  expect(userManagerOf(cgroup)).toBe(uid);
 });
 
 describe('isRestartJob()', () => {
