@@ -141,6 +141,8 @@ export async function askAgent(
 ): Promise<ControlAnswer> {
   const problem = socketPathProblem(path);
   if (problem !== undefined) throw unavailable(problem);
+  // The folder may be another user's, who could lead root to the socket of any program.
+  if (statOf(path)?.isSocket() === false) throw unavailable(`not a socket of an agent: ${path}`);
   const socket = connect(path);
   try {
     await new Promise<void>((resolve, reject) => {

@@ -2,9 +2,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createServer as createPlainServer } from 'node:net';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { askAgent } from '../../../agent/control/control-socket.io.ts';
 import { envoyFinder } from '../../../agent/envoy/envoy.io.ts';
 import { dataplaneToken } from '../../../agent/identity/dataplane-token.io.ts';
 import { userToken } from '../../../agent/object/user-token.io.ts';
@@ -120,6 +122,20 @@ async function listening(server: Server, at: string): Promise<void> {
 function socket(): string {
   return dir.join('admin.sock');
 }
+
+test('a link in place of a control socket is not followed', async () => {
+  const asked: string[] = [];
+  const server = createPlainServer((socket) => socket.on('data', (bytes) => asked.push(bytes.toString())));
+  after.push(() => server.close());
+  await once(server.listen(socket()), 'listening');
+  symlinkSync(socket(), path);
+  const how = { clock: systemClock, budgetMs: SOON_MS };
+  await expect(askAgent(path, { v: 1, ask: 'status' }, how)).rejects.toMatchObject({
+    code: 'CONTROL_UNAVAILABLE',
+    message: expect.stringContaining('not a socket of an agent') as unknown,
+  });
+  expect(asked).toEqual([]);
+});
 
 describe('Envoy’s admin', () => {
   test.for([
