@@ -80,15 +80,15 @@ function rejection(
       details: { status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
     });
   }
-  const isMoved = status === 301 || status === 308;
-  if (standard === undefined && !isMoved && answer.body !== METHOD_NOT_ALLOWED) {
+  const isRedirect = status >= 300 && status < 400;
+  if (standard === undefined && !isRedirect && answer.body !== METHOD_NOT_ALLOWED) {
     return new OperationalError(
       'ANSWER_UNREADABLE',
       `Cannot ${action}: status ${status}, ${said}: another program answered, perhaps a load balancer`,
       { details: { status } },
     );
   }
-  const remedy = isMoved ? 'redirects are not followed with credentials' : REMEDIES[status];
+  const remedy = isRedirect ? 'redirects are not followed with credentials' : REMEDIES[status];
   return new OperationalError(
     'ENDPOINT_REJECTED',
     `Cannot ${action}: status ${status}, ${said}${remedy === undefined ? '' : ` (${remedy})`}`,

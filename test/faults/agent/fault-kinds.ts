@@ -58,7 +58,7 @@ export const FAULTS: readonly FaultKind[] = [
     action: answer(403, {}, '{"type":"https://gateway.test/errors","title":"Forbidden","status":403}'),
     retried: true,
   },
-  { name: '302', action: answer(302, { location: 'https://login.test/' }), retried: true },
+  { name: '302', action: answer(302, { location: 'https://login.test/' }), retried: false },
   { name: '308', action: answer(308, { location: 'https://127.0.0.1/' }), retried: false },
   { name: '410', action: answer(410, { 'content-type': 'text/html' }, html), retried: true },
   { name: '407', action: answer(407, { 'proxy-authenticate': 'Basic' }), retried: true },

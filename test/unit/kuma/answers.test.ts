@@ -80,9 +80,9 @@ describe('requireAnswer(): failure', () => {
       says: 'status 301, no error of Kuma’s (redirects are not followed with credentials)',
     },
     {
-      given: answer(308),
+      given: answer(304),
       code: 'ENDPOINT_REJECTED',
-      says: 'status 308, no error of Kuma’s (redirects are not followed with credentials)',
+      says: 'status 304, no error of Kuma’s (redirects are not followed with credentials)',
     },
     {
       given: standard(400, 'Could not process a resource', 'Resource is not valid'),
