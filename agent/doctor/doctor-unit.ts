@@ -37,29 +37,36 @@ export async function findUnit(
   const onlyAgent = more.length === 0 ? state?.agent.pid : undefined;
   const name = options.unit ?? (onlyAgent === undefined ? undefined : serviceOf(onlyAgent));
   const unknown = { agentPid: onlyAgent, settings: undefined, cat: '', orderedAfter: [] };
-  if (name === undefined) {
-    const problem =
-      onlyAgent === undefined
-        ? 'cannot tell which unit runs the dataplane: name it with --unit'
-        : `the agent, pid ${onlyAgent}, runs outside any service; if systemd stops it, name the unit with --unit`;
-    return { ...unknown, problem };
-  }
-  const isNamed = options.unit !== undefined || onlyAgent === undefined;
-  const control = systemctl(env, isNamed ? undefined : serviceUserOf(onlyAgent));
+  if (name === undefined) return { ...unknown, problem: describeNoUnit(onlyAgent) };
+  const control = systemctl(env, options.unit === undefined ? userOf(onlyAgent) : undefined);
   const [shown, cat] = await Promise.all([control.show(name), control.cat(name)]);
   if ('problem' in shown) return { ...unknown, problem: shown.problem };
   const settings = readUnitSettings(shown.text);
   const applications = applicationsOf(settings);
   const shownToo = applications.length === 0 ? undefined : await control.showOrdered(applications);
-  // The main process may be a supervisor, or a program in front of the agent.
-  const isIn = onlyAgent !== undefined && serviceOf(onlyAgent) === settings.id;
   return {
-    agentPid: isIn ? onlyAgent : (settings.mainPid ?? onlyAgent),
+    agentPid: agentIn(settings, onlyAgent),
     settings,
     cat: textOf(cat),
     orderedAfter: shownToo === undefined ? [] : readOrderedUnits(textOf(shownToo)),
     problem: '',
   };
+}
+
+function describeNoUnit(agent: number | undefined): string {
+  return agent === undefined
+    ? 'cannot tell which unit runs the dataplane: name it with --unit'
+    : `the agent, pid ${agent}, runs outside any service; if systemd stops it, name the unit with --unit`;
+}
+
+function userOf(agent: number | undefined): number | undefined {
+  return agent === undefined ? undefined : serviceUserOf(agent);
+}
+
+/** The main process may be a supervisor, or a program in front of the agent. */
+function agentIn({ id, mainPid }: UnitSettings, agent: number | undefined): number | undefined {
+  const isIn = agent !== undefined && serviceOf(agent) === id;
+  return isIn ? agent : (mainPid ?? agent);
 }
 
 /** The requirements for a unit. */

@@ -125,7 +125,7 @@ function socket(): string {
 
 test('a link in place of a control socket is not followed', async () => {
   const asked: string[] = [];
-  const server = createPlainServer((socket) => socket.on('data', (bytes) => asked.push(bytes.toString())));
+  const server = createPlainServer((caller) => caller.on('data', (bytes) => asked.push(bytes.toString())));
   after.push(() => server.close());
   await once(server.listen(socket()), 'listening');
   symlinkSync(socket(), path);
