@@ -181,16 +181,38 @@ function allows(list, word) {
 const NETWORK =
   /^(EAI_AGAIN|ENOTFOUND|ECONN|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR)/;
 
+/** The host of the registry, or of the proxy before it, has no address or takes no connection. A slow one may still answer. */
+const NO_HOST = /^(EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH)$/;
+
+/** @param {string} output what npm wrote to standard error */
+function linesOf(output) {
+  return Array.from(output.matchAll(/^npm (?:ERR!|error) +(\S.*)$/gm), ([, line = '']) => line);
+}
+
+/**
+ * @param {readonly string[]} lines of npm
+ * @param {string} name
+ */
+function fieldOf(lines, name) {
+  return lines.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(name.length + 1))[0];
+}
+
+/**
+ * @param {string} output what npm wrote to standard error
+ * @returns {boolean} whether npm could not connect to its registry at all
+ */
+function hasNoRegistry(output) {
+  return NO_HOST.test(fieldOf(linesOf(output), 'code') || '');
+}
+
 /**
  * @param {string} output what npm wrote to standard error
  * @returns {string} one line: why it failed, and what to do
  */
 function npmFailure(output) {
-  const said = Array.from(output.matchAll(/^npm (?:ERR!|error) +(\S.*)$/gm), ([, line = '']) => line);
-  const field = (/** @type {string} */ name) =>
-    said.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(name.length + 1))[0];
-  const message = said.find((line) => !/^(code|syscall|path|errno) /.test(line));
-  const [reason, remedy] = reasonOf(field('code') || '', field('path'), message);
+  const lines = linesOf(output);
+  const message = lines.find((line) => !/^(code|syscall|path|errno) /.test(line));
+  const [reason, remedy] = reasonOf(fieldOf(lines, 'code') || '', fieldOf(lines, 'path'), message);
   return `Cannot install the packages with npm ci: ${reason}. ${remedy}, then run the same command again.`;
 }
 
@@ -214,4 +236,4 @@ function reasonOf(code, path, message) {
   return [message, 'Correct that'];
 }
 
-module.exports = { parse, unmet, isInstalled, expectedFolders, npmFailure };
+module.exports = { parse, unmet, isInstalled, expectedFolders, hasNoRegistry, npmFailure };

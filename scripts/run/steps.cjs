@@ -7,7 +7,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 
-const { expectedFolders, npmFailure } = require('./decisions.cjs');
+const { expectedFolders, hasNoRegistry, npmFailure } = require('./decisions.cjs');
 const {
   ROOT,
   PINNED_NODE,
@@ -66,12 +66,43 @@ async function install() {
   // Whatever loglevel this npm was started with (npm run --silent): its errors say why it failed.
   const isComplete = () => !isFull() && packagesAreInstalled();
   const argv = ['ci', '--no-progress', '--loglevel=error'];
-  const { code, output } = await watched(npm(), argv, { progress, isComplete });
+  const registry = askRegistry();
+  const { code, output } = await watched(npm(), argv, { progress, isComplete, failure: registry.failure });
+  registry.end();
   if (code === 0) return 0;
   const full = isFull();
   distrustPackages();
   console.error(npmFailure(full ? 'npm error code ENOSPC' : output));
   return code;
+}
+
+/**
+ * Asks the registry while `npm ci` runs. Without a network, `npm ci` looks up two hundred packages, each in vain and more
+ * than once: that takes minutes.
+ *
+ * @returns {{ failure: Promise<string | undefined>, end: () => void }} what npm wrote, if it could not connect
+ */
+function askRegistry() {
+  const [program = '', ...first] = npm();
+  const argv = ['ping', '--loglevel=error', '--fetch-retries=2', '--fetch-retry-mintimeout=1000'];
+  const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  // A cache may have every package.
+  const isOffline = ['npm_config_offline', 'npm_config_prefer_offline'].some(
+    (name) => process.env[name] === 'true',
+  );
+  return {
+    failure: new Promise((resolve) => {
+      child.once('error', () => resolve(undefined));
+      child.once('close', () => resolve(!isOffline && hasNoRegistry(output) ? output : undefined));
+    }),
+    end: () => {
+      child.kill('SIGKILL');
+    },
+  };
 }
 
 function isFull() {
@@ -104,11 +135,12 @@ async function findEnvoy() {
  *
  * @param {readonly string[]} command
  * @param {readonly string[]} argv
- * @param {{ progress: InstanceType<typeof Progress>, isComplete?: () => boolean }} watch `isComplete` is checked when
- * it reports success: on a full disk npm 9 leaves packages out, or half written, and exits 0
+ * @param {{ progress: InstanceType<typeof Progress>, isComplete?: () => boolean,
+ *   failure?: Promise<string | undefined> }} watch `isComplete` is checked when it reports success: on a full disk npm 9
+ * leaves packages out, or half written, and exits 0. A `failure` that is found elsewhere ends it
  * @returns {Promise<{ code: number, output: string }>} its exit code and its standard error
  */
-function watched([program = '', ...first], argv, { progress, isComplete = () => true }) {
+function watched([program = '', ...first], argv, { progress, isComplete = () => true, failure }) {
   return new Promise((resolve) => {
     const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
     const release = passOnSignals(child);
@@ -122,6 +154,13 @@ function watched([program = '', ...first], argv, { progress, isComplete = () => 
       progress.end(code === 0);
       resolve({ code, output: output + more });
     };
+    if (failure !== undefined)
+      void failure.then((why) => {
+        if (why === undefined) return;
+        output = why;
+        // A lookup that is under way would hold its end up.
+        child.kill('SIGKILL');
+      });
     child.once('error', ({ message }) => end(1, `npm error ${message}\n`));
     child.once('close', (code, signal) => end(exitCode(code, signal)));
   });

@@ -7,9 +7,9 @@ import { describe, expect, test } from 'vitest';
 import type * as Decisions from '../../../scripts/run/decisions.cjs';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
-const { parse, unmet, isInstalled, expectedFolders, npmFailure } = createRequire(import.meta.url)(
-  join(ROOT, 'scripts', 'run', 'decisions.cjs'),
-) as typeof Decisions;
+const { parse, unmet, isInstalled, expectedFolders, hasNoRegistry, npmFailure } = createRequire(
+  import.meta.url,
+)(join(ROOT, 'scripts', 'run', 'decisions.cjs')) as typeof Decisions;
 
 const HERE = { platform: 'linux', processor: 'x64' };
 
@@ -180,6 +180,26 @@ describe('a failure of npm', () => {
     },
   ])('is one line: $name', ({ output, line }) => {
     expect(npmFailure(output)).toBe(line);
+  });
+});
+
+describe('a registry that npm cannot connect to', () => {
+  test.each(['EAI_AGAIN', 'ENOTFOUND', 'ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH'])(
+    'ends the install: %s',
+    (code) => {
+      expect(hasNoRegistry(`npm error code ${code}\nnpm error errno ${code}\n`)).toBe(true);
+      expect(hasNoRegistry(`npm ERR! code ${code}\n`)).toBe(true);
+    },
+  );
+
+  test.each([
+    'npm error code E404\nnpm error 404 Not Found\n',
+    'npm error code ETIMEDOUT\n',
+    'npm error code ERR_SOCKET_TIMEOUT\n',
+    'npm error ENOTFOUND is only mentioned\n',
+    '',
+  ])('is none that answers, or is slow: %j', (output) => {
+    expect(hasNoRegistry(output)).toBe(false);
   });
 });
 
