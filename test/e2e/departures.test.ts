@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { Instance } from '../support/world/fleet.ts';
 import { childrenOf, descendantsOf } from '../support/world/power-loss.ts';
-import { isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
+import { lives } from '../support/world/processes.ts';
 import { waitUntil } from '../support/world/wait-until.ts';
 import { agentsAlone, type Setting } from './agents-alone.ts';
 import { companionWorld, deletedNames, LOSS_BUDGET_MS, LOST, tell } from './companion-world.ts';
@@ -74,7 +74,7 @@ describe.for(SETTINGS)('one of three instances ends, $name', ({ name, open }) =>
     const summary = await underLoad(fleet, HTTP1, async () => {
       const sinceMs = performance.now();
       instance.process.signal('SIGKILL');
-      await waitUntil(() => !isAlive(kumaDp), { what: 'kuma-dp to have ended', budgetMs: 60_000 });
+      await waitUntil(() => !lives(kumaDp), { what: 'kuma-dp to have ended', budgetMs: 60_000 });
       tell(`agent killed, ${name}: kuma-dp ended after`, performance.now() - sinceMs);
       if (!watched) return delay(WATCHED_MS);
       await fleet.controlPlane.journal.waitForEvent(({ kind }) => kind === 'deleted', {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { type KumaWorld } from '../support/kuma-worlds/kuma-world.ts';
-import { isAlive } from '../support/kuma-worlds/solo-dataplane.ts';
+import { lives } from '../support/world/processes.ts';
 import { WorldFleet } from '../support/kuma-worlds/world-fleet.ts';
 import { kumasUnderAgent } from '../support/kuma-worlds/worlds.ts';
 import { AGENT, type Instance } from '../support/world/fleet.ts';
@@ -175,7 +175,7 @@ describe.concurrent.for(kumasUnderAgent)('kuma-dp-agent on $label', ({ label, cr
         const kumaDp = kumaDpPid(fleet);
         instance.process.signal('SIGKILL');
         await instance.process.exited;
-        await waitUntil(() => !isAlive(kumaDp), { what: 'kuma-dp to follow its agent', budgetMs: 30_000 });
+        await waitUntil(() => !lives(kumaDp), { what: 'kuma-dp to follow its agent', budgetMs: 30_000 });
         expect(await fleet.objects.exists(instance.name)).toBe(true);
         await using finisher = new ManagedProcess({
           command: AGENT,

@@ -6,7 +6,8 @@ import { readDataplaneTemplate } from '../../agent/identity/dataplane-template.i
 import { readKumaDpCommand } from '../../agent/identity/kuma-dp-command.pure.ts';
 import { type KumaWorld } from '../support/kuma-worlds/kuma-world.ts';
 import { ObjectClient } from '../support/kuma-worlds/object-client.ts';
-import { isAlive, SoloDataplane } from '../support/kuma-worlds/solo-dataplane.ts';
+import { SoloDataplane } from '../support/kuma-worlds/solo-dataplane.ts';
+import { lives } from '../support/world/processes.ts';
 import { kumasUnderTest } from '../support/kuma-worlds/worlds.ts';
 import { type DataplaneCommand } from '../support/world/dataplane-command.ts';
 import { ManagedProcess } from '../support/world/managed-process.ts';
@@ -94,7 +95,7 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
       await dataplane.process.waitForOutput(/stopping all Kuma DP components|received second signal/);
       dataplane.process.signal('SIGTERM');
       expect(await dataplane.process.exited).toMatchObject({ code: 1, signal: null });
-      await waitUntil(() => !isAlive(envoy), { what: 'Envoy to be gone' });
+      await waitUntil(() => !lives(envoy), { what: 'Envoy to be gone' });
     });
 
     test('drains at SIGUSR2 and stays ready, then ends at once at a SIGTERM, exit 0', async () => {
@@ -116,10 +117,10 @@ describe.concurrent.for(kumasUnderTest)('$label: kuma-dp', ({ create }) => {
     ] as const)('ends at %s without a drain, and Envoy with it', async ([signal, exit]) => {
       await using dataplane = await serving({ drainTime: '60s' });
       const envoy = dataplane.envoyPid();
-      expect(isAlive(envoy)).toBe(true);
+      expect(lives(envoy)).toBe(true);
       dataplane.process.signal(signal);
       expect(await dataplane.process.exited).toMatchObject(exit);
-      await waitUntil(() => !isAlive(envoy), { what: 'Envoy to be gone' });
+      await waitUntil(() => !lives(envoy), { what: 'Envoy to be gone' });
     });
 
     test('ends at a SIGTERM while it asks for its bootstrap, exit 1', async () => {

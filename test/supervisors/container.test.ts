@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { beforeEach, describe, expect, test } from 'vitest';
 
-import { lives } from '../support/agent-process.ts';
+import { lives } from '../support/world/processes.ts';
 import { need, needPidNamespace } from '../support/need.ts';
 import { Container, type Init } from '../support/supervisors/container.ts';
 import type { DataplaneHost } from '../support/supervisors/dataplane-host.ts';

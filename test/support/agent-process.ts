@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { type SignalName } from '../../agent/child/exit-status.pure.ts';
 import { type StopReport } from '../../agent/stop/stop-report.pure.ts';
+import { processesWith, sendSignal, type LivingProcess } from './world/processes.ts';
 import { waitUntil } from './world/wait-until.ts';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
@@ -248,48 +249,4 @@ function parseLine(line: string): LogLine {
 
 function reportOf(line: LogLine): StopReport {
   return line['report'] as StopReport;
-}
-
-export interface LivingProcess {
-  readonly pid: number;
-  /** Its arguments with a blank between them; a blank within one is shown as `␣`. */
-  readonly command: string;
-}
-
-/** Finds processes by an assignment in their environment: it survives changes of parent, session and process group. */
-export function processesWith(assignment: string): readonly LivingProcess[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      const environment = readProc(name, 'environ');
-      if (!environment.split('\0').includes(assignment)) return [];
-      return [
-        {
-          pid: Number(name),
-          command: readProc(name, 'cmdline').replaceAll(' ', '␣').replaceAll('\0', ' ').trim(),
-        },
-      ];
-    });
-}
-
-function readProc(pid: string, file: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-/** Whether a process exists and is no zombie. */
-export function lives(pid: number): boolean {
-  const state = /^State:\s+(\S)/m.exec(readProc(String(pid), 'status'))?.[1];
-  return state !== undefined && state !== 'Z';
-}
-
-export function sendSignal(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
 }

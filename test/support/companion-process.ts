@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { freePort } from './world/free-port.ts';
+import { processState } from './world/processes.ts';
 import { waitUntil } from './world/wait-until.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -189,7 +190,7 @@ export class CompanionProcess implements AsyncDisposable {
   async pause(): Promise<void> {
     const { pid } = this;
     process.kill(pid, 'SIGSTOP');
-    await waitUntil(() => stateOf(pid) === 'T', { what: 'the companion to stand still' });
+    await waitUntil(() => processState(pid) === 'T', { what: 'the companion to stand still' });
   }
 
   continue(): void {
@@ -287,8 +288,4 @@ async function statusOf(url: string): Promise<number | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function stateOf(pid: number): string | undefined {
-  return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
 }

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { linuxHost } from '../../../agent/state/host.io.ts';
-import { type AgentProcess, lives, processesWith, sendSignal } from '../../support/agent-process.ts';
+import { type AgentProcess } from '../../support/agent-process.ts';
+import { lives, processesWith, sendSignal } from '../../support/world/processes.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { SignalScene } from '../../support/signal-scene.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';

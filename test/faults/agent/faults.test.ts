@@ -4,7 +4,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { type AgentProcess, sendSignal } from '../../support/agent-process.ts';
+import { type AgentProcess } from '../../support/agent-process.ts';
+import { sendSignal } from '../../support/world/processes.ts';
 import { FaultProxy } from '../../support/fault-proxy.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import { SignalScene } from '../../support/signal-scene.ts';

@@ -14,13 +14,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import {
-  AGENT_BIN as agentBin,
-  type AgentProcess,
-  CHILD,
-  lives,
-  sendSignal,
-} from '../../support/agent-process.ts';
+import { AGENT_BIN as agentBin, type AgentProcess, CHILD } from '../../support/agent-process.ts';
+import { lives, sendSignal, processState } from '../../support/world/processes.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { IN_PID_NAMESPACE, needPidNamespace } from '../../support/need.ts';
 import { SignalScene, type SceneOptions } from '../../support/signal-scene.ts';
@@ -506,9 +501,9 @@ describe.concurrent('a terminal', () => {
     terminal.stdin.write('\u001a');
     await says('Stopped');
     const job = terminal.living.find(({ command: line }) => line.includes('main.js'));
-    expect(stateOf(job?.pid ?? 0)).toBe('T');
+    expect(processState(job?.pid ?? 0)).toBe('T');
     terminal.stdin.write('fg\n');
-    await waitUntil(() => stateOf(job?.pid ?? 0) !== 'T', { what: 'a job that goes on' });
+    await waitUntil(() => processState(job?.pid ?? 0) !== 'T', { what: 'a job that goes on' });
     terminal.stdin.write('\u0003');
     await waitUntil(() => !lives(job?.pid ?? 0), { what: 'the end of the job' });
     terminal.stdin.write('echo status=$?\n');
@@ -517,10 +512,6 @@ describe.concurrent('a terminal', () => {
     await terminal.exited;
   });
 });
-
-function stateOf(pid: number): string {
-  return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
-}
 
 describe('the agent as the first process of a container', () => {
   beforeEach(needPidNamespace);

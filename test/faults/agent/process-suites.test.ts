@@ -14,7 +14,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import type { StopReport } from '../../../agent/stop/stop-report.pure.ts';
-import { type AgentProcess, lives, sendSignal } from '../../support/agent-process.ts';
+import { type AgentProcess } from '../../support/agent-process.ts';
+import { lives, sendSignal } from '../../support/world/processes.ts';
 import { AS_ANOTHER, CopyForOthers } from '../../support/copy-for-others.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { IN_PID_NAMESPACE, needPidNamespace, unavailable } from '../../support/need.ts';

@@ -4,7 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { type HostState } from '../../../agent/state/host-state.pure.ts';
-import { type AgentExit, type AgentProcess, sendSignal } from '../../support/agent-process.ts';
+import { type AgentExit, type AgentProcess } from '../../support/agent-process.ts';
+import { sendSignal } from '../../support/world/processes.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { type ChildPlan } from '../../support/signal-child.ts';
 import { SignalScene } from '../../support/signal-scene.ts';

@@ -9,7 +9,8 @@ import {
   ConfirmResponse_Verdict,
   DeregisterResponse_Outcome,
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
-import { type AgentProcess, sendSignal } from '../../support/agent-process.ts';
+import { type AgentProcess } from '../../support/agent-process.ts';
+import { sendSignal } from '../../support/world/processes.ts';
 import {
   attachedAs,
   FakeCompanion,

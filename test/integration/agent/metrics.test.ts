@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { VERSION } from '../../../kernel/version.ts';
 import { Counters } from '../../../agent/metrics/counters.pure.ts';
-import { sendSignal, type AgentProcess } from '../../support/agent-process.ts';
+import { type AgentProcess } from '../../support/agent-process.ts';
+import { sendSignal } from '../../support/world/processes.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { ask, scrape } from '../../support/scrape.ts';
 import type { ChildPlan } from '../../support/signal-child.ts';

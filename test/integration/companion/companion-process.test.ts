@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
 import { CompanionProcess } from '../../support/companion-process.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
+import { processState } from '../../support/world/processes.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 
 test('a test can kill the companion, start it again on the same ports and store, and pause it', async () => {
@@ -14,7 +14,7 @@ test('a test can kill the companion, start it again on the same ports and store,
   expect(await companion.waitForEvent('control-plane.found')).toMatchObject(found);
 
   await companion.pause();
-  expect(readFileSync(`/proc/${first}/status`, 'utf8')).toMatch(/^State:\s+T/m);
+  expect(processState(first)).toBe('T');
   companion.continue();
   await companion.waitUntilReady();
 

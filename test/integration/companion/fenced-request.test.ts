@@ -8,6 +8,7 @@ import { TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import type { FencedDeletePlan } from '../../support/fenced-delete-child.ts';
 import { WireServer } from '../../support/wire-server.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
+import { processState } from '../../support/world/processes.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
@@ -87,7 +88,7 @@ describe.for(WAYS)('a fenced DELETE over $scheme on a $connection connection', (
     using dir = new TemporaryDir();
     const plan = { ...planOf(server), connection, halt: 'stop', file: dir.join('lost') } as const;
     await using child = start(plan);
-    await waitUntil(() => isStopped(child.pid), { what: 'the child to stop', budgetMs: 30_000 });
+    await waitUntil(() => processState(child.pid) === 'T', { what: 'the child to stop', budgetMs: 30_000 });
     writeFileSync(plan.file, '');
     child.signal('SIGCONT');
     expect((await child.exited).code).toBe(0);
@@ -132,8 +133,4 @@ function planOf(server: WireServer): Pick<FencedDeletePlan, 'url' | 'caFile'> {
 
 function start(plan: FencedDeletePlan): ManagedProcess {
   return new ManagedProcess({ command: process.execPath, argv: [CHILD, JSON.stringify(plan)] });
-}
-
-function isStopped(pid: number): boolean {
-  return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }

@@ -114,12 +114,3 @@ export class SoloDataplane implements AsyncDisposable {
     await this.application[Symbol.asyncDispose]();
   }
 }
-
-/** Whether a process runs: a zombie does not. */
-export function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-}

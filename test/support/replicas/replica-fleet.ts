@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 
 import { withAdminClient } from '../../../control-plane/server/admin-client.io.ts';
 import { CompanionProcess, type CompanionOptions } from '../companion-process.ts';
@@ -8,6 +8,7 @@ import { ResourceManager } from '../kuma/resource-manager.ts';
 import type { StoredObject } from '../kuma/store.ts';
 import type { PostgresServer } from '../postgres/postgres-server.ts';
 import { TemporaryDir } from '../world/temporary-dir.ts';
+import { processState } from '../world/processes.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import type { HistoryEvent } from './history.ts';
 import { ScriptedAgent, type ScriptedAgentOptions } from './scripted-agent.ts';
@@ -213,8 +214,10 @@ export async function mend(proxy: FaultProxy): Promise<void> {
 }
 
 /** Whether a replica has stopped by itself, where it was told to. */
-export async function waitUntilPaused({ companion }: Replica, budgetMs = 60_000): Promise<void> {
-  const { pid } = companion;
-  const isStopped = (): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  await waitUntil(isStopped, { what: 'the replica to stand still', budgetMs, pollMs: 2 });
+export async function waitUntilPaused({ companion: { pid } }: Replica): Promise<void> {
+  await waitUntil(() => processState(pid) === 'T', {
+    what: 'the replica to stand still',
+    budgetMs: 60_000,
+    pollMs: 2,
+  });
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 
-import { sendSignal } from '../agent-process.ts';
+import { sendSignal } from '../world/processes.ts';
 import { IN_PID_NAMESPACE } from '../need.ts';
 import { childrenOf } from '../world/power-loss.ts';
 import { waitUntil } from '../world/wait-until.ts';

@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { StopReport } from '../../../agent/stop/stop-report.pure.ts';
-import { lives, processesWith, sendSignal, type LivingProcess } from '../agent-process.ts';
+import { lives, processesWith, sendSignal, type LivingProcess } from '../world/processes.ts';
 import { TLS_FIXTURES, type ControlPlane } from '../kuma/control-plane.ts';
 import { AGENT } from '../world/fleet.ts';
 import { dataplaneCommand, KUMA_DP, type DataplaneCommand } from '../world/dataplane-command.ts';
