@@ -25,7 +25,9 @@ export class Presence {
   #lateMs = 0;
   #lastMs: number;
   #lastWallMs: number;
-  /** When the last break of the monotonic clock ended. */
+  /** When the timer last ran: a long turn of the event loop holds it up, however often this process is asked. */
+  #tickMs: number;
+  /** When it was last found that the timer ran late. */
   #brokeMs = Number.NEGATIVE_INFINITY;
   #busyMs = 0;
   #isTicking = false;
@@ -37,6 +39,7 @@ export class Presence {
     this.#sinceMs = clock.monotonicMs();
     this.#freshMs = this.#sinceMs;
     this.#lastMs = this.#sinceMs;
+    this.#tickMs = this.#sinceMs;
     this.#lastWallMs = clock.wallMs();
   }
 
@@ -64,7 +67,6 @@ export class Presence {
 
   /** How long this process has been too busy to attach an agent, since it began, ms. */
   get busyMs(): number {
-    this.#look();
     return this.#busyMs;
   }
 
@@ -77,7 +79,8 @@ export class Presence {
   /** Until `signal` aborts. Before and after it, no gap is a break. */
   async run(signal: AbortSignal): Promise<void> {
     this.#busyShare();
-    this.#begin();
+    this.#tickMs = this.#clock.monotonicMs();
+    this.#noteSeen();
     this.#isTicking = true;
     while (!signal.aborted) {
       await pause(this.#clock, TICK_MS, signal);
@@ -88,12 +91,14 @@ export class Presence {
   }
 
   #tick(): void {
-    const passedMs = this.#clock.monotonicMs() - this.#lastMs;
+    const nowMs = this.#clock.monotonicMs();
+    const passedMs = nowMs - this.#tickMs;
     this.#busyMs += this.#busyShare() >= BUSY ? passedMs : Math.max(0, passedMs - TICK_MS);
-    this.#begin();
+    this.#tickMs = nowMs;
+    this.#noteSeen();
   }
 
-  #begin(): void {
+  #noteSeen(): void {
     this.#lastMs = this.#clock.monotonicMs();
     this.#lastWallMs = this.#clock.wallMs();
   }
@@ -102,13 +107,13 @@ export class Presence {
   #look(): void {
     if (!this.#isTicking) return;
     const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#tickMs >= BREAK_MS) this.#brokeMs = nowMs;
     const gapMs = Math.max(nowMs - this.#lastMs, this.#clock.wallMs() - this.#lastWallMs);
     if (gapMs < LATE_MS) return;
     // Gaps add up: a message that waited through the first may wait through the second.
     this.#lateMs = gapMs + (this.#freshMs > this.#lastMs ? this.#lateMs : 0);
     this.#freshMs = nowMs + BACKLOG_MS;
     if (gapMs >= BREAK_MS) this.#sinceMs = nowMs;
-    if (nowMs - this.#lastMs >= BREAK_MS) this.#brokeMs = nowMs;
-    this.#tick();
+    this.#noteSeen();
   }
 }

@@ -50,6 +50,14 @@ describe('how well this process keeps up', () => {
     expect(presence.hadBreak).toBe(false);
   });
 
+  test('a turn of 6 s is late although the process was asked for its age all the time', () => {
+    for (let askedMs = 0; askedMs < 6_000; askedMs += 500) {
+      clock.skip(500);
+      void presence.freshMs;
+    }
+    expect(presence.hadBreak).toBe(true);
+  });
+
   test('what a stop of the process took is owed, however little it had to do', async () => {
     clock.skip(20_000);
     await clock.pass(2_000);
