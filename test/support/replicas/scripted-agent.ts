@@ -296,7 +296,7 @@ export class ScriptedAgent implements AsyncDisposable {
         try {
           return { value: await ask(link) };
         } catch (error) {
-          if ((error as ServiceError).code === status.FAILED_PRECONDITION || this.#isOver) return { error };
+          if (mustNotRepeat(error as ServiceError) || this.#isOver) return { error };
           throw error;
         } finally {
           link.close();
@@ -323,6 +323,11 @@ const OUTCOMES: Readonly<Record<number, string>> = {
   [Outcome.ACCEPTED]: 'accepted',
   [Outcome.REFUSED]: 'refused',
 };
+
+/** A replica that has just lost its stream refuses an agent until it is attached again. */
+function mustNotRepeat({ code, details }: ServiceError): boolean {
+  return code === status.FAILED_PRECONDITION && !details.endsWith('this incarnation is not attached');
+}
 
 function isFenced(answer: Epoch): answer is FencedEpoch {
   return answer.epoch !== undefined;
