@@ -32,7 +32,7 @@ export async function startFleet(
   return fleet;
 }
 
-/** Ends with `meshes` what is being started. */
+/** Adds a mesh that is still starting to `meshes`, which ends it. */
 export function added<T extends AsyncDisposable>(
   meshes: AsyncDisposableStack,
   creation: Promise<T>,

@@ -114,7 +114,7 @@ export type Input =
   | {
       readonly type: 'stop-requested';
       readonly signal: SignalName;
-      /** How the budget divides if this is the request that begins the stop. */
+      /** The budget's division, if this request begins the stop. */
       readonly deadlines: StopDeadlines;
     }
   | { readonly type: 'standby-requested'; readonly deregisterByMs: number }

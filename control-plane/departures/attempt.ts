@@ -33,7 +33,7 @@ export interface DeletionAttemptDeps {
   readonly isAttached: (record: DataplaneRecord) => boolean;
   /** Whether the agent's stream seems to be open, but may have ended without being noticed. */
   readonly isUnproven: (record: DataplaneRecord) => boolean;
-  /** The stream is open here, and the record says that it is lost. */
+  /** Called when the stream is open here although the record says that it is lost. */
   readonly onContradiction: (record: DataplaneRecord) => void;
   /** Whether the record's Envoy, where it should listen, refuses this process. Never throws. */
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;

@@ -193,7 +193,7 @@ export class ZoneWatch {
     const { clock, controlPlanes, events } = this.#deps;
     const patience = new AbortController();
     const disarm = clock.after(LOOK_BUDGET_MS, () => {
-      const text = `Cannot reach a control plane within ${LOOK_BUDGET_MS} ms`;
+      const text = `Cannot reach a control plane: no answer within ${LOOK_BUDGET_MS} ms`;
       patience.abort(new OperationalError('DEADLINE_EXCEEDED', text));
     });
     try {

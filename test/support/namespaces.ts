@@ -21,7 +21,7 @@ export function canMakeNetworkNamespaces(): boolean {
 /** A host of its own, as far as the network is concerned. */
 export interface NetworkHost {
   readonly address: string;
-  /** Runs the command that follows on it. */
+  /** Command prefix: runs a command on this host. */
   readonly prefix: readonly string[];
   /** No packet gets through any more, in either direction; on the host everything looks as before. */
   fallSilent(): void;
