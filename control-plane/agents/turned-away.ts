@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 
-/** Longer than an agent pauses before it asks for its name again: 60 s, spread by half. */
+/** Longer than an agent pauses before it asks for its name again: 10 s, and 60 s spread by half in 0.1.0. */
 const ASKING_MS = 180_000;
 const REMEMBERED = 10_000;
 
