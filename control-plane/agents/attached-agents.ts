@@ -58,6 +58,13 @@ export class AttachedAgents {
     return this.#agents.get(describeKey(key));
   }
 
+  /** Whether an agent of this name is attached here, or waits until the store has recorded that. */
+  isReturning(key: DataplaneKey): boolean {
+    if (this.find(key) !== undefined) return true;
+    const name = describeKey(key);
+    return this.#opening.values().some((introduction) => describeKey(introduction.key) === name);
+  }
+
   /**
    * The records that the store should show as attached here. `undefined` while a change is being recorded, and while
    * this replica shuts down, since it does not record the ends of streams then.

@@ -11,6 +11,8 @@ export interface SideliningCase {
   readonly record: DataplaneRecord | undefined;
   /** The object now; `undefined` if there is none. */
   readonly stored: DataplaneOverview | undefined;
+  /** Whether an agent of its name is attached here, or waits until the store has recorded that. */
+  readonly isReturning: boolean;
   /** The store's time, in ms. */
   readonly nowMs: number;
   /** `--witness on`. Switched off, everything is put back. */
@@ -33,6 +35,8 @@ const EVIDENCE_MS = 20_000;
 const HELD_MS = 10_000;
 const SOON_MS = 2_000;
 const LATER_MS = 30_000;
+/** Until the store has recorded an agent that returns. */
+const RETURNING_MS = 500;
 
 /** Rules 7 to 10 of a lost host: what to do about one sidelining now. */
 export function judgeSidelining(given: SideliningCase): SideliningStep {
@@ -89,7 +93,7 @@ function judgeAbsence({ sidelining, nowMs }: SideliningCase): SideliningStep {
 }
 
 function judgeOutstanding(given: SideliningCase, stored: DataplaneOverview): SideliningStep {
-  const { sidelining, record, nowMs, isOn } = given;
+  const { sidelining, record, nowMs, isOn, isReturning } = given;
   if (isOut(sidelining, stored))
     return note(sidelining, { stage: 'out', isEffective: true, dueAtMs: nowMs + SOON_MS });
   const mayGo =
@@ -97,7 +101,7 @@ function judgeOutstanding(given: SideliningCase, stored: DataplaneOverview): Sid
     isSuspect(record, sidelining) &&
     nowMs - sidelining.beganAtMs < EVIDENCE_MS &&
     isOwn(sidelining, stored);
-  if (mayGo) return { step: 'sideline' };
+  if (mayGo) return isReturning ? again(sidelining, nowMs + RETURNING_MS) : { step: 'sideline' };
   return sidelining.unanswered === true
     ? note(sidelining, { stage: 'restoring', dueAtMs: nowMs + SOON_MS })
     : released(sidelining);

@@ -19,6 +19,8 @@ export interface SideliningsDeps {
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
   readonly isOn: boolean;
+  /** Whether an agent of this name is attached here, or waits until the store has recorded that. */
+  readonly isReturning: (key: DataplaneKey) => boolean;
   /** The number of parallel writes. */
   readonly concurrency: number;
   /** Called with the outcome of one: `tookMs` is the time since the loss, by the store's clock. */
@@ -186,7 +188,8 @@ export class Sidelinings {
     } catch (error) {
       return retry(error);
     }
-    const next = judgeSidelining({ sidelining, record, stored, nowMs: fence.nowMs, isOn });
+    const isReturning = this.#deps.isReturning(key);
+    const next = judgeSidelining({ sidelining, record, stored, isReturning, nowMs: fence.nowMs, isOn });
     if (next.step === 'note') return this.#noted(sidelining, next.sidelining, fence.nowMs);
     if (stored === undefined) throw new TypeError('What is not there is not written');
     const write = { alone, sidelining, retry };
@@ -218,12 +221,17 @@ export class Sidelinings {
     const sent: SideliningRecord = { ...sidelining, ...times, states, unanswered: true };
     await keep(sent);
     crashPoint('sideline.kept');
+    let isBack = false;
     try {
       await this.#put(key, made.resource, () => {
         fence.assertHeld();
+        isBack = this.#deps.isReturning(key);
+        if (isBack) throw new OperationalError('CANCELLED', 'Cancelled to sideline: its agent is back');
       });
     } catch (error) {
-      return retry(error, sent);
+      const failed = retry(error, sent);
+      // No failure to report: what the store records next decides.
+      return isBack ? { ...failed, value: { kind: 'nothing' } } : failed;
     }
     crashPoint('sideline.put');
     const seen = await this.#overview(key).catch(() => undefined);

@@ -35,7 +35,7 @@ export interface WitnessesDeps {
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
   readonly watch: ZoneWatch;
-  readonly agents: Pick<AttachedAgents, 'size' | 'find' | typeof Symbol.iterator>;
+  readonly agents: Pick<AttachedAgents, 'size' | 'find' | 'isReturning' | typeof Symbol.iterator>;
   readonly share: () => DueShare | undefined;
   readonly settings: WitnessSettings;
 }
@@ -65,6 +65,7 @@ export class Witnesses {
     this.#questions = questions;
     this.sidelinings = new Sidelinings({
       ...common,
+      isReturning: (key) => deps.agents.isReturning(key),
       concurrency: CONCURRENCY[store.kind],
       onSidelined: (_, tookMs) => {
         settings.onSidelined(tookMs);

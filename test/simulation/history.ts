@@ -54,6 +54,8 @@ export interface History {
   readonly database: 'sqlite' | 'postgres';
   readonly planes: number;
   readonly steps: readonly Step[];
+  /** The control planes' setting; left out: they do not say it. */
+  readonly deregistrationDelayMs?: number;
   /** Whether the companions have lost hosts looked at by their peers: then six hosts of two services, each of one name. */
   readonly witnesses?: true;
   /** A host that no witness has ever reached, although its clients do. */
@@ -74,7 +76,14 @@ export function historyOf(seed: number): History {
     afterMs: draw.of([draw.below(2_000), draw.below(20_000), draw.below(60_000)]),
     fault: drawFault(draw, shape),
   }));
-  return { seed, database, planes: shape.planes, steps };
+  return { seed, database, planes: shape.planes, steps, ...drawDelay(seed) };
+}
+
+/** Kuma's default is 10 s. Drawn by itself, so that the faults of a seed stay as they are. */
+export function drawDelay(seed: number): Pick<History, 'deregistrationDelayMs'> {
+  const draw = new Draw(seededRandom(seed ^ 0x2b_5a_d1_c7));
+  if (draw.chance(0.2)) return {};
+  return { deregistrationDelayMs: draw.of([0, 1_000, 6_000, 10_000, 10_000, 30_000]) };
 }
 
 /** One process has a SQLite file; several share a PostgreSQL. */

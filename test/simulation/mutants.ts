@@ -251,6 +251,19 @@ const WITNESSES: readonly Mutant[] = [
     to: 'const EVIDENCE_MS = 20_000_000;',
   },
   {
+    name: 'rule 7: an agent that waits until a slow store has recorded its return is sidelined',
+    file: SIDELINING,
+    from: 'return isReturning ? again',
+    to: 'return !isOn ? again',
+    also: [
+      {
+        file: 'control-plane/witness/sidelinings.ts',
+        from: 'isBack = this.#deps.isReturning(key);',
+        to: '',
+      },
+    ],
+  },
+  {
     name: 'rule 8: one loss is sidelined again and again',
     file: 'control-plane/witness/suspect.pure.ts',
     from: 'return isSameLoss && before.isEffective === true ?',

@@ -1,5 +1,6 @@
 import { describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { portStates } from '../../kuma/port-states.ts';
+import type { DataplaneRecord } from '../../control-plane/records.pure.ts';
 import { STORE_LIMITS } from '../../control-plane/store/limits.ts';
 import { FakeZone, type ZoneObject } from '../support/fakes/fake-zone.ts';
 import { MemoryDatabase, type MemoryTables } from '../support/fakes/memory-database.ts';
@@ -26,6 +27,8 @@ export interface Outcome {
 }
 
 const GRACE_MS = 15_000;
+/** Of an object that its agent put, whatever the control plane's own delay. */
+const SHORTEST_GRACE_MS = 5_000;
 const SWEEP_AFTER_MS = 60_000;
 const BACKOFF_MS = 30_000;
 /** Until a fleet that was started is up, and every companion believes what it sees. */
@@ -81,7 +84,7 @@ export class Simulation {
     this.#random = seededRandom(history.seed ^ 0x5f_37_59_df);
     this.#database = new MemoryDatabase(history.database, this.#databaseServer, STORE_LIMITS.lockWaitMs);
     for (let at = 0; at < history.planes; at += 1) {
-      this.#zone.addPlane();
+      this.#zone.addPlane().deregistrationDelayMs = history.deregistrationDelayMs;
       this.#planesUpSinceMs.push(0);
     }
     const hosts: SimHost[] = [];
@@ -360,8 +363,9 @@ export class Simulation {
     const run = this.#runs.get(runIdOf(object) ?? '');
     if (run?.lives !== true || !run.serving) return;
     const nowMs = this.#timeline.monotonicMs();
-    const state = this.#database.tables.rows.get(describeKey(object.key))?.state;
-    const neededMs = state === 'lost' ? GRACE_MS : GRACE_MS + BACKOFF_MS;
+    const row = this.#database.tables.rows.get(describeKey(object.key));
+    const state = row?.state;
+    const neededMs = state === 'lost' ? this.#graceOf(row) : GRACE_MS + BACKOFF_MS;
     const planeUpMs = Math.min(
       ...this.#planesUpSinceMs.filter((_, at) => this.#zone.planes[at]?.isUp === true),
     );
@@ -376,6 +380,13 @@ export class Simulation {
       this.#violate(
         `${object.key.name} lives (${run.id}), was silent for ${silentMs} ms, and was deleted: ${state ?? 'no record'}`,
       );
+  }
+
+  /** An object that its agent put goes as soon as the control plane deletes one of its own. */
+  #graceOf(row: DataplaneRecord | undefined): number {
+    const { deregistrationDelayMs: delayMs } = this.#history;
+    if (row?.owner !== 'agent' || delayMs === undefined) return GRACE_MS;
+    return Math.min(GRACE_MS, Math.max(delayMs, SHORTEST_GRACE_MS));
   }
 
   #violate(what: string): void {

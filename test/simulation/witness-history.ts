@@ -1,6 +1,6 @@
 import { seededRandom } from '../support/replicas/random.ts';
 import { Draw } from './draw.ts';
-import { drawFault, replicasOf, type HistoryFault, type History } from './history.ts';
+import { drawDelay, drawFault, replicasOf, type HistoryFault, type History } from './history.ts';
 import { FORBIDDEN } from './sim-reach.ts';
 import type { Flaw } from './sim-witness.ts';
 
@@ -111,7 +111,7 @@ export function witnessHistoryOf(seed: number): History {
     fault: draw.chance(0.7) ? drawWitnessFault(draw) : drawFault(draw, shape),
   }));
   const closed = draw.chance(0.2) ? { closed: anyHost(draw) } : {};
-  return { seed, database, planes: shape.planes, steps, witnesses: true, ...closed };
+  return { seed, database, planes: shape.planes, steps, witnesses: true, ...closed, ...drawDelay(seed) };
 }
 
 function drawWitnessFault(draw: Draw): HistoryFault {

@@ -114,6 +114,8 @@ export class FakePlane {
   /** Its wall clock against the true one. */
   skewMs = 0;
   mode = 'zone';
+  /** How long after the end of its stream it deletes a dataplane; `undefined`: Kuma's default, and it does not say so. */
+  deregistrationDelayMs: number | undefined;
   zoneName: string | undefined;
   instanceId: string | undefined;
   readonly streams = new Map<string, ZoneStream>();
@@ -136,8 +138,8 @@ export class FakePlane {
   }
 
   get facts(): ControlPlaneFacts {
-    const { instanceId, mode, zoneName } = this;
-    return { ...DEFAULT_FACTS, version: '2.14.3', instanceId, mode, zoneName };
+    const { instanceId, mode, zoneName, deregistrationDelayMs } = this;
+    return { ...DEFAULT_FACTS, version: '2.14.3', instanceId, mode, zoneName, deregistrationDelayMs };
   }
 
   start(): void {
@@ -188,7 +190,7 @@ export class FakePlane {
     this.#recordEnd(stream);
     if (this.#zone.find(stream.key)?.brought !== true) return;
     this.#refused.add(name);
-    this.#later(DEREGISTRATION_DELAY_MS, () => {
+    this.#later(this.deregistrationDelayMs ?? DEREGISTRATION_DELAY_MS, () => {
       this.#refused.delete(name);
       const object = this.#zone.find(stream.key);
       const isHeld = object?.subscriptions.some(({ disconnectTime }) => disconnectTime === undefined);

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import type { DataplaneRecord, SideliningRecord } from '../../../../control-plane/records.pure.ts';
@@ -23,12 +24,21 @@ const LOST = { key: KEY, epoch: 7, state: 'lost', lostAtMs: 1_000 } as Dataplane
 function stepOf({
   afterMs = 100,
   record = LOST,
+  isReturning = false,
 }: {
   readonly afterMs?: number;
   readonly record?: DataplaneRecord;
+  readonly isReturning?: boolean;
 }) {
   const nowMs = SIDELINING.beganAtMs + afterMs;
-  const judged = judgeSidelining({ sidelining: SIDELINING, record, stored: shown(), nowMs, isOn: true });
+  const judged = judgeSidelining({
+    sidelining: SIDELINING,
+    record,
+    stored: shown(),
+    isReturning,
+    nowMs,
+    isOn: true,
+  });
   return judged.step === 'note' ? judged.sidelining.stage : judged.step;
 }
 
@@ -46,5 +56,23 @@ describe('a dataplane that no witness reached', () => {
     { name: 'was replaced', record: { ...LOST, epoch: 8 } },
   ] as const)('stays in rotation where it $name', ({ record }) => {
     expect(stepOf({ record })).toBe('released');
+  });
+
+  test('is never sidelined while its agent waits for the store to record that it is back', () => {
+    const states = fc.constantFrom('lost', 'leaving', 'swept', 'unseen', 'attached');
+    const records = fc.record({
+      state: states,
+      epoch: fc.constantFrom(7, 8),
+      lostAtMs: fc.constantFrom(1_000, 1_500),
+    });
+    fc.assert(
+      fc.property(records, fc.nat(40_000), (record, afterMs) => {
+        expect(
+          stepOf({ record: { ...LOST, ...record } as DataplaneRecord, afterMs, isReturning: true }),
+        ).not.toBe('sideline');
+      }),
+    );
+    expect(stepOf({ isReturning: true })).toBe('outstanding');
+    expect(stepOf({ isReturning: false })).toBe('sideline');
   });
 });
