@@ -38,7 +38,7 @@ export async function contact(
   const attempts: Connecting[] = [first];
   await watch.until(SECOND_CONNECT_MS, first.settled);
   if (first.outcome() !== 'accepted')
-    await watch.until(Math.min(SECOND_CONNECT_MS, watch.elapsedMs + AFTER_REFUSAL_MS), NEVER);
+    await watch.until(Math.min(SECOND_CONNECT_MS, watch.elapsedMs + AFTER_REFUSAL_MS));
   if (first.outcome() !== 'accepted' && !isAborted(over)) {
     attempts.push(connect(target));
     const ended = Promise.all(attempts.map(({ settled }) => settled));
@@ -50,8 +50,6 @@ export async function contact(
   for (const attempt of attempts) attempt.close();
   return { outcomes, latenessMs: watch.latenessMs };
 }
-
-const NEVER = new Promise<never>(() => {});
 
 /** Settles with the first accepted connect; never if none is accepted. */
 function accepted(attempts: readonly Connecting[]): Promise<void> {
@@ -77,14 +75,14 @@ class Stopwatch {
   }
 
   /** Waits until `ms` after the start, until `enough`, or until `over`. */
-  async until(ms: number, enough: Promise<unknown>): Promise<void> {
+  async until(ms: number, enough?: Promise<unknown>): Promise<void> {
     const known = new AbortController();
     const end = (): void => {
       known.abort(new Error('No need to wait any more'));
     };
     this.#over.addEventListener('abort', end, { once: true });
     if (isAborted(this.#over)) end();
-    void enough.then(end);
+    void enough?.then(end);
     await pause(this.#clock, Math.max(0, ms - this.elapsedMs), known.signal);
     if (!known.signal.aborted) this.latenessMs = Math.max(this.latenessMs, this.elapsedMs - ms);
     this.#over.removeEventListener('abort', end);

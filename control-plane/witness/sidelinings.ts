@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 
 import { pause, sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { hasCode, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, type DataplaneKey, type DataplaneResource } from '../../kuma/dataplane.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
 import { isSidelined, sideline } from '../../kuma/sidelined.ts';
@@ -221,17 +221,16 @@ export class Sidelinings {
     const sent: SideliningRecord = { ...sidelining, ...times, states, unanswered: true };
     await keep(sent);
     crashPoint('sideline.kept');
-    let isBack = false;
     try {
       await this.#put(key, made.resource, () => {
         fence.assertHeld();
-        isBack = this.#deps.isReturning(key);
-        if (isBack) throw new OperationalError('CANCELLED', 'Cancelled to sideline: its agent is back');
+        if (this.#deps.isReturning(key))
+          throw new OperationalError('CANCELLED', 'Cancelled to sideline: its agent is back');
       });
     } catch (error) {
       const failed = retry(error, sent);
       // No failure to report: what the store records next decides.
-      return isBack ? { ...failed, value: { kind: 'nothing' } } : failed;
+      return hasCode(error, 'CANCELLED') ? { ...failed, value: { kind: 'nothing' } } : failed;
     }
     crashPoint('sideline.put');
     const seen = await this.#overview(key).catch(() => undefined);

@@ -258,8 +258,8 @@ const WITNESSES: readonly Mutant[] = [
     also: [
       {
         file: 'control-plane/witness/sidelinings.ts',
-        from: 'isBack = this.#deps.isReturning(key);',
-        to: '',
+        from: 'if (this.#deps.isReturning(key))',
+        to: 'if (key.name === "")',
       },
     ],
   },

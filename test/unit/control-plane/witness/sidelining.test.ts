@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { assert, constantFrom, nat, property, record as recordOf } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import type { DataplaneRecord, SideliningRecord } from '../../../../control-plane/records.pure.ts';
@@ -59,17 +59,15 @@ describe('a dataplane that no witness reached', () => {
   });
 
   test('is never sidelined while its agent waits for the store to record that it is back', () => {
-    const states = fc.constantFrom('lost', 'leaving', 'swept', 'unseen', 'attached');
-    const records = fc.record({
+    const states = constantFrom('lost', 'leaving', 'swept', 'unseen', 'attached');
+    const records = recordOf({
       state: states,
-      epoch: fc.constantFrom(7, 8),
-      lostAtMs: fc.constantFrom(1_000, 1_500),
+      epoch: constantFrom(7, 8),
+      lostAtMs: constantFrom(1_000, 1_500),
     });
-    fc.assert(
-      fc.property(records, fc.nat(40_000), (record, afterMs) => {
-        expect(
-          stepOf({ record: { ...LOST, ...record } as DataplaneRecord, afterMs, isReturning: true }),
-        ).not.toBe('sideline');
+    assert(
+      property(records, nat(40_000), (record, afterMs) => {
+        expect(stepOf({ record: { ...LOST, ...record }, afterMs, isReturning: true })).not.toBe('sideline');
       }),
     );
     expect(stepOf({ isReturning: true })).toBe('outstanding');
