@@ -60,9 +60,8 @@ export class AttachedAgents {
 
   /** Whether an agent of this name is attached here, or waits until the store has recorded that. */
   isReturning(key: DataplaneKey): boolean {
-    if (this.find(key) !== undefined) return true;
     const name = describeKey(key);
-    return this.#opening.values().some((introduction) => describeKey(introduction.key) === name);
+    return this.#agents.has(name) || this.#opening.values().some((each) => describeKey(each.key) === name);
   }
 
   /**
@@ -264,8 +263,7 @@ export class AttachedAgents {
   /** `undefined` for a stream that has been replaced meanwhile. */
   #own(agent: AttachedAgent): MutableAgent | undefined {
     const known = this.#agents.get(describeKey(agent.introduction.key));
-    if (known === agent) return known;
-    return [...this.#held].find((each) => each === agent);
+    return [known, ...this.#held].find((each) => each === agent);
   }
 
   /** Before a newcomer waits, the companion checks the other incarnation's Envoy. */

@@ -39,6 +39,9 @@ export interface SuspectsDeps extends OrphansDeps, ScenesDeps {
 const FLEET_AGE_MS = 16_000;
 const READY_AGE_MS = 100;
 const TICK_MS = 50;
+/** With more suspects than a few, testimonies are collected for so long before all are judged again. */
+const TOGETHER_MS = 100;
+const FEW = 8;
 const LOSSES_MS = 30_000;
 const STREAMS_AGE_MS = 200;
 const OUT_ASK_MS = 2_000;
@@ -116,6 +119,7 @@ export class Suspects {
         return ADOPT_MS;
       });
       await Promise.race([this.#nudged.promise, pause(clock, Math.max(TICK_MS, waitMs), signal)]);
+      if (this.#suspects.size > FEW) await pause(clock, TOGETHER_MS, signal);
     }
   }
 
@@ -156,12 +160,9 @@ export class Suspects {
   /** @returns when to look at it again, monotonic */
   #step(
     suspect: Suspect,
-    {
-      scene,
-      streams,
-      candidates,
-    }: { readonly scene: WitnessScene; readonly streams: StreamCounts; readonly candidates: Unreached[] },
+    given: { readonly scene: WitnessScene; readonly streams: StreamCounts; readonly candidates: Unreached[] },
   ): number {
+    const { scene, streams, candidates } = given;
     const nowMs = this.#deps.clock.monotonicMs();
     const overview = scene.overviewOf(describeKey(suspect.key));
     if (suspect.holdUntilMs > nowMs) return suspect.holdUntilMs;
@@ -325,8 +326,7 @@ export class Suspects {
   }
 
   #say(suspect: Suspect, { step, reason }: SuspectStep): void {
-    if (step !== 'keep' && step !== 'give up') return;
-    if (suspect.said === reason) return;
+    if ((step !== 'keep' && step !== 'give up') || suspect.said === reason) return;
     suspect.said = reason;
     this.#deps.events.suspectHeld(suspect, reason);
   }

@@ -17,7 +17,11 @@ export type HistoryFault =
   | { readonly kind: 'host stops' | 'host crashes' | 'agent is killed'; readonly host: number }
   | { readonly kind: 'host falls silent' | 'host drains'; readonly host: number; readonly forMs: number }
   | {
-      readonly kind: 'companion is cut off' | 'control planes are cut off' | 'host is joined';
+      readonly kind:
+        | 'companion is cut off'
+        | 'control planes are cut off'
+        | 'host is cut off'
+        | 'host is joined';
       readonly host: number;
     }
   | {
@@ -116,6 +120,7 @@ function ofHost(draw: Draw, { hosts }: Shape): HistoryFault {
     { kind: 'agent is killed', host },
     { kind: 'companion is cut off', host },
     { kind: 'control planes are cut off', host },
+    { kind: 'host is cut off', host },
     { kind: 'host is joined', host },
   ]);
 }

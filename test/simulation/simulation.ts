@@ -243,6 +243,9 @@ export class Simulation {
         return host.cutCompanion();
       case 'control planes are cut off':
         return host.cutPlanes();
+      case 'host is cut off':
+        host.cutPlanes();
+        return host.cutCompanion();
       case 'host is joined':
         return host.join();
     }

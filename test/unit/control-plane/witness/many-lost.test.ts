@@ -7,9 +7,19 @@ import { FakeWitnessZone, type WitnessHost } from '../../../support/fakes/witnes
 const FLEET = 300;
 const LOST = 90;
 
-test('of a rack that is lost at once, all are out within 20 s but those whose acquaintances are lost too, and no other', async () => {
+test('of a rack that is lost at once, all are out within 20 s and in few batches but those whose acquaintances are lost too, and no other', async () => {
   await using scene = new FakeWitnessZone();
-  scene.companion();
+  let batches = 0;
+  scene.companion({
+    store: (port) => {
+      const reserve = port.reserveSidelinings.bind(port);
+      port.reserveSidelinings = (choose) => {
+        batches += 1;
+        return reserve(choose);
+      };
+      return port;
+    },
+  });
   const hosts: WitnessHost[] = [];
   for (let at = 0; at < FLEET; at += 1) {
     const service = `service-${at % 30}`;
@@ -24,6 +34,7 @@ test('of a rack that is lost at once, all are out within 20 s but those whose ac
   expect(out.filter((host) => !lost.includes(host))).toEqual([]);
   expect(out.length).toBeGreaterThan(LOST * 0.95);
   expect(Math.max(...scene.tookMs)).toBeLessThan(20_000);
+  expect(batches).toBeLessThan(5);
 });
 
 test('of a rack with more than half of a service, half of it goes and the rest is held by name', async () => {
