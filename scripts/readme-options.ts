@@ -68,7 +68,7 @@ function optionsOf({ table, anchor }: CommandTable, explained: Map<string, strin
     } else known.set(where, [...(known.get(where) ?? []), `\`--${option.flag}\``]);
   }
   const named = [...known].map(([where, flags]) => `As [above](#${where}): ${flags.join(', ')}.`);
-  const head = ['option | default | meaning', '|---|---|---|'];
+  const head = ['option | default | meaning', '---|---|---'];
   const rows = fresh.length === 0 ? [] : [[...head, ...fresh].join('\n')];
   return [...named, ...rows].join('\n\n');
 }

@@ -37,7 +37,7 @@ function line(cells: readonly string[]): string {
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
+  return [line(head), head.map(() => '---').join('|'), ...rows.map(line)].join('\n');
 }
 
 const HOLDER = {

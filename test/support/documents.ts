@@ -68,7 +68,7 @@ export function codeOf(text: string): readonly string[] {
 
 /** The rows of every table, heads included, each as its cells. A row may leave out the outer bars. */
 export function rowsOf(text: string): readonly (readonly string[])[] {
-  return [...withoutFences(text).matchAll(/^(.*\|.*\n)\|[-:|]+\|\n((?:.*\S.*\n?)*)/gm)]
+  return [...withoutFences(text).matchAll(/^(.*\|.*\n)\|?[-:]+(?:\|[-:]+)+\|?\n((?:.*\S.*\n?)*)/gm)]
     .flatMap(([, head = '', body = '']) => `${head}${body}`.trimEnd().split('\n'))
     .map(cellsOf);
 }
