@@ -16,7 +16,7 @@ import { Healer } from './evidence/healer.ts';
 import { LookLog } from './evidence/look-log.ts';
 import { periodically } from './periodically.ts';
 import type { AttemptedDeletion, ControlPlanes, DueShare, Store } from './ports.ts';
-import type { DataplaneRecord } from './records.pure.ts';
+import type { Cause, DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
 import { ZoneWatch } from './evidence/zone-watch.ts';
 import { Witnesses, type WitnessSettings } from './witness/witnesses.ts';
@@ -173,7 +173,7 @@ export class Engine {
         this.agents.doubt(record);
       },
       isRefused,
-      predecessors: (key) => this.#predecessors(key),
+      predecessors: (key, causes) => this.#predecessors(key, causes),
       brake: (stored) => this.brakes.judge(stored),
       graceMs,
       sweepOfflineAfterMs,
@@ -197,8 +197,8 @@ export class Engine {
    * Empty while the store is away: objects of other incarnations then stay. A superseded incarnation that still asks
    * for its name has not ended.
    */
-  async #predecessors(key: DataplaneKey): Promise<ReadonlySet<string>> {
-    const departures = await this.deps.store.departures({ key, limit: PREDECESSORS }).catch(() => []);
+  async #predecessors(key: DataplaneKey, causes: readonly Cause[]): Promise<ReadonlySet<string>> {
+    const departures = await this.deps.store.departures({ key, causes, limit: PREDECESSORS }).catch(() => []);
     const over = departures.map(({ incarnation }) => incarnation);
     return new Set(over.filter((each) => each !== '' && !this.agents.isAsking(each)));
   }

@@ -37,8 +37,8 @@ export interface DeletionAttemptDeps {
   readonly onContradiction: (record: DataplaneRecord) => void;
   /** Whether the record's Envoy, where it should listen, refuses this process. Never throws. */
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
-  /** Incarnations of this name that have ended. */
-  readonly predecessors: (key: DataplaneKey) => Promise<ReadonlySet<string>>;
+  /** Incarnations of this name that have ended, by a departure for one of `causes`. */
+  readonly predecessors: (key: DataplaneKey, causes: readonly Cause[]) => Promise<ReadonlySet<string>>;
   /** The brake. It is asked last, only for departures without a request, and for one at a time. */
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;
@@ -165,7 +165,7 @@ export class DeletionAttempt {
   async #predecessors(record: DataplaneRecord, stored: DataplaneOverview): Promise<ReadonlySet<string>> {
     const incarnation = stored.labels[INCARNATION_LABEL];
     if (incarnation === undefined || incarnation === record.incarnation) return NONE;
-    return this.#deps.predecessors(record.key);
+    return this.#deps.predecessors(record.key, record.state === 'swept' ? ['requested'] : ANY_CAUSE);
   }
 
   async #deleteIfUnchanged(
@@ -240,6 +240,7 @@ export class DeletionAttempt {
 }
 
 const NONE: ReadonlySet<string> = new Set();
+const ANY_CAUSE: readonly Cause[] = ['requested', 'fallback', 'sweep'];
 const NOTHING: ObjectEvidence = {
   kind: 'missing',
   looks: 1,

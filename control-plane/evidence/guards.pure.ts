@@ -340,18 +340,25 @@ function judgeInsight(given: DeletionCase): Judgement | undefined {
 /**
  * No stream of it was ever recorded: it never connected, or its object was put back while it was connected. Kuma
  * records a living stream again within half of the control plane's idle timeout (2.5 min). Where Kuma never records
- * streams, there is metadata without them. A sweep takes only objects that no peer was told of.
+ * streams, there is metadata without them. A sweep takes only objects that no peer was told of, and those of an
+ * incarnation whose agent has asked to leave: a control plane carried out a write of it late.
  *
  * @see kuma pkg/xds/server/callbacks/dataplane_status_sink.go; KUMA_METRICS_DATAPLANE_SUBSCRIPTION_LIMIT
  */
 function judgeUnrecorded(given: DeletionCase): Judgement | undefined {
-  const { cause, stored, graceMs, sweepOfflineAfterMs } = given;
+  const { cause, stored, graceMs, sweepOfflineAfterMs, predecessors } = given;
   const isNew = isUnseen(stored);
   if (cause === 'fallback' && isNew) return undefined;
-  const mayAge = cause === 'fallback' ? Object.keys(stored.metadata).length === 0 : isNew;
+  const isOver = cause === 'fallback' || predecessors?.has(stored.labels[INCARNATION_LABEL] ?? '') === true;
+  const mayAge = (cause === 'sweep' && isNew) || (isOver && neverConnected(stored));
   return mayAge
     ? judgeSilence(given, Math.max(graceMs + RECONNECT_BACKOFF_MS, sweepOfflineAfterMs))
     : unknownInsight(cause, 'Kuma has recorded no stream of it');
+}
+
+/** Whether the control plane has recorded nothing of it. */
+export function neverConnected({ subscriptions, metadata }: DataplaneOverview): boolean {
+  return subscriptions.length === 0 && Object.keys(metadata).length === 0;
 }
 
 /** A sweep serves no request: it looks again later, and leaves no row behind meanwhile. */

@@ -14,6 +14,8 @@ export interface SweepView {
   readonly sweepOfflineAfterMs: number;
   /** Names with a record, as `describeKey` writes them: an agent, or a running sweep, looks after those. */
   readonly recorded: ReadonlySet<string>;
+  /** Incarnations whose agents have asked to leave, by name as `describeKey` writes it. */
+  readonly departed: ReadonlyMap<string, ReadonlySet<string>>;
   /** For how long this process has seen the object the same, as `sameLook` says. */
   readonly unchangedMs: (overview: DataplaneOverview) => number;
 }
@@ -47,7 +49,7 @@ const UNRECORDED = {
   address: undefined,
   phase: '',
 } as const;
-const NO_PREDECESSORS: ReadonlySet<string> = new Set();
+const NONE: ReadonlySet<string> = new Set();
 
 function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): SweepFinding {
   const { clockMs, clockSteadyMs = Number.POSITIVE_INFINITY, around, graceMs, sweepOfflineAfterMs } = view;
@@ -58,7 +60,7 @@ function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): S
     object: { kind: 'present', stored, unchangedMs: view.unchangedMs(stored) },
     envoy: 'unknown',
     pendingMs: 0,
-    predecessors: NO_PREDECESSORS,
+    predecessors: view.departed.get(describeKey(key)) ?? NONE,
     clock: { nowMs: clockMs, steadyMs: clockSteadyMs },
     around,
     graceMs,
@@ -67,9 +69,12 @@ function judge(view: SweepView, key: DataplaneKey, stored: DataplaneOverview): S
   if (decision.verdict === 'stay' || decision.verdict === 'wait') {
     return { key, offlineMs: offline, guard: decision.guard, reason: decision.reason };
   }
-  const reason =
-    offline === undefined
-      ? 'its last stream was at a control plane instance that is gone'
-      : 'Kuma shows it offline for long enough';
-  return { key, offlineMs: offline, guard: undefined, reason };
+  return { key, offlineMs: offline, guard: undefined, reason: reasonOf(stored, offline) };
+}
+
+function reasonOf({ subscriptions }: DataplaneOverview, offline: number | undefined): string {
+  if (subscriptions.length === 0) return 'no stream of it was ever recorded';
+  return offline === undefined
+    ? 'its last stream was at a control plane instance that is gone'
+    : 'Kuma shows it offline for long enough';
 }

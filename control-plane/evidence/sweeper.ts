@@ -1,6 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { describeKey } from '../../kuma/dataplane.ts';
+import { describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
+import { neverConnected } from './guards.pure.ts';
 import { findOffline, type SweepFinding } from './sweep.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { FleetPage } from './fleet-listing.ts';
@@ -24,6 +25,8 @@ export interface SweeperDeps {
 
 /** Often enough to have seen a dataplane unchanged for Envoy's longest backoff when its time has come. */
 const INTERVAL_MS = 15_000;
+/** Of all names, the newest. The object of an older departure stays. */
+const DEPARTURES = 5_000;
 
 /** Finds dataplanes that Kuma shows offline and that have no agent: hosts without one, and earlier leaks. */
 export class Sweeper {
@@ -61,6 +64,7 @@ export class Sweeper {
     const { store, watch, looks, graceMs, offlineAfterMs } = this.#deps;
     this.#forgetReported(overviews);
     const recorded = new Set((await store.records()).map(({ key }) => describeKey(key)));
+    const departed = await this.#departed(overviews, recorded);
     const findings = findOffline({
       overviews,
       clockMs,
@@ -69,10 +73,30 @@ export class Sweeper {
       graceMs,
       sweepOfflineAfterMs: offlineAfterMs,
       recorded,
+      departed,
       unchangedMs: (overview) => looks.note(overview),
     });
     for (const finding of findings) if (finding.guard === undefined) await this.#act(finding, dryRun);
     return findings;
+  }
+
+  /** Reads the store only for objects of agents without a record and without a stream: there are hardly ever any. */
+  async #departed(
+    overviews: readonly DataplaneOverview[],
+    recorded: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+    // Where the control plane records no stream of any dataplane, a missing one says nothing.
+    const recordsStreams = overviews.some(({ subscriptions }) => subscriptions.length > 0);
+    const isLeftover = (each: DataplaneOverview): boolean =>
+      each.labels[INCARNATION_LABEL] !== undefined &&
+      neverConnected(each) &&
+      !recorded.has(describeKey(keyOf(each)));
+    if (!recordsStreams || !overviews.some(isLeftover)) return new Map();
+    const departures = await this.#deps.store.departures({ causes: ['requested'], limit: DEPARTURES });
+    const byName = Map.groupBy(departures, ({ key }) => describeKey(key));
+    return new Map(
+      [...byName].map(([name, past]) => [name, new Set(past.map(({ incarnation }) => incarnation))]),
+    );
   }
 
   async #act({ key, reason }: SweepFinding, dryRun: boolean): Promise<void> {

@@ -247,6 +247,11 @@ export const ROWS: readonly Row[] = [
     }),
   },
   {
+    source: 'insight',
+    evidence: 'nothing was ever recorded, and it has the label of an incarnation that asked to leave',
+    change: object({ subscriptions: [], metadata: {}, labels: { [INCARNATION_LABEL]: 'over' } }),
+  },
+  {
     source: 'control planes',
     evidence: 'one of them does not answer',
     change: around({ silentControlPlanes: 1 }),

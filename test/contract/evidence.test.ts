@@ -116,6 +116,7 @@ test('nothing but evidence that speaks for it lets an object go whose agent did 
     'connected to an instance that was seen to end',
     'connected to an instance that ended, whose successor is up for 20 s; its inbounds refuse the companion',
     'no stream was ever recorded, and no peer was ever told of it',
+    'nothing was ever recorded, and it has the label of an incarnation that asked to leave',
     'one of them does not answer',
   ]);
 });

@@ -17,7 +17,6 @@ import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts
 
 const MINUTE_MS = 60_000;
 const LONG_MS = 20 * MINUTE_MS;
-const LANDS_MS = 2_500;
 
 let scene: CompanionScene;
 let companion: MemoryCompanion;
@@ -104,11 +103,13 @@ describe('two zones', () => {
 
 describe('a PUT that lands late', () => {
   let isSlow: boolean;
+  let landsMs: number;
   /** Whether the object was there just after a late PUT. */
   let landed: boolean[];
 
   beforeEach(() => {
     isSlow = false;
+    landsMs = 2_500;
     landed = [];
   });
 
@@ -118,7 +119,7 @@ describe('a PUT that lands late', () => {
     port.put = async (key, resource, how) => {
       if (!isSlow) return put(key, resource, how);
       how.beforeSend();
-      scene.clock.after(LANDS_MS, () => {
+      scene.clock.after(landsMs, () => {
         void put(key, resource, { ...how, beforeSend: () => {} }).then(() =>
           landed.push(scene.object('web-1') !== undefined),
         );
@@ -130,9 +131,12 @@ describe('a PUT that lands late', () => {
   };
 
   test.for([
-    { name: 'made ready', missing: false },
-    { name: 'registered anew', missing: true },
-  ])('an object that is $name after its dataplane has left goes again', async ({ missing }) => {
+    { name: 'made ready', missing: false, after: 2_500 },
+    { name: 'registered anew', missing: true, after: 2_500 },
+    { name: 'made ready when no agent looks any more', missing: false, after: 12_000 },
+    { name: 'registered anew when no agent looks any more', missing: true, after: 12_000 },
+  ])('an object that is $name after its dataplane has left goes again', async ({ missing, after }) => {
+    landsMs = after;
     const registering = scene.companion({ controlPlanes: slow });
     await scene.clock.pass(MINUTE_MS);
     const web = await scene.attach(registering, 'web-1', { owner: Owner.AGENT });

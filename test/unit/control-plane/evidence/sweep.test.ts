@@ -19,6 +19,7 @@ function view(overviews: readonly DataplaneOverview[], more: Partial<SweepView> 
     graceMs: GRACE_MS,
     sweepOfflineAfterMs: SWEEP_AFTER_MS,
     recorded: new Set(),
+    departed: new Map(),
     unchangedMs: () => 45_000,
     ...more,
   };
@@ -28,6 +29,9 @@ const finding = (fields: Omit<SweepFinding, 'key'>): SweepFinding => ({
   key: { proxyType: 'dataplane', mesh: 'default', name: 'web-1' },
   ...fields,
 });
+
+const departed = (incarnation: string): SweepView['departed'] =>
+  new Map([['default/web-1', new Set([incarnation])]]);
 
 const LONG_OFFLINE = finding({
   offlineMs: SWEEP_AFTER_MS,
@@ -95,6 +99,46 @@ describe('findOffline()', () => {
     {
       name: 'one of which nothing is known',
       stored: shown({ labels: MINE }),
+      found: finding({
+        offlineMs: undefined,
+        guard: 'unknown-insight',
+        reason: 'Kuma has recorded no stream of it',
+      }),
+    },
+    {
+      name: 'one that was written again after its agent had left',
+      stored: shown({ labels: MINE }),
+      more: { departed: departed('mine'), unchangedMs: () => SWEEP_AFTER_MS },
+      found: finding({
+        offlineMs: undefined,
+        guard: undefined,
+        reason: 'no stream of it was ever recorded',
+      }),
+    },
+    {
+      name: 'one that was written again a moment ago after its agent had left',
+      stored: shown({ labels: MINE }),
+      more: { departed: departed('mine'), unchangedMs: () => SWEEP_AFTER_MS - 1_000 },
+      found: finding({
+        offlineMs: undefined,
+        guard: 'evidence-too-young',
+        reason: 'silent for 599 s of 600 s',
+      }),
+    },
+    {
+      name: 'one of another incarnation than the one that has left',
+      stored: shown({ labels: MINE }),
+      more: { departed: departed('other'), unchangedMs: () => SWEEP_AFTER_MS },
+      found: finding({
+        offlineMs: undefined,
+        guard: 'unknown-insight',
+        reason: 'Kuma has recorded no stream of it',
+      }),
+    },
+    {
+      name: 'one whose agent has left, of which Kuma knows an Envoy',
+      stored: shown({ labels: MINE, metadata: BROUGHT }),
+      more: { departed: departed('mine'), unchangedMs: () => SWEEP_AFTER_MS },
       found: finding({
         offlineMs: undefined,
         guard: 'unknown-insight',

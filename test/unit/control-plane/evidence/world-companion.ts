@@ -254,6 +254,7 @@ export class SimpleCompanion {
       around: this.#around(nowMs),
       graceMs: GRACE_MS,
       sweepOfflineAfterMs: SWEEP_AFTER_MS,
+      departed: new Map(),
       recorded: new Set([...this.rows.keys()].map((name) => `default/${name}`)),
       unchangedMs: ({ name }) => nowMs - (this.#fleet.get(name)?.sinceMs ?? nowMs),
     });
