@@ -72,9 +72,15 @@ export class Departures {
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const working = new Set<Promise<void>>();
+    // Counted before it begins: a store that answers at once would begin the next one within this one.
+    let begun = 0;
     const work = (): void => {
-      if (signal.aborted || working.size >= this.#deps.concurrency.due) return;
-      const one = this.#next(work).finally(() => working.delete(one));
+      if (signal.aborted || begun >= this.#deps.concurrency.due) return;
+      begun += 1;
+      const one = this.#next(work).finally(() => {
+        begun -= 1;
+        working.delete(one);
+      });
       working.add(one);
     };
     signal.addEventListener('abort', () => {

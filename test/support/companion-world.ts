@@ -240,6 +240,12 @@ export class CompanionWorld implements AsyncDisposable {
     return Number(line?.split(' ').at(-1) ?? 0);
   }
 
+  /** Makes the companion list the dataplanes, and returns how many of them are online in its newest list. */
+  async listed(): Promise<number> {
+    await this.command('sweep', '--dry-run');
+    return this.metric('zone_dataplanes{stream="online"}');
+  }
+
   /** A command of the program beside the one that serves. */
   async command(
     ...argv: readonly string[]

@@ -15,6 +15,10 @@ test('when a third of the fleet vanishes, the companion deletes some, and holds 
   );
   agents.set('db-1', await world.running('db-1', { resource: dataplane('db-1', 'db') }));
   world.run('db-1', dataplane('db-1', 'db'));
+  // The brake counts by a list that may be some seconds old.
+  await waitUntil(async () => (await world.listed()) === FLEET.length + 1, {
+    what: 'a list of all dataplanes',
+  });
 
   for (const name of VANISHING) {
     agents.get(name)?.vanish();
