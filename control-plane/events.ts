@@ -157,6 +157,10 @@ function objectEvents(log: Log) {
         named(known),
       );
     },
+    healingFailed: (known: Known, err: unknown) => {
+      const what = 'Cannot put back the missing object of a running dataplane: the companion tries again';
+      log.warn('dataplane.missing', what, { ...named(known), err });
+    },
   };
 }
 

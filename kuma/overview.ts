@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 
-import { DataplaneResource, type DataplaneKey } from './dataplane.ts';
+import { DataplaneResource, INCARNATION_LABEL, type DataplaneKey } from './dataplane.ts';
 
 /** One xDS stream of a dataplane, as its control plane recorded it. Times are RFC 3339 with nanoseconds. */
 export const Subscription = z.looseObject({
@@ -68,6 +68,21 @@ export function readOverview(body: unknown): DataplaneOverview | undefined {
     subscriptions: dataplaneInsight?.subscriptions ?? [],
     metadata: dataplaneInsight?.metadata ?? {},
   };
+}
+
+/** Whether no peer was told of it: an agent put it and never made it ready. */
+export function wasNeverReady({ labels, networking }: DataplaneOverview): boolean {
+  const ports = [...(networking?.inbound ?? []), ...(networking?.listeners ?? [])];
+  return (
+    labels[INCARNATION_LABEL] !== undefined &&
+    ports.length > 0 &&
+    ports.every(({ state }) => state === 'NotReady')
+  );
+}
+
+/** Whether the control plane has recorded neither a stream nor metadata of it. */
+export function neverConnected({ subscriptions, metadata }: DataplaneOverview): boolean {
+  return subscriptions.length === 0 && Object.keys(metadata).length === 0;
 }
 
 /**

@@ -1,7 +1,14 @@
 import { takesDataplanes } from '../../kuma/control-plane.ts';
 import { INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
-import { isOnline, lastInstance, type DataplaneOverview, type Subscription } from '../../kuma/overview.ts';
+import {
+  isOnline,
+  lastInstance,
+  neverConnected,
+  wasNeverReady,
+  type DataplaneOverview,
+  type Subscription,
+} from '../../kuma/overview.ts';
 import type { Cause, DataplaneRecord } from '../records.pure.ts';
 
 /** The guards by their names in logs, metrics and answers. */
@@ -347,18 +354,13 @@ function judgeInsight(given: DeletionCase): Judgement | undefined {
  */
 function judgeUnrecorded(given: DeletionCase): Judgement | undefined {
   const { cause, stored, graceMs, sweepOfflineAfterMs, predecessors } = given;
-  const isNew = isUnseen(stored);
+  const isNew = wasNeverReady(stored);
   if (cause === 'fallback' && isNew) return undefined;
   const isOver = cause === 'fallback' || predecessors?.has(stored.labels[INCARNATION_LABEL] ?? '') === true;
   const mayAge = (cause === 'sweep' && isNew) || (isOver && neverConnected(stored));
   return mayAge
     ? judgeSilence(given, Math.max(graceMs + RECONNECT_BACKOFF_MS, sweepOfflineAfterMs))
     : unknownInsight(cause, 'Kuma has recorded no stream of it');
-}
-
-/** Whether the control plane has recorded nothing of it. */
-export function neverConnected({ subscriptions, metadata }: DataplaneOverview): boolean {
-  return subscriptions.length === 0 && Object.keys(metadata).length === 0;
 }
 
 /** A sweep serves no request: it looks again later, and leaves no row behind meanwhile. */
@@ -405,16 +407,6 @@ export function findLife(
   if (unknown === undefined) return undefined;
   const { controlPlaneInstanceId: id = '' } = unknown;
   return { certain: false, reason: `connected to ${id}, which was never seen to end` };
-}
-
-/** Whether no peer was told of it: an agent put it and never made it ready. */
-function isUnseen({ labels, networking }: DataplaneOverview): boolean {
-  const ports = [...(networking?.inbound ?? []), ...(networking?.listeners ?? [])];
-  return (
-    labels[INCARNATION_LABEL] !== undefined &&
-    ports.length > 0 &&
-    ports.every(({ state }) => state === 'NotReady')
-  );
 }
 
 function wait(guard: Guard, reason: string, retryAfterMs: number): Judgement {

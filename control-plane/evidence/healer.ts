@@ -1,6 +1,6 @@
 import { sleep, type Clock } from '../../kernel/clock.ts';
 import { withDeadline } from '../../kernel/deadline.ts';
-import { OperationalError } from '../../kernel/errors.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
 import { describeKey, INCARNATION_LABEL, storedResource } from '../../kuma/dataplane.ts';
 import { isOnline, keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { restored } from '../../kuma/sidelined.ts';
@@ -48,6 +48,8 @@ interface MissingObject {
   readonly words: number;
   /** The connection's byte count when the object was found missing. */
   readonly heardBytes: number | undefined;
+  /** Why it could not be put back, as logged last. */
+  problem?: string;
 }
 
 interface SeenBody {
@@ -111,7 +113,7 @@ export class Healer {
     for (const agent of agents) {
       // A busy name, or an object that cannot be put, must not delay the other agents.
       await this.#lookAt(agent, present, atMs).catch((error: unknown) => {
-        if (!(error instanceof OperationalError)) throw error;
+        this.#onFailed(agent, error);
       });
     }
     const attached = new Set([...agents].map(({ introduction }) => describeKey(introduction.key)));
@@ -150,6 +152,17 @@ export class Healer {
     });
     // The store has lost the record of a stream that is open here.
     if (judged === undefined) this.#deps.agents.doubt(at);
+  }
+
+  /** Names each problem of an object once. The next look tries again. */
+  #onFailed({ introduction, epoch }: AttachedAgent, error: unknown): void {
+    if (!(error instanceof OperationalError)) throw error;
+    const missing = this.#missing.get(describeKey(introduction.key));
+    const problem = describeError(error);
+    // The store's watch logs an outage once.
+    if (missing === undefined || missing.problem === problem || error.code === 'STORE_UNAVAILABLE') return;
+    missing.problem = problem;
+    this.#deps.events.healingFailed({ ...introduction, epoch }, error);
   }
 
   /** Most objects have not changed since the last look: ten thousand bodies are not serialised anew each time. */

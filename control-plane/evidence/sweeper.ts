@@ -1,7 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
-import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
-import { neverConnected } from './guards.pure.ts';
+import { keyOf, neverConnected, type DataplaneOverview } from '../../kuma/overview.ts';
 import { findOffline, type SweepFinding } from './sweep.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { FleetPage } from './fleet-listing.ts';

@@ -142,6 +142,7 @@ const DEREGISTRAR: Calls<DeregistrarEvents> = {
   kept: (odd) => [known(odd)],
   registered: (odd) => [known(odd), true],
   healed: (odd) => [known(odd), odd],
+  healingFailed: (odd) => [known(odd), failure(odd)],
   leaving: (odd) => [known(odd)],
   swept: (odd) => [{ ...KEY, name: odd }, odd],
   sweepReported: (odd) => [{ ...KEY, name: odd }, odd],

@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
 import type { EngineSettings } from '../../../../control-plane/engine.ts';
+import type { ControlPlanes } from '../../../../control-plane/ports.ts';
+import { OperationalError } from '../../../../kernel/errors.ts';
 import { INCARNATION_LABEL } from '../../../../kuma/dataplane.ts';
 import {
   ConfirmResponse_Verdict as Verdict,
@@ -24,7 +26,19 @@ function start(settings: Partial<EngineSettings> = {}): void {
   leftBehind('by-hand', { endedForMs: HOUR_MS });
   leftBehind('only-just', { brought: true, endedForMs: 5_000 });
   leftBehind('ours', { endedForMs: HOUR_MS, labels: { [INCARNATION_LABEL]: 'an-incarnation-of-it' } });
-  companion = scene.companion();
+  companion = scene.companion({ controlPlanes: refusable });
+}
+
+/** Why the control plane refuses a PUT. */
+let refusal: string | undefined;
+
+function refusable(port: ControlPlanes): ControlPlanes {
+  const put = port.put.bind(port);
+  port.put = async (...call) => {
+    if (refusal !== undefined) throw new OperationalError('ENDPOINT_REJECTED', refusal);
+    return put(...call);
+  };
+  return port;
 }
 
 interface Past {
@@ -139,6 +153,26 @@ describe('a missing object of a running dataplane', () => {
     expect(companion.healed).toHaveLength(1);
     expect(companion.log.events.filter((event) => event === 'dataplane.healed')).toHaveLength(1);
     for (const name of ['leaving', 'not-serving']) expect(scene.object(name)).toBeUndefined();
+  });
+
+  test('that the control plane refuses is named once for each reason, and put back once it may be', async () => {
+    start();
+    await serveAll();
+    const said = (): readonly string[] =>
+      companion.log.lines
+        .filter(({ event }) => event === 'dataplane.missing')
+        .map(({ fields }) => String(fields?.['err']));
+    refusal = 'Cannot put: 400';
+    remove('missing');
+    await scene.clock.pass(60_000);
+    expect(said()).toEqual([expect.stringContaining('400')]);
+    refusal = 'Cannot put: 403';
+    await scene.clock.pass(60_000);
+    expect(said()).toEqual([expect.stringContaining('400'), expect.stringContaining('403')]);
+    refusal = undefined;
+    await scene.clock.pass(60_000);
+    expect(scene.object('missing')).toBeDefined();
+    expect(companion.healed).toHaveLength(1);
   });
 
   test('stays missing with --heal off', async () => {
