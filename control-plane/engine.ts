@@ -1,6 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
-import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { RequestedDepartures } from './departures/requested-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
 import { ControlPlaneNews } from './agents/control-plane-news.ts';
@@ -15,8 +14,8 @@ import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './evidence/healer.ts';
 import { LookLog } from './evidence/look-log.ts';
 import { periodically } from './periodically.ts';
-import type { AttemptedDeletion, ControlPlanes, DueShare, Store } from './ports.ts';
-import type { Cause, DataplaneRecord } from './records.pure.ts';
+import type { AttemptedDeletion, ControlPlanes, DueShare, Predecessors, Store } from './ports.ts';
+import type { DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
 import { ZoneWatch } from './evidence/zone-watch.ts';
 import { Witnesses, type WitnessSettings } from './witness/witnesses.ts';
@@ -128,7 +127,8 @@ export class Engine {
     this.witnesses = new Witnesses({ ...common, random, agents, watch, share, settings: witness });
     this.requested = new RequestedDepartures({ ...common, agents, departures, attempt });
     this.#healer = new Healer({ ...common, watch, agents, onHealed, sweepOfflineAfterMs: offlineAfterMs });
-    this.sweeper = new Sweeper({ ...common, watch, looks, offlineAfterMs, mode: settings.sweep });
+    const sweeping = { predecessors: this.#predecessors, offlineAfterMs, mode: settings.sweep };
+    this.sweeper = new Sweeper({ ...common, watch, looks, ...sweeping });
   }
 
   /** Ends with `signal`, once all work in progress has ended. */
@@ -173,7 +173,7 @@ export class Engine {
         this.agents.doubt(record);
       },
       isRefused,
-      predecessors: (key, causes) => this.#predecessors(key, causes),
+      predecessors: this.#predecessors,
       brake: (stored) => this.brakes.judge(stored),
       graceMs,
       sweepOfflineAfterMs,
@@ -197,11 +197,11 @@ export class Engine {
    * Empty while the store is away: objects of other incarnations then stay. A superseded incarnation that still asks
    * for its name has not ended.
    */
-  async #predecessors(key: DataplaneKey, causes: readonly Cause[]): Promise<ReadonlySet<string>> {
+  readonly #predecessors: Predecessors = async (key, causes) => {
     const departures = await this.deps.store.departures({ key, causes, limit: PREDECESSORS }).catch(() => []);
     const over = departures.map(({ incarnation }) => incarnation);
     return new Set(over.filter((each) => each !== '' && !this.agents.isAsking(each)));
-  }
+  };
 
   /** Deletions that waited for this control plane may be judged now. */
   async #onReturned(): Promise<void> {

@@ -107,6 +107,9 @@ export interface Fence {
   readonly isBlind?: true;
 }
 
+/** The incarnations of this name that have ended, by a departure for one of `causes`. */
+export type Predecessors = (key: DataplaneKey, causes: readonly Cause[]) => Promise<ReadonlySet<string>>;
+
 /** The position of this replica among the replicas of the store: `share` in [0, `of`). */
 export interface DueShare {
   readonly share: number;

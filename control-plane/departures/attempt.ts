@@ -18,7 +18,7 @@ import { withoutSidelining } from '../witness/sidelining.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { LookLog } from '../evidence/look-log.ts';
-import type { AttemptResult, ControlPlanes, Fence, OverviewLook } from '../ports.ts';
+import type { AttemptResult, ControlPlanes, Fence, OverviewLook, Predecessors } from '../ports.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
 
 export interface DeletionAttemptDeps {
@@ -37,8 +37,7 @@ export interface DeletionAttemptDeps {
   readonly onContradiction: (record: DataplaneRecord) => void;
   /** Whether the record's Envoy, where it should listen, refuses this process. Never throws. */
   readonly isRefused: (record: DataplaneRecord) => Promise<boolean>;
-  /** Incarnations of this name that have ended, by a departure for one of `causes`. */
-  readonly predecessors: (key: DataplaneKey, causes: readonly Cause[]) => Promise<ReadonlySet<string>>;
+  readonly predecessors: Predecessors;
   /** The brake. It is asked last, only for departures without a request, and for one at a time. */
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;

@@ -6,7 +6,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import type { FleetPage } from './fleet-listing.ts';
 import type { LookLog } from './look-log.ts';
 import { periodically } from '../periodically.ts';
-import type { Store } from '../ports.ts';
+import type { Predecessors, Store } from '../ports.ts';
 import type { ZoneWatch } from './zone-watch.ts';
 
 export interface SweeperDeps {
@@ -15,6 +15,7 @@ export interface SweeperDeps {
   readonly store: Store;
   readonly watch: ZoneWatch;
   readonly looks: LookLog;
+  readonly predecessors: Predecessors;
   readonly graceMs: number;
   readonly offlineAfterMs: number;
   readonly mode: 'delete' | 'report' | 'off';
@@ -24,8 +25,6 @@ export interface SweeperDeps {
 
 /** Often enough to have seen a dataplane unchanged for Envoy's longest backoff when its time has come. */
 const INTERVAL_MS = 15_000;
-/** Of all names, the newest. The object of an older departure stays. */
-const DEPARTURES = 5_000;
 
 /** Finds dataplanes that Kuma shows offline and that have no agent: hosts without one, and earlier leaks. */
 export class Sweeper {
@@ -86,16 +85,18 @@ export class Sweeper {
   ): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
     // Where the control plane records no stream of any dataplane, a missing one says nothing.
     const recordsStreams = overviews.some(({ subscriptions }) => subscriptions.length > 0);
-    const isLeftover = (each: DataplaneOverview): boolean =>
-      each.labels[INCARNATION_LABEL] !== undefined &&
-      neverConnected(each) &&
-      !recorded.has(describeKey(keyOf(each)));
-    if (!recordsStreams || !overviews.some(isLeftover)) return new Map();
-    const departures = await this.#deps.store.departures({ causes: ['requested'], limit: DEPARTURES });
-    const byName = Map.groupBy(departures, ({ key }) => describeKey(key));
-    return new Map(
-      [...byName].map(([name, past]) => [name, new Set(past.map(({ incarnation }) => incarnation))]),
+    if (!recordsStreams) return new Map();
+    const leftovers = overviews.filter(
+      (each) =>
+        each.labels[INCARNATION_LABEL] !== undefined &&
+        neverConnected(each) &&
+        !recorded.has(describeKey(keyOf(each))),
     );
+    const departed = leftovers.map(async (each) => {
+      const key = keyOf(each);
+      return [describeKey(key), await this.#deps.predecessors(key, ['requested'])] as const;
+    });
+    return new Map(await Promise.all(departed));
   }
 
   async #act({ key, reason }: SweepFinding, dryRun: boolean): Promise<void> {
