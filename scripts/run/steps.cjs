@@ -83,13 +83,8 @@ async function install() {
  * @returns {{ failure: Promise<string | undefined>, end: () => void }} what npm wrote, if it could not connect
  */
 function askRegistry() {
-  const [program = '', ...first] = npm();
   const argv = ['ping', '--loglevel=error', '--fetch-retries=2', '--fetch-retry-mintimeout=1000'];
-  const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
-  let output = '';
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    output += text;
-  });
+  const { child, output } = startQuietly(npm(), argv);
   // A cache may have every package.
   const isOffline = ['npm_config_offline', 'npm_config_prefer_offline'].some(
     (name) => process.env[name] === 'true',
@@ -97,7 +92,7 @@ function askRegistry() {
   return {
     failure: new Promise((resolve) => {
       child.once('error', () => resolve(undefined));
-      child.once('close', () => resolve(!isOffline && hasNoRegistry(output) ? output : undefined));
+      child.once('close', () => resolve(!isOffline && hasNoRegistry(output()) ? output() : undefined));
     }),
     end: () => {
       child.kill('SIGKILL');
@@ -140,30 +135,42 @@ async function findEnvoy() {
  * leaves packages out, or half written, and exits 0. A `failure` that is found elsewhere ends it
  * @returns {Promise<{ code: number, output: string }>} its exit code and its standard error
  */
-function watched([program = '', ...first], argv, { progress, isComplete = () => true, failure }) {
+function watched(command, argv, { progress, isComplete = () => true, failure = Promise.resolve(undefined) }) {
   return new Promise((resolve) => {
-    const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+    const { child, output } = startQuietly(command, argv);
     const release = passOnSignals(child);
-    let output = '';
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      output += text;
-    });
+    /** @type {string | undefined} */
+    let failed;
     const end = (/** @type {number} */ exit, more = '') => {
       release();
       const code = exit === 0 && !isComplete() ? 1 : exit;
       progress.end(code === 0);
-      resolve({ code, output: output + more });
+      resolve({ code, output: failed || output() + more });
     };
-    if (failure !== undefined)
-      void failure.then((why) => {
-        if (why === undefined) return;
-        output = why;
+    void failure.then((why) => {
+      if (why !== undefined) {
+        failed = why;
         // A lookup that is under way would hold its end up.
         child.kill('SIGKILL');
-      });
+      }
+    });
     child.once('error', ({ message }) => end(1, `npm error ${message}\n`));
     child.once('close', (code, signal) => end(exitCode(code, signal)));
   });
+}
+
+/**
+ * @param {readonly string[]} command
+ * @param {readonly string[]} argv
+ * @returns its process, and what it has written to standard error so far
+ */
+function startQuietly([program = '', ...first], argv) {
+  const child = spawn(program, [...first, ...argv], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  return { child, output: () => output };
 }
 
 /**
