@@ -177,10 +177,12 @@ interface FoundSupervisor {
 
 /** The program may be a script: its name is then the second word. */
 export function supervisorOf(argv: readonly string[]): FoundSupervisor | undefined {
-  const program = argv.slice(0, 2).map((word) => programOf([word]));
-  const found = program.find((name) => SUPERVISORS[name] !== undefined);
-  const bound = found === undefined ? undefined : SUPERVISORS[found];
-  return found === undefined || bound === undefined ? undefined : { program: found, bound };
+  for (const word of argv.slice(0, 2)) {
+    const program = programOf([word]);
+    const bound = SUPERVISORS[program];
+    if (bound !== undefined) return { program, bound };
+  }
+  return undefined;
 }
 
 function judgeSupervisor({ id, mainPid }: UnitSettings, { program, bound }: FoundSupervisor): Finding {
