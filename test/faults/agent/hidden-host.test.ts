@@ -1,13 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import { AGENT_BIN } from '../../support/agent-process.ts';
-import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { unavailable } from '../../support/need.ts';
-import { SignalScene } from '../../support/signal-scene.ts';
-import { TemporaryDir } from '../../support/world/temporary-dir.ts';
+import { ScriptedKumaDp } from '../../support/scripted-kuma-dp.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /** The things that a hardened unit, a container or a bare root hides from the agent. */
@@ -31,18 +27,14 @@ const HIDDEN: readonly (readonly [what: string, how: string])[] = [
 
 const KUMA_DP = `#!/bin/sh\ntrap 'exit 7' TERM\necho ready\nwhile :; do sleep 0.05; done\n`;
 
-let controlPlane: ControlPlane;
-let programs: TemporaryDir;
+let kumaDp: ScriptedKumaDp;
 
 beforeAll(async () => {
-  programs = new TemporaryDir();
-  writeFileSync(programs.join('kuma-dp'), KUMA_DP, { mode: 0o755 });
-  controlPlane = await ControlPlane.start();
+  kumaDp = await ScriptedKumaDp.start(KUMA_DP);
 });
 
 afterAll(async () => {
-  await controlPlane[Symbol.asyncDispose]();
-  programs[Symbol.dispose]();
+  await kumaDp[Symbol.asyncDispose]();
 });
 
 describe.concurrent('on a host that hides', () => {
@@ -54,12 +46,7 @@ describe.concurrent('on a host that hides', () => {
   test.for(
     HIDDEN.flatMap(([what, how]) => (['cp', 'agent'] as const).map((owner) => [what, owner, how] as const)),
   )('%s, kuma-dp runs, ends as ever, and is deregistered: --lifecycle %s', async ([, owner, how]) => {
-    await using scene = new SignalScene({
-      controlPlane,
-      put: owner === 'cp',
-      options: [`--lifecycle=${owner}`, '--settle=100ms', '--stop-budget=10s'],
-      programs: { bin: AGENT_BIN, child: programs.join('kuma-dp') },
-    });
+    await using scene = kumaDp.scene(owner, { stopBudget: '10s' });
     const agent = await scene.agent(scene.runArgv, {
       prefix: ['unshare', '--mount', '--propagation=private', 'sh', '-c', `${how}; exec "$@"`, 'sh'],
     });

@@ -5,36 +5,32 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { AGENT_BIN, type AgentProcess, ROOT } from '../../support/agent-process.ts';
-import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { unavailable } from '../../support/need.ts';
-import { SignalScene } from '../../support/signal-scene.ts';
+import { ScriptedKumaDp } from '../../support/scripted-kuma-dp.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 /** Starts no process of its own: the limits of these tests hold for it as well. */
 const KUMA_DP = `#!/bin/sh\necho "ready as $$"\nexec sleep 60\n`;
 
-let controlPlane: ControlPlane;
-let programs: TemporaryDir;
+let kumaDp: ScriptedKumaDp;
 
 beforeAll(async () => {
-  programs = new TemporaryDir();
-  writeFileSync(programs.join('kuma-dp'), KUMA_DP, { mode: 0o755 });
-  controlPlane = await ControlPlane.start();
+  kumaDp = await ScriptedKumaDp.start(KUMA_DP);
 });
 
 afterAll(async () => {
-  await controlPlane[Symbol.asyncDispose]();
-  programs[Symbol.dispose]();
+  await kumaDp[Symbol.asyncDispose]();
 });
 
-function sceneOf(owner: 'cp' | 'agent', bin = AGENT_BIN, child = programs.join('kuma-dp')): SignalScene {
-  return new SignalScene({
-    controlPlane,
-    put: owner === 'cp',
-    options: [`--lifecycle=${owner}`, '--settle=100ms', '--stop-budget=5s'],
-    programs: { bin, child },
-  });
+const stopBudget = '5s';
+
+/** A build whose files a test may change: `dist/` in the folder. */
+function copyOfBuild(): TemporaryDir {
+  const copy = new TemporaryDir();
+  cpSync(join(AGENT_BIN, '..', '..'), copy.join('dist'), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules'), copy.join('node_modules'));
+  return copy;
 }
 
 /** @returns how it ended, and whether kuma-dp ran before */
@@ -54,7 +50,7 @@ describe.concurrent('where the agent may open too few files', () => {
     const prefix = ['prlimit', `--nofile=${limit}`];
     const asked = spawnSync('prlimit', [...prefix.slice(1), AGENT_BIN, '--version']);
     if (asked.status !== 0) unavailable(context, `Node does not start with ${limit} open files`);
-    await using scene = sceneOf(owner);
+    await using scene = kumaDp.scene(owner, { stopBudget });
     const agent = await scene.agent(scene.runArgv, { prefix });
     expect(await stopOnceItRuns(agent), agent.stderr).toEqual(RAN_AND_ENDED);
   });
@@ -65,7 +61,7 @@ describe('a kuma-dp that cannot be started', () => {
     ['that is missing', '/nowhere/kuma-dp', 127],
     ['that is a folder', '/usr/bin', 126],
   ] as const)('%s leaves no registered object behind', async ([, child, code]) => {
-    await using scene = sceneOf('agent', AGENT_BIN, child);
+    await using scene = kumaDp.scene('agent', { stopBudget, child });
     const agent = await scene.agent([...scene.runArgv]);
     expect(await agent.exited).toEqual({ code, signal: null });
     expect(agent.seen('dataplane.registered')).toHaveLength(1);
@@ -75,11 +71,8 @@ describe('a kuma-dp that cannot be started', () => {
 
 describe('an agent whose own files are replaced in place while it runs', () => {
   test('ends as kuma-dp does, and deregisters', async () => {
-    using copy = new TemporaryDir();
-    const build = join(AGENT_BIN, '..', '..');
-    cpSync(build, copy.join('dist'), { recursive: true });
-    symlinkSync(join(ROOT, 'node_modules'), copy.join('node_modules'));
-    await using scene = sceneOf('cp', copy.join('dist', 'bin', 'kuma-dp-agent'));
+    using copy = copyOfBuild();
+    await using scene = kumaDp.scene('cp', { stopBudget, bin: copy.join('dist', 'bin', 'kuma-dp-agent') });
     const agent = await scene.agent(scene.runArgv);
     await agent.waitForEvent('endpoint.reached');
     // `cp -r dist/` over a running agent, at its worst moment: each file is empty, then new. A running program is busy.
@@ -94,13 +87,10 @@ describe('an agent whose own files are replaced in place while it runs', () => {
 
 describe('an agent whose own files are missing, as in the middle of an upgrade', () => {
   test.for(['supervise.js', 'agent-log.js'])('without %s: kuma-dp runs', async (file) => {
-    using copy = new TemporaryDir();
-    const build = join(AGENT_BIN, '..', '..');
-    cpSync(build, copy.join('dist'), { recursive: true });
-    symlinkSync(join(ROOT, 'node_modules'), copy.join('node_modules'));
+    using copy = copyOfBuild();
     rmSync(copy.join('dist', 'kuma-dp-agent', file));
     for (const owner of ['cp', 'agent'] as const) {
-      await using scene = sceneOf(owner, copy.join('dist', 'bin', 'kuma-dp-agent'));
+      await using scene = kumaDp.scene(owner, { stopBudget, bin: copy.join('dist', 'bin', 'kuma-dp-agent') });
       const agent = await scene.agent(scene.runArgv);
       expect(await stopOnceItRuns(agent), agent.stderr).toEqual(RAN_AND_ENDED);
       expect(agent.spoken.join()).toContain('a stop will not deregister it');
