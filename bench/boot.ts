@@ -84,7 +84,7 @@ function isInTime({ attachedMs = Infinity, registeredMs = Infinity }: Start): bo
   return attachedMs < CLAIM_MS && registeredMs - attachedMs <= leftMs;
 }
 
-/** Of those that came so far. */
+/** Percentiles of one step, over the agents that have finished it. */
 function step(of: (start: Start) => number | undefined): string {
   const tookMs = starts.map((start) => of(start)).filter((ms) => ms !== undefined);
   if (tookMs.length === 0) return 'none';

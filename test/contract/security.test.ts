@@ -8,7 +8,7 @@ import { ROOT, rowsOf } from '../support/documents.ts';
 const text = readFileSync(join(ROOT, 'docs', 'security', 'threat-model.md'), 'utf8');
 const hardening = text.slice(text.indexOf('\n## Hardening in the units\n'));
 
-/** The directives of a unit and its drop-in, without those that are off. */
+/** The directives of a unit and its drop-in, without the directives that are switched off. */
 function directivesOf(unit: string): readonly string[] {
   const files = unit === 'kuma-dp.service' ? [unit, 'kuma-dp-agent.conf'] : [unit];
   return files

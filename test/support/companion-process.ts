@@ -30,7 +30,7 @@ export interface CompanionOptions {
   readonly http?: string;
   /** `none`, in plain text, if left out. `token` takes the other flags. */
   readonly authn?: 'none' | 'token';
-  /** A certificate for agents to verify, or the one that the control plane shows to kuma-dp; plain text if left out. */
+  /** A certificate for agents to verify, or the control plane's own, which kuma-dp verifies; plain text if left out. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string } | 'of the control plane';
   readonly publicKeys?: readonly string[];
   readonly grace?: string;

@@ -45,7 +45,7 @@ describe('attaching', () => {
     });
   });
 
-  test('gives each incarnation of a name a higher epoch, and one that comes back its own', async () => {
+  test('gives each incarnation of a name a higher epoch, and a returning incarnation its own', async () => {
     const incarnation = randomUUID();
     const first = world.agent('epochs', { incarnation });
     const { epoch } = await first.attach();
@@ -153,7 +153,7 @@ describe('a companion that ends', () => {
     expect(world.controlPlane.journal.matching('DELETE', /./)).toEqual([]);
   });
 
-  test.concurrent('by a kill keeps the epochs of agents that come back, and deletes the object of one that does not', async () => {
+  test.concurrent('by a kill keeps the epochs of agents that come back, and deletes the object of a lost agent', async () => {
     await using world = await CompanionWorld.start();
     const [returns, stays] = await Promise.all([world.running('returns'), world.running('stays')]);
     const before = await world.status();

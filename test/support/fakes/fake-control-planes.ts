@@ -101,7 +101,7 @@ export class FakeControlPlanes implements ControlPlanes {
 
   close(): void {}
 
-  /** Asks the first one that answers. */
+  /** Asks the first control plane that answers. */
   async #first<T>(call: string, act: (plane: FakePlane) => T, beforeSend?: () => void): Promise<T> {
     let failure: unknown = unreachable('a control plane');
     for (const plane of this.#named) {

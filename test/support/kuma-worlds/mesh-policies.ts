@@ -7,7 +7,7 @@ interface MeshPolicy {
 }
 
 /**
- * The mesh `default` without the policies that Kuma would make, and with those that express the emulator's settings.
+ * The mesh `default` without the policies that Kuma would make, and with policies that express the emulator's settings.
  */
 export function meshPolicies(options: WorldOptions): readonly MeshPolicy[] {
   const { gateways = [], idleTimeouts = {}, mtls = false, zoneEgress = false } = options;

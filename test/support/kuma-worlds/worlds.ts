@@ -19,7 +19,7 @@ const EMULATED: readonly KumaVersion[] = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-p
 
 /**
  * The emulated versions on which the whole agent runs. More of them cost processes without insight, since end-to-end
- * tests go deeper: one line that leaks and has a TCP admin, one that does neither.
+ * tests go deeper: one version leaks objects and has a TCP admin, the other does neither.
  */
 const EMULATED_FOR_AGENT: ReadonlySet<string> = new Set(['emulated 2.10.1', 'emulated 3.0.0-preview']);
 

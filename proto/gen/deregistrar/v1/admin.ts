@@ -33,7 +33,7 @@ export interface GetStatusRequest {
 
 export interface GetStatusResponse {
   version: string;
-  /** The name of this process among those that share the store. */
+  /** The name of this process among the replicas of the store. */
   replica: string;
   up: Duration | undefined;
   store: StoreStatus | undefined;
