@@ -64,6 +64,11 @@ export interface Hold {
 const QUIET_MS = 500;
 /** An application that has not called for this long counts as ended. */
 const APPLICATION_SILENCE_MS = 5_000;
+/**
+ * A proxy that is only replaced, and of which no control plane informs the peers, is out of service for as long whenever
+ * it ends. Once Kuma's own health checks or chance have kept requests away for this long, it may end.
+ */
+const UNTOLD_SILENCE_MS = 5_000;
 /** kuma-dp alone ends its Envoy a moment after its drain time. The agent must not end it earlier. */
 const NEVER_EARLIER_MS = 100;
 /** For requests that began while settling lasted, if it has used up kuma-dp's drain time. */
@@ -83,7 +88,7 @@ export function holdOf(known: HoldKnowledge): Hold | undefined {
   }
   return (
     inProgress(known, envoy) ??
-    untoldSenders(known) ??
+    untoldSenders(known, envoy) ??
     applicationHold(known, envoy) ??
     quietYet(known, envoy)
   );
@@ -134,7 +139,7 @@ function inProgress(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
 }
 
 /** Senders that may continue because no control plane has informed them yet, or none will. */
-function untoldSenders(known: HoldKnowledge): Hold | undefined {
+function untoldSenders(known: HoldKnowledge, envoy: EnvoyUse): Hold | undefined {
   const { nowMs, toldAtMs, drainTimeMs, deregistration, healthCheckMs, silentControlPlanes } = known;
   const floors: readonly (Hold | undefined)[] = [
     hasExternalSenders(known)
@@ -163,7 +168,7 @@ function untoldSenders(known: HoldKnowledge): Hold | undefined {
             }
           : {
               cause: 'peers-not-told',
-              untilMs: latestEndMs(known),
+              untilMs: untoldEndMs(known, envoy),
               because: 'peers may not know of the stop',
             },
   ];
@@ -171,6 +176,11 @@ function untoldSenders(known: HoldKnowledge): Hold | undefined {
     .filter((hold) => hold !== undefined)
     .filter(({ untilMs }) => nowMs < untilMs)
     .toSorted((a, b) => b.untilMs - a.untilMs)[0];
+}
+
+function untoldEndMs(known: HoldKnowledge, { quietSinceMs }: EnvoyUse): number {
+  const endMs = latestEndMs(known);
+  return known.onlyProxyReplaced ? Math.min(endMs, (quietSinceMs ?? known.nowMs) + UNTOLD_SILENCE_MS) : endMs;
 }
 
 export const EXTERNAL_SENDERS: Readonly<Record<ProxyKind, string>> = {

@@ -251,6 +251,37 @@ describe('holdOf()', () => {
     },
     { name: 'handed over: not gone yet', known: { deregistration: 'handed over' }, cause: 'peers-not-told' },
     {
+      name: 'a restart of the proxy, the object is not gone: peers still send',
+      known: {
+        deregistration: 'failed',
+        onlyProxyReplaced: true,
+        envoy: { ...IDLE, quietSinceMs: 9_000 },
+      },
+      cause: 'peers-not-told',
+      untilMs: 14_000,
+    },
+    {
+      name: 'a restart of the proxy, the object is not gone: no peer has sent for 5 s',
+      known: {
+        deregistration: 'failed',
+        onlyProxyReplaced: true,
+        envoy: { ...IDLE, quietSinceMs: 5_000 },
+      },
+      cause: undefined,
+    },
+    {
+      name: 'a restart of the proxy, the object is not gone: a request is in progress',
+      known: { deregistration: 'failed', onlyProxyReplaced: true, envoy: inbound(1) },
+      cause: 'requests',
+      untilMs: END,
+    },
+    {
+      name: 'a stop, the object is not gone: no peer has sent for 5 s',
+      known: { deregistration: 'failed', envoy: { ...IDLE, quietSinceMs: 5_000 } },
+      cause: 'peers-not-told',
+      untilMs: END,
+    },
+    {
       name: 'not gone, but the peers let go before the stop',
       known: { deregistration: 'failed', peersTold: true },
       cause: undefined,
