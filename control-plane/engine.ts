@@ -168,6 +168,7 @@ export class Engine {
       // Without the store, the companion judges only deletions that the agent requested.
       sidelining: (key) => this.deps.store.sidelining(key).catch(() => undefined),
       isAttached: (record) => this.agents.isOpen(record),
+      isHeard: (key) => this.agents.isHeard(key),
       isUnproven: (record) => this.#isUnproven(record),
       onContradiction: (record) => {
         this.agents.doubt(record);

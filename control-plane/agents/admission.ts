@@ -1,4 +1,4 @@
-import type { AttachedAgent } from '../attached-agent.ts';
+import type { AgentChannel, AttachedAgent } from '../attached-agent.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { DataplaneKey } from '../../kuma/dataplane.ts';
 import type { DeregistrarEvents } from '../events.ts';
@@ -6,6 +6,7 @@ import type { Introduction, AttachVerdict, Store } from '../ports.ts';
 import type { DataplaneRecord } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { GivenHere } from './entry-here.ts';
+import type { Teller } from './phase-notes.ts';
 
 export interface AttachedAgentsDeps {
   readonly clock: Clock;
@@ -40,3 +41,20 @@ export interface AttachedAgentsDeps {
 export type StreamAdmission = { readonly agent: AttachedAgent } | { readonly superseded: true };
 
 export type Given = Exclude<AttachVerdict, { readonly kind: 'held' }> | GivenHere;
+
+export type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
+
+/** Keeps the resource: a store that has lost the record gets it again. */
+export function openedAgent(introduction: Introduction, channel: AgentChannel, nowMs: number): MutableAgent {
+  return {
+    introduction,
+    channel,
+    epoch: undefined,
+    leaving: false,
+    serving: false,
+    phase: introduction.phase,
+    sinceMs: nowMs,
+    words: 1,
+    saidMs: nowMs,
+  };
+}

@@ -5,19 +5,26 @@ import type { Introduction, StreamSum } from '../ports.ts';
 import type { DataplaneRecord, ObjectOwner, RecordSummary } from '../records.pure.ts';
 import type { Loss } from '../witness/loss.pure.ts';
 import type { AgentChannel, At, AttachedAgent } from '../attached-agent.ts';
-import type { StreamAdmission, AttachedAgentsDeps, Given } from './admission.ts';
+import {
+  openedAgent,
+  type StreamAdmission,
+  type AttachedAgentsDeps,
+  type Given,
+  type MutableAgent,
+} from './admission.ts';
 import { returnTimeMs } from './return-time.pure.ts';
 import { judgeHere } from './entry-here.ts';
-import { PhaseNotes, type Teller } from './phase-notes.ts';
+import { PhaseNotes } from './phase-notes.ts';
+import { Openings } from './openings.ts';
+import { RecentAsks } from './recent-asks.ts';
 import { Redirects } from './redirects.ts';
 import { straysAmong } from './strays.pure.ts';
-import { TurnedAway } from './turned-away.ts';
 import { UnrecordedEnds } from './unrecorded-ends.ts';
-
-type MutableAgent = { -readonly [Field in keyof AttachedAgent]: AttachedAgent[Field] } & Teller;
 
 /** Wait after a pause of this process, until it has learned which connections ended meanwhile. */
 const AFTER_PAUSE_MS = 1_500;
+/** Longer than an agent pauses before it asks for its name again: 10 s, and 60 s spread by half in 0.1.0. */
+const TURNED_AWAY_MS = 180_000;
 /** How many streams are checked in parallel: SQLite records them with one sync of the disk. */
 const TOGETHER = 32;
 
@@ -32,18 +39,19 @@ export class AttachedAgents {
   readonly #held = new Set<MutableAgent>();
   /** Open streams that the store may count as lost. */
   readonly #doubted = new Set<AttachedAgent>();
-  /** Agents whose attachment the store may or may not have recorded. */
-  readonly #opening = new Set<Introduction>();
+  readonly #opening: Openings;
   readonly #ends: UnrecordedEnds;
   readonly #phases: PhaseNotes;
   readonly #redirects = new Redirects();
-  readonly #turnedAway: TurnedAway;
+  /** Incarnations that asked for a name while another one had it. */
+  readonly #turnedAway: RecentAsks;
 
   constructor(deps: AttachedAgentsDeps) {
     this.#deps = deps;
     this.#ends = new UnrecordedEnds(deps);
     this.#phases = new PhaseNotes(deps.store, deps.events.failedUnexpectedly);
-    this.#turnedAway = new TurnedAway(deps.clock);
+    this.#turnedAway = new RecentAsks(deps.clock, TURNED_AWAY_MS);
+    this.#opening = new Openings(deps.clock, deps.graceMs);
   }
 
   get size(): number {
@@ -61,7 +69,13 @@ export class AttachedAgents {
   /** Whether an agent of this name is attached here, or waits until the store has recorded that. */
   isReturning(key: DataplaneKey): boolean {
     const name = describeKey(key);
-    return this.#agents.has(name) || this.#opening.values().some((each) => describeKey(each.key) === name);
+    return this.#agents.has(name) || this.#opening.isUnderWay(name);
+  }
+
+  /** As {@link isReturning}, or such an agent has asked within the grace: it was alive then, whatever became of it. */
+  isHeard(key: DataplaneKey): boolean {
+    const name = describeKey(key);
+    return this.#agents.has(name) || this.#opening.isHeard(name);
   }
 
   /**
@@ -89,19 +103,16 @@ export class AttachedAgents {
    * Whether this incarnation has recently asked for its name although another one has it: this proves that it lives.
    */
   isAsking(incarnation: string): boolean {
-    return this.#turnedAway.isAsking(incarnation);
+    return this.#turnedAway.has(incarnation);
   }
 
   /** @throws `STORE_BUSY`, and `ENDPOINT_BUSY` while this replica shuts down */
   async open(introduction: Introduction, channel: AgentChannel): Promise<StreamAdmission> {
-    this.#redirects.assertOpen();
-    await this.#ends.underWay(describeKey(introduction.key));
-    this.#opening.add(introduction);
-    try {
+    return this.#opening.during(introduction, async () => {
+      this.#redirects.assertOpen();
+      await this.#ends.underWay(describeKey(introduction.key));
       return this.#admit(introduction, channel, await this.#ask(introduction));
-    } finally {
-      this.#opening.delete(introduction);
-    }
+    });
   }
 
   #admit(introduction: Introduction, channel: AgentChannel, given: Given): StreamAdmission {
@@ -110,18 +121,7 @@ export class AttachedAgents {
       this.#deps.events.superseded(introduction);
       return { superseded: true };
     }
-    const agent: MutableAgent = {
-      // The store keeps the resource: no need to keep ten thousand in memory.
-      introduction: given.kind === 'attached' ? { ...introduction, resource: undefined } : introduction,
-      channel,
-      epoch: undefined,
-      leaving: false,
-      serving: false,
-      phase: introduction.phase,
-      sinceMs: this.#deps.clock.monotonicMs(),
-      words: 1,
-      saidMs: this.#deps.clock.monotonicMs(),
-    };
+    const agent = openedAgent(introduction, channel, this.#deps.clock.monotonicMs());
     if (given.kind === 'held') this.#hold(agent, given.holder);
     else this.#take(agent, given);
     return { agent };
@@ -283,7 +283,7 @@ export class AttachedAgents {
   /** Decides without the store, by the agents that are attached here. */
   #askHere(introduction: Introduction): Given {
     const agent = this.#agents.get(describeKey(introduction.key));
-    const isAsking = this.#turnedAway.isAsking(introduction.incarnation);
+    const isAsking = this.#turnedAway.has(introduction.incarnation);
     return judgeHere(introduction, agent, { isAsking, graceMs: this.#deps.graceMs });
   }
 
@@ -292,7 +292,7 @@ export class AttachedAgents {
     this.#held.add(agent);
     const where = holder.address === undefined ? '' : ` at ${holder.address}`;
     const reason = `another incarnation of ${describeKey(introduction.key)}${where} is attached and may serve`;
-    if (!this.#turnedAway.isAsking(introduction.incarnation)) this.#deps.events.held(introduction, reason);
+    if (!this.#turnedAway.has(introduction.incarnation)) this.#deps.events.held(introduction, reason);
     this.#turnedAway.note(introduction.incarnation);
     channel.held(reason);
   }
@@ -315,6 +315,7 @@ export class AttachedAgents {
   #replace(agent: MutableAgent): void {
     const name = describeKey(agent.introduction.key);
     const before = this.#agents.get(name);
+    this.#opening.succeeded(agent.introduction.key);
     this.#ends.forget(name);
     this.#held.delete(agent);
     this.#agents.set(name, agent);

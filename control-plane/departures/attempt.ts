@@ -31,6 +31,8 @@ export interface DeletionAttemptDeps {
   readonly sidelining: (key: DataplaneKey) => Promise<SideliningRecord | undefined>;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
+  /** Whether an agent of this name has asked this replica to attach within the grace, or is attached. */
+  readonly isHeard: (key: DataplaneKey) => boolean;
   /** Whether the agent's stream seems to be open, but may have ended without being noticed. */
   readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** Called when the stream is open here although the record says that it is lost. */
@@ -84,6 +86,14 @@ export class DeletionAttempt {
         afterMs: ATTACHED_RELOOK_MS,
         guard: 'subscription-online',
         reason: 'its agent is attached',
+      };
+    }
+    if (this.#isHeard(record)) {
+      return {
+        kind: 'later',
+        afterMs: ATTACHED_RELOOK_MS,
+        guard: 'subscription-online',
+        reason: 'an agent of its name asks to attach',
       };
     }
     const look = await this.#overview(record);
@@ -212,6 +222,11 @@ export class DeletionAttempt {
         () => {
           crashPoint('attempt.sending');
           fence.assertHeld();
+          if (this.#isHeard(record))
+            throw new OperationalError(
+              'CANCELLED',
+              `Cancelled to ${action}: an agent of its name asks to attach`,
+            );
         },
         signal,
       ),
@@ -223,6 +238,11 @@ export class DeletionAttempt {
       reason:
         outcome === 'deleted' ? REASONS[causeOf(record)] : 'the control plane has no such object any more',
     };
+  }
+
+  /** Evidence that it lives, which came after the record was written. Without the store, it may be nowhere else. */
+  #isHeard({ state, key }: DataplaneRecord): boolean {
+    return state !== 'leaving' && this.#deps.isHeard(key);
   }
 
   /** The object without its sidelining, which neither hastens nor delays a deletion. */

@@ -129,7 +129,8 @@ export class Healer {
     const name = describeKey(agent.introduction.key);
     const seen = present.get(name);
     if (seen !== undefined && !(await this.#isLeftBehind(agent, seen.labels))) {
-      if (isOfRun(agent.introduction.incarnation, seen))
+      // A list that was read before this run served may show the body of the run before it.
+      if (agent.sinceMs <= atMs && isOfRun(agent.introduction.incarnation, seen))
         this.#noteBody(name, agent.introduction.incarnation, seen);
       this.#missing.delete(name);
       return;

@@ -112,6 +112,76 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [12_000, { kind: 'store is lost' }],
     ],
   },
+  'a host asks to attach in the moment in which its deletion is due, at a companion that stops': {
+    seed: 10_026_564,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 1_000,
+    steps: [
+      [14_031, { kind: 'host is cut off', host: 1 }],
+      [18_144, { kind: 'replica stops', replica: 0 }],
+    ],
+  },
+  'a host asks to attach while its deletion is due and the store is slow': {
+    seed: 10_024_650,
+    database: 'sqlite',
+    planes: 1,
+    deregistrationDelayMs: 6_000,
+    steps: [
+      [0, { kind: 'replica stops', replica: 0 }],
+      [10_000, { kind: 'control planes are slow', replica: 0, forMs: 40_000 }],
+      [12_232, { kind: 'host is cut off', host: 1 }],
+      [4_520, { kind: 'replica starts', replica: 0 }],
+      [24_800, { kind: 'store is slow', replica: 0, forMs: 40_000 }],
+      [26_702, { kind: 'host is cut off', host: 0 }],
+    ],
+  },
+  'a host that was cut off asks to attach while its store is slow': {
+    seed: 10_515_596,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 1_000,
+    steps: [
+      [4_570, { kind: 'host drains', host: 1, forMs: 120_000 }],
+      [4_020, { kind: 'host is replaced', host: 0, owner: 'agent' }],
+      [8_513, { kind: 'store is slow', replica: 0, forMs: 40_000 }],
+      [9_016, { kind: 'host is cut off', host: 0 }],
+      [21_489, { kind: 'host is joined', host: 0 }],
+    ],
+  },
+  'a host is replaced while a list is being read, and its object is deleted with that of the run before': {
+    seed: 10_513_816,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 1_000,
+    steps: [
+      [10_000, { kind: 'control planes are slow', replica: 0, forMs: 40_000 }],
+      [1_000, { kind: 'host is replaced', host: 0, owner: 'cp' }],
+    ],
+  },
+  'a store loses a record whose object its control plane deletes': {
+    seed: 10_515_369,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 1_000,
+    steps: [
+      [0, { kind: 'host is replaced', host: 0, owner: 'cp' }],
+      [364, { kind: 'database goes back', byMs: 30_000 }],
+    ],
+  },
+  'a host asks to attach after its control plane and its companion were away': {
+    seed: 10_045_400,
+    database: 'sqlite',
+    planes: 1,
+    deregistrationDelayMs: 0,
+    steps: [
+      [0, { kind: 'host is cut off', host: 2 }],
+      [8_066, { kind: 'control plane crashes', plane: 0 }],
+      [10_000, { kind: 'control plane starts', plane: 0 }],
+      [0, { kind: 'replica pauses', replica: 0, forMs: 60_000, machine: false }],
+      [104_747, { kind: 'store is slow', replica: 0, forMs: 10_000 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(

@@ -21,6 +21,8 @@ interface Link {
   readonly stream: FakeAgentStream;
   /** What waits until nothing cuts the two from each other. */
   readonly waiting: (() => void)[];
+  /** Whether the Hello reached a process that runs. */
+  heard: boolean;
   /** Whether the companion answered. */
   attached: boolean;
   /** How it ended, as the companion's kernel has it. */
@@ -232,7 +234,7 @@ export class SimAgent {
     };
     const stream = companion.attach(host.name, this.#network.connections.open(connection));
     stream.answersAsks = false;
-    const link: Link = { process, stream, waiting: [], attached: false, cause: 'closed' };
+    const link: Link = { process, stream, waiting: [], heard: false, attached: false, cause: 'closed' };
     this.link = link;
     // A companion that does not answer is given up, and another one is tried.
     this.process.after(ATTACH_MS, () => {
@@ -248,6 +250,7 @@ export class SimAgent {
       });
     };
     this.#say((wire) => {
+      link.heard = true;
       wire.hello({
         incarnation: this.#incarnation,
         owner: owner === 'agent' ? Owner.AGENT : Owner.CONTROL_PLANE,
@@ -305,7 +308,7 @@ export class SimAgent {
   #forget(link: Link): void {
     if (this.link !== link) return;
     this.link = undefined;
-    this.#run.lastLifeMs = this.#network.timeline.monotonicMs();
+    if (link.heard) this.#run.lastLifeMs = this.#network.timeline.monotonicMs();
     this.#attachSoon();
   }
 

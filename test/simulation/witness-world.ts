@@ -29,6 +29,8 @@ const LATE_MS = 16_000;
 const EVIDENCE_MS = 20_000 + 2_000;
 /** A firewall that fails over resets connections for so long, then it drops them. */
 const RESETS_MS = 2_000;
+/** Between two reports of a health check that no control plane takes. */
+const HEALTH_MS = 1_000;
 
 /** What happens to dataplanes whose peers look at them, and what must never come of it. */
 export class WitnessWorld {
@@ -143,7 +145,7 @@ export class WitnessWorld {
       case 'health check fails':
         this.#setState(host, 'NotReady');
         timeline.after(fault.forMs, () => {
-          this.#setState(host, 'Ready');
+          this.#setReady(host);
         });
         return undefined;
     }
@@ -177,15 +179,27 @@ export class WitnessWorld {
   }
 
   /** As Kuma's health checks write: states, and nothing else. */
-  #setState(host: SimHost, state: string): void {
-    this.#write(host, (object) => withPorts(object.resource, (port) => ({ ...port, state })));
+  #setState(host: SimHost, state: string): boolean {
+    return this.#write(host, (object) => withPorts(object.resource, (port) => ({ ...port, state })));
   }
 
-  #write(host: SimHost, change: (object: ZoneObject) => ZoneObject['resource']): void {
+  /** Envoy says it again to the control plane that it finds next. */
+  #setReady(host: SimHost): void {
+    const { timeline } = this.#deps;
+    if (this.#setState(host, 'Ready')) return;
+    timeline.after(HEALTH_MS, () => {
+      this.#setReady(host);
+    });
+  }
+
+  /** @returns `false` if no control plane is up */
+  #write(host: SimHost, change: (object: ZoneObject) => ZoneObject['resource']): boolean {
     const { zone } = this.#deps;
     const object = zone.find(host.key);
-    const [plane] = zone.planes;
-    if (object !== undefined && plane?.isUp === true) zone.put(host.key, change(object), plane);
+    const plane = zone.planes.find(({ isUp }) => isUp);
+    if (plane === undefined) return false;
+    if (object !== undefined) zone.put(host.key, change(object), plane);
+    return true;
   }
 
   #judgeServed(name: string, nowMs: number): readonly string[] {
