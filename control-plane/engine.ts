@@ -1,11 +1,12 @@
 import type { Clock } from '../kernel/clock.ts';
 import { OperationalError } from '../kernel/errors.ts';
+import type { DataplaneKey } from '../kuma/dataplane.ts';
 import { RequestedDepartures } from './departures/requested-departures.ts';
 import { AttachedAgents } from './agents/attached-agents.ts';
 import { ControlPlaneNews } from './agents/control-plane-news.ts';
 import { ExpectedAgents } from './agents/expected-agents.ts';
 import { ReplicaHeartbeat } from './agents/replica-heartbeat.ts';
-import { DeletionAttempt } from './departures/attempt.ts';
+import { DeletionAttempt, type Doubt } from './departures/attempt.ts';
 import { BrakeGate } from './evidence/brake-gate.ts';
 import type { BrakeSettings } from './evidence/brake.pure.ts';
 import { DepartureNotes } from './page/departure-notes.ts';
@@ -168,7 +169,7 @@ export class Engine {
       // Without the store, the companion judges only deletions that the agent requested.
       sidelining: (key) => this.deps.store.sidelining(key).catch(() => undefined),
       isAttached: (record) => this.agents.isOpen(record),
-      isHeard: (key) => this.agents.isHeard(key),
+      doubt: (key) => this.#doubt(key),
       isUnproven: (record) => this.#isUnproven(record),
       onContradiction: (record) => {
         this.agents.doubt(record);
@@ -179,6 +180,18 @@ export class Engine {
       graceMs,
       sweepOfflineAfterMs,
     });
+  }
+
+  #doubt(key: DataplaneKey): Doubt | undefined {
+    const { graceMs } = this.deps.settings;
+    if (this.agents.isHeard(key)) {
+      const reason = 'an agent of its name asks to attach';
+      return { guard: 'subscription-online', reason, afterMs: graceMs };
+    }
+    const hiddenMs = this.heartbeat.hiddenAgentsMs(graceMs);
+    if (hiddenMs === 0) return undefined;
+    const reason = 'the store has just come back: its agent may be attached to another replica';
+    return { guard: 'evidence-too-young', reason, afterMs: hiddenMs };
   }
 
   /**

@@ -40,6 +40,7 @@ const DOUBT_MS = 4_000;
 export class ReplicaHeartbeat {
   readonly #deps: ReplicaHeartbeatDeps;
   #storeLostAtMs: number | undefined;
+  #storeFoundAtMs = Number.NEGATIVE_INFINITY;
   #storeProblem: string | undefined;
   #replicas: readonly string[] = [];
   /** The store's time of this replica's last heartbeat. */
@@ -64,6 +65,16 @@ export class ReplicaHeartbeat {
 
   get storeIsUp(): boolean {
     return this.#storeLostAtMs === undefined;
+  }
+
+  /**
+   * For how many ms more other replicas may have agents attached that the store does not know of: it is away, or was
+   * until less than `withinMs` ago. 0 if there is no other replica.
+   */
+  hiddenAgentsMs(withinMs: number): number {
+    if (this.#replicas.length <= 1) return 0;
+    const sinceMs = this.#storeLostAtMs === undefined ? this.#storeFoundAtMs : this.#deps.clock.monotonicMs();
+    return Math.max(0, sinceMs + withinMs - this.#deps.clock.monotonicMs());
   }
 
   /** The replicas of the store, as of the last heartbeat. */
@@ -135,6 +146,7 @@ export class ReplicaHeartbeat {
       if (this.#storeLostAtMs !== undefined) {
         events.storeFound(clock.monotonicMs() - this.#storeLostAtMs);
         this.#storeLostAtMs = undefined;
+        this.#storeFoundAtMs = clock.monotonicMs();
         this.#storeProblem = undefined;
         this.#deps.nudge();
       }

@@ -12,7 +12,7 @@ import {
   type ObjectEvidence,
   type StreamEvidence,
 } from '../evidence/decision.pure.ts';
-import { sameLook, wasLeftOpen } from '../evidence/guards.pure.ts';
+import { sameLook, wasLeftOpen, type Guard } from '../evidence/guards.pure.ts';
 import { CAUSES, type Cause, type DataplaneRecord, type SideliningRecord } from '../records.pure.ts';
 import { withoutSidelining } from '../witness/sidelining.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
@@ -31,8 +31,8 @@ export interface DeletionAttemptDeps {
   readonly sidelining: (key: DataplaneKey) => Promise<SideliningRecord | undefined>;
   /** Whether the agent's stream is open at this replica, whatever the record says. */
   readonly isAttached: (record: DataplaneRecord) => boolean;
-  /** Whether an agent of this name has asked this replica to attach within the grace, or is attached. */
-  readonly isHeard: (key: DataplaneKey) => boolean;
+  /** Why the store may not know of an agent of this name that lives; `undefined` if there is no such reason. */
+  readonly doubt: (key: DataplaneKey) => Doubt | undefined;
   /** Whether the agent's stream seems to be open, but may have ended without being noticed. */
   readonly isUnproven: (record: DataplaneRecord) => boolean;
   /** Called when the stream is open here although the record says that it is lost. */
@@ -44,6 +44,13 @@ export interface DeletionAttemptDeps {
   readonly brake: (stored: DataplaneOverview) => Promise<BrakeRuling>;
   readonly graceMs: number;
   readonly sweepOfflineAfterMs: number;
+}
+
+export interface Doubt {
+  readonly guard: Guard;
+  readonly reason: string;
+  /** How long the doubt lasts, ms. */
+  readonly afterMs: number;
 }
 
 /** How long an attempt waits for one answer of a control plane; less than the lock lasts. */
@@ -88,14 +95,6 @@ export class DeletionAttempt {
         reason: 'its agent is attached',
       };
     }
-    if (this.#isHeard(record)) {
-      return {
-        kind: 'later',
-        afterMs: ATTACHED_RELOOK_MS,
-        guard: 'subscription-online',
-        reason: 'an agent of its name asks to attach',
-      };
-    }
     const look = await this.#overview(record);
     this.#deps.watch.clock.note(look.clockMs);
     crashPoint('attempt.read');
@@ -138,6 +137,9 @@ export class DeletionAttempt {
   ): Promise<AttemptResult> {
     if (stored === undefined) throw new TypeError('What is not there cannot go');
     if (record.state === 'leaving') return this.#delete(record, stored, fence);
+    const doubt = this.#doubt(record);
+    if (doubt !== undefined)
+      return { kind: 'later', ...doubt, afterMs: Math.min(doubt.afterMs, ATTACHED_RELOOK_MS) };
     await fence.alone('brake');
     const ruling = await this.#deps.brake(stored);
     if (!ruling.held) return this.#deleteIfUnchanged(record, stored, fence);
@@ -222,11 +224,9 @@ export class DeletionAttempt {
         () => {
           crashPoint('attempt.sending');
           fence.assertHeld();
-          if (this.#isHeard(record))
-            throw new OperationalError(
-              'CANCELLED',
-              `Cancelled to ${action}: an agent of its name asks to attach`,
-            );
+          const doubt = this.#doubt(record);
+          if (doubt !== undefined)
+            throw new OperationalError('CANCELLED', `Cancelled to ${action}: ${doubt.reason}`);
         },
         signal,
       ),
@@ -240,9 +240,8 @@ export class DeletionAttempt {
     };
   }
 
-  /** Evidence that it lives, which came after the record was written. Without the store, it may be nowhere else. */
-  #isHeard({ state, key }: DataplaneRecord): boolean {
-    return state !== 'leaving' && this.#deps.isHeard(key);
+  #doubt({ state, key }: DataplaneRecord): Doubt | undefined {
+    return state === 'leaving' ? undefined : this.#deps.doubt(key);
   }
 
   /** The object without its sidelining, which neither hastens nor delays a deletion. */

@@ -12,15 +12,8 @@ import { drawWitnesses, type Drawn } from './draw.pure.ts';
 import { findingOf, type Questions } from './questions.ts';
 import { RATES, Rates } from './rates.pure.ts';
 import type { SceneAgent, WitnessScene } from './scene.ts';
-import type { Suspect } from './suspects.ts';
-import {
-  isAccusing,
-  OWN,
-  ROUND_BUDGET_MS,
-  type TestimonyFinding,
-  type Round,
-  type Testimony,
-} from './suspicion.pure.ts';
+import type { OpenRound, Suspect } from './suspect.pure.ts';
+import { isAccusing, OWN, ROUND_BUDGET_MS, type TestimonyFinding, type Testimony } from './suspicion.pure.ts';
 import { drawControl, placeText, type Control, type Place } from './targets.pure.ts';
 
 /** The companion's own look */
@@ -40,16 +33,6 @@ export interface RoundsDeps {
   /** The witness name of this process. */
   readonly host: string;
   readonly witnessRates: Rates;
-}
-
-/** An open round: it changes until it is closed. */
-export interface OpenRound extends Round {
-  readonly testimonies: Testimony[];
-  isClosed: boolean;
-  settledMs: number | undefined;
-  isOffline: boolean | undefined;
-  /** Whether this process has reached the suspect before. */
-  companionReachedIt: boolean;
 }
 
 interface RoundView extends BeginView {

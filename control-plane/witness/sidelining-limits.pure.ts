@@ -19,6 +19,8 @@ export interface PastSidelining extends SideliningCandidate {
 export interface LimitsView {
   readonly overviews: readonly DataplaneOverview[];
   readonly past: readonly PastSidelining[];
+  /** Whether it has lost its agent, and no peer has reached it since: it counts as a member, but not as ready. */
+  readonly isDoubted: (name: string) => boolean;
   readonly nowMs: number;
 }
 
@@ -54,8 +56,8 @@ interface LimitScope {
 class Fleet {
   readonly #scopes = new Map<string, LimitScope>();
 
-  constructor({ overviews, past, nowMs }: LimitsView) {
-    for (const overview of overviews) this.#note(overview);
+  constructor({ overviews, past, isDoubted, nowMs }: LimitsView) {
+    for (const overview of overviews) this.#note(overview, isDoubted(describeKey(keyOf(overview))));
     for (const { key, services, beganAtMs, isActive } of past) {
       if (!isActive && nowMs - beganAtMs >= WINDOW_MS) continue;
       for (const name of scopesOf(key, services)) this.#take(name, describeKey(key), isActive);
@@ -82,12 +84,12 @@ class Fleet {
     return out > all * MOST ? `${out - 1} of ${all} ${what} are or were sidelined within 10 min` : undefined;
   }
 
-  #note(overview: DataplaneOverview): void {
+  #note(overview: DataplaneOverview, isDoubted: boolean): void {
     const key = keyOf(overview);
     const services = readinessByService(overview);
     for (const scope of scopesOf(key, [...services.keys()])) this.#scope(scope).members.add(describeKey(key));
     for (const [service, isReady] of services)
-      if (isReady) this.#scope(serviceScope(key, service)).ready.add(describeKey(key));
+      if (isReady && !isDoubted) this.#scope(serviceScope(key, service)).ready.add(describeKey(key));
   }
 
   #take(scopeName: string, name: string, isActive: boolean): void {

@@ -3,7 +3,9 @@ import type { DataplaneOverview } from '../../kuma/overview.ts';
 import { readinessByService } from '../evidence/services.pure.ts';
 import type { SideliningRecord } from '../records.pure.ts';
 import type { LossCause } from './loss.pure.ts';
-import { admitSidelinings } from './sidelining-limits.pure.ts';
+import type { Place } from './targets.pure.ts';
+import type { Round, Testimony } from './suspicion.pure.ts';
+import { admitSidelinings, type LimitsView } from './sidelining-limits.pure.ts';
 
 /** A dataplane whose agent's stream was lost, as this process suspects it. Times are monotonic where nothing else is said. */
 export interface Lost {
@@ -17,6 +19,30 @@ export interface Lost {
   /** By the store's clock. */
   readonly lostAtMs: number;
   readonly hasNoRecord: boolean;
+}
+
+/** An open round: it changes until it is closed. */
+export interface OpenRound extends Round {
+  readonly testimonies: Testimony[];
+  isClosed: boolean;
+  settledMs: number | undefined;
+  isOffline: boolean | undefined;
+  /** Whether this process has reached the suspect before. */
+  companionReachedIt: boolean;
+}
+
+/** One lost dataplane, and the progress of its rounds. */
+export interface Suspect extends Lost {
+  rounds: OpenRound[];
+  /** Where peers connected when it was lost. */
+  places: readonly Place[];
+  standing: 'asked' | 'sidelined';
+  /** Whether its sidelining was carried out, as the store had it last. */
+  isOut: boolean;
+  /** No question is asked before this time. */
+  holdUntilMs: number;
+  holds: number;
+  said: string;
 }
 
 /** A suspect that no peer reaches. */
@@ -38,13 +64,8 @@ export function chooseSidelinings(
   candidates: readonly Unreached[],
   {
     known,
-    overviews,
-    nowMs,
-  }: {
-    readonly known: readonly SideliningRecord[];
-    readonly overviews: readonly DataplaneOverview[];
-    readonly nowMs: number;
-  },
+    ...view
+  }: Pick<LimitsView, 'overviews' | 'isDoubted' | 'nowMs'> & { readonly known: readonly SideliningRecord[] },
 ): Choice {
   const before = new Map(known.map((each) => [describeKey(each.key), each]));
   const refused = new Map<string, string>();
@@ -56,12 +77,12 @@ export function chooseSidelinings(
   });
   const past = known.map((each) => ({ ...each, isActive: each.stage !== 'released' }));
   const wanted = open.map((each) => ({ key: each.suspect.key, services: servicesOf(each) }));
-  const admissions = admitSidelinings(wanted, { overviews, past, nowMs });
+  const admissions = admitSidelinings(wanted, { ...view, past });
   const reserved: SideliningRecord[] = [];
   for (const candidate of open) {
     const name = describeKey(candidate.suspect.key);
     const admission = admissions.get(name);
-    if (admission?.admitted === true) reserved.push(recordOf(candidate, nowMs));
+    if (admission?.admitted === true) reserved.push(recordOf(candidate, view.nowMs));
     else refused.set(name, admission?.reason ?? '');
   }
   return { reserved, refused };

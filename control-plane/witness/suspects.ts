@@ -11,13 +11,13 @@ import type { Store, StreamCounts } from '../ports.ts';
 import { crashPoint } from '../departures/crash-points.ts';
 import type { LossCause } from './loss.pure.ts';
 import { RATES, Rates } from './rates.pure.ts';
-import { addressesOf, type OpenRound, type Rounds } from './rounds.ts';
+import { addressesOf, type Rounds } from './rounds.ts';
 import { addressOf, Scenes, type ScenesDeps, type WitnessScene } from './scene.ts';
-import type { Place } from './targets.pure.ts';
 import { ADOPT_MS, Orphans, type OrphansDeps } from './orphans.ts';
-import { chooseSidelinings, type Unreached, type Lost } from './suspect.pure.ts';
+import { chooseSidelinings, type Lost, type Suspect, type Unreached } from './suspect.pure.ts';
 import type { Sidelinings } from './sidelinings.ts';
 import {
+  isReached,
   isRestorable,
   judgeSuspicion,
   lossesAround,
@@ -47,20 +47,6 @@ const STREAMS_AGE_MS = 200;
 const OUT_ASK_MS = 2_000;
 const OUT_ASK_LATER_MS = 30_000;
 const LONGEST_HOLD_MS = 30_000;
-
-/** One lost dataplane, and the progress of its rounds. */
-export interface Suspect extends Lost {
-  rounds: OpenRound[];
-  /** Where peers connected when it was lost. */
-  places: readonly Place[];
-  standing: 'asked' | 'sidelined';
-  /** Whether its sidelining was carried out, as the store had it last. */
-  isOut: boolean;
-  /** No question is asked before this time. */
-  holdUntilMs: number;
-  holds: number;
-  said: string;
-}
 
 /** Dataplanes that lost their agent's stream: asks their peers, and has those sidelined that no peer reaches. */
 export class Suspects {
@@ -153,8 +139,7 @@ export class Suspects {
 
   /** Longest-unasked first */
   #inTurn(): readonly Suspect[] {
-    const lastMs = ({ rounds }: Suspect): number => rounds.at(-1)?.startedMs ?? 0;
-    return [...this.#suspects.values()].toSorted((a, b) => lastMs(a) - lastMs(b));
+    return [...this.#suspects.values()].toSorted((a, b) => lastAskedMs(a) - lastAskedMs(b));
   }
 
   /** @returns when to look at it again, monotonic */
@@ -298,7 +283,12 @@ export class Suspects {
     const { overviews } = await watch.fleet.fresh(READY_AGE_MS);
     let refused: ReadonlyMap<string, string> = new Map();
     const reserved = await store.reserveSidelinings((known, nowMs) => {
-      const choice = chooseSidelinings(candidates, { known, overviews, nowMs });
+      const choice = chooseSidelinings(candidates, {
+        known,
+        overviews,
+        isDoubted: (name) => this.#isDoubted(name),
+        nowMs,
+      });
       ({ refused } = choice);
       return choice.reserved;
     });
@@ -312,6 +302,10 @@ export class Suspects {
       if (suspect !== undefined) this.#hold(suspect, reason);
     }
     sidelinings.nudge();
+  }
+
+  #isDoubted(name: string): boolean {
+    return this.#suspects.get(name)?.rounds.some(isReached) === false;
   }
 
   /** Evidence of now is none of later: it is asked about again. */
@@ -345,3 +339,7 @@ export class Suspects {
 }
 
 const MOST_ROUNDS = 32;
+
+function lastAskedMs({ rounds }: Suspect): number {
+  return rounds.at(-1)?.startedMs ?? 0;
+}

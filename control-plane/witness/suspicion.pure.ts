@@ -93,7 +93,7 @@ export function judgeSuspicion(given: Suspicion): SuspectStep {
   return askOn(given, since, { counted: counted.length, ...need });
 }
 
-function isReached({ testimonies }: Round): boolean {
+export function isReached({ testimonies }: Round): boolean {
   return testimonies.some(({ finding }) => finding === 'reached');
 }
 

@@ -182,6 +182,30 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [104_747, { kind: 'store is slow', replica: 0, forMs: 10_000 }],
     ],
   },
+  'the other dataplane of a service has crashed, and is deleted while this one is sidelined': {
+    seed: 10_598_558,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 1_000,
+    witnesses: true,
+    steps: [
+      [0, { kind: 'host freezes', host: 4, forMs: 20_000 }],
+      [985, { kind: 'host crashes', host: 5 }],
+      [10_000, { kind: 'new connects are dropped', host: 3, forMs: 200_000 }],
+    ],
+  },
+  'a host asks one replica to attach while the store is away, and its deletion is due at the other': {
+    seed: 20_008_176,
+    database: 'postgres',
+    planes: 2,
+    deregistrationDelayMs: 0,
+    steps: [
+      [0, { kind: 'host is cut off', host: 1 }],
+      [0, { kind: 'control plane stops', plane: 0 }],
+      [16_983, { kind: 'database goes back', byMs: 1_000 }],
+      [1_455, { kind: 'control plane crashes', plane: 1 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(

@@ -59,10 +59,10 @@ export class SimRun {
     return this.envoy.isDead && this.agent.process.isDead;
   }
 
-  /** Whether a companion that holds its stream, or a control plane, can tell now that it lives. */
+  /** Whether a companion that holds its stream, or a control plane that has recorded its own, can tell now that it lives. */
   get isSeen(): boolean {
     const { stream } = this;
-    const isConnected = stream?.plane.isOpen(stream) === true && !this.envoy.isDead;
+    const isConnected = stream?.plane.shows(stream) === true && !this.envoy.isDead;
     return isConnected || this.agent.isAttached;
   }
 

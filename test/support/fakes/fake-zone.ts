@@ -182,6 +182,12 @@ export class FakePlane {
     return this.streams.get(describeKey(stream.key)) === stream;
   }
 
+  /** Whether the stream is open and an insight shows it: a moment after it was opened. */
+  shows(stream: ZoneStream): boolean {
+    const subscriptions = this.#zone.find(stream.key)?.subscriptions ?? [];
+    return this.isOpen(stream) && subscriptions.some(({ id }) => id === stream.id);
+  }
+
   /** The control plane sees the stream end. */
   end(stream: ZoneStream): void {
     if (!this.isOpen(stream)) return;

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import {
   admitSidelinings,
   WINDOW_MS,
+  type LimitsView,
   type SideliningCandidate,
   type PastSidelining,
 } from '../../../../control-plane/witness/sidelining-limits.pure.ts';
@@ -41,8 +42,12 @@ const past = (name: string, given: Partial<PastSidelining> = {}): PastSidelining
   isActive: true,
   ...given,
 });
-const admitted = (...given: Parameters<typeof admitSidelinings>): readonly string[] =>
-  [...admitSidelinings(...given)]
+const admitted = (
+  candidates: readonly SideliningCandidate[],
+  view: Omit<LimitsView, 'isDoubted'>,
+  doubted: readonly string[] = [],
+): readonly string[] =>
+  [...admitSidelinings(candidates, { ...view, isDoubted: (name) => doubted.includes(name) })]
     .filter(([, each]) => each.admitted)
     .map(([name]) => name.replace('default/', ''));
 
@@ -61,6 +66,13 @@ test('the last ready one of a service stays, although the mesh has others', () =
   const overviews = [...fleetOf(6), overview('api-1', 'api'), overview('api-2', 'api', 'NotReady')];
   const view = { overviews, past: [], nowMs: 0 };
   expect(admitted([candidate('api-1', 'api')], view)).toEqual([]);
+});
+
+test('one that has lost its agent, and that no peer has reached since, is no ready one that would be left', () => {
+  const view = { overviews: fleetOf(3), past: [], nowMs: 0 };
+  expect(admitted([candidate('web-1')], view, ['default/web-1', 'default/web-2'])).toEqual(['web-1']);
+  const all = ['default/web-1', 'default/web-2', 'default/web-3'];
+  expect(admitted([candidate('web-1')], view, all)).toEqual([]);
 });
 
 test('what was sidelined counts for the window, what is sidelined counts for ever', () => {
