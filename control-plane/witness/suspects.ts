@@ -331,8 +331,8 @@ export class Suspects {
     if (this.#streams !== undefined && atMs - this.#streams.atMs < STREAMS_AGE_MS)
       return this.#streams.counts;
     const { attached, lostAtMs } = await store.streamCounts((await store.nowMs()) - SUSPICION_MS);
-    const unrecorded = [...this.#suspects.values()].filter(({ hasNoRecord }) => hasNoRecord);
-    const counts = { attached, lostAtMs: [...lostAtMs, ...unrecorded.map((each) => each.lostAtMs)] };
+    const unrecorded = this.all.filter(({ hasNoRecord }) => hasNoRecord).map((each) => each.lostAtMs);
+    const counts = { attached, lostAtMs: [...lostAtMs, ...unrecorded].toSorted((a, b) => a - b) };
     this.#streams = { atMs, counts };
     return counts;
   }

@@ -236,13 +236,26 @@ export function isRestorable(rounds: readonly Round[]): boolean {
  * Around its own loss, not before now: a cut-off companion stays cut off for longer than 30 s.
  *
  * @param lostAtMs by the store's clock
- * @param streams those that have not come back
+ * @param streams those that have not come back, the earliest loss first
  */
 export function lossesAround(
   lostAtMs: number,
   streams: { readonly attached: number; readonly lostAtMs: readonly number[] },
 ): Losses {
-  const since = streams.lostAtMs.filter((each) => each >= lostAtMs - CROWD_MS);
-  const recent = since.filter((each) => each <= lostAtMs + CROWD_MS).length;
-  return { recent, attachedBefore: streams.attached + since.length, attachedNow: streams.attached };
+  const before = countBelow(streams.lostAtMs, lostAtMs - CROWD_MS);
+  const recent = countBelow(streams.lostAtMs, lostAtMs + CROWD_MS + 1) - before;
+  const since = streams.lostAtMs.length - before;
+  return { recent, attachedBefore: streams.attached + since, attachedNow: streams.attached };
+}
+
+/** How many of `sorted` are below `limit`: by halves, since each of thousands of suspects asks. */
+function countBelow(sorted: readonly number[], limit: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] ?? limit) < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

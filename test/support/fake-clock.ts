@@ -12,7 +12,7 @@ export class FakeClock implements Clock {
   /** Added to the wall clock alone, as when an operator sets the time. */
   wallJumpMs = 0;
   #nowMs = 0;
-  #timers: Timer[] = [];
+  readonly #timers = new Set<Timer>();
 
   monotonicMs(): number {
     return this.#nowMs;
@@ -24,15 +24,15 @@ export class FakeClock implements Clock {
 
   after(delayMs: number, fire: () => void): () => void {
     const timer = { dueAtMs: this.#nowMs + Math.max(0, delayMs), fire };
-    this.#timers.push(timer);
+    this.#timers.add(timer);
     return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer);
+      this.#timers.delete(timer);
     };
   }
 
   /** Timers still armed. Tests assert that this is 0 when they end: a leaked timer is a process that does not end. */
   get armed(): number {
-    return this.#timers.length;
+    return this.#timers.size;
   }
 
   /** Moves on without letting promises settle in between. */
@@ -76,7 +76,7 @@ export class FakeClock implements Clock {
       if (timer.dueAtMs <= untilMs && timer.dueAtMs < (next?.dueAtMs ?? Infinity)) next = timer;
     if (next === undefined) return false;
     this.#nowMs = Math.max(this.#nowMs, next.dueAtMs);
-    this.#timers = this.#timers.filter((other) => other !== next);
+    this.#timers.delete(next);
     next.fire();
     return true;
   }

@@ -112,3 +112,7 @@ export function emptyTables(): MemoryTables {
     latestMs: 0,
   };
 }
+
+export function activeSidelinings({ sidelinings }: MemoryTables): readonly SideliningRecord[] {
+  return [...sidelinings.values()].filter(({ stage }) => stage !== 'released');
+}

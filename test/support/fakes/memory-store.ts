@@ -28,7 +28,7 @@ import { OperationalError } from '../../../kernel/errors.ts';
 import { describeKey, type DataplaneKey } from '../../../kuma/dataplane.ts';
 import { attach, departureBase, leave, reattach, UNTRIED, type MemorySession } from './memory-attaching.ts';
 import { bodiesOf, boundTables, summaryOf } from './memory-bounds.ts';
-import type { MemoryDatabase, MemoryTables } from './memory-database.ts';
+import { activeSidelinings, type MemoryDatabase, type MemoryTables } from './memory-database.ts';
 import { countRecords } from './record-counts.ts';
 
 type Which = Parameters<Store['attempt']>[0];
@@ -332,7 +332,10 @@ export class MemoryStore implements Store {
   }
 
   async sidelining(key: DataplaneKey) {
-    return (await this.sidelinings()).find((each) => describeKey(each.key) === describeKey(key));
+    return this.#run(({ database: { tables } }) => {
+      const known = tables.sidelinings.get(describeKey(key));
+      return known?.stage === 'released' ? undefined : known;
+    });
   }
 
   async sidelinings() {
@@ -360,9 +363,10 @@ export class MemoryStore implements Store {
   }
 
   async acquaintances(places: readonly string[], sinceMs: number) {
+    const asked = new Set(places);
     return this.#run(({ database: { tables } }) =>
       [...tables.acquaintances.values()].filter(
-        ({ place, reachedAtMs }) => places.includes(place) && reachedAtMs >= sinceMs,
+        ({ place, reachedAtMs }) => asked.has(place) && reachedAtMs >= sinceMs,
       ),
     );
   }
@@ -506,10 +510,6 @@ export class MemoryStore implements Store {
       lose();
     }
   }
-}
-
-function activeSidelinings({ sidelinings }: MemoryTables): readonly SideliningRecord[] {
-  return [...sidelinings.values()].filter(({ stage }) => stage !== 'released');
 }
 
 function pruneWitnesses({ sidelinings, acquaintances }: MemoryTables, beforeMs: number): void {

@@ -74,6 +74,7 @@ export class FakeWitnessZone {
   readonly plane: FakePlane = this.zone.addPlane();
   readonly database: MemoryDatabase;
   readonly hosts = new Map<string, WitnessHost>();
+  readonly #byAddress = new Map<string, WitnessHost>();
   readonly companions: MemoryCompanion[] = [];
   readonly answers: string[] = [];
   readonly tookMs: number[] = [];
@@ -121,6 +122,7 @@ export class FakeWitnessZone {
     const address = `10.0.${Math.floor(this.hosts.size / 250)}.${(this.hosts.size % 250) + 1}`;
     const host = this.hosts.get(name) ?? new WitnessHost(name, address, options);
     this.hosts.set(name, host);
+    this.#byAddress.set(host.address, host);
     host.peer = options.peer ?? host.peer;
     await this.attach(host, options);
     return host;
@@ -236,10 +238,8 @@ export class FakeWitnessZone {
     control: { readonly address: string; readonly port: number; readonly closedPort: number } | undefined,
   ): readonly TestimonyFinding[] {
     const at = (place: { readonly address: string; readonly port: number }): TestimonyFinding => {
-      const host = this.hosts
-        .values()
-        .find(({ address, port }) => address === place.address && port === place.port);
-      return host === undefined ? 'refused' : (host.foundBy.get(witness) ?? host.found);
+      const host = this.#byAddress.get(place.address);
+      return host?.port !== place.port ? 'refused' : (host.foundBy.get(witness) ?? host.found);
     };
     const isBlind = control !== undefined && at(control) !== 'reached';
     return targets.map((target) => (isBlind ? 'unable' : at(target)));

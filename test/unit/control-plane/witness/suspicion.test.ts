@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { LossCause } from '../../../../control-plane/witness/loss.pure.ts';
 import {
+  lossesAround,
   isAccusing,
   isRestorable,
   judgeSuspicion,
@@ -340,3 +341,21 @@ function objectionsTo({
   };
   return Object.keys(objections).filter((each) => objections[each]);
 }
+
+describe('lossesAround()', () => {
+  const time = fc.integer({ min: 0, max: 200_000 });
+
+  test('counts those within 30 s of the loss, and those lost since', () => {
+    fc.assert(
+      fc.property(time, fc.array(time, { maxLength: 40 }), fc.nat(50), (at, losses, attached) => {
+        const lostAtMs = losses.toSorted((a, b) => a - b);
+        const since = losses.filter((each) => each >= at - 30_000);
+        expect(lossesAround(at, { attached, lostAtMs })).toEqual({
+          recent: since.filter((each) => each <= at + 30_000).length,
+          attachedBefore: attached + since.length,
+          attachedNow: attached,
+        });
+      }),
+    );
+  });
+});
