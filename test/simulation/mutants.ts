@@ -119,6 +119,24 @@ const EVIDENCE: readonly Mutant[] = [
     from: 'return isOver && (isRefused !== true || !stored.subscriptions.some(isOnline));',
     to: 'return isOver && !stored.subscriptions.some(isOnline);',
   },
+  {
+    name: 'a request to attach is no sign of life',
+    file: 'control-plane/engine.ts',
+    from: 'if (this.agents.isHeard(key)) {',
+    to: 'if (this.agents.isHeard(key) && graceMs < 0) {',
+  },
+  {
+    name: 'a store that was away hides no agent of another replica',
+    file: 'control-plane/engine.ts',
+    from: 'if (hiddenMs === 0) return undefined;',
+    to: 'if (hiddenMs >= 0) return undefined;',
+  },
+  {
+    name: 'a list from before a run served shows its body',
+    file: 'control-plane/evidence/healer.ts',
+    from: 'agent.sinceMs <= atMs && isOfRun',
+    to: 'isOfRun',
+  },
 ];
 
 /** Of the witnesses: each rule of a lost host switched off. */
@@ -321,6 +339,12 @@ const WITNESSES: readonly Mutant[] = [
     also: [
       { file: 'agent/witness/look-budget.pure.ts', from: 'if (tokens < 1)', to: 'if (tokens < -1_000_000)' },
     ],
+  },
+  {
+    name: 'a suspect that no peer has reached counts as ready',
+    file: 'control-plane/witness/sidelining-limits.pure.ts',
+    from: 'if (isReady && !isDoubted)',
+    to: 'if (isReady)',
   },
 ];
 
