@@ -21,7 +21,7 @@ export class SimRun {
   serving = false;
   servingSinceMs = 0;
   stream: ZoneStream | undefined;
-  /** Its control plane ended, and it has not found another one yet. */
+  /** Its control plane ended, and no other one has shown its stream since. */
   isReconnecting = false;
   /** When a companion or a control plane last could tell that it lives. */
   lastLifeMs: number;
@@ -85,6 +85,7 @@ export class SimRun {
   loseStream(unseenMs: number): void {
     const { stream } = this;
     if (stream === undefined) return;
+    if (stream.plane.shows(stream)) this.isReconnecting = false;
     this.stream = undefined;
     stream.onLost = () => {};
     const { timeline } = this.#network;
@@ -96,7 +97,6 @@ export class SimRun {
 
   #use(stream: ZoneStream): void {
     this.stream = stream;
-    this.isReconnecting = false;
     stream.onLost = () => {
       this.stream = undefined;
       this.isReconnecting = true;
