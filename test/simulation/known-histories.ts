@@ -206,6 +206,15 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [1_455, { kind: 'control plane crashes', plane: 1 }],
     ],
   },
+  'a host is lost while the clock of its database is set back by an hour': {
+    seed: 288,
+    database: 'postgres',
+    planes: 2,
+    steps: [
+      [0, { kind: 'database clock', byMs: -3_600_000 }],
+      [0, { kind: 'agent is killed', host: 1 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(

@@ -235,10 +235,6 @@ const WITNESSES: readonly Mutant[] = [
     file: 'control-plane/witness/sidelining-limits.pure.ts',
     from: 'if (isService && ready.size <= (ready.has(name) ? 1 : 0))',
     to: 'if (isService && ready.size < 0)',
-    survives: {
-      because: 'half of a service is less than its last one',
-      foundBy: [`${WITNESS_TESTS}/sidelining-limits.test.ts`],
-    },
   },
   {
     name: 'rule 6: more than half may go',
