@@ -75,6 +75,8 @@ export class SimAgent {
   readonly #witness: SimWitness | undefined;
   /** The highest that it was given. */
   #epoch = 0;
+  /** It was sent away from here: the next try goes to another one, if there is one. */
+  #redirectedBy: SimProcess | undefined;
   readonly #run: AgentRun;
   readonly #network: SimNetwork;
 
@@ -219,7 +221,8 @@ export class SimAgent {
 
   #attach(): void {
     const { owner, serving, stopping, resource, host } = this.#run;
-    const found = this.#pickCompanion();
+    const found = this.#pickCompanion(this.#redirectedBy);
+    this.#redirectedBy = undefined;
     if (found === undefined) {
       this.#attachSoon();
       return;
@@ -284,7 +287,10 @@ export class SimAgent {
   }
 
   #hear(link: Link, message: NonNullable<AttachResponse['message']>): void {
-    if (message.$case === 'redirected') this.loseLink(TRAVEL_MS);
+    if (message.$case === 'redirected') {
+      this.#redirectedBy = link.process;
+      this.loseLink(TRAVEL_MS);
+    }
     if (message.$case === 'attached') {
       link.attached = message.value.held === '';
       this.#epoch = Math.max(this.#epoch, message.value.epoch);
@@ -417,10 +423,13 @@ export class SimAgent {
     return answer;
   }
 
-  #pickCompanion(): { readonly companion: MemoryCompanion; readonly process: SimProcess } | undefined {
+  #pickCompanion(
+    besides?: SimProcess,
+  ): { readonly companion: MemoryCompanion; readonly process: SimProcess } | undefined {
     const { replicas, random } = this.#network;
     if (this.#run.host.companionCut) return undefined;
-    const up = replicas.filter(({ isUp }) => isUp);
+    const all = replicas.filter(({ isUp }) => isUp);
+    const up = all.length === 1 ? all : all.filter(({ process: each }) => each !== besides);
     const { companion, process } = up[Math.floor(random() * up.length)] ?? {};
     return companion === undefined || process === undefined ? undefined : { companion, process };
   }

@@ -345,7 +345,16 @@ export class Simulation {
   /** What was last connected to a control plane that came and went unseen is kept, and the companion says so. */
   #isUnknowable(name: string): boolean {
     const row = this.#database.tables.rows.get(`default/${name}`);
-    return row?.state !== 'attached' && row?.guard === 'unknown-insight';
+    if (row !== undefined) return row.state !== 'attached' && row.guard === 'unknown-insight';
+    return (
+      this.#history.steps.some(({ fault }) => fault.kind === 'store is lost') && this.#wasAtEndedPlane(name)
+    );
+  }
+
+  /** A store that was lost does not say that this control plane was ever seen. */
+  #wasAtEndedPlane(name: string): boolean {
+    const last = this.#zone.objects.get(`default/${name}`)?.subscriptions.at(-1)?.controlPlaneInstanceId;
+    return last !== undefined && !this.#zone.planes.some(({ instanceId }) => instanceId === last);
   }
 
   #unfinishedObject(name: string, living: SimRun | undefined): readonly string[] {
