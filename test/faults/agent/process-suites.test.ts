@@ -9,6 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import os from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -148,6 +149,54 @@ describe.concurrent('signals', () => {
     execFileSync('sh', ['-c', `kill -${name} ${agent.pid}`]);
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     expect([...agent.seen('stop.requested'), ...agent.seen('signal.forwarded')]).toEqual([]);
+  });
+});
+
+describe.concurrent('signals that were ignored when the agent started', () => {
+  test.for(['HUP', 'QUIT', 'USR1', 'USR2', 'ALRM', 'XCPU', '40'])(
+    '%s does nothing to the agent and nothing to kuma-dp',
+    async (name) => {
+      await using scene = aside();
+      const ask = 'sed -n "s/^SigIgn:/ignored/p" /proc/self/status';
+      const agent = await running(scene, `${ask}; echo ready; sleep 1.5; exit 4`, [
+        'env',
+        `--ignore-signal=${name}`,
+      ]);
+      await waitUntil(() => agent.stdout.includes('ready'), { what: 'a child that is ready' });
+      await agent.waitForEvent('agent.started');
+      execFileSync('sh', ['-c', `kill -${name} ${agent.pid}`]);
+      expect(await agent.exited).toEqual({ code: 4, signal: null });
+      expect([...agent.seen('stop.requested'), ...agent.seen('signal.forwarded')]).toEqual([]);
+      const number = os.constants.signals[`SIG${name}` as NodeJS.Signals] ?? Number(name);
+      const ignored = BigInt(`0x${/ignored\s+([0-9a-f]+)/.exec(agent.stdout.toString())?.[1] ?? '0'}`);
+      // oxlint-disable-next-line no-bitwise -- a set of signals
+      expect(ignored & (1n << BigInt(number - 1))).not.toBe(0n);
+    },
+  );
+
+  test('two of them, with a third blocked, stay as they are while others work', async () => {
+    await using scene = aside();
+    const agent = await running(scene, `trap 'exit 6' USR1; echo ready; while :; do sleep 0.05; done`, [
+      'env',
+      '--ignore-signal=HUP,USR2',
+      '--block-signal=QUIT',
+    ]);
+    await waitUntil(() => agent.stdout.includes('ready'), { what: 'a child that is ready' });
+    await agent.waitForEvent('agent.started');
+    for (const name of ['HUP', 'USR2', 'QUIT', 'USR1'])
+      execFileSync('sh', ['-c', `kill -${name} ${agent.pid}`]);
+    expect(await agent.exited).toEqual({ code: 6, signal: null });
+    expect(agent.seen('stop.requested')).toEqual([]);
+  });
+
+  test.for(['TERM', 'INT'])('%s is a stop all the same: kuma-dp handles it even then', async (name) => {
+    await using scene = aside();
+    const agent = await running(scene, 'echo ready; sleep 1.5; exit 4', ['env', `--ignore-signal=${name}`]);
+    await waitUntil(() => agent.stdout.includes('ready'), { what: 'a child that is ready' });
+    await agent.waitForEvent('agent.started');
+    execFileSync('sh', ['-c', `kill -${name} ${agent.pid}`]);
+    await agent.exited;
+    expect(agent.seen('stop.requested')).toHaveLength(1);
   });
 });
 
