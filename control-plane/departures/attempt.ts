@@ -186,6 +186,10 @@ export class DeletionAttempt {
   ): Promise<AttemptResult> {
     await fence.keepBody(JSON.stringify(seen.resource));
     crashPoint('attempt.body-kept');
+    if (await this.#hasRestarted()) {
+      const reason = 'a control plane has just started';
+      return { kind: 'later', afterMs: CHANGED_RELOOK_MS, guard: 'probation', reason };
+    }
     const { overview: stored } = await this.#overview(record);
     if (stored !== undefined && !sameLook(seen, stored)) {
       this.#deps.looks.note(stored, record);
@@ -197,6 +201,14 @@ export class DeletionAttempt {
       };
     }
     return this.#send(record, fence);
+  }
+
+  /** Since the watch looked last: Envoys that connected to the instance before connect again only now. */
+  async #hasRestarted(): Promise<boolean> {
+    const { watch } = this.#deps;
+    const { steadyMs } = watch;
+    await watch.lookNow();
+    return watch.steadyMs < steadyMs;
   }
 
   async #delete(record: DataplaneRecord, stored: DataplaneOverview, fence: Fence): Promise<AttemptResult> {

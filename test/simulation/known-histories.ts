@@ -215,6 +215,18 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [0, { kind: 'agent is killed', host: 1 }],
     ],
   },
+  'a control plane crashes and is back before the companion looks, and a deletion is due': {
+    seed: 50_001_420,
+    database: 'postgres',
+    planes: 1,
+    deregistrationDelayMs: 1_000,
+    steps: [
+      [33_737, { kind: 'replica stops', replica: 1 }],
+      [23_582, { kind: 'companion is cut off', host: 0 }],
+      [3_845, { kind: 'host is cut off', host: 1 }],
+      [19_313, { kind: 'control plane crashes', plane: 0 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(

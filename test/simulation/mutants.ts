@@ -132,6 +132,12 @@ const EVIDENCE: readonly Mutant[] = [
     to: 'if (hiddenMs >= 0) return undefined;',
   },
   {
+    name: 'a restart between two looks at the control planes is not noticed',
+    file: 'control-plane/departures/attempt.ts',
+    from: 'if (await this.#hasRestarted()) {',
+    to: 'if (record.epoch < 0 && (await this.#hasRestarted())) {',
+  },
+  {
     name: 'a list from before a run served shows its body',
     file: 'control-plane/evidence/healer.ts',
     from: 'agent.sinceMs <= atMs && isOfRun',

@@ -152,6 +152,8 @@ describe.concurrent('signals', () => {
   });
 });
 
+const NUMBERS: ReadonlyMap<string, number> = new Map(Object.entries(os.constants.signals));
+
 describe.concurrent('signals that were ignored when the agent started', () => {
   test.for(['HUP', 'QUIT', 'USR1', 'USR2', 'ALRM', 'XCPU', '40'])(
     '%s does nothing to the agent and nothing to kuma-dp',
@@ -167,7 +169,7 @@ describe.concurrent('signals that were ignored when the agent started', () => {
       execFileSync('sh', ['-c', `kill -${name} ${agent.pid}`]);
       expect(await agent.exited).toEqual({ code: 4, signal: null });
       expect([...agent.seen('stop.requested'), ...agent.seen('signal.forwarded')]).toEqual([]);
-      const number = os.constants.signals[`SIG${name}` as NodeJS.Signals] ?? Number(name);
+      const number = NUMBERS.get(`SIG${name}`) ?? Number(name);
       const ignored = BigInt(`0x${/ignored\s+([0-9a-f]+)/.exec(agent.stdout.toString())?.[1] ?? '0'}`);
       // oxlint-disable-next-line no-bitwise -- a set of signals
       expect(ignored & (1n << BigInt(number - 1))).not.toBe(0n);
