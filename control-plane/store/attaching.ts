@@ -123,16 +123,11 @@ const insertDataplane = prepared(
   ({ db }, row: DataplaneRow) => db.insertInto('dataplanes').values(row),
 );
 
-const selectDeparture = prepared(
+/** Not sorted: for that SQLite makes a temporary table at each execution, which takes longer than all the rest. */
+const selectDepartures = prepared(
   [...KEY_COLUMNS, 'incarnation'],
   ({ db }, { incarnation, ...key }: KeyValues & Pick<DepartureRow, 'incarnation'>) =>
-    db
-      .selectFrom('departures')
-      .selectAll()
-      .where(isKeyed(key))
-      .where('incarnation', '=', incarnation)
-      .orderBy('epoch', 'desc')
-      .limit(1),
+    db.selectFrom('departures').selectAll().where(isKeyed(key)).where('incarnation', '=', incarnation),
 );
 
 async function attachAgain(
@@ -221,14 +216,15 @@ export function departureBase(
   return { proxy_type, mesh, name, epoch, incarnation, cause, attempts };
 }
 
+/** The latest one: an incarnation that attached again after its departure may leave again. */
 async function departureOfIncarnation(
   session: Session,
   { key, incarnation }: Introduction,
 ): Promise<DepartureRecord | undefined> {
   if (incarnation === '') return undefined;
-  const { rows } = await selectDeparture(session, { ...keyColumns(key), incarnation });
-  const [row] = rows;
-  return row === undefined ? undefined : departureOf(row);
+  const { rows } = await selectDepartures(session, { ...keyColumns(key), incarnation });
+  const [latest] = rows.toSorted((one, other) => other.epoch - one.epoch);
+  return latest === undefined ? undefined : departureOf(latest);
 }
 
 /** The Envoy of a starting agent does not serve. A running agent has yet to say whether its Envoy does. */

@@ -348,6 +348,7 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
         { epoch: 2, outcome: 'deleted' },
         { epoch: 1, outcome: 'refused' },
       ]);
+      expect(await leave()).toMatchObject({ kind: 'departed', departure: { epoch: 2, outcome: 'deleted' } });
     });
 
     test('does not let a departed incarnation leave again under a successor', async () => {
