@@ -12,10 +12,12 @@ export const NOTHING_OUTSTANDING: Outstanding = { bytesWritten: 0, bytesRead: 0,
 
 /** Below this time an answer may still be on its way. */
 const SUSPICIOUS_MS = 2_000;
-/** The kernel's keepalive takes as long at an idle connection: see keepalive.ts. */
-const DARK_MS = 6_000;
-/** One or two retransmissions may be lost; after three in a row the peer counts as silent. */
-const DARK_RETRANSMISSIONS = 3;
+/** How the kernel probes an idle connection: it misses a silent host after 2 + 4 × 1 s. */
+export const KEEPALIVE = { idleMs: 2_000, intervalMs: 1_000, probes: 4 } as const;
+/** As long as keepalive takes at an idle connection. */
+const DARK_MS = KEEPALIVE.idleMs + KEEPALIVE.probes * KEEPALIVE.intervalMs;
+/** One or two packets may be lost; after three in a row the peer counts as silent. */
+const DARK_PACKETS = 3;
 /** With a tail loss probe and Linux's shortest timeout (200 ms, doubled each time), this many take 6.2 s. */
 const CERTAIN_RETRANSMISSIONS = 6;
 
@@ -37,14 +39,23 @@ export function isSuspicious({ sinceMs }: Outstanding, nowMs: number): boolean {
   return sinceMs !== undefined && nowMs - sinceMs >= SUSPICIOUS_MS;
 }
 
-/** The kernel's view of a suspicious connection. */
+/**
+ * The kernel's view of a suspicious connection. A write stops the probes of keepalive, so the silence that they have
+ * shown counts: otherwise a write to a host that is already silent would begin its time anew.
+ */
 export function judgeOutstanding(
   outstanding: Outstanding,
-  row: Pick<TcpSocket, 'unacknowledged' | 'timer' | 'retransmissions'> | undefined,
+  row: Pick<TcpSocket, 'unacknowledged' | 'timer' | 'retransmissions' | 'probes'> | undefined,
   nowMs: number,
 ): 'acknowledged' | 'wait' | 'dark' {
   if (row === undefined || row.unacknowledged === 0 || row.timer !== 'retransmission') return 'acknowledged';
   if (row.retransmissions >= CERTAIN_RETRANSMISSIONS) return 'dark';
   const waitedMs = nowMs - (outstanding.sinceMs ?? nowMs);
-  return waitedMs >= DARK_MS && row.retransmissions >= DARK_RETRANSMISSIONS ? 'dark' : 'wait';
+  const isLong = waitedMs + silentBeforeMs(row.probes) >= DARK_MS;
+  return isLong && row.retransmissions + row.probes >= DARK_PACKETS ? 'dark' : 'wait';
+}
+
+/** For how long the peer was silent when it was sent the last of so many probes without an answer. */
+function silentBeforeMs(probes: number): number {
+  return probes === 0 ? 0 : KEEPALIVE.idleMs + (probes - 1) * KEEPALIVE.intervalMs;
 }

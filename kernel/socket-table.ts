@@ -11,6 +11,8 @@ export interface TcpSocket {
   readonly timerMs: number;
   /** Retransmissions in a row that had no answer. */
   readonly retransmissions: number;
+  /** Keepalive probes in a row that had no answer. They stay counted while the retransmission timer runs. */
+  readonly probes: number;
   readonly inode: string;
 }
 
@@ -57,7 +59,7 @@ function hasUnacknowledged(tables: string, start: number): boolean {
 }
 
 function readRow(line: string): TcpSocket | undefined {
-  const [, local, remote, state, queues = '', timer = '', retransmissions = '', , , inode] = line
+  const [, local, remote, state, queues = '', timer = '', retransmissions = '', , probes, inode] = line
     .trim()
     .split(/\s+/);
   if (local === undefined || remote === undefined || inode === undefined || !local.includes(':'))
@@ -71,6 +73,7 @@ function readRow(line: string): TcpSocket | undefined {
     timer: TIMERS[kind] ?? 'other',
     timerMs: hexadecimal(ticks) * TICK_MS,
     retransmissions: hexadecimal(retransmissions),
+    probes: decimal(probes),
     inode,
   };
 }
@@ -106,6 +109,10 @@ function littleEndian(bytes: readonly string[]): string {
 
 function unmapped(address: string): string {
   return address.startsWith(MAPPED) ? address.slice(MAPPED.length) : address;
+}
+
+function decimal(text = ''): number {
+  return Number.parseInt(text, 10) || 0;
 }
 
 function hexadecimal(text: string): number {

@@ -14,7 +14,7 @@ import { readUnacknowledged, tableAddress, type TcpSocket } from '../kernel/sock
 const POLL_MS = 2_000;
 /** The share of one core that reading the kernel's table may take (3 ms for a thousand rows). */
 const SHARE = 0.02;
-/** At most one poll is left out: a host that falls silent is missed within 10 s, 6 of which are DARK_MS. */
+/** At most one poll is left out: a host that falls silent is missed within 12 s, 6 of which are DARK_MS. */
 const MOST_REST_MS = 1.5 * POLL_MS;
 
 interface Watched {

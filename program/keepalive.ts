@@ -1,13 +1,10 @@
 import { Socket } from 'node:net';
 
-/** A silent host is missed after 2 + 4 × 1 s. */
-const IDLE_MS = 2_000;
-const INTERVAL_MS = 1_000;
-const PROBES = 4;
+import { KEEPALIVE } from '../kernel/outstanding.ts';
 
 /** Enables TCP keepalive: the kernel checks the peer, at no cost for this process. */
 export function keepAlive(socket: Socket): void {
-  socket.setKeepAlive(true, IDLE_MS, INTERVAL_MS, PROBES);
+  socket.setKeepAlive(true, KEEPALIVE.idleMs, KEEPALIVE.intervalMs, KEEPALIVE.probes);
 }
 
 /**

@@ -8,7 +8,7 @@ import {
   noteCounters,
 } from '../../../kernel/outstanding.ts';
 
-const SILENT = { unacknowledged: 14, timer: 'retransmission', retransmissions: 3 } as const;
+const SILENT = { unacknowledged: 14, timer: 'retransmission', retransmissions: 3, probes: 0 } as const;
 
 describe('what was written and is not known to be acknowledged', () => {
   const idle = { ...NOTHING_OUTSTANDING, bytesWritten: 18, bytesRead: 175 };
@@ -44,27 +44,32 @@ describe('a connection with outstanding data', () => {
     ['three retransmissions, 6 s', SILENT, 6_000, 'dark'],
     ['two retransmissions over a slow link, 9 s', { ...SILENT, retransmissions: 2 }, 9_000, 'wait'],
     ['five retransmissions within a gap of 3.5 s', { ...SILENT, retransmissions: 5 }, 2_000, 'wait'],
+    ['after four probes, 0.9 s', { ...SILENT, probes: 4 }, 900, 'wait'],
+    ['after four probes, 1 s', { ...SILENT, probes: 4 }, 1_000, 'dark'],
+    ['after one probe, 3.9 s', { ...SILENT, probes: 1 }, 3_900, 'wait'],
+    ['after one probe, 4 s', { ...SILENT, probes: 1 }, 4_000, 'dark'],
     ['six retransmissions, seen late', { ...SILENT, retransmissions: 6 }, 2_000, 'dark'],
   ] as const)('%s', ([, row, nowMs, verdict]) => {
     expect(judgeOutstanding(outstanding, row, nowMs)).toBe(verdict);
   });
 
-  test('is found dark within 10.2 s of a write, whenever the looks fall', () => {
+  test('is found dark within 10.2 s of its silence, whenever a write and the looks fall', () => {
     fc.assert(
-      fc.property(fc.nat(1_999), (offsetMs) => {
-        expect(darkAtMs(offsetMs)).toBeLessThanOrEqual(10_200);
+      fc.property(fc.nat(5_999), fc.nat(1_999), (writtenMs, offsetMs) => {
+        expect(darkAtMs(writtenMs, offsetMs)).toBeLessThanOrEqual(10_200);
       }),
     );
   });
 });
 
-/** When a host that fell silent right before a write at 0 is found, by looks every 2 s from `offsetMs`. */
-function darkAtMs(offsetMs: number): number {
+/** When a host that fell silent at 0 is found, written to before keepalive gave it up, by looks every 2 s. */
+function darkAtMs(writtenMs: number, offsetMs: number): number {
   let state = NOTHING_OUTSTANDING;
+  const probes = [2_000, 3_000, 4_000, 5_000].filter((atMs) => atMs <= writtenMs).length;
   for (let nowMs = offsetMs; nowMs < 60_000; nowMs += 2_000) {
-    state = noteCounters(state, { bytesWritten: 14, bytesRead: 0 }, nowMs);
-    const retransmissions = [200, 600, 1_400, 3_000, 6_200].filter((atMs) => atMs <= nowMs).length;
-    const row = { ...SILENT, retransmissions };
+    state = noteCounters(state, { bytesWritten: nowMs < writtenMs ? 0 : 14, bytesRead: 0 }, nowMs);
+    const resent = [200, 600, 1_400, 3_000, 6_200].filter((afterMs) => writtenMs + afterMs <= nowMs);
+    const row = { ...SILENT, retransmissions: resent.length, probes };
     if (isSuspicious(state, nowMs) && judgeOutstanding(state, row, nowMs) === 'dark') return nowMs;
   }
   return Number.POSITIVE_INFINITY;

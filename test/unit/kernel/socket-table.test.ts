@@ -9,6 +9,7 @@ const TCP = [
   '   1: 0107E70A:1E61 0B07E70A:BCD0 01 0000000E:00000000 01:00000064 00000004     0        0 1002 4 0000000000000000 20 4 30 10 -1                    ',
   '   2: 0107E70A:1E61 0C07E70A:BCD2 01 00000000:00000000 02:000000C8 00000000     0        0 1003 2 0000000000000000 20 4 30 10 -1                    ',
   '10003: 0107E70A:1E61 0D07E70A:BCD4 01 00000001:00000000 04:00000012 00000000     0        0 1004 2 0000000000000000 20 4 30 10 -1                    ',
+  '10004: 0107E70A:1E61 0E07E70A:BCD4 01 00000001:00000000 01:00000012 00000002     0        3 1007 2 0000000000000000 20 4 30 10 -1                    ',
   '',
 ].join('\n');
 const TCP6 =
@@ -30,14 +31,15 @@ describe('the kernel’s table of TCP sockets', () => {
         },
       ],
       ['1003', { unacknowledged: 0, timer: 'keepalive', timerMs: 2_000, retransmissions: 0 }],
-      ['1004', { unacknowledged: 1, timer: 'other' }],
+      ['1004', { unacknowledged: 1, timer: 'other', probes: 0 }],
+      ['1007', { timer: 'retransmission', retransmissions: 2, probes: 3 }],
       ['1005', { unacknowledged: 2, timer: 'retransmission', local: '0107E70A:1E61' }],
       ['1006', { unacknowledged: 0, timer: 'keepalive' }],
     ]);
   });
 
   test('is searched for what is unacknowledged without reading the rest', () => {
-    const unacknowledged = ['1002', '1004', '1005'];
+    const unacknowledged = ['1002', '1004', '1007', '1005'];
     expect(readUnacknowledged(`${TCP}\n${TCP6}`).map(({ inode }) => inode)).toEqual(unacknowledged);
     expect(readUnacknowledged('')).toEqual([]);
   });

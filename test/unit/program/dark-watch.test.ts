@@ -16,6 +16,7 @@ const ROW: TcpSocket = {
   timer: 'retransmission',
   timerMs: 200,
   retransmissions: 0,
+  probes: 0,
   inode: '1',
 };
 

@@ -115,6 +115,20 @@ describe('a host that falls silent', () => {
     expect(new Set(world.losses)).toEqual(new Set(['dark']));
   });
 
+  test('is missed as soon on each of 40 connections that are written to while the kernel probes them', async () => {
+    const world = await attachAll();
+    await untilIdle(world);
+    host.fallSilent();
+    const missed = msUntilAllLost(world);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5_200);
+    });
+    expect(world.losses).toEqual([]);
+    world.say();
+    expect(await missed).toBeLessThan(IN_FLIGHT_MS);
+    expect(new Set(world.losses)).toEqual(new Set(['dark']));
+  });
+
   test('and comes back within 4 s is not missed', async () => {
     const world = await attachAll();
     host.fallSilent();
