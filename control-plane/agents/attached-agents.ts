@@ -315,7 +315,6 @@ export class AttachedAgents {
   #replace(agent: MutableAgent): void {
     const name = describeKey(agent.introduction.key);
     const before = this.#agents.get(name);
-    this.#opening.succeeded(agent.introduction.key);
     this.#ends.forget(name);
     this.#held.delete(agent);
     this.#agents.set(name, agent);

@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
+import { describeKey } from '../../kuma/dataplane.ts';
 import type { Introduction } from '../ports.ts';
 import { RecentAsks } from './recent-asks.ts';
 
@@ -31,16 +31,15 @@ export class Openings implements Iterable<Introduction> {
     return this.#asked.has(name) || this.isUnderWay(name);
   }
 
-  /** Call it once an agent of this name is attached: from now on its stream is the evidence. */
-  succeeded(key: DataplaneKey): void {
-    this.#asked.forget(describeKey(key));
-  }
-
+  /** Once the request has an answer, whatever it is, the store and the stream are the evidence. */
   async during<T>(introduction: Introduction, attach: () => Promise<T>): Promise<T> {
-    this.#asked.note(describeKey(introduction.key));
+    const name = describeKey(introduction.key);
+    this.#asked.note(name);
     this.#underWay.add(introduction);
     try {
-      return await attach();
+      const answer = await attach();
+      this.#asked.forget(name);
+      return answer;
     } finally {
       this.#underWay.delete(introduction);
     }

@@ -133,6 +133,21 @@ describe('a name that two incarnations want', () => {
     expect(label()).toBe(uuidOf('a'));
   });
 
+  test('the older, which keeps asking, does not keep the object of a newer one that is lost', async () => {
+    first.phase('running', false);
+    await scene.clock.settle();
+    const newer = await own(companion, 'b');
+    for (const stream of scene.plane.streams.values()) scene.plane.end(stream);
+    // It is the last one of its service.
+    scene.database.tables.releases.set('', scene.clock.wallMs() + 3_600_000);
+    newer.lose();
+    for (let at = 0; at < 4; at += 1) {
+      await scene.clock.pass(5_000);
+      await come('a');
+    }
+    expect(label()).not.toBe(uuidOf('b'));
+  });
+
   test('a newer one that brought nothing and vanished does not keep the name, though the stream of the older is open', async () => {
     const newer = await scene.attach(companion, 'web-1', { id: 'b', resource: Buffer.alloc(0) });
     expect(newer.attached).toMatchObject({ fenced: true });
