@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setImmediate } from 'node:timers';
 
 import type { Clock } from '../../kernel/clock.ts';
 
@@ -6,6 +7,8 @@ interface HandshakesOptions {
   readonly clock: Clock;
   /** How many run at once. */
   readonly together: number;
+  /** Calls back when the end of a connection has been read, if it had arrived together with the first bytes. */
+  readonly readOn?: (then: () => void) => void;
 }
 
 export interface Handshake {
@@ -21,7 +24,8 @@ const TURN_MS = 250;
 /**
  * Lets a fixed number of TLS handshakes run at once, in the order in which their clients sent the first bytes. If a
  * thousand ran at once, each would take as long as all of them, and most clients would give up shortly before the end.
- * What waits is a socket; a client that sends nothing takes no turn.
+ * What waits is a socket. A client that sends nothing takes no turn, nor does one that has hung up: under load most of
+ * the connections that the kernel has queued are of clients that have given up, and each would cost a signature.
  */
 export class Handshakes {
   readonly #options: HandshakesOptions;
@@ -40,13 +44,19 @@ export class Handshakes {
       this.#waiting.delete(socket);
       this.ended(socket);
     });
-    socket.once('readable', () => {
-      // Also emitted at the end of a connection that said nothing.
-      if (socket.destroyed || socket.readableLength === 0) return;
-      handshake.onWaiting();
-      this.#waiting.set(socket, handshake);
-      this.#beginNext();
-    });
+    let heard = 0;
+    const onReadable = (): void => {
+      const before = heard;
+      heard = socket.readableLength;
+      // The stream emits this at its end as well, and what was not read keeps it from closing by itself.
+      if (heard === before) socket.destroy();
+      else if (before === 0) this.#wait(socket, { ...handshake, begin });
+    };
+    const begin = (): void => {
+      socket.off('readable', onReadable);
+      handshake.begin();
+    };
+    socket.on('readable', onReadable);
   }
 
   /** The handshake has succeeded or failed. */
@@ -56,6 +66,16 @@ export class Handshakes {
     this.#underWay.delete(socket);
     disarm();
     this.#beginNext();
+  }
+
+  #wait(socket: Socket, handshake: Handshake): void {
+    const { readOn = readOnce } = this.#options;
+    handshake.onWaiting();
+    readOn(() => {
+      if (socket.destroyed) return;
+      this.#waiting.set(socket, handshake);
+      this.#beginNext();
+    });
   }
 
   #beginNext(): void {
@@ -69,4 +89,11 @@ export class Handshakes {
       handshake.begin();
     }
   }
+}
+
+/** One turn of the event loop reads the first bytes, and the next one the end. */
+function readOnce(then: () => void): void {
+  setImmediate(() => {
+    setImmediate(then);
+  });
 }

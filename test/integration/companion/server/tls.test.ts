@@ -129,6 +129,18 @@ describe('TLS', () => {
     await expect(ask(world.server.client(0, {}, trusting(world.folder)))).resolves.toBe('ok');
   });
 
+  test('begins no handshake with a client that has hung up', async () => {
+    await using world = await startTlsServer();
+    const gone = await world.server.dial();
+    gone.resume();
+    const closed = once(gone, 'close');
+    // An attempt at a handshake would fail and be reported.
+    gone.end('no ClientHello');
+    await closed;
+    await expect(ask(world.server.client(0, {}, trusting(world.folder)))).resolves.toBe('ok');
+    expect(world.server.events).toEqual([]);
+  });
+
   test('cuts a handshake that never ends, and serves others meanwhile', async () => {
     await using world = await startTlsServer({ firstCallMs: 1_500 });
     const slow = await world.server.dial();

@@ -16,6 +16,15 @@ class Client extends EventEmitter {
     this.emit('readable');
   }
 
+  /** As a stream with unread bytes reports its end. */
+  hangUp(): void {
+    this.emit('readable');
+  }
+
+  destroy(): void {
+    this.close();
+  }
+
   close(): void {
     this.destroyed = true;
     this.emit('close');
@@ -31,7 +40,13 @@ describe('TLS handshakes', () => {
 
   beforeEach(() => {
     clock = new FakeClock();
-    handshakes = new Handshakes({ clock, together: 2 });
+    handshakes = new Handshakes({
+      clock,
+      together: 2,
+      readOn: (then) => {
+        then();
+      },
+    });
     clients = new Map();
     waited = [];
     begun = [];
@@ -73,6 +88,25 @@ describe('TLS handshakes', () => {
     of('c').close();
     of('a').close();
     expect(begun).toEqual(['a', 'b', 'd']);
+  });
+
+  test('a client that hangs up while it waits is cut, and never begins', () => {
+    connect('a', 'b', 'gone', 'd');
+    speak('a', 'b', 'gone', 'd');
+    of('gone').hangUp();
+    expect(of('gone').destroyed).toBe(true);
+    handshakes.ended(of('a') as unknown as Socket);
+    handshakes.ended(of('b') as unknown as Socket);
+    expect(begun).toEqual(['a', 'b', 'd']);
+  });
+
+  test('a client whose first bytes arrive in two pieces begins', () => {
+    connect('a', 'b', 'slow');
+    speak('a', 'b', 'slow');
+    of('slow').readableLength += 300;
+    of('slow').emit('readable');
+    handshakes.ended(of('a') as unknown as Socket);
+    expect(begun).toEqual(['a', 'b', 'slow']);
   });
 
   test('a connection that ends without a byte never begins', () => {
