@@ -74,6 +74,8 @@ export class PostgresConnections {
     });
     // A connection that breaks while it is idle: the pool drops it, and its next user gets another.
     this.#pool.on('error', () => {});
+    // The pool stops listening to a new connection as it resolves `connect()`. An error in the same packet comes earlier.
+    this.#pool.on('connect', (client) => this.#pin(client));
   }
 
   /** @throws `STORE_UNAVAILABLE`, `STORE_BUSY`, and what `work` throws */
@@ -176,12 +178,13 @@ export class PostgresConnections {
 
   /**
    * Sets the limits in each transaction, in one message with its BEGIN. PgBouncer refuses such limits at the start of
-   * a session or drops them, and in transaction mode hands each transaction to another session.
+   * a session or drops them, and in transaction mode hands each transaction to another session. The locks need
+   * statements that see what others have committed; a database or a role may have another default.
    */
   #begin(): string {
     const { statementMs, lockWaitMs, sessionMs } = this.#options;
     return [
-      'begin',
+      'begin isolation level read committed',
       `set local statement_timeout = ${statementMs}`,
       `set local lock_timeout = ${lockWaitMs}`,
       `set local idle_in_transaction_session_timeout = ${sessionMs}`,

@@ -38,6 +38,7 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
   test.each([
     ['is read-only after a failover', 'default_transaction_read_only = on'],
     ['has a role that may not write', 'role = pg_monitor'],
+    ['has a role that may only read', 'role = pg_read_all_data'],
     ['does not see the tables', 'search_path = nowhere'],
   ])('is not used again: %s', async (_what, setting) => {
     const store = await pg.open();
@@ -74,6 +75,32 @@ describe('a session of PostgreSQL that cannot serve any more', () => {
     over.resolve();
     await held;
   });
+});
+
+test.each([
+  ['isolation: serializable', 'default_transaction_isolation = serializable'],
+  ['isolation: repeatable read', `default_transaction_isolation = 'repeatable read'`],
+  ['limit of a statement', 'statement_timeout = 1'],
+  ['limit for a lock', 'lock_timeout = 1'],
+  ['limit in a transaction', 'idle_in_transaction_session_timeout = 1'],
+  ['form of dates', 'DateStyle = German'],
+  ['quoting', 'standard_conforming_strings = off'],
+])('another default of the database changes nothing: %s', async (_what, setting) => {
+  const store = await pg.open();
+  await spoil(setting);
+  // The first calls notice that the earlier sessions have ended.
+  await attachMany(store);
+  expect(await attachMany(store)).toBe(0);
+  await mend();
+});
+
+test('a server that ends sessions as soon as they are idle ends no process', async () => {
+  const store = await pg.open();
+  await spoil('idle_session_timeout = 1');
+  for (let round = 0; round < 5; round += 1) await attachMany(store);
+  await mend();
+  await attachMany(store);
+  expect(await attachMany(store)).toBe(0);
 });
 
 describe('PgBouncer in front of PostgreSQL', () => {
