@@ -29,6 +29,9 @@ const CAUGHT_SIGNALS = [
   'SIGSTKFLT',
 ] as const satisfies readonly NodeJS.Signals[];
 
+/** Fatal ones that a process may send. They have no effect if they were ignored at the start; otherwise they are bugs. */
+const IGNORABLE_SIGNALS = ['SIGSYS', 'SIGTRAP'] as const satisfies readonly NodeJS.Signals[];
+
 export interface SignalSource {
   /** Delivers the signals received so far, in order, then each new one. */
   onSignal(receive: (signal: SignalName) => void): void;
@@ -61,6 +64,7 @@ export function catchSignals({ ignored, blocked }: SignalSets): SignalSource {
     if (!meansNothing(signal)) deliver(signal);
   };
   for (const signal of CAUGHT_SIGNALS) process.on(signal, handle);
+  for (const signal of IGNORABLE_SIGNALS) if (meansNothing(signal)) process.on(signal, handle);
   const realTime = hearRealTime(handle);
   return {
     onSignal(receive) {

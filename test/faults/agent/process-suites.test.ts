@@ -155,7 +155,7 @@ describe.concurrent('signals', () => {
 const NUMBERS: ReadonlyMap<string, number> = new Map(Object.entries(os.constants.signals));
 
 describe.concurrent('signals that were ignored when the agent started', () => {
-  test.for(['HUP', 'QUIT', 'USR1', 'USR2', 'ALRM', 'XCPU', '40'])(
+  test.for(['HUP', 'QUIT', 'USR1', 'USR2', 'ALRM', 'XCPU', 'SYS', 'TRAP', '40'])(
     '%s does nothing to the agent and nothing to kuma-dp',
     async (name) => {
       await using scene = aside();
