@@ -61,6 +61,10 @@ test('the agents of a killed replica attach elsewhere before any grace ends, and
   expect(fleet.deletions()).toHaveLength(2);
 });
 
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, each) => sum + each, 0);
+}
+
 test('three replicas share 50 departures: each is deleted once', { timeout: 120_000 }, async () => {
   await using fleet = await ReplicaFleet.start(postgres, { replicas: 3 });
   fleet.addBystander();
@@ -83,8 +87,11 @@ test('three replicas share 50 departures: each is deleted once', { timeout: 120_
   });
   expect(agents.map((agent) => fleet.deletions(agent.incarnation).length)).toEqual(agents.map(() => 1));
   expect(fleet.controlPlane.journal.matching('DELETE', /web-/)).toHaveLength(50);
-  const ended = fleet.replicas.map(({ companion }) => companion.seen('departure.ended').length);
-  expect(ended.reduce((sum, each) => sum + each, 0)).toBe(50);
+  const endedOf = () => fleet.replicas.map(({ companion }) => companion.seen('departure.ended').length);
+  // A replica logs the end after the store has recorded it.
+  await waitUntil(() => sumOf(endedOf()) >= 50, { what: 'all replicas to log what they ended' });
+  const ended = endedOf();
+  expect(sumOf(ended)).toBe(50);
   note('departures ended by each replica', ended);
 });
 
