@@ -130,7 +130,7 @@ export class Healer {
     const seen = present.get(name);
     if (seen !== undefined && !(await this.#isLeftBehind(agent, seen.labels))) {
       // A list that was read before this run served may show the body of the run before it.
-      if (agent.sinceMs <= atMs && isOfRun(agent.introduction.incarnation, seen))
+      if (agent.serving && agent.sinceMs <= atMs && isOfRun(agent.introduction.incarnation, seen))
         this.#noteBody(name, agent.introduction.incarnation, seen);
       this.#missing.delete(name);
       return;

@@ -227,6 +227,18 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [19_313, { kind: 'control plane crashes', plane: 0 }],
     ],
   },
+  'a new run waits long for its name, and its object is deleted with that of the run before': {
+    seed: 80_042_925,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 10_000,
+    steps: [
+      [0, { kind: 'control plane crashes', plane: 0 }],
+      [39_838, { kind: 'host falls silent', host: 0, forMs: 60_000 }],
+      [1_000, { kind: 'host starts', host: 0, owner: 'cp' }],
+      [10_000, { kind: 'control plane crashes', plane: 0 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(

@@ -140,7 +140,7 @@ const EVIDENCE: readonly Mutant[] = [
   {
     name: 'a list from before a run served shows its body',
     file: 'control-plane/evidence/healer.ts',
-    from: 'agent.sinceMs <= atMs && isOfRun',
+    from: 'agent.serving && agent.sinceMs <= atMs && isOfRun',
     to: 'isOfRun',
   },
 ];
