@@ -1,4 +1,5 @@
 import type { DataplaneResource } from './dataplane.ts';
+import type { DataplaneOverview } from './overview.ts';
 import { portKey, portsOf, stateOf, withPorts, type Port, type PortStates } from './port-states.ts';
 
 /**
@@ -64,6 +65,13 @@ export function restored(stored: DataplaneResource, states?: PortStates): Datapl
   const isOut = portsOf(stored).some((port) => back(port) !== port);
   const resource = isOut ? withPorts(stored, back) : stored;
   return mark === undefined ? resource : withoutMark(resource);
+}
+
+/** The overview with the object as {@link restored} has it. */
+export function beforeSidelining(stored: DataplaneOverview, states?: PortStates): DataplaneOverview {
+  const resource = restored(stored.resource, states);
+  if (resource === stored.resource) return stored;
+  return { ...stored, resource, labels: resource.labels ?? {}, networking: resource.networking };
 }
 
 function withoutMark(resource: DataplaneResource): DataplaneResource {

@@ -14,7 +14,7 @@ import {
 } from '../evidence/decision.pure.ts';
 import { sameLook, wasLeftOpen, type Guard } from '../evidence/guards.pure.ts';
 import { CAUSES, type Cause, type DataplaneRecord, type SideliningRecord } from '../records.pure.ts';
-import { withoutSidelining } from '../witness/sidelining.pure.ts';
+import { mayStillLand, withoutSidelining } from '../witness/sidelining.pure.ts';
 import { retryDelayMs } from './retry.pure.ts';
 import { crashPoint } from './crash-points.ts';
 import type { LookLog } from '../evidence/look-log.ts';
@@ -137,7 +137,7 @@ export class DeletionAttempt {
   ): Promise<AttemptResult> {
     if (stored === undefined) throw new TypeError('What is not there cannot go');
     if (record.state === 'leaving') return this.#delete(record, stored, fence);
-    const doubt = this.#doubt(record);
+    const doubt = this.#doubt(record) ?? (await this.#lateWrite(record, fence.nowMs));
     if (doubt !== undefined)
       return { kind: 'later', ...doubt, afterMs: Math.min(doubt.afterMs, ATTACHED_RELOOK_MS) };
     await fence.alone('brake');
@@ -254,6 +254,14 @@ export class DeletionAttempt {
 
   #doubt({ state, key }: DataplaneRecord): Doubt | undefined {
     return state === 'leaving' ? undefined : this.#deps.doubt(key);
+  }
+
+  /** After the deletion, a late write would create the object anew. */
+  async #lateWrite({ key }: DataplaneRecord, nowMs: number): Promise<Doubt | undefined> {
+    const sidelining = await this.#deps.sidelining(key);
+    if (sidelining === undefined || !mayStillLand(sidelining, nowMs)) return undefined;
+    const reason = 'the control plane may still carry out a sidelining of it';
+    return { guard: 'evidence-too-young', reason, afterMs: ATTACHED_RELOOK_MS };
   }
 
   /** The object without its sidelining, which neither hastens nor delays a deletion. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { describeKey, INCARNATION_LABEL } from '../../kuma/dataplane.ts';
 import { keyOf, neverConnected, type DataplaneOverview } from '../../kuma/overview.ts';
+import { beforeSidelining } from '../../kuma/sidelined.ts';
 import { findOffline, type SweepFinding } from './sweep.pure.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { FleetPage } from './fleet-listing.ts';
@@ -58,9 +59,11 @@ export class Sweeper {
     return this.#judge(await this.#deps.watch.fleet.fresh(1_000), dryRun);
   }
 
-  async #judge({ overviews, clockMs }: FleetPage, dryRun: boolean): Promise<readonly SweepFinding[]> {
+  async #judge({ overviews: listed, clockMs }: FleetPage, dryRun: boolean): Promise<readonly SweepFinding[]> {
     const { store, watch, looks, graceMs, offlineAfterMs } = this.#deps;
-    this.#forgetReported(overviews);
+    this.#forgetReported(listed);
+    // As an attempt sees it: what a sidelining left not ready was ready.
+    const overviews = listed.map((each) => beforeSidelining(each));
     const recorded = new Set((await store.records()).map(({ key }) => describeKey(key)));
     const departed = await this.#departed(overviews, recorded);
     const findings = findOffline({

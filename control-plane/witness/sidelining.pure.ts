@@ -2,7 +2,7 @@ import type { DataplaneResource } from '../../kuma/dataplane.ts';
 import { judgeOwnership } from '../../kuma/ownership.ts';
 import type { DataplaneOverview } from '../../kuma/overview.ts';
 import { portStates } from '../../kuma/port-states.ts';
-import { isSidelined, restored } from '../../kuma/sidelined.ts';
+import { beforeSidelining, isSidelined, restored } from '../../kuma/sidelined.ts';
 import type { DataplaneRecord, SideliningRecord } from '../records.pure.ts';
 
 /** The evidence for one sidelining, while no other call acts on its name. */
@@ -17,6 +17,8 @@ export interface SideliningCase {
   readonly nowMs: number;
   /** `--witness on`. Switched off, everything is put back. */
   readonly isOn: boolean;
+  /** Whether the limits forbid it by now, although they did not when it was decided. */
+  readonly isBarred: boolean;
 }
 
 /**
@@ -69,16 +71,10 @@ export function withoutSidelining(
   sidelining: SideliningRecord | undefined,
 ): DataplaneOverview {
   const states = sidelining?.isMarked === false && isEffective(sidelining) ? sidelining.states : undefined;
-  const resource = restored(stored.resource, states);
-  if (resource === stored.resource) return stored;
+  const before = beforeSidelining(stored, states);
+  if (before === stored) return stored;
   const isOurWrite = sidelining?.timeAfter !== undefined && stored.modificationTime === sidelining.timeAfter;
-  return {
-    ...stored,
-    resource,
-    labels: resource.labels ?? {},
-    networking: resource.networking,
-    modificationTime: isOurWrite ? sidelining.timeBefore : stored.modificationTime,
-  };
+  return isOurWrite ? { ...before, modificationTime: sidelining.timeBefore } : before;
 }
 
 function isEffective({ isEffective: effective, stage }: SideliningRecord): boolean {
@@ -87,17 +83,16 @@ function isEffective({ isEffective: effective, stage }: SideliningRecord): boole
 
 /** An abandoned write would create it anew, so the companion looks at it for a while longer. */
 function judgeAbsence({ sidelining, nowMs }: SideliningCase): SideliningStep {
-  const { unanswered, sentAtMs = 0 } = sidelining;
-  if (unanswered === true && nowMs - sentAtMs < HELD_MS) return again(sidelining, nowMs + SOON_MS);
-  return released(sidelining);
+  return mayStillLand(sidelining, nowMs) ? again(sidelining, nowMs + SOON_MS) : released(sidelining);
 }
 
 function judgeOutstanding(given: SideliningCase, stored: DataplaneOverview): SideliningStep {
-  const { sidelining, record, nowMs, isOn, isReturning } = given;
+  const { sidelining, record, nowMs, isOn, isBarred, isReturning } = given;
   if (isOut(sidelining, stored))
     return note(sidelining, { stage: 'out', isEffective: true, dueAtMs: nowMs + SOON_MS });
   const mayGo =
     isOn &&
+    !isBarred &&
     isSuspect(record, sidelining) &&
     nowMs - sidelining.beganAtMs < EVIDENCE_MS &&
     isOwn(sidelining, stored);
@@ -147,6 +142,11 @@ function isOut(sidelining: SideliningRecord, stored: DataplaneOverview): boolean
   if (isMarked === true || states === undefined || sentAtMs === undefined) return false;
   const seen = portStates(stored.resource);
   return Object.keys(states).some((port) => seen[port] === 'NotReady');
+}
+
+/** Whether the control plane may still carry out a write that it did not answer. */
+export function mayStillLand({ unanswered, sentAtMs }: SideliningRecord, nowMs: number): boolean {
+  return unanswered === true && sentAtMs !== undefined && nowMs - sentAtMs < HELD_MS;
 }
 
 function isOwn({ incarnation, address }: SideliningRecord, stored: DataplaneOverview): boolean {

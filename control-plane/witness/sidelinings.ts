@@ -10,6 +10,8 @@ import { crashPoint } from '../departures/crash-points.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { Alone, ControlPlanes, Store } from '../ports.ts';
 import type { SideliningRecord } from '../records.pure.ts';
+import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import { admitSidelinings } from './sidelining-limits.pure.ts';
 import { judgeSidelining } from './sidelining.pure.ts';
 
 export interface SideliningsDeps {
@@ -18,7 +20,10 @@ export interface SideliningsDeps {
   readonly events: DeregistrarEvents;
   readonly store: Store;
   readonly controlPlanes: ControlPlanes;
+  readonly watch: Pick<ZoneWatch, 'fleet'>;
   readonly isOn: boolean;
+  /** Whether it has lost its agent, and no peer has reached it since. */
+  readonly isDoubted: (name: string) => boolean;
   /** Whether an agent of this name is attached here, or waits until the store has recorded that. */
   readonly isReturning: (key: DataplaneKey) => boolean;
   /** The number of parallel writes. */
@@ -55,6 +60,8 @@ const BATCH = 512;
 /** How long a look waits for an answer of a control plane; less than the lock lasts. */
 const REQUEST_BUDGET_MS = 1_500;
 const RETRY_MS = 1_000;
+/** The greatest age of the list that says whether another dataplane of a service is ready, before a retry. */
+const READY_AGE_MS = 500;
 const NOTHING: Outcome = { value: { kind: 'nothing' } };
 
 /**
@@ -111,11 +118,14 @@ export class Sidelinings {
     const working = new Set<Promise<void>>();
     while (!signal.aborted) {
       this.#nudged = Promise.withResolvers();
-      for (const { key } of await this.#due()) {
-        const name = describeKey(key);
+      const due = await this.#due();
+      let barred: Promise<ReadonlySet<string>> | undefined;
+      const barredNow = (): Promise<ReadonlySet<string>> => (barred ??= this.#barred(due.filter(isRetried)));
+      for (const each of due) {
+        const name = describeKey(each.key);
         if (this.#underWay.has(name)) continue;
         this.#underWay.add(name);
-        const one = limit(() => this.#look(key)).finally(() => {
+        const one = limit(() => this.#look(each, barredNow)).finally(() => {
           this.#underWay.delete(name);
           working.delete(one);
         });
@@ -152,11 +162,31 @@ export class Sidelinings {
     }
   }
 
+  /** The retried ones that may not go any more: the last other ready dataplane of a service may be gone by now. */
+  async #barred(retried: readonly SideliningRecord[]): Promise<ReadonlySet<string>> {
+    const { clock, store, watch, isDoubted } = this.#deps;
+    const names = new Set(retried.map(({ key }) => describeKey(key)));
+    const [{ overviews }, all, nowMs] = await Promise.all([
+      withDeadline({ clock, action: 'list the dataplanes', budgetMs: REQUEST_BUDGET_MS }, () =>
+        watch.fleet.paced(READY_AGE_MS),
+      ),
+      store.sidelinings(),
+      store.nowMs(),
+    ]);
+    const past = all
+      .filter(({ key }) => !names.has(describeKey(key)))
+      .map((each) => ({ ...each, isActive: each.stage !== 'released' }));
+    const rulings = admitSidelinings(retried, { overviews, past, isDoubted, nowMs });
+    return new Set([...names].filter((name) => rulings.get(name)?.admitted !== true));
+  }
+
   /** Never throws. */
-  async #look(key: DataplaneKey): Promise<void> {
+  async #look(due: SideliningRecord, barred: () => Promise<ReadonlySet<string>>): Promise<void> {
     const { store, events, onRestored } = this.#deps;
+    const { key } = due;
     try {
-      const { kind, error } = await store.whileAlone(key, (alone) => this.#act(key, alone));
+      const isBarred = isRetried(due) && (await barred()).has(describeKey(key));
+      const { kind, error } = await store.whileAlone(key, (alone) => this.#act(alone, { key, isBarred }));
       crashPoint('sideline.recorded');
       if (error !== undefined) events.sideliningFailed(key, error);
       if (kind === 'restored') {
@@ -171,7 +201,10 @@ export class Sidelinings {
     }
   }
 
-  async #act(key: DataplaneKey, alone: Alone): Promise<Outcome> {
+  async #act(
+    alone: Alone,
+    { key, isBarred }: { readonly key: DataplaneKey; readonly isBarred: boolean },
+  ): Promise<Outcome> {
     const { record, sidelining, fence } = alone;
     const isOn = this.#isOn;
     if (sidelining === undefined || sidelining.stage === 'released') return NOTHING;
@@ -189,7 +222,8 @@ export class Sidelinings {
       return retry(error);
     }
     const isReturning = this.#deps.isReturning(key);
-    const next = judgeSidelining({ sidelining, record, stored, isReturning, nowMs: fence.nowMs, isOn });
+    const given = { sidelining, record, stored, isReturning, nowMs: fence.nowMs, isOn, isBarred };
+    const next = judgeSidelining(given);
     if (next.step === 'note') return this.#noted(sidelining, next.sidelining, fence.nowMs);
     if (stored === undefined) throw new TypeError('What is not there is not written');
     const write = { alone, sidelining, retry };
@@ -288,6 +322,11 @@ export class Sidelinings {
     );
     return look.overview;
   }
+}
+
+/** Whether an earlier try failed. */
+function isRetried({ stage, beganAtMs, dueAtMs }: SideliningRecord): boolean {
+  return stage === 'outstanding' && dueAtMs > beganAtMs;
 }
 
 /** Whether the object is, or may be, as a sidelining has left it. */

@@ -23,6 +23,7 @@ import {
   lossesAround,
   ROUND_MS,
   SUSPICION_MS,
+  wasNotCarriedOut,
   type SuspectStep,
 } from './suspicion.pure.ts';
 
@@ -129,17 +130,13 @@ export class Suspects {
     const scene = this.#scenes.of(overviews, (name) => this.#suspects.has(name));
     const candidates: Unreached[] = [];
     let nextMs = ADOPT_MS;
-    for (const suspect of this.#inTurn()) {
+    const longestUnaskedFirst = this.all.toSorted((a, b) => lastAskedMs(a) - lastAskedMs(b));
+    for (const suspect of longestUnaskedFirst) {
       const dueMs = this.#step(suspect, { scene, streams, candidates });
       nextMs = Math.min(nextMs, dueMs - clock.monotonicMs());
     }
     if (candidates.length > 0) await this.#sideline(candidates);
     return nextMs;
-  }
-
-  /** Longest-unasked first */
-  #inTurn(): readonly Suspect[] {
-    return [...this.#suspects.values()].toSorted((a, b) => lastAskedMs(a) - lastAskedMs(b));
   }
 
   /** @returns when to look at it again, monotonic */
@@ -252,7 +249,7 @@ export class Suspects {
   async #lookWhetherOut(suspect: Suspect): Promise<void> {
     const sidelining = await this.#deps.store.sidelining(suspect.key);
     suspect.isOut = sidelining?.stage === 'out';
-    if (sidelining === undefined) Object.assign(suspect, { standing: 'asked', rounds: [] });
+    if (wasNotCarriedOut(sidelining)) Object.assign(suspect, { standing: 'asked', rounds: [] });
   }
 
   /** Another host may have its address by now: only a stream at its control plane says that it is back. */
@@ -286,7 +283,7 @@ export class Suspects {
       const choice = chooseSidelinings(candidates, {
         known,
         overviews,
-        isDoubted: (name) => this.#isDoubted(name),
+        isDoubted: (name) => this.isDoubted(name),
         nowMs,
       });
       ({ refused } = choice);
@@ -304,7 +301,7 @@ export class Suspects {
     sidelinings.nudge();
   }
 
-  #isDoubted(name: string): boolean {
+  isDoubted(name: string): boolean {
     return this.#suspects.get(name)?.rounds.some(isReached) === false;
   }
 

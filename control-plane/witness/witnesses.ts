@@ -66,6 +66,7 @@ export class Witnesses {
     this.sidelinings = new Sidelinings({
       ...common,
       isReturning: (key) => deps.agents.isReturning(key),
+      isDoubted: (name) => this.suspects.isDoubted(name),
       concurrency: CONCURRENCY[store.kind],
       onSidelined: (_, tookMs) => {
         settings.onSidelined(tookMs);

@@ -239,6 +239,30 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [10_000, { kind: 'control plane crashes', plane: 0 }],
     ],
   },
+  'a refused sidelining is tried again when the other dataplane of the service is no longer ready': {
+    seed: 80_520_095,
+    database: 'sqlite',
+    planes: 1,
+    deregistrationDelayMs: 10_000,
+    witnesses: true,
+    steps: [
+      [0, { kind: 'writes are refused', replica: 0, forMs: 40_000 }],
+      [0, { kind: 'host falls silent', host: 5, forMs: 150_000 }],
+      [10_000, { kind: 'health check fails', host: 4, forMs: 3_000 }],
+    ],
+  },
+  'a sidelining that the control plane did not answer lands after the deletion': {
+    seed: 80_595_631,
+    database: 'sqlite',
+    planes: 1,
+    deregistrationDelayMs: 0,
+    witnesses: true,
+    steps: [
+      [0, { kind: 'host crashes', host: 1 }],
+      [336, { kind: 'control planes are slow', replica: 0, forMs: 10_000 }],
+      [194, { kind: 'host crashes', host: 0 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(

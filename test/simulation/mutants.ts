@@ -324,8 +324,8 @@ const WITNESSES: readonly Mutant[] = [
   {
     name: 'rule 11: our own write restarts the waits of a deletion',
     file: SIDELINING,
-    from: '  if (resource === stored.resource) return stored;',
-    to: '  if (resource !== undefined) return stored;',
+    from: '  if (before === stored) return stored;',
+    to: '  if (before !== undefined) return stored;',
   },
   {
     name: 'rule 12: an agent looks at any address',
@@ -347,6 +347,18 @@ const WITNESSES: readonly Mutant[] = [
     file: 'control-plane/witness/sidelining-limits.pure.ts',
     from: 'if (isReady && !isDoubted)',
     to: 'if (isReady)',
+  },
+  {
+    name: 'a refused sidelining is tried again whatever has happened since',
+    file: SIDELINING,
+    from: '    !isBarred &&\n',
+    to: '',
+  },
+  {
+    name: 'a deletion does not wait for a late sidelining',
+    file: SIDELINING,
+    from: 'return unanswered === true && sentAtMs !== undefined && nowMs - sentAtMs < HELD_MS;',
+    to: 'return unanswered === true && sentAtMs !== undefined && nowMs < sentAtMs;',
   },
 ];
 

@@ -25,10 +25,12 @@ function stepOf({
   afterMs = 100,
   record = LOST,
   isReturning = false,
+  isBarred = false,
 }: {
   readonly afterMs?: number;
   readonly record?: DataplaneRecord;
   readonly isReturning?: boolean;
+  readonly isBarred?: boolean;
 }) {
   const nowMs = SIDELINING.beganAtMs + afterMs;
   const judged = judgeSidelining({
@@ -38,6 +40,7 @@ function stepOf({
     isReturning,
     nowMs,
     isOn: true,
+    isBarred,
   });
   return judged.step === 'note' ? judged.sidelining.stage : judged.step;
 }
@@ -48,6 +51,10 @@ describe('a dataplane that no witness reached', () => {
     { afterMs: 20_000, step: 'released' },
   ])('is judged by evidence that is $afterMs ms old: $step', ({ afterMs, step }) => {
     expect(stepOf({ afterMs })).toBe(step);
+  });
+
+  test('stays in rotation where the limits forbid it by now', () => {
+    expect(stepOf({ isBarred: true })).toBe('released');
   });
 
   test.for([
