@@ -48,6 +48,20 @@ interface Search {
   watchfulness: Watchfulness;
 }
 
+/** A dataplane that is searched for. */
+interface Searched {
+  readonly agent: AttachedAgent;
+  readonly overview: DataplaneOverview | undefined;
+  readonly targets: readonly Place[];
+}
+
+interface Known {
+  /** By the store's clock. */
+  readonly nowMs: number;
+  /** By place. */
+  readonly fresh: ReadonlyMap<string, readonly Acquaintance[]>;
+}
+
 const TICK_MS = 1_000;
 const FLEET_AGE_MS = 16_000;
 const SOON_MS = 2_000;
@@ -88,10 +102,23 @@ export class AcquaintanceSearch {
     const due = this.#due([...agents]);
     if (due.length === 0) return;
     const scene = await this.#sceneFor(due);
+    const searched = due.map((agent) => searchedIn(scene, agent));
+    const known = await this.#known(searched.flatMap(({ targets }) => targets.map(placeText)));
     const limit = pLimit(CONCURRENCY);
-    const reached = await Promise.all(due.map((agent) => limit(() => this.#searchFor(agent, scene))));
+    const reached = await Promise.all(
+      searched.map((each) => limit(() => this.#searchFor(each, scene, known))),
+    );
     this.#deps.witnessRates.prune(clock.monotonicMs());
     await this.#deps.store.noteAcquaintances(reached.flat());
+  }
+
+  /** One read of the store for all that are searched for. */
+  async #known(places: readonly string[]): Promise<Known> {
+    const { store } = this.#deps;
+    const nowMs = await store.nowMs();
+    const valid = places.length === 0 ? [] : await store.acquaintances(places, nowMs - VALID_MS);
+    const fresh = valid.filter(({ reachedAtMs }) => nowMs - reachedAtMs < REFRESH_MS);
+    return { nowMs, fresh: Map.groupBy(fresh, ({ place }) => place) };
   }
 
   /**
@@ -140,20 +167,20 @@ export class AcquaintanceSearch {
     for (const name of this.#searches.keys()) if (!names.has(name)) this.#searches.delete(name);
   }
 
-  async #searchFor(agent: AttachedAgent, scene: WitnessScene): Promise<readonly Acquaintance[]> {
-    const { store } = this.#deps;
+  async #searchFor(
+    { agent, overview, targets }: Searched,
+    scene: WitnessScene,
+    known: Known,
+  ): Promise<readonly Acquaintance[]> {
     const name = describeKey(agent.introduction.key);
-    const overview = scene.overviewOf(name);
     const peer = addressOf(agent);
-    const targets = overview === undefined ? [] : scene.targetsOf(overview, peer);
     if (overview === undefined || targets.length === 0) {
       const problem = overview === undefined ? '' : describeNoTargets(placesOf(overview), peer);
       this.#note(name, { witnesses: 0, companionReachedIt: false, problem }, false);
       return [];
     }
-    const nowMs = await store.nowMs();
-    const known = await store.acquaintances(targets.map(placeText), nowMs - VALID_MS);
-    const fresh = known.filter(({ reachedAtMs }) => nowMs - reachedAtMs < REFRESH_MS);
+    const { nowMs } = known;
+    const fresh = targets.flatMap((place) => known.fresh.get(placeText(place)) ?? []);
     const services = [...readinessByService(overview).keys()];
     const besides = new Set([
       ...targets.map(({ address }) => address),
@@ -229,6 +256,15 @@ export class AcquaintanceSearch {
     const nextMs = clock.monotonicMs() + pauseMs * (0.75 + random() / 2);
     this.#searches.set(name, { nextMs, misses, watchfulness });
   }
+}
+
+function searchedIn(scene: WitnessScene, agent: AttachedAgent): Searched {
+  const overview = scene.overviewOf(describeKey(agent.introduction.key));
+  return {
+    agent,
+    overview,
+    targets: overview === undefined ? [] : scene.targetsOf(overview, addressOf(agent)),
+  };
 }
 
 /** Whether this agent may look at the other one's dataplane: it is another one, at another address. */
