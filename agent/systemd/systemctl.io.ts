@@ -37,9 +37,14 @@ function managerOf(uid: number | undefined): readonly string[] {
 
 type UnitEnvironment = Readonly<Record<string, string | undefined>>;
 
-/** systemd's current jobs; a problem if it does not answer at once. */
-export function listJobs(env: UnitEnvironment): Promise<Said> {
-  return run(env, { args: ['list-jobs', '--no-legend', '--plain'], patienceMs: JOBS_PATIENCE_MS });
+/**
+ * systemd's current jobs; a problem if it does not answer at once.
+ *
+ * @param uid as in {@link systemctl}
+ */
+export function listJobs(env: UnitEnvironment, uid: number | undefined): Promise<Said> {
+  const args = [...managerOf(uid), 'list-jobs', '--no-legend', '--plain'];
+  return run(env, { args, patienceMs: JOBS_PATIENCE_MS });
 }
 
 function run(
