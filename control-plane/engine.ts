@@ -84,7 +84,7 @@ export class Engine {
     const onReturned = (): void => void this.#onReturned();
     const common = { clock, events, store, controlPlanes, replica, graceMs, nudge };
     this.deps = deps;
-    this.watch = new ZoneWatch({ ...common, onReturned, busyShare: deps.busyShare });
+    this.watch = new ZoneWatch({ ...common, host: deps.witness.host, onReturned, busyShare: deps.busyShare });
     const { watch } = this;
     const looks = new LookLog(clock, watch.presence);
     this.#looks = looks;

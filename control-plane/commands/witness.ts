@@ -1,8 +1,8 @@
 import { lookup } from 'node:dns/promises';
-import { hostname } from 'node:os';
 
 import { systemClock, within } from '../../kernel/clock.ts';
 import { tcpConnect } from '../../program/tcp-connect.ts';
+import { thisHost } from '../../program/this-host.ts';
 import type { ServeOptions } from '../options.ts';
 import type { Metrics } from '../server/metrics.io.ts';
 import { lookNetworks } from '../witness/networks.io.ts';
@@ -19,7 +19,7 @@ export async function witnessSettings(
     isOn: witness === 'on',
     networks: lookNetworks(witnessNetworks, await addressesOf(urls)),
     look: ownLook({ clock: systemClock, connect: tcpConnect }),
-    host: hostname(),
+    host: thisHost(),
     onAnswer: metrics.testified,
     onSidelined: metrics.sidelinedAfter,
     onRestored: metrics.restored,

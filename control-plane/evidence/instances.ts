@@ -47,9 +47,12 @@ export class Instances {
   readonly #changed = new Set<string>();
   #looks: readonly InstanceLook[] = [];
 
-  /** Earlier notes of this process or another replica. */
+  /** Earlier notes of this process or another replica. Call it after the first look. */
   load(records: readonly InstanceRecord[], nowMs: number): void {
-    for (const { id, url, standing } of records) {
+    const asked = new Set(this.#looks.map(({ url }) => url));
+    for (const { id, url: noted, standing } of records) {
+      // At a URL that this process does not ask, only others learn whether it was replaced.
+      const url = noted !== undefined && asked.has(noted) ? noted : undefined;
       const known = this.#known.get(id);
       if (known === undefined) this.#known.set(id, { url, standing, firstMs: nowMs, lastMs: nowMs });
       // This process has newer evidence than the store: an answer at another URL, or a stream.

@@ -12,8 +12,8 @@ export interface ZoneRegistryDeps {
   readonly clock: Clock;
   readonly events: DeregistrarEvents;
   readonly store: Pick<Store, 'bindZone' | 'instances' | 'noteInstances' | 'nowMs'>;
-  /** Names this process among those that share the store: its host, and a part that differs with each start. */
-  readonly replica: string;
+  /** As `thisHost()` names it: another one than all others that share the store. */
+  readonly host: string;
 }
 
 /** Interval for reading other replicas' notes and repeating our own. */
@@ -25,7 +25,7 @@ const FORGET_MS = 72 * 3_600_000;
 /** The zone's identity and its control plane instances, in the store. */
 export class ZoneRegistry {
   readonly #deps: ZoneRegistryDeps;
-  readonly #place: string;
+  readonly #places: readonly [string, string];
   #standing: ZoneStanding = { kind: 'unchecked' };
   #isLoaded = false;
   #checked: string | undefined;
@@ -35,7 +35,9 @@ export class ZoneRegistry {
   constructor(deps: ZoneRegistryDeps) {
     this.#deps = deps;
     // URLs on loopback mean another control plane on another host.
-    this.#place = `${deps.replica.replace(/-[^-]*$/, '')} `;
+    const { host } = deps;
+    // Until 0.2 a host was noted by its name only.
+    this.#places = [`${host} `, `${host.split('#', 1)[0] ?? host} `];
   }
 
   /** The companion judges nothing before it has read the zone and its instances. */
@@ -93,12 +95,12 @@ export class ZoneRegistry {
   }
 
   #fromStore({ url, ...record }: InstanceRecord): InstanceRecord {
-    const isOurs = url?.startsWith(this.#place) === true;
-    return { ...record, url: isOurs ? url.slice(this.#place.length) : undefined };
+    const place = this.#places.find((each) => url?.startsWith(each));
+    return { ...record, url: place === undefined ? undefined : url?.slice(place.length) };
   }
 
   #toStore({ url, ...record }: InstanceRecord): InstanceRecord {
-    return { ...record, url: url === undefined ? undefined : `${this.#place}${url}` };
+    return { ...record, url: url === undefined ? undefined : `${this.#places[0]}${url}` };
   }
 
   #setForeign(reason: string): void {

@@ -18,8 +18,8 @@ export interface ZoneWatchDeps {
   readonly events: DeregistrarEvents;
   readonly controlPlanes: ControlPlanes;
   readonly store: Pick<Store, 'bindZone' | 'instances' | 'noteInstances' | 'nowMs'>;
-  /** The name of this process among the replicas of the store. */
-  readonly replica: string;
+  /** As `thisHost()` names it: another one than all others that share the store. */
+  readonly host: string;
   /** Called when a control plane answers again. */
   readonly onReturned: () => void;
   /** As for {@link Presence}. */

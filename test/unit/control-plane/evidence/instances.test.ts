@@ -55,6 +55,7 @@ describe('instances that answer', () => {
 
   test('notes of other replicas win over what was seen here before', () => {
     const instances = new Instances();
+    instances.noteLooks([silent()], 0);
     instances.noteStreams(listed(stream('vm-1', 60_000)), 0);
     instances.load([{ id: 'vm-1', url: URL_A, standing: 'named' }], 0);
     instances.noteLooks([answers('vm-2')], 0);
@@ -70,6 +71,18 @@ describe('instances that answer', () => {
     expect(standings(instances)).toEqual({ live: [], ended: ['vm-1'], doubtful: [] });
   });
 
+  test('one that another replica asks at a URL of its own has ended once that is noted, and is not noted over', () => {
+    const instances = new Instances();
+    instances.noteLooks([answers('vm-2', 'http://localhost:5681')], 0);
+    instances.load([{ id: 'vm-1', url: URL_A, standing: 'named' }], 0);
+    expect(standings(instances).doubtful).toEqual(['vm-1']);
+    instances.takeChanges();
+    instances.refresh();
+    expect(instances.takeChanges().map(({ id }) => id)).toEqual(['vm-2']);
+    instances.load([{ id: 'vm-1', url: URL_A, standing: 'ended' }], 10_000);
+    expect(standings(instances)).toEqual({ live: ['vm-2'], ended: ['vm-1'], doubtful: [] });
+  });
+
   test('one whose URL is not named any more cannot be asked', () => {
     const instances = new Instances();
     instances.load([{ id: 'vm-9', url: 'http://gone:5681', standing: 'named' }], 0);
@@ -79,6 +92,7 @@ describe('instances that answer', () => {
 
   test('what was known before a restart of the companion ends like what was seen', () => {
     const instances = new Instances();
+    instances.noteLooks([silent()], 0);
     instances.load([{ id: 'vm-1', url: URL_A, standing: 'named' }], 0);
     instances.noteLooks([answers('vm-2')], 0);
     instances.noteLooks([answers('vm-2')], 10_000);

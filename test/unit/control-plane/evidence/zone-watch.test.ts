@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { InstanceLook } from '../../../../control-plane/control-planes/instance-look.pure.ts';
 import { deregistrarEvents } from '../../../../control-plane/events.ts';
@@ -25,7 +25,7 @@ async function eventsOf(...looks: readonly (readonly InstanceLook[])[]): Promise
       noteInstances: () => Promise.resolve(),
       nowMs: () => Promise.resolve(0),
     } as unknown as ZoneWatchDeps['store'],
-    replica: 'replica-1',
+    host: 'vm',
     onReturned: () => {},
   });
   for (const _ of looks) await watch.look();
@@ -53,4 +53,49 @@ test('one that answers later, and is lost again', async () => {
     'info control-plane.found a',
     'warn control-plane.lost a',
   ]);
+});
+
+describe('an instance that a replica on another host has noted at the same address on loopback', () => {
+  const URL = 'http://127.0.0.1:5681';
+
+  async function standingOf(noted: string): Promise<{ ended: boolean; doubtful: boolean }> {
+    const clock = new FakeClock();
+    const watch = new ZoneWatch({
+      clock,
+      events: deregistrarEvents(new FakeLog()),
+      controlPlanes: {
+        look: () =>
+          Promise.resolve([{ url: URL, seen: { facts: { ...DEFAULT_FACTS, instanceId: 'vm-2' } } }]),
+      } as unknown as ZoneWatchDeps['controlPlanes'],
+      store: {
+        bindZone: () => Promise.resolve({ kind: 'bound' }),
+        instances: () => Promise.resolve([{ id: 'vm-1', url: noted, standing: 'named' }]),
+        noteInstances: () => Promise.resolve(),
+        nowMs: () => Promise.resolve(0),
+      } as unknown as ZoneWatchDeps['store'],
+      host: 'vm#0a0a0a0a',
+      onReturned: () => {},
+    });
+    await watch.look();
+    clock.advance(30_000);
+    await watch.look();
+    const { endedInstances, doubtfulInstances } = watch.surroundings;
+    return { ended: endedInstances.has('vm-1'), doubtful: doubtfulInstances.has('vm-1') };
+  }
+
+  test.for([
+    {
+      host: 'vm#0b0b0b0b',
+      is: { ended: false, doubtful: true },
+      name: 'has not ended: both hosts are called vm',
+    },
+    { host: 'vm#0a0a0a0a', is: { ended: true, doubtful: false }, name: 'has ended if it was this host' },
+    {
+      host: 'vm',
+      is: { ended: true, doubtful: false },
+      name: 'has ended if the note is of an older version',
+    },
+  ])('$name', async ({ host, is }) => {
+    expect(await standingOf(`${host} ${URL}`)).toEqual(is);
+  });
 });
