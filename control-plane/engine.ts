@@ -14,7 +14,7 @@ import { Departures } from './departures/departures.ts';
 import type { DeregistrarEvents } from './events.ts';
 import { Healer } from './evidence/healer.ts';
 import { LookLog } from './evidence/look-log.ts';
-import { periodically } from './periodically.ts';
+import { keepRunning, periodically } from './periodically.ts';
 import type { AttemptedDeletion, ControlPlanes, DueShare, Predecessors, Store } from './ports.ts';
 import type { DataplaneRecord } from './records.pure.ts';
 import { Sweeper } from './evidence/sweeper.ts';
@@ -135,16 +135,19 @@ export class Engine {
   /** Ends with `signal`, once all work in progress has ended. */
   async run(signal: AbortSignal): Promise<void> {
     const { heal } = this.deps.settings;
+    const parts = [
+      this.watch.presence,
+      this.watch,
+      this.heartbeat,
+      this.#news,
+      this.requested,
+      this.departures,
+      this.sweeper,
+      this.witnesses,
+      ...(heal ? [this.#healer] : []),
+    ];
     await Promise.all([
-      this.watch.presence.run(signal),
-      this.watch.run(signal),
-      this.heartbeat.run(signal),
-      this.#news.run(signal),
-      this.requested.run(signal),
-      this.departures.run(signal),
-      this.sweeper.run(signal),
-      this.witnesses.run(signal),
-      ...(heal ? [this.#healer.run(signal)] : []),
+      ...parts.map((part) => keepRunning(this.deps, (over) => part.run(over), signal)),
       periodically(this.deps, () => this.#keepHouse(), { everyMs: HOUSEKEEPING_MS, signal }),
     ]);
   }

@@ -23,3 +23,26 @@ export async function periodically(
     await pause(clock, everyMs, signal);
   }
 }
+
+const AGAIN_MS = 1_000;
+
+/**
+ * Runs one part of the program until it returns or `signal` aborts. If the part fails, it begins again, and the others
+ * run on: no error of a store or a control plane may end the process. A bug is logged as well.
+ */
+export async function keepRunning(
+  { clock, events }: PeriodicDeps,
+  part: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      await part(signal);
+      return;
+    } catch (error) {
+      if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
+      if (signal.aborted) return;
+      await pause(clock, AGAIN_MS, signal);
+    }
+  }
+}

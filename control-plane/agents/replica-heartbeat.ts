@@ -1,5 +1,5 @@
 import { pause, type Clock } from '../../kernel/clock.ts';
-import { describeError, hasCode } from '../../kernel/errors.ts';
+import { describeError, OperationalError } from '../../kernel/errors.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { DueShare, Store, StreamSum } from '../ports.ts';
 import { returnTimeMs } from './return-time.pure.ts';
@@ -192,7 +192,8 @@ export class ReplicaHeartbeat {
       events.agentsMissing(lost);
       nudge();
     } catch (error) {
-      if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
+      // Two replicas may note the same silence at once: the database then cancels one. The next heartbeat tries again.
+      if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
     }
   }
 }

@@ -4,6 +4,7 @@ import type { AttachedAgents } from '../agents/attached-agents.ts';
 import type { AttachedAgent, WitnessTestimony } from '../attached-agent.ts';
 import type { DeregistrarEvents } from '../events.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
+import { keepRunning } from '../periodically.ts';
 import type { ControlPlanes, DueShare, Store } from '../ports.ts';
 import { AcquaintanceSearch } from './acquaintances.ts';
 import type { LossCause } from './loss.pure.ts';
@@ -52,6 +53,7 @@ export class Witnesses {
   readonly sidelinings: Sidelinings;
   readonly search: AcquaintanceSearch;
   readonly isOn: boolean;
+  readonly #deps: WitnessesDeps;
   readonly #questions: Questions;
   readonly #strays: StrayMarks;
 
@@ -61,6 +63,7 @@ export class Witnesses {
     const witnessRates = new Rates(RATES.witness);
     const questions = new Questions(clock, onAnswer);
     const common = { ...deps, isOn, networks, look, host, questions, witnessRates };
+    this.#deps = deps;
     this.isOn = isOn;
     this.#questions = questions;
     this.sidelinings = new Sidelinings({
@@ -84,8 +87,8 @@ export class Witnesses {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const asking = this.isOn ? [this.suspects.run(signal), this.search.run(signal)] : [];
-    await Promise.all([this.sidelinings.run(signal), this.#strays.run(signal), ...asking]);
+    const parts = [this.sidelinings, this.#strays, ...(this.isOn ? [this.suspects, this.search] : [])];
+    await Promise.all(parts.map((part) => keepRunning(this.#deps, (over) => part.run(over), signal)));
   }
 
   lost(agent: AttachedAgent, cause: LossCause): Promise<void> {
