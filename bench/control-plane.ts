@@ -8,8 +8,9 @@ import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
-const TEST = join(import.meta.dirname, '..', 'test');
-const TLS = join(TEST, 'fixtures', 'tls');
+import { recordedAnswer } from '../test/support/kuma/recorded.ts';
+
+const TLS = join(import.meta.dirname, '..', 'test', 'fixtures', 'tls');
 
 /** What this process sends to its parent. */
 export type ControlPlaneMessage =
@@ -18,9 +19,7 @@ export type ControlPlaneMessage =
   | { readonly deletedAtNs: string };
 
 function recorded(name: string): string {
-  const path = join(TEST, 'support', 'kuma', 'recorded', '2.14.3', `${name}.json`);
-  const { body } = JSON.parse(readFileSync(path, 'utf8')) as { readonly body: unknown };
-  return JSON.stringify(body);
+  return JSON.stringify(recordedAnswer('2.14.3', name).body);
 }
 
 const ANSWERS: Readonly<Record<string, string>> = {

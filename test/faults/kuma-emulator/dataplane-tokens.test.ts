@@ -1,14 +1,10 @@
 import { createPublicKey, verify } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { DataplaneTokens } from '../../support/kuma/dataplane-tokens.ts';
-import { type KumaVersion } from '../../support/kuma/version-traits.ts';
+import { RECORDED_VERSIONS, recordedText } from '../../support/kuma/recorded.ts';
 import { TemporaryDir } from '../../support/world/temporary-dir.ts';
-
-const RECORDED = join(import.meta.dirname, '..', '..', 'support', 'kuma', 'recorded');
 
 interface Token {
   readonly header: Readonly<Record<string, unknown>>;
@@ -19,19 +15,16 @@ interface Token {
   };
 }
 
-test.for(['2.10.1', '2.14.3', '3.0.0-preview'] as const satisfies readonly KumaVersion[])(
-  '%s: an issued token has the claims of a recorded one',
-  async (version) => {
-    await using controlPlane = await ControlPlane.start({ version, localhostIsAdmin: true });
-    const issued = decode(await issue(controlPlane));
-    const text = readFileSync(join(RECORDED, version, 'dataplane-token-decoded.json'), 'utf8');
-    const recorded = JSON.parse(text) as Token;
-    expect(issued.header).toEqual(recorded.header);
-    expect(Object.keys(issued.claims)).toEqual(Object.keys(recorded.claims));
-    expect(timeless(issued)).toEqual(timeless(recorded));
-    expect(spans(issued)).toEqual(spans(recorded));
-  },
-);
+test.for(RECORDED_VERSIONS)('%s: an issued token has the claims of a recorded one', async (version) => {
+  await using controlPlane = await ControlPlane.start({ version, localhostIsAdmin: true });
+  const issued = decode(await issue(controlPlane));
+  const text = recordedText(version, 'dataplane-token-decoded.json');
+  const recorded = JSON.parse(text) as Token;
+  expect(issued.header).toEqual(recorded.header);
+  expect(Object.keys(issued.claims)).toEqual(Object.keys(recorded.claims));
+  expect(timeless(issued)).toEqual(timeless(recorded));
+  expect(spans(issued)).toEqual(spans(recorded));
+});
 
 test('the newest signing key signs, and the keys outlive their control plane', async () => {
   using dir = new TemporaryDir();

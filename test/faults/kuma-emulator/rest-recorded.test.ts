@@ -4,12 +4,10 @@ import { type NodeInfo } from '../../support/kuma/bootstrap-protocol.ts';
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { networkingOf, withReadiness } from '../../support/kuma/dataplane-model.ts';
 import { ended, Insights } from '../../support/kuma/insights.ts';
+import { RECORDED_VERSIONS } from '../../support/kuma/recorded.ts';
 import { ResourceManager } from '../../support/kuma/resource-manager.ts';
 import { recorded, type RecordedAnswer } from '../../support/kuma/settings.ts';
 import { type Fields, type StoredSubscription } from '../../support/kuma/store.ts';
-import { type KumaVersion } from '../../support/kuma/version-traits.ts';
-
-const RECORDED_VERSIONS = ['2.10.1', '2.14.3', '3.0.0-preview'] as const satisfies readonly KumaVersion[];
 
 /** What differs from one run to the next, by field name. */
 const VOLATILE = new Set([

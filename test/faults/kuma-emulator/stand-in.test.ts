@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
-import { type KumaVersion } from '../../support/kuma/version-traits.ts';
+import { recordedText, type RecordedVersion } from '../../support/kuma/recorded.ts';
 import { KUMA_DP } from '../../support/world/dataplane-command.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { QuickWorld } from '../../support/kuma/quick-world.ts';
@@ -68,20 +67,16 @@ describe('kuma-dp run', () => {
   });
 });
 
-function recordedFile(version: KumaVersion, file: string): string {
-  return readFileSync(new URL(`../../support/kuma/recorded/${version}/${file}`, import.meta.url), 'utf8');
-}
-
 /** All names but those of workers: Envoy has one worker for each processor. */
-function recordedStatNames(version: KumaVersion): readonly string[] {
-  return recordedFile(version, 'envoy-stats-idle.txt')
+function recordedStatNames(version: RecordedVersion): readonly string[] {
+  return recordedText(version, 'envoy-stats-idle.txt')
     .split('\n')
     .map((line) => line.split(':')[0] ?? '')
     .filter((name) => name !== '' && !name.includes('worker_'));
 }
 
-function recordedListeners(version: KumaVersion): unknown {
-  return JSON.parse(recordedFile(version, 'envoy-listeners.json'));
+function recordedListeners(version: RecordedVersion): unknown {
+  return JSON.parse(recordedText(version, 'envoy-listeners.json'));
 }
 
 async function ending(

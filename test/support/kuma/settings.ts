@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
 import { formatDuration } from '../../../kernel/duration.ts';
 import { type GatewayListener } from './bootstrap-protocol.ts';
+import { recordedText } from './recorded.ts';
 import { type KumaVersion, traitsOf } from './version-traits.ts';
 
 /** How a control plane is set up. Durations are milliseconds; every default is Kuma's own. */
@@ -118,12 +116,9 @@ export interface RecordedAnswer {
   readonly body: unknown;
 }
 
-const RECORDED = join(import.meta.dirname, 'recorded');
-
 /** @param name file name without extension, for example `overview-online` */
 export function recorded(version: KumaVersion, name: string): RecordedAnswer {
-  const file = join(RECORDED, traitsOf(version).recordedAs, `${name}.json`);
-  return JSON.parse(readFileSync(file, 'utf8')) as RecordedAnswer;
+  return JSON.parse(recordedText(traitsOf(version).recordedAs, `${name}.json`)) as RecordedAnswer;
 }
 
 /** The body of `GET /config`: as recorded, with the settings at hand in place. */

@@ -1,3 +1,5 @@
+import type { RecordedVersion } from './recorded.ts';
+
 /** The Kuma versions that the emulator plays. `2.7.11` is read from its source, the others were also recorded. */
 const KUMA_VERSIONS = ['2.7.11', '2.10.1', '2.14.3', '3.0.0-preview'] as const;
 export type KumaVersion = (typeof KUMA_VERSIONS)[number];
@@ -5,7 +7,7 @@ export type KumaVersion = (typeof KUMA_VERSIONS)[number];
 /** The differences between lines of Kuma that matter for a dataplane's coming and going. */
 export interface VersionTraits {
   /** Folder below `recorded/` with answers of this version or of its nearest relative. */
-  readonly recordedAs: string;
+  readonly recordedAs: RecordedVersion;
   /** Whether the control plane deletes a registered dataplane after its stream closed. kuma#13403 */
   readonly deletesAfterDisconnect: boolean;
   /** Whether a second stream of a name is refused as long as the first is not quite gone. kuma#12886 */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { OperationalError, type ErrorCode, type ErrorDetails } from '../../../kernel/errors.ts';
 import { METHOD_NOT_ALLOWED, requireAnswer, type RestAnswer } from '../../../kuma/answers.ts';
 
-import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../support/kuma/recorded.ts';
 
 const ACTION = 'delete dataplane default/web-1';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { DEFAULT_FACTS, parseVersion, readFacts, refusesSameName } from '../../../kuma/control-plane.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../support/kuma/recorded.ts';
 
 const INDEX = { product: 'Kuma', version: '2.14.3', instanceId: 'cp-1' };
 

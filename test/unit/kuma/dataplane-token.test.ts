@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { readClaims } from '../../../kuma/dataplane-token.ts';
-import { RECORDED_VERSIONS, recordedText } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedText } from '../../support/kuma/recorded.ts';
 
 const UNBOUND = { name: '', mesh: '', tags: {}, workload: '', id: '' };
 

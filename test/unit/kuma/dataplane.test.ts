@@ -7,7 +7,7 @@ import {
   type DataplaneKey,
   storedResource,
 } from '../../../kuma/dataplane.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../support/kuma/recorded.ts';
 
 describe('resourcePath()', () => {
   test.for<{ readonly key: DataplaneKey; readonly path: string; readonly name: string }>([

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { DataplaneResource, INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
 import { asWished, madeOf, nextObject, readyAs, type Wish } from '../../../kuma/object-wish.ts';
 import { portKey, portsOf, portStates, stateOf, type Port } from '../../../kuma/port-states.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../support/kuma/recorded.ts';
 
 const OWN = { incarnation: 'run-1', address: '10.0.0.1' };
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { isAfter, isOnline, keyOf, readOverview } from '../../../kuma/overview.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../support/kuma/recorded.ts';
 
 describe.for(RECORDED_VERSIONS)('readOverview() of %s', (version) => {
   test.for([

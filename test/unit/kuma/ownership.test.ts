@@ -11,7 +11,7 @@ import {
 } from '../../../kuma/ownership.ts';
 import { INCARNATION_LABEL } from '../../../kuma/dataplane.ts';
 import { readOverview, type DataplaneOverview, type Subscription } from '../../../kuma/overview.ts';
-import { RECORDED_VERSIONS, recordedAnswer, type RecordedVersion } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer, type RecordedVersion } from '../../support/kuma/recorded.ts';
 
 const OWN: OwnDataplane = { incarnation: 'mine', address: '10.0.0.1' };
 const MINE = { [INCARNATION_LABEL]: 'mine' };

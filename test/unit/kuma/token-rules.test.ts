@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { DataplaneKey, DataplaneResource } from '../../../kuma/dataplane.ts';
 import type { TokenBinding } from '../../../kuma/dataplane-token.ts';
 import { permits } from '../../../kuma/token-rules.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../support/kuma/recorded.ts';
 
 const KEY: DataplaneKey = { proxyType: 'dataplane', mesh: 'default', name: 'web-1' };
 const UNBOUND: TokenBinding = { name: '', mesh: '', tags: {}, workload: '' };

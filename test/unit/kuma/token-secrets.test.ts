@@ -10,7 +10,7 @@ import {
   revocationPaths,
   signingKeyPath,
 } from '../../../kuma/token-secrets.io.ts';
-import { RECORDED_VERSIONS, recordedAnswer, recordedText } from '../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer, recordedText } from '../../support/kuma/recorded.ts';
 import { makeSigningKey } from '../../support/signed-token.ts';
 
 const KEY = makeSigningKey();

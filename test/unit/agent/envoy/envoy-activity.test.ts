@@ -12,7 +12,7 @@ import {
   type Directions,
   type Quiet,
 } from '../../../../agent/envoy/envoy-activity.pure.ts';
-import { RECORDED_VERSIONS, recordedText } from '../../recorded.ts';
+import { RECORDED_VERSIONS, recordedText } from '../../../support/kuma/recorded.ts';
 
 describe('readActivity()', () => {
   describe.for(RECORDED_VERSIONS)('of %s', (version) => {

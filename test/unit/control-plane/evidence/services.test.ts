@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { readinessByService, type Serving } from '../../../../control-plane/evidence/services.pure.ts';
 import { readOverview } from '../../../../kuma/overview.ts';
-import { RECORDED_VERSIONS, recordedAnswer } from '../../recorded.ts';
+import { RECORDED_VERSIONS, recordedAnswer } from '../../../support/kuma/recorded.ts';
 import { inbound } from './cases.ts';
 
 const NOT_READY = { state: 'NotReady' };
