@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 
+import type { Clock } from '../kernel/clock.ts';
 import { describeError, OperationalError } from '../kernel/errors.ts';
 import { readRegularFileSync, versionOf } from './regular-file.ts';
 
@@ -11,7 +12,11 @@ export interface KeptFilesOptions<T> {
   /** Reads all of them. @throws if what they contain is unusable */
   readonly load: () => T;
   readonly onKept: OnFileKept;
+  /** For files that are asked for with each call: then {@link KeptFiles.fresh} looks at most every 100 ms. */
+  readonly clock?: Clock | undefined;
 }
+
+const LOOK_EVERY_MS = 100;
 
 /**
  * The content of files that may be replaced while the program runs. They are read only when asked, and only after a
@@ -23,6 +28,7 @@ export class KeptFiles<T> {
   #content: T;
   #versions: string;
   #problem: string | undefined;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   /** @throws what `load` throws */
   constructor(options: KeptFilesOptions<T>) {
@@ -35,9 +41,9 @@ export class KeptFiles<T> {
     return this.#content;
   }
 
-  /** Looks at the files first. */
+  /** Looks at the files first; with a clock, only if the last look is 100 ms old. */
   get fresh(): T {
-    this.refresh();
+    if (this.#isLookDue()) this.refresh();
     return this.#content;
   }
 
@@ -59,6 +65,15 @@ export class KeptFiles<T> {
     }
   }
 
+  #isLookDue(): boolean {
+    const { clock } = this.#options;
+    if (clock === undefined) return true;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#lookedAtMs < LOOK_EVERY_MS) return false;
+    this.#lookedAtMs = nowMs;
+    return true;
+  }
+
   #look(): string {
     return this.#options.paths.map(versionOf).join('; ');
   }
@@ -78,17 +93,18 @@ export interface KeptTextOptions<T> {
   /** What the file should contain, for messages. */
   readonly expected: string;
   readonly onKept: OnFileKept;
+  readonly clock?: Clock | undefined;
 }
 
 /** One small text file. @throws {@link OperationalError} `CONFIG_INVALID` */
-export function keptText<T>({ path, parse, expected, onKept }: KeptTextOptions<T>): KeptFiles<T> {
+export function keptText<T>({ path, parse, expected, ...rest }: KeptTextOptions<T>): KeptFiles<T> {
   const load = (): T => {
     const content = parse(readRegularFileSync(path).toString('utf8'));
     if (content !== undefined) return content;
     throw new OperationalError('CONFIG_INVALID', `this is not ${expected}`);
   };
   try {
-    return new KeptFiles({ paths: [path], load, onKept });
+    return new KeptFiles({ paths: [path], load, ...rest });
   } catch (error) {
     throw new OperationalError(
       'CONFIG_INVALID',

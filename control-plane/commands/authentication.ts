@@ -46,7 +46,7 @@ export function openAuthentication(
   });
   const authenticator = tokenAuthenticator({
     sources: [
-      publicKeyFiles(options.publicKeys, report),
+      publicKeyFiles(options.publicKeys, report, systemClock),
       signingKeySecrets({ read, lookups, clock: systemClock }),
     ],
     revocations: tokenRevocations({

@@ -94,7 +94,7 @@ async function examineKeys(
       remedy: 'every process on this host may deregister any dataplane',
     };
   try {
-    publicKeyFiles(options.publicKeys, () => {});
+    publicKeyFiles(options.publicKeys, () => {}, systemClock);
   } catch (error) {
     return { level: 'failure', about, says: describeError(error), remedy: 'check --public-key' };
   }

@@ -1,3 +1,4 @@
+import { systemClock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import type { EndpointTls } from '../../kuma/connection-pool.io.ts';
 import { tokenIn } from '../../kuma/credentials.ts';
@@ -21,7 +22,9 @@ export interface KumaAccess {
 export function kumaAccess(options: ServeOptions, onKept: OnFileKept = () => {}): KumaAccess {
   const { userTokenFile: path } = options;
   const token =
-    path === undefined ? undefined : new KeptFiles({ paths: [path], load: () => readToken(path), onKept });
+    path === undefined
+      ? undefined
+      : new KeptFiles({ paths: [path], load: () => readToken(path), onKept, clock: systemClock });
   const urls = nonEmpty(options.kumaApi);
   const { kumaCaFile: caFile, kumaClientCertificateFile, kumaClientKeyFile } = options;
   if (caFile === undefined && urls.some(({ protocol }) => protocol === 'https:')) trustKnownRoots();

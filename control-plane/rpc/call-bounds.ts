@@ -1,9 +1,8 @@
-import pLimit, { type LimitFunction } from 'p-limit';
-
 import { Bounds, RateBounds, type Caller, type Grant, type Most, type Scope } from '../../kernel/bounds.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { OperationalError } from '../../kernel/errors.ts';
 import { Pace } from '../../kernel/pace.ts';
+import { Turns } from '../../kernel/turns.ts';
 import type { Resource } from '../resources.pure.ts';
 
 export interface CallBoundsDeps {
@@ -38,7 +37,7 @@ export class CallBounds {
   readonly #unread = new Bounds(MOST['unread-calls']);
   readonly #requests: RateBounds;
   readonly #refusals: Pace;
-  readonly #turns = new Map<string, LimitFunction>();
+  readonly #turns = new Turns(TURNS);
 
   constructor({ clock, onRefused }: CallBoundsDeps) {
     this.#onRefused = onRefused;
@@ -69,7 +68,7 @@ export class CallBounds {
   async beginCall(caller: Caller): Promise<CallRelease> {
     this.#begin(caller);
     const release = this.#granted('calls', this.#calls.take(caller));
-    const endTurn = await this.#turn(caller.subject ?? caller.address);
+    const endTurn = await this.#turns.begin(caller.subject ?? caller.address);
     return () => {
       endTurn();
       release();
@@ -107,23 +106,6 @@ export class CallBounds {
       `Cannot serve the call: over the limit of ${resource} ${SCOPES[scope]}`,
       { details: { resource, scope } },
     );
-  }
-
-  #turn(subject: string): Promise<CallRelease> {
-    const limit = this.#turns.get(subject) ?? pLimit(TURNS);
-    this.#turns.set(subject, limit);
-    const begun = Promise.withResolvers<CallRelease>();
-    const ended = limit(() => {
-      const over = Promise.withResolvers<undefined>();
-      begun.resolve(() => {
-        over.resolve(undefined);
-      });
-      return over.promise;
-    });
-    void ended.then(() => {
-      if (limit.activeCount + limit.pendingCount === 0) this.#turns.delete(subject);
-    });
-    return begun.promise;
   }
 }
 

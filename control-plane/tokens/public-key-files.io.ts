@@ -1,3 +1,4 @@
+import type { Clock } from '../../kernel/clock.ts';
 import { describeError } from '../../kernel/errors.ts';
 import { readPublicKey } from '../../kuma/token-secrets.io.ts';
 import { keptText } from '../../program/kept-files.ts';
@@ -12,12 +13,14 @@ import type { TokenKeys, TokenProblem } from './token-ports.ts';
 export function publicKeyFiles(
   files: readonly PublicKeyFile[],
   report: (problem: TokenProblem) => void,
+  clock: Clock,
 ): TokenKeys {
   const keys = files.map(({ mesh, kid, path }) => ({
     mesh,
     kid,
     file: keptText({
       path,
+      clock,
       parse: readPublicKey,
       expected: 'a public RSA key of 2048 bits or more in PEM, "PUBLIC KEY" or "RSA PUBLIC KEY"',
       onKept: (_path, err) => {

@@ -28,10 +28,11 @@ export interface TokenRevocationsOptions {
  * @throws {@link OperationalError} `CONFIG_INVALID` if a file cannot be read
  */
 export function tokenRevocations(options: TokenRevocationsOptions): TokenRevocations {
-  const { read, report } = options;
+  const { read, report, clock } = options;
   const files = options.files.map((path) =>
     keptText({
       path,
+      clock,
       parse: readRevocations,
       expected: 'a list of token ids',
       onKept: (_path, err) => {

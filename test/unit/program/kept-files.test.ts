@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 
 import { describeError } from '../../../kernel/errors.ts';
 import { KeptFiles, keptText } from '../../../program/kept-files.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 let folder: string;
 let path: string;
@@ -80,4 +81,21 @@ it('tells apart other content, the same content written again, and content that 
     return files.refresh();
   });
   expect(changes).toEqual([false, true, false, true, false]);
+});
+
+it('is looked at once in 100 ms if it has a clock, however often it is asked for', () => {
+  const clock = new FakeClock();
+  const files = new KeptFiles({
+    paths: [path],
+    load: () => readFileSync(path, 'utf8'),
+    onKept: () => {},
+    clock,
+  });
+  const seen = [files.fresh];
+  overwrite('2');
+  for (const waitMs of [0, 99, 1]) {
+    clock.advance(waitMs);
+    seen.push(files.fresh);
+  }
+  expect(seen).toEqual(['1', '1', '1', '2']);
 });

@@ -71,8 +71,10 @@ describe('publicKeyFiles()', () => {
     const report = (problem: TokenProblem): void => {
       problems.push(problem);
     };
-    const keys = publicKeyFiles([{ mesh: '', kid: '1', path }], report);
+    const clock = new FakeClock();
+    const keys = publicKeyFiles([{ mesh: '', kid: '1', path }], report, clock);
     const found = async (): Promise<string> => {
+      clock.advance(100);
       const key = await keys.find({ mesh: 'default', kid: '1' }, ANY_AGE);
       if (key === undefined) return 'none';
       return key.equals(KEY.publicKey) ? 'first' : key.equals(OTHER.publicKey) ? 'other' : 'unknown';
@@ -80,7 +82,7 @@ describe('publicKeyFiles()', () => {
     return { path, problems, found };
   }
 
-  test('a changed file is read again for the next token', async () => {
+  test('a changed file is read again within 100 ms', async () => {
     const { path, found } = scene();
     const seen = [await found()];
     write(path, OTHER.pkixPem, 2);
@@ -130,6 +132,7 @@ describe('publicKeyFiles()', () => {
         { mesh: 'a', kid: '2', path: dir.join('a.pem') },
       ],
       () => {},
+      new FakeClock(),
     );
     const found = async (mesh: string, kid: string) => {
       const key = await keys.find({ mesh, kid }, ANY_AGE);
@@ -151,7 +154,7 @@ describe('publicKeyFiles()', () => {
     const dir = temporaryDir();
     const path = dir.join('key.pem');
     if (text !== undefined) writeFileSync(path, text);
-    const open = (): unknown => publicKeyFiles([{ mesh: '', kid: '1', path }], () => {});
+    const open = (): unknown => publicKeyFiles([{ mesh: '', kid: '1', path }], () => {}, new FakeClock());
     expect(open).toThrow(
       expect.objectContaining({
         code: 'CONFIG_INVALID',
@@ -310,10 +313,11 @@ describe('tokenRevocations()', () => {
   test('a mounted list counts as well, and is read again when it changes', async () => {
     const path = temporaryDir().join('revoked');
     write(path, 'a\n', 1);
-    const { control, isRevoked } = revocationScene([path]);
+    const { clock, control, isRevoked } = revocationScene([path]);
     control.secrets.set(GLOBAL_LIST, 'c');
     const seen = [await isRevoked('a'), await isRevoked('b'), await isRevoked('c')];
     write(path, 'a,b\n', 2);
+    clock.advance(100);
     seen.push(await isRevoked('b'));
     expect(seen).toEqual([true, false, true, true]);
   });
