@@ -60,9 +60,12 @@ export type AttachVerdict =
 /**
  * - `leaving`: durably recorded.
  * - `departed`: it left already, with this outcome.
+ * - `contested`: the store does not know it, and another incarnation of the name is lost, but may live. Nothing is
+ *   recorded.
  */
 export type Leave =
   | { readonly kind: 'leaving'; readonly epoch: number }
+  | { readonly kind: 'contested' }
   | { readonly kind: 'departed'; readonly departure: DepartureRecord }
   | { readonly kind: 'superseded' };
 

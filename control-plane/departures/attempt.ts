@@ -213,7 +213,7 @@ export class DeletionAttempt {
 
   async #delete(record: DataplaneRecord, stored: DataplaneOverview, fence: Fence): Promise<AttemptResult> {
     if (fence.isBlind === true && stored.labels[INCARNATION_LABEL] !== record.incarnation) {
-      const reason = 'store unavailable: this object may belong to a newer run, so it stays';
+      const reason = 'this object may belong to another run, so it stays';
       return { kind: 'later', afterMs: BLIND_RELOOK_MS, reason };
     }
     const body = JSON.stringify(stored.resource);

@@ -27,6 +27,8 @@ interface Unrecorded {
   /** When it was requested. The monotonic clock stands still while a machine is suspended, the wall clock does not. */
   readonly atMs: number;
   readonly atWallMs: number;
+  /** Whether another incarnation of the name was lost, and may return. */
+  isContested: boolean;
 }
 
 /** The replica that recorded a departure tries first. Other replicas take over after this time. */
@@ -62,6 +64,7 @@ export class RequestedDepartures {
       const leave = await store.leave(introduction, { replica, headStartMs: HEAD_START_MS, again });
       crashPoint('leave.recorded');
       if (leave.kind === 'superseded') return leave;
+      if (leave.kind === 'contested') return await this.#requestUnrecorded(introduction, true);
       if (leave.kind === 'departed') return { ...standingOf(leave.departure), durable: true };
       const { key, incarnation } = introduction;
       events.leaving({ key, incarnation, epoch: leave.epoch });
@@ -69,12 +72,12 @@ export class RequestedDepartures {
       return { ...standing, durable: true };
     } catch (error) {
       if (!hasCode(error, 'STORE_UNAVAILABLE')) throw error;
-      return this.#requestUnrecorded(introduction);
+      return this.#requestUnrecorded(introduction, false);
     }
   }
 
   /**
-   * Records the departures in memory as soon as the store is back, and keeps deleting meanwhile, until `signal` aborts.
+   * Records the departures in memory as soon as the store accepts them, and keeps deleting meanwhile, until `signal` aborts.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, store, replica, departures, events } = this.#deps;
@@ -85,22 +88,26 @@ export class RequestedDepartures {
       for (const [name, unrecorded] of this.#unrecorded) {
         try {
           const agoMs = this.#agoMs(unrecorded);
-          await store.leave(unrecorded.introduction, { replica, headStartMs: 0, agoMs });
-          this.#unrecorded.delete(name);
-          departures.nudge();
+          const leave = await store.leave(unrecorded.introduction, { replica, headStartMs: 0, agoMs });
+          if (leave.kind !== 'contested') {
+            this.#unrecorded.delete(name);
+            departures.nudge();
+            continue;
+          }
+          unrecorded.isContested = true;
         } catch (error) {
           if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);
-          const standing = await this.#tryUnrecorded(unrecorded);
-          if (standing.kind === 'ended') this.#unrecorded.delete(name);
         }
+        const standing = await this.#tryUnrecorded(unrecorded);
+        if (standing.kind === 'ended') this.#unrecorded.delete(name);
       }
     }
   }
 
-  async #requestUnrecorded(introduction: Introduction): Promise<RequestedStanding> {
+  async #requestUnrecorded(introduction: Introduction, isContested: boolean): Promise<RequestedStanding> {
     this.#deps.events.leaving({ key: introduction.key, incarnation: introduction.incarnation });
     const { clock } = this.#deps;
-    const unrecorded = { introduction, atMs: clock.monotonicMs(), atWallMs: clock.wallMs() };
+    const unrecorded = { introduction, atMs: clock.monotonicMs(), atWallMs: clock.wallMs(), isContested };
     const standing = await this.#tryUnrecorded(unrecorded);
     if (standing.kind === 'pending') {
       this.#unrecorded.set(describeKey(introduction.key), unrecorded);
@@ -114,7 +121,7 @@ export class RequestedDepartures {
    * here. It reads the object's marks right before, as an agent without a companion does.
    */
   async #tryUnrecorded(unrecorded: Unrecorded): Promise<Standing> {
-    const { introduction } = unrecorded;
+    const { introduction, isContested } = unrecorded;
     const { clock, attempt, agents, events, store } = this.#deps;
     const current = agents.find(introduction.key);
     if (current !== undefined && current.introduction.incarnation !== introduction.incarnation) {
@@ -128,8 +135,8 @@ export class RequestedDepartures {
     const nowMs = clock.monotonicMs();
     const sinceMs = nowMs - this.#agoMs(unrecorded);
     const record = asRecord(introduction, sinceMs, current === undefined ? nowMs : undefined);
-    // A successor may have attached at another replica.
-    const isBlind = store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
+    // A successor may have attached at another replica, and a lost one may own an object without a label.
+    const isBlind = isContested || store.kind === 'postgres' ? ({ isBlind: true } as const) : {};
     const result = await attempt.run(record, { ...unrecordedFence(clock, nowMs), ...isBlind });
     events.attempted(record, result);
     return result.kind === 'ended' ? result : { kind: 'pending', guard: result.guard, reason: result.reason };

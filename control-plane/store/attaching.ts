@@ -77,6 +77,7 @@ export async function leave(
   const departure = await departureOfIncarnation(session, introduction);
   if (departure !== undefined && !again && hasLeft(departure)) return { kind: 'departed', departure };
   if (hasTheName(row, departure)) return { kind: 'superseded' };
+  if (row !== undefined && mayReturn(row)) return { kind: 'contested' };
   const leaving = {
     state: 'leaving',
     lost_at: nowMs,
@@ -99,6 +100,11 @@ function hasLeft({ cause, outcome }: DepartureRecord): boolean {
 function hasTheName(row: DataplaneRow | undefined, departure: DepartureRecord | undefined): boolean {
   if (row === undefined || row.incarnation === '') return false;
   return departure !== undefined || row.lost_at === null;
+}
+
+/** Whether it is lost, but has not asked to leave: only its own departure tells whether it lives. */
+function mayReturn({ incarnation, state }: DataplaneRow): boolean {
+  return incarnation !== '' && state !== 'leaving';
 }
 
 const BROUGHT = ['owner', 'deletable', 'address', 'peer', 'resource', 'phase'] as const;

@@ -373,13 +373,22 @@ describe.for(STORE_KINDS)('the %s store', (kind) => {
       });
     });
 
-    test('takes the name from an incarnation that is not attached', async () => {
+    test('takes the name from an incarnation that has asked to leave and is gone', async () => {
       await attach(SECOND);
+      await leave(SECOND);
       await detach(1);
       expect(await leave()).toEqual({ kind: 'leaving', epoch: 2 });
       expect(await outcomes()).toEqual([
-        { epoch: 1, incarnation: 'second', cause: 'fallback', ...SUPERSEDED },
+        { epoch: 1, incarnation: 'second', cause: 'requested', ...SUPERSEDED },
       ]);
+    });
+
+    test('never takes the name from a lost incarnation, which may return', async () => {
+      await attach(SECOND);
+      await detach(1);
+      const lost = await store.find(web.key);
+      expect(await leave()).toEqual({ kind: 'contested' });
+      expect([await store.find(web.key), await outcomes()]).toEqual([lost, []]);
     });
 
     test.for<{ readonly name: string; readonly prepare: () => Promise<unknown>; readonly ends: object }>([

@@ -92,7 +92,8 @@ export function leave(
     return leaveNow(session, row, { introduction, headStartMs, agoMs });
   const departure = departureOf(session, introduction);
   if (departure !== undefined && !again && hasLeft(departure)) return { kind: 'departed', departure };
-  if (isTaken(row, departure)) return { kind: 'superseded' };
+  const objection = objectionOf(row, departure);
+  if (objection !== undefined) return { kind: objection };
   const dueAtMs = nowMs + headStartMs;
   const leaving = { state: 'leaving', lostAtMs: nowMs, replica: undefined, dueAtMs } as const;
   return { kind: 'leaving', epoch: replace(session, row, { introduction, begins: leaving, agoMs }).epoch };
@@ -121,9 +122,13 @@ function hasLeft({ cause, outcome }: DepartureRecord): boolean {
   return cause === 'requested' && outcome !== 'superseded';
 }
 
-function isTaken(row: DataplaneRecord | undefined, departure: DepartureRecord | undefined): boolean {
-  if (row === undefined || row.incarnation === '') return false;
-  return departure !== undefined || row.lostAtMs === undefined;
+function objectionOf(
+  row: DataplaneRecord | undefined,
+  departure: DepartureRecord | undefined,
+): 'superseded' | 'contested' | undefined {
+  if (row === undefined || row.incarnation === '') return undefined;
+  if (departure !== undefined || row.lostAtMs === undefined) return 'superseded';
+  return row.state === 'leaving' ? undefined : 'contested';
 }
 
 /** @returns of which epoch the departure is, how it came, and how often it was tried */

@@ -120,6 +120,18 @@ describe('a name that two incarnations want', () => {
     expect(label()).toBe(uuidOf('a'));
   });
 
+  test('a run that the store does not know leaves while the other one’s stream is interrupted: the other keeps its object', async () => {
+    first.lose();
+    await scene.clock.pass(1_000);
+    const leaving = companion.deregister({ incarnation: incarnationOf('web-1', 'stranger') }, 2_000);
+    await scene.clock.pass(1_000);
+    expect(await leaving).toMatchObject({ durable: false });
+    expect(label()).toBe(uuidOf('a'));
+    expect((await come('a')).attached).toMatchObject({ epoch: 1, fenced: true });
+    await scene.clock.pass(60_000);
+    expect(label()).toBe(uuidOf('a'));
+  });
+
   test('the leftovers of a newer run that has ended make room for the object of the older', async () => {
     first.phase('running', false);
     await scene.clock.settle();
