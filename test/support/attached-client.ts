@@ -25,6 +25,7 @@ import {
   type RegisterResponse,
   type Rotation_Turn,
 } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { called, within } from './unary-call.ts';
 
 export interface AttachedClientOptions {
   /** Where the companion listens: `127.0.0.1:5690`, `unix:…`. */
@@ -186,9 +187,7 @@ export class AttachedClient implements Disposable {
       rotation: undefined,
       wish: undefined,
     };
-    return new Promise((resolve, reject) => {
-      this.client.register(request, this.metadata, deadline(budgetMs), settled(resolve, reject));
-    });
+    return answered((done) => this.client.register(request, this.metadata, deadline(budgetMs), done));
   }
 
   rotate(turn: Rotation_Turn, states: Readonly<Record<string, string>> = {}): Promise<RegisterResponse> {
@@ -200,9 +199,7 @@ export class AttachedClient implements Disposable {
       rotation,
       wish: undefined,
     };
-    return new Promise((resolve, reject) => {
-      this.client.register(request, this.metadata, deadline(), settled(resolve, reject));
-    });
+    return answered((done) => this.client.register(request, this.metadata, deadline(), done));
   }
 
   /** @param signal cancels the call, not the departure */
@@ -210,14 +207,9 @@ export class AttachedClient implements Disposable {
     options: { readonly budgetMs?: number; readonly signal?: AbortSignal } = {},
   ): Promise<DeregisterResponse> {
     const { budgetMs, signal } = options;
-    return new Promise((resolve, reject) => {
-      const request = { incarnation: this.incarnation };
-      const call = this.client.deregister(
-        request,
-        this.metadata,
-        deadline(budgetMs),
-        settled(resolve, reject),
-      );
+    const request = { incarnation: this.incarnation };
+    return answered((done) => {
+      const call = this.client.deregister(request, this.metadata, deadline(budgetMs), done);
       signal?.addEventListener('abort', () => {
         call.cancel();
       });
@@ -236,18 +228,16 @@ export class AttachedClient implements Disposable {
   }
 
   confirm(): Promise<ConfirmResponse> {
-    return new Promise((resolve, reject) => {
-      const request = { incarnation: this.incarnation, serving: false };
-      this.client.confirm(request, this.metadata, deadline(), settled(resolve, reject));
-    });
+    const request = { incarnation: this.incarnation, serving: false };
+    return answered((done) => this.client.confirm(request, this.metadata, deadline(), done));
   }
 
   async getControlPlane(): Promise<ControlPlane | undefined> {
     const { dataplane } = this.incarnation;
-    const { controlPlane } = await new Promise<GetControlPlaneResponse>((resolve, reject) => {
-      const request = { dataplane, services: [], findSilent: false };
-      this.client.getControlPlane(request, this.metadata, deadline(), settled(resolve, reject));
-    });
+    const request = { dataplane, services: [], findSilent: false };
+    const { controlPlane } = await answered<GetControlPlaneResponse>((done) =>
+      this.client.getControlPlane(request, this.metadata, deadline(), done),
+    );
     return controlPlane;
   }
 
@@ -269,20 +259,17 @@ class Refused extends Error {
   }
 }
 
-type Settle<Response> = (error: ServiceError | null, response: Response) => void;
-
-function settled<Response>(
-  resolve: (response: Response) => void,
-  reject: (error: unknown) => void,
-): Settle<Response> {
-  return (error, response) => {
-    if (error === null) resolve(response);
-    else reject(new Refused(error));
-  };
+/** @throws Refused */
+async function answered<Response>(call: Parameters<typeof called<Response>>[0]): Promise<Response> {
+  try {
+    return await called(call);
+  } catch (error) {
+    throw new Refused(error as ServiceError);
+  }
 }
 
-function deadline(budgetMs = PATIENCE_MS): { readonly deadline: number } {
-  return { deadline: Date.now() + budgetMs };
+function deadline(budgetMs = PATIENCE_MS): ReturnType<typeof within> {
+  return within(budgetMs);
 }
 
 function bytesOf(resource: Readonly<Record<string, unknown>> | undefined): Buffer {

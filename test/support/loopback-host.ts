@@ -1,4 +1,4 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 
 import { systemClock } from '../../kernel/clock.ts';
 import { lookByTcp } from '../../kernel/tcp-look.ts';
@@ -6,6 +6,7 @@ import { tcpConnect } from '../../program/tcp-connect.ts';
 import { Testimony_Result, type Look } from '../../proto/gen/deregistrar/v1/deregistrar.ts';
 import type { AttachedClient } from './attached-client.ts';
 import { passOn } from './pass-on.ts';
+import { SocketServer } from './world/socket-server.ts';
 
 /** Where each of these hosts serves. */
 export const PORT = 18_080;
@@ -19,17 +20,14 @@ const RESULTS = {
 /** A host at a loopback address of its own: its port, and its agent's connection to the companion. */
 export class LoopbackHost implements AsyncDisposable {
   readonly address: string;
-  readonly #servers: Server[] = [];
-  readonly #sockets = new Set<Socket>();
+  readonly #servers: SocketServer[] = [];
 
   constructor(address: string) {
     this.address = address;
   }
 
   async serve(): Promise<void> {
-    await this.#listen(PORT, (socket) => {
-      socket.on('error', () => undefined);
-    });
+    await this.#listen(PORT, () => undefined);
   }
 
   /** @returns the address that its agent dials, so that the companion sees this host as the source */
@@ -39,32 +37,21 @@ export class LoopbackHost implements AsyncDisposable {
       const onward = connect({ host, port: Number(port), localAddress: this.address });
       passOn(socket, onward);
     });
-    const { port: own } = server.address() as { readonly port: number };
-    return `${this.address}:${own}`;
+    return `${this.address}:${server.port}`;
   }
 
   /** Kills everything on it at once: its kernel refuses connections from then on. */
-  kill(): void {
-    for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
+  async kill(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.kill();
-    await Promise.resolve();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
   }
 
-  async #listen(port: number, take: (socket: Socket) => void): Promise<Server> {
-    const server = createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-      take(socket);
-    });
+  async #listen(port: number, take: (socket: Socket) => void): Promise<SocketServer> {
+    const server = await SocketServer.start(createServer(take), { host: this.address, port });
     this.#servers.push(server);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, this.address, resolve);
-    });
     return server;
   }
 }

@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { request, type IncomingMessage, type RequestOptions } from 'node:http';
-import { text } from 'node:stream/consumers';
+import type { RequestOptions } from 'node:http';
+
+import { httpCall, type HttpAnswer } from './world/http-call.ts';
 
 /** The samples that a Prometheus server gets, by series: `up{instance="a"}` → its value. */
 export class Scrape {
@@ -39,11 +39,6 @@ export async function scrape(address: string): Promise<Scrape> {
   return new Scrape(body);
 }
 
-export interface HttpAnswer {
-  readonly status: number;
-  readonly body: string;
-}
-
 export function ask(address: string, method: string, path: string): Promise<HttpAnswer> {
   return answerTo(address, { method, path });
 }
@@ -54,13 +49,9 @@ export function scrapeWith(token: string, address: string): Promise<HttpAnswer> 
   return answerTo(address, { method: 'GET', path: '/metrics', headers });
 }
 
-async function answerTo(address: string, what: RequestOptions): Promise<HttpAnswer> {
+function answerTo(address: string, what: RequestOptions): Promise<HttpAnswer> {
   const where = address.startsWith('unix:')
     ? { socketPath: address.slice('unix:'.length) }
-    : { host: '127.0.0.1', port: new URL(`http://${address}`).port };
-  // `Connection: close`: this leaves no connection behind.
-  const asked = request({ ...where, ...what, agent: false });
-  asked.end();
-  const [response] = (await once(asked, 'response')) as [IncomingMessage];
-  return { status: response.statusCode ?? 0, body: await text(response) };
+    : { port: new URL(`http://${address}`).port };
+  return httpCall({ ...where, ...what });
 }

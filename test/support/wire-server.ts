@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createSecureServer } from 'node:tls';
 
 import { TLS_FIXTURES } from './kuma/control-plane.ts';
+import { SocketServer } from './world/socket-server.ts';
 
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}';
 const END_OF_REQUEST = '\r\n\r\n';
@@ -14,8 +15,7 @@ export class WireServer implements AsyncDisposable {
   readonly received: string[] = [];
   /** Called with each request, before it is answered. */
   onRequest: (request: string) => 'answer' | 'hang up' = () => 'answer';
-  readonly #sockets = new Set<Socket>();
-  readonly #server: Server;
+  readonly #server: SocketServer;
   readonly #scheme: 'http' | 'https';
 
   private constructor(scheme: 'http' | 'https') {
@@ -23,23 +23,21 @@ export class WireServer implements AsyncDisposable {
     const accept = (socket: Socket): void => {
       this.#accept(socket);
     };
-    this.#server =
+    this.#server = new SocketServer(
       scheme === 'http'
         ? createServer(accept)
-        : createSecureServer({ cert: fixture('server.crt'), key: fixture('server.key') }, accept);
+        : createSecureServer({ cert: fixture('server.crt'), key: fixture('server.key') }, accept),
+    );
   }
 
   static async start(scheme: 'http' | 'https'): Promise<WireServer> {
     const server = new WireServer(scheme);
-    await new Promise<void>((resolve) => {
-      server.#server.listen(0, '127.0.0.1', resolve);
-    });
+    await server.#server.listen();
     return server;
   }
 
   get url(): URL {
-    const { port } = this.#server.address() as AddressInfo;
-    return new URL(`${this.#scheme}://127.0.0.1:${port}`);
+    return new URL(`${this.#scheme}://127.0.0.1:${this.#server.port}`);
   }
 
   /** Request lines of all connections, in order of arrival per connection. */
@@ -47,17 +45,13 @@ export class WireServer implements AsyncDisposable {
     return this.received.flatMap((text) => text.match(/^[A-Z]+ \S+(?= HTTP)/gm) ?? []);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#server[Symbol.asyncDispose]();
   }
 
   #accept(socket: Socket): void {
     const connection = this.received.push('') - 1;
     let pending = '';
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
     socket.on('error', () => {
       // A client that goes away is the subject of the test.
     });

@@ -1,35 +1,12 @@
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { ControlPlane } from '../../support/kuma/control-plane.ts';
 import { recordedText, type RecordedVersion } from '../../support/kuma/recorded.ts';
 import { KUMA_DP } from '../../support/world/dataplane-command.ts';
+import { httpCall } from '../../support/world/http-call.ts';
 import { ManagedProcess } from '../../support/world/managed-process.ts';
 import { QuickWorld } from '../../support/kuma/quick-world.ts';
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
-
-function get(
-  place: { readonly socketPath: string } | { readonly port: number },
-  path: string,
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const call = request({ host: '127.0.0.1', ...place, path, agent: false }, (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => (body += chunk));
-      response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, body });
-      });
-    });
-    call.on('error', reject);
-    call.end();
-  });
-}
 
 describe('kuma-dp run', () => {
   let world: QuickWorld;
@@ -57,12 +34,14 @@ describe('kuma-dp run', () => {
       text
         .replaceAll(String(dataplane.inboundPort), recordedPorts.inbound)
         .replaceAll(String(world.application.port), recordedPorts.service);
-    const stats = ours((await get(admin, '/stats')).body);
+    const stats = ours((await httpCall({ ...admin, path: '/stats' })).body);
     const names = new Set(stats.split('\n').map((line) => line.split(':')[0]));
     expect(recordedStatNames(version).filter((name) => !names.has(name))).toEqual([]);
     const discovery = version === '3.0.0-preview' ? 'system_ads' : 'ads_cluster';
     expect(stats).toContain(`cluster.${discovery}.upstream_rq_active: 2`);
-    const listeners = JSON.parse(ours((await get(admin, '/listeners?format=json')).body)) as unknown;
+    const listeners = JSON.parse(
+      ours((await httpCall({ ...admin, path: '/listeners?format=json' })).body),
+    ) as unknown;
     expect(listeners).toEqual(recordedListeners(version));
   });
 });

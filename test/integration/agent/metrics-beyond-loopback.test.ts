@@ -8,9 +8,10 @@ import { text } from 'node:stream/consumers';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { ask, type HttpAnswer, Scrape, scrapeWith } from '../../support/scrape.ts';
+import { ask, Scrape, scrapeWith } from '../../support/scrape.ts';
 import { ControlPlane, TLS_FIXTURES } from '../../support/kuma/control-plane.ts';
 import { SignalScene } from '../../support/signal-scene.ts';
+import { type HttpAnswer } from '../../support/world/http-call.ts';
 import { waitUntil } from '../../support/world/wait-until.ts';
 
 const TOKEN = 'a-token-of-the-central-prometheus';

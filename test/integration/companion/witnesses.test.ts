@@ -65,8 +65,8 @@ class WitnessWorld implements AsyncDisposable {
     return agent;
   }
 
-  kill(name: string): void {
-    this.#hosts.get(name)?.kill();
+  async kill(name: string): Promise<void> {
+    await this.#hosts.get(name)?.kill();
   }
 
   stateOf(name: string): unknown {
@@ -77,7 +77,7 @@ class WitnessWorld implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const host of this.#hosts.values()) host.kill();
+    for (const host of this.#hosts.values()) await host.kill();
     await this.zone[Symbol.asyncDispose]();
   }
 }
@@ -93,7 +93,7 @@ test.concurrent(
   async () => {
     await using world = await WitnessWorld.start();
     const { zone, agents } = world;
-    world.kill('web-1');
+    await world.kill('web-1');
     await waitUntil(() => world.stateOf('web-1') === 'NotReady', {
       what: 'the lost host to be out of rotation',
     });
@@ -119,7 +119,7 @@ test.concurrent(
     await using world = await WitnessWorld.start();
     const { zone } = world;
     expect((await zone.command('undo', '--all', 'default/web-1')).code).toBe(78);
-    world.kill('web-2');
+    await world.kill('web-2');
     await waitUntil(() => world.stateOf('web-2') === 'NotReady', {
       what: 'the lost host to be out of rotation',
     });
@@ -153,7 +153,7 @@ test.concurrent(
     for (const frame of [OLD_HELLO, OLD_SERVING]) call.write(Buffer.from(frame, 'base64'));
     await waitUntil(() => heard.length > 0, { what: 'the old agent to be attached' });
     const askedBefore = await zone.metric('testimonies_total{result="refused"}');
-    world.kill('web-3');
+    await world.kill('web-3');
     await waitUntil(async () => (await zone.metric('testimonies_total{result="refused"}')) > askedBefore, {
       what: 'others to be asked',
     });

@@ -1,5 +1,7 @@
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 
+import { passOn } from '../pass-on.ts';
+import { SocketServer } from '../world/socket-server.ts';
 import { waitUntil } from '../world/wait-until.ts';
 
 export interface BalancerTarget {
@@ -24,17 +26,17 @@ const READY_BUDGET_MS = 30_000;
  * answered 200, which it asks every interval; two refusals in a row take a target out.
  */
 export class Balancer implements AsyncDisposable {
-  readonly #server: Server;
+  readonly #server: SocketServer;
   readonly #targets: Checked[];
-  readonly #sockets = new Set<Socket>();
   readonly #timer: NodeJS.Timeout;
   #next = 0;
 
   private constructor({ targets, intervalMs }: BalancerOptions) {
     this.#targets = targets.map((target) => unproven(target));
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => {
+    const server = createServer({ pauseOnConnect: true }, (socket) => {
       this.#pass(socket);
     });
+    this.#server = new SocketServer(server);
     this.#timer = setInterval(() => {
       for (const target of this.#targets) void check(target);
     }, intervalMs);
@@ -42,14 +44,12 @@ export class Balancer implements AsyncDisposable {
 
   static async start(options: BalancerOptions): Promise<Balancer> {
     const balancer = new Balancer(options);
-    await new Promise<void>((listening) => {
-      balancer.#server.listen(0, '127.0.0.1', listening);
-    });
+    await balancer.#server.listen();
     return balancer;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#server.port;
   }
 
   add(target: BalancerTarget): void {
@@ -66,41 +66,20 @@ export class Balancer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
-    const closed = new Promise<void>((done) => {
-      this.#server.close(() => {
-        done();
-      });
-    });
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
+    await this.#server[Symbol.asyncDispose]();
   }
 
   #pass(client: Socket): void {
     const up = this.#targets.filter(({ refusals }) => refusals < THRESHOLD);
     const target = up[this.#next % up.length];
     this.#next += 1;
-    this.#sockets.add(client);
-    client.on('error', () => client.destroy());
     if (target === undefined) {
       client.destroy();
       return;
     }
     const upstream = connect(target.port, target.host);
-    this.#sockets.add(upstream);
-    upstream.on('connect', () => {
-      client.pipe(upstream);
-      upstream.pipe(client);
-    });
-    upstream.on('error', () => client.destroy());
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      one.on('close', () => {
-        this.#sockets.delete(one);
-        other.destroy();
-      });
-    }
+    this.#server.track(upstream);
+    passOn(client, upstream);
   }
 }
 

@@ -1,37 +1,32 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 
 import { passOn } from '../pass-on.ts';
+import { SocketServer } from '../world/socket-server.ts';
 
 /** One port in front of several on this host: each connection goes to the first that accepts it. */
 export class FrontPort implements AsyncDisposable {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #server: SocketServer;
 
   private constructor(ports: readonly number[]) {
-    this.#server = createServer({ pauseOnConnect: true }, (client) => {
-      this.#sockets.add(client);
-      client.on('error', () => client.destroy());
+    const server = createServer({ pauseOnConnect: true }, (client) => {
       void this.#pass(client, ports);
     });
+    this.#server = new SocketServer(server);
   }
 
   static async open(ports: readonly number[]): Promise<FrontPort> {
     const front = new FrontPort(ports);
-    front.#server.listen(0, '127.0.0.1');
-    await once(front.#server, 'listening');
+    await front.#server.listen();
     return front;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#server.port;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#server[Symbol.asyncDispose]();
   }
 
   async #pass(client: Socket, [port, ...others]: readonly number[]): Promise<void> {
@@ -46,7 +41,7 @@ export class FrontPort implements AsyncDisposable {
       await this.#pass(client, others);
       return;
     }
-    this.#sockets.add(upstream);
+    this.#server.track(upstream);
     passOn(client, upstream);
   }
 }

@@ -1,10 +1,11 @@
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { type KumaWorld } from '../kuma-worlds/kuma-world.ts';
 import { childrenOf } from '../world/power-loss.ts';
+import { SocketServer } from '../world/socket-server.ts';
 import { type LaneKind } from './scenario.ts';
 import { type UnitLane } from './unit-lane.ts';
 
@@ -46,7 +47,7 @@ export const REPEATED_STARTS: readonly StartScenario[] = [
       const servers = await each(lanes, (lane) => occupy(lane.command.readinessPort));
       start(lanes);
       await delay(WAITED_MS);
-      for (const server of Object.values(servers)) server.close();
+      for (const server of Object.values(servers)) await server.close();
       return untilServing(lanes, performance.now());
     },
   },
@@ -249,33 +250,15 @@ async function silent(_world: KumaWorld, disposables: AsyncDisposableStack): Pro
 
 /** A port that no process listens on: it was in use until now. */
 async function refusingPort(): Promise<number> {
-  const server = await occupy(0);
-  const { port } = server.address() as { readonly port: number };
-  await new Promise((closed) => server.close(closed));
-  return port;
+  await using server = await occupy();
+  return server.port;
 }
 
 /** A port that accepts connections and never answers. */
 async function silentPort(disposables: AsyncDisposableStack): Promise<number> {
-  const server = await occupy(0);
-  const sockets = new Set<{ destroy(): unknown }>();
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-  });
-  disposables.defer(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return (server.address() as { readonly port: number }).port;
+  return disposables.use(await occupy()).port;
 }
 
-function occupy(port: number): Promise<Server> {
-  const server = createServer();
-  return new Promise((listening, failed) => {
-    server.once('error', failed);
-    server.listen(port, '127.0.0.1', () => {
-      listening(server);
-    });
-  });
+function occupy(port = 0): Promise<SocketServer> {
+  return SocketServer.start(createServer(), { port });
 }

@@ -1,7 +1,8 @@
-import { request } from 'node:http';
+import { urlToHttpOptions } from 'node:url';
 
 import { isOnline, readOverview, type DataplaneOverview } from '../../../kuma/overview.ts';
 import { type DataplaneCommand } from '../world/dataplane-command.ts';
+import { httpCall } from '../world/http-call.ts';
 import { waitUntil } from '../world/wait-until.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -19,30 +20,16 @@ export interface RestCall {
 }
 
 /** Asks a control plane's REST API over plain HTTP, on a new connection: control planes come and go. */
-function callRest(restUrl: string, path: string, call: RestCall = {}): Promise<RestReply> {
+async function callRest(restUrl: string, path: string, call: RestCall = {}): Promise<RestReply> {
   const { method = 'GET', body, authorization } = call;
   const headers = {
     'content-type': 'application/json',
     ...(authorization === undefined ? {} : { authorization }),
   };
-  return new Promise((resolve, reject) => {
-    const url = `${restUrl}${path}`;
-    const options = { method, headers, agent: false, timeout: TIMEOUT_MS } as const;
-    const asked = request(url, options, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => (text += chunk));
-      response.on('error', reject);
-      response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, body: text === '' ? undefined : parse(text) });
-      });
-    });
-    asked.on('timeout', () => {
-      asked.destroy(new Error(`${method} ${url}: no answer within ${TIMEOUT_MS} ms`));
-    });
-    asked.on('error', reject);
-    asked.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
-  });
+  const place = urlToHttpOptions(new URL(`${restUrl}${path}`));
+  const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+  const answer = await httpCall({ ...place, method, headers, timeout: TIMEOUT_MS }, sent);
+  return { status: answer.status, body: answer.body === '' ? undefined : parse(answer.body) };
 }
 
 function parse(text: string): unknown {

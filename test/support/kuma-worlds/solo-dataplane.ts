@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 
-import { callAdmin, type AdminAnswer } from '../kuma/stand-in/admin-client.ts';
+import { callAdmin } from '../kuma/stand-in/admin-client.ts';
 import { type DataplaneCommand } from '../world/dataplane-command.ts';
 import { HttpApplication } from '../world/http-application.ts';
+import { type HttpAnswer } from '../world/http-call.ts';
 import { ManagedProcess, type ProcessExit } from '../world/managed-process.ts';
 import { childrenOf } from '../world/power-loss.ts';
 import { answersHttp } from '../world/running-dataplane.ts';
@@ -85,11 +86,11 @@ export class SoloDataplane implements AsyncDisposable {
   }
 
   /** kuma-dp's own readiness. */
-  async readiness(): Promise<AdminAnswer> {
+  async readiness(): Promise<HttpAnswer> {
     return callAdmin({ port: this.command.readinessPort }, 'GET', '/ready');
   }
 
-  admin(path: string): Promise<AdminAnswer> {
+  admin(path: string): Promise<HttpAnswer> {
     const { adminSocket: socket, adminPort: port } = this.command;
     return callAdmin(this.#adminSocket ? { socket } : { port }, 'GET', path);
   }

@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 
@@ -19,6 +18,7 @@ import {
   untilAcquainted,
 } from '../world/network-fleet.ts';
 import { losePower } from '../world/power-loss.ts';
+import { SocketServer } from '../world/socket-server.ts';
 import { waitUntil } from '../world/wait-until.ts';
 import type { KumaWorld, Peer } from './kuma-world.ts';
 import { ObjectClient } from './object-client.ts';
@@ -149,24 +149,14 @@ export class WorldHosts implements AsyncDisposable {
 
 /** From `address` to the same port of loopback, unless what listens there listens everywhere. */
 async function wayTo(address: string, port: number): Promise<AsyncDisposable> {
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    const onward = connect(port, '127.0.0.1');
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-    passOn(socket, onward);
+  const server = createServer((socket) => {
+    passOn(socket, connect(port, '127.0.0.1'));
   });
-  server.listen(port, address);
+  const way = new SocketServer(server, { host: address, port });
   try {
-    await once(server, 'listening');
+    await way.listen();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
   }
-  return {
-    [Symbol.asyncDispose]: () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      return Promise.resolve();
-    },
-  };
+  return way;
 }

@@ -19,7 +19,7 @@ import { restServer } from './rest-server.ts';
 import { RestRoutes } from './rest-routes.ts';
 import { ResourceManager } from './resource-manager.ts';
 import { completeSettings, type ControlPlaneOptions, type ControlPlaneSettings } from './settings.ts';
-import { type SocketServer } from './socket-server.ts';
+import { type SocketServer } from '../world/socket-server.ts';
 import { KumaStore } from './store.ts';
 import { Timers } from './timers.ts';
 

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type ControlPlane, type ServerName } from './control-plane.ts';
 import { type RestFault } from './faults.ts';
 import { readRequest } from './rest-server.ts';
-import { SocketServer } from './socket-server.ts';
+import { SocketServer } from '../world/socket-server.ts';
 
 /** What the program prints when everything listens. */
 export interface ReadyLine {

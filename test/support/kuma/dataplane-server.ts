@@ -8,7 +8,7 @@ import { type PauseGate } from './gate.ts';
 import { GRPC_STATUS, GrpcStream } from './grpc-stream.ts';
 import { type Journal } from './journal.ts';
 import { readRequest } from './rest-server.ts';
-import { SocketServer } from './socket-server.ts';
+import { SocketServer } from '../world/socket-server.ts';
 
 /** What the bootstrap endpoint answers: JSON, or plain text with an error status. */
 export interface BootstrapReply {

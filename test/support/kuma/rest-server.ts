@@ -6,7 +6,7 @@ import { type PauseGate } from './gate.ts';
 import { type Journal, type SeenRequest } from './journal.ts';
 import { type Answer } from './rest-errors.ts';
 import { type RestRoutes } from './rest-routes.ts';
-import { SocketServer } from './socket-server.ts';
+import { SocketServer } from '../world/socket-server.ts';
 
 export interface RestServerOptions {
   readonly routes: RestRoutes;

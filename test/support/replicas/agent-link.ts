@@ -11,6 +11,7 @@ import {
   type Hello,
   type RegisterRequest,
 } from '../../../proto/gen/deregistrar/v1/deregistrar.ts';
+import { called, within } from '../unary-call.ts';
 
 /** How a stream ended. */
 export type LinkEnd = 'redirected' | 'superseded' | 'lost';
@@ -72,34 +73,16 @@ export class AgentLink {
 
   /** @throws ServiceError */
   register(request: RegisterRequest): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#client.register(request, new Metadata(), within(CALL_MS), settled(resolve, reject));
-    });
+    return called((done) => this.#client.register(request, new Metadata(), within(CALL_MS), done));
   }
 
   /** @throws ServiceError */
   deregister(request: DeregisterRequest, budgetMs = CALL_MS): Promise<DeregisterResponse> {
-    return new Promise((resolve, reject) => {
-      this.#client.deregister(request, new Metadata(), within(budgetMs), settled(resolve, reject));
-    });
+    return called((done) => this.#client.deregister(request, new Metadata(), within(budgetMs), done));
   }
 
   close(): void {
     this.#call?.cancel();
     this.#client.close();
   }
-}
-
-function within(budgetMs: number): { readonly deadline: number } {
-  return { deadline: Date.now() + budgetMs };
-}
-
-function settled<T>(
-  resolve: (value: T) => void,
-  reject: (error: ServiceError) => void,
-): (error: ServiceError | null, value: T) => void {
-  return (error, value) => {
-    if (error === null) resolve(value);
-    else reject(error);
-  };
 }

@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { join } from 'node:path';
 
 import { envoyBinary } from '../../../scripts/install-envoy.ts';
@@ -14,6 +13,7 @@ import {
 } from '../kuma/stand-in/envoy-resources.ts';
 import { endpointsIn } from './clusters-answer.ts';
 import { freePort } from './free-port.ts';
+import { httpCall } from './http-call.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { TemporaryDir } from './temporary-dir.ts';
 import { waitUntil } from './wait-until.ts';
@@ -89,20 +89,8 @@ export class ClientEnvoy implements AsyncDisposable {
   }
 
   /** Body of `GET <path>` of its admin API. */
-  admin(path: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#dir.join('admin.sock'), path, agent: false }, (response) => {
-        let body = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => (body += chunk));
-        response.on('end', () => {
-          resolve(body);
-        });
-        response.on('error', reject);
-      });
-      call.on('error', reject);
-      call.end();
-    });
+  async admin(path: string): Promise<string> {
+    return (await httpCall({ socketPath: this.#dir.join('admin.sock'), path })).body;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

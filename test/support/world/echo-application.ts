@@ -1,17 +1,18 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 
 import { type ApplicationOptions } from './http-application.ts';
+import { SocketServer } from './socket-server.ts';
 
 /** A TCP backend that sends back each line that it gets with its name in front: `name:line`. */
 export class EchoApplication implements AsyncDisposable {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #server: SocketServer;
 
-  private constructor(name: string) {
-    this.#server = createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-      socket.on('error', () => socket.destroy());
+  private constructor(server: SocketServer) {
+    this.#server = server;
+  }
+
+  static async start({ name, port }: ApplicationOptions): Promise<EchoApplication> {
+    const server = createServer((socket) => {
       let rest = '';
       socket.on('data', (chunk: Buffer) => {
         const lines = `${rest}${chunk.toString()}`.split('\n');
@@ -19,31 +20,18 @@ export class EchoApplication implements AsyncDisposable {
         for (const line of lines) socket.write(`${name}:${line}\n`);
       });
     });
-  }
-
-  static async start({ name, port = 0 }: ApplicationOptions): Promise<EchoApplication> {
-    const application = new EchoApplication(name);
-    await new Promise<void>((listening, failed) => {
-      application.#server.once('error', failed);
-      application.#server.listen(port, '127.0.0.1', listening);
-    });
-    return application;
+    return new EchoApplication(await SocketServer.start(server, { port }));
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#server.port;
   }
 
   get connections(): number {
-    return this.#sockets.size;
+    return this.#server.connections;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>((closed) => {
-      this.#server.close(() => {
-        closed();
-      });
-      for (const socket of this.#sockets) socket.destroy();
-    });
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#server[Symbol.asyncDispose]();
   }
 }

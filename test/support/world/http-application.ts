@@ -4,7 +4,9 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
 } from 'node:http2';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer } from 'node:net';
+
+import { SocketServer } from './socket-server.ts';
 
 export interface ApplicationOptions {
   /** Answered in the body and in the header `x-instance`. */
@@ -25,13 +27,12 @@ const HTTP2_PREFACE = 'PRI * HTTP/2.0';
  * `delay` after the other. `/hold` answers when {@link release} is called.
  */
 export class HttpApplication implements AsyncDisposable {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #server: SocketServer;
   readonly #name: string;
   #held: (() => void)[] = [];
   #active = 0;
 
-  private constructor(name: string) {
+  private constructor({ name, port }: ApplicationOptions) {
     this.#name = name;
     const http1 = createHttpServer((request, response) => {
       void this.#answer(request, response);
@@ -42,10 +43,7 @@ export class HttpApplication implements AsyncDisposable {
     http2.on('sessionError', () => {
       // A peer that resets is no error.
     });
-    this.#server = createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-      socket.on('error', () => socket.destroy());
+    const server = createServer((socket) => {
       socket.once('data', (chunk: Buffer) => {
         socket.pause();
         socket.unshift(chunk);
@@ -54,19 +52,17 @@ export class HttpApplication implements AsyncDisposable {
         if (target === http1) socket.resume();
       });
     });
+    this.#server = new SocketServer(server, { port });
   }
 
-  static async start({ name, port = 0 }: ApplicationOptions): Promise<HttpApplication> {
-    const application = new HttpApplication(name);
-    await new Promise<void>((listening, failed) => {
-      application.#server.once('error', failed);
-      application.#server.listen(port, '127.0.0.1', listening);
-    });
+  static async start(options: ApplicationOptions): Promise<HttpApplication> {
+    const application = new HttpApplication(options);
+    await application.#server.listen();
     return application;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#server.port;
   }
 
   /** Requests that are not answered yet. */
@@ -81,13 +77,8 @@ export class HttpApplication implements AsyncDisposable {
     for (const answer of held) answer();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>((closed) => {
-      this.#server.close(() => {
-        closed();
-      });
-      for (const socket of this.#sockets) socket.destroy();
-    });
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#server[Symbol.asyncDispose]();
   }
 
   async #answer(

@@ -1,7 +1,6 @@
-import { request } from 'node:http';
-
 import { acceptsConnections } from './accepts-connections.ts';
 import { dataplaneCommand, type DataplaneCommand, type DataplaneOptions } from './dataplane-command.ts';
+import { httpCall } from './http-call.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -39,19 +38,10 @@ export async function waitUntilServing(
 }
 
 /** Whether an inbound answers now with 200. */
-export function answersHttp(inboundPort: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const call = request(
-      { host: '127.0.0.1', port: inboundPort, agent: false, timeout: 2_000 },
-      (response) => {
-        response.resume();
-        resolve(response.statusCode === 200);
-      },
-    );
-    call.on('timeout', () => call.destroy());
-    call.on('error', () => {
-      resolve(false);
-    });
-    call.end();
-  });
+export async function answersHttp(inboundPort: number): Promise<boolean> {
+  try {
+    return (await httpCall({ port: inboundPort, timeout: 2_000 })).status === 200;
+  } catch {
+    return false;
+  }
 }
