@@ -101,7 +101,13 @@ export class DeletionAttempt {
     const decision = decide(await this.#evidence(record, look, fence.nowMs));
     switch (decision.verdict) {
       case 'gone':
-        return { kind: 'ended', outcome: 'already gone', reason: decision.reason };
+        return (
+          (await this.#untilNoWriteLands(record, fence)) ?? {
+            kind: 'ended',
+            outcome: 'already gone',
+            reason: decision.reason,
+          }
+        );
       case 'stay':
         return asRefused(decision);
       case 'wait':
@@ -137,9 +143,11 @@ export class DeletionAttempt {
   ): Promise<AttemptResult> {
     if (stored === undefined) throw new TypeError('What is not there cannot go');
     if (record.state === 'leaving') return this.#delete(record, stored, fence);
-    const doubt = this.#doubt(record) ?? (await this.#lateWrite(record, fence.nowMs));
+    const doubt = this.#doubt(record);
     if (doubt !== undefined)
       return { kind: 'later', ...doubt, afterMs: Math.min(doubt.afterMs, ATTACHED_RELOOK_MS) };
+    const waits = await this.#untilNoWriteLands(record, fence);
+    if (waits !== undefined) return waits;
     await fence.alone('brake');
     const ruling = await this.#deps.brake(stored);
     if (!ruling.held) return this.#deleteIfUnchanged(record, stored, fence);
@@ -256,12 +264,15 @@ export class DeletionAttempt {
     return state === 'leaving' ? undefined : this.#deps.doubt(key);
   }
 
-  /** After the deletion, a late write would create the object anew. */
-  async #lateWrite({ key }: DataplaneRecord, nowMs: number): Promise<Doubt | undefined> {
-    const sidelining = await this.#deps.sidelining(key);
+  /** Once the object is gone, a late write would create it anew. A departure that its agent requested does not wait. */
+  async #untilNoWriteLands(
+    { key, state }: DataplaneRecord,
+    { nowMs }: Fence,
+  ): Promise<AttemptResult | undefined> {
+    const sidelining = state === 'leaving' ? undefined : await this.#deps.sidelining(key);
     if (sidelining === undefined || !mayStillLand(sidelining, nowMs)) return undefined;
     const reason = 'the control plane may still carry out a sidelining of it';
-    return { guard: 'evidence-too-young', reason, afterMs: ATTACHED_RELOOK_MS };
+    return { kind: 'later', guard: 'evidence-too-young', reason, afterMs: ATTACHED_RELOOK_MS };
   }
 
   /** The object without its sidelining, which neither hastens nor delays a deletion. */

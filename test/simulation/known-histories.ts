@@ -263,6 +263,18 @@ const KNOWN: Readonly<Record<string, Known>> = {
       [194, { kind: 'host crashes', host: 0 }],
     ],
   },
+  'a sidelining that the control plane did not answer lands after its own deletion of the object': {
+    seed: 122_034_510,
+    database: 'sqlite',
+    planes: 2,
+    deregistrationDelayMs: 10_000,
+    witnesses: true,
+    steps: [
+      [536, { kind: 'host crashes', host: 0 }],
+      [351, { kind: 'control planes are slow', replica: 0, forMs: 10_000 }],
+      [10_000, { kind: 'replica starts', replica: 0 }],
+    ],
+  },
 };
 
 export const KNOWN_HISTORIES: readonly (readonly [name: string, history: History])[] = Object.entries(
