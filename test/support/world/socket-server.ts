@@ -38,7 +38,7 @@ export class SocketServer implements AsyncDisposable {
     return this.#sockets.size;
   }
 
-  /** Cuts this socket with those that it accepted. A peer that goes away is no error. */
+  /** Cuts this socket together with the accepted ones, and ignores the error when a peer goes away. */
   track(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
@@ -58,7 +58,7 @@ export class SocketServer implements AsyncDisposable {
     });
   }
 
-  /** Connections are refused from now on; those that exist are reset. */
+  /** Stops listening, and resets the open connections. */
   async close(): Promise<void> {
     const closed = this.#stopListening();
     this.cut();

@@ -71,7 +71,7 @@ describe('instances that answer', () => {
     expect(standings(instances)).toEqual({ live: [], ended: ['vm-1'], doubtful: [] });
   });
 
-  test('one that another replica asks at a URL of its own has ended once that is noted, and is not noted over', () => {
+  test('another replica notes the end of one that it asks at a URL of its own, and this process does not note over it', () => {
     const instances = new Instances();
     instances.noteLooks([answers('vm-2', 'http://localhost:5681')], 0);
     instances.load([{ id: 'vm-1', url: URL_A, standing: 'named' }], 0);
