@@ -147,7 +147,7 @@ export class Engine {
       ...(heal ? [this.#healer] : []),
     ];
     await Promise.all([
-      ...parts.map((part) => keepRunning(this.deps, (over) => part.run(over), signal)),
+      ...parts.map((part) => keepRunning(this.deps, part, signal)),
       periodically(this.deps, () => this.#keepHouse(), { everyMs: HOUSEKEEPING_MS, signal }),
     ]);
   }

@@ -32,12 +32,12 @@ const AGAIN_MS = 1_000;
  */
 export async function keepRunning(
   { clock, events }: PeriodicDeps,
-  part: (signal: AbortSignal) => Promise<void>,
+  part: { run(signal: AbortSignal): Promise<void> },
   signal: AbortSignal,
 ): Promise<void> {
   for (;;) {
     try {
-      await part(signal);
+      await part.run(signal);
       return;
     } catch (error) {
       if (!(error instanceof OperationalError)) events.failedUnexpectedly(error);

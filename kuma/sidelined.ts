@@ -57,6 +57,7 @@ export function lossOf({ labels }: Pick<DataplaneResource, 'labels'>): LossNumbe
  */
 export function restored(stored: DataplaneResource, states?: PortStates): DataplaneResource {
   const mark = stored.labels?.[SIDELINED_LABEL];
+  if (mark === undefined && states === undefined) return stored;
   const before = states ?? (mark === undefined ? {} : statesIn(mark, portsOf(stored)));
   const back = (port: Port): Port => {
     const state = before[portKey(port)];

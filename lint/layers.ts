@@ -46,7 +46,7 @@ const CONTROL_PLANE: Program = {
   rpc: {
     kind: 'io',
     uses: ['agents', 'departures', 'evidence', 'witness'],
-    packages: ['@grpc/grpc-js', 'p-limit'],
+    packages: ['@grpc/grpc-js'],
   },
   server: {
     uses: ['evidence', 'tokens', 'witness'],

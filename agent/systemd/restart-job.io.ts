@@ -1,6 +1,7 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import process from 'node:process';
 
+import { readRegularFileSync } from '../../program/regular-file.ts';
 import { serviceOf, serviceUserOf } from './process-facts.io.ts';
 import { listJobs } from './systemctl.io.ts';
 import { isRestartJob } from './systemd-unit.pure.ts';
@@ -30,7 +31,7 @@ export function writtenJobs(path: string, owner: number): string | undefined {
   const startedMs = Date.now() - process.uptime() * 1_000;
   try {
     const { uid, mtimeMs } = statSync(path);
-    return uid === owner && mtimeMs >= startedMs ? readFileSync(path, 'utf8') : undefined;
+    return uid === owner && mtimeMs >= startedMs ? readRegularFileSync(path).toString('utf8') : undefined;
   } catch {
     return undefined;
   }

@@ -101,13 +101,7 @@ export class DeletionAttempt {
     const decision = decide(await this.#evidence(record, look, fence.nowMs));
     switch (decision.verdict) {
       case 'gone':
-        return (
-          (await this.#untilNoWriteLands(record, fence)) ?? {
-            kind: 'ended',
-            outcome: 'already gone',
-            reason: decision.reason,
-          }
-        );
+        return (await this.#untilNoWriteLands(record, fence)) ?? asGone(decision);
       case 'stay':
         return asRefused(decision);
       case 'wait':
@@ -297,6 +291,10 @@ const NOTHING: ObjectEvidence = {
   lastSeen: undefined,
   brought: undefined,
 };
+
+function asGone({ reason }: Extract<Decision, { readonly verdict: 'gone' }>): AttemptResult {
+  return { kind: 'ended', outcome: 'already gone', reason };
+}
 
 function asRefused({ guard, reason }: Extract<Decision, { readonly verdict: 'stay' }>): AttemptResult {
   return { kind: 'ended', outcome: 'refused', reason, ...(guard === undefined ? {} : { guard }) };

@@ -77,7 +77,8 @@ export class RequestedDepartures {
   }
 
   /**
-   * Records the departures in memory as soon as the store accepts them, and keeps deleting meanwhile, until `signal` aborts.
+   * Records the departures in memory as soon as the store accepts them, and keeps deleting meanwhile, until `signal`
+   * aborts.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, store, replica, departures, events } = this.#deps;

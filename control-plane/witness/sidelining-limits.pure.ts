@@ -1,6 +1,7 @@
 import { describeKey, type DataplaneKey } from '../../kuma/dataplane.ts';
 import { keyOf, type DataplaneOverview } from '../../kuma/overview.ts';
 import { readinessByService } from '../evidence/services.pure.ts';
+import type { SideliningRecord } from '../records.pure.ts';
 
 /** A suspect that no peer reaches. */
 export interface SideliningCandidate {
@@ -14,6 +15,10 @@ export interface PastSidelining extends SideliningCandidate {
   readonly beganAtMs: number;
   /** Whether the object is, or may be, out of rotation. */
   readonly isActive: boolean;
+}
+
+export function pastOf(known: readonly SideliningRecord[]): readonly PastSidelining[] {
+  return known.map((each) => ({ ...each, isActive: each.stage !== 'released' }));
 }
 
 export interface LimitsView {

@@ -164,3 +164,9 @@ function again(sidelining: SideliningRecord, dueAtMs: number): SideliningStep {
 function note(sidelining: SideliningRecord, change: Partial<SideliningRecord>): SideliningStep {
   return { step: 'note', sidelining: { ...sidelining, ...change } };
 }
+
+/** Whether a sidelining was dropped before it was carried out: as long as it is a suspect, its peers are asked anew. */
+export function wasNotCarriedOut(sidelining: SideliningRecord | undefined): boolean {
+  if (sidelining === undefined) return true;
+  return sidelining.stage === 'released' && sidelining.isEffective !== true;
+}

@@ -11,7 +11,7 @@ import type { DeregistrarEvents } from '../events.ts';
 import type { Alone, ControlPlanes, Store } from '../ports.ts';
 import type { SideliningRecord } from '../records.pure.ts';
 import type { ZoneWatch } from '../evidence/zone-watch.ts';
-import { admitSidelinings } from './sidelining-limits.pure.ts';
+import { admitSidelinings, pastOf } from './sidelining-limits.pure.ts';
 import { judgeSidelining } from './sidelining.pure.ts';
 
 export interface SideliningsDeps {
@@ -173,9 +173,7 @@ export class Sidelinings {
       store.sidelinings(),
       store.nowMs(),
     ]);
-    const past = all
-      .filter(({ key }) => !names.has(describeKey(key)))
-      .map((each) => ({ ...each, isActive: each.stage !== 'released' }));
+    const past = pastOf(all.filter(({ key }) => !names.has(describeKey(key))));
     const rulings = admitSidelinings(retried, { overviews, past, isDoubted, nowMs });
     return new Set([...names].filter((name) => rulings.get(name)?.admitted !== true));
   }

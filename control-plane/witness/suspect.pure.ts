@@ -5,7 +5,7 @@ import type { SideliningRecord } from '../records.pure.ts';
 import type { LossCause } from './loss.pure.ts';
 import type { Place } from './targets.pure.ts';
 import type { Round, Testimony } from './suspicion.pure.ts';
-import { admitSidelinings, type LimitsView } from './sidelining-limits.pure.ts';
+import { admitSidelinings, pastOf, type LimitsView } from './sidelining-limits.pure.ts';
 
 /** A dataplane whose agent's stream was lost, as this process suspects it. Times are monotonic where nothing else is said. */
 export interface Lost {
@@ -75,9 +75,8 @@ export function chooseSidelinings(
     if (reason !== undefined) refused.set(name, reason);
     return reason === undefined;
   });
-  const past = known.map((each) => ({ ...each, isActive: each.stage !== 'released' }));
   const wanted = open.map((each) => ({ key: each.suspect.key, services: servicesOf(each) }));
-  const admissions = admitSidelinings(wanted, { ...view, past });
+  const admissions = admitSidelinings(wanted, { ...view, past: pastOf(known) });
   const reserved: SideliningRecord[] = [];
   for (const candidate of open) {
     const name = describeKey(candidate.suspect.key);

@@ -15,6 +15,7 @@ import { addressesOf, type Rounds } from './rounds.ts';
 import { addressOf, Scenes, type ScenesDeps, type WitnessScene } from './scene.ts';
 import { ADOPT_MS, Orphans, type OrphansDeps } from './orphans.ts';
 import { chooseSidelinings, type Lost, type Suspect, type Unreached } from './suspect.pure.ts';
+import { wasNotCarriedOut } from './sidelining.pure.ts';
 import type { Sidelinings } from './sidelinings.ts';
 import {
   isReached,
@@ -23,7 +24,6 @@ import {
   lossesAround,
   ROUND_MS,
   SUSPICION_MS,
-  wasNotCarriedOut,
   type SuspectStep,
 } from './suspicion.pure.ts';
 
@@ -301,6 +301,7 @@ export class Suspects {
     sidelinings.nudge();
   }
 
+  /** Whether it has lost its agent, and no peer has reached it since. */
   isDoubted(name: string): boolean {
     return this.#suspects.get(name)?.rounds.some(isReached) === false;
   }

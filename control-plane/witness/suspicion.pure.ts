@@ -1,5 +1,4 @@
 import type { LookResult } from '../../kernel/tcp-findings.ts';
-import type { SideliningRecord } from '../records.pure.ts';
 import type { LossCause } from './loss.pure.ts';
 
 /** A witness's finding at a suspect. */
@@ -259,10 +258,4 @@ function countBelow(sorted: readonly number[], limit: number): number {
     else high = middle;
   }
   return low;
-}
-
-/** Whether a sidelining was dropped before it was carried out: as long as it is a suspect, its peers are asked anew. */
-export function wasNotCarriedOut(sidelining: SideliningRecord | undefined): boolean {
-  if (sidelining === undefined) return true;
-  return sidelining.stage === 'released' && sidelining.isEffective !== true;
 }

@@ -88,7 +88,7 @@ export class Witnesses {
 
   async run(signal: AbortSignal): Promise<void> {
     const parts = [this.sidelinings, this.#strays, ...(this.isOn ? [this.suspects, this.search] : [])];
-    await Promise.all(parts.map((part) => keepRunning(this.#deps, (over) => part.run(over), signal)));
+    await Promise.all(parts.map((part) => keepRunning(this.#deps, part, signal)));
   }
 
   lost(agent: AttachedAgent, cause: LossCause): Promise<void> {

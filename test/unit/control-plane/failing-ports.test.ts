@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
 import { DEFAULT_BRAKE } from '../../../control-plane/evidence/brake.pure.ts';
-import type { ControlPlanes, Store } from '../../../control-plane/ports.ts';
 import { OperationalError } from '../../../kernel/errors.ts';
 import { CompanionScene, incarnationOf } from '../../support/fakes/companion-scene.ts';
+import { failable } from '../../support/fakes/failable.ts';
 import { FakeControlPlanes } from '../../support/fakes/fake-control-planes.ts';
 import { MemoryStore } from '../../support/fakes/memory-store.ts';
 
@@ -25,9 +25,10 @@ describe.for(Object.entries(FAILURES))('for a minute, one method fails: %s', ([,
     async (method) => {
       await using scene = new CompanionScene('postgres', { brake: { ...DEFAULT_BRAKE, share: 1 } });
       let failing: string | undefined;
+      const failureOf = (called: string): Error | undefined => (called === failing ? failure() : undefined);
       const companion = scene.companion({
-        store: (port) => failable(port, () => failing, failure),
-        controlPlanes: (port) => failable(port, () => failing, failure),
+        store: (port) => failable(port, failureOf),
+        controlPlanes: (port) => failable(port, failureOf),
       });
       await scene.clock.pass(60_000);
       await scene.serve(companion, 'bystander');
@@ -58,19 +59,4 @@ describe.for(Object.entries(FAILURES))('for a minute, one method fails: %s', ([,
 
 function methodsOf(type: { readonly prototype: object }): readonly string[] {
   return Object.getOwnPropertyNames(type.prototype).filter((name) => name !== 'constructor');
-}
-
-function failable<Port extends Store | ControlPlanes>(
-  port: Port,
-  failing: () => string | undefined,
-  failure: () => Error,
-): Port {
-  return new Proxy(port, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== 'function') return value;
-      return (...args: readonly unknown[]): unknown =>
-        failing() === name ? Promise.reject(failure()) : Reflect.apply(value, target, args);
-    },
-  });
 }

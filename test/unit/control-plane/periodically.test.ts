@@ -18,15 +18,17 @@ test('a part that fails begins again after a second, and only a bug is logged', 
   const beganMs: number[] = [];
   const running = keepRunning(
     { clock, events: deregistrarEvents(log) },
-    (signal) => {
-      const failure = FAILURES[beganMs.length];
-      beganMs.push(clock.monotonicMs());
-      if (failure !== undefined) return Promise.reject(failure);
-      return new Promise((resolve) => {
-        signal.addEventListener('abort', () => {
-          resolve();
+    {
+      run: (signal) => {
+        const failure = FAILURES[beganMs.length];
+        beganMs.push(clock.monotonicMs());
+        if (failure !== undefined) return Promise.reject(failure);
+        return new Promise((resolve) => {
+          signal.addEventListener('abort', () => {
+            resolve();
+          });
         });
-      });
+      },
     },
     over.signal,
   );

@@ -4,6 +4,7 @@ import type { Store } from '../../../../control-plane/ports.ts';
 import { OperationalError } from '../../../../kernel/errors.ts';
 import { DeregisterResponse_Outcome as Outcome } from '../../../../proto/gen/deregistrar/v1/deregistrar.ts';
 import { CompanionScene, incarnationOf, uuidOf } from '../../../support/fakes/companion-scene.ts';
+import { failable } from '../../../support/fakes/failable.ts';
 import type { FakeAgentStream } from '../../../support/fakes/fake-agent-stream.ts';
 import type { MemoryCompanion } from '../../../support/fakes/memory-companion.ts';
 import { MemoryStore } from '../../../support/fakes/memory-store.ts';
@@ -168,14 +169,7 @@ describe('two replicas on one database', () => {
 });
 
 function cuttable(store: Store, isCut: () => boolean): Store {
-  return new Proxy(store, {
-    get(target, method) {
-      const member: unknown = Reflect.get(target, method);
-      if (typeof member !== 'function') return member;
-      return (...given: readonly unknown[]) =>
-        isCut()
-          ? Promise.reject(new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: it is away'))
-          : (Reflect.apply(member, target, given) as unknown);
-    },
-  });
+  return failable(store, () =>
+    isCut() ? new OperationalError('STORE_UNAVAILABLE', 'Cannot use the store: it is away') : undefined,
+  );
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { InstanceLook } from '../../../../control-plane/control-planes/instance-look.pure.ts';
 import { deregistrarEvents } from '../../../../control-plane/events.ts';
 import { ZoneWatch, type ZoneWatchDeps } from '../../../../control-plane/evidence/zone-watch.ts';
+import type { InstanceRecord } from '../../../../control-plane/records.pure.ts';
 import { DEFAULT_FACTS } from '../../../../kuma/control-plane.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { FakeLog } from '../../../support/fake-log.ts';
@@ -10,24 +11,36 @@ import { FakeLog } from '../../../support/fake-log.ts';
 const silent = (url: string, problem = 'connect ECONNREFUSED'): InstanceLook => ({ url, seen: { problem } });
 const answers = (url: string): InstanceLook => ({ url, seen: { facts: DEFAULT_FACTS } });
 
-async function eventsOf(...looks: readonly (readonly InstanceLook[])[]): Promise<readonly string[]> {
-  const log = new FakeLog();
-  const left = [...looks];
-  const watch = new ZoneWatch({
-    clock: new FakeClock(),
+function watchOf({
+  look,
+  clock = new FakeClock(),
+  log = new FakeLog(),
+  noted = [],
+}: {
+  readonly look: () => readonly InstanceLook[];
+  readonly clock?: FakeClock;
+  readonly log?: FakeLog;
+  readonly noted?: readonly InstanceRecord[];
+}): ZoneWatch {
+  return new ZoneWatch({
+    clock,
     events: deregistrarEvents(log),
-    controlPlanes: {
-      look: () => Promise.resolve(left.shift() ?? []),
-    } as unknown as ZoneWatchDeps['controlPlanes'],
+    controlPlanes: { look: () => Promise.resolve(look()) } as unknown as ZoneWatchDeps['controlPlanes'],
     store: {
       bindZone: () => Promise.resolve({ kind: 'bound' }),
-      instances: () => Promise.resolve([]),
+      instances: () => Promise.resolve(noted),
       noteInstances: () => Promise.resolve(),
       nowMs: () => Promise.resolve(0),
     } as unknown as ZoneWatchDeps['store'],
-    host: 'vm',
+    host: 'vm#0a0a0a0a',
     onReturned: () => {},
   });
+}
+
+async function eventsOf(...looks: readonly (readonly InstanceLook[])[]): Promise<readonly string[]> {
+  const log = new FakeLog();
+  const left = [...looks];
+  const watch = watchOf({ log, look: () => left.shift() ?? [] });
   for (const _ of looks) await watch.look();
   return log.lines
     .filter(({ event }) => event.startsWith('control-plane.'))
@@ -60,21 +73,10 @@ describe('an instance that a replica on another host has noted at the same addre
 
   async function standingOf(noted: string): Promise<{ ended: boolean; doubtful: boolean }> {
     const clock = new FakeClock();
-    const watch = new ZoneWatch({
+    const watch = watchOf({
       clock,
-      events: deregistrarEvents(new FakeLog()),
-      controlPlanes: {
-        look: () =>
-          Promise.resolve([{ url: URL, seen: { facts: { ...DEFAULT_FACTS, instanceId: 'vm-2' } } }]),
-      } as unknown as ZoneWatchDeps['controlPlanes'],
-      store: {
-        bindZone: () => Promise.resolve({ kind: 'bound' }),
-        instances: () => Promise.resolve([{ id: 'vm-1', url: noted, standing: 'named' }]),
-        noteInstances: () => Promise.resolve(),
-        nowMs: () => Promise.resolve(0),
-      } as unknown as ZoneWatchDeps['store'],
-      host: 'vm#0a0a0a0a',
-      onReturned: () => {},
+      look: () => [{ url: URL, seen: { facts: { ...DEFAULT_FACTS, instanceId: 'vm-2' } } }],
+      noted: [{ id: 'vm-1', url: noted, standing: 'named' }],
     });
     await watch.look();
     clock.advance(30_000);
